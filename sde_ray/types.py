@@ -1,0 +1,268 @@
+"""The values that flow through the package: frozen, plain, without heavy imports.
+
+    Example ──write──▶ Lines ──format──▶ Sample ──tokens──▶ trial ──▶ TrialResult ──▶ Effect, Strategy
+    Parsed ◀──read── Lines ◀──format── completion
+
+An `Answer` has one shape for every task: slot -> values. A slot that is not in the mapping was not mentioned.
+    sentiment   {"food": ("positive",)}
+    entities    {"DNA": ("IL-2 gene", "kappa B site")}
+    question    {"answer": ("Iran",)}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Answer = Mapping[str, tuple[str, ...]]
+Scores = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text with its gold answer. `aliases` lists further accepted values by slot (questions)."""
+
+    id: str
+    text: str
+    answer: Answer
+    rationale: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One slot of an answer on its way to or from text. `values == ()` states the slot's absence."""
+
+    slot: str
+    values: tuple[str, ...]
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of a sample. `loss`: its tokens count. `role`: "text" may be cut when over-long, the others never."""
+
+    text: str
+    loss: bool
+    role: Literal["instruction", "text", "glue", "completion"] = "glue"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An example written in a design."""
+
+    id: str
+    prompt: tuple[Segment, ...]
+    completion: Segment
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way in which a completion departs from the asked form; `kind` is counted, `detail` is shown."""
+
+    kind: Literal[
+        "empty",
+        "syntax",
+        "repeated_slot",
+        "unknown_slot",
+        "unknown_label",
+        "missing_slot",
+        "unexpected_placeholder",
+        "missing_rationale",
+    ]
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a completion says. Unknown slots and labels are left out of the answer and listed as faults."""
+
+    answer: Answer
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True)
+class Nouns:
+    """The words a task's prompt is made of; also the JSON keys (`slot`, `value`, `why`)."""
+
+    text: str = "text"
+    slot: str = "slot"
+    value: str = "label"
+    why: str = "reason"
+
+
+Split = Literal["train", "dev", "test"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked of a text. `kind`: one closed label a slot, a list of spans a slot, or one free value a slot.
+
+    `labels` stand in the order of the prompt, without the placeholder `absent`; `numbers` maps every label and the
+    placeholder to the number word used by `labels=number`. `instructions` are three wordings with the fields {where},
+    {text}, {slots}, {labels} and {count}. `load(split)` returns all examples of a split, in a fixed order.
+    `domains` names the sibling tasks ("masa:d2") that are out-of-domain for this one.
+    """
+
+    name: str
+    kind: Literal["label", "span", "free"]
+    language: Literal["en", "zh"]
+    slots: tuple[str, ...]
+    nouns: Nouns
+    instructions: tuple[str, ...]
+    metrics: tuple[str, ...]
+    objective: str
+    load: Callable[[Split], list[Example]]
+    labels: tuple[str, ...] | None = None
+    numbers: Mapping[str, str] = field(default_factory=dict)
+    absent: str = "none"
+    domains: tuple[str, ...] = ()
+    wordings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, order=True)
+class Design:
+    """One option per axis, as (axis, option) pairs in the order of the table `AXES`; hashable. Made by `design.make`."""
+
+    options: tuple[tuple[str, str], ...]
+
+    def __getitem__(self, axis: str) -> str:
+        return dict(self.options)[axis]
+
+    @property
+    def slug(self) -> str:
+        """`format=lines,instruction=first,...`: sorted, complete, the design's name in files and MLflow."""
+        return ",".join(f"{axis}={option}" for axis, option in sorted(self.options))
+
+    def replace(self, **options: str) -> Design:
+        """This design with other options on some of its axes (unknown axes are a programming error)."""
+        assert set(options) <= {axis for axis, _ in self.options}, options
+        return Design(tuple((axis, options.get(axis, option)) for axis, option in self.options))
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    r: int = 8
+    alpha: int = 16
+    dropout: float = 0.1
+    targets: str | tuple[str, ...] = "all-linear"
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """`rungs`: shares of the training examples at which the trial is scored, ascending, ending with 1.0."""
+
+    epochs: float = 1.0
+    batch_size: int = 4
+    gradient_accumulation: int = 1
+    lr: float = 1e-4
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: float = 0.0
+    weight_decay: float = 0.0
+    max_length: int = 1024
+    max_grad_norm: float = 1.0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    rungs: tuple[float, ...] = (1.0,)
+    workers: int = 1
+    deepspeed: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """`max_new_tokens` 0: 1.5 times the longest gold completion of the training samples."""
+
+    batch_size: int = 32
+    max_new_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """Everything that decides a trial's outcome. `data` fingerprints the examples and the task's definition."""
+
+    task: str
+    design: Design
+    model: str
+    seed: int
+    train_size: int
+    eval_size: int
+    splits: tuple[str, ...] = ("dev",)
+    out_of_domain: tuple[str, ...] = ()
+    wording: int = 0
+    chat: Literal["auto", "off"] = "auto"
+    trust_remote_code: bool = False
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    decode: DecodeSettings = field(default_factory=DecodeSettings)
+    data: str = ""
+
+    def resolved(self) -> dict[str, Any]:
+        """The configuration as plain JSON values."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        plain["design"] = dict(self.design.options)
+        return plain
+
+    @property
+    def key(self) -> str:
+        """sha256 of the sorted resolved JSON, 16 hex digits."""
+        text = json.dumps(self.resolved(), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+Status = Literal["finished", "pruned", "failed"]
+
+
+@dataclass(frozen=True)
+class RungResult:
+    """A trial's scores after a share of its training; keys of `scores` are splits ("dev", "dev_ood")."""
+
+    rung: int
+    examples: int
+    scores: Mapping[str, Scores]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial brought: scores and fault counts by split, seconds by phase, token counts, training losses."""
+
+    key: str
+    config: Mapping[str, Any]
+    status: Status
+    scores: Mapping[str, Scores] = field(default_factory=dict)
+    faults: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    rungs: tuple[RungResult, ...] = ()
+    error: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    tokens: Mapping[str, float] = field(default_factory=dict)
+    losses: tuple[float, ...] = ()
+    peak_memory_mb: float = 0.0
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What an option does to the score, against the mean of its axis' options or against `reference`."""
+
+    axis: str
+    option: str
+    reference: str
+    difference: float
+    low: float
+    high: float
+    replicates: int
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """The assembled design with its evidence; `verdict` is empty until it was validated."""
+
+    task: str
+    model: str
+    design: Design
+    sweep: str
+    objective: str
+    predicted: float
+    effects: tuple[Effect, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    verdict: str = ""
