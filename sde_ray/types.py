@@ -242,14 +242,17 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class Effect:
-    """What an option does to the score, against the mean of its axis' options or against `reference`."""
+    """What an option does to the score, against `reference`, averaged over the other axes.
+
+    `low` and `high` bound the 95% interval; both are None where the trials cannot estimate their noise.
+    """
 
     axis: str
     option: str
     reference: str
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     replicates: int
 
 
