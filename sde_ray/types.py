@@ -105,6 +105,7 @@ class Task:
     placeholder to the number word used by `labels=number`. `instructions` are three wordings with the fields {where},
     {text}, {slots}, {labels} and {count}. `load(split)` returns all examples of a split, in a fixed order.
     `domains` names the sibling tasks ("masa:d2") that are out-of-domain for this one.
+    `soft` is the soft match of spans: "within" (near, and one contains the other: entities) or "near" (events).
     """
 
     name: str
@@ -121,6 +122,7 @@ class Task:
     absent: str = "none"
     domains: tuple[str, ...] = ()
     wordings: Mapping[str, str] = field(default_factory=dict)
+    soft: Literal["within", "near"] = "within"
 
 
 @dataclass(frozen=True, order=True)

@@ -1,0 +1,172 @@
+"""Scores of parsed completions against gold answers, as functions of per-item counts.
+
+    score(task, examples, parsed)              -> {"weighted_kappa": 0.76, "weighted_kappa/food": 0.57, ...}
+    item_statistics(task, examples, parsed)    -> rows (n items, k): counts that add up
+    objective_from_items(task, name, totals)   -> the metric of summed rows, (k,) or (b, k): b resamples at once
+
+A name is a row of `METRICS[task.kind]`, `<metric>/<slot>` for one slot, or `<metric>_strict`, where a faulty completion
+is all wrong. `format_adherence`, the share of completions without a fault, belongs to every kind. A metric from outside
+the package is named "my_pkg.my_metrics:SCORE" in the task's metrics: a function (task, example, parsed) -> float whose
+mean over items is the metric. No examples give 0 everywhere; gold answers give the maximum.
+
+A bootstrap:    rows = item_statistics(...);  weights = rng.multinomial(n, [1 / n] * n, size=1000)
+                values = objective_from_items(task, "f1", weights @ rows)
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from sde_ray.errors import UserError, unknown
+from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, pack, share, unpack
+from sde_ray.metrics.free import FREE
+from sde_ray.metrics.label import LABEL, confusion
+from sde_ray.metrics.span import SPAN
+from sde_ray.types import Example, Parsed, Task
+
+__all__ = [
+    "METRICS",
+    "Metric",
+    "check_metric",
+    "confusion",
+    "fault_counts",
+    "item_statistics",
+    "metric_names",
+    "objective_from_items",
+    "score",
+]
+
+KINDS: dict[str, Kind] = {"label": LABEL, "span": SPAN, "free": FREE}
+
+METRICS: dict[str, Mapping[str, Metric]] = {kind: row.metrics for kind, row in KINDS.items()}
+
+ADHERENCE = "format_adherence"
+STRICT = "_strict"
+
+Score = Callable[[Task, Example, Parsed], float]
+
+
+def score(task: Task, examples: Sequence[Example], parsed: Sequence[Parsed]) -> dict[str, float]:
+    """Every metric of the task's kind, pooled, strict and by slot; plus the task's own metrics."""
+    totals = item_statistics(task, examples, parsed).sum(axis=0)
+    return {name: float(objective_from_items(task, name, totals)) for name in metric_names(task)}
+
+
+def fault_counts(parsed: Sequence[Parsed]) -> dict[str, int]:
+    """How often each kind of fault occurs, most frequent first."""
+    return dict(Counter(fault.kind for one in parsed for fault in one.faults).most_common())
+
+
+def item_statistics(task: Task, examples: Sequence[Example], parsed: Sequence[Parsed]) -> Array:
+    """One row of counts an item, shape (n, k); a sum of rows is what `objective_from_items` reads."""
+    assert len(examples) == len(parsed), f"{len(examples)} examples, {len(parsed)} parsed completions"
+    shapes = _shapes(task)
+    rows = [_row(task, shapes, example, one) for example, one in zip(examples, parsed, strict=True)]
+    return np.stack(rows) if rows else np.zeros((0, pack(shapes, _nothing(shapes)).size))
+
+
+def objective_from_items(task: Task, metric: str, totals: Array) -> Array:
+    """The metric of summed rows: a number for (k,), an array (b,) for (b, k). Unknown names raise `UserError`."""
+    check_metric(task, metric)
+    counts = unpack(_shapes(task), np.asarray(totals, dtype=np.float64))
+    if metric == ADHERENCE or ":" in metric and metric in task.metrics:
+        return share(counts[metric], counts["all"])
+    table = METRICS[task.kind]
+    name, _, slot = metric.partition("/")
+    if slot:
+        return table[name].measure(task, _of_slot(task, counts, task.slots.index(slot)))
+    if name in table:
+        return table[name].measure(task, _pooled(task, counts))
+    name = name.removesuffix(STRICT)
+    return table[name].measure(task, {key: counts[key + STRICT] for key in KINDS[task.kind].shapes(task)})
+
+
+def metric_names(task: Task) -> tuple[str, ...]:
+    """Every metric name that `score` gives for the task, pooled ones first."""
+    table = METRICS[task.kind]
+    strict = [name + STRICT for name, row in table.items() if row.strict]
+    slots = task.slots if len(task.slots) > 1 else ()
+    by_slot = [f"{name}/{slot}" for name, row in table.items() if row.by_slot for slot in slots]
+    return (*table, ADHERENCE, *strict, *_foreign(task), *by_slot)
+
+
+def check_metric(task: Task, name: str) -> None:
+    """Raise `UserError` with the known names (pooled ones) if the task has no such metric."""
+    names = metric_names(task)
+    if name not in names:
+        shown = names if "/" in name else [known for known in names if "/" not in known]
+        raise UserError(unknown(f"metric of the task {task.name}", name, shown))
+
+
+def _foreign(task: Task) -> dict[str, Score]:
+    """The task's metrics from outside the package, by their name "package.module:NAME"."""
+    return {name: _import(name) for name in task.metrics if ":" in name}
+
+
+def _import(name: str) -> Score:
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f'Metric "{name}" cannot be imported: {error}. Expected "package.module:FUNCTION" on the Python path.'
+        ) from error
+    return found  # type: ignore[no-any-return]
+
+
+def _pooled_shapes(task: Task) -> Shapes:
+    kind = KINDS[task.kind]
+    return {name: shape[1:] if name in kind.by_slot else shape for name, shape in kind.shapes(task).items()}
+
+
+def _shapes(task: Task) -> Shapes:
+    """The columns of a row: counts by slot, strict counts pooled, items, adherence, foreign scores."""
+    strict = {name + STRICT: shape for name, shape in _pooled_shapes(task).items()}
+    foreign = {name: () for name in task.metrics if ":" in name}
+    return {**KINDS[task.kind].shapes(task), **strict, "all": (), ADHERENCE: (), **foreign}
+
+
+def _nothing(shapes: Shapes) -> Counts:
+    return {name: np.zeros(shape) for name, shape in shapes.items()}
+
+
+def _row(task: Task, shapes: Shapes, example: Example, parsed: Parsed) -> Array:
+    kind, faulty = KINDS[task.kind], bool(parsed.faults)
+    counts = kind.count(task, example, parsed, False)
+    strict = _sum_slots(task, kind.count(task, example, parsed, True) if faulty else counts)
+    foreign = {name: _scored(name, score_one(task, example, parsed)) for name, score_one in _foreign(task).items()}
+    general = {"all": 1, ADHERENCE: not faulty, **foreign}
+    return pack(shapes, {**counts, **{name + STRICT: value for name, value in strict.items()}, **general})
+
+
+def _scored(name: str, value: float) -> float:
+    if not np.isfinite(value):
+        raise UserError(f'Metric "{name}" returned {value}. Expected a finite number for every item.')
+    return float(value)
+
+
+def _sum_slots(task: Task, counts: Mapping[str, object]) -> Counts:
+    by_slot = KINDS[task.kind].by_slot
+    arrays = {name: np.asarray(value, dtype=np.float64) for name, value in counts.items()}
+    return {name: value.sum(axis=0) if name in by_slot else value for name, value in arrays.items()}
+
+
+def _pooled(task: Task, counts: Counts) -> Counts:
+    kind = KINDS[task.kind]
+    shapes = kind.shapes(task)
+    return {
+        name: counts[name].sum(axis=-len(shape)) if name in kind.by_slot else counts[name]
+        for name, shape in shapes.items()
+    }
+
+
+def _of_slot(task: Task, counts: Counts, slot: int) -> Counts:
+    kind = KINDS[task.kind]
+    return {
+        name: np.take(counts[name], slot, axis=-len(shape)) if name in kind.by_slot else counts[name]
+        for name, shape in kind.shapes(task).items()
+    }

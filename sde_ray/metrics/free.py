@@ -1,0 +1,69 @@
+"""Metrics of free answers, one value a slot (questions): exact match, accuracy, substring.
+
+Compared are words: no case, punctuation or English article. Any gold value or alias is accepted. A slot that gold
+leaves out is right when the answer leaves it out too. Counts of one item with S slots: `asked`, `exact`, `within`,
+`raw` (S,).
+
+Accuracy is containment of an accepted answer as whole words ("Iran" is not in "Iranian"); `substring` is the raw rule
+of the published work, for comparison (PAPER.md 2.5, 2.7). Both let a long answer pass, so read exact match beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, share
+from sde_ray.metrics.matching import holds, plain, words
+from sde_ray.types import Example, Parsed, Task
+
+
+def accepted(example: Example, slot: str) -> tuple[str, ...]:
+    """Every right answer of a slot: its gold values, all of them in one string, and the aliases."""
+    values = example.answer.get(slot, ())
+    return tuple(dict.fromkeys((*values, ", ".join(values), *example.aliases.get(slot, ())))) if values else ()
+
+
+def _judge(right: tuple[str, ...], said: str | None) -> tuple[bool, bool, bool]:
+    """Whether an answer (None: none was given) is exactly right, holds a right answer, holds its raw string."""
+    if said is None or not right:
+        return (said is None and not right,) * 3
+    spoken = words(said)
+    exact = any(words(one) == spoken for one in right)
+    within = any(holds(spoken, words(one)) for one in right)
+    return exact, within, any(plain(one) in plain(said) for one in right)
+
+
+def _shapes(task: Task) -> Shapes:
+    table = (len(task.slots),)
+    return {"asked": table, "exact": table, "within": table, "raw": table}
+
+
+def _count(task: Task, example: Example, parsed: Parsed, faulty: bool) -> Mapping[str, Any]:
+    said = [", ".join(values) if (values := parsed.answer.get(slot, ())) else None for slot in task.slots]
+    judged = [_judge(accepted(example, slot), one) for slot, one in zip(task.slots, said, strict=True)]
+    exact, within, raw = zip(*([(False,) * 3] * len(judged) if faulty else judged), strict=True)
+    return {"asked": [1] * len(task.slots), "exact": exact, "within": within, "raw": raw}
+
+
+def exact_match(task: Task, counts: Counts) -> Array:
+    """The share of slots answered with exactly an accepted answer."""
+    return share(counts["exact"], counts["asked"])
+
+
+def accuracy(task: Task, counts: Counts) -> Array:
+    """The share of slots whose answer holds an accepted answer as whole words."""
+    return share(counts["within"], counts["asked"])
+
+
+def substring(task: Task, counts: Counts) -> Array:
+    """The share of slots whose answer holds the letters of an accepted answer anywhere."""
+    return share(counts["raw"], counts["asked"])
+
+
+FREE = Kind(
+    shapes=_shapes,
+    by_slot=frozenset({"asked", "exact", "within", "raw"}),
+    count=_count,
+    metrics={"exact_match": Metric(exact_match), "accuracy": Metric(accuracy), "substring": Metric(substring)},
+)

@@ -1,0 +1,138 @@
+"""Metrics of closed labels, one a slot: weighted kappa, kappa, accuracy, sentence accuracy, macro-F1.
+
+The classes of a slot are the task's labels and "not mentioned". Counts of one item, with S slots and A classes:
+
+    gold (S, A), said (S, A)    the margins of the confusion matrix
+    hit (S, A)                  its diagonal
+    agreement (S,)              its cells times the agreement weights, summed
+    sentence, items ()          1 where every slot is right; 1
+
+That is all that kappa needs: chance agreement depends on the margins only. A strict count puts a faulty completion into
+a column of its own that agrees with nothing; the published scorer gave it credit for every slot that gold leaves
+unmentioned (PAPER.md 1.13, 3), and took "not positive" for positive (1.13, 4): here a label is matched whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, share
+from sde_ray.types import Answer, Example, Parsed, Task
+
+SENTIMENT = ("1", "0", "-1")
+"""The numbers of positive, neutral and negative; a task with these three labels has the paper's agreement weights."""
+
+AGREEMENT = np.array(
+    [
+        [1.00, 0.50, 0.00, 0.50],
+        [0.67, 1.00, 0.67, 0.67],
+        [0.00, 0.50, 1.00, 0.50],
+        [0.50, 0.67, 0.50, 1.00],
+    ]
+)
+"""Rows gold, columns said; positive, neutral, negative, unmentioned. Asymmetric as published (PAPER.md 1.10)."""
+
+
+def is_sentiment(task: Task) -> bool:
+    """Whether the task's labels are numbered 1, 0 and -1, so that the paper's agreement weights apply."""
+    numbers = [task.numbers.get(label) for label in task.labels or ()]
+    return len(numbers) == len(SENTIMENT) and set(numbers) == set(SENTIMENT)
+
+
+def agreement(task: Task) -> Array:
+    """Agreement weights (A, A) in the order of the task's labels, then unmentioned; identity for other labels."""
+    labels = task.labels or ()
+    if not is_sentiment(task):
+        return np.eye(len(labels) + 1)
+    order = [SENTIMENT.index(task.numbers[label]) for label in labels] + [len(SENTIMENT)]
+    return AGREEMENT[np.ix_(order, order)]
+
+
+def confusion(task: Task, examples: list[Example], parsed: list[Parsed]) -> Array:
+    """Confusion matrices (S, A, A), rows gold, columns said; for reports."""
+    cells = np.zeros((len(task.slots), len(task.labels or ()) + 1, len(task.labels or ()) + 1))
+    for example, one in zip(examples, parsed, strict=True):
+        pairs = zip(_classes(task, example.answer), _classes(task, one.answer), strict=True)
+        for slot, (gold, said) in enumerate(pairs):
+            cells[slot, gold, said] += 1
+    return cells
+
+
+def _classes(task: Task, answer: Answer) -> list[int]:
+    """The class of every slot. A slot without a label of the task is unmentioned, the last class."""
+    labels = task.labels or ()
+    values = [next(iter(answer.get(slot, ())), None) for slot in task.slots]
+    return [labels.index(value) if value in labels else len(labels) for value in values]
+
+
+def _shapes(task: Task) -> Shapes:
+    table = (len(task.slots), len(task.labels or ()) + 1)
+    return {"gold": table, "said": table, "hit": table, "agreement": table[:1], "sentence": (), "items": ()}
+
+
+def _count(task: Task, example: Example, parsed: Parsed, faulty: bool) -> Mapping[str, Any]:
+    one_hot = np.eye(len(task.labels or ()) + 1)
+    gold, said = _classes(task, example.answer), _classes(task, parsed.answer)
+    right = 0.0 if faulty else 1.0
+    return {
+        "gold": one_hot[gold],
+        "said": one_hot[said] * right,
+        "hit": one_hot[gold] * one_hot[said] * right,
+        "agreement": agreement(task)[gold, said] * right,
+        "sentence": float(gold == said) * right,
+        "items": 1.0,
+    }
+
+
+def _chance_corrected(weights: Array, agreed: Array, counts: Counts) -> Array:
+    """(po - pe) / (1 - pe). Where chance alone agrees fully (one class only): 1 if all agrees, else 0."""
+    size = counts["gold"].sum(-1)
+    observed = share(agreed, size)
+    expected = share(np.einsum("...i,ij,...j->...", counts["gold"], weights, counts["said"]), size**2)
+    left = 1.0 - expected
+    certain = left < 1e-12
+    value = (observed - expected) / np.where(certain, 1.0, left)
+    return np.where(certain, (observed > 1.0 - 1e-12).astype(float), value)
+
+
+def weighted_kappa(task: Task, counts: Counts) -> Array:
+    """Kappa with the task's agreement weights, pooled over slots and items (PAPER.md 1.10)."""
+    return _chance_corrected(agreement(task), counts["agreement"], counts)
+
+
+def kappa(task: Task, counts: Counts) -> Array:
+    """Cohen's kappa, pooled over slots and items."""
+    return _chance_corrected(np.eye(counts["gold"].shape[-1]), counts["hit"].sum(-1), counts)
+
+
+def accuracy(task: Task, counts: Counts) -> Array:
+    """The share of slots with the right label, "not mentioned" included."""
+    return share(counts["hit"].sum(-1), counts["gold"].sum(-1))
+
+
+def sentence_accuracy(task: Task, counts: Counts) -> Array:
+    """The share of items with every slot right."""
+    return share(counts["sentence"], counts["items"])
+
+
+def macro_f1(task: Task, counts: Counts) -> Array:
+    """The mean F1 of the classes that gold or the predictions use, "not mentioned" included."""
+    used = counts["gold"] + counts["said"]
+    return share(share(2 * counts["hit"], used).sum(-1), (used > 0).sum(-1))
+
+
+LABEL = Kind(
+    shapes=_shapes,
+    by_slot=frozenset({"gold", "said", "hit", "agreement"}),
+    count=_count,
+    metrics={
+        "weighted_kappa": Metric(weighted_kappa),
+        "kappa": Metric(kappa),
+        "accuracy": Metric(accuracy),
+        "sentence_accuracy": Metric(sentence_accuracy, by_slot=False),
+        "macro_f1": Metric(macro_f1),
+    },
+)

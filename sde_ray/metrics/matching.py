@@ -1,0 +1,66 @@
+"""When two strings name the same thing, and how many of them can be paired one to one.
+
+`pairs` is a maximum matching: a prediction pairs with one gold value at most and the other way round. The published
+soft score mapped every prediction to its nearest gold value, so that three near-copies of one trigger gave three true
+positives and a negative count of misses (PAPER.md 1.13, 22), and failed on a sentence without gold values (1.13, 23).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]|\w+")
+"""A word, or one character of a script that writes no spaces between words."""
+
+_NEAR = 0.5
+
+
+def plain(text: str) -> str:
+    """The string without differences of case and white space."""
+    return " ".join(text.casefold().split())
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The string's words without case, punctuation, compatibility forms and English articles (never nothing).
+
+    >>> words("The U.S.A.")
+    ('u', 's', 'a')
+    """
+    whole = plain(unicodedata.normalize("NFKC", text))
+    found = tuple(_WORD.findall(whole))
+    return tuple(word for word in found if word not in {"a", "an", "the"}) or found or (whole,)
+
+
+def holds(text: Sequence[str], part: Sequence[str]) -> bool:
+    """Whether the words of `part` stand in `text`, next to each other ("Iran" is not in "Iranian")."""
+    return any(tuple(text[i : i + len(part)]) == tuple(part) for i in range(len(text) - len(part) + 1))
+
+
+def near(one: str, other: str) -> bool:
+    """difflib ratio above 0.5 (events, PAPER.md 1.10)."""
+    return one == other or difflib.SequenceMatcher(None, one, other, autojunk=False).ratio() > _NEAR
+
+
+def near_and_within(one: str, other: str) -> bool:
+    """difflib ratio above 0.5, and one contains the other (entities, PAPER.md 1.10)."""
+    return (one in other or other in one) and near(one, other)
+
+
+def pairs(gold: Sequence[str], said: Sequence[str], same: Callable[[str, str], bool]) -> int:
+    """The largest number of pairs (gold, said) with `same(gold, said)`, each value used once (augmenting paths)."""
+    edges = [[i for i, value in enumerate(gold) if same(value, one)] for one in said]
+    partner: dict[int, int] = {}
+
+    def settle(one: int, seen: set[int]) -> bool:
+        for i in edges[one]:
+            if i not in seen:
+                seen.add(i)
+                if i not in partner or settle(partner[i], seen):
+                    partner[i] = one
+                    return True
+        return False
+
+    return sum(settle(one, set()) for one in range(len(said)))

@@ -1,0 +1,96 @@
+"""Metrics of extracted spans (entities, event triggers): micro precision, recall and F1, strict and soft.
+
+A prediction is a pair (slot, span): the slot must be right, the span is compared without case and white space. Plain:
+equal strings, duplicates by counts. `_soft`: near strings by the task's rule `soft`, paired one to one, so that soft is
+never below plain. Counts of one item with S slots: `gold`, `said`, `hit`, `near` (S,) and `items`.
+
+In the strict twin a faulty completion has no hit, and at least one wrong prediction: else a faulty answer to a text
+that has no span would cost nothing. The published scorer removed duplicates from the hits but not from the misses
+(PAPER.md 1.13, 21).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, share
+from sde_ray.metrics.matching import near, near_and_within, pairs, plain
+from sde_ray.types import Example, Parsed, Task
+
+SOFT = {"within": near_and_within, "near": near}
+
+
+def _shapes(task: Task) -> Shapes:
+    table = (len(task.slots),)
+    return {"gold": table, "said": table, "hit": table, "near": table, "items": ()}
+
+
+def _count(task: Task, example: Example, parsed: Parsed, faulty: bool) -> Mapping[str, Any]:
+    gold = [[plain(span) for span in example.answer.get(slot, ())] for slot in task.slots]
+    said = [[plain(span) for span in parsed.answer.get(slot, ())] for slot in task.slots]
+    both = list(zip(gold, said, strict=True))
+    counts: dict[str, Any] = {
+        "gold": [len(spans) for spans in gold],
+        "said": [len(spans) for spans in said],
+        "hit": [(Counter(one) & Counter(other)).total() for one, other in both],
+        "near": [pairs(one, other, SOFT[task.soft]) for one, other in both],
+        "items": 1,
+    }
+    if faulty:
+        nothing = [0] * len(task.slots)
+        wrong = counts["said"] if any(counts["said"]) else [1, *nothing[1:]]
+        counts |= {"hit": nothing, "near": nothing, "said": wrong}
+    return counts
+
+
+def _ratio(part: Array, whole: Array, counts: Counts) -> Array:
+    """`part / whole`; where nothing was to be found and nothing was said, everything is right: 1."""
+    nothing = (counts["gold"] + counts["said"] == 0) & (counts["items"] > 0)
+    return share(part, whole, empty=nothing.astype(float))
+
+
+def precision(task: Task, counts: Counts) -> Array:
+    """The share of the predictions that are right."""
+    return _ratio(counts["hit"], counts["said"], counts)
+
+
+def recall(task: Task, counts: Counts) -> Array:
+    """The share of the gold spans that were found."""
+    return _ratio(counts["hit"], counts["gold"], counts)
+
+
+def f1(task: Task, counts: Counts) -> Array:
+    """The harmonic mean of precision and recall, micro over slots and items."""
+    return _ratio(2 * counts["hit"], counts["gold"] + counts["said"], counts)
+
+
+def precision_soft(task: Task, counts: Counts) -> Array:
+    """Precision with near spans counted as right."""
+    return precision(task, {**counts, "hit": counts["near"]})
+
+
+def recall_soft(task: Task, counts: Counts) -> Array:
+    """Recall with near spans counted as right."""
+    return recall(task, {**counts, "hit": counts["near"]})
+
+
+def f1_soft(task: Task, counts: Counts) -> Array:
+    """F1 with near spans counted as right."""
+    return f1(task, {**counts, "hit": counts["near"]})
+
+
+SPAN = Kind(
+    shapes=_shapes,
+    by_slot=frozenset({"gold", "said", "hit", "near"}),
+    count=_count,
+    metrics={
+        "precision": Metric(precision),
+        "recall": Metric(recall),
+        "f1": Metric(f1),
+        "precision_soft": Metric(precision_soft),
+        "recall_soft": Metric(recall_soft),
+        "f1_soft": Metric(f1_soft),
+    },
+)
