@@ -1,0 +1,73 @@
+"""The table of design axes; the sweep space, the CLI, MLflow's parameters, the effects and the law tests follow it.
+
+Options and axes of the user's own are named by import path, wherever a name of the table may stand. A new format,
+in `my_pkg/my_axes.py`:
+
+    def read(text: str, form: Form) -> tuple[Lines, Faults]:
+        if text.strip() == "-":
+            return (), ()
+        return collect(rows(text), read_row)             # a row that raises ValueError is a fault
+
+    TABS = FormatOption(
+        label="Tabs",
+        entry=lambda line, form: json.dumps([line.slot, *line.values])[1:-1].replace(", ", "\\t"),
+        separator=lambda form: "\\n",
+        marker=lambda form: "-",
+        read=read,
+    )
+
+is used as `axes: {format: [lines, "my_pkg.my_axes:TABS"]}` in a sweep, and a whole new axis, an `Axis` object, as
+`axes: {"my_pkg.my_axes:TONE": [plain, polite]}`. Nothing is registered: a worker finds both by their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sde_ray.axes.answer import LABELS, REASONING, UNMENTIONED
+from sde_ray.axes.base import AnswerOption, Axis, FormatOption, Option, PromptOption
+from sde_ray.axes.format import FORMAT
+from sde_ray.axes.prompt import INPUT_MODELING, INSTRUCTION
+from sde_ray.errors import UserError, unknown
+from sde_ray.extension import is_path, load_object
+
+AXES: Mapping[str, Axis] = {
+    axis.name: axis for axis in (INSTRUCTION, INPUT_MODELING, FORMAT, UNMENTIONED, LABELS, REASONING)
+}
+
+
+def load_axis(path: str) -> Axis:
+    """The user's axis at `pkg.module:NAME`."""
+    return load_object(path, Axis, "an axis")
+
+
+def find_axis(name: str) -> Axis:
+    """The axis of the table, or of the user, with this name; `UserError` with the nearest name where there is none."""
+    if name in AXES:
+        return AXES[name]
+    if is_path(name):
+        return load_axis(name)
+    raise UserError(unknown("axis", name, AXES))
+
+
+def find_option(axis_name: str, name: str) -> Option:
+    """The option of an axis; by import path, an option of the user's own for the axis' stage."""
+    axis = find_axis(axis_name)
+    if name in axis.options:
+        return axis.options[name]
+    if is_path(name):
+        return load_object(name, type(axis.options[axis.default]), f"an option of {axis_name}")
+    raise UserError(unknown(f"option of {axis_name}", name, axis.options))
+
+
+__all__ = [
+    "AXES",
+    "AnswerOption",
+    "Axis",
+    "FormatOption",
+    "Option",
+    "PromptOption",
+    "find_axis",
+    "find_option",
+    "load_axis",
+]

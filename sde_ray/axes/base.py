@@ -1,0 +1,194 @@
+"""What an axis is made of: options, each a pair of inverse functions, on one of three stages.
+
+    Example ─▶ Lines ──answer options──▶ Lines ──format option──▶ completion text
+    text segment + cue ──prompt options──▶ prompt segments
+
+- An *answer* option rewrites lines (adds absent slots, maps labels, adds rationales) and undoes it on reading.
+- A *format* option turns lines into text and text into lines. Every reader is total: it returns faults, never raises.
+- A *prompt* option arranges segments; the prompt is never read back, so it only writes.
+
+`Form` is what the answer options tell the format option about the lines that come: the words, the order of the
+rationale, whether absent slots are written. The prompt's description of the form is made from the same `Form`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeVar
+
+from sde_ray.types import Example, Fault, Line, Nouns, Segment, Task
+
+Lines = tuple[Line, ...]
+Faults = tuple[Fault, ...]
+Stage = Literal["prompt", "format", "answer"]
+Where = Literal["above", "below"]
+Piece = TypeVar("Piece")
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The punctuation of a language, blanks included."""
+
+    colon: str
+    comma: str
+    semicolon: str
+    stop: str
+
+
+MARKS: Mapping[str, Marks] = {"en": Marks(": ", ", ", "; ", "."), "zh": Marks("：", "，", "；", "。")}
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the lines of an answer are to be written.
+
+    `absent` is the word for an absent slot; `complete`: absent slots have a line; `why`: where the rationale stands.
+    """
+
+    kind: Literal["label", "span", "free"]
+    marks: Marks
+    nouns: Nouns
+    absent: str
+    complete: bool = True
+    why: Literal["first", "last"] | None = None
+
+    @property
+    def many(self) -> bool:
+        """True where a slot holds a list of values."""
+        return self.kind == "span"
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What an option's sentence in the instruction may speak of, all of it written by the sample's own pipeline.
+
+    `absent_entry` is the entry of a slot without value, `marker` the completion when no slot has one, and `numbers` the
+    pairs (label, number) in the order of the prompt. `say` fills a wording of the task or its language.
+    """
+
+    task: Task
+    form: Form
+    absent_entry: str
+    marker: str
+    numbers: tuple[tuple[str, str], ...]
+    say: Callable[..., str]
+
+
+def keep(lines: Lines, task: Task, example: Example) -> Lines:
+    """Write the lines as they are."""
+    return lines
+
+
+def keep_read(lines: Lines, task: Task) -> tuple[Lines, Faults]:
+    """Read the lines as they are."""
+    return lines, ()
+
+
+def keep_form(form: Form, task: Task) -> Form:
+    """Leave the form as it is."""
+    return form
+
+
+def no_sentence(brief: Brief) -> str:
+    """Need no words in the instruction."""
+    return ""
+
+
+@dataclass(frozen=True)
+class AnswerOption:
+    """Rewrites lines; `read` undoes `write`. `shape` tells the form, `sentence` the words the instruction needs."""
+
+    label: str
+    write: Callable[[Lines, Task, Example], Lines] = keep
+    read: Callable[[Lines, Task], tuple[Lines, Faults]] = keep_read
+    shape: Callable[[Form, Task], Form] = keep_form
+    sentence: Callable[[Brief], str] = no_sentence
+    swept: bool = True
+    stage: ClassVar[Stage] = "answer"
+
+
+@dataclass(frozen=True)
+class FormatOption:
+    """Turns lines into text, entry by entry, and text into lines.
+
+    An entry writes one line; entries are joined by `separator`; the text ends with `terminator`. `marker` is the whole
+    answer when there is no line, so that a legal completion is never empty. `read(write(lines)) == lines`.
+    """
+
+    label: str
+    entry: Callable[[Line, Form], str]
+    separator: Callable[[Form], str]
+    marker: Callable[[Form], str]
+    read: Callable[[str, Form], tuple[Lines, Faults]]
+    terminator: Callable[[Form], str] = lambda form: ""
+    swept: bool = True
+    stage: ClassVar[Stage] = "format"
+
+    def write(self, lines: Lines, form: Form) -> str:
+        """The completion's text."""
+        body = self.separator(form).join(self.entry(line, form) for line in lines)
+        return (body if lines else self.marker(form)) + self.terminator(form)
+
+    def sketch(self, lines: Lines, form: Form) -> str:
+        """The text's beginning, and that it goes on: the entries, then `...`."""
+        return self.separator(form).join([*(self.entry(line, form) for line in lines), "..."])
+
+
+@dataclass(frozen=True)
+class PromptOption:
+    """Arranges segments; begins with (text, cue). `ask(where)` gives the instruction, speaking of the text there."""
+
+    label: str
+    write: Callable[[tuple[Segment, ...], Callable[[Where], str]], tuple[Segment, ...]]
+    swept: bool = True
+    stage: ClassVar[Stage] = "prompt"
+
+
+def rows(text: str) -> list[str]:
+    """The rows of a text without outer blanks, empty ones dropped."""
+    # Only "\n" ends a row: `splitlines` would also cut at \x85 or \u2028, which may stand inside a quoted value.
+    return [row.strip() for row in text.split("\n") if row.strip()]
+
+
+def collect(pieces: Iterable[Piece], read_piece: Callable[[Piece], Line]) -> tuple[Lines, Faults]:
+    """Read every piece of a completion; one that raises `ValueError` is a fault, the others are kept."""
+    lines: list[Line] = []
+    faults: list[Fault] = []
+    for piece in pieces:
+        try:
+            lines.append(read_piece(piece))
+        except ValueError as error:
+            faults.append(Fault("syntax", f"{str(error)[:100]}: {_show(piece)[:100]!r}"))
+    return tuple(lines), tuple(faults)
+
+
+def _show(piece: object) -> str:
+    if isinstance(piece, list):
+        return "".join(getattr(token, "text", token) for token in piece)
+    return str(piece)
+
+
+Option = AnswerOption | FormatOption | PromptOption
+
+
+def always_free(task: Task, rationales: bool) -> str:
+    """No reason to pin: the axis changes the samples of every task."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A choice in the design of samples. `default` is the baseline's option.
+
+    `pinned(task, rationales)` says why the axis cannot change the task's samples, or nothing where it can.
+    """
+
+    name: str
+    default: str
+    options: Mapping[str, Option]
+    pinned: Callable[[Task, bool], str] = always_free
+
+    @property
+    def stage(self) -> Stage:
+        return self.options[self.default].stage

@@ -1,0 +1,75 @@
+"""The words of an instruction by language; a task overrides any of them in `Task.wordings`.
+
+A wording is filled word by word, so braces of the user's own (JSON in an instruction, say) stay as they are:
+    fill("Rate {slots} as {...}", slots="food, drinks")  ->  "Rate food, drinks as {...}"
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from sde_ray.types import Task
+
+WORDINGS: Mapping[str, Mapping[str, str]] = {
+    "en": {
+        "above": "above",
+        "below": "below",
+        "cue": "Output: ",
+        "label_comma": ", ",
+        "join": " ",
+        "schematic_slot": "{slot} {n}",
+        "schematic_value": "{value}",
+        "schematic_number": "number",
+        "form": "Form:\n{schematic}",
+        "placeholder": "If a {slot} has no {value}: {entry}",
+        "omit": "Leave out every {slot} that has no {value}. If none has one: {marker}",
+        "numbers": "Write {pairs}.",
+        "number_pair": "{label} as {number}",
+        "why_first": "Give the {why} before the {value}.",
+        "why_last": "Give the {why} after the {value}.",
+        "no_rationale": "not mentioned",
+        "plain_rationale": "as the text says",
+    },
+    "zh": {
+        "above": "上面",
+        "below": "下面",
+        "cue": "输出：",
+        "label_comma": "、",
+        "join": "",
+        "schematic_slot": "{slot}{n}",
+        "schematic_value": "{value}",
+        "schematic_number": "数字",
+        "form": '请用以下格式输出："{schematic}"',
+        "placeholder": "没有{value}的{slot}写作：{entry}",
+        "omit": "不要输出没有{value}的{slot}；如果都没有，输出：{marker}",
+        "numbers": "用数字表示：{pairs}。",
+        "number_pair": "{label}为{number}",
+        "why_first": "先写{why}，再写{value}。",
+        "why_last": "先写{value}，再写{why}。",
+        "no_rationale": "文中没有提到",
+        "plain_rationale": "如文中所述",
+    },
+}
+
+COUNTS_ZH = "零一二三四五六七八九十"
+
+
+def say(task: Task, key: str, **words: str) -> str:
+    """The task's wording of `key`, else its language's, filled with the task's nouns and `words`."""
+    own = task.wordings
+    if key == "form_omit" and key not in own:
+        key = "form"
+    template = own[key] if key in own else WORDINGS[task.language][key]
+    nouns = task.nouns
+    return fill(template, **{"text": nouns.text, "slot": nouns.slot, "value": nouns.value, "why": nouns.why, **words})
+
+
+def fill(template: str, **words: str) -> str:
+    """The template with `{name}` replaced for every name in `words`; other braces stay."""
+    return re.sub(r"\{(\w+)\}", lambda found: words.get(found.group(1), found.group()), template)
+
+
+def count_word(task: Task, count: int) -> str:
+    """`count` as the instruction writes it."""
+    return COUNTS_ZH[count] if task.language == "zh" and count < len(COUNTS_ZH) else str(count)
