@@ -1,0 +1,1 @@
+"""The embedded base model and the script that pretrains it."""
