@@ -319,5 +319,5 @@ def test_metric_from_outside(monkeypatch):
     parsed = [Parsed({"answer": ("YES",)}), Parsed({"answer": ("no",)})]
     examples = [one({"answer": ("yes",)})] * 2
     assert metrics.score(of, examples, parsed)[name] == 0.5
-    with pytest.raises(UserError, match="cannot be imported"):
+    with pytest.raises(UserError, match='Cannot import "nowhere.at"'):
         metrics.score(task(metrics=("nowhere.at:ALL",)), [], [])

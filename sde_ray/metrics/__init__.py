@@ -15,13 +15,14 @@ A bootstrap:    rows = item_statistics(...);  weights = rng.multinomial(n, [1 / 
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 
 import numpy as np
 
 from sde_ray.errors import UserError, unknown
+from sde_ray.extension import load_object
 from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, pack, share, unpack
 from sde_ray.metrics.free import FREE
 from sde_ray.metrics.label import LABEL, confusion
@@ -104,18 +105,7 @@ def check_metric(task: Task, name: str) -> None:
 
 def _foreign(task: Task) -> dict[str, Score]:
     """The task's metrics from outside the package, by their name "package.module:NAME"."""
-    return {name: _import(name) for name in task.metrics if ":" in name}
-
-
-def _import(name: str) -> Score:
-    module, _, attribute = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f'Metric "{name}" cannot be imported: {error}. Expected "package.module:FUNCTION" on the Python path.'
-        ) from error
-    return found  # type: ignore[no-any-return]
+    return {name: load_object(name, FunctionType, "a metric") for name in task.metrics if ":" in name}
 
 
 def _pooled_shapes(task: Task) -> Shapes:
