@@ -1,0 +1,49 @@
+# make demo     a first sweep from nothing: installs into .venv, then runs sweeps/quickstart.yaml
+# make test     every test that a clean machine can pass, the fast ones first
+# make check    ruff and mypy
+# make test-all also the tests on public data sets in $SDE_SHARED
+# make clean    removes what this file made; runs/ and its results stay
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+SWEEP  ?= sweeps/quickstart.yaml
+# The pinned set needs Python 3.11; an older one gets the newest versions that still support it.
+PINS    = $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" if sys.version_info >= (3, 11) else "")' 2>/dev/null)
+
+.PHONY: demo test test-all check clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.installed
+	$(BIN)/sde-ray run $(SWEEP)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q -m "not slow and not cluster and not faults and not realdata"
+	$(BIN)/python -m pytest -q -m "(slow or cluster or faults) and not realdata"
+
+test-all: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
+	  { echo 'sde_ray needs Python 3.10 or newer as "$(PYTHON)". Install it, or run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)' >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo 'Cannot create $(VENV): the venv module is missing or the disk is full. On Debian: apt install python3-venv' >&2; exit 2; }
+
+# Installed once; again only when what is to be installed has changed.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(PINS) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(PINS) -e '.[dev]'
+	@touch $@ $(VENV)/.installed
