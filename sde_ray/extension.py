@@ -33,7 +33,8 @@ def load_object(path: str, expected: type[T] | tuple[type[T], ...], what: str) -
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise UserError(
-            f'Cannot import "{module_name}" for {what} "{path}": {error}. Run from the folder that holds it, or install it.'
+            f'Cannot import "{module_name}" for {what} "{path}": {error}. '
+            "Run from the folder that holds it, or install it."
         ) from error
     if not hasattr(module, attribute):
         raise UserError(f'Module "{module_name}" has no "{attribute}".{suggest(attribute, vars(module))}')

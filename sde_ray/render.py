@@ -17,7 +17,7 @@ from sde_ray.axes import AnswerOption, FormatOption, PromptOption, find_option
 from sde_ray.axes.answer import check_slots, numbers_of
 from sde_ray.axes.base import MARKS, Brief, Form, Lines, Option, Where
 from sde_ray.axes.prompt import begin
-from sde_ray.axes.wording import count_word, fill, say
+from sde_ray.axes.wording import count_word, say, say_template
 from sde_ray.errors import UserError
 from sde_ray.types import Design, Example, Fault, Line, Parsed, Sample, Segment, Task
 
@@ -68,23 +68,21 @@ def form_of(task: Task, design: Design) -> Form:
 
 
 def instruction(task: Task, design: Design, wording: int, where: Where) -> str:
-    """What is asked of the text that stands `where`: the task's wording, the form, a sentence an option where needed."""
+    """What is asked of the text that stands `where`: the task's wording, what an option needs said, the form."""
     if not 0 <= wording < len(task.instructions):
         raise UserError(f"{task.name} has no wording {wording}. Choose one of 0 to {len(task.instructions) - 1}.")
     template, brief = task.instructions[wording], _brief(task, design)
-    labels = [*(task.labels or ()), *([task.absent] if brief.form.complete else ())]
     words = {
         "where": say(task, where),
-        "text": task.nouns.text,
         "slots": brief.form.marks.comma.join(task.slots),
-        "labels": say(task, "label_comma").join(labels),
-        "count": count_word(task, len(labels)),
+        "labels": say(task, "label_comma").join(brief.labels),
+        "count": count_word(task, len(brief.labels)),
         "schematic": schematic(task, design),
     }
-    asked = fill(template, **words)
+    parts = [say_template(task, template, **words), *(option.sentence(brief) for option in _answer_options(design))]
     if "{schematic}" not in template:
-        asked += say(task, "join") + say(task, "form" if brief.form.complete else "form_omit", **words)
-    return "\n".join([asked, *filter(None, (option.sentence(brief) for option in _answer_options(design)))])
+        parts.append(say(task, "form" if brief.form.complete else "form_omit", **words))
+    return say(task, "join").join(filter(None, parts))
 
 
 def schematic(task: Task, design: Design) -> str:
@@ -112,14 +110,12 @@ def _brief(task: Task, design: Design) -> Brief:
     form, format_option = form_of(task, design), _format(design)
     stand_in, example = _stand_in(task)
     absent = write_lines(replace(example, answer={}), stand_in, design)
-    numbers = numbers_of(task)
-    labels = [*(task.labels or ()), *([task.absent] if form.complete else ())] if task.labels else []
     return Brief(
         task=task,
         form=form,
+        labels=(*task.labels, *([task.absent] if form.complete else ())) if task.labels else (),
         absent_entry=format_option.entry(absent[0], form) if absent else "",
         marker=format_option.write((), form),
-        numbers=tuple((label, numbers[label]) for label in labels),
         say=partial(say, task),
     )
 

@@ -56,7 +56,8 @@ def find_option(axis_name: str, name: str) -> Option:
     if name in axis.options:
         return axis.options[name]
     if is_path(name):
-        return load_object(name, type(axis.options[axis.default]), f"an option of {axis_name}")
+        own: Option = load_object(name, type(axis.options[axis.default]), f"an option of {axis_name}")
+        return own
     raise UserError(unknown(f"option of {axis_name}", name, axis.options))
 
 

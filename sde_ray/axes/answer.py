@@ -100,7 +100,8 @@ def _number_form(form: Form, task: Task) -> Form:
 
 
 def _number_sentence(brief: Brief) -> str:
-    pairs = [brief.say("number_pair", label=label, number=number) for label, number in brief.numbers]
+    numbers = numbers_of(brief.task)
+    pairs = [brief.say("number_pair", label=label, number=numbers[label]) for label in brief.labels]
     return brief.say("numbers", pairs=brief.form.marks.comma.join(pairs)) if pairs else ""
 
 

@@ -39,7 +39,7 @@ def write_atom(text: str, delimiters: Sequence[str], absent: str, stop: str = ""
 
 
 def is_plain(text: str) -> bool:
-    """True for what may be written bare, delimiters aside: printable, without outer blanks, not opening with a quote."""
+    """True for what may stand bare, delimiters aside: printable, no outer blanks, not opening with a quote."""
     return text.isprintable() and text == text.strip() and text != "" and not text.startswith('"')
 
 
@@ -63,10 +63,10 @@ def _atom_at(text: str, start: int, pattern: re.Pattern[str]) -> tuple[Atom, int
         try:
             value, end = json.JSONDecoder().raw_decode(text, start)
         except ValueError:
-            end = -1
-        if end == len(text) or (end > 0 and pattern.match(text, end)):
-            if not _has_surrogate(value):
-                return Atom(value, quoted=True), end
+            value, end = "", 0
+        complete = end == len(text) or (end > 0 and pattern.match(text, end) is not None)
+        if complete and not _has_surrogate(value):
+            return Atom(value, quoted=True), end
     found = pattern.search(text, start)
     end = found.start() if found else len(text)
     return Atom(text[start:end].strip()), end

@@ -63,15 +63,15 @@ class Form:
 class Brief:
     """What an option's sentence in the instruction may speak of, all of it written by the sample's own pipeline.
 
-    `absent_entry` is the entry of a slot without value, `marker` the completion when no slot has one, and `numbers` the
-    pairs (label, number) in the order of the prompt. `say` fills a wording of the task or its language.
+    `labels` are the words that may stand for a value, the placeholder included where it is written; `absent_entry` is
+    the entry of a slot without value, `marker` the completion when no slot has one. `say` fills a wording.
     """
 
     task: Task
     form: Form
+    labels: tuple[str, ...]
     absent_entry: str
     marker: str
-    numbers: tuple[tuple[str, str], ...]
     say: Callable[..., str]
 
 
@@ -164,9 +164,7 @@ def collect(pieces: Iterable[Piece], read_piece: Callable[[Piece], Line]) -> tup
 
 
 def _show(piece: object) -> str:
-    if isinstance(piece, list):
-        return "".join(getattr(token, "text", token) for token in piece)
-    return str(piece)
+    return "".join(str(getattr(token, "text", token)) for token in piece) if isinstance(piece, list) else str(piece)
 
 
 Option = AnswerOption | FormatOption | PromptOption

@@ -1,6 +1,8 @@
 """The axes on the prompt: `instruction` (where it stands) and `input_modeling` (whether the prompt's tokens count).
 
-    last    {text}\n---\n{instruction}\nOutput:          first   {instruction}\n---\n{text}\nOutput:          none   {text}\nOutput:
+    last     text, ---, instruction, "Output: "
+    first    instruction, ---, text, "Output: "
+    none     text, "Output: "
 
 `input_modeling` is the loss on prompt and completion tokens alike (paper: MI); without it only the completion counts.
 """

@@ -17,13 +17,13 @@ WORDINGS: Mapping[str, Mapping[str, str]] = {
         "below": "below",
         "cue": "Output: ",
         "label_comma": ", ",
-        "join": " ",
+        "join": "\n",
         "schematic_slot": "{slot} {n}",
         "schematic_value": "{value}",
         "schematic_number": "number",
         "form": "Form:\n{schematic}",
         "placeholder": "If a {slot} has no {value}: {entry}",
-        "omit": "Leave out every {slot} that has no {value}. If none has one: {marker}",
+        "omit": "Leave out every {slot} that has no {value}; if none has one: {marker}",
         "numbers": "Write {pairs}.",
         "number_pair": "{label} as {number}",
         "why_first": "Give the {why} before the {value}.",
@@ -41,8 +41,8 @@ WORDINGS: Mapping[str, Mapping[str, str]] = {
         "schematic_value": "{value}",
         "schematic_number": "数字",
         "form": '请用以下格式输出："{schematic}"',
-        "placeholder": "没有{value}的{slot}写作：{entry}",
-        "omit": "不要输出没有{value}的{slot}；如果都没有，输出：{marker}",
+        "placeholder": '没有{value}的{slot}写作："{entry}"。',
+        "omit": '不要输出没有{value}的{slot}；如果都没有，输出："{marker}"。',
         "numbers": "用数字表示：{pairs}。",
         "number_pair": "{label}为{number}",
         "why_first": "先写{why}，再写{value}。",
@@ -60,7 +60,11 @@ def say(task: Task, key: str, **words: str) -> str:
     own = task.wordings
     if key == "form_omit" and key not in own:
         key = "form"
-    template = own[key] if key in own else WORDINGS[task.language][key]
+    return say_template(task, own[key] if key in own else WORDINGS[task.language][key], **words)
+
+
+def say_template(task: Task, template: str, **words: str) -> str:
+    """A template of the task's own, filled with its nouns and `words`."""
     nouns = task.nouns
     return fill(template, **{"text": nouns.text, "slot": nouns.slot, "value": nouns.value, "why": nouns.why, **words})
 
