@@ -6,9 +6,8 @@ base's weights untouched to the bit. A model is named by hub name or path; `tiny
 
 from __future__ import annotations
 
-import warnings
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from sde_ray.errors import UserError
 from sde_ray.tokens import end_token
@@ -75,6 +75,7 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> Any:
 
 def load_base(name: str, trust_remote_code: bool = False, dtype: torch.dtype = torch.float32) -> Base:
     """Load a causal language model for training adapters on it; safetensors only, code of the hub only if trusted."""
+    disable_progress_bar()
     tokenizer = load_tokenizer(name, trust_remote_code)
     end_token(tokenizer)
     with _explained(name, "model"):
@@ -158,9 +159,7 @@ def merged(adapted: PeftModel) -> Iterator[torch.nn.Module]:
 def _explained(name: str, part: str) -> Iterator[None]:
     """Turn what transformers raises for a wrong name, a missing file or foreign code into one clear message."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", category=FutureWarning)
-            yield
+        yield
     except UserError:
         raise
     except (OSError, ValueError, KeyError) as fault:

@@ -13,6 +13,7 @@ import os
 import resource
 import socket
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,23 +37,26 @@ class Worker:
     """The resident process of one share of a trial. `rank` counts from 0 to `workers` - 1."""
 
     def __init__(self, rank: int = 0, workers: int = 1, cpus: float = 1.0) -> None:
-        started = time.perf_counter()
+        _quiet()
         import torch
 
-        torch.set_num_threads(max(1, round(cpus)))
+        torch.set_num_threads(max(1, round(cpus)))  # fixed, since the order of a sum decides its last digit
         self.rank, self.workers = rank, workers
         self._base: Any = None
         self._base_is: tuple[Any, ...] = ()
         self._adapted: Any = None
         self._training: Any = None
-        self.import_seconds = time.perf_counter() - started
 
     def address(self) -> tuple[str, int]:
         """An address and a free port of this worker's host, for the group to meet at."""
         with socket.socket() as free:
             free.bind(("", 0))
             port = int(free.getsockname()[1])
-        return ("127.0.0.1" if self.workers == 1 else socket.gethostbyname(socket.gethostname())), port
+        if self.workers == 1:
+            return "127.0.0.1", port
+        import ray
+
+        return ray.util.get_node_ip_address(), port
 
     def join(self, address: str, port: int) -> None:
         """Meet the other workers; once in a process' life, before any model is loaded."""
@@ -131,7 +135,6 @@ class Worker:
             self._training.destroy()
         if self._adapted is not None:
             model.detach(self._adapted)
-            # A failed attach may leave reference cycles with an engine's buffers in them.
         self._training = self._adapted = None
         gc.collect()
         return _peak_memory_mb()
@@ -146,8 +149,7 @@ class Worker:
             self._base, self._base_is = None, ()
             self._base = model.load_base(config.model, config.trust_remote_code, model.DTYPES[precision])
             self._base_is = wanted
-            if hasattr(os, "sched_getaffinity"):
-                gc.freeze()  # the base's many objects need not be walked by every later collection
+            gc.freeze()  # modules and base are here to stay: the collection after each trial need not walk them
 
 
 class _Clock:
@@ -181,6 +183,14 @@ def _sizes(encoded: Sequence[Any]) -> dict[str, float]:
         "supervised": sum(row.supervised for row in encoded) / count,
         "share_cut": sum(row.cut > 0 for row in encoded) / count,
     }
+
+
+def _quiet() -> None:
+    """Keep progress bars and notices to library authors out of a sweep's output; faults still speak."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    for library in ("torch", "transformers", "deepspeed", "peft"):
+        warnings.filterwarnings("ignore", category=FutureWarning, module=library)
 
 
 def _reset_peak_memory() -> None:

@@ -1,0 +1,254 @@
+"""One trial, start to end: examples ─write─▶ samples ─train─▶ adapter ─decode─▶ completions ─read─▶ scores.
+
+    runner = make_runner(RunnerPlace())
+    runner.begin(config, folder); runner.rung(0); result = runner.end()
+
+What ran is on disk before it runs: `config.json`, then the raw completions (`predictions.jsonl`), then `scores.json`.
+The runner reads, writes and scores in the calling process; the workers only see samples and prompts. So one warm group
+of workers carries any trial, whatever its task or design.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from sde_ray import data, metrics, render
+from sde_ray.errors import UserError
+from sde_ray.group import WorkerGroup
+from sde_ray.runner import Runner, RunnerPlace
+from sde_ray.tasks import get_task
+from sde_ray.types import Example, Parsed, RungResult, Scores, Status, Task, TrialConfig, TrialResult
+from sde_ray.worker import Attached
+
+EVAL_SEED = 0  # the items of an evaluation do not change with the trial's seed: scores are compared item by item
+
+
+def make_runner(place: RunnerPlace) -> Runner:
+    """A runner whose workers are Ray actors where Ray runs or several are needed, else this very process."""
+    import ray
+
+    if place.bundles > 1 and not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False)
+    return TrialRunner(WorkerGroup(place, in_process=not ray.is_initialized()))
+
+
+def run_trial(runner: Runner, config: TrialConfig, folder: Path) -> TrialResult:
+    """All rungs of one trial; any failure ends in a result that says so, and the runner can go on."""
+    try:
+        runner.begin(config, folder)
+        for index in range(len(config.train.rungs)):
+            runner.rung(index)
+    except Exception as fault:  # the trial boundary: a trial's failure is a result, not the end of a sweep
+        return runner.end("failed", f"{type(fault).__name__}: {fault}")
+    return runner.end()
+
+
+class TrialRunner:
+    """Carries one trial at a time on a group of workers that outlives it."""
+
+    def __init__(self, workers: WorkerGroup) -> None:
+        self.workers = workers
+        self._trial: _Trial | None = None
+
+    def begin(self, config: TrialConfig, folder: Path) -> None:
+        self._trial = trial = _Trial(config, folder)
+        if config.train.workers != self.workers.place.bundles:
+            raise UserError(
+                f"The trial wants {config.train.workers} workers, its place has {self.workers.place.bundles}. "
+                "Set resources.workers_per_trial."
+            )
+        _write_json(folder / "config.json", {"key": config.key, **config.resolved()})
+        started = time.perf_counter()
+        task = cached_task(config.task)
+        examples = data.draw(load(config.task, "train"), config.train_size, config.seed)
+        samples = [render.write(example, task, config.design, config.wording) for example in examples]
+        trial.spent("write", started)
+        trial.attached = self.workers.call("attach", config, samples)[0]
+        trial.seconds |= trial.attached.seconds
+        trial.tokens |= trial.attached.tokens
+        trial.spent("setup", started)
+
+    def rung(self, index: int) -> RungResult:
+        trial = self._running()
+        config = trial.config
+        until = max(1, round(config.train.rungs[index] * trial.attached.steps))
+        if not trial.losses:
+            self._train(1, "first_step")
+        self._train(until, "train")
+        scores = self._score()
+        done = RungResult(index, min(until * _step_size(config), config.train_size), scores)
+        trial.rungs.append(done)
+        _write_json(trial.folder / "scores.json", {"rung": index, "scores": scores, "faults": trial.faults})
+        return done
+
+    def end(self, status: Status = "finished", error: str = "") -> TrialResult:
+        trial = self._running()
+        self._trial = None
+        peak = 0.0
+        try:
+            if status != "failed":
+                self.workers.call("save", trial.folder / "adapter")
+            peak = max(self.workers.call("detach"))
+        except Exception as fault:  # still the trial boundary: an adapter that cannot be saved fails its trial only
+            status, error = "failed", error or f"{type(fault).__name__}: {fault}"
+            self.workers.close()
+        return trial.result(status, error, peak)
+
+    def close(self) -> None:
+        self.workers.close()
+
+    def _running(self) -> _Trial:
+        assert self._trial is not None, "begin() comes first"
+        return self._trial
+
+    def _train(self, until: int, phase: str) -> None:
+        trial = self._running()
+        started = time.perf_counter()
+        parts = self.workers.call("train", until)
+        losses = [sum(part) for part in zip(*parts, strict=True)]
+        trial.losses += losses
+        trial.spent(phase, started)
+        bad = next((n for n, loss in enumerate(trial.losses, 1) if not isfinite(loss)), None)
+        if bad is not None:
+            raise UserError(
+                f"The loss of step {bad} is not finite. Lower train.lr (now {trial.config.train.lr:g}) or set "
+                "train.precision to fp32."
+            )
+
+    def _score(self) -> dict[str, Scores]:
+        """Decode all splits of the trial together (longer batches of like length), then read and score each task's."""
+        trial = self._running()
+        parts = list(_evaluations(trial.config))
+        started = time.perf_counter()
+        completions, written = self._decode([pair for part in parts for pair in part.prompts(trial.config)])
+        trial.tokens["output"] = written / max(1, len(completions))
+        trial.spent("decode", started)
+        by_split: dict[str, list[Scores]] = {}
+        answered = [(part, [completions.pop(0) for _ in part.examples]) for part in parts]
+        _write_predictions(trial.folder / "predictions.jsonl", answered)
+        trial.faults.clear()
+        for part, own in answered:
+            parsed = [render.read(text, part.task, trial.config.design) for text in own]
+            by_split.setdefault(part.split, []).append(metrics.score(part.task, part.examples, parsed))
+            trial.count_faults(part.split, parsed)
+        return {split: _mean(scores) for split, scores in by_split.items()}
+
+    def _decode(self, prompts: list[Any]) -> tuple[list[str], int]:
+        """Spread prompts over the workers in turn, bring completions back in order; and the number of new tokens."""
+        count = self.workers.place.bundles
+        shares = [prompts[rank::count] for rank in range(count)]
+        answers = self.workers.call_each("decode", [(share,) for share in shares])
+        completions = [""] * len(prompts)
+        for rank, (texts, _) in enumerate(answers):
+            completions[rank::count] = texts
+        return completions, sum(written for _, written in answers)
+
+
+class _Evaluation:
+    """The held items of one task in one split of the report: `dev`, or `dev_ood` for an out-of-domain task."""
+
+    def __init__(self, split: str, name: str, examples: list[Example]) -> None:
+        self.split, self.name, self.task, self.examples = split, name, cached_task(name), examples
+
+    def prompts(self, config: TrialConfig) -> list[Any]:
+        return [
+            (example.id, render.prompt_of(example.text, self.task, config.design, config.wording))
+            for example in self.examples
+        ]
+
+
+class _Trial:
+    """What a running trial has gathered so far."""
+
+    attached: Attached
+
+    def __init__(self, config: TrialConfig, folder: Path) -> None:
+        self.config, self.folder = config, folder
+        self.rungs: list[RungResult] = []
+        self.faults: dict[str, dict[str, int]] = {}
+        self.losses: list[float] = []
+        self.seconds: dict[str, float] = {}
+        self.tokens: dict[str, float] = {}
+        self._started = time.perf_counter()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def spent(self, phase: str, started: float) -> None:
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - started
+
+    def count_faults(self, split: str, parsed: Sequence[Parsed]) -> None:
+        counts = self.faults.setdefault(split, {})
+        for kind, number in metrics.fault_counts(parsed).items():
+            counts[kind] = counts.get(kind, 0) + number
+
+    def result(self, status: Status, error: str, peak_memory_mb: float) -> TrialResult:
+        self.spent("total", self._started)
+        return TrialResult(
+            key=self.config.key,
+            config=self.config.resolved(),
+            status=status,
+            scores=self.rungs[-1].scores if self.rungs else {},
+            faults={split: dict(counts) for split, counts in self.faults.items()},
+            rungs=tuple(self.rungs),
+            error=error,
+            seconds={phase: round(seconds, 4) for phase, seconds in self.seconds.items()},
+            tokens={part: round(number, 4) for part, number in self.tokens.items()},
+            losses=tuple(self.losses),
+            peak_memory_mb=round(peak_memory_mb, 1),
+        )
+
+
+@lru_cache(maxsize=32)
+def cached_task(name: str) -> Task:
+    return get_task(name)
+
+
+@lru_cache(maxsize=64)
+def load(name: str, split: Any) -> list[Example]:
+    """All examples of a task's split; the trials of a sweep share them."""
+    return cached_task(name).load(split)
+
+
+def _evaluations(config: TrialConfig) -> list[_Evaluation]:
+    """The split's own task, then the out-of-domain ones, which a design without instruction cannot be asked for."""
+    parts = []
+    for split in config.splits:
+        parts.append(_Evaluation(split, config.task, _held(config.task, split, config.eval_size)))
+        if config.design["instruction"] != "none":
+            for other in config.out_of_domain:
+                parts.append(_Evaluation(f"{split}_ood", other, _held(other, split, config.eval_size)))
+    return parts
+
+
+def _held(name: str, split: str, size: int) -> list[Example]:
+    return data.draw(load(name, split), size, EVAL_SEED)
+
+
+def _write_predictions(path: Path, answered: Sequence[tuple[_Evaluation, Sequence[str]]]) -> None:
+    """The raw completions of the last rung, one JSON object a line; `task` tells out-of-domain tasks apart."""
+    lines = [
+        {"split": part.split, "id": example.id, "prediction": text, "task": part.name}
+        for part, completions in answered
+        for example, text in zip(part.examples, completions, strict=True)
+    ]
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+
+
+def _mean(scores: Sequence[Scores]) -> Scores:
+    """The mean over tasks of each metric; a metric that only some tasks have (one aspect's) over those."""
+    names = list(dict.fromkeys(name for one in scores for name in one))
+    having = {name: [one[name] for one in scores if name in one] for name in names}
+    return {name: sum(values) / len(values) for name, values in having.items()}
+
+
+def _step_size(config: TrialConfig) -> int:
+    return config.train.batch_size * config.train.gradient_accumulation
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
