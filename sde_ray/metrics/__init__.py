@@ -74,7 +74,7 @@ def objective_from_items(task: Task, metric: str, totals: Array) -> Array:
     """The metric of summed rows: a number for (k,), an array (b,) for (b, k). Unknown names raise `UserError`."""
     check_metric(task, metric)
     counts = unpack(_shapes(task), np.asarray(totals, dtype=np.float64))
-    if metric == ADHERENCE or ":" in metric and metric in task.metrics:
+    if metric == ADHERENCE or (":" in metric and metric in task.metrics):
         return share(counts[metric], counts["all"])
     table = METRICS[task.kind]
     name, _, slot = metric.partition("/")

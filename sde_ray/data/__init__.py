@@ -1,0 +1,42 @@
+"""Data: native formats and the user's own files as examples, in splits that share no text.
+
+    load_genia("genia/train.jsonl")                      -> [Example, ...]       one file of a published set
+    open_source({"format": "genia", "path": "genia"}, base)("dev")              a task's `load`
+    draw(examples, n, seed)                              -> the examples of a trial
+
+`FORMATS` lists the formats, `made` holds the bundled data.
+"""
+
+from sde_ray.data.asap import load_asap
+from sde_ray.data.disjoint import Splits, separate
+from sde_ray.data.draw import draw, fingerprint
+from sde_ray.data.entityquestions import load_entityquestions
+from sde_ray.data.format import Format
+from sde_ray.data.formats import FORMATS
+from sde_ray.data.genia import load_genia
+from sde_ray.data.jsonl import load_jsonl
+from sde_ray.data.mams import load_mams
+from sde_ray.data.maven import load_maven
+from sde_ray.data.phee import load_phee
+from sde_ray.data.schema import Schema, schema_of
+from sde_ray.data.source import Source, open_source
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Schema",
+    "Source",
+    "Splits",
+    "draw",
+    "fingerprint",
+    "load_asap",
+    "load_entityquestions",
+    "load_genia",
+    "load_jsonl",
+    "load_mams",
+    "load_maven",
+    "load_phee",
+    "open_source",
+    "schema_of",
+    "separate",
+]

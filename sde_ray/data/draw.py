@@ -1,0 +1,38 @@
+"""Which examples a trial sees: the same for every design, a smaller size being the beginning of a larger one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+from sde_ray.errors import UserError
+from sde_ray.types import Example
+
+
+def shuffle(examples: Iterable[Example], seed: int) -> list[Example]:
+    """The examples in an order that depends on the seed and their ids and texts only, not on the order given."""
+    return sorted(examples, key=lambda e: (_hash(f"{seed}\n{e.id}\n{e.text}"), e.id))
+
+
+def draw(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
+    """The first `n` of one seeded order: `draw(examples, 10, s) == draw(examples, 20, s)[:10]`."""
+    if n < 1:
+        raise UserError(f"{n} examples were asked for. Expected 1 or more.")
+    if n > len(examples):
+        raise UserError(f"{n} examples were asked for, {len(examples)} are there. Lower the size or add data.")
+    return shuffle(examples, seed)[:n]
+
+
+def fingerprint(examples: Iterable[Example]) -> str:
+    """sha256 of everything in the examples, in their order; 16 hex digits."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(json.dumps(asdict(example), sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        digest.update(b"\n")
+    return digest.hexdigest()[:16]
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

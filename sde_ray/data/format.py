@@ -1,0 +1,73 @@
+"""A data format: how its files become records, and its records examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sde_ray.data.hub import TABLES, read_table
+from sde_ray.data.records import BadRecord, Record, raise_faults
+from sde_ray.data.schema import Schema
+from sde_ray.errors import UserError, suggest
+from sde_ray.types import Example
+
+
+@dataclass(frozen=True)
+class Format:
+    """`read` gives the records of a file, `convert` the examples of a record (none, one, or one a sentence).
+
+    `schema`: what the published set holds; None where the task says it. `options` are the names that `convert` takes
+    besides record and schema. `overlap`: what happens to texts that stand in two splits; published sets hold some.
+    """
+
+    read: Callable[[Path], list[Record]]
+    convert: Callable[..., Iterable[Example]]
+    schema: Schema | None = None
+    options: tuple[str, ...] = ()
+    overlap: Literal["error", "drop"] = "drop"
+
+    def __call__(self, path: str | Path, schema: Schema | None = None, **options: Any) -> list[Example]:
+        """The examples of a file; `UserError` with all faults, their places and the remedy."""
+        path = Path(path)
+        records = read_table(path) if path.suffix in TABLES else self.read(path)
+        return self.examples(str(path), records, schema, **options)
+
+    def examples(self, title: str, records: Sequence[Record], schema: Schema | None, **options: Any) -> list[Example]:
+        """The examples of records from anywhere; `title` names their source in messages."""
+        chosen = schema or self.schema
+        if chosen is None:
+            raise UserError(f"{title}: this format needs a task's slots. Define the task that the answers belong to.")
+        for name in options:
+            if name not in self.options:
+                known = ", ".join(self.options) or "none"
+                raise UserError(f'{title}: unknown option "{name}".{suggest(name, self.options)} Known: {known}.')
+        examples, faults = _convert(records, lambda record: self.convert(record, chosen, **options))
+        raise_faults(title, faults, "Repair these records, or the task's slots and labels.")
+        if not examples:
+            raise UserError(f"{title} holds no example for the slots {', '.join(chosen.slots)}. Expected one or more.")
+        return examples
+
+
+def _convert(
+    records: Sequence[Record], convert: Callable[[Record], Iterable[Example]]
+) -> tuple[list[Example], list[str]]:
+    """All examples and all faults; an id may stand once."""
+    examples: list[Example] = []
+    faults: list[str] = []
+    places: dict[str, str] = {}
+    for record in records:
+        try:
+            made = list(convert(record))
+        except BadRecord as error:
+            faults.append(f"{record.place}: {error}")
+            continue
+        for example in made:
+            if not example.text.strip():
+                faults.append(f"{record.place}: the text is empty")
+            if example.id in places:
+                faults.append(f'{record.place}: the id "{example.id}" is also that of {places[example.id]}')
+            places.setdefault(example.id, record.place)
+        examples += made
+    return examples, faults

@@ -1,0 +1,28 @@
+"""The table of data formats: a reader of files, a converter of records, and what the published set holds.
+
+    FORMATS["genia"](path) -> [Example(...), ...]        FORMATS["jsonl"](path, schema) -> [Example(...), ...]
+
+A new format is one file with a `Format` and its row here. Records from the hub pass through the same converter.
+"""
+
+from __future__ import annotations
+
+from sde_ray.data.asap import ASAP
+from sde_ray.data.entityquestions import ENTITYQUESTIONS
+from sde_ray.data.format import Format
+from sde_ray.data.genia import GENIA
+from sde_ray.data.jsonl import JSONL
+from sde_ray.data.mams import MAMS
+from sde_ray.data.maven import MAVEN
+from sde_ray.data.phee import PHEE
+
+FORMATS: dict[str, Format] = {
+    "jsonl": JSONL,
+    "table": JSONL,
+    "mams": MAMS,
+    "asap": ASAP,
+    "genia": GENIA,
+    "phee": PHEE,
+    "maven": MAVEN,
+    "entityquestions": ENTITYQUESTIONS,
+}

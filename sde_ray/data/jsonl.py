@@ -1,0 +1,131 @@
+"""Plain records of the user's own: JSON lines (or a list), CSV, TSV, parquet, hub rows.
+
+    {"id": "7", "text": "good soup", "answer": {"food": "positive"}, "rationale": {"food": "good soup"}}
+    {"id": "8", "text": "IL-2 binds", "answer": {"protein": ["IL-2"], "DNA": []}}
+    id,text,food,service          a flat row: a slot is a column, an empty cell means "not mentioned"
+    9,good soup,positive,
+
+An absent slot, null, an empty list and the task's placeholder all say "not mentioned". A label slot has one label; of
+several free values the first is the answer and the others are aliases. `columns` renames: {"text": "sentence"}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sde_ray.data.format import Format
+from sde_ray.data.records import BadRecord, Record, read_csv, read_json
+from sde_ray.data.schema import Schema
+from sde_ray.errors import suggest
+from sde_ray.types import Example
+
+KEYS = ("id", "text", "answer", "rationale", "aliases")
+
+
+def _convert(record: Record, schema: Schema, columns: Mapping[str, str] | None = None) -> Iterator[Example]:
+    fields = _named(record, schema, columns or {})
+    faults: list[str] = []
+    text = fields.get("text")
+    if not isinstance(text, str):
+        faults.append(
+            '"text" is no string' if "text" in fields else f'the key "text" is missing{_near("text", fields)}'
+        )
+    given = _mapping(fields, "answer", schema, faults)
+    values = {slot: _values(slot, value, faults) for slot, value in given.items()}
+    present = {slot: several for slot, several in values.items() if several and several != (schema.absent,)}
+    faults += [fault for slot, several in present.items() for fault in _wrong(slot, several, schema)]
+    aliases = {slot: _values(slot, value, faults) for slot, value in _optional(fields, "aliases", schema, faults)}
+    reasons = {slot: _values(slot, why, faults) for slot, why in _optional(fields, "rationale", schema, faults)}
+    if faults:
+        raise BadRecord("; ".join(faults))
+    if schema.kind == "free":
+        aliases = {slot: (*several[1:], *aliases.get(slot, ())) for slot, several in present.items()}
+        present = {slot: several[:1] for slot, several in present.items()}
+    name = str(fields["id"]) if fields.get("id") not in (None, "") else f"{record.file}:{record.place.split()[-1]}"
+    answer = {slot: present[slot] for slot in schema.slots if slot in present}
+    rationale = {slot: " ".join(why) for slot, why in reasons.items() if why}
+    yield Example(name, str(text), answer, rationale, {slot: more for slot, more in aliases.items() if more})
+
+
+def _named(record: Record, schema: Schema, columns: Mapping[str, str]) -> dict[str, Any]:
+    """The record under our keys; a flat row's slots are gathered under "answer"."""
+    if not isinstance(record.fields, dict):
+        raise BadRecord("expected an object with the keys id, text and answer")
+    lost = [column for column in columns.values() if column not in record.fields]
+    if lost:
+        raise BadRecord(f'there is no column "{lost[0]}".{suggest(lost[0], record.fields)}')
+    fields = {key: value for key, value in record.fields.items() if key not in columns.values()}
+    fields |= {key: record.fields[column] for key, column in columns.items()}
+    flat = {slot: fields[slot] for slot in schema.slots if slot in fields and slot not in KEYS}
+    if "answer" not in fields and flat:
+        fields["answer"] = flat
+    if "answer" not in fields:
+        raise BadRecord(f'the key "answer" is missing{_near("answer", fields)}')
+    missing = [key for key in KEYS if key not in fields and key != "id"]
+    for key in fields:  # a misspelt "rationale" must not be lost in silence; other keys are the user's business
+        if key not in KEYS and key not in schema.slots and suggest(key, missing):
+            raise BadRecord(f'unknown key "{key}".{suggest(key, missing)}')
+    return {**fields, "answer": _only_slot(fields["answer"], schema)}
+
+
+def _only_slot(answer: Any, schema: Schema) -> Any:
+    """A task with one slot may give the value alone: {"answer": "Iran"}."""
+    return answer if isinstance(answer, dict) or len(schema.slots) > 1 else {schema.slots[0]: answer}
+
+
+def _near(key: str, fields: Mapping[str, Any]) -> str:
+    found = [name for name in fields if suggest(name, [key])]
+    return f' (there is "{found[0]}")' if found else ""
+
+
+def _mapping(fields: Mapping[str, Any], key: str, schema: Schema, faults: list[str]) -> dict[str, Any]:
+    """The mapping by slot under `key`, without slots that the task does not have."""
+    given = fields[key]
+    if not isinstance(given, dict):
+        faults.append(f'"{key}" is {given!r}, expected a mapping by slot')
+        return {}
+    faults += [
+        f'{key} names the unknown slot "{slot}".{suggest(slot, schema.slots)} Known: {", ".join(schema.slots)}'
+        for slot in given
+        if slot not in schema.slots
+    ]
+    return {slot: value for slot, value in given.items() if slot in schema.slots}
+
+
+def _optional(fields: Mapping[str, Any], key: str, schema: Schema, faults: list[str]) -> list[tuple[str, Any]]:
+    return list(_mapping(fields, key, schema, faults).items()) if fields.get(key) else []
+
+
+def _values(slot: str, value: Any, faults: list[str]) -> tuple[str, ...]:
+    """The value or values as strings; numbers are written out, anything else is a fault."""
+    several = value if isinstance(value, list | tuple) else [] if value is None or value == "" else [value]
+    wrong = [one for one in several if isinstance(one, bool) or not isinstance(one, str | int | float)]
+    faults += [f'the value of "{slot}" is {one!r}, expected a string or a list of strings' for one in wrong]
+    return () if wrong else tuple(str(one) for one in several)
+
+
+def _wrong(slot: str, values: tuple[str, ...], schema: Schema) -> list[str]:
+    if schema.kind != "label":
+        return [f'a value of "{slot}" is blank' for value in values if not value.strip()]
+    if len(values) > 1:
+        return [f'"{slot}" has {len(values)} labels, expected one']
+    known = ", ".join(schema.labels)
+    return [
+        f'"{slot}" has the unknown label "{value}".{suggest(value, schema.labels)} Known: {known}'
+        for value in values
+        if value not in schema.labels
+    ]
+
+
+def _read(path: Path) -> list[Record]:
+    return read_csv(path) if path.suffix in (".csv", ".tsv") else read_json(path)
+
+
+JSONL = Format(_read, _convert, options=("columns",), overlap="error")
+
+
+def load_jsonl(path: str | Path, schema: Schema, columns: Mapping[str, str] | None = None) -> list[Example]:
+    """The examples of a file of plain records; the task's `schema` says which slots and labels there may be."""
+    return JSONL(path, schema, columns=columns or {})

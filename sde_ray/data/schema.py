@@ -1,0 +1,33 @@
+"""What a loader has to know of a task: its kind, slots, labels and the word for an absent slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from sde_ray.errors import UserError, suggest
+from sde_ray.types import Task
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The answers that a data set may hold. `labels` is empty for spans and free values."""
+
+    kind: Literal["label", "span", "free"]
+    slots: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    absent: str = "none"
+
+
+def schema_of(task: Task) -> Schema:
+    """The schema of a task's answers."""
+    return Schema(task.kind, task.slots, task.labels or (), task.absent)
+
+
+def check_slots(schema: Schema, known: Iterable[str], what: str) -> None:
+    """Raise `UserError` for slots that a published format does not have. A subset is fine: the others are left out."""
+    names = list(known)
+    wrong = [f'"{slot}".{suggest(slot, names)}' for slot in schema.slots if slot not in names]
+    if wrong:
+        raise UserError(f"{what} has no slot {' No slot '.join(wrong)} It has: {', '.join(names)}.")

@@ -1,0 +1,193 @@
+"""Where a task's examples come from, and the task's `load`: a source called with a split gives its examples.
+
+    data: {format: genia, path: data/genia}                           a folder with train.*, dev.* (val, valid), test.*
+    data: {format: jsonl, train: a.jsonl, dev: b.jsonl}               files; the missing test split is cut from train
+    data: {format: jsonl, path: all.jsonl}                            one file, dev and test are cut from it
+    data: {hub: owner/name, splits: {dev: validation}, columns: {text: sentence}}
+
+Relative paths start at the YAML's folder. `overlap: drop | error` says what happens to texts that stand in two splits.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from sde_ray.data.disjoint import ORDER, Splits, separate
+from sde_ray.data.format import Format
+from sde_ray.data.formats import FORMATS
+from sde_ray.data.hub import read_hub, split_names
+from sde_ray.data.schema import Schema
+from sde_ray.errors import FaultList, UserError, suggest, unknown
+from sde_ray.types import Example, Split
+
+NAMES: Mapping[Split, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "dev": ("dev", "val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+SUFFIXES = (".json", ".jsonl", ".xml", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
+KEYS = ("format", "path", *ORDER, "hub", "config", "revision", "splits", "overlap")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files by split, or a hub name; calling it with a split gives its examples, always in the same order.
+
+    `places`: path (or the hub's split name) by our split; a single file under "train" is cut. `options` go to the
+    format's converter.
+    """
+
+    format: str
+    schema: Schema
+    places: tuple[tuple[Split, str], ...] = ()
+    hub: str = ""
+    config: str | None = None
+    revision: str | None = None
+    overlap: Literal["error", "drop"] = "drop"
+    options: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
+
+    def __call__(self, split: Split) -> list[Example]:
+        """The examples of a split; read once, and anew when a file has changed."""
+        return list(self.splits().examples[split])
+
+    def splits(self) -> Splits:
+        """All splits, with what was dropped or cut to make them disjoint."""
+        return _load(self, repr(self.options), tuple(stamp for _, place in self.places for stamp in _stamps(place)))
+
+    @property
+    def title(self) -> str:
+        """The source in messages."""
+        return self.hub or ", ".join(dict.fromkeys(place for _, place in self.places))
+
+
+@lru_cache(maxsize=16)
+def _load(source: Source, options: str, stamps: tuple[tuple[str, int, int], ...]) -> Splits:
+    """`options` and `stamps` are here for the cache: what does not hash, and files that change."""
+    form, given = FORMATS[source.format], {}
+    for split, place in source.places:
+        if source.hub:
+            records = read_hub(source.hub, place, source.config, source.revision)
+            given[split] = form.examples(f"{source.hub}:{place}", records, source.schema, **dict(source.options))
+        else:
+            given[split] = form(place, source.schema, **dict(source.options))
+    splits = separate(given, source.overlap, source.title)
+    for note in splits.dropped:
+        log.warning("%s: %s", source.title, note)
+    for note in splits.cut:
+        log.info("%s: %s", source.title, note)
+    return splits
+
+
+def _stamps(place: str) -> list[tuple[str, int, int]]:
+    """Path, time and size of the files at a place, so that a changed file is read anew."""
+    path = Path(place)
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists()]
+
+
+def open_source(section: Mapping[str, Any], base: Path, schema: Schema | None = None) -> Source:
+    """The source that a `data` section of YAML describes. All faults of the section are shown together."""
+    faults = FaultList("data")
+    name = section.get("format", "jsonl")
+    form = FORMATS.get(name) if isinstance(name, str) else None
+    if form is None:
+        faults.add(unknown("format", name, FORMATS))
+    form = form or FORMATS["jsonl"]
+    known = (*KEYS, *form.options)
+    for key in section:
+        if key not in known:
+            faults.add(f'unknown key "{key}".{suggest(key, known)} Known: {", ".join(known)}.')
+    overlap = section.get("overlap", form.overlap)
+    if overlap not in ("error", "drop"):
+        faults.add(f'overlap is "{overlap}", expected "error" or "drop".')
+    places = _places(section, base, faults)
+    chosen = schema or form.schema
+    if chosen is None:
+        faults.add(f'the format "{name}" needs the slots of a task.')
+    faults.raise_if_any()
+    assert chosen is not None
+    return Source(
+        format=name,
+        schema=chosen,
+        places=tuple(places.items()),
+        hub=_hub_name(section["hub"], base) if "hub" in section else "",
+        config=section.get("config"),
+        revision=section.get("revision"),
+        overlap=overlap,
+        options=tuple((key, section[key]) for key in form.options if key in section),
+    )
+
+
+def _places(section: Mapping[str, Any], base: Path, faults: FaultList) -> dict[Split, str]:
+    """Path or hub split by our split."""
+    files = {split: base / str(section[split]) for split in ORDER if split in section}
+    ways = [bool(files), "path" in section, "hub" in section]
+    if sum(ways) != 1:
+        faults.add("give one of: path (a file or folder), hub, or train (with dev and test where there are).")
+        return {}
+    if "hub" in section:
+        return _hub_places(section, base, faults)
+    if "path" in section:
+        path = base / str(section["path"])
+        files = find_files(path, faults) if path.is_dir() else {"train": path}
+    elif "train" not in files:
+        faults.add("train is missing. Give it; dev and test can be cut from it.")
+    for path in files.values():
+        if not path.exists():
+            near = suggest(path.name, [other.name for other in path.parent.glob("*")])
+            faults.add(f"there is no file {path}.{near}")
+    return {split: str(path) for split, path in files.items()}
+
+
+def find_files(folder: Path, faults: FaultList) -> dict[Split, Path]:
+    """The file (or folder of files) of each split in a folder, told by a word of its name: train_sample.csv, dev/."""
+    found: dict[Split, Path] = {}
+    entries = sorted(path for path in folder.iterdir() if path.is_dir() or path.suffix in SUFFIXES)
+    for split, names in NAMES.items():
+        hits = [path for path in entries if {*re.split(r"[^a-z]+", path.stem.lower())} & {*names}]
+        if len(hits) > 1:
+            faults.add(f"{folder} has several {split} files: {', '.join(path.name for path in hits)}. Name one.")
+        if hits:
+            found[split] = hits[0]
+    if "train" not in found:
+        listed = ", ".join(path.name for path in entries[:10]) or "nothing that is data"
+        faults.add(f"{folder} has no train file. Expected train.*, dev.* or valid.*, test.*; it has {listed}.")
+    return found
+
+
+def _hub_name(name: Any, base: Path) -> str:
+    return str(base / name) if (base / str(name)).is_dir() else str(name)
+
+
+def _hub_places(section: Mapping[str, Any], base: Path, faults: FaultList) -> dict[Split, str]:
+    """The hub's split names, as given in `splits` or told by name."""
+    chosen = section.get("splits", {})
+    if not isinstance(chosen, Mapping):
+        faults.add(f"splits is {chosen!r}, expected a mapping such as {{train: train, dev: validation}}.")
+        return {}
+    for split in chosen:
+        if split not in ORDER:
+            faults.add(unknown("split", split, ORDER))
+    if chosen:
+        return {split: str(chosen[split]) for split in ORDER if split in chosen}
+    try:
+        there = split_names(_hub_name(section["hub"], base), section.get("config"), section.get("revision"))
+    except UserError as error:
+        faults.add(str(error))
+        return {}
+    return {split: name for split, names in NAMES.items() for name in names if name in there}
+
+
+def format_of(name: str) -> Format:
+    """The format by name; `UserError` with the known ones."""
+    if name not in FORMATS:
+        raise UserError(unknown("format", name, FORMATS))
+    return FORMATS[name]
