@@ -45,6 +45,9 @@ def separate(given: Mapping[Split, Sequence[Example]], overlap: Literal["error",
     if overlap == "error":
         _refuse(given, title)
     kept, dropped = _drop(given)
+    for split in kept:
+        if not kept[split]:
+            raise UserError(f"{title}: every {split} text is also in a later split. Give {split} texts of its own.")
     cut = []
     for split in ("test", "dev"):
         if split not in kept:

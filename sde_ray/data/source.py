@@ -112,6 +112,10 @@ def open_source(section: Mapping[str, Any], base: Path, schema: Schema | None = 
     chosen = schema or form.schema
     if chosen is None:
         faults.add(f'the format "{name}" needs the slots of a task.')
+    elif form.schema and form.schema.kind != chosen.kind:
+        faults.add(
+            f'the format "{name}" holds answers of the kind {form.schema.kind}, the task is of the kind {chosen.kind}.'
+        )
     faults.raise_if_any()
     assert chosen is not None
     return Source(

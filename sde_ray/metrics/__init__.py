@@ -25,7 +25,7 @@ from sde_ray.errors import UserError, unknown
 from sde_ray.extension import load_object
 from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, pack, share, unpack
 from sde_ray.metrics.free import FREE
-from sde_ray.metrics.label import LABEL, confusion
+from sde_ray.metrics.label import LABEL, confusion, is_sentiment
 from sde_ray.metrics.span import SPAN
 from sde_ray.types import Example, Parsed, Task
 
@@ -35,6 +35,7 @@ __all__ = [
     "check_metric",
     "confusion",
     "fault_counts",
+    "is_sentiment",
     "item_statistics",
     "metric_names",
     "objective_from_items",

@@ -1,0 +1,141 @@
+"""A task of the user's own, defined in YAML alone.
+
+    name: reviews
+    kind: label                          # one label a slot; span: strings of the text a slot; free: one value a slot
+    slots: [food, service, price]
+    labels: [positive, neutral, negative]
+    absent: unmentioned                  # the word for a slot that the text does not mention
+    instruction: "Read the {text} {where} and rate these {slot}s: {slots}. Ratings: {labels}."
+    data: {format: jsonl, train: train.jsonl, dev: dev.jsonl, test: test.jsonl}
+
+Further keys: language (en, zh), numbers (by label, for `labels=number`), nouns (text, slot, value, why), wordings
+(words of the prompt: axes/wording.py), metrics, objective, domains (other tasks, out-of-domain for this one), soft (within,
+near). Without an instruction there are three of the package's own (`defaults.py`). Labels called positive, neutral and
+negative get the paper's numbers, and with them its weighted kappa. All faults of a section are shown together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from sde_ray.axes.wording import WORDINGS
+from sde_ray.data.schema import Schema
+from sde_ray.data.source import Source, open_source
+from sde_ray.errors import FaultList, UserError, suggest
+from sde_ray.metrics import check_metric, is_sentiment
+from sde_ray.tasks.defaults import ABSENT, INSTRUCTIONS, METRICS, NOUNS, SENTIMENT_NUMBERS
+from sde_ray.tasks.fields import Section, check_keys, choice, mapping, text, words
+from sde_ray.types import Nouns, Task
+
+REQUIRED = ("name", "kind", "slots", "data")
+KEYS = (
+    *("name", "kind", "language", "slots", "labels", "numbers", "absent", "nouns", "instruction", "wordings"),
+    *("data", "metrics", "objective", "domains", "soft"),
+)
+PLACES = ("where", "text", "slots", "labels", "count", "schematic", "slot", "value", "why")
+"""What an instruction may hold in braces; other braces stay as they are."""
+
+KINDS: tuple[Literal["label", "span", "free"], ...] = ("label", "span", "free")
+LANGUAGES: tuple[Literal["en", "zh"], ...] = ("en", "zh")
+SOFT: tuple[Literal["within", "near"], ...] = ("within", "near")
+
+
+def task_from_yaml(section: Mapping[str, Any], base: Path) -> Task:
+    """The task that a YAML mapping describes. Paths are relative to `base`; `UserError` lists all faults."""
+    if not isinstance(section, Mapping):
+        raise UserError(f"A task in YAML is a mapping with the keys {', '.join(REQUIRED)}; found {section!r}.")
+    faults = FaultList(f"Task {section.get('name', 'without a name')}")
+    check_keys(section, KEYS, REQUIRED, faults)
+    schema = _schema(section, faults)
+    language, kind = choice(section, "language", LANGUAGES, faults), schema.kind
+    source = _source(section, base, schema, faults)
+    task = Task(
+        name=text(section, "name", "", faults),
+        kind=kind,
+        language=language,
+        slots=schema.slots,
+        nouns=Nouns(**asdict(NOUNS[language][kind]) | mapping(section, "nouns", tuple(asdict(Nouns())), faults)),
+        instructions=_instructions(section, INSTRUCTIONS[language][kind], faults),
+        metrics=words(section, "metrics", faults),
+        objective=text(section, "objective", "", faults),
+        load=source or (lambda split: []),  # never called: without a source there is a fault
+        labels=schema.labels or None,
+        numbers=_numbers(section, schema, faults),
+        absent=schema.absent,
+        domains=words(section, "domains", faults),
+        wordings=mapping(section, "wordings", (*WORDINGS[language], "form_omit"), faults),
+        soft=choice(section, "soft", SOFT, faults),
+    )
+    task = _measured(task, faults)
+    faults.raise_if_any()
+    return task
+
+
+def _schema(section: Section, faults: FaultList) -> Schema:
+    kind = choice(section, "kind", KINDS, faults)
+    labels = words(section, "labels", faults)
+    if kind == "label" and not labels:
+        faults.add('the kind "label" needs labels, a list of one or more.')
+    if kind != "label" and labels:
+        faults.add(f'the kind "{kind}" takes no labels. Delete them.')
+    language = choice(section, "language", LANGUAGES, FaultList(""))  # its fault is reported by the caller
+    absent = text(section, "absent", ABSENT[language][kind], faults)
+    if absent in labels:
+        faults.add(f'"{absent}" is a label and the word for absent slots. Set absent to another word.')
+    return Schema(kind, words(section, "slots", faults), labels, absent)
+
+
+def _source(section: Section, base: Path, schema: Schema, faults: FaultList) -> Source | None:
+    data = section.get("data")
+    if not data:
+        return None
+    if not isinstance(data, Mapping):
+        faults.add(f"data is {data!r}, expected a mapping such as {{format: jsonl, train: train.jsonl}}.")
+        return None
+    try:
+        return open_source(data, base, schema)
+    except UserError as error:
+        faults.add(str(error).replace("\n", "\n  "))
+        return None
+
+
+def _numbers(section: Section, schema: Schema, faults: FaultList) -> dict[str, str]:
+    """The numbers given, or the paper's for sentiment labels; none: the labels' indices."""
+    if "numbers" not in section:
+        plain = {label: SENTIMENT_NUMBERS.get(label.casefold(), "") for label in schema.labels}
+        return {**plain, schema.absent: "-2"} if sorted(plain.values()) == ["-1", "0", "1"] else {}
+    numbers = mapping(section, "numbers", (*schema.labels, schema.absent), faults)
+    missing = [label for label in schema.labels if label not in numbers]
+    if missing and schema.labels:
+        faults.add(f"numbers lacks {', '.join(missing)}. Give every label a number, or none.")
+    if len(set(numbers.values())) < len(numbers):
+        faults.add(f"numbers gives one number to several labels: {numbers}. Use each once.")
+    return numbers
+
+
+def _instructions(section: Section, default: tuple[str, ...], faults: FaultList) -> tuple[str, ...]:
+    wordings = words(section, "instruction", faults) or default
+    if len(wordings) > 3:
+        faults.add(f"instruction has {len(wordings)} wordings, expected three at most.")
+    for place in dict.fromkeys(re.findall(r"\{(\w+)\}", " ".join(wordings))):
+        if place not in PLACES and suggest(place, PLACES):
+            faults.add(f'instruction: unknown place "{{{place}}}".{suggest(place, PLACES)} Known: {", ".join(PLACES)}.')
+    return wordings
+
+
+def _measured(task: Task, faults: FaultList) -> Task:
+    """The task with its metrics and objective, the kind's where it names none; the objective is always a metric."""
+    usual = METRICS["sentiment" if is_sentiment(task) else task.kind]
+    task = replace(task, metrics=task.metrics or usual)
+    objective = task.objective or task.metrics[0]
+    task = replace(task, objective=objective, metrics=tuple(dict.fromkeys((*task.metrics, objective))))
+    for name in task.metrics:
+        try:
+            check_metric(task, name)
+        except UserError as error:
+            faults.add(str(error))
+    return task

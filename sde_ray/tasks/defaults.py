@@ -1,0 +1,80 @@
+"""What a task defined in YAML has where it says nothing: instructions, nouns, placeholder, numbers and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sde_ray.types import Nouns
+
+NOUNS: Mapping[str, Mapping[str, Nouns]] = {
+    "en": {
+        "label": Nouns(text="text", slot="aspect", value="label", why="reason"),
+        "span": Nouns(text="text", slot="type", value="span", why="reason"),
+        "free": Nouns(text="text", slot="field", value="value", why="reason"),
+    },
+    "zh": {
+        "label": Nouns(text="文本", slot="方面", value="类别", why="理由"),
+        "span": Nouns(text="文本", slot="类型", value="片段", why="理由"),
+        "free": Nouns(text="文本", slot="字段", value="值", why="理由"),
+    },
+}
+
+INSTRUCTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "en": {
+        "label": (
+            "Read the {text} {where} and give the {value} of each {slot}: {slots}. Choose from {labels}.",
+            "Which {value} does the {text} {where} call for, for {slots}? Choose from {labels}.",
+            "This is classification by {slot}. The {slot}s are {slots}, the {value}s {labels}; the {text} is {where}.",
+        ),
+        "span": (
+            "Read the {text} {where} and list its {value}s of each {slot}: {slots}.",
+            "Which words of the {text} {where} belong to the {slot}s {slots}?",
+            "This is extraction of {value}s. The {slot}s are {slots}; the {text} is {where}.",
+        ),
+        "free": (
+            "Read the {text} {where} and give the {value} of each {slot}: {slots}.",
+            "What does the {text} {where} say for {slots}?",
+            "This is a form to be filled. The {slot}s are {slots}; the {text} is {where}.",
+        ),
+    },
+    "zh": {
+        "label": (
+            "阅读{where}这段{text}，给出以下每个{slot}的{value}：{slots}。{value}有：{labels}。",
+            "根据{where}的{text}，判断这些{slot}：{slots}。请从以下{value}中选择：{labels}。",
+            "这是一个分类任务，{text}在{where}。{slot}有：{slots}；{value}有：{labels}。",
+        ),
+        "span": (
+            "阅读{where}这段{text}，找出以下每个{slot}的{value}：{slots}。",
+            "{where}的{text}中，哪些词属于这些{slot}：{slots}？",
+            "这是一个抽取任务，{text}在{where}。{slot}有：{slots}。",
+        ),
+        "free": (
+            "阅读{where}这段{text}，给出以下每个{slot}的{value}：{slots}。",
+            "根据{where}的{text}，回答：{slots}。",
+            "这是一个填表任务，{text}在{where}。{slot}有：{slots}。",
+        ),
+    },
+}
+
+ABSENT: Mapping[str, Mapping[str, str]] = {
+    "en": {"label": "unmentioned", "span": "none", "free": "unknown"},
+    "zh": {"label": "未提及", "span": "无", "free": "未知"},
+}
+
+SENTIMENT_NUMBERS: Mapping[str, str] = {
+    "positive": "1",
+    "neutral": "0",
+    "negative": "-1",
+    "正面": "1",
+    "中性": "0",
+    "负面": "-1",
+}
+"""The paper's numbers; the placeholder's is -2."""
+
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "sentiment": ("weighted_kappa", "kappa", "accuracy", "sentence_accuracy", "macro_f1"),
+    "label": ("kappa", "accuracy", "sentence_accuracy", "macro_f1"),
+    "span": ("f1", "precision", "recall", "f1_soft", "precision_soft", "recall_soft"),
+    "free": ("accuracy", "exact_match"),
+}
+"""The first is the objective."""

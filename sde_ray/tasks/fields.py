@@ -1,0 +1,72 @@
+"""Typed values out of a YAML mapping; what is wrong goes to a fault list, and reading goes on.
+
+YAML 1.1 turns the bare words yes, no, on and off into booleans and null into nothing: labels like these are refused
+with the advice to quote them, as `True` would never match the word in the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from sde_ray.errors import FaultList, suggest
+
+Section = Mapping[str, Any]
+Name = TypeVar("Name", bound=str)
+
+
+def check_keys(section: Section, known: Sequence[str], required: Sequence[str], faults: FaultList) -> None:
+    """Unknown keys, with the near one, and missing keys."""
+    for key in section:
+        if key not in known:
+            faults.add(f'unknown key "{key}".{suggest(key, known)} Known: {", ".join(known)}.')
+    for key in required:
+        if section.get(key) in (None, "", [], {}):
+            faults.add(f'the key "{key}" is missing.')
+
+
+def choice(section: Section, key: str, names: Sequence[Name], faults: FaultList) -> Name:
+    """One of `names`; the first where the key is missing."""
+    value = section.get(key, names[0])
+    for name in names:
+        if value == name:
+            return name
+    faults.add(f'{key} is "{value}".{suggest(value, names)} Expected one of {", ".join(names)}.')
+    return names[0]
+
+
+def word(value: Any, what: str, faults: FaultList) -> str:
+    """A string, or a whole number written out."""
+    if isinstance(value, str) and value.strip():
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    faults.add(f"{what}: {value!r} is no text. Put it in quotes (YAML reads a bare yes, no, on, off and null itself).")
+    return str(value)
+
+
+def text(section: Section, key: str, default: str, faults: FaultList) -> str:
+    """The string under `key`."""
+    return word(section[key], key, faults) if key in section else default
+
+
+def words(section: Section, key: str, faults: FaultList) -> tuple[str, ...]:
+    """A list of different strings; a single one may stand alone."""
+    value = section.get(key, [])
+    items = value if isinstance(value, list | tuple) else [value]
+    found = tuple(word(item, key, faults) for item in items)
+    for twice in sorted({item for item in found if found.count(item) > 1}):
+        faults.add(f'{key}: "{twice}" stands twice. Name it once.')
+    return tuple(dict.fromkeys(found))
+
+
+def mapping(section: Section, key: str, known: Sequence[str], faults: FaultList) -> dict[str, str]:
+    """A mapping from some of `known` to strings."""
+    value = section.get(key, {})
+    if not isinstance(value, Mapping):
+        faults.add(f"{key} is {value!r}, expected a mapping.")
+        return {}
+    for name in value:
+        if str(name) not in known:
+            faults.add(f'{key} names "{name}".{suggest(name, known)} Known: {", ".join(known)}.')
+    return {str(name): word(item, f"{key}.{name}", faults) for name, item in value.items() if str(name) in known}
