@@ -2,8 +2,8 @@
 
     index,reviewbody,star,location_traffic,...     values 1 / 0 / -1 / -2: positive / neutral / negative / not mentioned
 
-The paper's eleven aspects are not ASAP's (PAPER.md 1.5). Any CSV of this form loads: a slot is a column, and the three
-labels of the task stand for 1, 0 and -1 in this order.
+The paper's eleven aspects are not ASAP's (PAPER.md 1.5). Any CSV of this form loads: a slot is a column, and a value is
+the label with this number in the task (else by name: positive, neutral, negative or 正面, 中性, 负面).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sde_ray.data.format import Format
 from sde_ray.data.records import BadRecord, Record, field, read_csv
-from sde_ray.data.schema import Schema, check_slots
+from sde_ray.data.schema import SENTIMENT_NUMBERS, Schema, check_slots
 from sde_ray.types import Example
 
 SLOTS = (
@@ -43,9 +43,10 @@ ABSENT = "-2"
 
 def _convert(record: Record, schema: Schema) -> Iterator[Example]:
     check_slots(schema, record.fields, "The file")
-    if len(schema.labels) != len(VALUES):
-        raise BadRecord(f"the task has {len(schema.labels)} labels, ASAP three: positive, neutral, negative")
-    label_of = dict(zip(VALUES, schema.labels, strict=True))
+    number_of = {**SENTIMENT_NUMBERS, **dict(schema.numbers)}
+    label_of = {number_of.get(label, number_of.get(label.casefold())): label for label in schema.labels}
+    if not {*VALUES} <= {*label_of}:
+        raise BadRecord(f"the task's labels are {', '.join(schema.labels)}; ASAP needs ones numbered 1, 0 and -1")
     values = {slot: str(record.fields[slot]).strip().removesuffix(".0") for slot in schema.slots}
     wrong = [f'{slot} is "{value}"' for slot, value in values.items() if value not in (*VALUES, ABSENT)]
     if wrong:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,19 +10,31 @@ from sde_ray.errors import UserError, suggest
 from sde_ray.types import Task
 
 
+SENTIMENT_NUMBERS: Mapping[str, str] = {
+    "positive": "1",
+    "neutral": "0",
+    "negative": "-1",
+    "正面": "1",
+    "中性": "0",
+    "负面": "-1",
+}
+"""The paper's numbers by label; that of the placeholder is -2 (PAPER.md 1.5)."""
+
+
 @dataclass(frozen=True)
 class Schema:
-    """The answers that a data set may hold. `labels` is empty for spans and free values."""
+    """The answers that a data set may hold. `labels` is empty for spans and free values; `numbers` by label."""
 
     kind: Literal["label", "span", "free"]
     slots: tuple[str, ...]
     labels: tuple[str, ...] = ()
     absent: str = "none"
+    numbers: tuple[tuple[str, str], ...] = ()
 
 
 def schema_of(task: Task) -> Schema:
     """The schema of a task's answers."""
-    return Schema(task.kind, task.slots, task.labels or (), task.absent)
+    return Schema(task.kind, task.slots, task.labels or (), task.absent, tuple(task.numbers.items()))
 
 
 def check_slots(schema: Schema, known: Iterable[str], what: str) -> None:

@@ -9,9 +9,9 @@
     data: {format: jsonl, train: train.jsonl, dev: dev.jsonl, test: test.jsonl}
 
 Further keys: language (en, zh), numbers (by label, for `labels=number`), nouns (text, slot, value, why), wordings
-(words of the prompt: axes/wording.py), metrics, objective, domains (other tasks, out-of-domain for this one), soft (within,
-near). Without an instruction there are three of the package's own (`defaults.py`). Labels called positive, neutral and
-negative get the paper's numbers, and with them its weighted kappa. All faults of a section are shown together.
+(words of the prompt: axes/wording.py), metrics, objective, domains (other tasks, out-of-domain for this one), soft
+(within, near). Without an instruction there are three of the package's own (`defaults.py`). Labels called positive,
+neutral and negative get the paper's numbers, and with them its weighted kappa. All faults are shown together.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from sde_ray.axes.wording import WORDINGS
-from sde_ray.data.schema import Schema
+from sde_ray.data.records import read_text
+from sde_ray.data.schema import SENTIMENT_NUMBERS, Schema
 from sde_ray.data.source import Source, open_source
 from sde_ray.errors import FaultList, UserError, suggest
 from sde_ray.metrics import check_metric, is_sentiment
-from sde_ray.tasks.defaults import ABSENT, INSTRUCTIONS, METRICS, NOUNS, SENTIMENT_NUMBERS
+from sde_ray.tasks.defaults import ABSENT, INSTRUCTIONS, METRICS, NOUNS
 from sde_ray.tasks.fields import Section, check_keys, choice, mapping, text, words
 from sde_ray.types import Nouns, Task
 
@@ -73,6 +76,15 @@ def task_from_yaml(section: Mapping[str, Any], base: Path) -> Task:
     task = _measured(task, faults)
     faults.raise_if_any()
     return task
+
+
+def load_task(path: Path) -> Task:
+    """The task in a YAML file; its data paths are relative to the file's folder."""
+    try:
+        section = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {error}. Repair the file.") from None
+    return task_from_yaml(section, path.parent)
 
 
 def _schema(section: Section, faults: FaultList) -> Schema:

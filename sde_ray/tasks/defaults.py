@@ -61,16 +61,6 @@ ABSENT: Mapping[str, Mapping[str, str]] = {
     "zh": {"label": "未提及", "span": "无", "free": "未知"},
 }
 
-SENTIMENT_NUMBERS: Mapping[str, str] = {
-    "positive": "1",
-    "neutral": "0",
-    "negative": "-1",
-    "正面": "1",
-    "中性": "0",
-    "负面": "-1",
-}
-"""The paper's numbers; the placeholder's is -2."""
-
 METRICS: Mapping[str, tuple[str, ...]] = {
     "sentiment": ("weighted_kappa", "kappa", "accuracy", "sentence_accuracy", "macro_f1"),
     "label": ("kappa", "accuracy", "sentence_accuracy", "macro_f1"),
