@@ -1,0 +1,80 @@
+"""The typer app: every command, by group, and the one place where errors become messages and exit codes.
+
+0 done · 1 a defect of sde_ray (traceback) · 2 something given cannot be used (message) · 130 Ctrl-C
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Any
+
+import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from sde_ray import __version__
+from sde_ray.cli import evidence, look, machine, score, sweep, use
+from sde_ray.cli.console import err
+from sde_ray.errors import UserError
+
+
+class Commands(TyperGroup):
+    """The boundary around all commands."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)  # in the order of work, not of the alphabet
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as fault:
+            err().print(f"[bold red]error:[/] {escape(str(fault))}", highlight=False, soft_wrap=True)
+            raise SystemExit(2) from None
+        except KeyboardInterrupt:
+            err().print("Stopped. What is finished is saved; the same command goes on from there.")
+            raise SystemExit(130) from None
+        except BrokenPipeError:
+            # `sde-ray axes | head`: the reader has enough. Python would complain again when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(0) from None
+        except OSError as fault:
+            if fault.errno != errno.ENOSPC:
+                raise
+            err().print(
+                f"[bold red]error:[/] The disk is full ({fault.filename or 'no file named'}). Nothing finished "
+                "is lost. Free some space, or set `storage` to another disk, and run the same command again."
+            )
+            raise SystemExit(2) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Find out how to write fine-tuning samples, with evidence.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"sde-ray {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Find out how to write fine-tuning samples, with evidence."""
+
+
+for group in (sweep, look, score, evidence, use, machine):
+    group.add_to(app)
+
+
+def main() -> None:
+    """The entry point of the command `sde-ray`."""
+    app()

@@ -1,0 +1,72 @@
+"""`score`: every metric again from saved completions, of any file or of a whole sweep; no model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sde_ray.cli.console import emit, err, number, out, table
+from sde_ray.cli.options import Json
+
+if TYPE_CHECKING:
+    from sde_ray.rescore import Rescored, Scored
+
+
+def score(
+    path: Annotated[Path, typer.Argument(help='A sweep\'s folder, or JSONL lines of {"target", "prediction"}.')],
+    task: Annotated[str, typer.Option("--task", help="The task of the lines.")] = "",
+    design: Annotated[str, typer.Option("--design", help="The design in which the lines are written.")] = "baseline",
+    as_json: Json = False,
+) -> None:
+    """Recompute every metric from saved completions, without a model."""
+    from sde_ray import rescore
+    from sde_ray.errors import UserError
+
+    if path.is_dir():
+        return _print_sweep(rescore.of_sweep(path), as_json)
+    if not task:
+        raise UserError(f"Which task are the lines of {path}? Add --task, e.g. --task masa:d1 (list: sde-ray tasks).")
+    return _print_file(rescore.of_file(path, task, design), as_json)
+
+
+def _print_file(scored: Scored, as_json: bool) -> None:
+    if scored.bad_targets:
+        lines = ", ".join(map(str, scored.bad_targets[:10])) + ("..." if len(scored.bad_targets) > 10 else "")
+        err().print(
+            f"[yellow]warning:[/] {len(scored.bad_targets)} of {scored.items} targets are not in the design's form "
+            f"(lines {lines}); what could be read of them counts. Is --design right?",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if as_json:
+        return emit({**scored.scores, "items": scored.items, "faults": scored.faults})
+    shown = table(f"{scored.items} items", "metric", "score", right=("score",))
+    for name, value in scored.scores.items():
+        shown.add_row(name, number(value))
+    for kind, count in scored.faults.items():
+        shown.add_row(f"fault: {kind}", str(count))
+    out().print(shown)
+
+
+def _print_sweep(found: Sequence[Rescored], as_json: bool) -> None:
+    from sde_ray.design import label
+
+    if as_json:
+        return emit([one.plain() for one in found])
+    first = next(iter(found[0].scores.values()))
+    metrics = [name for name in first if "/" not in name and not name.endswith("_strict")]
+    shown = table(f"{len(found)} trials", "trial", "design", "seed", "split", *metrics, right=tuple(metrics))
+    for one in found:
+        for split, scores in one.scores.items():
+            cells = (number(scores.get(name)) for name in metrics)
+            shown.add_row(one.key, label(one.design), str(one.seed), split, *cells)
+    out().print(shown)
+    worst = max(one.moved for one in found)
+    out().print(f"\nLargest difference from what the trials themselves reported: {worst:.2g}")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(score)
