@@ -48,10 +48,13 @@ def separate(given: Mapping[Split, Sequence[Example]], overlap: Literal["error",
     for split in kept:
         if not kept[split]:
             raise UserError(f"{title}: every {split} text is also in a later split. Give {split} texts of its own.")
+    texts, missing = len({same_text(example.text) for example in kept["train"]}), 3 - len(kept)
+    if missing and texts <= missing:
+        raise UserError(f"{title}: {texts} train texts are too few to cut the missing splits from. Give 3 or more.")
     cut = []
     for split in ("test", "dev"):
         if split not in kept:
-            kept["train"], kept[split] = _cut(kept["train"], title)
+            kept["train"], kept[split] = _cut(kept["train"])
             cut.append(f"{split}: {len(kept[split])} examples cut from train, as there was no {split} split")
     return Splits({split: tuple(kept[split]) for split in ORDER}, tuple(dropped), tuple(cut))
 
@@ -86,13 +89,11 @@ def _drop(given: Mapping[Split, Sequence[Example]]) -> tuple[dict[Split, list[Ex
     return kept, dropped
 
 
-def _cut(train: Sequence[Example], title: str) -> tuple[list[Example], list[Example]]:
+def _cut(train: Sequence[Example]) -> tuple[list[Example], list[Example]]:
     """Train and a part cut from it, the same for the same examples in any order; copies of a text stay together."""
     by_text: dict[str, Example] = {}
     for example in sorted(train, key=lambda e: e.id):
         by_text.setdefault(same_text(example.text), example)
-    if len(by_text) < 3:
-        raise UserError(f"{title}: {len(by_text)} texts are too few to cut dev and test from. Give 3 or more.")
     size = min(CUT_MOST, max(1, int(len(train) * CUT_SHARE)))
     chosen = {same_text(example.text) for example in shuffle(by_text.values(), seed=0)[:size]}
     rest = [example for example in train if same_text(example.text) not in chosen]

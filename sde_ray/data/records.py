@@ -114,8 +114,7 @@ def read_xml(path: Path, tag: str) -> list[Record]:
     try:
         root = ElementTree.fromstring(read_text(path).lstrip())
     except ElementTree.ParseError as error:
-        line, column = error.position
-        raise UserError(f"{path} is not XML: line {line}, column {column}: {error}. Repair the file.") from None
+        raise UserError(f"{path} is not XML: {error}. Repair the file.") from None
     return [Record(f"{tag} {n}", element, path.stem) for n, element in enumerate(root.iter(tag), start=1)]
 
 

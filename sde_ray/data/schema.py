@@ -9,7 +9,6 @@ from typing import Literal
 from sde_ray.errors import UserError, suggest
 from sde_ray.types import Task
 
-
 SENTIMENT_NUMBERS: Mapping[str, str] = {
     "positive": "1",
     "neutral": "0",
