@@ -100,7 +100,7 @@ def _stand_in(task: Task) -> tuple[Task, Example]:
         slots = tuple(say(task, "schematic_slot", n=str(n)) for n in (1, 2))
     value = say(task, "schematic_value")
     first = (value, value) if task.kind == "span" else (value,)
-    answer = {slot: (value,) for slot in slots} | {slots[0]: first}
+    answer = dict.fromkeys(slots, (value,)) | {slots[0]: first}
     numbers = {value: say(task, "schematic_number"), task.absent: numbers_of(task)[task.absent]}
     stand_in = replace(task, slots=slots, labels=task.labels and (value,), numbers=numbers)
     return stand_in, Example("schematic", "", answer, rationale=dict.fromkeys(slots, task.nouns.why))

@@ -1,0 +1,96 @@
+"""Tasks by name: the package's own, the user's by import path, and a YAML file's.
+
+    masa:d1                       a task of the table; a bare `masa` is its first domain
+    mams@data/MAMS-ACSA           a task of the table on the user's data, in the task's native format
+    nested_ner@jsonl:data/mine    the same in another format
+    my_pkg.my_task:TASK           a `Task` object of the user's
+    tasks/reviews.yaml            a task defined in YAML alone
+
+A name says all that a worker on another machine needs to build the task again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from sde_ray.errors import UserError, unknown
+from sde_ray.extension import is_path, load_object
+from sde_ray.tasks import events, mams, masa, masa_zh, nested_ner, qa
+from sde_ray.tasks.check import check
+from sde_ray.tasks.source import no_examples, with_source
+from sde_ray.types import Split, Task
+
+TASKS: Mapping[str, Task] = {
+    task.name: task for task in (*masa.TASKS, *masa_zh.TASKS, mams.TASK, nested_ner.TASK, *events.TASKS, qa.TASK)
+}
+
+NATIVE_FORMATS: Mapping[str, str] = {
+    "masa_zh:d1": "asap",
+    "masa_zh:d2": "asap",
+    "masa_zh:all": "asap",
+    "mams": "mams",
+    "nested_ner": "genia",
+    "events": "maven",
+    "events:phee": "phee",
+    "qa": "entityquestions",
+}
+"""What `task@path` is read as; all other tasks read `jsonl`."""
+
+
+def get_task(name: str, source: Mapping[str, Any] | None = None, base: Path = Path()) -> Task:
+    """The task of this name, checked.
+
+    `source` names the user's data, {format, path} or {format, train, dev, test}; its paths start at `base`.
+    """
+    short, at, place = name.partition("@")
+    task = _find(short)
+    if at:
+        source = {**_source(place), **(source or {})}
+    if source is not None:
+        task = with_source(task, {"format": NATIVE_FORMATS.get(task.name, "jsonl"), **source}, base)
+    if at:
+        task = replace(task, name=f"{task.name}@{place}", domains=tuple(f"{other}@{place}" for other in task.domains))
+    return check(task)
+
+
+def _source(place: str) -> Mapping[str, str]:
+    """What stands behind the @ of a task's name: `path`, or `format:path`."""
+    from sde_ray.data import FORMATS
+
+    format_name, colon, path = place.partition(":")
+    return {"format": format_name, "path": path} if colon and format_name in FORMATS else {"path": place}
+
+
+def _find(name: str) -> Task:
+    if name.endswith((".yaml", ".yml")):
+        from sde_ray.tasks.custom import load_task
+
+        return load_task(Path(name))
+    family, _, domain = name.partition(":")
+    first_of = {known.partition(":")[0]: known for known in reversed(list(TASKS))}
+    if is_path(name) and family not in first_of:
+        return load_object(name, Task, "a task")
+    if not domain and family in first_of:
+        return TASKS[first_of[family]]
+    if name not in TASKS:
+        raise UserError(f'{unknown("task", name, TASKS)} One of your own: "my_pkg.my_task:TASK" or a YAML file.')
+    return TASKS[name]
+
+
+def fingerprint(task: Task, splits: Sequence[Split] = ("train", "dev")) -> str:
+    """sha256 of the task's definition and the examples of these splits; 16 hex digits.
+
+    Test splits are left out unless asked for: a sweep does not read them (law 7).
+    """
+    from sde_ray import data
+
+    definition = {key: value for key, value in asdict(replace(task, load=no_examples)).items() if key != "load"}
+    digest = hashlib.sha256(json.dumps(definition, sort_keys=True, ensure_ascii=False).encode())
+    for split in splits:
+        digest.update(data.fingerprint(task.load(split)).encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,42 @@
+"""Event detection: the trigger words of a sentence by event type. MAVEN's ten types of the paper, or PHEE's two.
+
+    rebels raided the harbour   ->   {"Attack": ("raided",)}
+Bundled data (MAVEN's types) are made by this package; `events:phee` needs the user's copy of PHEE.
+"""
+
+from __future__ import annotations
+
+from sde_ray.tasks.nested_ner import METRICS
+from sde_ray.tasks.source import Load, bundled, user_data_only
+from sde_ray.types import Nouns, Task
+
+MAVEN = (
+    "Catastrophe", "Attack", "Hostile_encounter", "Causation", "Process_start",
+    "Competition", "Motion", "Social_event", "Killing", "Conquering",
+)  # fmt: skip
+PHEE = ("Adverse_event", "Potential_therapeutic_event")
+
+
+def _task(name: str, slots: tuple[str, ...], load: Load) -> Task:
+    return Task(
+        name=name,
+        kind="span",
+        language="en",
+        slots=slots,
+        nouns=Nouns(text="sentence", slot="type", value="trigger", why="reason"),
+        instructions=(
+            "Read the {text} {where} and list the trigger words of these event {slot}s: {slots}.",
+            "Which words of the {text} {where} tell of an event of the {slot}s {slots}?",
+            "This is event detection. The event {slot}s are {slots}; the {text} is {where}.",
+        ),
+        metrics=METRICS,
+        objective="f1",
+        load=load,
+        wordings={"no_rationale": "none found"},
+    )
+
+
+TASKS = (
+    _task("events", MAVEN, bundled("events", "all")),
+    _task("events:phee", PHEE, user_data_only("events:phee", "phee")),
+)

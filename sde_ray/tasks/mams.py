@@ -1,0 +1,29 @@
+"""MAMS (Jiang et al. 2019): English restaurant sentences, each with two or more of eight aspects, rated differently.
+
+The data are the user's copy of MAMS-ACSA, in its native XML.
+"""
+
+from __future__ import annotations
+
+from sde_ray.tasks.masa import INSTRUCTIONS, LABELS, METRICS, NUMBERS, WORDINGS
+from sde_ray.tasks.source import user_data_only
+from sde_ray.types import Nouns, Task
+
+SLOTS = ("food", "service", "staff", "price", "ambience", "menu", "place", "miscellaneous")
+
+
+TASK = Task(
+    name="mams",
+    kind="label",
+    language="en",
+    slots=SLOTS,
+    nouns=Nouns(text="sentence", slot="aspect", value="sentiment", why="reason"),
+    instructions=INSTRUCTIONS,
+    metrics=METRICS,
+    objective="weighted_kappa",
+    load=user_data_only("mams", "mams"),
+    labels=LABELS,
+    numbers=NUMBERS,
+    absent="unmentioned",
+    wordings=WORDINGS,
+)

@@ -1,0 +1,31 @@
+"""Nested named entities of biomedical sentences, GENIA's five types (paper section 1.6).
+
+    IL-2 gene expression   ->   {"DNA": ("IL-2 gene",), "protein": ("IL-2",)}
+Bundled data are made by this package; the user's own are read in GENIA's JSON lines or as JSONL.
+"""
+
+from __future__ import annotations
+
+from sde_ray.tasks.source import bundled
+from sde_ray.types import Nouns, Task
+
+SLOTS = ("DNA", "RNA", "protein", "cell_type", "cell_line")
+METRICS = ("f1", "precision", "recall", "f1_soft", "precision_soft", "recall_soft")
+
+
+TASK = Task(
+    name="nested_ner",
+    kind="span",
+    language="en",
+    slots=SLOTS,
+    nouns=Nouns(text="sentence", slot="type", value="entity", why="reason"),
+    instructions=(
+        "Read the {text} {where} and list the entities of these {slot}s: {slots}.",
+        "Which words of the {text} {where} name entities of the {slot}s {slots}? Entities may be nested.",
+        "This is nested entity recognition. The {slot}s are {slots}; the {text} is {where}.",
+    ),
+    metrics=METRICS,
+    objective="f1",
+    load=bundled("nested_ner", "all"),
+    wordings={"no_rationale": "none found"},
+)

@@ -1,0 +1,35 @@
+"""Questions with one short answer: the text is the question, with or without a passage before it.
+
+Bundled data are made passages, each with a question; the user's own are read in the format of EntityQuestions (closed
+book) or as JSONL. An answer is right where it matches the gold answer or one of its aliases.
+"""
+
+from __future__ import annotations
+
+from sde_ray.tasks.source import bundled
+from sde_ray.types import Nouns, Task
+
+SLOTS = ("answer",)
+
+
+TASK = Task(
+    name="qa",
+    kind="free",
+    language="en",
+    slots=SLOTS,
+    nouns=Nouns(text="question", slot="field", value="value", why="reason"),
+    instructions=(
+        "Answer the {text} {where}.",
+        "What is the answer to the {text} {where}? Give it in few words.",
+        "You see a {text} {where}; reply with its answer only.",
+    ),
+    metrics=("accuracy", "exact_match"),
+    objective="accuracy",
+    load=bundled("qa", "all"),
+    absent="unknown",
+    wordings={
+        "placeholder": "If there is no answer, write: {entry}",
+        "omit": "If there is no answer, write: {marker}",
+        "no_rationale": "the text does not tell",
+    },
+)
