@@ -20,7 +20,7 @@ Step = tuple[int, ...]
 
 
 def steps(count: int, settings: TrainSettings, seed: int) -> list[Step]:
-    """The sample indices of every optimiser update, of all epochs; an epoch may be a fraction. The last may be short."""
+    """The sample indices of every optimiser update, of all epochs (or a part of one). The last may be short."""
     order: list[int] = []
     wanted = max(1, round(count * settings.epochs))
     draw = random.Random(seed)

@@ -1,8 +1,8 @@
 """Greedy decoding of many prompts: the same tokens as `model.generate`, row by row, in less time.
 
-Prompts are sorted by length so that a batch has little padding; a row leaves its batch at its end token, its cache
-with it; only the last position's logits are computed. Batches are padded on the left, with position ids that count
-real tokens only, so that a row's tokens do not depend on its neighbours.
+Prompts are sorted by length so that a batch has little padding; finished rows leave their batch, their cache with them;
+only the last position's logits are computed. Batches are padded on the left, with position ids that count real tokens
+only, so that a row's tokens do not depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
-from transformers import DynamicCache
+
+from sde_ray.cache import can_drop_rows, new_cache
 
 Ids = Sequence[int]
+CROWDED = 0.75  # dropping rows copies the cache, so it waits until no more than this share is unfinished
 
 
 @torch.inference_mode()
@@ -28,21 +30,40 @@ def decode(
     batch_size: int = 32,
 ) -> list[list[int]]:
     """The greedy continuation of each prompt, in the order given, without its end token; at most `max_new_tokens`."""
+    if "past_key_values" not in inspect.signature(model.forward).parameters:
+        return [_alone(model, prompt, stops, pad, max_new_tokens) for prompt in prompts]
     by_length = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     written: list[list[int]] = [[] for _ in prompts]
     for start in range(0, len(prompts), batch_size):
         rows = by_length[start : start + batch_size]
-        batch = _Batch(model, [prompts[i] for i in rows], set(stops), pad)
-        for row, tokens in zip(rows, batch.run(max_new_tokens), strict=True):
+        batch = _Batch(model, [prompts[i] for i in rows], set(stops), pad, max_new_tokens)
+        for row, tokens in zip(rows, batch.run(), strict=True):
             written[row] = tokens
     return written
 
 
-class _Batch:
-    """The rows still being written, with their cache, mask and next position."""
+def _alone(model: Any, prompt: Ids, stops: Collection[int], pad: int, max_new_tokens: int) -> list[int]:
+    """One prompt by transformers' own loop, for models whose memory is no key-value cache (state-space models)."""
+    ids = torch.tensor([list(prompt)], device=next(model.parameters()).device)
+    out = model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=sorted(stops) or None,
+        pad_token_id=pad,
+    )
+    tokens: list[int] = out[0, len(prompt) :].tolist()
+    return tokens[:-1] if tokens and tokens[-1] in stops else tokens
 
-    def __init__(self, model: torch.nn.Module, prompts: Sequence[Ids], stops: set[int], pad: int) -> None:
-        self.model, self.stops, self.pad = model, stops, pad
+
+class _Batch:
+    """Rows being written, with their cache, mask and positions. `rows[n]`: whose prompt the n-th row continues."""
+
+    def __init__(
+        self, model: torch.nn.Module, prompts: Sequence[Ids], stops: set[int], pad: int, max_new_tokens: int
+    ) -> None:
+        self.model, self.stops, self.max_new_tokens = model, stops, max_new_tokens
         self.device = next(model.parameters()).device
         longest = max(map(len, prompts))
         padded = [[*[pad] * (longest - len(prompt)), *prompt] for prompt in prompts]
@@ -50,41 +71,51 @@ class _Batch:
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
         self.mask = (torch.arange(longest, device=self.device) >= (longest - lengths)[:, None]).long()
         self.positions = (self.mask.cumsum(1) - 1).clamp(min=0)
-        self.cache: Any = DynamicCache(config=model.config.get_text_config())
+        self.cache: Any = new_cache(model, max_new_tokens)
         self.written: list[list[int]] = [[] for _ in prompts]
-        self.rows = list(range(len(prompts)))  # which prompt each row of the tensors belongs to
+        self.rows = list(range(len(prompts)))
+        self.unfinished = set(self.rows)
         known = inspect.signature(model.forward).parameters
-        self.more = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
-        self.more |= {"position_ids": None} if "position_ids" in known else {}
+        self.last_logits = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+        self.takes_positions = "position_ids" in known
 
-    def run(self, max_new_tokens: int) -> list[list[int]]:
-        for _ in range(max_new_tokens):
+    def run(self) -> list[list[int]]:
+        for step in range(self.max_new_tokens):
             tokens = self._forward().argmax(-1)
-            alive = [n for n, token in enumerate(tokens.tolist()) if token not in self.stops]
-            for n in alive:
-                self.written[self.rows[n]].append(int(tokens[n]))
-            if not alive:
+            self._write(tokens.tolist())
+            if not self.unfinished or step + 1 == self.max_new_tokens:
                 break
-            if len(alive) < len(self.rows):
-                tokens = tokens[self._keep(alive)]
             self.ids = tokens[:, None]
             self.mask = torch.cat([self.mask, torch.ones_like(self.ids)], dim=1)
             self.positions = self.positions[:, -1:] + 1
+            if len(self.unfinished) <= CROWDED * len(self.rows) and can_drop_rows(self.cache):
+                self._drop_finished()
         return self.written
 
     def _forward(self) -> torch.Tensor:
-        if "position_ids" in self.more:
-            self.more["position_ids"] = self.positions
+        positions = {"position_ids": self.positions} if self.takes_positions else {}
         out = self.model(
-            input_ids=self.ids, attention_mask=self.mask, past_key_values=self.cache, use_cache=True, **self.more
+            input_ids=self.ids,
+            attention_mask=self.mask,
+            past_key_values=self.cache,
+            use_cache=True,
+            **positions,
+            **self.last_logits,
         )
         self.cache = out.past_key_values
         return out.logits[:, -1]
 
-    def _keep(self, alive: list[int]) -> torch.Tensor:
-        """Drop the finished rows from everything that has rows."""
+    def _write(self, tokens: list[int]) -> None:
+        for row, token in zip(self.rows, tokens, strict=True):
+            if row in self.unfinished:
+                if token in self.stops:
+                    self.unfinished.remove(row)
+                else:
+                    self.written[row].append(token)
+
+    def _drop_finished(self) -> None:
+        alive = [n for n, row in enumerate(self.rows) if row in self.unfinished]
         kept = torch.tensor(alive, device=self.device)
         self.rows = [self.rows[n] for n in alive]
-        self.mask, self.positions = self.mask[kept], self.positions[kept]
+        self.ids, self.mask, self.positions = self.ids[kept], self.mask[kept], self.positions[kept]
         self.cache.batch_select_indices(kept)
-        return kept

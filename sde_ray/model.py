@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+from sde_ray import dropout
 from sde_ray.errors import UserError
 from sde_ray.tokens import end_token
 from sde_ray.types import LoraSettings, TrainSettings
@@ -98,12 +99,15 @@ def attach(base: torch.nn.Module, settings: LoraSettings) -> PeftModel:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(base, lora)  # type: ignore[arg-type]
+        adapted = get_peft_model(base, lora)  # type: ignore[arg-type]
     except ValueError as fault:
         raise UserError(
             f'LoRA finds nothing to adapt for lora.targets = {settings.targets}: {fault} Use "all-linear", or names of '
             f"the model's layers such as {', '.join(_linear_names(base)[:6])}."
         ) from fault
+    if device().type == "cpu":
+        dropout.speed_up(adapted)
+    return adapted  # type: ignore[return-value]
 
 
 def detach(adapted: PeftModel) -> torch.nn.Module:

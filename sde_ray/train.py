@@ -38,7 +38,7 @@ def seed_everything(seed: int) -> None:
 
 
 class Training:
-    """A trial's engine. `losses` has one mean loss per optimiser step, this worker's part of it if there are several."""
+    """A trial's engine. `losses`: the mean loss of each optimiser step, or this worker's part of it."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Training:
         seed_everything(seed + rank)  # dropout differs between workers; the adapter's start was drawn before
 
     def run(self, until: int) -> list[float]:
-        """Train up to step number `until` and return the losses of the new steps; stops at a loss that is not finite."""
+        """Train up to step number `until` and return the new losses; stops at one that is not finite."""
         first = len(self.losses)
         self.engine.train()
         for step in self.steps[first:until]:

@@ -140,7 +140,7 @@ class Worker:
         return _peak_memory_mb()
 
     def _load(self, config: TrialConfig, precision: str) -> None:
-        """Make the trial's base resident. A base that ZeRO-3 has sharded cannot serve another stage: it is loaded anew."""
+        """Make the trial's base resident. One that ZeRO-3 has sharded serves no other stage."""
         from sde_ray import model, zero
 
         sharded = zero.stage(config.train) == 3
@@ -165,7 +165,7 @@ class _Clock:
 
 
 def _reserve(config: TrialConfig, encoder: Any, samples: Sequence[Sample]) -> int:
-    """The most tokens a completion may have: as set, else 1.5 times the longest gold one, as far as the context goes."""
+    """The most tokens a completion may have: as set, else 1.5 times the longest gold one if it fits."""
     if config.decode.max_new_tokens:
         return config.decode.max_new_tokens
     longest = max(map(len, encoder.completions(samples)))

@@ -1,0 +1,122 @@
+"""Greedy decoding gives what transformers' own gives, whatever the batch, and leaves the base as it was."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sde_ray import generate, model
+from sde_ray.types import LoraSettings
+
+NEW = 24
+
+
+@pytest.fixture(scope="module")
+def base(tiny_llama: Path) -> model.Base:
+    return model.load_base(str(tiny_llama))
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[list[int]]:
+    draw = random.Random(0)
+    return [[1] + [draw.randrange(3, 400) for _ in range(draw.randrange(2, 40))] for _ in range(17)]
+
+
+def reference(base: model.Base, prompts: list[list[int]], stops: list[int]) -> list[list[int]]:
+    """`model.generate`, one prompt at a time, without padding."""
+    rows = []
+    for prompt in prompts:
+        ids = torch.tensor([prompt])
+        out: Any = base.model.generate(  # type: ignore[operator]
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=NEW,
+            eos_token_id=stops,
+            pad_token_id=0,
+        )
+        row = out[0, len(prompt) :].tolist()
+        rows.append(row[:-1] if row[-1] in stops else row)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def stops(base: model.Base, prompts: list[list[int]]) -> list[int]:
+    """The end token, and tokens that this random model likes to write: so that rows end at different steps."""
+    free = generate.decode(base.model, prompts, stops=[], pad=0, max_new_tokens=NEW, batch_size=1)
+    draw = random.Random(1)
+    return [2, *{row[draw.randrange(2, NEW)] for row in free[:6]}]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 32])
+def test_equals_generate(base: model.Base, prompts: list[list[int]], stops: list[int], batch_size: int) -> None:
+    expected = reference(base, prompts, stops)
+    lengths = {len(row) for row in expected}
+    assert len(lengths) > 3 and NEW in lengths, f"rows must end at different steps to test compaction: {lengths}"
+    written = generate.decode(base.model, prompts, stops=stops, pad=0, max_new_tokens=NEW, batch_size=batch_size)
+    assert written == expected
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "sliding", "mamba"])
+def test_other_architectures(kind: str, prompts: list[list[int]]) -> None:
+    """Learned positions, a sliding window, and a state that is no key-value cache."""
+    from transformers import (
+        GPT2Config,
+        GPT2LMHeadModel,
+        MambaConfig,
+        MambaForCausalLM,
+        MistralConfig,
+        MistralForCausalLM,
+    )
+
+    torch.manual_seed(0)
+    small = {"vocab_size": 400, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    if kind == "gpt2":
+        net: Any = GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=2, initializer_range=0.3, **small))
+    elif kind == "sliding":
+        net = MistralForCausalLM(
+            MistralConfig(
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                num_key_value_heads=1,
+                sliding_window=16,
+                initializer_range=0.3,
+                **small,
+            )
+        )
+    else:
+        net = MambaForCausalLM(MambaConfig(hidden_size=32, state_size=8, num_hidden_layers=2, **small))
+    net.eval()
+    foreign = model.Base(kind, net, None, 512, (2,))
+    expected = reference(foreign, prompts, [2, 7])
+    assert generate.decode(net, prompts, stops=[2, 7], pad=0, max_new_tokens=NEW, batch_size=5) == expected
+
+
+def test_no_prompts_and_an_instant_end(base: model.Base, prompts: list[list[int]]) -> None:
+    assert generate.decode(base.model, [], stops=[2], pad=0, max_new_tokens=4) == []
+    everything = set(range(400))
+    assert generate.decode(base.model, prompts[:3], stops=everything, pad=0, max_new_tokens=4) == [[], [], []]
+
+
+def test_merged_decoding_equals_the_adapter_and_leaves_the_base(base: model.Base, prompts: list[list[int]]) -> None:
+    before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
+    plain = generate.decode(base.model, prompts, stops=[2], pad=0, max_new_tokens=NEW)
+    adapted = model.attach(base.model, LoraSettings())
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.2)
+    adapted.eval()
+    beside = generate.decode(adapted, prompts, stops=[2], pad=0, max_new_tokens=NEW)
+    with model.merged(adapted) as folded:
+        written = generate.decode(folded, prompts, stops=[2], pad=0, max_new_tokens=NEW)
+    assert written == beside != plain
+    again = model.detach(adapted)
+    assert all(torch.equal(before[name], tensor) for name, tensor in again.state_dict().items())
+    assert set(before) == set(again.state_dict())
