@@ -309,6 +309,18 @@ class TestJsonl:
         assert shown[11] == "  - ... and 2 more"
         assert len(shown) == 13
 
+    @pytest.mark.parametrize(
+        "line", ['{"text": "\\ud83d"}', '{"text": ' + "[" * 100_000, '{"text": 1' + "0" * 5000 + "}"]
+    )
+    def test_what_json_lets_pass_and_files_do_not(self, tmp_path, line):
+        path = tmp_path / "a.jsonl"
+        path.write_text(json.dumps(row("1", "\U0001f600")) + "\n" + line + "\n")
+        with pytest.raises(UserError, match="1 fault\n  - line 2"):
+            data.load_jsonl(path, REVIEWS)
+        path.write_text("[" + line + "]")
+        with pytest.raises(UserError, match="is not a JSON list"):
+            data.load_jsonl(path, REVIEWS)
+
     @pytest.mark.parametrize("content", ["", " \n\n"])
     def test_empty(self, tmp_path, content):
         (tmp_path / "a.jsonl").write_text(content)

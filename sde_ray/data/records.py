@@ -76,18 +76,30 @@ def read_json(path: Path) -> list[Record]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                records.append(Record(f"line {number}", json.loads(line), path.stem))
-            except ValueError as error:
+                records.append(Record(f"line {number}", _parse(line), path.stem))
+            except (ValueError, RecursionError) as error:
                 faults.append(f"line {number} is not JSON: {_reason(error)}: {_short(line)}")
     raise_faults(str(path), faults, "Expected one JSON object a line. Repair or delete these lines.")
     return records
 
 
+def _parse(text: str) -> Any:
+    """The JSON value. Half a surrogate pair is refused: no tokenizer and no file could take it later."""
+    value = json.loads(text)
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"half a surrogate pair, {error.object[error.start]!r}") from None
+    return value
+
+
 def _json_list(path: Path, text: str) -> list[Record]:
     try:
-        items = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not a JSON list: line {error.lineno}: {_reason(error)}. Repair the file.") from None
+        items = _parse(text)
+    except (ValueError, RecursionError) as error:
+        line = f"line {error.lineno}: " if isinstance(error, json.JSONDecodeError) else ""
+        raise UserError(f"{path} is not a JSON list: {line}{_reason(error)}. Repair the file.") from None
     return [Record(f"record {number}", item, path.stem) for number, item in enumerate(items, start=1)]
 
 
@@ -142,7 +154,7 @@ def field(fields: Any, name: str, kind: type | tuple[type, ...]) -> Any:
     return fields[name]
 
 
-def _reason(error: ValueError) -> str:
+def _reason(error: Exception) -> str:
     return f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sde_ray.data.disjoint import ORDER, Splits, separate
-from sde_ray.data.format import Format
 from sde_ray.data.formats import FORMATS
 from sde_ray.data.hub import read_hub, split_names
 from sde_ray.data.schema import Schema
@@ -60,7 +59,8 @@ class Source:
 
     def splits(self) -> Splits:
         """All splits, with what was dropped or cut to make them disjoint."""
-        return _load(self, repr(self.options), tuple(stamp for _, place in self.places for stamp in _stamps(place)))
+        places = () if self.hub else self.places
+        return _load(self, repr(self.options), tuple(stamp for _, place in places for stamp in _stamps(place)))
 
     @property
     def title(self) -> str:
@@ -188,10 +188,3 @@ def _hub_places(section: Mapping[str, Any], base: Path, faults: FaultList) -> di
         faults.add(str(error))
         return {}
     return {split: name for split, names in NAMES.items() for name in names if name in there}
-
-
-def format_of(name: str) -> Format:
-    """The format by name; `UserError` with the known ones."""
-    if name not in FORMATS:
-        raise UserError(unknown("format", name, FORMATS))
-    return FORMATS[name]

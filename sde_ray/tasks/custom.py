@@ -22,10 +22,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from sde_ray.axes.wording import WORDINGS
-from sde_ray.data.records import read_text
 from sde_ray.data.schema import SENTIMENT_NUMBERS, Schema
 from sde_ray.data.source import Source, open_source
 from sde_ray.errors import FaultList, UserError, suggest
@@ -33,6 +30,7 @@ from sde_ray.metrics import check_metric, is_sentiment
 from sde_ray.tasks.defaults import ABSENT, INSTRUCTIONS, METRICS, NOUNS
 from sde_ray.tasks.fields import Section, check_keys, choice, mapping, text, words
 from sde_ray.types import Nouns, Task
+from sde_ray.yaml_file import read_yaml
 
 REQUIRED = ("name", "kind", "slots", "data")
 KEYS = (
@@ -80,11 +78,7 @@ def task_from_yaml(section: Mapping[str, Any], base: Path) -> Task:
 
 def load_task(path: Path) -> Task:
     """The task in a YAML file; its data paths are relative to the file's folder."""
-    try:
-        section = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {error}. Repair the file.") from None
-    return task_from_yaml(section, path.parent)
+    return task_from_yaml(read_yaml(path), path.parent)
 
 
 def _schema(section: Section, faults: FaultList) -> Schema:
