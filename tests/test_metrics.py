@@ -321,3 +321,9 @@ def test_metric_from_outside(monkeypatch):
     assert metrics.score(of, examples, parsed)[name] == 0.5
     with pytest.raises(UserError, match='Cannot import "nowhere.at"'):
         metrics.score(task(metrics=("nowhere.at:ALL",)), [], [])
+
+
+def test_the_packages_events_are_matched_by_the_events_rule():
+    from sde_ray.tasks import TASKS
+
+    assert {task.name for task in TASKS.values() if task.soft == "near"} == {"events", "events:phee"}

@@ -33,6 +33,7 @@ def _task(name: str, slots: tuple[str, ...], load: Load) -> Task:
         objective="f1",
         load=load,
         wordings={"no_rationale": "none found"},
+        soft="near",
     )
 
 
