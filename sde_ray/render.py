@@ -24,9 +24,8 @@ from sde_ray.types import Design, Example, Fault, Line, Parsed, Sample, Segment,
 
 def write(example: Example, task: Task, design: Design, wording: int = 0) -> Sample:
     """The example as a sample: what the model sees, and what it is to answer."""
-    text = _format(design).write(write_lines(example, task, design), form_of(task, design))
-    prompt = prompt_of(example.text, task, design, wording)
-    return Sample(example.id, prompt, Segment(text, loss=True, role="completion"))
+    completion = Segment(completion_of(example, task, design), loss=True, role="completion")
+    return Sample(example.id, prompt_of(example.text, task, design, wording), completion)
 
 
 def read(text: str, task: Task, design: Design) -> Parsed:
@@ -49,6 +48,11 @@ def prompt_of(text: str, task: Task, design: Design, wording: int = 0) -> tuple[
         if isinstance(option, PromptOption):
             segments = option.write(segments, lambda where: instruction(task, design, wording, where))
     return segments
+
+
+def completion_of(example: Example, task: Task, design: Design) -> str:
+    """What the model is to answer; `read` is its inverse."""
+    return _format(design).write(write_lines(example, task, design), form_of(task, design))
 
 
 def write_lines(example: Example, task: Task, design: Design) -> Lines:
