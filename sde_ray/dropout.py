@@ -33,6 +33,8 @@ def speed_up(model: torch.nn.Module) -> None:
     """Put `WordDropout` in the place of every `torch.nn.Dropout` that an adapter brought along."""
     for module in model.modules():
         drops = getattr(module, "lora_dropout", None)
-        for name, drop in list(drops.items()) if isinstance(drops, torch.nn.ModuleDict) else []:
+        if not isinstance(drops, torch.nn.ModuleDict):
+            continue
+        for name, drop in list(drops.items()):
             if type(drop) is torch.nn.Dropout:
                 drops[name] = WordDropout(drop.p)

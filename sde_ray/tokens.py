@@ -115,7 +115,8 @@ class Encoder:
         self.end = end_token(tokenizer)
         self._ids: dict[str, tuple[int, ...]] = {}
         frame = chat_frame(tokenizer, chat)
-        self._before, self._after = (leading_tokens(tokenizer), ()) if frame is None else map(self._one, frame)
+        self._before = leading_tokens(tokenizer) if frame is None else self._frame(frame[0])
+        self._after = () if frame is None else self._frame(frame[1])
 
     def completions(self, samples: Sequence[Sample]) -> list[tuple[int, ...]]:
         """The ids of each sample's completion, the end token included."""
@@ -178,8 +179,11 @@ class Encoder:
         """Tokenize the segments not met before, in one call (a tokenizer's call is dear, its tokens are cheap)."""
         new = list(dict.fromkeys(segment.text for segment in segments if segment.text not in self._ids))
         if new:
-            for text, ids in zip(new, self.tokenizer(new, add_special_tokens=False)["input_ids"], strict=True):
+            # A text that happens to hold "</s>" is text, not the end of a sample.
+            encoded = self.tokenizer(new, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+            for text, ids in zip(new, encoded, strict=True):
                 self._ids[text] = tuple(ids)
 
-    def _one(self, text: str) -> tuple[int, ...]:
+    def _frame(self, text: str) -> tuple[int, ...]:
+        """The ids of a part of a chat template, which is made of special tokens."""
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else ()

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from pydantic import ValidationError
 from torch.nn.functional import cross_entropy
 from transformers import get_scheduler
 
@@ -116,6 +117,7 @@ def _engine(adapted: PeftModel, settings: TrainSettings, total_steps: int, preci
         engine, *_ = deepspeed.initialize(
             model=adapted, optimizer=optimizer, model_parameters=trained, lr_scheduler=schedule, config=section
         )
-    except ValueError as fault:  # pydantic's ValidationError: an unknown key or a wrong value in the user's section
-        raise UserError(f"deepspeed section: {fault} See https://www.deepspeed.ai/docs/config-json/.") from fault
+    except ValidationError as fault:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in fault.errors())
+        raise UserError(f"deepspeed section: {wrong}. See https://www.deepspeed.ai/docs/config-json/.") from fault
     return engine

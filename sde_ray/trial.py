@@ -21,6 +21,7 @@ from typing import Any
 from sde_ray import data, metrics, render
 from sde_ray.errors import UserError
 from sde_ray.group import WorkerGroup
+from sde_ray.predict import write_card
 from sde_ray.runner import Runner, RunnerPlace
 from sde_ray.tasks import get_task
 from sde_ray.types import Example, Parsed, RungResult, Scores, Status, Task, TrialConfig, TrialResult
@@ -94,6 +95,7 @@ class TrialRunner:
         try:
             if status != "failed":
                 self.workers.call("save", trial.folder / "adapter")
+                write_card(trial.folder / "adapter", trial.config, trial.attached.max_new_tokens)
             peak = max(self.workers.call("detach"))
         except Exception as fault:  # still the trial boundary: an adapter that cannot be saved fails its trial only
             status, error = "failed", error or f"{type(fault).__name__}: {fault}"
@@ -226,7 +228,8 @@ def _evaluations(config: TrialConfig) -> list[_Evaluation]:
 
 
 def _held(name: str, split: str, size: int) -> list[Example]:
-    return data.draw(load(name, split), size, EVAL_SEED)
+    examples = load(name, split)
+    return data.draw(examples, min(size, len(examples)), EVAL_SEED)
 
 
 def _write_predictions(path: Path, answered: Sequence[tuple[_Evaluation, Sequence[str]]]) -> None:

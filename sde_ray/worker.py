@@ -29,6 +29,7 @@ class Attached:
     """What a trial looks like after tokenizing: sizes for the report, steps for the rungs, seconds by phase."""
 
     steps: int
+    max_new_tokens: int
     tokens: dict[str, float]
     seconds: dict[str, float]
 
@@ -94,7 +95,7 @@ class Worker:
             rank=self.rank,
         )
         clock.lap("attach")
-        return Attached(len(self._training.steps), _sizes(encoded), clock.seconds)
+        return Attached(len(self._training.steps), self._reserve, _sizes(encoded), clock.seconds)
 
     def train(self, until: int) -> list[float]:
         """Train up to step `until`; the losses of the new steps (this worker's part: their sum is the loss)."""

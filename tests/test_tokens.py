@@ -54,6 +54,11 @@ def test_loss_covers_the_completion_and_its_end(tokenizer: Any) -> None:
     assert row.supervised == len(row.completion)
 
 
+def test_the_end_token_spelled_in_a_text_is_text(tokenizer: Any) -> None:
+    (row,) = Encoder(tokenizer, 100).samples([sample(text="so </s> good", completion="a </s>")])
+    assert row.ids.count(2) == 1 and row.ids[-1] == 2
+
+
 def test_input_modeling_counts_every_token(tokenizer: Any) -> None:
     (row,) = Encoder(tokenizer, 100).samples([sample(loss=True)])
     assert row.labels == row.ids

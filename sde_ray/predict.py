@@ -1,0 +1,95 @@
+"""Use what a sweep found: text in, parsed answer out, by a trial's adapter in the trial's own design.
+
+    predictor = Predictor.load("runs/quickstart")
+    predictor.predict(["Great food, slow service."])  -> [(Parsed({"food": ("positive",), ...}), "food: positive, ...")]
+
+An adapter answers well only to prompts written as in its training. So `sde.json` lies beside its weights and says all
+that makes a prompt: task, design, wording, model, chat, lengths.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sde_ray import render
+from sde_ray.design import parse
+from sde_ray.errors import UserError
+from sde_ray.tasks import get_task
+from sde_ray.types import Parsed, TrialConfig
+
+CARD = "sde.json"
+
+
+def write_card(folder: Path, config: TrialConfig, max_new_tokens: int) -> None:
+    """Put beside an adapter what its prompts are made of."""
+    card = {
+        "task": config.task,
+        "design": dict(config.design.options),
+        "wording": config.wording,
+        "model": config.model,
+        "chat": config.chat,
+        "trust_remote_code": config.trust_remote_code,
+        "max_length": config.train.max_length,
+        "max_new_tokens": max_new_tokens,
+        "trial": config.key,
+    }
+    (folder / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def find_adapter(place: str | Path) -> Path:
+    """The adapter's folder in what a user may name: itself, its trial, its sweep, or the sweep's strategy.yaml."""
+    path = Path(place)
+    start = path.parent if path.is_file() else path
+    found = next((folder for folder in (start, start / "adapter") if (folder / CARD).is_file()), None)
+    if found is None:
+        raise UserError(
+            f"{place} holds no adapter of a trial: {CARD} is not in it, nor in {start / 'adapter'}. Give the folder "
+            "of a finished trial (runs/<sweep>/trials/<key>), or of a sweep that was validated."
+        )
+    return found
+
+
+class Predictor:
+    """A base model with one adapter, ready to answer."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder`: an adapter with its card. Raises UserError where the model or the adapter cannot be loaded."""
+        from sde_ray import model, tokens
+        from sde_ray.types import TrainSettings
+
+        self.card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        self.task = get_task(self.card["task"])
+        self.design = parse(self.card["design"])
+        dtype = model.DTYPES[model.precision(TrainSettings())]
+        self._base = model.load_base(self.card["model"], self.card["trust_remote_code"], dtype)
+        self._adapted = model.load_adapter(self._base.model, folder)
+        context = min(self.card["max_length"], self._base.context)
+        self._encoder = tokens.Encoder(self._base.tokenizer, context, self.card["chat"])
+
+    @classmethod
+    def load(cls, place: str | Path) -> Predictor:
+        return cls(find_adapter(place))
+
+    def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[tuple[Parsed, str]]:
+        """The answer to each text as read, and the completion it was read from."""
+        from sde_ray import generate, model, tokens
+
+        room = self.card["max_new_tokens"]
+        prompts = [
+            (f"text {n}", render.prompt_of(text, self.task, self.design, self.card["wording"]))
+            for n, text in enumerate(texts, 1)
+        ]
+        with model.merged(self._adapted) as decoding:
+            written = generate.decode(
+                decoding,
+                self._encoder.prompts(prompts, room),
+                stops=self._base.stops,
+                pad=tokens.pad_token(self._base.tokenizer),
+                max_new_tokens=room,
+                batch_size=batch_size,
+            )
+        completions = [tokens.completion_text(self._base.tokenizer, ids) for ids in written]
+        return [(render.read(text, self.task, self.design), text) for text in completions]
