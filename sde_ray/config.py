@@ -1,0 +1,127 @@
+"""From a YAML file to a checked `SweepConfig`, and back to complete JSON.
+
+    config = load_config("sweeps/quickstart.yaml", sets=("train.lr=1e-3", "seeds=[0,1]"))
+    tasks = open_tasks(config)                 # {"masa:d1": Task(...)}, by the names that trials carry
+
+Precedence, low to high: the defaults of `sections.py` < the YAML file < `--set`. All faults of a file are told at once,
+with the nearest known name. A resolved configuration holds every field; passwords in it are masked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from sde_ray.errors import FaultList
+from sde_ray.faults import sentence, table_faults
+from sde_ray.sections import SweepConfig
+from sde_ray.tasks import TASKS, get_task
+from sde_ray.tasks.custom import task_from_yaml
+from sde_ray.types import Task
+from sde_ray.yaml_file import assign, read_yaml
+
+__all__ = ["SweepConfig", "check", "load_config", "mask", "open_tasks", "resolved", "sweep_folder", "write_tasks"]
+
+SECRET = re.compile(r"(password|passwd|secret|token|api_?key|credential)", re.IGNORECASE)
+DATA_PATHS = ("path", "train", "dev", "test")
+
+
+def load_config(path: str | Path, sets: Sequence[str] = ()) -> SweepConfig:
+    """Read, override and check a sweep; one `UserError` tells all its faults."""
+    path = Path(path)
+    values = {"name": path.stem, **read_yaml(path)}
+    for one in sets:
+        assign(values, one)
+    return check(values, title=str(path), base=path.parent)
+
+
+def check(values: Mapping[str, Any], title: str = "Sweep", base: Path | None = None) -> SweepConfig:
+    """The configuration that plain values describe. Data files of a written-out task are relative to `base`."""
+    base = base or Path()
+    faults = FaultList(title)
+    config: SweepConfig | None = None
+    try:
+        config = SweepConfig.model_validate(_absolute(values, base))
+    except ValidationError as error:
+        for fault in error.errors():
+            faults.add(sentence(fault))
+    for text in table_faults(values, base):
+        faults.add(text)
+    faults.raise_if_any()
+    assert config is not None
+    return config
+
+
+def _absolute(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """The values with absolute data paths in written-out tasks: a worker may run elsewhere. Hub names stay."""
+    given = values.get("task")
+    tasks = given if isinstance(given, list) else [given]
+    placed = [_placed(task, base) for task in tasks]
+    return {**values, **({"task": placed if isinstance(given, list) else placed[0]} if given is not None else {})}
+
+
+def _placed(task: Any, base: Path) -> Any:
+    if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
+        return task
+    paths = {
+        key: str((base / value).resolve())
+        for key, value in task["data"].items()
+        if key in DATA_PATHS and isinstance(value, str) and (base / value).exists()
+    }
+    return {**task, "data": {**task["data"], **paths}}
+
+
+def sweep_folder(config: SweepConfig) -> Path:
+    """Where everything of the sweep is."""
+    return Path(config.storage) / config.name
+
+
+def open_tasks(config: SweepConfig) -> dict[str, Task]:
+    """The sweep's tasks by the names that its trials carry, which `get_task` understands in any process.
+
+    A task that is written out in the sweep is named by the file that `write_tasks` makes of it.
+    """
+    tasks: dict[str, Task] = {}
+    for one in config.task:
+        if isinstance(one, str):
+            task = get_task(one)
+            name = task.name if task.name.partition("@")[0] in TASKS else one
+        else:
+            task, name = task_from_yaml(one, Path()), str(_task_file(config, one))
+        tasks[name] = replace(task, name=name)
+    return tasks
+
+
+def write_tasks(config: SweepConfig) -> None:
+    """Write the tasks that the sweep spells out, for the workers to read."""
+    for one in config.task:
+        if not isinstance(one, str):
+            path = _task_file(config, one)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(yaml.safe_dump(one, allow_unicode=True, sort_keys=False), encoding="utf-8")
+
+
+def _task_file(config: SweepConfig, section: Mapping[str, Any]) -> Path:
+    # A task's name is free text; its file may not leave the folder.
+    return sweep_folder(config) / "tasks" / (re.sub(r"[^\w-]+", "_", str(section["name"])) + ".yaml")
+
+
+def resolved(config: SweepConfig) -> dict[str, Any]:
+    """The configuration as complete plain JSON, with passwords masked."""
+    plain: dict[str, Any] = config.model_dump(mode="json")
+    plain["mlflow"]["tracking_uri"] = mask(plain["mlflow"]["tracking_uri"])
+    plain["resources"]["address"] = mask(plain["resources"]["address"])
+    env = plain["resources"]["env"]
+    plain["resources"]["env"] = {name: "***" if SECRET.search(name) else mask(value) for name, value in env.items()}
+    return plain
+
+
+def mask(address: str | None) -> str | None:
+    """`http://user:secret@host` as `http://user:***@host`."""
+    return re.sub(r"(://[^/@:]*:)[^/@]*@", r"\1***@", address) if address else address

@@ -1,0 +1,94 @@
+"""The lease of a sweep's folder: one driver at a time.
+
+`lease.json` names the driver's host and process and when the lease expires. The driver renews it while it lives, from a
+thread of its own; after its death another driver takes over, at once on the same host, after `TERM` seconds elsewhere.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sde_ray.errors import UserError
+
+TERM = 60.0  # seconds; renewed at a third of it
+
+
+@contextmanager
+def lease(folder: Path, term: float = TERM) -> Iterator[None]:
+    """Hold the folder; `UserError` where another living driver does."""
+    owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+    path = folder / "lease.json"
+    _take(path, owner, term)
+    stop = threading.Event()
+    renewal = threading.Thread(target=_renew, args=(path, owner, term, stop), daemon=True)
+    renewal.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        renewal.join()
+        path.unlink(missing_ok=True)
+
+
+def _take(path: Path, owner: dict[str, Any], term: float) -> None:
+    with path.with_name("lease.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        holder = _read(path)
+        if holder and _lives(holder, owner):
+            raise UserError(
+                f'The sweep in "{path.parent}" is being run by process {holder.get("pid")} on {holder.get("host")}. '
+                "Wait for it, stop it, or give this sweep another name."
+            )
+        _write(path, owner, term)
+
+
+def _lives(holder: dict[str, Any], owner: dict[str, Any]) -> bool:
+    if holder.get("host") == owner["host"]:
+        return holder.get("started") is not None and _started(int(holder.get("pid", 0))) == holder.get("started")
+    return float(holder.get("expires", 0)) > time.time()
+
+
+def _started(pid: int) -> str | None:
+    """When the process began, as the system tells it; tells a reused process id from the old one. None: it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        pass
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return None
+    except PermissionError:
+        return "running"
+    return "running"  # a system without /proc
+
+
+def _renew(path: Path, owner: dict[str, Any], term: float, stop: threading.Event) -> None:
+    while not stop.wait(term / 3):
+        try:
+            _write(path, owner, term)
+        except OSError:
+            pass  # a full disk stops the sweep where results are written, with the whole story
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        holder = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return holder if isinstance(holder, dict) else None
+
+
+def _write(path: Path, owner: dict[str, Any], term: float) -> None:
+    new = path.with_name(f"lease.{os.getpid()}.new")
+    new.write_text(json.dumps({**owner, "expires": time.time() + term}))
+    os.replace(new, path)

@@ -1,0 +1,102 @@
+"""What a user sees while a sweep runs: one live line on a terminal, else a line for each trial.
+
+12/216 done · 2 running · 3 pruned · 1 failed · best 0.781 Inst-first, No-MI, Lines, PU, ... · 14 min left
+"""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from sde_ray.design import label
+from sde_ray.types import Design, TrialConfig, TrialResult
+
+
+class Progress:
+    """Counts trials and shows them; `total` and `done` are known at `begin`."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._live: Live | None = None
+        self.total = self.done = self.pruned = self.failed = 0
+        self.running: dict[str, TrialConfig] = {}
+        self.best: tuple[float, str] | None = None
+        self._ended_here = 0
+        self._clock = time.monotonic
+        self._began = self._clock()
+
+    def begin(self, total: int, earlier: list[tuple[TrialResult, float | None]]) -> None:
+        """Start showing. `earlier` are trials that the ledger has, with their scores."""
+        self.total, self._began = total, self._clock()
+        for result, score in earlier:
+            self._count(result, score)
+        if earlier:
+            self.console.print(f"Resuming: {len(earlier)} of {total} trials are in the ledger.", highlight=False)
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, get_renderable=self._line, refresh_per_second=2, transient=True)
+            self._live.start()
+
+    def started(self, trial: TrialConfig) -> None:
+        if not self._ended_here and not self.running:
+            self._began = self._clock()  # the start of Ray is no part of the pace
+        self.running[trial.key] = trial
+
+    def ended(self, result: TrialResult, score: float | None) -> None:
+        self.running.pop(result.key, None)
+        self._ended_here += 1
+        self._count(result, score)
+        if result.status == "failed" or self._live is None:
+            self.console.print(self._event(result, score), highlight=False, soft_wrap=True, markup=False)
+
+    def finish(self) -> None:
+        """Stop showing; the last line stays."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+            self.console.print(self._line())
+
+    def line(self) -> str:
+        """Where the sweep stands, in one line."""
+        parts = [f"{self.done}/{self.total} done", f"{len(self.running)} running"]
+        parts += [f"{count} {what}" for count, what in ((self.pruned, "pruned"), (self.failed, "failed")) if count]
+        if self.best:
+            parts.append(f"best {self.best[0]:.3f} {self.best[1]}")
+        if (left := self.seconds_left()) is not None:
+            parts.append(f"{duration(left)} left")
+        return " · ".join(parts)
+
+    def seconds_left(self) -> float | None:
+        """At the pace of this run; None before its first trial has ended."""
+        if not self._ended_here:
+            return None
+        pace = (self._clock() - self._began) / self._ended_here
+        return pace * max(0, self.total - self.done)
+
+    def _count(self, result: TrialResult, score: float | None) -> None:
+        self.done += 1
+        self.pruned += result.status == "pruned"
+        self.failed += result.status == "failed"
+        if result.status == "finished" and score is not None and (self.best is None or score > self.best[0]):
+            self.best = (score, label(Design(tuple(result.config["design"].items()))))
+
+    def _event(self, result: TrialResult, score: float | None) -> str:
+        name = label(Design(tuple(result.config["design"].items())))
+        what = f"failed: {result.error.splitlines()[0] if result.error else 'without a message'}"
+        if result.status != "failed":
+            what = "no score" if score is None else f"{score:.3f}"
+            what += " pruned" if result.status == "pruned" else ""
+        left = self.seconds_left()
+        return f"[{self.done}/{self.total}] {name}: {what}" + (f" · {duration(left)} left" if left else "")
+
+    def _line(self) -> Text:
+        return Text(self.line(), no_wrap=True, overflow="ellipsis")
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `14 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

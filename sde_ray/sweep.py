@@ -1,0 +1,236 @@
+"""A sweep: the plan's trials through Ray Tune on warm workers, each result in the ledger as it ends.
+
+    outcome = run_sweep(load_config("sweeps/quickstart.yaml"))
+    outcome.results                      # every trial of the plan that the ledger has, from earlier runs too
+
+Finished = the ledger has it: the same command again runs only what is missing, and failed trials once more.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sde_ray.agenda import Agenda, Score
+from sde_ray.config import SweepConfig, open_tasks, resolved, sweep_folder, write_tasks
+from sde_ray.errors import UserError
+from sde_ray.lease import lease
+from sde_ray.ledger import Ledger
+from sde_ray.plan import Plan, plan
+from sde_ray.progress import Progress
+from sde_ray.runner import RunnerFactory, RunnerPlace
+from sde_ray.session import bundles, ray_session
+from sde_ray.types import TrialConfig, TrialResult
+
+TUNE_FOLDER = ".tune"
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """What a sweep has brought. `interrupted`: the user stopped it; the exit code is then 130."""
+
+    results: tuple[TrialResult, ...]
+    plan: Plan
+    folder: Path
+    interrupted: bool = False
+
+    @property
+    def message(self) -> str:
+        """For an interrupted sweep: what is saved, and how to go on."""
+        ended = sum(result.status != "failed" for result in self.results)
+        return (
+            f"Stopped. {ended} of {self.plan.count} trials are saved in {self.folder / 'ledger.jsonl'}. "
+            "Run the same command again to go on."
+        )
+
+
+def run_sweep(
+    config: SweepConfig,
+    runner_factory: RunnerFactory | None = None,
+    tracker: Any = None,
+    progress: Progress | None = None,
+) -> SweepOutcome:
+    """Run what the ledger lacks. `UserError` where nothing can run or every trial failed."""
+    folder = sweep_folder(config).absolute()
+    ledger = Ledger(folder / "ledger.jsonl")
+    made = plan(config, ledger.results())
+    _prepare(folder, config)
+    with lease(folder):
+        earlier = ledger.results()
+        score = scorer(config)
+        agenda = Agenda(made, score, earlier)
+        interrupted = False
+        if agenda.left:
+            progress = progress or Progress()
+            known = [earlier[t.key] for t in made.trials if t.key in earlier and earlier[t.key].status != "failed"]
+            progress.begin(made.count, [(result, score(result)) for result in known])
+            try:
+                interrupted = _tune(config, made, agenda, ledger, runner_factory, tracker, progress)
+            finally:
+                progress.finish()
+        results = ledger.results()
+    own = tuple(results[trial.key] for trial in made.trials if trial.key in results)
+    if own and not interrupted and all(result.status == "failed" for result in own):
+        raise UserError(f"All {len(own)} trials failed. The first error: {own[0].error}")
+    return SweepOutcome(own, made, folder, interrupted)
+
+
+def scorer(config: SweepConfig) -> Score:
+    """The objective's value in a result; None where it has none."""
+    metrics = {name: config.objective.metric or task.objective for name, task in open_tasks(config).items()}
+    split = config.objective.split
+
+    def score(result: TrialResult) -> float | None:
+        return result.scores.get(split, {}).get(metrics[str(result.config["task"])])
+
+    return score
+
+
+def _prepare(folder: Path, config: SweepConfig) -> None:
+    """What runs is on disk before it runs."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        plain = resolved(config)
+        (folder / "resolved.json").write_text(json.dumps(plain, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        sparse = _sparse(plain, resolved(SweepConfig(name=config.name, task=("",))))
+        (folder / "sweep.yaml").write_text(
+            yaml.safe_dump(sparse, allow_unicode=True, sort_keys=False), encoding="utf-8"
+        )
+        write_tasks(config)
+    except OSError as error:
+        raise UserError(f'Cannot write to "{folder}": {error.strerror}. Set storage to a folder with room.') from None
+
+
+def _sparse(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are not defaults, as a person would write them."""
+    own: dict[str, Any] = {}
+    for key, value in plain.items():
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict) and default:
+            value = _sparse(value, default)
+            if not value:
+                continue
+        elif value == default and key != "name":
+            continue
+        own[key] = value
+    return own
+
+
+def _tune(
+    config: SweepConfig,
+    made: Plan,
+    agenda: Agenda,
+    ledger: Ledger,
+    factory: RunnerFactory | None,
+    tracker: Any,
+    progress: Progress,
+) -> bool:
+    """Let Ray Tune run the agenda; True if the user stopped it."""
+    from sde_ray.recorder import Recorder
+
+    if factory is None:
+        from sde_ray.trial import make_runner
+
+        factory = make_runner
+    folder = ledger.path.parent
+    with ray_session(config.resources) as at_once:
+        recorder = Recorder(ledger, agenda, scorer(config), tracker, progress)
+        with _interruptible(recorder) as interruption:
+            try:
+                _run_tune(config, made, agenda, recorder, factory, folder, at_once)
+            finally:
+                shutil.rmtree(folder / TUNE_FOLDER, ignore_errors=True)
+    if recorder.fault is not None:
+        raise recorder.fault
+    return interruption.is_set()
+
+
+def _run_tune(
+    config: SweepConfig,
+    made: Plan,
+    agenda: Agenda,
+    recorder: Any,
+    factory: RunnerFactory,
+    folder: Path,
+    at_once: int,
+) -> None:
+    from ray import tune
+
+    from sde_ray.search.tune import AgendaSearcher, Halt, RungScheduler
+    from sde_ray.warm import WarmTrial
+
+    resources, asha = config.resources, config.search.asha
+    place = RunnerPlace(resources.workers_per_trial, bundles(resources)[-1]["CPU"], resources.gpus_per_worker)
+    metrics = {name: config.objective.metric or task.objective for name, task in open_tasks(config).items()}
+
+    def describe(trial: TrialConfig) -> dict[str, Any]:
+        return {
+            "trial": trial,
+            "folder": str(folder / "trials" / trial.key),
+            "metric": metrics[trial.task],
+            "split": config.objective.split,
+            "factor": asha.reduction_factor if asha else 2.0,
+        }
+
+    tune.run(
+        tune.with_parameters(WarmTrial, factory=factory, place=place),
+        name="sweep",
+        storage_path=str(folder / TUNE_FOLDER),
+        search_alg=AgendaSearcher(agenda.next, describe),
+        scheduler=RungScheduler(asha, _earlier_rungs(made, recorder.ledger, recorder.score)) if asha else None,
+        num_samples=len(made.trials),
+        max_concurrent_trials=_limit(config, at_once),
+        resources_per_trial=tune.PlacementGroupFactory(bundles(resources)),
+        reuse_actors=True,
+        max_failures=1,  # a process that dies is started once more
+        raise_on_failed_trial=False,
+        callbacks=[recorder],
+        stop=Halt(lambda: recorder.stopping),
+        verbose=0,
+    )
+
+
+def _limit(config: SweepConfig, at_once: int) -> int | None:
+    wanted = config.resources.concurrent
+    return wanted if wanted is not None and wanted < at_once else None
+
+
+def _earlier_rungs(made: Plan, ledger: Ledger, score: Score) -> list[tuple[TrialConfig, list[float]]]:
+    results, earlier = ledger.results(), []
+    for trial in made.trials:
+        result = results.get(trial.key)
+        if result is not None and result.status != "failed":
+            rungs = [score(TrialResult(trial.key, result.config, "pruned", rung.scores)) for rung in result.rungs]
+            earlier.append((trial, [value for value in rungs if value is not None]))
+    return earlier
+
+
+@contextmanager
+def _interruptible(recorder: Any) -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM end the sweep in order; the second one at once."""
+    interrupted = threading.Event()
+
+    def stop(number: int, frame: Any) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+        recorder.stopping = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
