@@ -23,6 +23,10 @@ class WorkerGroup:
         self.place, self.in_process = place, in_process
         self._workers: list[Any] = []
 
+    @property
+    def running(self) -> bool:
+        return bool(self._workers)
+
     def call(self, method: str, *arguments: Any) -> list[Any]:
         return self.call_each(method, [arguments] * self.place.bundles)
 

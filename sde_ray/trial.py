@@ -96,7 +96,8 @@ class TrialRunner:
             if status != "failed":
                 self.workers.call("save", trial.folder / "adapter")
                 write_card(trial.folder / "adapter", trial.config, trial.attached.max_new_tokens)
-            peak = max(self.workers.call("detach"))
+            if self.workers.running:
+                peak = max(self.workers.call("detach"))
         except Exception as fault:  # still the trial boundary: an adapter that cannot be saved fails its trial only
             status, error = "failed", error or f"{type(fault).__name__}: {fault}"
             self.workers.close()
