@@ -13,6 +13,8 @@ from typing import Any
 
 from sde_ray import design as designs
 from sde_ray import render
+from sde_ray.config import load_config, open_tasks
+from sde_ray.plan import plan
 from sde_ray.tasks import get_task
 from sde_ray.types import Design, Example, Parsed, Sample, Task
 
@@ -53,13 +55,11 @@ def of_task(name: str, wanted: Sequence[str], n: int = 1, wording: int = 0) -> l
 
 def of_sweep(path: Path, sets: Sequence[str] = (), wanted: Sequence[str] = (), n: int = 1) -> list[Shown]:
     """The first training example of a sweep's first task, in its first `n` designs or those named."""
-    from sde_ray.config import load_config
-    from sde_ray.plan import plan
-
-    planned = plan(load_config(path, list(sets)))
+    config = load_config(path, list(sets))
+    planned = plan(config)
     first = planned.trials[0]
     own = list(dict.fromkeys(trial.design for trial in planned.trials if trial.task == first.task))
-    task = get_task(first.task)
+    task = open_tasks(config)[first.task]
     example = task.load("train")[0]
     chosen = [designs.parse(one) for one in wanted] or own[:n]
     return [write(example, task, design, first.wording) for design in chosen]

@@ -14,14 +14,13 @@ from sde_ray.cli.options import Json, Sets, Sweep
 def plan(sweep: Sweep, sets: Sets = None, as_json: Json = False) -> None:
     """List what a sweep would run, what was pinned or dropped and why, and what it costs. Trains nothing."""
     from sde_ray import flow
+    from sde_ray.cli import planned
     from sde_ray.config import load_config
 
-    planned = flow.plan_of(load_config(sweep, sets or []))
+    made = flow.plan_of(load_config(sweep, sets or []))
     if as_json:
-        return emit(flow.plain_plan(planned))
-    from sde_ray.cli import planned as shown
-
-    shown.print_plan(planned)
+        return emit(planned.plain(made))
+    return planned.show(made)
 
 
 def run(

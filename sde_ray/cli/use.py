@@ -1,4 +1,4 @@
-"""Use what a sweep found: `predict` applies the winning adapter, `ui` opens MLflow."""
+"""Use what a sweep found: `predict` applies an adapter in its own design, `ui` opens MLflow."""
 
 from __future__ import annotations
 
@@ -8,35 +8,62 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from sde_ray.cli.console import emit, out, table
-from sde_ray.cli.options import Sets
+from sde_ray.cli.console import emit, err, out, table
+from sde_ray.cli.options import Json, Sets
 
 
 def predict(
-    strategy: Annotated[Path, typer.Argument(help="A sweep's folder, its strategy.yaml, or a trial's folder.")],
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts; without any, one a line from stdin.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a text.")] = False,
+    place: Annotated[Path, typer.Argument(help="A validated sweep's folder, or the folder of one trial.")],
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts; without any: stdin, one a line.")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Answer texts with the winning adapter, in the design it was trained in: text in, parsed answer out."""
+    """Answer texts with a trained adapter, in the design it was trained in: text in, parsed answer out."""
+    from sde_ray.errors import UserError
     from sde_ray.predict import Predictor
 
-    given = list(texts or []) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
-    predictor = Predictor.load(strategy)
-    for text, found in zip(given, predictor.predict(given), strict=True):
-        print(text, found)
+    given = list(texts or []) or [line.rstrip("\n") for line in _piped() if line.strip()]
+    if not given:
+        raise UserError("There is no text to answer. Give texts as arguments, or pipe them: sde-ray predict DIR < FILE")
+    answers = Predictor.load(place).predict(given)
+    rows = [
+        {
+            "text": text,
+            "answer": {slot: list(values) for slot, values in parsed.answer.items()},
+            "completion": completion,
+            "faults": [fault.kind for fault in parsed.faults],
+        }
+        for text, (parsed, completion) in zip(given, answers, strict=True)
+    ]
+    if as_json:
+        return emit(rows)
+    shown = table("", "text", "answer", "faults")
+    for row in rows:
+        answer = ", ".join(f"{slot}: {' | '.join(values)}" for slot, values in dict(row["answer"]).items())
+        shown.add_row(str(row["text"]), answer or "nothing", ", ".join(row["faults"]))
+    out().print(shown)
+
+
+def _piped() -> list[str]:
+    return [] if sys.stdin.isatty() else sys.stdin.readlines()
 
 
 def ui(
     sweep: Annotated[Path | None, typer.Argument(help="A sweep's YAML file, for its own tracking store.")] = None,
     port: Annotated[int, typer.Option(help="Port of the web page.")] = 5000,
+    host: Annotated[str, typer.Option(help="Address that may open it; 0.0.0.0 for all.")] = "127.0.0.1",
     sets: Sets = None,
 ) -> None:
     """Open the MLflow web page of a sweep's runs."""
-    from sde_ray.track import tracking_uri
+    from sde_ray import flow
 
-    raise NotImplementedError(tracking_uri, port, os, emit, out, table, escape, sets, sweep)
+    uri = flow.tracking_of(sweep, sets or [])
+    if uri.startswith(("http://", "https://")):
+        out().print(f"The runs are at {uri}", highlight=False, markup=False)
+        return
+    err().print(f"MLflow at http://{host}:{port} (Ctrl-C ends it). Sort by Created to see trials under their sweep.")
+    command = ["mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, "-m", *command])
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,0 +1,82 @@
+"""A plan in words: how many trials and why so many, what stands still, what was left out, what it will cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from sde_ray.cli.console import out, table
+
+if TYPE_CHECKING:
+    from sde_ray.plan import Plan
+
+SHOWN = 12
+
+
+def show(plan: Plan) -> None:
+    """Print a plan for a person."""
+    from sde_ray.config import sweep_folder
+    from sde_ray.design import label
+
+    product = " × ".join(f"{count} {_noun(what, count)}" for what, count in plan.counts.items())
+    method = plan.config.search.method
+    out().print(f"[bold]{plan.config.name}[/]: {plan.count} trials by {method}, of {product}", highlight=False)
+    out().print(f"kept in {escape(str(sweep_folder(plan.config)))}; {_cost(plan)}", highlight=False)
+    for axis, reason in plan.pinned.items():
+        out().print(f"pinned   {axis}: {escape(reason)}", highlight=False)
+    for what, reason in plan.dropped:
+        out().print(f"dropped  {escape(what)}: {escape(reason)}", highlight=False)
+    trials = Counter((trial.task, trial.model, trial.design) for trial in plan.trials)
+    shown = table(
+        f"\nThe first {min(SHOWN, len(trials))} of {len(trials)} designs", "task", "model", "design", "trials"
+    )
+    for (task, model, design), count in list(trials.items())[:SHOWN]:
+        shown.add_row(task, model, label(design), str(count))
+    out().print(shown)
+    out().print("\nRead its samples: sde-ray show SWEEP · run it: sde-ray run SWEEP")
+
+
+def plain(plan: Plan) -> dict[str, Any]:
+    """A plan for a program."""
+    return {
+        "name": plan.config.name,
+        "trials": plan.count,
+        "counts": dict(plan.counts),
+        "pinned": dict(plan.pinned),
+        "dropped": [{"what": what, "reason": reason} for what, reason in plan.dropped],
+        "estimate": _estimate(plan),
+        "planned": [_trial(trial.resolved(), trial.key) for trial in plan.trials],
+    }
+
+
+def _trial(resolved: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {"key": key, **{name: resolved[name] for name in ("task", "model", "design", "seed", "train_size")}}
+
+
+def _estimate(plan: Plan) -> dict[str, Any]:
+    estimate = plan.estimate
+    return {name: getattr(estimate, name) for name in ("finished", "train_characters", "seconds", "gpu_hours")}
+
+
+def _cost(plan: Plan) -> str:
+    from sde_ray.progress import duration
+
+    estimate = plan.estimate
+    parts = [f"{estimate.finished} finished"] if estimate.finished else []
+    parts.append(f"about {estimate.train_characters / 1e6:.1f} M characters to train on")
+    parts.append(
+        "time unknown until a trial has ended"
+        if estimate.seconds is None
+        else f"about {duration(estimate.seconds)} left"
+    )
+    if estimate.gpu_hours:
+        parts.append(f"{estimate.gpu_hours:.1f} GPU hours")
+    return ", ".join(parts)
+
+
+def _noun(what: str, count: int) -> str:
+    noun = what.replace("_", " ")
+    return noun.removesuffix("s") if count == 1 else noun
