@@ -23,7 +23,7 @@ from sde_ray.tasks import fingerprint, get_task
 from sde_ray.types import Design, Split, Task, TrialConfig, TrialResult
 
 Dropped = tuple[str, str]
-SKETCHED = 10  # examples that are written in each design to estimate its length
+SKETCHED = 4  # examples that are written in each design to estimate its length
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def plan(config: SweepConfig, results: Mapping[str, TrialResult] | None = None) 
         for task, space, eval_size in zip(tasks, spaces, sizes, strict=True)
     )
     contests = tuple(_settle(config, contest) for contest in contests)
+    counts["designs"] = max(_budget(config, len(contest.trials)) for contest in contests)
     trials = tuple(trial for contest in contests for own in contest.trials.values() for trial in own)
     count = sum(_budget(config, len(contest.trials)) * _repeats(config) for contest in contests)
     if not trials:
@@ -159,12 +160,8 @@ def _listed(config: SweepConfig, task: Task, space: designs.Space, dropped: dict
     kept: dict[Design, str] = {}
     for given in config.designs:
         wanted = designs.parse(given)
-        unswept = {axis for axis, _ in wanted.options if axis not in space.pinned or axis in config.fixed}
         fitted = Design(
-            tuple(
-                (axis, option if axis in unswept and axis not in config.fixed else space.axes[axis][0])
-                for axis, option in wanted.options
-            )
+            tuple((axis, space.axes[axis][0] if axis in space.pinned else option) for axis, option in wanted.options)
         )
         if fitted in kept:
             dropped[(f"design {given} on {task.name}", f"makes the same samples as {kept[fitted]}")] = None

@@ -63,6 +63,10 @@ def run_sweep(
     folder = sweep_folder(config).absolute()
     ledger = Ledger(folder / "ledger.jsonl")
     made = plan(config, ledger.results())
+    if runner_factory is None:
+        from sde_ray.encodable import drop_unencodable
+
+        made = drop_unencodable(made)
     _prepare(folder, config)
     with lease(folder):
         earlier = ledger.results()

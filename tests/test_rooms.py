@@ -25,7 +25,7 @@ FLOORS: list[set[str]] = [
     {"samples"},
     # ---- below: heavy libraries at import ----
     {"model", "batches", "dropout", "cache", "zero", "generate", "train"},
-    {"worker", "group", "predict"},
+    {"worker", "group", "predict", "encodable"},
     {"trial", "track"},
     {"warm", "recorder", "session"},
     {"sweep", "validate", "doctor", "bench"},
