@@ -41,5 +41,5 @@ def load_object(path: str, expected: type[T] | tuple[type[T], ...], what: str) -
     value = getattr(module, attribute)
     if not isinstance(value, expected):
         names = " or ".join(t.__name__ for t in (expected if isinstance(expected, tuple) else (expected,)))
-        raise UserError(f'"{path}" is a {type(value).__name__}; {what} must be a {names}.')
+        raise UserError(f'"{path}" is of type {type(value).__name__}, and {what} must be of type {names}.')
     return value

@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sde_ray.errors import UserError, unknown
+from sde_ray.errors import UserError, suggest, unknown
 from sde_ray.extension import is_path, load_object
 from sde_ray.tasks import events, mams, masa, masa_zh, nested_ner, qa
 from sde_ray.tasks.check import check
@@ -74,7 +74,11 @@ def _find(name: str) -> Task:
     family, _, domain = name.partition(":")
     first_of = {known.partition(":")[0]: known for known in reversed(list(TASKS))}
     if is_path(name) and family not in first_of:
-        return load_object(name, Task, "a task")
+        try:
+            return load_object(name, Task, "a task")
+        except UserError as error:
+            # "mazza:d1" looks like an import path, too.
+            raise UserError(f"{error}{suggest(name, TASKS)}") from error
     if not domain and family in first_of:
         return TASKS[first_of[family]]
     if name not in TASKS:
