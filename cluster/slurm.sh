@@ -28,4 +28,4 @@ fi
 sde-ray run "$@" --set resources.address="$address" &
 driver=$!
 trap 'kill -TERM "$driver"' TERM
-wait "$driver"
+wait "$driver" || wait "$driver"  # the first wait ends with the trap

@@ -14,13 +14,19 @@ from rich.table import Table
 PIPED_WIDTH = 160  # a table in a file or a pipe must not be folded to 80 columns
 
 
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # `sde-ray axes | head`: app.py ends the command, without an error
+
+
 def out() -> Console:
     """Standard output; made anew for each use, so that tests and pipes may replace the stream."""
-    return Console(width=_width(sys.stdout), soft_wrap=False)
+    return _Output(width=_width(sys.stdout))
 
 
 def err() -> Console:
-    return Console(stderr=True, width=_width(sys.stderr))
+    """Standard error."""
+    return _Output(stderr=True, width=_width(sys.stderr))
 
 
 def _width(stream: Any) -> int | None:
