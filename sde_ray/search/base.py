@@ -49,3 +49,8 @@ class Proposer(ABC):
     @abstractmethod
     def _choose(self, unseen: tuple[Design, ...]) -> Design:
         """One of the designs not proposed so far (at least one)."""
+
+
+def distance(one: Design, other: Design) -> int:
+    """On how many axes two designs of a space differ."""
+    return sum(a != b for a, b in zip(one.options, other.options, strict=True))

@@ -1,8 +1,9 @@
 """Optuna's TPE over the categorical space, without its repetitions.
 
-TPE asks for points it has seen before (optuna#2021, #5440). Such an ask, and one outside the valid designs, is told
-to the study as failed and asked again; when all of `ASKS` repeat, a random unseen design is taken. Results of an
-earlier run of the sweep enter the study as finished trials.
+TPE asks for points it has seen before (optuna#2021, #5440), the more the surer it is. Such an ask, and one outside
+the valid designs, is told to the study as failed and asked again; when all of `ASKS` repeat, the unseen design nearest
+to the last of them is taken, so that what TPE has learnt is not lost. Results of an earlier run of the sweep enter
+the study as finished trials.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from sde_ray.search.base import Proposer
+from sde_ray.search.base import Proposer, distance
 from sde_ray.types import Design
 
-ASKS = 20
+ASKS = 5
 STARTUP = 8  # random designs before the model proposes
 
 
@@ -30,9 +31,7 @@ class Optuna(Proposer):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna: Any = optuna
         self._random = random.Random(seed)
-        sampler = optuna.samplers.TPESampler(
-            seed=seed, n_startup_trials=STARTUP, multivariate=True, constant_liar=True, warn_independent_sampling=False
-        )
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP, multivariate=True, constant_liar=True)
         self._study: Any = optuna.create_study(direction="maximize", sampler=sampler)
         self._asked: dict[Design, Any] = {}
         options: dict[str, dict[str, None]] = {}
@@ -52,7 +51,8 @@ class Optuna(Proposer):
                 self._asked[design] = trial
                 return design
             self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
-        return self._random.choice(sorted(unseen))
+        fewest = min(distance(other, design) for other in unseen)
+        return self._random.choice(sorted(other for other in unseen if distance(other, design) == fewest))
 
     def observe(self, design: Design, score: float | None) -> None:
         super().observe(design, score)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from sde_ray.search.base import Proposer
+from sde_ray.search.base import Proposer, distance
 from sde_ray.types import Design
 
 
@@ -45,11 +45,6 @@ class OneAtATime(Proposer):
 
     def _choose(self, unseen: tuple[Design, ...]) -> Design:
         return unseen[0]
-
-
-def distance(one: Design, other: Design) -> int:
-    """On how many axes two designs of a space differ."""
-    return sum(a != b for a, b in zip(one.options, other.options, strict=True))
 
 
 def first_difference(one: Design, other: Design) -> int:
