@@ -55,7 +55,7 @@ class Coding:
 
     def covers(self, design: Design) -> bool:
         """Were all options of this design tried?"""
-        tried = {**{axis: options for axis, options in self.axes}, **{a: (o,) for a, o in self.fixed.items()}}
+        tried = {**dict(self.axes), **{a: (o,) for a, o in self.fixed.items()}}
         return all(option in tried.get(axis, ()) for axis, option in design.options)
 
     def row(self, design: Design) -> Array:
