@@ -149,9 +149,14 @@ def test_any_spoiled_completion_is_read(task: Task, data: st.DataObject):
     assert_is_an_answer(read(text, task, design), task, design)
 
 
-@pytest.mark.parametrize(
-    "text", ["[" * 100_000, '{"a":' * 50_000, "9" * 10_000, '"\\ud800"', '{"type": "\\ud800"}', "\x00" * 99]
-)
+HOSTILE = [
+    "[" * 100_000, '{"a":' * 50_000, "9" * 10_000, "\x00" * 99, "DNA: " * 5_000, '"' * 2_000,
+    # Half a character, legal in JSON: it could not be stored.
+    'DNA: "\\ud800"', '{"type": "DNA", "entity": ["\\ud800"]}', '["DNA", "\\ud800"]',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:20])
 def test_hostile_text_is_read(text: str):
     for design in EVERY_FORM:
         parsed = read(text, ENTITIES, design)
@@ -210,6 +215,8 @@ FAULTS: list[tuple[Task, dict[str, str], str, dict[str, tuple[str, ...]], list[s
     (ENTITIES, OMIT, 'DNA: "none", none.', {}, ["syntax"]),
     (ENTITIES, OMIT, 'DNA: "a; RNA: b.', {"RNA": ("b",)}, ["syntax"]),
     (ENTITIES, OMIT, 'DNA: "a" x, b; RNA: c.', {"RNA": ("c",)}, ["syntax"]),
+    (ENTITIES, OMIT, "DNA: a\nb; RNA: c.", {"RNA": ("c",)}, ["syntax"]),
+    (ENTITIES, OMIT, 'RNA: "e.g."', {"RNA": ("e.g.",)}, []),
     (ENTITIES, {"format": "lines"}, "DNA: none\nRNA: a\nprotein: none", {"RNA": ("a",)}, []),
     (ENTITIES, JSON_OMIT, '{"type": "DNA", "entity": "a"}', {}, ["syntax"]),
     (ENTITIES, JSON_OMIT, '{"type": "DNA", "entity": []}', {}, ["unexpected_placeholder"]),

@@ -128,6 +128,24 @@ def test_completions(options, completion):
     assert completion_of(SOUP, REVIEWS, designs.make(**options)) == completion
 
 
+@pytest.mark.parametrize(
+    ("value", "natural", "lines"),
+    [
+        ("5'-flank (1,25)", "5'-flank (1,25)", "5'-flank (1,25)"),
+        ("[3H]thymidine", "[3H]thymidine", "[3H]thymidine"),
+        ("a; b", '"a; b"', "a; b"),
+        ("e.g.", '"e.g."', "e.g."),  # a model may forget the full stop of the sentence
+        ("none", '"none"', '"none"'),
+        ("None", "None", "None"),
+        ("a\u2028b", '"a\u2028b"', '"a\u2028b"'),
+    ],
+)
+def test_values_are_quoted_only_where_they_need_it(value, natural, lines):
+    example = Example("1", "x", {"DNA": (value,)})
+    assert completion_of(example, ENTITIES, designs.make(unmentioned="omit")) == f"DNA: {natural}."
+    assert completion_of(example, ENTITIES, designs.make(unmentioned="omit", format="lines")) == f"DNA: {lines}"
+
+
 def test_a_mentioned_slot_without_rationale_is_not_said_to_be_unmentioned():
     bare = replace(SOUP, rationale={})
     assert completion_of(bare, REVIEWS, designs.make(reasoning="cot", unmentioned="omit")) == (

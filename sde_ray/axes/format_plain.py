@@ -56,7 +56,7 @@ def _read_entry(tokens: Sequence[Token], form: Form) -> Line:
 def _read_values(tokens: Sequence[Token], form: Form) -> tuple[str, ...]:
     if list(tokens) == [Atom(form.absent)]:
         return ()
-    if any(token != form.marks.comma for token in tokens[1::2]) or (len(tokens) > 1 and not form.many):
+    if any(token != form.marks.comma for token in tokens[1::2]):
         raise ValueError("more than one value, or a delimiter too many")
     if Atom(form.absent) in tokens:
         raise ValueError(f"{form.absent!r} beside other values")
