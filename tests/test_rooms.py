@@ -21,8 +21,8 @@ FLOORS: list[set[str]] = [
     {"tasks", "design", "render", "tokens"},
     {"search", "sections", "rescore", "ledger", "lease", "items", "surface", "models"},
     {"faults", "config", "effects", "search.tune"},
-    {"plan", "agenda", "strategy", "progress", "report"},
-    {"samples"},
+    {"leaderboard", "plan", "progress", "strategy"},
+    {"agenda", "samples", "study", "report"},
     # ---- below: heavy libraries at import ----
     {"model", "batches", "dropout", "cache", "zero", "generate", "train"},
     {"worker", "group", "predict", "encodable"},

@@ -59,9 +59,10 @@ def number(value: float | None, sign: bool = False) -> str:
     """A score for a table, with three digits; a dash where there is none."""
     if value is None or value != value:
         return "–"
+    value = round(value, 3) + 0.0  # no "-0.000"
     return f"{value:+.3f}" if sign else f"{value:.3f}"
 
 
 def interval(low: float | None, high: float | None) -> str:
     """A 95% interval for a table; "unknown" where too few trials could tell the noise."""
-    return "unknown" if low is None or high is None else f"{low:+.3f} .. {high:+.3f}"
+    return "unknown" if low is None or high is None else f"{number(low, True)} .. {number(high, True)}"

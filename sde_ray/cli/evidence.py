@@ -5,8 +5,54 @@ Only `validate` trains: the final comparison. All others read what a sweep has k
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+from sde_ray.cli.console import emit, out
+from sde_ray.cli.options import Json, Sets
+
+Place = Annotated[Path, typer.Argument(help="A sweep's YAML file, or the folder of its run.", show_default=False)]
+
+
+def effects(place: Place, sets: Sets = None, as_json: Json = False) -> None:
+    """Rank the designs and say what each option does to the score, with intervals."""
+    from sde_ray import study
+    from sde_ray.cli import tables
+
+    config = study.open_sweep(place, sets or [])
+    found = study.studies(config, study.results_of(config))
+    if as_json:
+        return emit([one.plain() for one in found])
+    for one in found:
+        out().print(tables.study(one))
+    return None
+
+
+def assemble(
+    place: Place,
+    adherence: Annotated[float | None, typer.Option(min=0, max=1, help="Least share of faultless completions.")] = None,
+    tokens: Annotated[float | None, typer.Option(min=1, help="Most output tokens, in the mean.")] = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Assemble the best combination that the evidence carries, and save it as strategy.yaml."""
+    from sde_ray import flow, study
+    from sde_ray.cli.strategy import strategy as show
+    from sde_ray.strategy import Constraints
+
+    config = study.open_sweep(place, sets or [])
+    found = flow.decisive(study.studies(config, study.results_of(config)))
+    made = [flow.assemble(config, one, Constraints(adherence, tokens)) for one in found]
+    if as_json:
+        return emit([{"path": str(path), **flow.plain_strategy(strategy)} for strategy, path in made])
+    for strategy, path in made:
+        out().print(show(strategy))
+        out().print(f"saved in {path}", highlight=False, markup=False)
+    return None
 
 
 def add_to(app: typer.Typer) -> None:
-    """No command yet."""
+    app.command()(effects)
+    app.command()(assemble)

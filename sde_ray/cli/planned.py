@@ -18,25 +18,28 @@ SHOWN = 12
 
 def show(plan: Plan) -> None:
     """Print a plan for a person."""
-    from sde_ray.config import sweep_folder
     from sde_ray.design import label
 
-    product = " × ".join(f"{count} {_noun(what, count)}" for what, count in plan.counts.items())
-    method = plan.config.search.method
-    out().print(f"[bold]{plan.config.name}[/]: {plan.count} trials by {method}, of {product}", highlight=False)
-    out().print(f"kept in {escape(str(sweep_folder(plan.config)))}; {_cost(plan)}", highlight=False)
-    for axis, reason in plan.pinned.items():
-        out().print(f"pinned   {axis}: {escape(reason)}", highlight=False)
-    for what, reason in plan.dropped:
-        out().print(f"dropped  {escape(what)}: {escape(reason)}", highlight=False)
+    out().print("\n".join(summary(plan)), highlight=False)
     trials = Counter((trial.task, trial.model, trial.design) for trial in plan.trials)
-    shown = table(
-        f"\nThe first {min(SHOWN, len(trials))} of {len(trials)} designs", "task", "model", "design", "trials"
-    )
+    title = f"\nThe first {min(SHOWN, len(trials))} of {len(trials)} designs"
+    shown = table(title, "task", "model", "design", "trials", right=("trials",))
     for (task, model, design), count in list(trials.items())[:SHOWN]:
         shown.add_row(task, model, label(design), str(count))
     out().print(shown)
     out().print("\nRead its samples: sde-ray show SWEEP · run it: sde-ray run SWEEP")
+
+
+def summary(plan: Plan) -> list[str]:
+    """How many trials and why so many, what stands still, what was left out and why; as lines in markup."""
+    from sde_ray.config import sweep_folder
+
+    product = " × ".join(f"{count} {_noun(what, count)}" for what, count in plan.counts.items())
+    method = plan.config.search.method
+    lines = [f"[bold]{plan.config.name}[/]: {plan.count} trials by {method}, of {product}"]
+    lines.append(f"kept in {escape(str(sweep_folder(plan.config)))}; {_cost(plan)}")
+    lines += [f"pinned   {axis}: {escape(reason)}" for axis, reason in plan.pinned.items()]
+    return lines + [f"dropped  {escape(what)}: {escape(reason)}" for what, reason in plan.dropped]
 
 
 def plain(plan: Plan) -> dict[str, Any]:

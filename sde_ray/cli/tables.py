@@ -1,65 +1,73 @@
-"""The tables that several commands print: leaderboard, effects, verdict."""
+"""The tables that several commands print: leaderboard, effects, interactions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
 from sde_ray.cli.console import interval, number, table
-from sde_ray.types import TrialResult
+
+if TYPE_CHECKING:
+    from sde_ray.effects import Interaction
+    from sde_ray.leaderboard import Ranked
+    from sde_ray.study import Study
+    from sde_ray.types import TrialResult
+
+PAIRS = 5  # interactions shown
 
 
-def leaderboard(ranked: Sequence[Any], metric: str, n: int = 10) -> Table:
-    """Designs by their mean score over seeds; `ranked` are rows of `flow.leaderboard`."""
+def study(found: Study) -> Group:
+    """Everything that the trials of one task, model and size show."""
+    parts: list[Any] = [f"\n[bold]{found.group}[/]", leaderboard(found.ranked, found.objective)]
+    if found.effects:
+        parts += ["", effects(found.effects, found.objective)]
+    shown = [pair for pair in found.interactions if pair.low is not None and not pair.low <= 0 <= (pair.high or 0.0)]
+    if shown:
+        parts += ["", interactions(shown[:PAIRS])]
+    parts += ["", *failures(found.results)]
+    return Group(*parts)
+
+
+def leaderboard(ranked: Sequence[Ranked], metric: str, n: int = 10) -> Table:
+    """Designs by their mean score over seeds."""
     away = any(row.ood is not None for row in ranked)
-    numbers = ("#", metric, "out of domain", "format ok", "tokens", "trials")
-    columns = ["#", "design", metric, *(["out of domain"] if away else []), "format ok", "tokens", "trials"]
-    title = f"Leaderboard: the best {min(n, len(ranked))} of {len(ranked)} designs"
-    shown = table(title, *columns, right=numbers)
+    columns = ["#", "design", metric, *(["out of domain"] if away else []), "format ok", "tokens", "seconds", "trials"]
+    title = f"Leaderboard, the best {min(n, len(ranked))} of {len(ranked)} designs"
+    shown = table(title, *columns, right=tuple(column for column in columns if column != "design"))
     for place, row in enumerate(ranked[:n], 1):
         ood = [number(row.ood)] if away else []
-        shown.add_row(
-            str(place),
-            row.label,
-            number(row.score),
-            *ood,
-            _percent(row.adherence),
-            f"{row.tokens:.0f}",
-            str(row.trials),
-        )
+        cost = [f"{row.tokens:.0f}", f"{row.seconds:.0f}", str(row.trials)]
+        shown.add_row(str(place), row.label, number(row.score), *ood, _percent(row.adherence), *cost)
     return shown
 
 
 def effects(rows: Sequence[Mapping[str, Any]], metric: str) -> Table:
-    """Rows of `effects.table`; an interval without zero is an effect that the trials can show."""
+    """Rows of `effects.table`; an interval without zero, in colour, is an effect that the trials can show."""
     away = any(row["difference_ood"] is not None for row in rows)
-    extra = ["out of domain", "95% interval "] if away else []
-    shown = table(
-        f"Effects on {metric}, against the option in brackets",
-        *("axis", "option", "effect", "95% interval", *extra, "trials"),
-        right=("effect", "95% interval", "out of domain", "95% interval ", "trials"),
-    )
+    numbers = ["effect", "95% interval", *(["out of domain", "its interval"] if away else []), "trials"]
+    title = f"Effects on {metric}, against the option in brackets"
+    shown = table(title, "axis", "option", *numbers, right=tuple(numbers))
     for row in rows:
         cells = [str(row["axis"]), f"{row['option']} [dim]({row['reference']})[/]"]
-        cells += [_coloured(row["difference"], row["low"], row["high"]), interval(row["low"], row["high"])]
+        cells += _estimate(row["difference"], row["low"], row["high"])
         if away:
-            low, high = row["low_ood"], row["high_ood"]
-            cells += [_coloured(row["difference_ood"], low, high), interval(low, high)]
+            cells += _estimate(row["difference_ood"], row["low_ood"], row["high_ood"])
         shown.add_row(*cells, str(row["replicates"]))
     return shown
 
 
-def _coloured(difference: float | None, low: float | None, high: float | None) -> str:
-    text = number(difference, sign=True)
-    if low is None or high is None or low <= 0 <= high:
-        return text
-    return f"[{'green' if low > 0 else 'red'}]{text}[/]"
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.0%}"
+def interactions(pairs: Sequence[Interaction]) -> Table:
+    """Pairs of options whose joint effect is not the sum of their own."""
+    numbers = ("effect", "95% interval")
+    shown = table("Together, beyond the sum of both", "option", "with", *numbers, right=numbers)
+    for pair in pairs:
+        names = [f"{axis}={option}" for axis, option in zip(pair.axes, pair.options, strict=True)]
+        shown.add_row(*names, *_estimate(pair.difference, pair.low, pair.high))
+    return shown
 
 
 def failures(results: Sequence[TrialResult]) -> list[str]:
@@ -69,4 +77,15 @@ def failures(results: Sequence[TrialResult]) -> list[str]:
         if result.status == "failed":
             first = result.error.splitlines()[0] if result.error else "no reason given"
             counts[first] = counts.get(first, 0) + 1
-    return [f"{count} failed: {error}" for error, count in counts.items()]
+    return [f"[red]{count} failed:[/] {escape(error)}" for error, count in counts.items()]
+
+
+def _estimate(difference: float | None, low: float | None, high: float | None) -> list[str]:
+    text, bounds = number(difference, sign=True), interval(low, high) if difference is not None else "–"
+    if difference is None or low is None or high is None or low <= 0 <= high:
+        return [text, bounds]
+    return [f"[{'green' if low > 0 else 'red'}]{text}[/]", bounds]
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.0%}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,7 +26,7 @@ def predict(
     if not given:
         raise UserError("There is no text to answer. Give texts as arguments, or pipe them: sde-ray predict DIR < FILE")
     answers = Predictor.load(place).predict(given)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "text": text,
             "answer": {slot: list(values) for slot, values in parsed.answer.items()},
@@ -39,8 +39,8 @@ def predict(
         return emit(rows)
     shown = table("", "text", "answer", "faults")
     for row in rows:
-        answer = ", ".join(f"{slot}: {' | '.join(values)}" for slot, values in dict(row["answer"]).items())
-        shown.add_row(str(row["text"]), answer or "nothing", ", ".join(row["faults"]))
+        answer = ", ".join(f"{slot}: {' | '.join(values)}" for slot, values in row["answer"].items())
+        shown.add_row(row["text"], answer or "nothing", ", ".join(row["faults"]))
     out().print(shown)
 
 

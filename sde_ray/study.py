@@ -1,0 +1,109 @@
+"""What a sweep's trials show, study by study: one task, one model, one training size.
+
+    for study in studies(config, results): study.ranked, study.effects, study.interactions
+
+Reads the ledger's results and the completions that trials kept; loads no model. A training size or a model more is a
+study more: an effect at 500 samples need not be one at 5,000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sde_ray import effects
+from sde_ray.config import SweepConfig, load_config, open_tasks, sweep_folder
+from sde_ray.errors import UserError
+from sde_ray.items import Items, read_all
+from sde_ray.leaderboard import Ranked, rank
+from sde_ray.ledger import Ledger
+from sde_ray.types import TrialResult
+
+Results = tuple[TrialResult, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Comparable trials, and the metric and split on which they are compared."""
+
+    group: effects.Group
+    objective: str
+    split: str
+    results: Results
+    folder: Path
+
+    @cached_property
+    def ranked(self) -> list[Ranked]:
+        """The leaderboard."""
+        return rank(self.results, self.objective, self.split)
+
+    @cached_property
+    def items(self) -> dict[str, dict[str, Items]]:
+        """Counts by item of every trial that kept its completions: split -> key -> items."""
+        return {
+            split: read_all(self.results, self.folder / "trials", split, self.objective)
+            for split in ("dev", "dev" + effects.OUT_OF_DOMAIN)
+        }
+
+    @cached_property
+    def effects(self) -> list[dict[str, Any]]:
+        """One row an option, in-domain and out-of-domain side by side."""
+        return effects.table(self.results, self.objective, self.items)
+
+    @cached_property
+    def interactions(self) -> list[effects.Interaction]:
+        """Pairs of options that do more, or less, together than apart; strongest first."""
+        return effects.interactions(self.results, self.objective, self.split, self.items[self.split])
+
+    def plain(self) -> dict[str, Any]:
+        """For a program."""
+        return {
+            **asdict(self.group),
+            "objective": self.objective,
+            "split": self.split,
+            "leaderboard": [row.plain() for row in self.ranked],
+            "effects": self.effects,
+            "interactions": [asdict(one) for one in self.interactions],
+        }
+
+
+def studies(config: SweepConfig, results: Sequence[TrialResult]) -> list[Study]:
+    """The studies of a sweep, in the order of their first trial."""
+    tasks = open_tasks(config)
+    return [
+        Study(
+            group=group,
+            objective=config.objective.metric or tasks[group.task].objective,
+            split=config.objective.split,
+            results=tuple(own),
+            folder=sweep_folder(config),
+        )
+        for group, own in effects.groups([result for result in results if result.config["task"] in tasks]).items()
+    ]
+
+
+def open_sweep(place: Path, sets: Sequence[str] = ()) -> SweepConfig:
+    """The configuration of a sweep named by its YAML file, or by the folder of a run."""
+    if not place.is_dir():
+        return load_config(place, sets)
+    if not (place / "sweep.yaml").is_file():
+        raise UserError(
+            f'"{place}" is not the folder of a sweep: it has no sweep.yaml. Give one such as runs/quickstart.'
+        )
+    return load_config(place / "sweep.yaml", [f"storage={place.absolute().parent}", f"name={place.name}", *sets])
+
+
+def ledger_of(config: SweepConfig) -> Ledger:
+    """The ledger of a sweep."""
+    return Ledger(sweep_folder(config) / "ledger.jsonl")
+
+
+def results_of(config: SweepConfig) -> Results:
+    """What the ledger has; `UserError` where that is nothing."""
+    found = tuple(ledger_of(config).results().values())
+    if not found:
+        raise UserError(f"{sweep_folder(config)} has no finished trial. Run the sweep first: sde-ray run SWEEP.yaml")
+    return found
