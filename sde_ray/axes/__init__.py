@@ -23,6 +23,7 @@ is used as `axes: {format: [lines, "my_pkg.my_axes:TABS"]}` in a sweep, and a wh
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 from sde_ray.axes.answer import LABELS, REASONING, UNMENTIONED
 from sde_ray.axes.base import AnswerOption, Axis, FormatOption, Option, PromptOption
@@ -56,8 +57,8 @@ def find_option(axis_name: str, name: str) -> Option:
     if name in axis.options:
         return axis.options[name]
     if is_path(name):
-        own: Option = load_object(name, type(axis.options[axis.default]), f"an option of {axis_name}")
-        return own
+        kind: type[Any] = type(axis.options[axis.default])
+        return cast(Option, load_object(name, kind, f"an option of {axis_name}"))
     raise UserError(unknown(f"option of {axis_name}", name, axis.options))
 
 

@@ -22,7 +22,8 @@ from sde_ray.errors import UserError, suggest, unknown
 from sde_ray.extension import is_path, load_object
 from sde_ray.tasks import events, mams, masa, masa_zh, nested_ner, qa
 from sde_ray.tasks.check import check
-from sde_ray.tasks.source import no_examples, with_source
+from sde_ray.tasks.own_data import with_source
+from sde_ray.tasks.source import no_examples
 from sde_ray.types import Split, Task
 
 TASKS: Mapping[str, Task] = {
