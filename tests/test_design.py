@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
+from types import ModuleType
+
 import pytest
 from tasks_for_tests import ENTITIES, ENTITY_EXAMPLES, REVIEW_EXAMPLES, REVIEWS
 
+from sde_ray import axes
 from sde_ray import design as designs
 from sde_ray.axes import AXES, find_axis, find_option, load_axis
 from sde_ray.errors import UserError
-from sde_ray.render import prompt_of, read, write
+from sde_ray.render import completion_of, prompt_of, read, write
 from sde_ray.types import Parsed
 
 
@@ -143,6 +148,18 @@ def test_an_option_from_outside_keeps_the_law():
     assert designs.parse(ours[0].slug) == ours[0]
     parsed = read("<slot>food</slot><value>positive</value>\n<next/>\nbroken", REVIEWS, ours[0])
     assert [fault.kind for fault in parsed.faults] == ["syntax", "missing_slot", "missing_slot"]
+
+
+def test_the_worked_example_of_the_docstring_works(monkeypatch):
+    code = textwrap.dedent(axes.__doc__.split("my_axes.py`:\n")[1].split("is used as")[0])
+    module = ModuleType("worked_example")
+    exec(code, module.__dict__)
+    monkeypatch.setitem(sys.modules, "worked_example", module)
+    for design in designs.space(REVIEWS, True, axes={"format": ["worked_example:ROWS"]}).designs:
+        for task, examples in ((REVIEWS, REVIEW_EXAMPLES), (ENTITIES, ENTITY_EXAMPLES)):
+            for example in examples:
+                assert read(completion_of(example, task, design), task, design) == Parsed(example.answer)
+    assert read('["food"]', REVIEWS, designs.make(format="worked_example:ROWS")).faults[0].kind == "syntax"
 
 
 def test_an_option_from_outside_stands_in_the_prompt():

@@ -1,22 +1,29 @@
 """The table of design axes; the sweep space, the CLI, MLflow's parameters, the effects and the law tests follow it.
 
-Options and axes of the user's own are named by import path, wherever a name of the table may stand. A new format,
-in `my_pkg/my_axes.py`:
+Options and axes of the user's own are named by import path, wherever a name of the table may stand. A new format, rows
+such as ["food", "the soup was cold", "negative"], in `my_pkg/my_axes.py`:
 
-    def read(text: str, form: Form) -> tuple[Lines, Faults]:
-        if text.strip() == "-":
-            return (), ()
-        return collect(rows(text), read_row)             # a row that raises ValueError is a fault
+    import json
+    from sde_ray.axes.atoms import read_json
+    from sde_ray.axes.base import FormatOption, collect, rows
+    from sde_ray.types import Line
 
-    TABS = FormatOption(
-        label="Tabs",
-        entry=lambda line, form: json.dumps([line.slot, *line.values])[1:-1].replace(", ", "\\t"),
+    def read_row(row):
+        items = read_json(row)
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items) or len(items) < 2:
+            raise ValueError("not a list of strings")       # becomes a fault; the other rows are kept
+        slot, why, *values = items
+        return Line(slot, tuple(values), why)
+
+    ROWS = FormatOption(
+        label="Rows",
+        entry=lambda line, form: json.dumps([line.slot, line.why or "", *line.values]),
         separator=lambda form: "\\n",
         marker=lambda form: "-",
-        read=read,
+        read=lambda text, form: ((), ()) if text.strip() == "-" else collect(rows(text), read_row),
     )
 
-is used as `axes: {format: [lines, "my_pkg.my_axes:TABS"]}` in a sweep, and a whole new axis, an `Axis` object, as
+is used as `axes: {format: [lines, "my_pkg.my_axes:ROWS"]}` in a sweep, and a whole new axis, an `Axis` object, as
 `axes: {"my_pkg.my_axes:TONE": [plain, polite]}`. Nothing is registered: a worker finds both by their names.
 """
 
