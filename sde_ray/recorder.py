@@ -41,15 +41,16 @@ class Recorder(tune.Callback):
         result = load_result(folder / RESULT)
         if result is None and self.stopping:
             return  # cut off by the end of the sweep: it runs again when the sweep is resumed
-        self._record(result or load_result(folder / PARTIAL) or _lost(trial, "The trial left no result."), folder)
+        self.record(result or load_result(folder / PARTIAL) or _lost(trial, "The trial left no result."), folder)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.stopping:
             return
         error = _reason(Path(trial.error_file))
-        self._record(_lost(trial, f"The trial's process died: {error}"), Path(trial.config["folder"]))
+        self.record(_lost(trial, f"The trial's process died: {error}"), Path(trial.config["folder"]))
 
-    def _record(self, result: TrialResult, folder: Path) -> None:
+    def record(self, result: TrialResult, folder: Path) -> None:
+        """A trial has ended: ledger, agenda, progress, tracker, in this order."""
         if self.fault is not None:
             return
         try:
