@@ -8,6 +8,7 @@ hears what happens; it prints on the command line, and tests listen.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -106,6 +107,12 @@ def strategy_path(config: SweepConfig, study: Study) -> Path:
         return sweep_folder(config) / "strategy.yaml"
     name = re.sub(r"[^\w-]+", "_", f"{study.group.task}-{study.group.model}").strip("_")
     return sweep_folder(config) / f"strategy-{name}.yaml"
+
+
+def tracking_of(config: SweepConfig) -> str:
+    """The address of a sweep's MLflow store: as set, else sqlite beside the sweeps."""
+    set_to = config.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return set_to or f"sqlite:///{(Path(config.storage) / 'mlflow.db').absolute()}"
 
 
 def plan_of(config: SweepConfig) -> Plan:

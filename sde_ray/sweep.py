@@ -61,13 +61,25 @@ def run_sweep(
 ) -> SweepOutcome:
     """Run what the ledger lacks. `UserError` where nothing can run or every trial failed."""
     folder = sweep_folder(config).absolute()
-    ledger = Ledger(folder / "ledger.jsonl")
-    made = plan(config, ledger.results())
+    made = plan(config, Ledger(folder / "ledger.jsonl").results())
     if runner_factory is None:
         from sde_ray.encodable import drop_unencodable
 
         made = drop_unencodable(made)
     _prepare(folder, config)
+    return run_plan(config, made, runner_factory, tracker, progress)
+
+
+def run_plan(
+    config: SweepConfig,
+    made: Plan,
+    runner_factory: RunnerFactory | None = None,
+    tracker: Any = None,
+    progress: Progress | None = None,
+) -> SweepOutcome:
+    """Run what the ledger lacks of a plan made elsewhere, such as that of a final comparison."""
+    folder = sweep_folder(config).absolute()
+    ledger = Ledger(folder / "ledger.jsonl")
     with lease(folder):
         earlier = ledger.results()
         score = scorer(config)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from typing import Any
 
 import typer
@@ -77,4 +78,6 @@ for group in (sweep, look, score, evidence, use, machine):
 
 def main() -> None:
     """The entry point of the command `sde-ray`."""
+    # What libraries will change one day is no news for who runs a sweep; pytest still shows it to who maintains it.
+    warnings.simplefilter("ignore", FutureWarning)
     app()

@@ -49,15 +49,15 @@ def _piped() -> list[str]:
 
 
 def ui(
-    sweep: Annotated[Path | None, typer.Argument(help="A sweep's YAML file, for its own tracking store.")] = None,
+    place: Annotated[Path, typer.Argument(help="A sweep's YAML file, or the folder of its run.", show_default=False)],
     port: Annotated[int, typer.Option(help="Port of the web page.")] = 5000,
     host: Annotated[str, typer.Option(help="Address that may open it; 0.0.0.0 for all.")] = "127.0.0.1",
     sets: Sets = None,
 ) -> None:
     """Open the MLflow web page of a sweep's runs."""
-    from sde_ray import flow
+    from sde_ray import flow, study
 
-    uri = flow.tracking_of(sweep, sets or [])
+    uri = flow.tracking_of(study.open_sweep(place, sets or []))
     if uri.startswith(("http://", "https://")):
         out().print(f"The runs are at {uri}", highlight=False, markup=False)
         return
