@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from sde_ray.errors import UserError
@@ -35,17 +36,17 @@ class Encoded:
     completion: tuple[int, ...]
     cut: int = 0
 
-    @property
+    @cached_property
     def ids(self) -> tuple[int, ...]:
         return self.prompt + self.completion
 
-    @property
+    @cached_property
     def labels(self) -> tuple[int, ...]:
         """The ids that count, `IGNORED` elsewhere; same length as `ids`."""
         seen = tuple(i if loss else IGNORED for i, loss in zip(self.prompt, self.prompt_loss, strict=True))
         return seen + self.completion
 
-    @property
+    @cached_property
     def supervised(self) -> int:
         """How many tokens a next-token loss counts: the first token of a sequence is never predicted."""
         return sum(label != IGNORED for label in self.labels[1:])
@@ -120,7 +121,7 @@ class Encoder:
 
     def completions(self, samples: Sequence[Sample]) -> list[tuple[int, ...]]:
         """The ids of each sample's completion, the end token included."""
-        self._learn(sample.completion for sample in samples)
+        self._learn(segment for sample in samples for segment in (*sample.prompt, sample.completion))
         return [(*self._ids[sample.completion.text], self.end) for sample in samples]
 
     def samples(self, samples: Sequence[Sample], reserve: int = 0) -> list[Encoded]:

@@ -84,7 +84,11 @@ class Worker:
         self._encoder, self._config = encoder, config
         clock.lap("tokenize")
         train.seed_everything(config.seed)
-        self._adapted = model.attach(self._base.model, config.lora)
+        try:
+            self._adapted = model.attach(self._base.model, config.lora)
+        except Exception:
+            self._base, self._base_is = None, ()  # it may have part of an adapter in it
+            raise
         self._training = train.Training(
             self._adapted,
             encoded,
@@ -130,6 +134,8 @@ class Worker:
 
     def detach(self) -> float:
         """End the trial, whatever state it is in; the base stays. Returns the trial's peak memory in MB."""
+        import torch
+
         from sde_ray import model
 
         if self._training is not None:
@@ -138,6 +144,8 @@ class Worker:
             model.detach(self._adapted)
         self._training = self._adapted = None
         gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
         return _peak_memory_mb()
 
     def _load(self, config: TrialConfig, precision: str) -> None:
