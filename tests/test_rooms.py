@@ -19,9 +19,9 @@ FLOORS: list[set[str]] = [
     {"errors", "types", "extension", "yaml_file"},
     {"axes", "data", "metrics", "runner"},
     {"tasks", "design", "render", "tokens"},
-    {"search", "sections", "rescore", "ledger", "lease", "items", "surface", "models"},
+    {"search", "sections", "rescore", "ledger", "lease", "items", "surface", "intervals", "models"},
     {"faults", "config", "effects", "search.tune"},
-    {"leaderboard", "plan", "progress", "strategy"},
+    {"leaderboard", "plan", "progress", "strategy", "verdict"},
     {"agenda", "samples", "study", "report"},
     # ---- below: heavy libraries at import ----
     {"model", "batches", "dropout", "cache", "zero", "generate", "train"},
