@@ -4,7 +4,7 @@ A form writes (slot, values, why) rows as text, in shapes of which the designs' 
 keys, delimiters and label words drawn at random. The label words of the bundled tasks (`positive`, `negative`, ...) are
 never drawn: a base that had read them as answers would need no tuning.
 
-    Form(random, ...).rows([("food", ("good",), "the soup was fresh")])  ->  'food: good' | '{"aspect": "food", ...}' | ...
+    Form(...).rows([("food", ("good",), "the soup was fresh")])  ->  'food: good' | '{"aspect": "food", ...}' | ...
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Pretrain the embedded base model: `python -m sde_ray.models.pretrain --out DIR [--tokens 24e6] [--threads 2]`.
 
 Tokenizer (byte-level BPE, every character encodable), a Llama of a few million parameters, and a curriculum of
-(prompt, answer) pairs with the loss on the answers only (`corpus.py`). Seeded; resumable: the same command goes on from
-the last checkpoint in DIR, also with other --threads. At the end DIR holds a Hugging Face model in bfloat16, its
-tokenizer and a model card with the recipe and the loss curve.
+(prompt, answer) pairs (`corpus.py`), in which a label weighs more than its form and a prompt next to nothing. Seeded;
+resumable: the same command goes on from the last checkpoint in DIR, also with other --threads. At the end DIR holds a
+Hugging Face model in bfloat16, its tokenizer and a model card with the recipe and the loss curve.
 
-On the CPU hidden matrices are trained by Muon, the rest by AdamW; logits are computed at answer tokens only.
+Hidden matrices are trained by Muon, the rest by AdamW.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from sde_ray.data import made
@@ -32,11 +32,36 @@ PAD, BOS, EOS = "<pad>", "<s>", "</s>"
 EXTRA_TEXT = (
     "food: positive, drinks: unmentioned, price: negative, hygiene: neutral.\n" * 20
     + '{"aspect": "staff", "sentiment": "positive", "reason": "not mentioned"}\n' * 20
-    + "Read the review above and rate these aspects. Ratings: positive, negative, neutral, unmentioned.\nOutput: 1, -1, 0, -2\n" * 20
+    + "Read the review above and rate these aspects. Ratings: positive, negative, neutral, unmentioned.\n" * 20
+    + "Output: 1, -1, 0, -2\n" * 20
     + '["DNA", "x"] RNA: none; protein; cell_type; cell_line\n' * 10
     + "; ".join(["Attack", "Competition", "Motion", "Killing", "Social_event", "Causation", "Process_start"] * 10)
     + "; ".join(["Conquering", "Catastrophe", "Hostile_encounter", "answer: unknown"] * 10)
 )
+
+
+CARD = """# sde_ray tiny
+
+A Llama-architecture causal LM with {parameters:,} parameters, made for the demo and the tests of `sde_ray`: it reads
+made-up reviews, laboratory sentences, news and passages, and writes answers in many forms. It knows nothing else. As
+ratings or types it has never seen the label words and type names of the bundled tasks, nor any of their texts; those
+words occur in copying exercises only, with meanings drawn at random.
+
+Made by `python -m sde_ray.models.pretrain` from text of the package's own generators; Apache-2.0, as the package.
+
+Recipe:
+
+```json
+{recipe}
+```
+
+Wall time {minutes:.0f} minutes. Columns: million tokens seen; training loss, weighted as in the script; held-out loss
+by sort, of the labels where a sort has labels.
+
+| million tokens | training | held out |
+|--:|--:|---|
+{rows}
+"""
 
 
 @dataclass(frozen=True)
@@ -44,25 +69,28 @@ class Recipe:
     """`batch_tokens` counts padded tokens a step; `decay` is the last share of the run, with falling step sizes."""
 
     vocabulary: int = 2048
+    tokenizer_pairs: int = 20_000
     width: int = 192
     layers: int = 4
     heads: int = 6
     hidden: int = 512
     context: int = 1024
-    tokens: int = 16_000_000
-    batch_tokens: int = 4096
-    muon_lr: float = 4e-3
+    tokens: int = 13_000_000
+    batch_tokens: int = 2560
+    muon_lr: float = 3e-3
     adam_lr: float = 3e-3
     warmup_steps: int = 80
     decay: float = 0.3
+    prompt_weight: float = 0.05
+    label_weight: float = 4.0
     seed: int = 0
 
 
 def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer trained on the corpus and on the words of the bundled tasks."""
     random = Random(f"tokenizer {recipe.seed}")
-    pairs = (corpus.pair(random, random.random()) for _ in range(20_000))
-    texts = [pair.prompt + pair.answer for pair in pairs] + [EXTRA_TEXT] * 20
+    pairs = (corpus.pair(random, random.random()) for _ in range(recipe.tokenizer_pairs))
+    texts = [pair.prompt + corpus.unmarked(pair.answer)[0] for pair in pairs] + [EXTRA_TEXT] * 20
     tokenizer = Tokenizer(models.BPE())
     digits = pre_tokenizers.Digits(individual_digits=True)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
@@ -72,6 +100,8 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
         vocab_size=recipe.vocabulary, special_tokens=[PAD, BOS, EOS], initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
+    # Every text begins with the begin token, in pretraining and ever after: attention rests on it.
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, 1)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=PAD, bos_token=BOS, eos_token=EOS, model_max_length=recipe.context
     )
@@ -95,48 +125,91 @@ def build_model(recipe: Recipe) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-Row = tuple[list[int], int]  # ids, number of leading ids without loss
+Row = tuple[list[int], list[float], bool]  # ids, how much the prediction of each counts, whether half-way too
 
 
-def encode(tokenizer: Any, pair: corpus.Pair) -> Row:
+def encode(tokenizer: Any, pair: corpus.Pair, recipe: Recipe) -> Row:
     """Prompt and answer are tokenised apart, as samples are; the end token belongs to the answer."""
     prompt = tokenizer.encode(pair.prompt, add_special_tokens=False) if pair.prompt else []
-    answer = tokenizer.encode(pair.answer, add_special_tokens=False)
-    return [1, *prompt, *answer, 2], len(prompt) + 1
+    text, spans = corpus.unmarked(pair.answer)
+    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    other = recipe.prompt_weight if pair.sort == "tagged" else 1.0
+    weights = [
+        recipe.label_weight if any(start < end and stop > begin for begin, end in spans) else other
+        for start, stop in found["offset_mapping"]
+    ]
+    return (
+        [1, *prompt, *found["input_ids"], 2],
+        [0.0, *([recipe.prompt_weight] * len(prompt)), *weights, 1.0],
+        pair.sort == "tagged",
+    )
 
 
-def batches(tokenizer: Any, recipe: Recipe, start: int) -> Iterator[tuple[int, list[Row]]]:
-    """(tokens seen so far, rows of similar length with at most `batch_tokens` padded tokens), without end."""
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands in its data: the pool of pairs, the tokens seen before it, its batches already used."""
+
+    pool: int = 0
+    before: int = 0
+    used: int = 0
+
+
+def batches(tokenizer: Any, recipe: Recipe, start: Place) -> Iterator[tuple[Place, int, list[Row]]]:
+    """(the place behind it, tokens seen, rows of similar length with at most `batch_tokens` padded tokens), endless.
+
+    A run that starts at a place yields what an unbroken run yields from there on.
+    """
     reserved = made.reserved()
-    seen, pool_number = start, 0
+    pool, before, used = start.pool, start.before, start.used
     while True:
-        random = Random(f"corpus {recipe.seed} {start} {pool_number}")
-        pool_number += 1
-        pairs = (corpus.pair(random, seen / recipe.tokens) for _ in range(1500))
-        rows = sorted((encode(tokenizer, p) for p in pairs if p.text not in reserved), key=lambda r: len(r[0]))
+        random = Random(f"corpus {recipe.seed} {pool}")
+        pairs = (corpus.pair(random, before / recipe.tokens) for _ in range(1500))
+        rows = sorted((encode(tokenizer, p, recipe) for p in pairs if p.text not in reserved), key=lambda r: len(r[0]))
         groups: list[list[Row]] = [[]]
         for row in rows:
             if (len(groups[-1]) + 1) * len(row[0]) > recipe.batch_tokens:
                 groups.append([])
             groups[-1].append(row)
         random.shuffle(groups)
-        for group in groups:
+        seen = before
+        for number, group in enumerate(groups, 1):
             seen += sum(len(row[0]) for row in group)
-            yield seen, group
+            if number > used:
+                yield Place(pool, before, number), seen, group
+        pool, before, used = pool + 1, seen, 0
 
 
-def loss_of(model: LlamaForCausalLM, rows: list[Row], device: str) -> torch.Tensor:
-    """Mean negative log-likelihood of the answer tokens; logits are computed at those positions only."""
-    longest = max(len(ids) for ids, _ in rows)
+def loss_of(model: LlamaForCausalLM, rows: list[Row], device: str, early: bool = False) -> torch.Tensor:
+    """Weighted mean negative log-likelihood; logits are computed only where a prediction counts.
+
+    `early`: tagged clauses are predicted from the middle layer as well. So the meaning of a clause is there half-way
+    up, and the upper layers are free to look it up; without this, looking up was not learnt in the time.
+    """
+    longest = max(len(row[0]) for row in rows)
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    target = torch.full((len(rows), longest), -100)
-    for i, (row, free) in enumerate(rows):
+    weight, halfway = torch.zeros(len(rows), longest), torch.zeros(len(rows), longest)
+    for i, (row, weights, tagged) in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row)
-        target[i, free - 1 : len(row) - 1] = torch.tensor(row[free:])
-    ids, target = ids.to(device), target.to(device)
-    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state  # right padding: causal, no mask needed
-    kept = target != -100
-    return torch.nn.functional.cross_entropy(model.lm_head(hidden[kept]).float(), target[kept])
+        weight[i, : len(row) - 1] = torch.tensor(weights[1:])
+        if tagged:
+            halfway[i, : len(row) - 1] = (weight[i, : len(row) - 1] > 1) * weight[i, : len(row) - 1]
+    following = torch.roll(ids, -1, 1).to(device)
+    states = model.model(
+        input_ids=ids.to(device), use_cache=False, output_hidden_states=early
+    )  # causal: no mask needed
+    loss = _weighted(model.lm_head, states.last_hidden_state, following, weight.to(device))
+    if early and halfway.any():
+        middle = model.model.norm(states.hidden_states[model.config.num_hidden_layers // 2])
+        loss = loss + 0.5 * _weighted(model.lm_head, middle, following, halfway.to(device))
+    return loss
+
+
+def _weighted(
+    head: torch.nn.Module, hidden: torch.Tensor, following: torch.Tensor, weight: torch.Tensor
+) -> torch.Tensor:
+    kept = weight > 0
+    losses = torch.nn.functional.cross_entropy(head(hidden[kept]).float(), following[kept], reduction="none")
+    return (losses * weight[kept]).sum() / weight[kept].sum()
 
 
 def optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -154,12 +227,18 @@ def scale(recipe: Recipe, step: int, seen: int) -> float:
 
 @torch.no_grad()
 def held_out(model: LlamaForCausalLM, tokenizer: Any, recipe: Recipe, device: str) -> dict[str, float]:
-    """Loss by sort on pairs of a seed that training never draws."""
+    """Loss by sort on pairs of a seed that training never draws: of the labels, else of the answer."""
     random = Random("held out")
     groups: dict[str, list[Row]] = {}
     for _ in range(240):
         pair = corpus.pair(random, 1.0)
-        groups.setdefault(pair.sort, []).append(encode(tokenizer, pair))
+        ids, weights, _ = encode(tokenizer, pair, recipe)
+        labels = [
+            float(w == recipe.label_weight) if pair.sort in ("rating", "tagged", "lookup", "copying") else float(w == 1)
+            for w in weights
+        ]
+        if any(labels):
+            groups.setdefault(pair.sort, []).append((ids, labels, False))
     return {sort: round(float(loss_of(model, rows, device)), 4) for sort, rows in sorted(groups.items())}
 
 
@@ -169,18 +248,13 @@ def save(model: LlamaForCausalLM, tokenizer: Any, out: Path, recipe: Recipe, cur
     copy.load_state_dict(model.state_dict())
     copy.to(torch.bfloat16).save_pretrained(out, safe_serialization=True)
     tokenizer.save_pretrained(out)
-    rows = "\n".join(f"| {c['seen'] / 1e6:.1f} | {c['train']:.3f} | {c['held_out']} |" for c in curve[:: max(1, len(curve) // 30)])
+    rows = "\n".join(
+        f"| {c['seen'] / 1e6:.1f} | {c['train']:.3f} | {c['held_out']} |" for c in curve[:: max(1, len(curve) // 30)]
+    )
     parameters = sum(p.numel() for p in model.parameters())
     minutes = sum(c["seconds"] for c in curve) / 60
-    (out / "README.md").write_text(
-        f"# sde_ray tiny\n\nA Llama-architecture causal LM with {parameters:,} parameters, made for the demo and the tests of"
-        " `sde_ray`: it reads made-up reviews, laboratory sentences, news and passages, and writes answers in many forms."
-        " It knows nothing else, and it has never seen the label words, the type names or the texts of the bundled tasks.\n\n"
-        "Made by `python -m sde_ray.models.pretrain` from text of the package's own generators (Apache-2.0).\n\n"
-        f"Recipe:\n\n```json\n{json.dumps(asdict(recipe), indent=1)}\n```\n\nWall time {minutes:.0f} minutes."
-        f"\n\n| million tokens | answer loss | held-out loss by sort |\n|--:|--:|---|\n{rows}\n",
-        encoding="utf-8",
-    )
+    card = CARD.format(parameters=parameters, recipe=json.dumps(asdict(recipe), indent=1), minutes=minutes, rows=rows)
+    (out / "README.md").write_text(card, encoding="utf-8")
 
 
 def main() -> None:
@@ -194,56 +268,91 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     recipe = Recipe(
-        tokens=int(given.tokens), layers=given.layers, width=given.width, heads=given.width // 32, hidden=given.width * 8 // 3
+        tokens=int(given.tokens),
+        layers=given.layers,
+        width=given.width,
+        heads=given.width // 32,
+        hidden=given.width * 8 // 3,
     )
     pretrain(recipe, given.out, given.minutes)
 
 
-def pretrain(recipe: Recipe, out: Path, minutes: float = 1e9) -> None:
-    """Train until `recipe.tokens` have been seen, going on from the checkpoint in `out` where there is one."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / "checkpoint.pt"
-    tokenizer_file = out / "tokenizer.json"
-    if not tokenizer_file.exists():
-        train_tokenizer(recipe).save_pretrained(out)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(out)
-    model = build_model(recipe).to(device)
-    steppers = optimizers(model, recipe)
-    seen, step, curve = 0, 0, []
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        for stepper, saved in zip(steppers, state["optimizers"], strict=True):
+class Run:
+    """A pretraining run: the model, its optimisers, its place in the data and its curve, kept in one checkpoint."""
+
+    def __init__(self, recipe: Recipe, out: Path) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.recipe, self.out = recipe, out
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        if not (out / "tokenizer.json").exists():
+            train_tokenizer(recipe).save_pretrained(out)
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(out)
+        self.model = build_model(recipe).to(self.device)
+        self.steppers = optimizers(self.model, recipe)
+        self.full_sizes = [group["lr"] for group in self._groups()]
+        self.place, self.seen, self.step = Place(), 0, 0
+        self.curve: list[dict[str, Any]] = []
+        if (out / "checkpoint.pt").exists():
+            self._resume(torch.load(out / "checkpoint.pt", weights_only=True))
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for stepper in self.steppers for group in stepper.param_groups]
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        for stepper, saved in zip(self.steppers, state["optimizers"], strict=True):
             stepper.load_state_dict(saved)
-        seen, step, curve = state["seen"], state["step"], state["curve"]
-    began, mark, losses = time.time(), time.time(), []
-    bases = [group["lr"] for s in optimizers(model, recipe) for group in s.param_groups]
-    for seen_now, rows in batches(tokenizer, recipe, seen):
-        share = scale(recipe, step, seen_now)
-        for base, group in zip(bases, (g for s in steppers for g in s.param_groups), strict=True):
-            group["lr"] = base * share
-        loss = loss_of(model, rows, device)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for stepper in steppers:
+        self.place = Place(*state["place"]) if "place" in state else Place(1000, state["seen"], 0)
+        self.seen, self.step = state["seen"], state["step"]
+        self.curve = state["curve"]
+
+    def learn(self, rows: list[Row]) -> float:
+        """One optimiser step; the loss."""
+        share = scale(self.recipe, self.step, self.seen)
+        for full, group in zip(self.full_sizes, self._groups(), strict=True):
+            group["lr"] = full * share
+        loss = loss_of(self.model, rows, self.device, early=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for stepper in self.steppers:
             stepper.step()
             stepper.zero_grad()
-        seen, step = seen_now, step + 1
-        losses.append(loss.item())
+        self.step += 1
+        return loss.item()
+
+    def report(self, losses: list[float], seconds: float) -> None:
+        """Add a row to the curve, print it, and write the checkpoint in one move."""
+        row = {"seen": self.seen, "step": self.step, "train": sum(losses) / len(losses), "seconds": seconds}
+        row["held_out"] = held_out(self.model, self.tokenizer, self.recipe, self.device)
+        self.curve.append(row)
+        print(json.dumps(row), flush=True)
+        state = {
+            "model": self.model.state_dict(),
+            "optimizers": [stepper.state_dict() for stepper in self.steppers],
+            "place": list(astuple(self.place)),
+            "seen": self.seen,
+            "step": self.step,
+            "curve": self.curve,
+        }
+        torch.save(state, self.out / "checkpoint.tmp")
+        (self.out / "checkpoint.tmp").replace(self.out / "checkpoint.pt")
+
+
+def pretrain(recipe: Recipe, out: Path, minutes: float = 1e9) -> None:
+    """Train until `recipe.tokens` have been seen, going on from the checkpoint in `out` where there is one."""
+    run = Run(recipe, out)
+    began = mark = time.time()
+    losses: list[float] = []
+    for place, seen, rows in batches(run.tokenizer, recipe, run.place):
+        losses.append(run.learn(rows))
+        run.place, run.seen = place, seen
         done = seen >= recipe.tokens or time.time() - began > minutes * 60
         if done or time.time() - mark > 60:
-            row = {"seen": seen, "step": step, "train": sum(losses) / len(losses), "seconds": time.time() - mark}
-            row["held_out"] = held_out(model, tokenizer, recipe, device)
-            curve.append(row)
-            print(json.dumps(row), flush=True)
+            run.report(losses, time.time() - mark)
             mark, losses = time.time(), []
-            whole = {"model": model.state_dict(), "optimizers": [s.state_dict() for s in steppers]}
-            torch.save({**whole, "seen": seen, "step": step, "curve": curve}, out / "checkpoint.tmp")
-            (out / "checkpoint.tmp").replace(checkpoint)
         if done:
             break
-    save(model, tokenizer, out, recipe, curve)
+    save(run.model, run.tokenizer, out, recipe, run.curve)
 
 
 if __name__ == "__main__":

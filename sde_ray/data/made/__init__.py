@@ -10,7 +10,7 @@ letter on every machine.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from random import Random
 
 from sde_ray.data.made import entities, events, questions, reviews
@@ -61,7 +61,7 @@ _MAKERS: dict[str, dict[str, Callable[[Random, str], Example]]] = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def _splits(task: str, domain: str) -> dict[str, tuple[Example, ...]]:
     make = _MAKERS[task][domain]
     random = Random(f"sde_ray made {task} {domain}")

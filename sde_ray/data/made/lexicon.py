@@ -38,7 +38,9 @@ ASPECTS: dict[str, Aspect] = {
     for aspect in (
         Aspect(
             "food",
-            _words("the soup, the pasta, the steak, the fish, the salad, the curry, the bread, +the dumplings, +the noodles, the dessert, the lamb, +the fries, the dish, the cooking"),
+            _words(
+                "the soup, the pasta, the steak, the fish, the salad, the curry, the bread, +the dumplings, +the noodles, the dessert, the lamb, +the fries, the dish, the cooking"
+            ),
             _words("delicious, tasty, fresh, tender, crisp, full of flavour, well seasoned, juicy"),
             _words("bland, cold, stale, greasy, burnt, overcooked, salty, tough"),
             _words("edible, plain, filling, rather simple"),
@@ -49,7 +51,9 @@ ASPECTS: dict[str, Aspect] = {
         ),
         Aspect(
             "drinks",
-            _words("the beer, the wine, the coffee, the tea, the lemonade, +the cocktails, the juice, the cider, the house red"),
+            _words(
+                "the beer, the wine, the coffee, the tea, the lemonade, +the cocktails, the juice, the cider, the house red"
+            ),
             _words("cold, refreshing, smooth, rich, aromatic, well mixed, cool"),
             _words("warm, watery, flat, sour, bitter, too sweet, weak"),
             _words("drinkable, standard, mild"),
@@ -71,7 +75,9 @@ ASPECTS: dict[str, Aspect] = {
         ),
         Aspect(
             "hygiene",
-            _words("the table, the floor, the bathroom, +the plates, +the glasses, the washroom, +the toilets, the cutlery"),
+            _words(
+                "the table, the floor, the bathroom, +the plates, +the glasses, the washroom, +the toilets, the cutlery"
+            ),
             _words("clean, spotless, shining, tidy, well kept"),
             _words("dirty, sticky, filthy, stained, dusty, greasy"),
             _words("clean enough, a little worn"),
@@ -82,7 +88,9 @@ ASPECTS: dict[str, Aspect] = {
         ),
         Aspect(
             "staff",
-            _words("the waiter, the waitress, the host, the manager, +the servers, the owner, the team, the young man who served us"),
+            _words(
+                "the waiter, the waitress, the host, the manager, +the servers, the owner, the team, the young man who served us"
+            ),
             _words("friendly, kind, polite, attentive, warm, helpful, patient, cheerful"),
             _words("rude, cold, careless, grumpy, loud, arrogant, unhelpful, short with us"),
             _words("correct, neutral, businesslike"),
@@ -137,7 +145,9 @@ ASPECTS: dict[str, Aspect] = {
         ),
         Aspect(
             "decoration",
-            _words("the decor, the interior, the room, the lighting, +the walls, the furniture, the design, +the paintings"),
+            _words(
+                "the decor, the interior, the room, the lighting, +the walls, the furniture, the design, +the paintings"
+            ),
             _words("stylish, cosy, elegant, charming, bright, warm, tasteful"),
             _words("ugly, shabby, gloomy, dated, cold, tacky, dark"),
             _words("plain, sober, simple"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-_ONSETS = "T M V S K L D R B N P H G F J".split() + ["Tr", "St", "Br", "Gr"]
+_ONSETS = "T M V S K L D R B N P H G F J Tr St Br Gr".split()
 _NUCLEI = "a e i o u ei au".split()
 _CODAS = ["n", "l", "r", "s", "k", "m", "nd", "rt", "lin", "ra", "to"]
 _FIRST = "Mara Jonas Elin Pavel Rosa Tarik Nina Oskar Lena Hugo Ines Felix Dora Milo Vera Anton".split()
@@ -75,4 +75,6 @@ def question(random: Random) -> Asked:
         return Asked(f"{passage}. Question: {absent[1].format(p=people[0])}", "", "", ())
     person, fact, answer = random.choice([s for s in stated if s[0] == people[0]])
     aliases = (answer.split()[-1],) if fact[2] == "person" else ()
-    return Asked(f"{passage}. Question: {fact[1].format(p=person)}", answer, fact[0].format(p=person, a=answer), aliases)
+    return Asked(
+        f"{passage}. Question: {fact[1].format(p=person)}", answer, fact[0].format(p=person, a=answer), aliases
+    )

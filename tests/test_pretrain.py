@@ -1,0 +1,81 @@
+"""The script that pretrains the embedded base: what its text holds back, and that it resumes to the digit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from sde_ray.models import corpus, pretrain  # noqa: E402
+from sde_ray.models.forms import LABEL_WORDS  # noqa: E402
+from sde_ray.models.muon import orthogonalise  # noqa: E402
+from sde_ray.tasks import get_task  # noqa: E402
+
+SMALL = pretrain.Recipe(
+    vocabulary=400, width=32, layers=1, heads=1, hidden=64, tokens=6000, batch_tokens=512, tokenizer_pairs=300
+)
+
+
+def test_label_words_of_the_bundled_tasks_are_held_back() -> None:
+    task = get_task("masa:d1")
+    assert not {*(task.labels or ()), task.absent} & {word for words in LABEL_WORDS for word in words}
+
+
+def test_type_names_of_the_bundled_tasks_are_held_back() -> None:
+    random = Random(0)
+    answers = [
+        pair.answer for pair in (corpus.pair(random, 1.0) for _ in range(1500)) if pair.sort in ("entities", "events")
+    ]
+    types = {*get_task("nested_ner").slots, *get_task("events").slots}
+    assert len(answers) > 100
+    assert [t for t in types for a in answers if f"{t}:" in a or f'"{t}"' in a] == []
+
+
+def test_the_curriculum_starts_with_short_reviews() -> None:
+    random = Random(0)
+    early = [corpus.pair(random, 0.0) for _ in range(200)]
+    late = [corpus.pair(random, 1.0) for _ in range(200)]
+    assert {pair.sort for pair in early} <= {"rating", "plain"}
+    assert {pair.sort for pair in late} == {"rating", "entities", "events", "question", "plain"}
+    assert sum(len(p.text) for p in early) < 0.6 * sum(len(p.text) for p in late)
+
+
+def test_batches_go_on_where_they_stopped() -> None:
+    tokenizer = pretrain.train_tokenizer(SMALL)
+    whole = pretrain.batches(tokenizer, SMALL, pretrain.Place())
+    seen = [next(whole) for _ in range(6)]
+    later = pretrain.batches(tokenizer, SMALL, seen[2][0])
+    assert [next(later) for _ in range(3)] == seen[3:]
+
+
+def test_a_run_that_was_stopped_ends_like_one_that_was_not(tmp_path: Path) -> None:
+    def run(out: Path, stops: tuple[int, ...]) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        for steps in stops:
+            current = pretrain.Run(SMALL, out)
+            data = pretrain.batches(current.tokenizer, SMALL, current.place)
+            for _ in range(steps):
+                place, seen, rows = next(data)
+                loss = current.learn(rows)
+                current.place, current.seen = place, seen
+            current.report([loss], 0.0)
+        return current.model.state_dict()
+
+    whole, parts = run(tmp_path / "a", (5,)), run(tmp_path / "b", (2, 3))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_every_character_comes_back_from_the_tokenizer() -> None:
+    tokenizer = pretrain.train_tokenizer(SMALL)
+    text = 'naïve 食品评价：中性 {"a": [1]} \t\n\x00 𝔘 \u2028'
+    assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
+
+
+def test_orthogonalised_matrices_have_singular_values_near_one() -> None:
+    torch.manual_seed(0)
+    for shape in ((2, 16, 16), (2, 32, 8), (2, 8, 32)):
+        values = torch.linalg.svdvals(orthogonalise(torch.randn(shape)))
+        assert values.min() > 0.5 and values.max() < 1.3
