@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sde_ray import effects
 from sde_ray.config import SweepConfig, load_config, open_tasks, sweep_folder
+from sde_ray.effects import OUT_OF_DOMAIN, Group, Interaction, groups, interactions, table
 from sde_ray.errors import UserError
 from sde_ray.items import Items, read_all
 from sde_ray.leaderboard import Ranked, rank
@@ -29,7 +29,7 @@ Results = tuple[TrialResult, ...]
 class Study:
     """Comparable trials, and the metric and split on which they are compared."""
 
-    group: effects.Group
+    group: Group
     objective: str
     split: str
     results: Results
@@ -45,18 +45,18 @@ class Study:
         """Counts by item of every trial that kept its completions: split -> key -> items."""
         return {
             split: read_all(self.results, self.folder / "trials", split, self.objective)
-            for split in ("dev", "dev" + effects.OUT_OF_DOMAIN)
+            for split in ("dev", "dev" + OUT_OF_DOMAIN)
         }
 
     @cached_property
     def effects(self) -> list[dict[str, Any]]:
         """One row an option, in-domain and out-of-domain side by side."""
-        return effects.table(self.results, self.objective, self.items)
+        return table(self.results, self.objective, self.items)
 
     @cached_property
-    def interactions(self) -> list[effects.Interaction]:
+    def interactions(self) -> list[Interaction]:
         """Pairs of options that do more, or less, together than apart; strongest first."""
-        return effects.interactions(self.results, self.objective, self.split, self.items[self.split])
+        return interactions(self.results, self.objective, self.split, self.items[self.split])
 
     def plain(self) -> dict[str, Any]:
         """For a program."""
@@ -71,17 +71,18 @@ class Study:
 
 
 def studies(config: SweepConfig, results: Sequence[TrialResult]) -> list[Study]:
-    """The studies of a sweep, in the order of their first trial."""
+    """The studies of a sweep, in the order of their first trial; trials of a final comparison choose nothing."""
     tasks = open_tasks(config)
+    own = [result for result in results if result.config["task"] in tasks and "dev" in result.config["splits"]]
     return [
         Study(
             group=group,
             objective=config.objective.metric or tasks[group.task].objective,
             split=config.objective.split,
-            results=tuple(own),
+            results=tuple(grouped),
             folder=sweep_folder(config),
         )
-        for group, own in effects.groups([result for result in results if result.config["task"] in tasks]).items()
+        for group, grouped in groups(own).items()
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sde_ray.cli.console import emit, out
+from sde_ray.cli.console import emit, err, out
 from sde_ray.cli.options import Json, Sets
 
 Place = Annotated[Path, typer.Argument(help="A sweep's YAML file, or the folder of its run.", show_default=False)]
@@ -46,13 +46,32 @@ def assemble(
     found = flow.decisive(study.studies(config, study.results_of(config)))
     made = [flow.assemble(config, one, Constraints(adherence, tokens)) for one in found]
     if as_json:
-        return emit([{"path": str(path), **flow.plain_strategy(strategy)} for strategy, path in made])
-    for strategy, path in made:
-        out().print(show(strategy))
-        out().print(f"saved in {path}", highlight=False, markup=False)
+        return emit([one.plain() for one in made])
+    for one in made:
+        out().print(show(one.strategy), highlight=False)
+        out().print(f"saved in {one.path}", highlight=False, markup=False)
     return None
+
+
+def validate(place: Place, sets: Sets = None, as_json: Json = False) -> None:
+    """Compare the assembled design with its controls on fresh seeds and test items; resumes where it stopped."""
+    from sde_ray import flow, study
+    from sde_ray.cli.story import Story
+    from sde_ray.progress import Progress
+
+    config = study.open_sweep(place, sets or [])
+    story = Story(err() if as_json else out(), Progress(err()))
+    found = flow.decisive(study.studies(config, study.results_of(config)))
+    try:
+        made = [flow.validate(config, flow.assemble(config, one), story) for one in found]
+    except flow.Interrupted as stopped:
+        err().print(str(stopped), highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        emit([one.plain() for one in made])
 
 
 def add_to(app: typer.Typer) -> None:
     app.command()(effects)
     app.command()(assemble)
+    app.command()(validate)

@@ -7,11 +7,12 @@ from pathlib import Path
 from rich.console import Console
 
 from sde_ray.cli import planned, tables
-from sde_ray.cli.strategy import strategy as show_strategy
+from sde_ray.cli import strategy as shown
 from sde_ray.plan import Plan
 from sde_ray.progress import Progress
 from sde_ray.study import Study
-from sde_ray.types import Strategy
+from sde_ray.types import Strategy, TrialConfig
+from sde_ray.verdict import Verdict
 
 
 class Story:
@@ -24,8 +25,21 @@ class Story:
         self.console.print("\n".join(planned.summary(made)), highlight=False)
 
     def studied(self, study: Study) -> None:
-        self.console.print(tables.study(study))
+        self.console.print(tables.study(study), highlight=False)
 
     def assembled(self, strategy: Strategy, path: Path) -> None:
-        self.console.print(show_strategy(strategy))
+        self.console.print(shown.strategy(strategy), highlight=False)
+        self._saved(path)
+
+    def comparing(self, trials: dict[str, list[TrialConfig]]) -> None:
+        count = len({trial.key for own in trials.values() for trial in own})
+        names = ", ".join(trials)
+        self.console.print(f"Final comparison: {count} trials on fresh seeds, of {names}.", highlight=False)
+
+    def judged(self, verdict: Verdict, path: Path) -> None:
+        self.console.print()
+        self.console.print(shown.verdict(verdict), highlight=False)
+        self._saved(path)
+
+    def _saved(self, path: Path) -> None:
         self.console.print(f"saved in {path}\n", highlight=False, markup=False)
