@@ -9,6 +9,7 @@ with the nearest known name. A resolved configuration holds every field; passwor
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from sde_ray.errors import FaultList
+from sde_ray.errors import FaultList, UserError
 from sde_ray.faults import sentence, table_faults
 from sde_ray.sections import SweepConfig
 from sde_ray.tasks import TASKS, get_task
@@ -26,7 +27,17 @@ from sde_ray.tasks.custom import task_from_yaml
 from sde_ray.types import Task
 from sde_ray.yaml_file import assign, read_yaml
 
-__all__ = ["SweepConfig", "check", "load_config", "mask", "open_tasks", "resolved", "sweep_folder", "write_tasks"]
+__all__ = [
+    "SweepConfig",
+    "check",
+    "load_config",
+    "mask",
+    "open_tasks",
+    "resolved",
+    "sweep_folder",
+    "write_sweep",
+    "write_tasks",
+]
 
 SECRET = re.compile(r"(password|passwd|secret|token|api_?key|credential)", re.IGNORECASE)
 DATA_PATHS = ("path", "train", "dev", "test")
@@ -125,3 +136,34 @@ def resolved(config: SweepConfig) -> dict[str, Any]:
 def mask(address: str | None) -> str | None:
     """`http://user:secret@host` as `http://user:***@host`."""
     return re.sub(r"(://[^/@:]*:)[^/@]*@", r"\1***@", address) if address else address
+
+
+def write_sweep(config: SweepConfig) -> None:
+    """Write what will run into the sweep's folder: sweep.yaml (sparse), resolved.json (complete), written-out tasks."""
+    folder = sweep_folder(config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        plain = resolved(config)
+        (folder / "resolved.json").write_text(json.dumps(plain, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        sparse = _sparse(plain, resolved(SweepConfig(name=config.name, task=("",))))
+        (folder / "sweep.yaml").write_text(
+            yaml.safe_dump(sparse, allow_unicode=True, sort_keys=False), encoding="utf-8"
+        )
+        write_tasks(config)
+    except OSError as error:
+        raise UserError(f'Cannot write to "{folder}": {error.strerror}. Set storage to a folder with room.') from None
+
+
+def _sparse(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are not defaults, as a person would write them."""
+    own: dict[str, Any] = {}
+    for key, value in plain.items():
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict) and default:
+            value = _sparse(value, default)
+            if not value:
+                continue
+        elif value == default and key != "name":
+            continue
+        own[key] = value
+    return own

@@ -26,6 +26,10 @@ TERM = 60.0  # seconds; renewed at a third of it
 def lease(folder: Path, term: float = TERM) -> Iterator[None]:
     """Hold the folder; `UserError` where another living driver does."""
     owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'Cannot make "{folder}": {error.strerror}. Set storage to another folder.') from None
     path = folder / "lease.json"
     _take(path, owner, term)
     stop = threading.Event()
@@ -63,13 +67,18 @@ def _started(pid: int) -> str | None:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         pass
+    return "running" if is_alive(pid) else None  # a system without /proc
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process with this id exists on this host."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
-        return None
+        return False
     except PermissionError:
-        return "running"
-    return "running"  # a system without /proc
+        pass  # it is someone else's
+    return True
 
 
 def _renew(path: Path, owner: dict[str, Any], term: float, stop: threading.Event) -> None:

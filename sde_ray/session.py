@@ -8,9 +8,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sde_ray.errors import UserError
+from sde_ray.lease import is_alive
 from sde_ray.sections import Resources
 
 MARGIN = 0.01  # of a CPU, for the trial's own process: taken from each bundle, so that whole cores still divide evenly
@@ -59,9 +61,17 @@ def bundles(resources: Resources) -> list[dict[str, float]]:
 
 
 def short_folder() -> str:
-    """A folder for Ray's sockets, whose paths may have 107 characters at most."""
+    """A folder for Ray's sockets, whose paths may have 107 characters at most; named by its process.
+
+    Removes the folders of processes that were killed before they could do it.
+    """
     usual = tempfile.gettempdir()
-    return tempfile.mkdtemp(prefix="sde", dir=usual if len(usual) <= 20 or not os.path.isdir("/tmp") else "/tmp")
+    place = Path(usual if len(usual) <= 20 or not os.path.isdir("/tmp") else "/tmp")
+    for folder in place.glob("sde-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not is_alive(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"sde-{os.getpid()}-", dir=place)
 
 
 def _options(resources: Resources, folder: str | None) -> dict[str, Any]:

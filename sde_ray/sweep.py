@@ -8,20 +8,17 @@ Finished = the ledger has it: the same command again runs only what is missing, 
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sde_ray.agenda import Agenda, Score
-from sde_ray.config import SweepConfig, open_tasks, resolved, sweep_folder, write_tasks
+from sde_ray.config import SweepConfig, open_tasks, sweep_folder, write_sweep
 from sde_ray.errors import UserError
 from sde_ray.lease import lease
 from sde_ray.ledger import Ledger
@@ -66,7 +63,7 @@ def run_sweep(
         from sde_ray.encodable import drop_unencodable
 
         made = drop_unencodable(made)
-    _prepare(folder, config)
+    write_sweep(config)
     return run_plan(config, made, runner_factory, tracker, progress)
 
 
@@ -109,36 +106,6 @@ def scorer(config: SweepConfig) -> Score:
         return result.scores.get(split, {}).get(metrics[str(result.config["task"])])
 
     return score
-
-
-def _prepare(folder: Path, config: SweepConfig) -> None:
-    """What runs is on disk before it runs."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        plain = resolved(config)
-        (folder / "resolved.json").write_text(json.dumps(plain, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        sparse = _sparse(plain, resolved(SweepConfig(name=config.name, task=("",))))
-        (folder / "sweep.yaml").write_text(
-            yaml.safe_dump(sparse, allow_unicode=True, sort_keys=False), encoding="utf-8"
-        )
-        write_tasks(config)
-    except OSError as error:
-        raise UserError(f'Cannot write to "{folder}": {error.strerror}. Set storage to a folder with room.') from None
-
-
-def _sparse(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that are not defaults, as a person would write them."""
-    own: dict[str, Any] = {}
-    for key, value in plain.items():
-        default = defaults.get(key)
-        if isinstance(value, dict) and isinstance(default, dict) and default:
-            value = _sparse(value, default)
-            if not value:
-                continue
-        elif value == default and key != "name":
-            continue
-        own[key] = value
-    return own
 
 
 def _tune(

@@ -53,6 +53,8 @@ class WarmTrial(tune.Trainable):
         except Exception as fault:  # the trial boundary: a failed trial is data
             last, result = True, self._fail(fault)
         save_result(self._folder / (RESULT if last else PARTIAL), result)
+        if last:
+            (self._folder / PARTIAL).unlink(missing_ok=True)
         score = result.scores.get(self._wanted["split"], {}).get(self._wanted["metric"])
         report = {BUDGET: self._wanted["factor"] ** rung, "done": last}
         return report if score is None or result.status == "failed" else {**report, SCORE: score}

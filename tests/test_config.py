@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from sde_ray.config import check, load_config, mask, open_tasks, resolved, write_tasks
+from sde_ray.config import check, load_config, mask, open_tasks, resolved, write_sweep, write_tasks
 from sde_ray.errors import UserError
 from sde_ray.sections import SweepConfig
 from sde_ray.tasks import get_task
@@ -209,3 +209,23 @@ def test_every_shipped_sweep_is_right_but_for_data_that_is_not_here(path: Path) 
 
 def test_check_takes_plain_values() -> None:
     assert check({"name": "x", "task": "masa:d1"}).name == "x"
+
+
+def test_the_written_sweep_is_sparse_and_reads_back_as_the_same(tmp_path: Path) -> None:
+    config = load(
+        tmp_path, f"task: masa:d1\nstorage: {tmp_path / 'runs'}\ntrain: {{lr: 0.01}}\nsearch: {{asha: {{}}}}\n"
+    )
+    write_sweep(config)
+    folder = tmp_path / "runs" / "study"
+    written = yaml.safe_load((folder / "sweep.yaml").read_text())
+    assert set(written) == {"name", "task", "storage", "train", "search"}
+    assert written["train"] == {"lr": 0.01}
+    assert load_config(folder / "sweep.yaml") == config
+    assert json.loads((folder / "resolved.json").read_text()) == resolved(config)
+
+
+def test_storage_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    config = load(tmp_path, f"task: masa:d1\nstorage: {tmp_path / 'runs'}\n")
+    with pytest.raises(UserError, match="Cannot write to .*Set storage to a folder with room"):
+        write_sweep(config)

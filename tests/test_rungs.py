@@ -1,0 +1,64 @@
+"""Pruning: Ray's milestones are the configuration's rungs, and only comparable trials compete."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sde_ray.design import make
+from sde_ray.search.tune import BUDGET, SCORE, RungScheduler, budget
+from sde_ray.sections import Asha
+from sde_ray.types import TrialConfig
+
+TRIAL = TrialConfig("masa:d1", make(), "tiny", seed=0, train_size=40, eval_size=20)
+
+
+def decide(scheduler: RungScheduler, trial: TrialConfig, *scores: float) -> list[str]:
+    """What the scheduler says after each rung of a trial."""
+    stand_in = SimpleNamespace(trial_id=trial.key, config={"trial": trial})
+    scheduler.on_trial_add(None, stand_in)
+    reports: list[dict[str, Any]] = [
+        {BUDGET: budget(scheduler._asha, rung), SCORE: score} for rung, score in enumerate(scores)
+    ]
+    return [scheduler.on_trial_result(None, stand_in, report) for report in reports]
+
+
+def seeded(seed: int, **values: Any) -> TrialConfig:
+    return replace(TRIAL, seed=seed, **values)
+
+
+@pytest.mark.parametrize("factor", [1.5, 2.0, 3.0, 4.0])
+def test_a_trial_may_be_stopped_at_every_rung(factor: float) -> None:
+    asha = Asha(rungs=(0.1, 0.2, 0.4, 0.8, 1.0), reduction_factor=factor)
+    for weak_at in range(4):
+        scheduler = RungScheduler(asha)
+        for seed in range(4):
+            assert set(decide(scheduler, seeded(seed), 0.5, 0.5, 0.5, 0.5)) == {"CONTINUE"}
+        scores = [0.6] * weak_at + [0.1]
+        assert decide(scheduler, seeded(9), *scores) == ["CONTINUE"] * weak_at + ["STOP"]
+
+
+def test_other_tasks_models_and_sizes_do_not_compete() -> None:
+    scheduler = RungScheduler(Asha())
+    for seed in range(4):
+        decide(scheduler, seeded(seed), 0.9)
+    assert decide(scheduler, seeded(7), 0.1) == ["STOP"]
+    for other in (seeded(7, task="masa:d2"), seeded(7, model="large"), seeded(7, train_size=80)):
+        assert decide(scheduler, other, 0.1) == ["CONTINUE"]
+
+
+def test_trials_of_an_earlier_run_compete() -> None:
+    earlier = [(seeded(seed), [0.5, 0.9]) for seed in range(4)]
+    assert decide(RungScheduler(Asha(), earlier), seeded(8), 0.6, 0.6) == ["CONTINUE", "STOP"]
+    assert decide(RungScheduler(Asha()), seeded(8), 0.6, 0.6) == ["CONTINUE", "CONTINUE"]
+
+
+def test_a_trial_without_a_score_is_not_counted() -> None:
+    scheduler = RungScheduler(Asha())
+    stand_in = SimpleNamespace(trial_id="x", config={"trial": TRIAL})
+    scheduler.on_trial_add(None, stand_in)
+    scheduler.on_trial_complete(None, stand_in, {BUDGET: 1.0, "done": True})
+    assert decide(scheduler, seeded(1), 0.1) == ["CONTINUE"]
