@@ -63,7 +63,8 @@ def run_sweep(
         from sde_ray.encodable import drop_unencodable
 
         made = drop_unencodable(made)
-    write_sweep(config)
+    with lease(folder):  # not under a driver that is at work
+        write_sweep(config)
     return run_plan(config, made, runner_factory, tracker, progress)
 
 
