@@ -26,9 +26,10 @@ FLOORS: list[set[str]] = [
     # ---- below: heavy libraries at import ----
     {"model", "batches", "dropout", "cache", "zero", "generate", "train"},
     {"worker", "group", "predict", "encodable"},
-    {"trial", "track"},
+    {"trial", "register", "served", "logged"},
+    {"track"},
     {"warm", "recorder", "session"},
-    {"sweep", "validate", "doctor", "bench"},
+    {"sweep", "final", "validate", "doctor", "bench"},
     {"flow"},
     {"cli"},
     {"__main__", "__init__"},
