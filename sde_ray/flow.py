@@ -11,20 +11,22 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from sde_ray import strategy as strategies
 from sde_ray import validate as validation
 from sde_ray import verdict as verdicts
-from sde_ray.config import SweepConfig, sweep_folder
+from sde_ray.config import SweepConfig, resolved, sweep_folder
 from sde_ray.plan import Plan, plan
 from sde_ray.progress import Progress
 from sde_ray.runner import RunnerFactory
 from sde_ray.strategy import Constraints
 from sde_ray.study import Study, ledger_of, studies
+from sde_ray.track import MlflowTracker, NullTracker, Tracker
 from sde_ray.types import Strategy, TrialConfig
 from sde_ray.verdict import Verdict
 
@@ -41,6 +43,26 @@ class Story(Protocol):
     def assembled(self, strategy: Strategy, path: Path) -> None: ...
     def comparing(self, trials: dict[str, list[TrialConfig]]) -> None: ...
     def judged(self, verdict: Verdict, path: Path) -> None: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """What every step needs: the sweep, who listens, where it is logged, and what trains."""
+
+    config: SweepConfig
+    story: Story
+    tracker: Tracker
+    runner_factory: RunnerFactory | None = None
+
+    @property
+    def folder(self) -> Path:
+        return sweep_folder(self.config)
+
+    def suffix(self, task: str, model: str, train_size: int = 0) -> str:
+        """What tells the files of several tasks, models and sizes apart; nothing where there is one of each."""
+        parts = [task] * (len(self.config.task) > 1) + [model] * (len(self.config.model) > 1)
+        parts += [str(train_size)] * (train_size > 0 and len(self.config.train_sizes) > 1)
+        return "".join("-" + re.sub(r"[^\w-]+", "_", part).strip("_") for part in parts)
 
 
 @dataclass(frozen=True)
@@ -69,7 +91,7 @@ class Outcome:
 
     folder: Path
     studies: tuple[Study, ...] = ()
-    conclusions: list[Conclusion] = field(default_factory=list)
+    conclusions: Sequence[Conclusion] = ()
     interrupted: str = ""
 
     def plain(self) -> dict[str, Any]:
@@ -90,26 +112,34 @@ def run(
     config: SweepConfig, story: Story, with_validation: bool = True, runner_factory: RunnerFactory | None = None
 ) -> Outcome:
     """The whole study. `runner_factory` stands in for the training engine in tests."""
-    from sde_ray.sweep import run_sweep
-
     folder = sweep_folder(config)
     story.planned(plan_of(config))
-    swept = run_sweep(config, runner_factory, progress=story.progress)
-    if swept.interrupted:
-        return Outcome(folder, interrupted=swept.message)
-    outcome = Outcome(folder, tuple(studies(config, swept.results)))
-    for study in outcome.studies:
-        story.studied(study)
-    for study in decisive(outcome.studies):
-        outcome.conclusions.append(assemble(config, study))
-        story.assembled(outcome.conclusions[-1].strategy, outcome.conclusions[-1].path)
-    if not with_validation:
-        return outcome
     try:
-        outcome.conclusions[:] = [validate(config, one, story, runner_factory) for one in outcome.conclusions]
+        with tracked(config) as tracker:
+            step = Step(config, story, tracker, runner_factory)
+            found = sweep(step)
+            concluded = [assemble(step, study) for study in decisive(found)]
+            if with_validation:
+                concluded = [validate(step, one) for one in concluded]
     except Interrupted as stopped:
-        return replace(outcome, interrupted=str(stopped))
-    return outcome
+        return Outcome(folder, interrupted=str(stopped))
+    return Outcome(folder, found, concluded)
+
+
+def sweep(step: Step) -> tuple[Study, ...]:
+    """Run what the ledger lacks; what the trials show."""
+    from sde_ray.sweep import run_sweep
+
+    swept = run_sweep(step.config, step.runner_factory, step.tracker, step.story.progress)
+    if swept.interrupted:
+        raise Interrupted(swept.message)
+    found = tuple(studies(step.config, swept.results))
+    for study in found:
+        step.story.studied(study)
+        name = step.suffix(study.group.task, study.group.model, study.group.train_size)
+        step.tracker.log_table(f"leaderboard{name}", [row.plain() for row in study.ranked])
+        step.tracker.log_table(f"effects{name}", study.effects)
+    return found
 
 
 def plan_of(config: SweepConfig) -> Plan:
@@ -130,7 +160,7 @@ def decisive(found: Sequence[Study]) -> list[Study]:
     return list(largest.values())
 
 
-def assemble(config: SweepConfig, study: Study, constraints: Constraints = NO_CONSTRAINTS) -> Conclusion:
+def assemble(step: Step, study: Study, constraints: Constraints = NO_CONSTRAINTS) -> Conclusion:
     """The best combination that a study's evidence carries, saved in the sweep's folder."""
     strategy = strategies.assemble(
         study.results,
@@ -138,60 +168,78 @@ def assemble(config: SweepConfig, study: Study, constraints: Constraints = NO_CO
         weights={study.split: 1.0},
         constraints=constraints,
         items=study.items[study.split],
-        sweep=config.name,
+        sweep=step.config.name,
     )
-    path = sweep_folder(config) / f"strategy{_suffix(config, strategy)}.yaml"
+    path = step.folder / f"strategy{step.suffix(strategy.task, strategy.model)}.yaml"
     strategies.save(strategy, path)
+    step.tracker.log_files([path])
+    step.story.assembled(strategy, path)
     return Conclusion(study, strategy, path)
-
-
-def _suffix(config: SweepConfig, strategy: Strategy) -> str:
-    """Nothing for a sweep of one task and one model; else what tells their files apart."""
-    if len(config.task) == len(config.model) == 1:
-        return ""
-    return "-" + re.sub(r"[^\w-]+", "_", f"{strategy.task}-{strategy.model}").strip("_")
 
 
 # ---- validation ----------------------------------------------------------------------------------------------------
 
 
-def validate(
-    config: SweepConfig, conclusion: Conclusion, story: Story, runner_factory: RunnerFactory | None = None
-) -> Conclusion:
+def validate(step: Step, conclusion: Conclusion) -> Conclusion:
     """The final comparison: train contenders on fresh seeds, judge, keep the verdict and the recommended adapter."""
     from sde_ray.final import run_trials
 
-    strategy, folder = conclusion.strategy, sweep_folder(config)
-    trials = validation.validation_trials(strategy, config, tuple(ledger_of(config).results().values()))
-    story.comparing(trials)
+    strategy = conclusion.strategy
+    suffix = step.suffix(strategy.task, strategy.model)
+    trials = validation.validation_trials(strategy, step.config, tuple(ledger_of(step.config).results().values()))
+    step.story.comparing(trials)
     wanted = [trial for own in trials.values() for trial in own]
-    ended = run_trials(config, wanted, runner_factory, progress=story.progress)
+    ended = run_trials(step.config, wanted, step.runner_factory, step.tracker, step.story.progress)
     if ended.interrupted:
         raise Interrupted(ended.message)
     results = {result.key: result for result in ended.results}
-    verdict = validation.judge(strategy, trials, results, folder / "trials")
+    verdict = validation.judge(strategy, trials, results, step.folder / "trials")
     strategy = replace(strategy, verdict=verdict.words)
     strategies.save(strategy, conclusion.path)
-    path = folder / f"validation{_suffix(config, strategy)}.json"
+    path = step.folder / f"validation{suffix}.json"
     verdicts.save(verdict, path)
-    _keep_adapter(folder, folder / f"adapter{_suffix(config, strategy)}", trials[verdict.recommended])
-    story.judged(verdict, path)
+    step.tracker.log_table(f"validation{suffix}", verdicts.table(verdict))
+    step.tracker.log_files([conclusion.path, path])
+    adapter = _keep_adapter(step.folder / "trials", trials[verdict.recommended], step.folder / f"adapter{suffix}")
+    if adapter is not None:
+        step.tracker.register_adapter(strategy, adapter)
+    step.story.judged(verdict, path)
     return replace(conclusion, strategy=strategy, verdict=verdict)
 
 
-def _keep_adapter(folder: Path, place: Path, trials: Sequence[TrialConfig]) -> None:
+def _keep_adapter(folder: Path, trials: Sequence[TrialConfig], place: Path) -> Path | None:
     """Copy the adapter to use beside the strategy: of the largest training size, with the first seed.
 
     Not with the best one: to choose a seed by its test score would spend the test split on a selection.
     """
-    chosen = max(trials, key=lambda trial: trial.train_size)
-    source = folder / "trials" / chosen.key / "adapter"
-    if source.is_dir():
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(source, place)
+    source = folder / max(trials, key=lambda trial: trial.train_size).key / "adapter"
+    if not source.is_dir():
+        return None
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(source, place)
+    return place
 
 
 # ---- MLflow --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def tracked(config: SweepConfig) -> Iterator[Tracker]:
+    """The sweep's run in MLflow, from its start to a true end, whatever happens in between."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # our own progress is shown
+    tracker: Tracker = NullTracker()
+    if config.mlflow.enabled:
+        tracker = MlflowTracker(tracking_of(config), config.mlflow.experiment)
+    tracker.start_sweep(config.name, resolved(config), sweep_folder(config), ledger_of(config).results().values())
+    status = "FAILED"
+    try:
+        yield tracker
+        status = "FINISHED"
+    except (Interrupted, KeyboardInterrupt):
+        status = "KILLED"
+        raise
+    finally:
+        tracker.finish_sweep(status)
 
 
 def tracking_of(config: SweepConfig) -> str:

@@ -39,18 +39,17 @@ def assemble(
 ) -> None:
     """Assemble the best combination that the evidence carries, and save it as strategy.yaml."""
     from sde_ray import flow, study
-    from sde_ray.cli.strategy import strategy as show
+    from sde_ray.cli.story import Story
+    from sde_ray.progress import Progress
     from sde_ray.strategy import Constraints
+    from sde_ray.track import NullTracker
 
     config = study.open_sweep(place, sets or [])
     found = flow.decisive(study.studies(config, study.results_of(config)))
-    made = [flow.assemble(config, one, Constraints(adherence, tokens)) for one in found]
+    step = flow.Step(config, Story(err() if as_json else out(), Progress(err())), NullTracker())
+    made = [flow.assemble(step, one, Constraints(adherence, tokens)) for one in found]
     if as_json:
-        return emit([one.plain() for one in made])
-    for one in made:
-        out().print(show(one.strategy), highlight=False)
-        out().print(f"saved in {one.path}", highlight=False, markup=False)
-    return None
+        emit([one.plain() for one in made])
 
 
 def validate(place: Place, sets: Sets = None, as_json: Json = False) -> None:
@@ -63,7 +62,9 @@ def validate(place: Place, sets: Sets = None, as_json: Json = False) -> None:
     story = Story(err() if as_json else out(), Progress(err()))
     found = flow.decisive(study.studies(config, study.results_of(config)))
     try:
-        made = [flow.validate(config, flow.assemble(config, one), story) for one in found]
+        with flow.tracked(config) as tracker:
+            step = flow.Step(config, story, tracker)
+            made = [flow.validate(step, flow.assemble(step, one)) for one in found]
     except flow.Interrupted as stopped:
         err().print(str(stopped), highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(130) from None

@@ -32,7 +32,9 @@ def run(
         err().print(outcome.interrupted, highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(130)
     if not as_json:
-        out().print(f"\nEvery trial, curve and sample:  [bold]sde-ray ui {escape(str(sweep))}[/]", highlight=False)
+        out().print(
+            f"\nEvery trial, curve and sample:  [bold]sde-ray ui {escape(str(outcome.folder))}[/]", highlight=False
+        )
 
 
 def plan(sweep: Sweep, sets: Sets = None, as_json: Json = False) -> None:

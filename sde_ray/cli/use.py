@@ -56,14 +56,15 @@ def ui(
 ) -> None:
     """Open the MLflow web page of a sweep's runs."""
     from sde_ray import flow, study
+    from sde_ray.track import ui_command
 
     uri = flow.tracking_of(study.open_sweep(place, sets or []))
     if uri.startswith(("http://", "https://")):
         out().print(f"The runs are at {uri}", highlight=False, markup=False)
         return
     err().print(f"MLflow at http://{host}:{port} (Ctrl-C ends it). Sort by Created to see trials under their sweep.")
-    command = ["mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
-    os.execv(sys.executable, [sys.executable, "-m", *command])
+    command = ui_command(uri, port, host)
+    os.execv(command[0], command)
 
 
 def add_to(app: typer.Typer) -> None:
