@@ -127,7 +127,7 @@ class Task:
 
 @dataclass(frozen=True, order=True)
 class Design:
-    """One option per axis, as (axis, option) pairs in the order of the table `AXES`; hashable. Made by `design.make`."""
+    """One option per axis, as (axis, option) pairs in the order of the table `AXES`; made by `design.make`."""
 
     options: tuple[tuple[str, str], ...]
 
