@@ -42,16 +42,21 @@ def doctor(
 
 
 @bench.command("warm")
-def bench_warm(as_json: Json = False) -> None:
+def bench_warm(
+    model: Annotated[str, typer.Option(help="The base model.")] = "tiny",
+    trials: Annotated[int, typer.Option(min=1, help="Warm trials to time.")] = 3,
+    as_json: Json = False,
+) -> None:
     """Seconds from handing over a trial to its first optimiser step: warm worker against cold process."""
     from sde_ray.bench import warm
 
-    measured = warm.measure()
+    measured = warm.measure(trials, model)
     if as_json:
         return emit(measured)
     shown = table("", "measure", "value", right=("value",))
     for name, value in measured.items():
-        shown.add_row(name.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else str(value))
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        shown.add_row(name.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else text)
     out().print(shown)
 
 
