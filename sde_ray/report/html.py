@@ -1,0 +1,78 @@
+"""HTML by functions: every text is escaped unless it is already `Html`, so no model output can become markup.
+
+tag("td", row.completion, class_="text")  ->  Html('<td class="text">&lt;script&gt;...</td>')
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+VOID = {"meta", "br", "line", "circle", "rect", "path"}
+UNSHOWN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
+
+
+class Html(str):
+    """Text that is markup already."""
+
+    __slots__ = ()
+
+
+def escape(value: object) -> Html:
+    """A value as text. Control characters, lone surrogates and marks that turn the reading direction become �."""
+    if isinstance(value, Html):
+        return value
+    return Html(html.escape(UNSHOWN.sub("\ufffd", str(value)), quote=True))
+
+
+def tag(name: str, /, *children: object, **attributes: object) -> Html:
+    """An element. `class_` is class, `stroke_width` stroke-width; attributes of None are left out."""
+    given = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items() if value is not None}
+    said = "".join(f' {key}="{escape(value)}"' for key, value in given.items())
+    if name in VOID and not children:
+        return Html(f"<{name}{said}/>")
+    return Html(f"<{name}{said}>{joined(children)}</{name}>")
+
+
+def joined(parts: Iterable[object]) -> Html:
+    """Parts one after another; None is nothing."""
+    return Html("".join(escape(part) for part in parts if part is not None))
+
+
+def table(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], caption: str = "") -> Html:
+    """A table. `columns`: title -> key of the rows; numbers stand right. It scrolls by itself on a narrow screen."""
+    head = tag("tr", *(tag("th", title, class_=_side(rows, key), scope="col") for title, key in columns.items()))
+    body = [tag("tr", *(tag("td", _shown(row.get(key)), class_=_side(rows, key)) for key in columns.values()),
+                class_=row.get("class_")) for row in rows]  # fmt: skip
+    named = tag("caption", caption) if caption else None
+    whole = tag("table", named, tag("thead", head), tag("tbody", *body))
+    return tag("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption or "table")
+
+
+def _side(rows: Sequence[Mapping[str, Any]], key: str) -> str | None:
+    numbers = [row[key] for row in rows if row.get(key) is not None]
+    return "number" if numbers and all(_numeric(value) for value in numbers) else None
+
+
+def _numeric(value: object) -> bool:
+    if isinstance(value, int | float):
+        return True
+    return isinstance(value, str) and not isinstance(value, Html) and bool(re.match(r"[+\-−]?\d|\[", value))
+
+
+def _shown(value: object) -> object:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else value
+
+
+def signed(value: float | None) -> str | None:
+    """`+0.120`."""
+    return None if value is None else f"{value:+.3f}"
+
+
+def interval(low: float | None, high: float | None) -> str | None:
+    """`[+0.080, +0.160]`."""
+    return None if low is None or high is None else f"[{low:+.3f}, {high:+.3f}]"

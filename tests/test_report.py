@@ -1,0 +1,211 @@
+"""The report: whole, self-contained, safe with hostile output, and true to the numbers that it was given."""
+
+from __future__ import annotations
+
+import json
+import random
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from planted import ALL, additive, result
+
+from sde_ray.design import NAMED, make
+from sde_ray.effects import Group
+from sde_ray.intervals import Paired
+from sde_ray.report import Chapter, Report, effect_figure, page, write
+from sde_ray.report.figures import Scale, pareto, rungs
+from sde_ray.report.html import Html, escape, table, tag
+from sde_ray.strategy import assemble
+from sde_ray.study import Study
+from sde_ray.types import RungResult, TrialResult
+from sde_ray.verdict import ASSEMBLED, Comparison, verdict_of
+
+METRIC = "weighted_kappa"
+HOSTILE = '</pre><script>alert(1)</script><img src=x onerror="alert(2)">\u202e\x00\ud800'
+
+
+def clash(design: object) -> float:
+    both = design["format"] == "lines" and design["labels"] == "number"  # type: ignore[index]
+    return additive(design) - (0.2 if both else 0.0)  # type: ignore[arg-type]
+
+
+def trials() -> list[TrialResult]:
+    noise = random.Random(3)
+    found = []
+    for design in ALL:
+        score = clash(design) + noise.gauss(0, 0.02)
+        away = None if design["instruction"] == "none" else score - 0.2 + noise.gauss(0, 0.02)
+        one = result(design, score, tokens=40.0 if design["format"] == "json" else 22.0, ood=away)
+        halves = (RungResult(0, 50, {"dev": {METRIC: score / 2}}), RungResult(1, 100, one.scores))
+        found.append(replace(one, rungs=halves, seconds={"total": 9.5}))
+    found[3] = replace(found[3], status="pruned", rungs=found[3].rungs[:1])
+    found[8] = replace(found[8], status="failed", error=f"boom {HOSTILE}", scores={})
+    return found
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    folder, results = tmp_path_factory.mktemp("sweep"), trials()
+    study = Study(Group("masa:d1", "tiny", 100), METRIC, "dev", tuple(results), folder)
+    from sde_ray.tasks import get_task
+
+    first = get_task("masa:d1").load("dev")[0]
+    best = max((one for one in results if one.status == "finished"), key=lambda one: one.scores["dev"][METRIC])
+    (folder / "trials" / best.key).mkdir(parents=True)
+    row = {"split": "dev", "id": first.id, "prediction": HOSTILE, "task": "masa:d1"}
+    (folder / "trials" / best.key / "predictions.jsonl").write_text(json.dumps(row) + "\n")
+    strategy = assemble(results, METRIC)
+    paired = Paired(0.21, 0.15, 0.27, 0.001, 0.002)
+    rows = [
+        Comparison("baseline", make(), split, size, 0.8, 0.59, paired, 3, 200, "better")
+        for split in ("test", "test_ood")
+        for size in (None, 100, 500)
+    ]
+    rows.append(
+        Comparison(
+            "es-sde",
+            NAMED["es-sde"],
+            "test",
+            None,
+            0.8,
+            0.79,
+            Paired(0.01, -0.02, 0.04, 0.5, 0.5),
+            3,
+            200,
+            "no difference shown",
+        )
+    )
+    verdict = verdict_of(strategy, rows)
+    assert verdict.recommended == ASSEMBLED
+    return Report(
+        "quick", [Chapter(study, strategy, verdict)], {"labels": "spans have no numbers"}, [("design x", HOSTILE)],
+        {"search": "grid"}, "sde-ray run sweeps/quick.yaml",
+    )  # fmt: skip
+
+
+class Reader(HTMLParser):
+    """Checks that every element is closed, and gathers what is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def read(report: Report) -> Reader:
+    reader = Reader()
+    reader.feed(page(report))
+    reader.close()
+    return reader
+
+
+def test_the_page_is_well_formed_and_loads_nothing(read: Reader) -> None:
+    assert read.open == []
+    names = {name for name, _ in read.tags}
+    assert not names & {"script", "img", "link", "iframe", "object", "embed", "form"}
+    for _, attributes in read.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        assert not any(str(attributes.get(name, "")).startswith(("http", "//")) for name in ("src", "href"))
+    policy = next(a for name, a in read.tags if name == "meta" and a.get("http-equiv"))
+    assert str(policy["content"]).startswith("default-src 'none'")
+
+
+def test_hostile_output_is_shown_as_text(read: Reader) -> None:
+    assert "<script>alert(1)</script>" in read.text and "\u202e" not in read.text and "\x00" not in read.text
+    assert (
+        escape(Html("<b>")) == "<b>"
+        and escape("<b>") == "&lt;b&gt;"
+        and tag("p", "&", title='"') == ('<p title="&quot;">&amp;</p>')
+    )
+
+
+def test_it_tells_what_the_study_found(read: Reader, report: Report) -> None:
+    (chapter,) = report.chapters
+    study, strategy, verdict = chapter.study, chapter.strategy, chapter.verdict
+    assert strategy is not None and verdict is not None
+    for words in (
+        f"{study.ranked[0].score:.3f}",
+        study.ranked[0].label,
+        strategy.design.slug,
+        *strategy.reasons.values(),
+        "wins against some controls, not against all",
+        "[+0.150, +0.270]",
+        "no difference shown",
+        "pinned: spans have no numbers",
+        "1 at 50 examples",
+        "failed: boom",
+        "sde-ray run sweeps/quick.yaml",
+        "214 finished, 1 pruned, 1 failed",
+        "(baseline)",
+        "format=lines with labels=number",
+    ):
+        assert words.partition("\u202e")[0] in read.text, words
+
+
+def test_both_themes_and_narrow_screens_are_served(report: Report) -> None:
+    text = page(report)
+    assert "prefers-color-scheme: dark" in text and "width=device-width" in text and "overflow-x: auto" in text
+
+
+def test_effects_become_a_figure_of_its_own(report: Report) -> None:
+    study = report.chapters[0].study
+    figure = effect_figure(study)
+    assert figure is not None
+    root = ElementTree.fromstring(figure)  # parses as XML, as MLflow and browsers want it
+    space = "{http://www.w3.org/2000/svg}"
+    titles = [one.text or "" for one in root.iter(f"{space}title")]
+    lines = next(row for row in study.effects if row["option"] == "lines")
+    assert f"lines: {lines['difference']:+.3f} [{lines['low']:+.3f}] [{lines['high']:+.3f}]" not in titles
+    assert any(title.startswith(f"lines: {lines['difference']:+.3f} [") for title in titles)
+    dots = [one for one in root.iter(f"{space}circle") if "home" in one.get("class", "")]
+    assert len(dots) == len(study.effects) + 1  # and the legend's
+
+
+def test_an_empty_sweep_and_one_without_noise_have_a_page_too(tmp_path: Path) -> None:
+    group = Group("masa:d1", "tiny", 100)
+    nothing = Study(group, METRIC, "dev", (), tmp_path)
+    lone = Study(group, METRIC, "dev", (result(make(), 0.5),), tmp_path)
+    two = Study(group, METRIC, "dev", (result(make(), 0.5), result(make(format="lines"), 0.6)), tmp_path)
+    path = write(tmp_path / "r" / "report.html", Report("x", [Chapter(nothing), Chapter(lone), Chapter(two)]))
+    text = path.read_text(encoding="utf-8")
+    assert "No trial of this study has finished" in text and "Nothing was pinned" in text
+    assert "lines: +0.100, no interval" in text and 'href="#study-2"' in text
+    assert effect_figure(lone) is None
+
+
+def test_the_front_holds_what_nothing_beats() -> None:
+    points = [("a", 10.0, 0.5), ("b", 12.0, 0.4), ("c", 20.0, 0.7), ("d", 10.0, 0.45), ("e", 30.0, 0.7)]
+    assert [name for name, _, _ in pareto(points)] == ["a", "c"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.013, 0.021), (12.0, 480.0), (0.5, 0.5), (0.0, 0.0)])
+def test_ticks_are_few_round_and_inside(low: float, high: float) -> None:
+    scale = Scale(low, high, 0, 100)
+    ticks = scale.ticks()
+    assert 2 <= len(ticks) <= 7 and all(scale.low <= tick <= scale.high for tick in ticks)
+    assert 0 <= scale(low) <= scale(high) <= 100
+
+
+def test_curves_need_two_rungs_and_tables_take_missing_values() -> None:
+    assert rungs([result(make(), 0.5)], METRIC, "dev", "") is None
+    shown = table({"n": "n", "x": "x"}, [{"n": 1, "x": None}, {"n": 0.25, "x": "a"}])
+    assert '<td class="number">0.250</td>' in shown and "–" in shown
