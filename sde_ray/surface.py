@@ -165,7 +165,7 @@ def fit(
     for solution, count in zip(solutions, counts, strict=True):
         noise = _noise(rows, y, groups, solution, rank, int(count), random)
         seeds_known = seeds_known or noise is not None
-        error = np.zeros((count, len(y))) if noise is None else noise
+        error = np.zeros((count, len(y))) if noise is None else noise * _own(rows, solution, noise, influence, rank)
         drawn.append(_truths(rows, coding.mains, solution, error, influence, random))
     known = [name for name, there in (("seeds", seeds_known), ("items", influence is not None)) if there]
     blind = linalg.null_space(free) if rank < coding.mains else np.zeros((coding.mains, 0))
@@ -247,6 +247,19 @@ def _between(
     left = 1 - leverage > 1e-3
     pool = mean[left] / np.sqrt(1 - leverage[left])
     return np.asarray(pool - pool.mean()) if left.any() else np.zeros(0)
+
+
+def _own(rows: Array, solution: _Solution, noise: Array, influence: Array | None, rank: int) -> float:
+    """The share of the trials' noise (as a factor) that the items' draws do not bring already.
+
+    A trial's own luck on single items is in its residual and in the bootstrap of the items; it counts once.
+    """
+    freedom = len(rows) - rank
+    if influence is None or freedom < 1 or not noise.size or not noise.any():
+        return 1.0
+    apart = influence - rows @ (solution.inverse @ (rows.T @ influence))
+    counted = float((apart**2).sum()) / freedom
+    return float(np.sqrt(max(1 - counted / float(noise.var()), 0.25)))
 
 
 def _truths(

@@ -215,10 +215,9 @@ class MlflowTracker:
         """End the sweep's run, and any trial's run that is still open."""
         if not self.parent:
             return
-        for run in self.client.search_runs([self.experiment_id], f"tags.`mlflow.parentRunId` = '{self.parent}'",
-                                           max_results=1000):  # fmt: skip
-            if run.info.status == "RUNNING":
-                self.client.set_terminated(run.info.run_id, "KILLED")
+        query = f"tags.`mlflow.parentRunId` = '{self.parent}' and attributes.status = 'RUNNING'"
+        for run in self.client.search_runs([self.experiment_id], query, max_results=1000):
+            self.client.set_terminated(run.info.run_id, "KILLED")
         self.client.set_terminated(self.parent, status)
 
     # ---- the trials' runs ------------------------------------------------------------------------------------------

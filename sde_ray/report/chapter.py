@@ -67,7 +67,9 @@ def _strategy(strategy: Strategy, open_: bool) -> Html:
     said = f"Predicted {strategy.objective} {strategy.predicted:.3f}."
     note = tag("p", f"{said} Not validated yet: selection flatters this number.") if open_ else tag("p", said)
     columns = {"axis": "axis", "option": "option", "why": "reason"}
-    return joined([tag("h3", "The assembled design"), note, table(columns, rows, strategy.design.slug)])
+    return joined(
+        [tag("h3", "The assembled design"), note, table(columns, rows, strategy.design.slug.replace(",", ", "))]
+    )
 
 
 def _validation(verdict: Verdict) -> Html:
@@ -86,9 +88,9 @@ def _validation(verdict: Verdict) -> Html:
             }
         )
     columns = {
-        "assembled against": "control", "split": "split", "samples": "size", "assembled": "assembled",
-        "control": "score", "difference": "difference", "95% interval": "interval", "p (Holm)": "adjusted",
-        "seeds": "seeds", "items": "items", "claim": "claim",
+        "assembled against": "control", "claim": "claim", "split": "split", "samples": "size",
+        "difference": "difference", "95% interval": "interval", "p (Holm)": "adjusted", "assembled": "assembled",
+        "control": "score", "seeds": "seeds", "items": "items",
     }  # fmt: skip
     note = "Fresh seeds and test items that no selection has seen; differences are paired by seed and item."
     return joined([tag("h3", "Final comparison"), tag("p", note, class_="quiet"), table(columns, rows)])

@@ -180,12 +180,13 @@ def scatter(
         path = " ".join(f"{'L' if n else 'M'}{x(p[1])} {y(p[2])}" for n, p in enumerate(best))
         parts.append(tag("path", tag("title", "no design is shorter and better"), d=path, class_="front"))
     for name, across_, up in sorted(points, key=lambda point: point[0] in marked):
-        class_ = "dot home" if name in marked else "dot faint"
         words = tag("title", f"{name}: {up:.3f} at {across_:.3g}")
+        class_ = "dot home" if name in marked else "dot faint"
         parts.append(tag("circle", words, cx=x(across_), cy=y(up), r="4", class_=class_))
-        if name in marked:
-            far = x(across_) > WIDTH * 0.6
-            parts.append(text(x(across_) + (-7 if far else 7), y(up) + 4, marked[name], "end" if far else "start"))
+    last = -math.inf
+    for name, across_, up in sorted((point for point in points if point[0] in marked), key=lambda point: -point[2]):
+        far, last = x(across_) > WIDTH * 0.6, max(y(up) + 4, last + 13)  # names below each other, never on each other
+        parts.append(text(x(across_) + (-8 if far else 8), last, marked[name], "end" if far else "start"))
     return svg(height, f"{upwards} against {across}", parts)
 
 

@@ -43,17 +43,19 @@ def joined(parts: Iterable[object]) -> Html:
 
 def table(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], caption: str = "") -> Html:
     """A table. `columns`: title -> key of the rows; numbers stand right. It scrolls by itself on a narrow screen."""
-    head = tag("tr", *(tag("th", title, class_=_side(rows, key), scope="col") for title, key in columns.items()))
-    body = [tag("tr", *(tag("td", _shown(row.get(key)), class_=_side(rows, key)) for key in columns.values()),
+    head = tag("tr", *(tag("th", title, class_=_kind(rows, key), scope="col") for title, key in columns.items()))
+    body = [tag("tr", *(tag("td", _shown(row.get(key)), class_=_kind(rows, key)) for key in columns.values()),
                 class_=row.get("class_")) for row in rows]  # fmt: skip
     named = tag("caption", caption) if caption else None
     whole = tag("table", named, tag("thead", head), tag("tbody", *body))
     return tag("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption or "table")
 
 
-def _side(rows: Sequence[Mapping[str, Any]], key: str) -> str | None:
-    numbers = [row[key] for row in rows if row.get(key) is not None]
-    return "number" if numbers and all(_numeric(value) for value in numbers) else None
+def _kind(rows: Sequence[Mapping[str, Any]], key: str) -> str | None:
+    values = [row[key] for row in rows if row.get(key) is not None]
+    if values and all(_numeric(value) for value in values):
+        return "number"
+    return "long" if any(len(value) > 30 for value in values if isinstance(value, str)) else None
 
 
 def _numeric(value: object) -> bool:

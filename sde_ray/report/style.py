@@ -19,15 +19,16 @@ svg .dot.hollow { fill: var(--ground); stroke: var(--home); stroke-width: 2; }
 svg .dot.away.hollow { stroke: var(--away); }
 svg .cell.gain { fill: var(--gain); } svg .cell.loss { fill: var(--loss); } svg .sure { fill: var(--ink); }
 svg .front { fill: none; stroke: var(--home); stroke-width: 1.5; stroke-dasharray: 4 3; }
-svg .curve { fill: none; stroke: var(--faint); stroke-width: 1.2; }
-svg .curve.best { stroke: var(--home); stroke-width: 2.5; } svg .curve.pruned { stroke-dasharray: 3 3; }
+svg .curve { fill: none; stroke: var(--faint); stroke-width: 1.2; stroke-opacity: .45; }
+svg .curve.best { stroke: var(--home); stroke-width: 2.5; stroke-opacity: 1; }
+svg .curve.pruned { stroke-dasharray: 3 3; }
 """
 
 PAGE = (
     VARIABLES
     + """
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 62rem; padding: 1rem; background: var(--ground); color: var(--ink);
+body { margin: 0 auto; max-width: 68rem; padding: 1rem; background: var(--ground); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: .5rem 0; } h2 { font-size: 1.3rem; margin: 2.2rem 0 .5rem; }
 h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem; } p { margin: .5rem 0; }
@@ -37,10 +38,11 @@ nav a { margin-right: 1rem; } a { color: var(--home); }
 .verdict strong { display: block; font-size: 1.1rem; }
 .scroll { overflow-x: auto; margin: .6rem 0; } table { border-collapse: collapse; font-size: .9rem; width: 100%; }
 caption { text-align: left; padding-bottom: .3rem; }
-th, td { text-align: left; padding: .3rem .6rem; vertical-align: top;
+th, td { text-align: left; padding: .3rem .5rem; vertical-align: top;
   border-bottom: 1px solid var(--rule); overflow-wrap: normal; }
 th { white-space: nowrap; color: var(--quiet); font-weight: 600; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.long { min-width: 13rem; }
 tr.chosen td { background: var(--raised); font-weight: 600; }
 .better { color: var(--good); } .worse { color: var(--bad); }
 figure { margin: .8rem 0; max-width: 38rem; } svg.figure { width: 100%; height: auto; display: block; }
