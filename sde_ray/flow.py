@@ -9,99 +9,28 @@ hears what happens; it prints on the command line, and tests listen.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
 
 from sde_ray import strategy as strategies
 from sde_ray import validate as validation
 from sde_ray import verdict as verdicts
 from sde_ray.config import SweepConfig, resolved, sweep_folder
 from sde_ray.plan import Plan, plan
-from sde_ray.progress import Progress
+from sde_ray.report import Chapter, Report, effect_figure
+from sde_ray.report import write as write_report
 from sde_ray.runner import RunnerFactory
+from sde_ray.step import Conclusion, Outcome, Step, Story
 from sde_ray.strategy import Constraints
 from sde_ray.study import Study, ledger_of, studies
 from sde_ray.track import MlflowTracker, NullTracker, Tracker
-from sde_ray.types import Strategy, TrialConfig
-from sde_ray.verdict import Verdict
+from sde_ray.types import TrialConfig
 
 NO_CONSTRAINTS = Constraints()
-
-
-class Story(Protocol):
-    """Hears of each step as it ends."""
-
-    progress: Progress
-
-    def planned(self, made: Plan) -> None: ...
-    def studied(self, study: Study) -> None: ...
-    def assembled(self, strategy: Strategy, path: Path) -> None: ...
-    def comparing(self, trials: dict[str, list[TrialConfig]]) -> None: ...
-    def judged(self, verdict: Verdict, path: Path) -> None: ...
-
-
-@dataclass(frozen=True)
-class Step:
-    """What every step needs: the sweep, who listens, where it is logged, and what trains."""
-
-    config: SweepConfig
-    story: Story
-    tracker: Tracker
-    runner_factory: RunnerFactory | None = None
-
-    @property
-    def folder(self) -> Path:
-        return sweep_folder(self.config)
-
-    def suffix(self, task: str, model: str, train_size: int = 0) -> str:
-        """What tells the files of several tasks, models and sizes apart; nothing where there is one of each."""
-        parts = [task] * (len(self.config.task) > 1) + [model] * (len(self.config.model) > 1)
-        parts += [str(train_size)] * (train_size > 0 and len(self.config.train_sizes) > 1)
-        return "".join("-" + re.sub(r"[^\w-]+", "_", part).strip("_") for part in parts)
-
-
-@dataclass(frozen=True)
-class Conclusion:
-    """What one task and model came to. `verdict` is None until the final comparison has run."""
-
-    study: Study
-    strategy: Strategy
-    path: Path
-    verdict: Verdict | None = None
-
-    def plain(self) -> dict[str, Any]:
-        """For a program."""
-        judged = self.verdict and {
-            "words": self.verdict.words,
-            "recommended": self.verdict.recommended,
-            "rows": verdicts.table(self.verdict),
-        }
-        strategy = {**asdict(self.strategy), "design": dict(self.strategy.design.options)}
-        return {"strategy": strategy, "path": str(self.path), "verdict": judged}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run has brought. `interrupted`: the user stopped it, and what is saved."""
-
-    folder: Path
-    studies: tuple[Study, ...] = ()
-    conclusions: Sequence[Conclusion] = ()
-    interrupted: str = ""
-
-    def plain(self) -> dict[str, Any]:
-        """For a program."""
-        return {
-            "folder": str(self.folder),
-            "interrupted": bool(self.interrupted),
-            "studies": [study.plain() for study in self.studies],
-            "conclusions": [one.plain() for one in self.conclusions],
-        }
+SETTINGS = ("model", "search", "train", "lora", "decode", "deepspeed", "validation")  # told by the report
 
 
 class Interrupted(Exception):
@@ -118,12 +47,13 @@ def run(
         with tracked(config) as tracker:
             step = Step(config, story, tracker, runner_factory)
             found = sweep(step)
-            concluded = [assemble(step, study) for study in decisive(found)]
+            ends = [assemble(step, study) for study in decisive(found)]
             if with_validation:
-                concluded = [validate(step, one) for one in concluded]
+                ends = [validate(step, one) for one in ends]
+            path = report(step, found, ends)
     except Interrupted as stopped:
         return Outcome(folder, interrupted=str(stopped))
-    return Outcome(folder, found, concluded)
+    return Outcome(folder, found, ends, path)
 
 
 def sweep(step: Step) -> tuple[Study, ...]:
@@ -170,7 +100,7 @@ def assemble(step: Step, study: Study, constraints: Constraints = NO_CONSTRAINTS
         items=study.items[study.split],
         sweep=step.config.name,
     )
-    path = step.folder / f"strategy{step.suffix(strategy.task, strategy.model)}.yaml"
+    path = step.strategy_path(strategy.task, strategy.model)
     strategies.save(strategy, path)
     step.tracker.log_files([path])
     step.story.assembled(strategy, path)
@@ -196,7 +126,7 @@ def validate(step: Step, conclusion: Conclusion) -> Conclusion:
     verdict = validation.judge(strategy, trials, results, step.folder / "trials")
     strategy = replace(strategy, verdict=verdict.words)
     strategies.save(strategy, conclusion.path)
-    path = step.folder / f"validation{suffix}.json"
+    path = step.validation_path(strategy.task, strategy.model)
     verdicts.save(verdict, path)
     step.tracker.log_table(f"validation{suffix}", verdicts.table(verdict))
     step.tracker.log_files([conclusion.path, path])
@@ -218,6 +148,78 @@ def _keep_adapter(folder: Path, trials: Sequence[TrialConfig], place: Path) -> P
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(source, place)
     return place
+
+
+# ---- report --------------------------------------------------------------------------------------------------------
+
+
+def report(step: Step, found: Sequence[Study], concluded: Sequence[Conclusion]) -> Path:
+    """The page that tells all of it, in the sweep's folder and in MLflow."""
+    from sde_ray.report import Chapter, Report, effect_figure, write
+
+    ends = {one.study.group: one for one in concluded}
+    chapters = [
+        Chapter(study, ends[study.group].strategy, ends[study.group].verdict) if study.group in ends else Chapter(study)
+        for study in found
+    ]
+    made = plan_of(step.config)
+    settings = {"method": step.config.search.method, "model": ", ".join(step.config.model)}
+    command = f"sde-ray run {step.folder / 'sweep.yaml'}"
+    page = Report(step.config.name, chapters, made.pinned, made.dropped, settings, command)
+    path = write(step.folder / "report.html", page)
+    step.tracker.log_files([path])
+    for study in found:
+        figure = effect_figure(study)
+        if figure:
+            name = step.suffix(study.group.task, study.group.model, study.group.train_size)
+            step.tracker.log_text(f"effects{name}.svg", figure)
+    step.story.reported(path)
+    return path
+
+
+def concluded(step: Step, found: Sequence[Study]) -> list[Conclusion]:
+    """What earlier runs came to, read from the sweep's folder."""
+    ends = []
+    for study in decisive(found):
+        path = step.strategy_path(study.group.task, study.group.model)
+        judged = step.validation_path(study.group.task, study.group.model)
+        if path.is_file():
+            verdict = verdicts.load(judged) if judged.is_file() else None
+            ends.append(Conclusion(study, strategies.load(path), path, verdict))
+    return ends
+
+
+# ---- report --------------------------------------------------------------------------------------------------------
+
+
+def report(step: Step, found: Sequence[Study], concluded: Sequence[Conclusion]) -> Path:
+    """The page on the whole sweep, in its folder and in MLflow."""
+    made = plan_of(step.config)
+    ends = {one.study.group: (one.strategy, one.verdict) for one in concluded}
+    chapters = [Chapter(study, *ends.get(study.group, ())) for study in found]
+    settings = {name: value for name, value in resolved(step.config).items() if name in SETTINGS and value}
+    path = step.folder / "report.html"
+    write_report(path, Report(step.config.name, chapters, made.pinned, made.dropped, settings))
+    for study in found:
+        figure = effect_figure(study)
+        if figure is not None:
+            name = step.suffix(study.group.task, study.group.model, study.group.train_size)
+            step.tracker.log_text(f"effects{name}.svg", figure)
+    step.tracker.log_files([path])
+    step.story.reported(path)
+    return path
+
+
+def concluded_before(step: Step, found: Sequence[Study]) -> list[Conclusion]:
+    """What earlier runs of the sweep came to, from its files; studies without a strategy are left out."""
+    conclusions = []
+    for study in decisive(found):
+        suffix = step.suffix(study.group.task, study.group.model)
+        path, judged = step.folder / f"strategy{suffix}.yaml", step.folder / f"validation{suffix}.json"
+        if path.is_file():
+            verdict = verdicts.load(judged) if judged.is_file() else None
+            conclusions.append(Conclusion(study, strategies.load(path, study.group.task), path, verdict))
+    return conclusions
 
 
 # ---- MLflow --------------------------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from sde_ray.errors import UserError
 from sde_ray.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["run", "plan", "show", "axes", "tasks", "score", "predict", "ui", "doctor", "bench"]
+COMMANDS = ["run", "plan", "show", "axes", "tasks", "score", "effects", "assemble", "validate"]
+COMMANDS += ["report", "predict", "ui", "doctor", "bench"]
 
 
 def call(*words: str | Path, code: int = 0) -> Result:

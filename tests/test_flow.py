@@ -153,7 +153,7 @@ def test_mlflow_has_the_sweep_its_trials_and_the_tables(outcome: flow.Outcome, c
     assert {run.info.status for run in runs} == {"FINISHED"}
     (parent,) = [run for run in runs if run.data.tags["sde.run"] == "sweep"]
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert {"leaderboard.json", "effects.json", "validation.json", "strategy.yaml"} <= files
+    assert {"leaderboard.json", "effects.json", "validation.json", "strategy.yaml", "report.html"} <= files
 
 
 def test_the_same_command_again_trains_nothing(
@@ -171,6 +171,28 @@ def test_effects_and_assemble_read_the_folder(outcome: flow.Outcome) -> None:
     assert study["leaderboard"][0]["format"] == "lines"
     made = CliRunner().invoke(app, ["assemble", str(outcome.folder), "--json"])
     assert json.loads(made.stdout)[0]["strategy"]["design"]["instruction"] == "first"
+
+
+def test_the_report_is_written_again_from_the_folder(outcome: flow.Outcome) -> None:
+    page = outcome.folder / "report.html"
+    first = page.read_text(encoding="utf-8")
+    assert outcome.report == page
+    assert outcome.conclusions[0].verdict.words.split(".")[0] in first
+    page.unlink()
+    assert CliRunner().invoke(app, ["report", str(outcome.folder)]).exit_code == 0
+    assert page.read_text(encoding="utf-8").count("<section") == first.count("<section") == 1
+
+
+def test_the_report_is_written_by_the_run_and_again_from_what_was_kept(outcome: flow.Outcome) -> None:
+    path = outcome.folder / "report.html"
+    first = path.read_text(encoding="utf-8")
+    assert (
+        "The assembled design wins" in first and "fixed by the sweep" in first and "Inst-first, No-MI, Lines" in first
+    )
+    path.unlink()
+    done = CliRunner().invoke(app, ["report", str(outcome.folder)])
+    assert done.exit_code == 0, done.output
+    assert path.read_text(encoding="utf-8") == first
 
 
 def test_a_folder_names_its_own_sweep(outcome: flow.Outcome, config: SweepConfig) -> None:

@@ -30,6 +30,7 @@ FLOORS: list[set[str]] = [
     {"track"},
     {"warm", "recorder", "session"},
     {"sweep", "final", "validate", "doctor", "bench"},
+    {"step"},
     {"flow"},
     {"cli"},
     {"__main__", "__init__"},

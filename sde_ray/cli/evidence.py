@@ -41,12 +41,13 @@ def assemble(
     from sde_ray import flow, study
     from sde_ray.cli.story import Story
     from sde_ray.progress import Progress
+    from sde_ray.step import Step
     from sde_ray.strategy import Constraints
     from sde_ray.track import NullTracker
 
     config = study.open_sweep(place, sets or [])
     found = flow.decisive(study.studies(config, study.results_of(config)))
-    step = flow.Step(config, Story(err() if as_json else out(), Progress(err())), NullTracker())
+    step = Step(config, Story(err() if as_json else out(), Progress(err())), NullTracker())
     made = [flow.assemble(step, one, Constraints(adherence, tokens)) for one in found]
     if as_json:
         emit([one.plain() for one in made])
@@ -57,14 +58,16 @@ def validate(place: Place, sets: Sets = None, as_json: Json = False) -> None:
     from sde_ray import flow, study
     from sde_ray.cli.story import Story
     from sde_ray.progress import Progress
+    from sde_ray.step import Step
 
     config = study.open_sweep(place, sets or [])
     story = Story(err() if as_json else out(), Progress(err()))
-    found = flow.decisive(study.studies(config, study.results_of(config)))
+    found = study.studies(config, study.results_of(config))
     try:
         with flow.tracked(config) as tracker:
-            step = flow.Step(config, story, tracker)
-            made = [flow.validate(step, flow.assemble(step, one)) for one in found]
+            step = Step(config, story, tracker)
+            made = [flow.validate(step, flow.assemble(step, one)) for one in flow.decisive(found)]
+            flow.report(step, found, made)
     except flow.Interrupted as stopped:
         err().print(str(stopped), highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(130) from None
@@ -72,7 +75,36 @@ def validate(place: Place, sets: Sets = None, as_json: Json = False) -> None:
         emit([one.plain() for one in made])
 
 
+def report(place: Place, sets: Sets = None) -> None:
+    """Write report.html again from what the sweep has kept; nothing is trained."""
+    from sde_ray import flow, study
+    from sde_ray.cli.story import Story
+    from sde_ray.progress import Progress
+    from sde_ray.step import Step
+    from sde_ray.track import NullTracker
+
+    config = study.open_sweep(place, sets or [])
+    step = Step(config, Story(out(), Progress(err())), NullTracker())
+    found = study.studies(config, study.results_of(config))
+    flow.report(step, found, flow.concluded(step, found))
+
+
+def report(place: Place, sets: Sets = None) -> None:
+    """Write report.html again, from what the sweep has kept."""
+    from sde_ray import flow, study
+    from sde_ray.cli.story import Story
+    from sde_ray.progress import Progress
+    from sde_ray.track import NullTracker
+
+    config = study.open_sweep(place, sets or [])
+    found = study.studies(config, study.results_of(config))
+    step = flow.Step(config, Story(out(), Progress(err())), NullTracker())
+    flow.report(step, found, flow.concluded_before(step, found))
+
+
 def add_to(app: typer.Typer) -> None:
     app.command()(effects)
     app.command()(assemble)
     app.command()(validate)
+    app.command()(report)
+    app.command()(report)

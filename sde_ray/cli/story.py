@@ -41,5 +41,11 @@ class Story:
         self.console.print(shown.verdict(verdict), highlight=False)
         self._saved(path)
 
+    def reported(self, path: Path) -> None:
+        self.console.print(f"All of it on one page: {path}", highlight=False, markup=False)
+
+    def reported(self, path: Path) -> None:
+        self.console.print(f"Report: {path}", highlight=False, markup=False)
+
     def _saved(self, path: Path) -> None:
         self.console.print(f"saved in {path}\n", highlight=False, markup=False)
