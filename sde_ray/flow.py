@@ -20,8 +20,6 @@ from sde_ray import validate as validation
 from sde_ray import verdict as verdicts
 from sde_ray.config import SweepConfig, resolved, sweep_folder
 from sde_ray.plan import Plan, plan
-from sde_ray.report import Chapter, Report, effect_figure
-from sde_ray.report import write as write_report
 from sde_ray.runner import RunnerFactory
 from sde_ray.step import Conclusion, Outcome, Step, Story
 from sde_ray.strategy import Constraints
@@ -30,7 +28,6 @@ from sde_ray.track import MlflowTracker, NullTracker, Tracker
 from sde_ray.types import TrialConfig
 
 NO_CONSTRAINTS = Constraints()
-SETTINGS = ("model", "search", "train", "lora", "decode", "deepspeed", "validation")  # told by the report
 
 
 class Interrupted(Exception):
@@ -187,39 +184,6 @@ def concluded(step: Step, found: Sequence[Study]) -> list[Conclusion]:
             verdict = verdicts.load(judged) if judged.is_file() else None
             ends.append(Conclusion(study, strategies.load(path), path, verdict))
     return ends
-
-
-# ---- report --------------------------------------------------------------------------------------------------------
-
-
-def report(step: Step, found: Sequence[Study], concluded: Sequence[Conclusion]) -> Path:
-    """The page on the whole sweep, in its folder and in MLflow."""
-    made = plan_of(step.config)
-    ends = {one.study.group: (one.strategy, one.verdict) for one in concluded}
-    chapters = [Chapter(study, *ends.get(study.group, ())) for study in found]
-    settings = {name: value for name, value in resolved(step.config).items() if name in SETTINGS and value}
-    path = step.folder / "report.html"
-    write_report(path, Report(step.config.name, chapters, made.pinned, made.dropped, settings))
-    for study in found:
-        figure = effect_figure(study)
-        if figure is not None:
-            name = step.suffix(study.group.task, study.group.model, study.group.train_size)
-            step.tracker.log_text(f"effects{name}.svg", figure)
-    step.tracker.log_files([path])
-    step.story.reported(path)
-    return path
-
-
-def concluded_before(step: Step, found: Sequence[Study]) -> list[Conclusion]:
-    """What earlier runs of the sweep came to, from its files; studies without a strategy are left out."""
-    conclusions = []
-    for study in decisive(found):
-        suffix = step.suffix(study.group.task, study.group.model)
-        path, judged = step.folder / f"strategy{suffix}.yaml", step.folder / f"validation{suffix}.json"
-        if path.is_file():
-            verdict = verdicts.load(judged) if judged.is_file() else None
-            conclusions.append(Conclusion(study, strategies.load(path, study.group.task), path, verdict))
-    return conclusions
 
 
 # ---- MLflow --------------------------------------------------------------------------------------------------------

@@ -169,13 +169,7 @@ def test_paired_intervals_cover_the_truth() -> None:
     for _ in range(150):
         items = random.normal(0, 0.4, 150)
         weights = random.multinomial(150, np.full(150, 1 / 150), 400) / 150
-        answers = {
-            str(n): items
-            + random.normal(0, 0.2, 150)
-            + random.normal(0, 0.02, (3, 1))
-            + random.normal(0, 0.2, (3, 150))
-            for n in range(6)
-        }
+        answers = {str(n): items + sum(random.normal(0, spread, shape) for spread, shape in noises) for n in range(6)}
         scores = {name: each.mean(axis=1, keepdims=True) for name, each in answers.items()}
         drawn = {name: (weights @ each.T)[:, :, None] for name, each in answers.items()}
         found = compare(scores, drawn, "0", random).values()

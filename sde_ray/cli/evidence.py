@@ -89,22 +89,8 @@ def report(place: Place, sets: Sets = None) -> None:
     flow.report(step, found, flow.concluded(step, found))
 
 
-def report(place: Place, sets: Sets = None) -> None:
-    """Write report.html again, from what the sweep has kept."""
-    from sde_ray import flow, study
-    from sde_ray.cli.story import Story
-    from sde_ray.progress import Progress
-    from sde_ray.track import NullTracker
-
-    config = study.open_sweep(place, sets or [])
-    found = study.studies(config, study.results_of(config))
-    step = flow.Step(config, Story(out(), Progress(err())), NullTracker())
-    flow.report(step, found, flow.concluded_before(step, found))
-
-
 def add_to(app: typer.Typer) -> None:
     app.command()(effects)
     app.command()(assemble)
     app.command()(validate)
-    app.command()(report)
     app.command()(report)

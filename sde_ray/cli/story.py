@@ -44,8 +44,5 @@ class Story:
     def reported(self, path: Path) -> None:
         self.console.print(f"All of it on one page: {path}", highlight=False, markup=False)
 
-    def reported(self, path: Path) -> None:
-        self.console.print(f"Report: {path}", highlight=False, markup=False)
-
     def _saved(self, path: Path) -> None:
         self.console.print(f"saved in {path}\n", highlight=False, markup=False)
