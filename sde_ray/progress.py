@@ -29,8 +29,10 @@ class Progress:
         self._began = self._clock()
 
     def begin(self, total: int, earlier: list[tuple[TrialResult, float | None]]) -> None:
-        """Start showing. `earlier` are trials that the ledger has, with their scores."""
+        """Start showing, from nothing. `earlier` are trials that the ledger has, with their scores."""
         self.total, self._began = total, self._clock()
+        self.done = self.pruned = self.failed = self._ended_here = 0
+        self.best = None
         for result, score in earlier:
             self._count(result, score)
         if earlier:

@@ -1,0 +1,30 @@
+"""What a person sees of a running sweep."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from sde_ray.design import make
+from sde_ray.progress import Progress
+from sde_ray.types import TrialResult
+
+
+def result(key: str, **options: str) -> TrialResult:
+    return TrialResult(key, {"design": dict(make(**options).options)}, "finished")
+
+
+def test_a_second_round_counts_from_nothing() -> None:
+    shown = io.StringIO()
+    progress = Progress(Console(file=shown, width=200))
+    progress.begin(2, [])
+    progress.ended(result("a"), 0.9)
+    progress.ended(result("b", format="lines"), 0.8)
+    progress.finish()
+    progress.begin(4, [(result("c", format="json"), 0.3)])
+    progress.ended(result("d"), 0.2)
+    progress.finish()
+    lines = shown.getvalue().splitlines()
+    assert [line.split("]")[0] for line in lines if line.startswith("[")] == ["[1/2", "[2/2", "[2/4"]
+    assert progress.best is not None and progress.best[0] == 0.3
