@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -129,7 +130,9 @@ def validate(step: Step, conclusion: Conclusion) -> Conclusion:
     step.tracker.log_files([conclusion.path, path])
     adapter = _keep_adapter(step.folder / "trials", trials[verdict.recommended], step.folder / f"adapter{suffix}")
     if adapter is not None:
-        step.tracker.register_adapter(strategy, adapter)
+        with warnings.catch_warnings():  # MLflow's, on how it reads the type hints of its own model class
+            warnings.filterwarnings("ignore", module="mlflow")
+            step.tracker.register_adapter(strategy, adapter)
     step.story.judged(verdict, path)
     return replace(conclusion, strategy=strategy, verdict=verdict)
 
@@ -193,6 +196,7 @@ def concluded(step: Step, found: Sequence[Study]) -> list[Conclusion]:
 def tracked(config: SweepConfig) -> Iterator[Tracker]:
     """The sweep's run in MLflow, from its start to a true end, whatever happens in between."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # our own progress is shown
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # that a new database is made is no news
     tracker: Tracker = NullTracker()
     if config.mlflow.enabled:
         tracker = MlflowTracker(tracking_of(config), config.mlflow.experiment)

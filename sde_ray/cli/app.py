@@ -80,5 +80,4 @@ def main() -> None:
     """The entry point of the command `sde-ray`."""
     # What libraries will change one day is no news for who runs a sweep; pytest still shows it to who maintains it.
     warnings.simplefilter("ignore", FutureWarning)
-    warnings.filterwarnings("ignore", module="mlflow")
     app()
