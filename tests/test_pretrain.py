@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from random import Random
 
@@ -34,13 +35,28 @@ def test_type_names_of_the_bundled_tasks_are_held_back() -> None:
     assert [t for t in types for a in answers if f"{t}:" in a or f'"{t}"' in a] == []
 
 
-def test_the_curriculum_starts_with_short_reviews() -> None:
+def test_the_curriculum_goes_from_clauses_to_looking_up_to_everything() -> None:
+    def counts(progress: float) -> Counter[str]:
+        random = Random(0)
+        return Counter(corpus.pair(random, progress).sort for _ in range(400))
+
+    first, second, third = (counts(progress) for progress in (0.0, corpus.STAGES[0], corpus.STAGES[1]))
+    assert [stage.most_common(1)[0][0] for stage in (first, second, third)] == ["tagged", "lookup", "rating"]
+    assert set(third) == {"tagged", "lookup", "rating", "copying", "entities", "events", "question", "plain"}
+
+
+def test_marked_labels_come_out_with_their_places() -> None:
+    text = f"food: {corpus.OPEN}bad{corpus.CLOSE}, staff: {corpus.OPEN}good{corpus.CLOSE}."
+    clean, spans = corpus.unmarked(text)
+    assert clean == "food: bad, staff: good."
+    assert [clean[start:end] for start, end in spans] == ["bad", "good"]
+
+
+def test_no_mark_reaches_the_tokenizer() -> None:
     random = Random(0)
-    early = [corpus.pair(random, 0.0) for _ in range(200)]
-    late = [corpus.pair(random, 1.0) for _ in range(200)]
-    assert {pair.sort for pair in early} <= {"rating", "plain"}
-    assert {pair.sort for pair in late} == {"rating", "entities", "events", "question", "plain"}
-    assert sum(len(p.text) for p in early) < 0.6 * sum(len(p.text) for p in late)
+    pairs = [corpus.pair(random, 1.0) for _ in range(500)]
+    assert [p for p in pairs if corpus.OPEN in p.prompt + corpus.unmarked(p.answer)[0]] == []
+    assert [p for p in pairs if "\\ue000" in p.answer] == []
 
 
 def test_batches_go_on_where_they_stopped() -> None:
