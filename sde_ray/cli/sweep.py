@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,6 +45,10 @@ def plan(sweep: Sweep, sets: Sets = None, as_json: Json = False) -> None:
     from sde_ray.config import load_config
 
     made = flow.plan_of(load_config(sweep, sets or []))
+    if all(model == "tiny" or Path(model).is_dir() for model in made.config.model):  # others need a download
+        from sde_ray.encodable import drop_unencodable
+
+        made = drop_unencodable(made)
     if as_json:
         return emit(planned.plain(made))
     return planned.show(made)
