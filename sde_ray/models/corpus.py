@@ -19,8 +19,8 @@ from sde_ray.data.made import entities, events, questions, reviews
 from sde_ray.data.made.lexicon import ASPECTS, FURTHER
 from sde_ray.models.forms import LABEL_WORDS, Form, Row
 
-OPEN, CLOSE = "\ue000", "\ue001"  # stand around the labels of an answer, to be weighted; never reach the tokenizer
-STAGES = (0.52, 0.72)  # progress at which reading clauses gives way to look-up, and look-up to everything
+OPEN, CLOSE = "\ue000", "\ue001"  # stand around labels and copied words, to be weighted; never reach the tokenizer
+STAGES = (0.2, 0.45)  # progress at which reading clauses gives way to look-up, and look-up to everything
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,10 @@ def _marked(words: Sequence[str]) -> dict[str, str]:
     return dict(zip((*reviews.POLARITIES, ""), (f"{OPEN}{word}{CLOSE}" for word in words), strict=True))
 
 
+def _copied(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{OPEN}{word}{CLOSE}" for word in words)
+
+
 def _label_words(random: Random, progress: float) -> tuple[str, str, str, str]:
     return LABEL_WORDS[random.randrange(4) if progress < STAGES[0] / 2 else random.randrange(len(LABEL_WORDS))]
 
@@ -216,7 +220,7 @@ def _finding(
         absent = random.choice(("none", "nothing", "-", "absent"))
         form = Form.draw(random, many=True)
         rows: list[Row] = [
-            (word[k], made.mentions.get(k, (absent,)), f"{len(made.mentions.get(k, ()))} found")
+            (word[k], _copied(made.mentions.get(k, (absent,))), f"{len(made.mentions.get(k, ()))} found")
             for k in kinds
             if place or k in made.mentions
         ]
@@ -235,10 +239,11 @@ def _asking(random: Random, progress: float) -> Pair:
     absent = random.choice(("nothing", "not told", "no answer"))
     form = Form.draw(random, many=False)
     key = random.choice(("reply", "fact", "solution"))
-    row: Row = (key, (made.answer or absent,), made.evidence or "it is not told")
+    (answer,) = _copied((made.answer or absent,))
+    row: Row = (key, (answer,), made.evidence or "it is not told")
     instruction = _instruct(random, random.choice(_ASK), form, [(key, ("words",), "why")], [])
-    answer = made.answer or absent if random.random() < 0.4 else form.rows([row])
-    return Pair(_prompt(random, made.text, instruction), answer, made.text, "question")
+    written = answer if random.random() < 0.4 else form.rows([row])
+    return Pair(_prompt(random, made.text, instruction), written, made.text, "question")
 
 
 def _plain(random: Random, progress: float) -> Pair:
@@ -266,13 +271,28 @@ _RARE = (
 _COMMON = tuple(word for aspect in (*ASPECTS.values(), *FURTHER.values()) for word in (*aspect.good, *aspect.bad))
 
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHKLMNPRSTVWZ0123456789-_"
+
+
+def _word(random: Random) -> str:
+    return random.choice(_RARE) if random.random() < 0.7 else random.choice(_COMMON)
+
+
+def _phrase(random: Random) -> str:
+    """Words that come in many tokens: made-up names, letters without sense, several words."""
+    sort = random.randrange(4)
+    if sort == 0:
+        return questions.name(random)
+    if sort == 1:
+        return "".join(random.choices(_LETTERS, k=random.randint(2, 7)))
+    words = [questions.name(random) if random.random() < 0.3 else random.choice(_COMMON) for _ in range(sort)]
+    return " ".join(words)
+
+
 def _copying(random: Random, progress: float) -> Pair:
     """Keys with values, then the values of the keys that are asked for: copying words whatever they are."""
-
-    def word() -> str:
-        return random.choice(_RARE) if random.random() < 0.7 else random.choice(_COMMON)
-
-    entries = {word(): word() for _ in range(random.randint(3, 9))}
+    make = _word if random.random() < 0.5 else _phrase
+    entries = {_word(random): make(random) for _ in range(random.randint(2, 8))}
     form = Form.draw(random, many=False)
     link, stop = random.choice((": ", " = ", " is ", " -> ")), random.choice((", ", "; ", "\n", ". "))
     text = stop.join(f"{key}{link}{value}" for key, value in entries.items())
@@ -289,14 +309,14 @@ _events = _finding(events.sentence, _EVENT_WORDS, "events")
 
 _SORTS: tuple[tuple[Callable[[Random, float], Pair], tuple[float, float, float]], ...] = (
     # maker, its share in each of the three stages
-    (_tagged, (0.44, 0.12, 0.03)),
-    (_lookup, (0.10, 0.50, 0.05)),
-    (_copying, (0.10, 0.10, 0.16)),
-    (_rating, (0.26, 0.12, 0.46)),
-    (_entities, (0.04, 0.05, 0.09)),
-    (_events, (0.04, 0.05, 0.09)),
-    (_asking, (0.04, 0.05, 0.09)),
-    (_plain, (0.02, 0.03, 0.03)),
+    (_tagged, (0.38, 0.12, 0.03)),
+    (_lookup, (0.10, 0.40, 0.06)),
+    (_copying, (0.16, 0.16, 0.14)),
+    (_rating, (0.22, 0.12, 0.36)),
+    (_entities, (0.05, 0.07, 0.14)),
+    (_events, (0.04, 0.05, 0.12)),
+    (_asking, (0.04, 0.06, 0.13)),
+    (_plain, (0.01, 0.02, 0.02)),
 )
 
 

@@ -56,7 +56,7 @@ Recipe:
 ```
 
 Wall time {minutes:.0f} minutes. Columns: million tokens seen; training loss, weighted as in the script; held-out loss
-by sort, of the labels where a sort has labels.
+by sort, of the labels or copied words where a sort has them.
 
 | million tokens | training | held out |
 |--:|--:|---|
@@ -75,7 +75,7 @@ class Recipe:
     heads: int = 6
     hidden: int = 512
     context: int = 1024
-    tokens: int = 13_000_000
+    tokens: int = 20_000_000
     batch_tokens: int = 2560
     muon_lr: float = 3e-3
     adam_lr: float = 3e-3
@@ -145,6 +145,26 @@ def encode(tokenizer: Any, pair: corpus.Pair, recipe: Recipe) -> Row:
     )
 
 
+REPEATS = (0.25, 0.08, 0.04)  # exercises in repeating for each pair, in the three stages of the curriculum
+
+
+def repeating(random: Random, vocabulary: int, newline: int) -> Row:
+    """Tokens at random and then again, whole or in pieces of another order: copying, whatever the tokens are.
+
+    Every token is drawn, those too that the corpus never writes: without that their vectors would stay the same, and
+    no adapter could tell them apart.
+    """
+    tokens = [random.randrange(3, vocabulary) for _ in range(random.randint(8, 48))]
+    if random.random() < 0.5:
+        again, weights = list(tokens), [1.0] * len(tokens)
+    else:
+        pieces = [tokens[start : start + 4] for start in range(0, len(tokens), 4)]
+        random.shuffle(pieces)
+        again = [token for piece in pieces for token in piece]
+        weights = [float(place > 0) for piece in pieces for place in range(len(piece))]
+    return [1, *tokens, newline, *again], [0.0] * (len(tokens) + 2) + weights, False
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a run stands in its data: the pool of pairs, the tokens seen before it, its batches already used."""
@@ -160,11 +180,16 @@ def batches(tokenizer: Any, recipe: Recipe, start: Place) -> Iterator[tuple[Plac
     A run that starts at a place yields what an unbroken run yields from there on.
     """
     reserved = made.reserved()
+    newline = tokenizer.encode("\n", add_special_tokens=False)[-1]
     pool, before, used = start.pool, start.before, start.used
     while True:
         random = Random(f"corpus {recipe.seed} {pool}")
-        pairs = (corpus.pair(random, before / recipe.tokens) for _ in range(1500))
-        rows = sorted((encode(tokenizer, p, recipe) for p in pairs if p.text not in reserved), key=lambda r: len(r[0]))
+        progress = before / recipe.tokens
+        pairs = [corpus.pair(random, progress) for _ in range(1500)]
+        rows = [encode(tokenizer, pair, recipe) for pair in pairs if pair.text not in reserved]
+        share = REPEATS[sum(progress >= start for start in corpus.STAGES)]
+        rows += [repeating(random, len(tokenizer), newline) for _ in range(round(share * len(pairs)))]
+        rows.sort(key=lambda row: len(row[0]))
         groups: list[list[Row]] = [[]]
         for row in rows:
             if (len(groups[-1]) + 1) * len(row[0]) > recipe.batch_tokens:
@@ -233,12 +258,12 @@ def held_out(model: LlamaForCausalLM, tokenizer: Any, recipe: Recipe, device: st
     for _ in range(240):
         pair = corpus.pair(random, 1.0)
         ids, weights, _ = encode(tokenizer, pair, recipe)
-        labels = [
-            float(w == recipe.label_weight) if pair.sort in ("rating", "tagged", "lookup", "copying") else float(w == 1)
-            for w in weights
-        ]
+        counts = 1.0 if pair.sort == "plain" else recipe.label_weight
+        labels = [float(weight == counts) for weight in weights]
         if any(labels):
             groups.setdefault(pair.sort, []).append((ids, labels, False))
+    newline = tokenizer.encode("\n", add_special_tokens=False)[-1]
+    groups["repeating"] = [repeating(random, len(tokenizer), newline) for _ in range(20)]
     return {sort: round(float(loss_of(model, rows, device)), 4) for sort, rows in sorted(groups.items())}
 
 
