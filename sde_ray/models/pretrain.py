@@ -75,7 +75,7 @@ class Recipe:
     heads: int = 6
     hidden: int = 512
     context: int = 1024
-    tokens: int = 20_000_000
+    tokens: int = 15_000_000
     batch_tokens: int = 2560
     muon_lr: float = 3e-3
     adam_lr: float = 3e-3
