@@ -17,9 +17,11 @@ PACKAGE = Path(__file__).parents[1] / "sde_ray"
 
 FLOORS: list[set[str]] = [
     {"errors", "types", "extension", "yaml_file"},
-    {"axes", "data", "metrics", "runner"},
+    {"axes", "data", "metrics"},
     {"tasks", "design", "render", "tokens"},
     {"search", "sections", "rescore", "ledger", "lease", "items", "surface", "intervals", "models"},
+    {"race"},
+    {"runner"},
     {"faults", "config", "effects", "search.tune"},
     {"leaderboard", "plan", "progress", "strategy", "verdict"},
     {"agenda", "samples", "study", "report"},
@@ -38,7 +40,7 @@ FLOORS: list[set[str]] = [
 HEAVY = {"torch", "ray", "mlflow", "deepspeed", "transformers", "peft", "datasets", "optuna"}
 CORE = [
     "axes", "config", "data", "design", "doctor", "effects", "errors", "extension", "flow", "items", "ledger", "lease",
-    "metrics", "plan", "predict", "progress", "render", "report", "rescore", "runner", "samples", "search", "sections",
+    "metrics", "plan", "predict", "progress", "race", "render", "report", "rescore", "runner", "samples", "search", "sections",
     "strategy", "surface", "tasks", "tokens", "types", "cli", "cli.app",
 ]  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400
