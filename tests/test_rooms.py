@@ -40,8 +40,8 @@ FLOORS: list[set[str]] = [
 HEAVY = {"torch", "ray", "mlflow", "deepspeed", "transformers", "peft", "datasets", "optuna"}
 CORE = [
     "axes", "config", "data", "design", "doctor", "effects", "errors", "extension", "flow", "items", "ledger", "lease",
-    "metrics", "plan", "predict", "progress", "race", "render", "report", "rescore", "runner", "samples", "search", "sections",
-    "strategy", "surface", "tasks", "tokens", "types", "cli", "cli.app",
+    "metrics", "plan", "predict", "progress", "race", "render", "report", "rescore", "runner", "samples", "search",
+    "sections", "strategy", "surface", "tasks", "tokens", "types", "cli", "cli.app",
 ]  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400
 

@@ -20,8 +20,8 @@ from sde_ray.data.made.lexicon import ASPECTS, FURTHER
 from sde_ray.models.forms import LABEL_WORDS, Form, Row
 
 OPEN, CLOSE = "\ue000", "\ue001"  # stand around labels and copied words, to be weighted; never reach the tokenizer
-# Progress at which reading clauses gives way to look-up, that to everything, that to look-up once more (by now copying is
-# learnt, on which it builds), and that to everything again.
+# Progress at which reading clauses gives way to look-up, that to everything, that to look-up once more (by now copying
+# is learnt, on which it builds), and that to everything again.
 STAGES = (0.2, 0.55, 0.62, 0.74)
 
 

@@ -25,6 +25,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from sde_ray.data import made
 from sde_ray.models import corpus
+from sde_ray.models.losses import Row, loss_of
 from sde_ray.models.muon import Muon
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
@@ -129,9 +130,6 @@ def build_model(recipe: Recipe) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-Row = tuple[list[int], list[float], bool]  # ids, how much the prediction of each counts, whether half-way too
-
-
 def encode(tokenizer: Any, pair: corpus.Pair, recipe: Recipe) -> Row:
     """Prompt and answer are tokenised apart, as samples are; the end token belongs to the answer."""
     prompt = tokenizer.encode(pair.prompt, add_special_tokens=False) if pair.prompt else []
@@ -207,64 +205,6 @@ def batches(tokenizer: Any, recipe: Recipe, start: Place) -> Iterator[tuple[Plac
             if number > used:
                 yield Place(pool, before, number), seen, group
         pool, before, used = pool + 1, seen, 0
-
-
-def previous_loss(
-    model: LlamaForCausalLM, previous: torch.nn.Module, first: torch.Tensor, ids: torch.Tensor, turn: int
-) -> torch.Tensor:
-    """How well the first layer tells the token before each (a quarter of the places, in turns).
-
-    Copying goes by the token that came before: with that at hand after one layer, the layers above learn to copy within
-    a million tokens; without it, six million were not enough.
-    """
-    places = torch.arange(1, ids.size(1), device=ids.device) % 4 == turn % 4
-    behind = ids[:, 1:][:, places]
-    before = ids[:, :-1][:, places]
-    kept = (behind > 0) & (before > 2)
-    told = model.lm_head(previous(model.model.norm(first[:, 1:][:, places][kept])))
-    return torch.nn.functional.cross_entropy(told.float(), before[kept])
-
-
-def loss_of(
-    model: LlamaForCausalLM,
-    rows: list[Row],
-    device: str,
-    early: bool = False,
-    previous: torch.nn.Module | None = None,
-    turn: int = 0,
-) -> torch.Tensor:
-    """Weighted mean negative log-likelihood; logits are computed only where a prediction counts.
-
-    `early`: tagged clauses are predicted from the middle layer as well. So the meaning of a clause is there half-way
-    up, and the upper layers are free to look it up; without this, looking up was not learnt in the time.
-    """
-    longest = max(len(row[0]) for row in rows)
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    weight, halfway = torch.zeros(len(rows), longest), torch.zeros(len(rows), longest)
-    for i, (row, weights, tagged) in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        weight[i, : len(row) - 1] = torch.tensor(weights[1:])
-        if tagged:
-            halfway[i, : len(row) - 1] = (weight[i, : len(row) - 1] > 1) * weight[i, : len(row) - 1]
-    following = torch.roll(ids, -1, 1).to(device)
-    states = model.model(
-        input_ids=ids.to(device), use_cache=False, output_hidden_states=early
-    )  # causal: no mask needed
-    loss = _weighted(model.lm_head, states.last_hidden_state, following, weight.to(device))
-    if early and halfway.any():
-        middle = model.model.norm(states.hidden_states[model.config.num_hidden_layers // 2])
-        loss = loss + 0.5 * _weighted(model.lm_head, middle, following, halfway.to(device))
-    if previous is not None:
-        loss = loss + 0.5 * previous_loss(model, previous, states.hidden_states[1], ids.to(device), turn)
-    return loss
-
-
-def _weighted(
-    head: torch.nn.Module, hidden: torch.Tensor, following: torch.Tensor, weight: torch.Tensor
-) -> torch.Tensor:
-    kept = weight > 0
-    losses = torch.nn.functional.cross_entropy(head(hidden[kept]).float(), following[kept], reduction="none")
-    return (losses * weight[kept]).sum() / weight[kept].sum()
 
 
 def optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
