@@ -12,7 +12,7 @@ It begins with a D-optimal fraction at the first rung. From then on a belief ove
 each possible score would be worth (`worth.py`); the dearest per cost is asked for. Contenders are so trained further
 and repeated with other seeds, and what cannot win is not. Scores may come late, in any order or not at all: what is
 under way counts as expected. The end is the budget, or a winner that is sure enough. The same seed and the same scores
-in the same order give the same asks; another run's results are told by `report` and `ended`, without an ask of ours.
+in the same order give the same asks; another run's results are told by `learn` and `ended`, with an ask made up for them.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sde_ray.search.belief import Belief, Frame, Report, first_scales, fit_scales
-from sde_ray.search.factorial import coefficients, fraction
-from sde_ray.search.geometry import Array, Index, Likeness
-from sde_ray.search.worth import worth
+from sde_ray.search.belief import Belief, Frame, Report, fit_scales
+from sde_ray.search.factorial import fraction, screening
+from sde_ray.search.geometry import Index, Likeness
+from sde_ray.search.worth import Options, certainty, gains, weigh
 from sde_ray.types import Design
 
 REFIT = 1.25  # scales are estimated again when there are so many times as many reports
 POOL = 6000  # expected scores that the belief holds at most (contests x rungs x designs)
 FAILURES = 2  # a design whose trials failed so often is not asked for again
 CHECK = 8  # draws are dear: the winner is examined after every so many reports
-DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,6 @@ class Adaptive:
         confidence: float = 1.0,
         margin: float = 0.0,
         groups: Sequence[int] | None = None,
-        screening: float = 2.0,
     ) -> None:
         self.designs = tuple(sorted({design for own in contests for design in own}))
         self.seeds, self.rungs, self.budget, self.seed = tuple(seeds), tuple(rungs), budget, seed
@@ -83,25 +81,24 @@ class Adaptive:
         self._groups = tuple(groups or (0,) * len(contests))
         self._number = {design: n for n, design in enumerate(self.designs)}
         self._valid = np.array([[design in set(own) for design in self.designs] for own in contests])
-        self.frame = Frame(Likeness(self.designs), len(contests), len(rungs))
-        self._screens = [self._screen(own, screening) for own in contests]
+        self.frame = Frame(Likeness(self.designs), len(contests), tuple(rungs))
+        self._screens = [self._screen(own) for own in contests]
         self._trials: dict[Name, _Trial] = {}
         self._paid = [0.0] * len(contests)
-        self._failures: dict[tuple[int, int], int] = {}
+        self._used = np.zeros(self._valid.shape, dtype=np.intp)  # seeds begun, by contest and design
+        self._failures = np.zeros(self._valid.shape, dtype=np.intp)
         self._reports: list[Report] = []
         self._scores: list[float] = []
         self._scales: Mapping[str, float] | None = None
         self._fitted = self._told = self._examined = 0
         self._sure: set[int] = set()
         self._base: Belief | None = None
+        self._weighed: tuple[tuple[int, ...], Options] | None = None
 
-    def _screen(self, designs: Sequence[Design], screening: float) -> list[Design]:
-        """The designs to begin with: a fraction for main effects, for half the budget at most."""
+    def _screen(self, designs: Sequence[Design]) -> list[Design]:
+        """The designs to begin with: a fraction for main effects."""
         order = tuple(sorted(designs))
-        wanted = math.ceil(screening * coefficients(order))
-        affordable = len(order) if math.isinf(self.budget) else int(self.budget / 2 / self.rungs[0])
-        count = max(1, min(wanted, affordable, len(order)))
-        return [order[n] for n in fraction(order, count, self.seed)]
+        return [order[n] for n in fraction(order, screening(order, self.budget, self.rungs[0]), self.seed)]
 
     # ---- what happens ----------------------------------------------------------------------------------------------
 
@@ -117,17 +114,22 @@ class Adaptive:
 
     def report(self, ask: Ask, rung: int, score: float | None) -> bool:
         """Learn the score of a trial at a rung; whether it shall go on to the next."""
+        self.learn(ask, rung, score)
+        name = self._name(ask)
+        if rung >= len(self.rungs) - 1:
+            return False
+        if self._base is None or score is None or not math.isfinite(score):
+            return rung < self._trials[name].rung
+        return self._go_on(name, rung)
+
+    def learn(self, ask: Ask, rung: int, score: float | None) -> None:
+        """Learn a score without deciding anything, such as one of an earlier run. None or not finite: nothing said."""
         name = self._name(ask)
         trial = self._trials.get(name) or self._begin(ask)
         if score is not None and math.isfinite(score) and rung not in trial.scores:
             trial.scores[rung] = score
             self._reports.append(Report(*name, rung))
             self._scores.append(score)
-        if rung >= len(self.rungs) - 1:
-            return False
-        if self._base is None:
-            return rung < trial.rung
-        return self._go_on(name, rung)
 
     def ended(self, ask: Ask, rung: int | None) -> None:
         """A trial ended after this rung; None: it failed."""
@@ -136,8 +138,7 @@ class Adaptive:
         trial.running = False
         self._paid[ask.contest] += self.rungs[trial.rung if rung is None else rung]
         if rung is None:
-            at = name[:2]
-            self._failures[at] = self._failures.get(at, 0) + 1
+            self._failures[name[:2]] += 1
         else:
             trial.rung = rung
 
@@ -160,7 +161,11 @@ class Adaptive:
         return ask.contest, self._number[ask.design], ask.seed
 
     def _begin(self, ask: Ask) -> _Trial:
-        trial = self._trials.setdefault(self._name(ask), _Trial(ask.rung))
+        name = self._name(ask)
+        if name not in self._trials:
+            self._trials[name] = _Trial(ask.rung)
+            self._used[name[:2]] += 1
+        trial = self._trials[name]
         trial.rung, trial.running = ask.rung, True
         return trial
 
@@ -172,16 +177,23 @@ class Adaptive:
         if left < self.rungs[0]:
             return None
         for contest in contests:
-            begun = {design for (c, design, _) in self._trials if c == contest}
-            if len(begun) < len(self._screens[contest]):
+            if np.count_nonzero(self._used[contest]) < len(self._screens[contest]):
                 for design in self._screens[contest]:
-                    if self._number[design] not in begun:
+                    if not self._used[contest, self._number[design]]:
                         return Ask(contest, design, self.seeds[0], 0)
         belief = self._expecting()
         if belief is None or self._settled(contests, belief):
             return None
-        asks, gains, costs = self._options(contests, belief, left)
-        return asks[int(np.argmax(gains / costs))] if asks else None
+        options = self._options(contests, belief)
+        best = options.best(left)
+        return None if best is None else self._ask_of(options, best)
+
+    def _ask_of(self, options: Options, place: int) -> Ask:
+        contest, number = int(options.contest[place]), int(options.design[place])
+        seed = int(options.seed[place])
+        if seed < 0:
+            seed = next(s for s in self.seeds if (contest, number, s) not in self._trials)
+        return Ask(contest, self.designs[number], seed, int(options.rung[place]))
 
     def _expecting(self, but: Name | None = None) -> Belief | None:
         """The belief, with what is under way taken as expected."""
@@ -215,60 +227,36 @@ class Adaptive:
     def _pool(self) -> Index:
         """The designs that are weighed: all, or in a very large space those begun and some at random."""
         room = max(1, POOL // (self.frame.contests * self.frame.rungs))
-        if len(self.designs) <= room:
-            return np.arange(len(self.designs))
-        begun = sorted({design for _, design, _ in self._trials})
-        others = np.setdiff1d(np.arange(len(self.designs)), begun)
+        everything = np.arange(len(self.designs))
+        if len(everything) <= room:
+            return everything
+        begun = np.flatnonzero(self._used.any(0))
         chance = np.random.default_rng([self.seed, len(self._reports)])
-        return np.sort(np.concatenate([begun, chance.permutation(others)[: max(0, room - len(begun))]])).astype(np.intp)
+        others = chance.permutation(np.setdiff1d(everything, begun))
+        return np.sort(np.concatenate([begun, others[: max(0, room - len(begun))]]))
 
-    def _options(self, contests: Sequence[int], belief: Belief, left: float) -> tuple[list[Ask], Array, Array]:
-        """Every trial that may be asked for: its ask, expected gain and cost."""
-        asks: list[Ask] = []
-        places: list[tuple[int, int, int]] = []
-        repeats: list[Report] = []
-        for contest in contests:
-            for place, design in enumerate(belief.pool):
-                number = int(design)
-                if not self._valid[contest, number] or self._failures.get((contest, number), 0) >= FAILURES:
-                    continue
-                seed = next((s for s in self.seeds if (contest, number, s) not in self._trials), None)
-                for rung, share in enumerate(self.rungs):
-                    if seed is not None and share <= left:
-                        places.append((contest, rung, place))
-                        asks.append(Ask(contest, self.designs[number], seed, rung))
-                if seed is None:
-                    repeats += self._repeats(contest, number, left)
-        index = tuple(np.array(places, dtype=np.intp).reshape(-1, 3).T)
-        flat = np.ravel_multi_index(index, belief.mean.shape)
-        shared, variance = belief.shared[:, flat], belief.variance[index] + belief.noise
-        if repeats:
-            asks += [Ask(r.contest, self.designs[r.design], r.seed, r.rung) for r in repeats]
-            more, its = belief.reach(repeats)
-            shared, variance = np.concatenate([shared, more], axis=1), np.append(variance, its)
-        costs = np.array([self.rungs[ask.rung] for ask in asks])
-        return asks, self._gains(belief, shared, variance), costs
+    def _options(self, contests: Sequence[int], belief: Belief) -> Options:
+        """Every score that may be asked for; weighed anew only when something has happened."""
+        state = (len(self._reports), int(self._used.sum()), int(self._failures.sum()), *contests)
+        running = sum(hash((name, trial.rung)) for name, trial in self._trials.items() if trial.running)
+        state = (*state, running)
+        if self._weighed is None or self._weighed[0] != state:
+            open_to = self._valid & (self._failures < FAILURES)
+            open_to[[c for c in range(len(open_to)) if c not in contests]] = False
+            fresh = (open_to & (self._used < len(self.seeds)))[:, belief.pool]
+            spent = np.argwhere(open_to & (self._used >= len(self.seeds)))
+            again = [report for contest, number in spent for report in self._repeats(int(contest), int(number))]
+            self._weighed = (state, weigh(belief, self.rungs, self._valid, fresh, again))
+        return self._weighed[1]
 
-    def _repeats(self, contest: int, number: int, left: float) -> list[Report]:
+    def _repeats(self, contest: int, number: int) -> list[Report]:
         """Where a design has no seed left: its stopped trials, once more and further."""
         found = []
         for seed in self.seeds:
             trial = self._trials[contest, number, seed]
             further = range(max(trial.scores, default=-1) + 1, len(self.rungs))
-            if not trial.running:
-                found += [Report(contest, number, seed, rung) for rung in further if self.rungs[rung] <= left]
+            found += [] if trial.running else [Report(contest, number, seed, rung) for rung in further]
         return found
-
-    def _gains(self, belief: Belief, shared: Array, variance: Array) -> Array:
-        """The worth of scores, summed over the decisions of all contests."""
-        contests, _, size = belief.mean.shape
-        gains = np.zeros(len(variance))
-        for contest in range(contests):
-            valid = self._valid[contest][belief.pool]
-            rows = np.flatnonzero(valid)
-            spread = np.sqrt(np.maximum(belief.variance[contest, -1, rows], 0))
-            gains += worth(belief.mean[contest, -1, rows], spread, shared[contest * size + rows], variance)
-        return gains
 
     def _go_on(self, name: Name, rung: int) -> bool:
         """Is the rest of this trial worth more, for its cost, than the best other trial?"""
@@ -278,36 +266,29 @@ class Adaptive:
         trial = self._trials[name]
         left = self._left(own) + self.rungs[trial.rung] - self.rungs[rung]
         further = [r for r in range(rung + 1, len(self.rungs)) if self.rungs[r] - self.rungs[rung] <= left]
-        if not further or self._settled(own, belief):
+        trial.running = False  # what else could be done, were it to end now
+        stop = not further or self._settled(own, belief)
+        options = None if stop else self._options(own, belief)
+        trial.running = True
+        if options is None:
             return False
         shared, variance = belief.reach([Report(*name, r) for r in further])
-        rates = self._gains(belief, shared, variance) / [self.rungs[r] - self.rungs[rung] for r in further]
-        _, gains, costs = self._options(own, belief, left)
-        if len(gains) and (gains / costs).max() > rates.max():
+        rates = gains(belief, self._valid, shared, variance) / [self.rungs[r] - self.rungs[rung] for r in further]
+        best = options.best(left)
+        if best is not None and options.rate[best] > rates.max():
             return False
         trial.rung = further[int(rates.argmax())]
         return True
 
     def _settled(self, contests: Sequence[int], belief: Belief) -> bool:
         """Is, in each of these contests, the best design known as surely as asked?"""
+        if self._valid.sum(1)[list(contests)].max() == 1:
+            return True  # nothing to choose from
         if self.confidence >= 1:
             return False
         if len(self._reports) >= self._examined + CHECK:
             self._examined = len(self._reports)
-            self._sure = {contest for contest in contests if self._certainty(contest, belief) >= self.confidence}
+            chance = np.random.default_rng([self.seed, len(self._reports)])
+            sure = [certainty(belief, self._valid, contest, self.margin, chance) for contest in contests]
+            self._sure = {one for one, known in zip(contests, sure, strict=True) if known >= self.confidence}
         return set(contests) <= self._sure
-
-    def _certainty(self, contest: int, belief: Belief) -> float:
-        """The probability that no design is better than the recommended one by more than the margin."""
-        _, rungs, size = belief.mean.shape
-        mean, variance = belief.mean[contest, -1], belief.variance[contest, -1]
-        valid = self._valid[contest][belief.pool]
-        order = np.argsort(-np.where(valid, mean + 2 * np.sqrt(np.maximum(variance, 0)), -np.inf), kind="stable")
-        top = order[: min(64, int(valid.sum()))]
-        offset = (contest * rungs + rungs - 1) * size
-        matrix = belief.shared[contest * size + top][:, offset + top]
-        values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-        chance = np.random.default_rng([self.seed, len(self._reports)])
-        draws = chance.standard_normal((DRAWS, len(top))) @ (vectors * np.sqrt(np.maximum(values, 0))).T + mean[top]
-        lead = int(mean[top].argmax())
-        return float(np.mean(draws.max(1) - draws[:, lead] <= self.margin))

@@ -33,7 +33,7 @@ MEDIANS = {
     "own pairs": 0.05,
     "own design": 0.03,
     "rung options": 0.05,
-    "rung design": 0.15,
+    "rung design": 0.1,
     "seed": 0.05,
     "trial": 0.2,
     "report": 0.1,
@@ -52,18 +52,27 @@ class Report:
 
 @dataclass(frozen=True)
 class Frame:
-    """What reports are about: the designs, the number of contests, and of rungs (the last is the full training)."""
+    """What reports are about: the designs, the number of contests, and the rungs as shares of the full training."""
 
     likeness: Likeness
     contests: int
-    rungs: int
+    shares: tuple[float, ...]
+
+    @property
+    def rungs(self) -> int:
+        return len(self.shares)
+
+    @property
+    def depart(self) -> Array:
+        """How far each rung may depart from the full training, as the error of a mean over a share of samples would."""
+        return np.sqrt(1 / np.array(self.shares) - 1)
 
     def terms(self) -> list[str]:
         """The names of the scales, those apart that this search cannot have."""
         names = ["options", "pairs", "design"]
         names += ["own options", "own pairs", "own design"] if self.contests > 1 else []
         if self.rungs > 1:
-            names += ["rung options", *(f"rung design {rung}" for rung in range(self.rungs - 1))]
+            names += ["rung options", "rung design"]
         return [*names, "seed", "trial", "report"]
 
 
@@ -99,21 +108,23 @@ class Cells:
 
 def components(frame: Frame, one: Cells, other: Cells, noise: bool = True) -> dict[str, Array]:
     """The covariance of reports, term by term, for scales of 1. Without `noise`: of expected scores."""
-    like = frame.likeness
-    options, pairs = like.options(one.design, other.design), like.pairs(one.design, other.design)
+    options, pairs = frame.likeness.both(one.design, other.design)
     design = _same(one.design, other.design)
-    contest, rung = _same(one.contest, other.contest), _same(one.rung, other.rung)
-    found = {"contest": contest, "options": options, "pairs": pairs, "design": design}
+    found = {"contest": np.ones_like(options), "options": options, "pairs": pairs, "design": design}
+    contest: Array | float = 1.0
     if frame.contests > 1:
-        found |= {"own options": options * contest, "own pairs": pairs * contest, "own design": design * contest}
+        contest = _same(one.contest, other.contest)
+        found |= {"contest": contest, "own options": options * contest, "own pairs": pairs * contest}
+        found["own design"] = design * contest
+    rung: Array | float = 1.0
     if frame.rungs > 1:
-        lower = rung * contest * (one.rung < frame.rungs - 1)[:, None]
-        found |= {"offset": lower, "rung options": lower * options}
-        for number in range(frame.rungs - 1):
-            found[f"rung design {number}"] = lower * design * (one.rung == number)[:, None]
+        rung = _same(one.rung, other.rung)
+        lower = rung * contest * frame.depart[one.rung][:, None] ** 2
+        found |= {"offset": lower, "rung options": lower * options, "rung design": lower * design}
     if noise:
-        seed = _same(one.seed, other.seed)
-        found |= {"seed": seed * contest, "trial": seed * contest * design, "report": seed * contest * design * rung}
+        trial = _same(one.seed, other.seed) * contest
+        found["seed"], trial = trial, trial * design
+        found |= {"trial": trial, "report": trial * rung}
     return found
 
 
@@ -129,7 +140,7 @@ def covariance(frame: Frame, scales: Mapping[str, float], one: Cells, other: Cel
 
 def first_scales(frame: Frame, spread: float) -> dict[str, float]:
     """The prior medians, for scores of this spread."""
-    own = {name: MEDIANS[name.rstrip(" 0123456789")] * spread for name in frame.terms()}
+    own = {name: MEDIANS[name] * spread for name in frame.terms()}
     return {"contest": WIDE * spread, "offset": OFFSET * spread, **own}
 
 
@@ -160,7 +171,7 @@ def fit_scales(
 
     at = centre if start is None else np.log([start[name] for name in names])
     bounds = [(c - 5 * SURE, c + 5 * SURE) for c in centre]
-    found = optimize.minimize(loss, at, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
+    found = optimize.minimize(loss, at, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-5})
     return {**prior, **dict(zip(names, np.exp(found.x).tolist(), strict=True))}
 
 
@@ -243,7 +254,5 @@ def _prior_variances(frame: Frame, scales: Mapping[str, float]) -> Array:
     value = square["contest"] + square["options"] * options + square["pairs"] * pairs + square["design"]
     if frame.contests > 1:
         value += square["own options"] * options + square["own pairs"] * pairs + square["own design"]
-    found = np.full(frame.rungs, value)
-    for rung in range(frame.rungs - 1):
-        found[rung] += square["offset"] + square["rung options"] * options + square[f"rung design {rung}"]
-    return found
+    departure = square["offset"] + square["rung options"] * options + square["rung design"] if frame.rungs > 1 else 0.0
+    return np.asarray(value + frame.depart**2 * departure)

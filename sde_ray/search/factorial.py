@@ -10,6 +10,7 @@ model asked, one is taken that confounds it least with them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -22,6 +23,7 @@ from sde_ray.search.geometry import Array, Index, Likeness
 from sde_ray.types import Design
 
 STARTS = 4
+SCREENING = 2  # trials at the first rung for each number that describes the options
 UNASKED = 0.25  # prior standard deviation of a pair that was not chosen, with a trial's noise as 1
 DIFFUSE = 100.0  # that of effects which are to be estimated
 
@@ -62,6 +64,16 @@ def coefficients(designs: Sequence[Design], pairs: Pairs = ()) -> int:
     """The free numbers of the model: mean, effects of options, and the chosen pairs, as far as the designs hold them."""
     asked, _ = columns(designs, pairs)
     return int(np.linalg.matrix_rank(asked))
+
+
+def screening(designs: Sequence[Design], total: float, first: float) -> int:
+    """How many designs a search of `total` full trials begins with, each up to the share `first` of its training.
+
+    For half of its budget at most, but for as many designs as there are effects of options.
+    """
+    numbers = coefficients(designs)
+    affordable = len(designs) if math.isinf(total) else max(int(total / 2 / first), numbers)
+    return max(1, min(SCREENING * numbers, affordable, len(designs)))
 
 
 def fraction(designs: Sequence[Design], trials: int, seed: int = 0, pairs: Pairs = ()) -> list[int]:

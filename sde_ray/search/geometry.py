@@ -1,8 +1,7 @@
 """How alike two designs are: by the options they share, and by the pairs of options they share.
 
     likeness = Likeness(designs)
-    likeness.options(one, other)      two arrays of design numbers in, a matrix out
-    likeness.pairs(one, other)
+    options, pairs = likeness.both(one, other)      two arrays of design numbers in, two matrices out
 
 These are the inner products of centred indicators: a design's row of options (each option's 1 or 0, less its axis'
 mean), and the products of such rows over each pair of axes. With them a regression on all options and pairs is a
@@ -20,6 +19,7 @@ from sde_ray.types import Design
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
+CACHED = 1000  # so many designs have their likeness kept
 
 
 class Likeness:
@@ -33,19 +33,27 @@ class Likeness:
         self.codes: Index = np.array(codes, dtype=np.intp).reshape(len(designs), len(swept))
         self.sizes = np.array([len(options[n]) for n in swept], dtype=float)
         self.axes = tuple(axes[n] for n in swept)
+        self._whole: tuple[Array, Array] | None = None
+        if len(designs) <= CACHED:
+            everything = np.arange(len(designs))
+            self._whole = self._both(everything, everything)
 
     @property
     def mains(self) -> int:
         """Free numbers in the effects of the options."""
         return int(np.sum(self.sizes - 1))
 
-    def options(self, one: Index, other: Index) -> Array:
-        return np.asarray(self._by_axis(one, other).sum(0))
+    def both(self, one: Index, other: Index) -> tuple[Array, Array]:
+        """The likeness by options, and that by pairs; two matrices [one, other]."""
+        if self._whole is None:
+            return self._both(one, other)
+        at = np.ix_(one, other)
+        return self._whole[0][at], self._whole[1][at]
 
-    def pairs(self, one: Index, other: Index) -> Array:
+    def _both(self, one: Index, other: Index) -> tuple[Array, Array]:
         by_axis = self._by_axis(one, other)
         total = by_axis.sum(0)
-        return np.asarray((total**2 - (by_axis**2).sum(0)) / 2)  # sum over pairs of axes of their product
+        return np.asarray(total), np.asarray((total**2 - (by_axis**2).sum(0)) / 2)  # products over pairs of axes
 
     def _by_axis(self, one: Index, other: Index) -> Array:
         """[axis, one, other]: 1 - 1/n where the option is the same, else -1/n."""

@@ -18,6 +18,7 @@ from sde_ray.types import TrialConfig
 
 SCORE = "score"
 BUDGET = "budget"
+RUNG = "rung"
 
 
 class AgendaSearcher(Searcher):
@@ -86,6 +87,19 @@ class RungScheduler(FIFOScheduler):
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         self._bracket(trial.config["trial"]).on_trial_complete(tune_controller, trial, result)
+
+
+class AskingScheduler(FIFOScheduler):
+    """Asks the search at every rung whether a trial goes on. `go_on` takes the trial, its rung and its score."""
+
+    def __init__(self, go_on: Callable[[TrialConfig, int, float | None], bool]) -> None:
+        super().__init__()
+        self._go_on = go_on
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        on = self._go_on(trial.config["trial"], int(result[RUNG]), result.get(SCORE))
+        decision: str = self.CONTINUE if on else self.STOP
+        return decision
 
 
 def budget(asha: Asha | None, rung: int) -> float:
