@@ -32,6 +32,11 @@ class Course(Protocol):
     earlier: tuple[TrialResult, ...]
     left: float
 
+    @property
+    def waiting(self) -> bool:
+        """Is there nothing to run now, but perhaps when a running trial has ended?"""
+        ...
+
     def next(self) -> TrialConfig | None: ...
     def ended(self, result: TrialResult) -> None: ...
 
@@ -54,6 +59,10 @@ class Agenda:
         for table in self._tables:
             self._resume(table, begun=set(begun))
         self.left: float = max(0, plan.count - len(self._results))
+
+    @property
+    def waiting(self) -> bool:
+        return False  # what a method will propose does not hang on how far trials got
 
     def next(self) -> TrialConfig | None:
         """The next trial to run, or None when there is no more."""

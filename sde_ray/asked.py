@@ -34,9 +34,7 @@ class Asked:
 
     def __init__(self, plan: Plan, score: Score, results: Mapping[str, TrialResult]) -> None:
         self._plan, self._score = plan, score
-        self.names = list(
-            dict.fromkeys((trial.task, trial.model, trial.train_size) for trial in _model_by_model(plan))
-        )
+        self.names = list(dict.fromkeys((trial.task, trial.model, trial.train_size) for trial in _model_by_model(plan)))
         places = {name: place for place, name in enumerate(self.names)}
         self._trials = {
             (places[trial.task, trial.model, trial.train_size], trial.design, trial.seed): trial
@@ -56,6 +54,10 @@ class Asked:
     def left(self) -> float:
         used = sum(self.search.spent(contest) for contest in range(len(self.names)))
         return 0 if self._held is None else max(self._plan.count - used, self._rungs[0])
+
+    @property
+    def waiting(self) -> bool:
+        return self.search.running  # one that is stopped early leaves budget for another
 
     def next(self) -> TrialConfig | None:
         """The next trial to run, or None when there is none now."""
@@ -86,7 +88,7 @@ class Asked:
             contests,
             seeds=config.seeds,
             rungs=self._rungs,
-            budget=max(budget(config, own) for own in contests),
+            budget=[budget(config, own) for own in contests],
             seed=config.search.seed,
             groups=[models.index(model) for _, model, _ in self.names],
             **{name: getattr(config.search, name) for name in method.options},

@@ -1,7 +1,7 @@
 """How many trials a search may use in a contest, what it takes at least, and that in words.
 
-    budget(config, designs)      -> 22          trials; for `adaptive` full trainings, whatever they are spent on
-    in_words(config, designs)    -> "screening: 20 designs ..."      for `sde-ray plan`; empty where nothing needs saying
+budget(config, designs)      -> 22          trials; for `adaptive` full trainings, whatever they are spent on
+in_words(config, designs)    -> "screening: 20 designs ..."      for `sde-ray plan`; empty where nothing needs saying
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def budget(config: SweepConfig, designs: Sequence[Design]) -> int:
     least = min(len(designs), math.ceil(numbers * first) + 1)
     if search.trials < least:
         raise UserError(
-            f"search.trials is {search.trials}, but adaptive takes at least {least}: {numbers} trials at the first rung "
-            f"({first:g} of a training each) to tell the options apart, and one full trial. Set search.trials: {least} "
+            f"search.trials is {search.trials}, but adaptive takes at least {least}: {numbers} trials at the first "
+            f"rung ({first:g} of a training each) to tell the options apart, and one full trial. Set search.trials: {least} "
             "or more, list fewer options, or set search.method: random."
         )
     return min(most, search.trials)

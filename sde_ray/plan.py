@@ -258,8 +258,8 @@ def _refuse_too_many(config: SweepConfig, counts: Mapping[str, int], spaces: Seq
         product = " × ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
         raise UserError(
             f'The sweep "{config.name}" has {total:,} trials ({product}); at most {config.search.max_trials:,} are '
-            "allowed. Set search.method: adaptive, random or optuna with search.trials, list fewer seeds or sizes, or raise "
-            "search.max_trials."
+            "allowed. Set search.method: adaptive, random or optuna with search.trials, list fewer seeds or sizes, or "
+            "raise search.max_trials."
         )
 
 

@@ -193,7 +193,7 @@ def _run_tune(
         tune.with_parameters(WarmTrial, factory=factory, place=place),
         name="sweep",
         storage_path=str(folder / TUNE_FOLDER),
-        search_alg=AgendaSearcher(agenda.next, describe),
+        search_alg=AgendaSearcher(agenda.next, lambda: agenda.waiting, describe),
         scheduler=scheduler,
         num_samples=-1,  # until the agenda has no more
         max_concurrent_trials=_limit(config, at_once),

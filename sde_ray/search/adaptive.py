@@ -9,10 +9,10 @@
     search.recommend()
 
 It begins with a D-optimal fraction at the first rung. From then on a belief over all designs (`belief.py`) says what
-each possible score would be worth (`worth.py`); the dearest per cost is asked for. Contenders are so trained further
+each possible score would be worth (`worth.py`); the one that brings most for its cost is asked for. Contenders are so trained further
 and repeated with other seeds, and what cannot win is not. Scores may come late, in any order or not at all: what is
 under way counts as expected. The end is the budget, or a winner that is sure enough. The same seed and the same scores
-in the same order give the same asks; another run's results are told by `learn` and `ended`, with an ask made up for them.
+in the same order give the same asks. Results of an earlier run are told by `learn` and `ended`, with an ask made up.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ Name = tuple[int, int, int]  # contest, number of the design, seed
 class Adaptive:
     """One search over all contests (tasks, models, training sizes): they share effects and differ by deviations.
 
-    `contests` are the valid designs of each; `budget` is counted in full trials for each contest. `groups` numbers the
-    contests that are worked on together (those of one base model), one group after another.
+    `contests` are the valid designs of each; `budget` is counted in full trials, for each contest the same or its own.
+    `groups` numbers the contests that are worked on together (those of one base model), one group after another.
     """
 
     def __init__(
@@ -69,20 +69,21 @@ class Adaptive:
         contests: Sequence[Sequence[Design]],
         seeds: Sequence[int] = (0,),
         rungs: Sequence[float] = (1.0,),
-        budget: float = math.inf,
+        budget: float | Sequence[float] = math.inf,
         seed: int = 0,
         confidence: float = 1.0,
         margin: float = 0.0,
         groups: Sequence[int] | None = None,
     ) -> None:
         self.designs = tuple(sorted({design for own in contests for design in own}))
-        self.seeds, self.rungs, self.budget, self.seed = tuple(seeds), tuple(rungs), budget, seed
+        self.seeds, self.rungs, self.seed = tuple(seeds), tuple(rungs), seed
+        self.budgets = tuple(budget) if isinstance(budget, Sequence) else (budget,) * len(contests)
         self.confidence, self.margin = confidence, margin
         self._groups = tuple(groups or (0,) * len(contests))
         self._number = {design: n for n, design in enumerate(self.designs)}
         self._valid = np.array([[design in set(own) for design in self.designs] for own in contests])
         self.frame = Frame(Likeness(self.designs), len(contests), tuple(rungs))
-        self._screens = [self._screen(own) for own in contests]
+        self._screens = [self._screen(own, total) for own, total in zip(contests, self.budgets, strict=True)]
         self._trials: dict[Name, _Trial] = {}
         self._paid = [0.0] * len(contests)
         self._used = np.zeros(self._valid.shape, dtype=np.intp)  # seeds begun, by contest and design
@@ -95,10 +96,10 @@ class Adaptive:
         self._base: Belief | None = None
         self._weighed: tuple[tuple[int, ...], Options] | None = None
 
-    def _screen(self, designs: Sequence[Design]) -> list[Design]:
+    def _screen(self, designs: Sequence[Design], total: float) -> list[Design]:
         """The designs to begin with: a fraction for main effects."""
         order = tuple(sorted(designs))
-        return [order[n] for n in fraction(order, screening(order, self.budget, self.rungs[0]), self.seed)]
+        return [order[n] for n in fraction(order, screening(order, total, self.rungs[0]), self.seed)]
 
     # ---- what happens ----------------------------------------------------------------------------------------------
 
@@ -150,6 +151,16 @@ class Adaptive:
         value = np.where(self._valid[contest][belief.pool], belief.mean[contest, -1], -np.inf)
         return self.designs[int(belief.pool[int(value.argmax())])]
 
+    def scales(self) -> Mapping[str, float]:
+        """The standard deviations of all terms, as estimated from the scores so far."""
+        self._belief()
+        return self._scales or {}
+
+    @property
+    def running(self) -> bool:
+        """Is a trial under way?"""
+        return any(trial.running for trial in self._trials.values())
+
     def spent(self, contest: int) -> float:
         """What a contest has used of its budget, in full trials; running trials with what they are meant to use."""
         running = [self.rungs[t.rung] for (c, _, _), t in self._trials.items() if c == contest and t.running]
@@ -170,7 +181,7 @@ class Adaptive:
         return trial
 
     def _left(self, contests: Sequence[int]) -> float:
-        return self.budget * len(contests) - sum(self.spent(contest) for contest in contests) + 1e-9
+        return sum(self.budgets[contest] - self.spent(contest) for contest in contests) + 1e-9
 
     def _next_of(self, contests: Sequence[int]) -> Ask | None:
         left = self._left(contests)

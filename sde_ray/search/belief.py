@@ -1,7 +1,7 @@
 """What the scores so far say of every design: a Gaussian belief, updated report by report.
 
     score of a report = contest + options + pairs + design      the design's value: what is searched for
-                      + rung offset + rung x options + rung x design      how a lower rung departs from the full training
+                      + rung offset + rung x options + rung x design      how a lower rung departs from the last
                       + seed + trial + report                   noise; the reports of one trial share its part
 
 Every term is normal with a scale of its own. `fit_scales` estimates the scales from the reports: the mode of the
@@ -171,7 +171,9 @@ def fit_scales(
 
     at = centre if start is None else np.log([start[name] for name in names])
     bounds = [(c - 5 * SURE, c + 5 * SURE) for c in centre]
-    found = optimize.minimize(loss, at, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-5})
+    found = optimize.minimize(
+        loss, at, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-5}
+    )
     return {**prior, **dict(zip(names, np.exp(found.x).tolist(), strict=True))}
 
 

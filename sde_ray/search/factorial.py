@@ -61,7 +61,7 @@ def _too_few(trials: int, least: int, pairs: Pairs) -> str:
 
 
 def coefficients(designs: Sequence[Design], pairs: Pairs = ()) -> int:
-    """The free numbers of the model: mean, effects of options, and the chosen pairs, as far as the designs hold them."""
+    """The free numbers of the model: mean, options and chosen pairs, as far as these designs can show them."""
     asked, _ = columns(designs, pairs)
     return int(np.linalg.matrix_rank(asked))
 

@@ -24,13 +24,20 @@ RUNG = "rung"
 class AgendaSearcher(Searcher):
     """Gives Tune the trials of an agenda, one by one; the agenda gets the scores elsewhere."""
 
-    def __init__(self, following: Callable[[], TrialConfig | None], describe: Callable[[TrialConfig], Any]) -> None:
+    def __init__(
+        self,
+        following: Callable[[], TrialConfig | None],
+        waiting: Callable[[], bool],
+        describe: Callable[[TrialConfig], Any],
+    ) -> None:
         super().__init__(metric=SCORE, mode="max")
-        self._following, self._describe = following, describe
+        self._following, self._waiting, self._describe = following, waiting, describe
 
     def suggest(self, trial_id: str) -> Any:
         trial = self._following()
-        return Searcher.FINISHED if trial is None else self._describe(trial)
+        if trial is None:
+            return None if self._waiting() else Searcher.FINISHED  # None: Tune asks again
+        return self._describe(trial)
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: Any, **spec: Any) -> bool:
         return True
