@@ -34,8 +34,8 @@ def budget(config: SweepConfig, designs: Sequence[Design]) -> int:
     least = min(len(designs), math.ceil(numbers * first) + 1)
     if search.trials < least:
         raise UserError(
-            f"search.trials is {search.trials}, but adaptive takes at least {least}: {numbers} trials at the first "
-            f"rung ({first:g} of a training each) to tell the options apart, and one full trial. Set search.trials: {least} "
+            f"search.trials is {search.trials}, but adaptive takes at least {least}: {numbers} trials up to the first "
+            f"rung ({first:g} of a training) to tell the options apart, and a full one. Set search.trials: {least} "
             "or more, list fewer options, or set search.method: random."
         )
     return min(most, search.trials)

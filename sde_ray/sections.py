@@ -24,7 +24,7 @@ from sde_ray.types import DecodeSettings, LoraSettings, TrainSettings
 Name = Annotated[str, Field(min_length=1)]
 OptionName = str | bool | int
 DesignName = str | dict[str, OptionName]
-LONG = 100  # steps from which on a quarter of the training already tells something of a design
+LONG = 400  # steps from which on a quarter of the training already tells something of a design
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -92,7 +92,7 @@ class Search(Section):
     one that is repeated with another seed counts again; empty: a tenth of the designs, or what its screening takes."""
     rungs: Literal["auto"] | Rungs = "auto"
     """Shares of the training at which a trial is scored, ending with 1.0; `adaptive` may stop it there.
-    `auto`: [0.25, 0.5, 1.0] for `adaptive` where a training has 100 steps or more, else [1.0]."""
+    `auto`: [0.25, 0.5, 1.0] for `adaptive` where a training has 400 steps or more, else [1.0]."""
     confidence: Annotated[float, Field(gt=0, le=1)] = 0.95
     """`adaptive` ends before its budget when it is so sure of the best design; 1: never."""
     margin: Annotated[float, Field(ge=0)] = 0.01

@@ -9,10 +9,13 @@
     search.recommend()
 
 It begins with a D-optimal fraction at the first rung. From then on a belief over all designs (`belief.py`) says what
-each possible score would be worth (`worth.py`); the one that brings most for its cost is asked for. Contenders are so trained further
-and repeated with other seeds, and what cannot win is not. Scores may come late, in any order or not at all: what is
-under way counts as expected. The end is the budget, or a winner that is sure enough. The same seed and the same scores
-in the same order give the same asks. Results of an earlier run are told by `learn` and `ended`, with an ask made up.
+each possible score would be worth (`worth.py`); the one that brings most for its cost is asked for. So contenders are
+trained further and repeated with other seeds, and what cannot win is not. Scores may come late, in any order or not at
+all: what is under way counts as expected. The end is the budget, or a winner that is sure enough; a full trial of the
+recommended design is always kept room for.
+
+The same seed and the same scores in the same order give the same asks. Results of an earlier run are told by `learn`
+and `ended`, with an ask made up for them.
 """
 
 from __future__ import annotations
@@ -115,11 +118,12 @@ class Adaptive:
 
     def report(self, ask: Ask, rung: int, score: float | None) -> bool:
         """Learn the score of a trial at a rung; whether it shall go on to the next."""
-        self.learn(ask, rung, score)
         name = self._name(ask)
+        again = name in self._trials and rung in self._trials[name].scores  # it runs once more, to get further
+        self.learn(ask, rung, score)
         if rung >= len(self.rungs) - 1:
             return False
-        if self._base is None or score is None or not math.isfinite(score):
+        if again or self._base is None or score is None or not math.isfinite(score):
             return rung < self._trials[name].rung
         return self._go_on(name, rung)
 
@@ -193,11 +197,30 @@ class Adaptive:
                     if not self._used[contest, self._number[design]]:
                         return Ask(contest, design, self.seeds[0], 0)
         belief = self._expecting()
-        if belief is None or self._settled(contests, belief):
+        if belief is None:
             return None
-        options = self._options(contests, belief)
-        best = options.best(left)
-        return None if best is None else self._ask_of(options, best)
+        missing = self._unconfirmed(contests)
+        if not self._settled(contests, belief):
+            options = self._options(contests, belief)
+            best = options.best(left - len(missing))
+            if best is not None:
+                return self._ask_of(options, best)
+        return missing[0] if missing and left >= 1 else None
+
+    def _unconfirmed(self, contests: Sequence[int]) -> list[Ask]:
+        """Full trials of recommended designs that have none: a part of the budget is kept for them."""
+        last = len(self.rungs) - 1
+        missing = []
+        for contest in contests:
+            design = self.recommend(contest)
+            number = self._number[design]
+            own = {seed: trial for seed in self.seeds if (trial := self._trials.get((contest, number, seed)))}
+            tried = any(last in trial.scores or (trial.running and trial.rung == last) for trial in own.values())
+            idle = [seed for seed in self.seeds if seed not in own or not own[seed].running]
+            if not tried and idle and self._failures[contest, number] < FAILURES:
+                seed = next((seed for seed in idle if seed not in own), idle[0])
+                missing.append(Ask(contest, design, seed, last))
+        return missing
 
     def _ask_of(self, options: Options, place: int) -> Ask:
         contest, number = int(options.contest[place]), int(options.design[place])
@@ -275,7 +298,8 @@ class Adaptive:
         assert belief is not None
         own = [contest for contest, its in enumerate(self._groups) if its == self._groups[name[0]]]
         trial = self._trials[name]
-        left = self._left(own) + self.rungs[trial.rung] - self.rungs[rung]
+        kept = [ask for ask in self._unconfirmed(own) if self._name(ask)[:2] != name[:2]]
+        left = self._left(own) - len(kept) + self.rungs[trial.rung] - self.rungs[rung]
         further = [r for r in range(rung + 1, len(self.rungs)) if self.rungs[r] - self.rungs[rung] <= left]
         trial.running = False  # what else could be done, were it to end now
         stop = not further or self._settled(own, belief)
