@@ -52,8 +52,10 @@ class Asked:
 
     @property
     def left(self) -> float:
+        if self._held is None:
+            return 0
         used = sum(self.search.spent(contest) for contest in range(len(self.names)))
-        return 0 if self._held is None else max(self._plan.count - used, self._rungs[0])
+        return max(self._plan.count - used, 0) + self._rungs[self._held.rung]
 
     @property
     def waiting(self) -> bool:

@@ -293,7 +293,7 @@ def estimate(made: Plan, results: Mapping[str, TrialResult]) -> Estimate:
     config = made.config
     done = list(known(made.trials, results).values())
     finished = sum(result.status != "failed" for result in done)
-    used = sum(cost(config, result) for result in done)
+    used = sum(cost(config, result) for result in done if result.status != "failed")
     tasks = open_tasks(config)
     characters = sum(_characters(contest, tasks[contest.task], config) for contest in made.contests)
     measured = [result.seconds["total"] for result in done if result.status == "finished" and "total" in result.seconds]

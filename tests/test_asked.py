@@ -124,7 +124,7 @@ def test_several_tasks_models_and_sizes_are_contests_one_model_after_another() -
     whole = made(**FEW, task=["masa:d1", "masa:d2"], model=["a", "b"], train_sizes=[20, 40], search={"trials": 6})
     assert whole.count == 6 * 2 * 2 * 2
     agenda = asked(whole)
-    ended = drain(agenda)
+    ended = drain(agenda, at_once=1)
     models = [result.config["model"] for result in ended]
     assert len(agenda.recommend()) == 8 and set(agenda.recommend().values()) == {BEST}
     assert models == sorted(models) and sum(map(share, ended)) <= whole.count

@@ -91,6 +91,7 @@ class Adaptive:
         self._paid = [0.0] * len(contests)
         self._used = np.zeros(self._valid.shape, dtype=np.intp)  # seeds begun, by contest and design
         self._failures = np.zeros(self._valid.shape, dtype=np.intp)
+        self._scored = np.zeros(self._valid.shape, dtype=bool)
         self._reports: list[Report] = []
         self._scores: list[float] = []
         self._scales: Mapping[str, float] | None = None
@@ -133,6 +134,7 @@ class Adaptive:
         trial = self._trials.get(name) or self._begin(ask)
         if score is not None and math.isfinite(score) and rung not in trial.scores:
             trial.scores[rung] = score
+            self._scored[name[:2]] = True
             self._reports.append(Report(*name, rung))
             self._scores.append(score)
 
@@ -148,11 +150,12 @@ class Adaptive:
             trial.rung = rung
 
     def recommend(self, contest: int = 0) -> Design:
-        """The design with the highest expected value."""
+        """The design with the highest expected value, those apart that have failed and never brought a score."""
         belief = self._belief()
         if belief is None:
             return self._screens[contest][0]
-        value = np.where(self._valid[contest][belief.pool], belief.mean[contest, -1], -np.inf)
+        eligible = self._valid[contest] & (self._scored[contest] | (self._failures[contest] == 0))
+        value = np.where(eligible[belief.pool], belief.mean[contest, -1], -np.inf)
         return self.designs[int(belief.pool[int(value.argmax())])]
 
     def scales(self) -> Mapping[str, float]:
@@ -205,7 +208,9 @@ class Adaptive:
             best = options.best(left - len(missing))
             if best is not None:
                 return self._ask_of(options, best)
-        return missing[0] if missing and left >= 1 else None
+        if not missing or left < 1:
+            return None
+        return missing[0]
 
     def _unconfirmed(self, contests: Sequence[int]) -> list[Ask]:
         """Full trials of recommended designs that have none: a part of the budget is kept for them."""
@@ -300,10 +305,13 @@ class Adaptive:
         trial = self._trials[name]
         kept = [ask for ask in self._unconfirmed(own) if self._name(ask)[:2] != name[:2]]
         left = self._left(own) - len(kept) + self.rungs[trial.rung] - self.rungs[rung]
+        settled = self._settled(own, belief)
+        confirms = trial.rung == len(self.rungs) - 1 and self._number[self.recommend(name[0])] == name[1]
+        if confirms and (settled or left < 1):
+            return True  # what was kept of the budget for the recommended design is spent on it
         further = [r for r in range(rung + 1, len(self.rungs)) if self.rungs[r] - self.rungs[rung] <= left]
         trial.running = False  # what else could be done, were it to end now
-        stop = not further or self._settled(own, belief)
-        options = None if stop else self._options(own, belief)
+        options = None if settled or not further else self._options(own, belief)
         trial.running = True
         if options is None:
             return False
