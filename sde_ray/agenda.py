@@ -30,7 +30,9 @@ class Course(Protocol):
     """
 
     earlier: tuple[TrialResult, ...]
-    left: float
+
+    @property
+    def left(self) -> float: ...
 
     @property
     def waiting(self) -> bool:

@@ -33,7 +33,7 @@ from sde_ray.search.worth import Options, certainty, gains, weigh
 from sde_ray.types import Design
 
 REFIT = 1.25  # scales are estimated again when there are so many times as many reports
-POOL = 6000  # expected scores that the belief holds at most (contests x rungs x designs)
+POOL = 3000  # expected scores that the belief holds at most (contests x rungs x designs)
 FAILURES = 2  # a design whose trials failed so often is not asked for again
 CHECK = 8  # draws are dear: the winner is examined after every so many reports
 
