@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
+from sde_ray.known import known
 from sde_ray.plan import Contest, Plan
 from sde_ray.search import Proposer
 from sde_ray.types import Design, TrialConfig, TrialResult
@@ -21,13 +23,34 @@ from sde_ray.types import Design, TrialConfig, TrialResult
 Score = Callable[[TrialResult], float | None]
 
 
+class Course(Protocol):
+    """What a sweep needs of an agenda: this one, or one that asks for single trials (`asked.py`).
+
+    `earlier` are the results of earlier runs that count; `left` is 0 when nothing is to run.
+    """
+
+    earlier: tuple[TrialResult, ...]
+
+    @property
+    def left(self) -> float: ...
+
+    @property
+    def waiting(self) -> bool:
+        """Is there nothing to run now, but perhaps when a running trial has ended?"""
+        ...
+
+    def next(self) -> TrialConfig | None: ...
+    def ended(self, result: TrialResult) -> None: ...
+
+
 class Agenda:
     """Hands out the trials of a plan that have not ended yet; `left` says how many are still to end."""
 
     def __init__(self, plan: Plan, score: Score, results: Mapping[str, TrialResult]) -> None:
         self._score = score
-        known = {trial.key: results[trial.key] for trial in plan.trials if trial.key in results}
-        self._results = {key: result for key, result in known.items() if result.status != "failed"}
+        begun = known(plan.trials, results)
+        self._results = {key: result for key, result in begun.items() if result.status != "failed"}
+        self.earlier = tuple(self._results.values())
         self._tables = [_Table(contest, contest.proposer(plan.config)) for contest in plan.contests]
         self._place = {
             trial.key: (table, design)
@@ -36,8 +59,12 @@ class Agenda:
             for trial in trials
         }
         for table in self._tables:
-            self._resume(table, begun=set(known))
-        self.left = max(0, plan.count - len(self._results))
+            self._resume(table, begun=set(begun))
+        self.left: float = max(0, plan.count - len(self._results))
+
+    @property
+    def waiting(self) -> bool:
+        return False  # what a method will propose does not hang on how far trials got
 
     def next(self) -> TrialConfig | None:
         """The next trial to run, or None when there is no more."""

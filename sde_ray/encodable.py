@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from sde_ray.budget import budget, in_words, repeats
 from sde_ray.config import open_tasks
 from sde_ray.errors import UserError
 from sde_ray.plan import Contest, Dropped, Plan, estimate
@@ -40,8 +41,10 @@ def drop_unencodable(made: Plan) -> Plan:
     if not trials:
         reasons = dropped[len(made.dropped) :]
         raise UserError(f"No design can be written for this model. {reasons[0][1]}. Choose another model.")
-    count = min(made.count, len(trials))
-    left = replace(made, contests=tuple(contests), trials=trials, dropped=tuple(dropped), count=count)
+    budgets = [budget(made.config, tuple(contest.trials)) for contest in contests]
+    count = min(made.count, sum(budgets) * repeats(made.config))
+    words = in_words(made.config, tuple(contests[0].trials))
+    left = replace(made, contests=tuple(contests), trials=trials, dropped=tuple(dropped), count=count, search=words)
     return replace(left, estimate=replace(estimate(left, {}), finished=made.estimate.finished))
 
 

@@ -114,11 +114,17 @@ def _named_designs(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _check_search(values: Mapping[str, Any], found: list[str]) -> None:
     search = _dict(values.get("search"))
-    method = search.get("method", "grid")
+    method = search.get("method", "adaptive")
     if isinstance(method, str) and method not in METHODS:
         found.append(f"search.method: {unknown('search method', method, METHODS)}")
     if method == "grid" and search.get("trials") is not None:
         found.append("search.trials: grid tries every design. Set search.method: random to try some of them.")
+    if method == "adaptive" and search.get("asha") is not None:
+        found.append("search.asha: adaptive decides itself which trials go on. Set search.rungs: [0.25, 0.5, 1.0].")
+    elif search.get("asha") is not None and "rungs" in search:
+        found.append("search.rungs and search.asha both set rungs. Keep those of asha: {rungs: [...]}.")
+    if method != "factorial" and search.get("pairs"):
+        found.append(f"search.pairs is for search.method: factorial, not for {method}. Leave it out.")
 
 
 def _dict(value: Any) -> dict[str, Any]:

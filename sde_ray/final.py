@@ -27,7 +27,7 @@ def run_trials(
     """Run these trials, each once, whatever the sweep's own search is."""
     # The objective's split only decides what progress shows; a sweep's own configuration may never name a test split.
     shown = config.objective.model_copy(update={"split": trials[0].splits[0]})
-    plain = config.model_copy(update={"search": Search(), "objective": shown})
+    plain = config.model_copy(update={"search": Search(method="grid"), "objective": shown})
     return run_plan(plain, plan_of(plain, trials), runner_factory, tracker, progress)
 
 

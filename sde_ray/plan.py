@@ -14,9 +14,11 @@ from dataclasses import dataclass, field, replace
 
 from sde_ray import design as designs
 from sde_ray.axes import AXES
+from sde_ray.budget import budget, in_words, repeats
 from sde_ray.config import SweepConfig, open_tasks
 from sde_ray.data import draw
 from sde_ray.errors import FaultList, UserError
+from sde_ray.known import cost, known
 from sde_ray.render import write
 from sde_ray.search import METHODS, Proposer
 from sde_ray.tasks import fingerprint, get_task
@@ -38,9 +40,13 @@ class Contest:
 
     def proposer(self, config: SweepConfig) -> Proposer:
         """The search method over this contest's designs."""
-        search = config.search
-        build = METHODS[search.method].build
-        return build(tuple(self.trials), budget=search.trials, seed=search.seed, around=self.around)
+        search, method = config.search, METHODS[config.search.method]
+        assert not method.trials, "asks for trials of all contests (see asked.py)"
+        options = {name: getattr(search, name) for name in method.options}
+        made: Proposer = method.build(
+            tuple(self.trials), budget=search.trials, seed=search.seed, around=self.around, **options
+        )
+        return made
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will run. `pinned` says why an axis stands still, `dropped` why something does not run."""
+    """What will run. `pinned` says why an axis stands still, `dropped` why something does not run.
+
+    `count` is in trials; for a method that stops and repeats trials, in full trainings. `search` says in words what
+    such a method will do.
+    """
 
     config: SweepConfig
     contests: tuple[Contest, ...]
@@ -65,6 +75,7 @@ class Plan:
     pinned: Mapping[str, str]
     dropped: tuple[Dropped, ...]
     counts: Mapping[str, int]
+    search: str = ""
     estimate: Estimate = field(default=Estimate(0, 0, 0))
 
 
@@ -83,12 +94,15 @@ def plan(config: SweepConfig, results: Mapping[str, TrialResult] | None = None) 
         for task, space, eval_size in zip(tasks, spaces, sizes, strict=True)
     )
     contests = tuple(_settle(config, contest) for contest in contests)
-    counts["designs"] = max(_budget(config, len(contest.trials)) for contest in contests)
+    tries = METHODS[config.search.method].trials
+    budgets = [budget(config, tuple(contest.trials)) for contest in contests]
+    counts["designs"] = max(len(contest.trials) for contest in contests) if tries else max(budgets)
     trials = tuple(trial for contest in contests for own in contest.trials.values() for trial in own)
-    count = sum(_budget(config, len(contest.trials)) * _repeats(config) for contest in contests)
+    count = sum(budgets) * repeats(config)
     if not trials:
         raise UserError(f'The sweep "{config.name}" has no trial. {_why_none(dropped)}')
-    made = Plan(config, contests, trials, count, pinned, tuple(dropped), counts)
+    words = in_words(config, tuple(contests[0].trials))
+    made = Plan(config, contests, trials, count, pinned, tuple(dropped), counts, words)
     return replace(made, estimate=estimate(made, results or {}))
 
 
@@ -120,7 +134,7 @@ def make_trial(
         trust_remote_code=config.trust_remote_code,
         lora=config.lora_settings(),
         train=config.train_settings(rungs),
-        decode=config.decode_settings(),
+        decode=config.decode_settings(racing=rungs is None),
         data=data,
     )
 
@@ -223,14 +237,6 @@ def _settle(config: SweepConfig, contest: Contest) -> Contest:
     return replace(contest, trials={design: contest.trials[design] for design in order})
 
 
-def _repeats(config: SweepConfig) -> int:
-    return len(config.seeds) * len(config.train_sizes)
-
-
-def _budget(config: SweepConfig, available: int) -> int:
-    return available if config.search.trials is None else min(available, config.search.trials)
-
-
 def _counts(config: SweepConfig, spaces: Sequence[designs.Space]) -> dict[str, int]:
     return {
         "designs": max(len(space.designs) for space in spaces),
@@ -244,15 +250,16 @@ def _counts(config: SweepConfig, spaces: Sequence[designs.Space]) -> dict[str, i
 def _refuse_too_many(config: SweepConfig, counts: Mapping[str, int], spaces: Sequence[designs.Space]) -> None:
     if config.search.method == "one_at_a_time":
         each = [1 + sum(len(options) - 1 for options in space.axes.values()) for space in spaces]
+        each = [n if config.search.trials is None else min(n, config.search.trials) for n in each]
     else:
-        each = [len(space.designs) for space in spaces]
-    total = sum(_budget(config, n) for n in each) * _repeats(config) * len(config.model)
+        each = [budget(config, space.designs) for space in spaces]
+    total = sum(each) * repeats(config) * len(config.model)
     if total > config.search.max_trials:
         product = " × ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
         raise UserError(
             f'The sweep "{config.name}" has {total:,} trials ({product}); at most {config.search.max_trials:,} are '
-            "allowed. Set search.method: random or optuna with search.trials, list fewer seeds or sizes, or raise "
-            "search.max_trials."
+            "allowed. Set search.method: adaptive, random or optuna with search.trials, list fewer seeds or sizes, or "
+            "raise search.max_trials."
         )
 
 
@@ -284,15 +291,16 @@ def _why_none(dropped: Mapping[Dropped, None]) -> str:
 def estimate(made: Plan, results: Mapping[str, TrialResult]) -> Estimate:
     """Trials, characters to train on, and, from trials that have ended, the time that the others will take."""
     config = made.config
-    done = [results[trial.key] for trial in made.trials if trial.key in results]
+    done = list(known(made.trials, results).values())
     finished = sum(result.status != "failed" for result in done)
+    used = sum(cost(config, result) for result in done if result.status != "failed")
     tasks = open_tasks(config)
     characters = sum(_characters(contest, tasks[contest.task], config) for contest in made.contests)
     measured = [result.seconds["total"] for result in done if result.status == "finished" and "total" in result.seconds]
     seconds = gpu_hours = None
     if measured:
         each = sum(measured) / len(measured)
-        left = max(0, made.count - finished)
+        left = max(0, made.count - used)
         seconds = each * left / (config.resources.concurrent or 1)
         workers = config.resources.workers_per_trial * config.resources.gpus_per_worker
         gpu_hours = each * left * workers / 3600
@@ -310,5 +318,7 @@ def _characters(contest: Contest, task: Task, config: SweepConfig) -> int:
         samples = [write(example, task, design, config.wording) for example in examples]
         length = sum(len(s.completion.text) + sum(len(p.text) for p in s.prompt) for s in samples) / len(samples)
         total += length * sum(trial.train_size for trial in trials) * config.train.epochs
-    share = _budget(config, len(contest.trials)) / len(contest.trials)
-    return round(total * share)
+    designs = len(contest.trials)
+    if METHODS[config.search.method].trials:
+        designs *= len(config.seeds)
+    return round(total * budget(config, tuple(contest.trials)) / designs)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.live import Live
@@ -21,22 +22,34 @@ class Progress:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self._live: Live | None = None
-        self.total = self.done = self.pruned = self.failed = 0
+        self.total: float = 0
+        self.done: float = 0
+        self.pruned = self.failed = 0
+        self._cost: Callable[[TrialResult], float] = lambda result: 1
         self.running: dict[str, TrialConfig] = {}
         self.best: tuple[float, str] | None = None
-        self._ended_here = 0
+        self._ended_here: float = 0
         self._clock = time.monotonic
         self._began = self._clock()
 
-    def begin(self, total: int, earlier: list[tuple[TrialResult, float | None]]) -> None:
-        """Start showing, from nothing. `earlier` are trials that the ledger has, with their scores."""
-        self.total, self._began = total, self._clock()
-        self.done = self.pruned = self.failed = self._ended_here = 0
+    def begin(
+        self,
+        total: float,
+        earlier: list[tuple[TrialResult, float | None]],
+        cost: Callable[[TrialResult], float] = lambda result: 1,
+    ) -> None:
+        """Start showing, from nothing. `earlier` are trials that the ledger has, with their scores.
+
+        `cost`: what a trial has used of `total`, where that may be less than one.
+        """
+        self.total, self._cost, self._began = total, cost, self._clock()
+        self.done = self._ended_here = 0
+        self.pruned = self.failed = 0
         self.best = None
         for result, score in earlier:
             self._count(result, score)
         if earlier:
-            self.console.print(f"Resuming: {len(earlier)} of {total} trials are in the ledger.", highlight=False)
+            self.console.print(f"Resuming: {self.done:g} of {total:g} trials are in the ledger.", highlight=False)
         if self.console.is_terminal:
             self._live = Live(console=self.console, get_renderable=self._line, refresh_per_second=2, transient=True)
             self._live.start()
@@ -48,8 +61,7 @@ class Progress:
 
     def ended(self, result: TrialResult, score: float | None) -> None:
         self.running.pop(result.key, None)
-        self._ended_here += 1
-        self._count(result, score)
+        self._ended_here += self._count(result, score)
         if result.status == "failed" or self._live is None:
             self.console.print(self._event(result, score), highlight=False, soft_wrap=True, markup=False)
 
@@ -62,7 +74,7 @@ class Progress:
 
     def line(self) -> str:
         """Where the sweep stands, in one line."""
-        parts = [f"{self.done}/{self.total} done", f"{len(self.running)} running"]
+        parts = [f"{self.done:g}/{self.total:g} done", f"{len(self.running)} running"]
         parts += [f"{count} {what}" for count, what in ((self.pruned, "pruned"), (self.failed, "failed")) if count]
         if self.best:
             parts.append(f"best {self.best[0]:.3f} {self.best[1]}")
@@ -77,12 +89,14 @@ class Progress:
         pace = (self._clock() - self._began) / self._ended_here
         return pace * max(0, self.total - self.done)
 
-    def _count(self, result: TrialResult, score: float | None) -> None:
-        self.done += 1
+    def _count(self, result: TrialResult, score: float | None) -> float:
+        used = self._cost(result)
+        self.done += used
         self.pruned += result.status == "pruned"
         self.failed += result.status == "failed"
         if result.status == "finished" and score is not None and (self.best is None or score > self.best[0]):
             self.best = (score, label(Design(tuple(result.config["design"].items()))))
+        return used
 
     def _event(self, result: TrialResult, score: float | None) -> str:
         name = label(Design(tuple(result.config["design"].items())))
@@ -91,7 +105,7 @@ class Progress:
             what = "no score" if score is None else f"{score:.3f}"
             what += " pruned" if result.status == "pruned" else ""
         left = self.seconds_left()
-        return f"[{self.done}/{self.total}] {name}: {what}" + (f" · {duration(left)} left" if left else "")
+        return f"[{self.done:g}/{self.total:g}] {name}: {what}" + (f" · {duration(left)} left" if left else "")
 
     def _line(self) -> Text:
         return Text(self.line(), no_wrap=True, overflow="ellipsis")

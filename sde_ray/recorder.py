@@ -12,7 +12,7 @@ from typing import Any
 
 from ray import tune
 
-from sde_ray.agenda import Agenda, Score
+from sde_ray.agenda import Course, Score
 from sde_ray.errors import UserError
 from sde_ray.ledger import Ledger, load_result
 from sde_ray.progress import Progress
@@ -25,11 +25,12 @@ HOPELESS = 4  # so many failures with the same error, and nothing finished, end 
 class Recorder(tune.Callback):
     """Tune's callback of a sweep. `stopping` ends the sweep at the next moment; `fault` says why, if not the user."""
 
-    def __init__(self, ledger: Ledger, agenda: Agenda, score: Score, tracker: Any, progress: Progress) -> None:
+    def __init__(self, ledger: Ledger, agenda: Course, score: Score, tracker: Any, progress: Progress) -> None:
         self.ledger, self.agenda, self.score, self.tracker, self.progress = ledger, agenda, score, tracker, progress
         self.stopping = False
         self.fault: Exception | None = None
         self.ended: list[TrialResult] = []
+        self.known = {key: result for key, result in ledger.results().items() if result.status != "failed"}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         config: TrialConfig = trial.config["trial"]
@@ -59,6 +60,8 @@ class Recorder(tune.Callback):
             self.fault, self.stopping = fault, True
             return
         self.ended.append(result)
+        if result.status != "failed":
+            self.known[result.key] = result
         self.agenda.ended(result)
         self.progress.ended(result, self.score(result))
         self._track("trial_finished", result, folder)

@@ -24,6 +24,7 @@ from sde_ray.types import DecodeSettings, LoraSettings, TrainSettings
 Name = Annotated[str, Field(min_length=1)]
 OptionName = str | bool | int
 DesignName = str | dict[str, OptionName]
+LONG = 400  # steps from which on a quarter of the training already tells something of a design
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -55,9 +56,16 @@ def _ascending_to_one(value: tuple[float, ...]) -> tuple[float, ...]:
     return value
 
 
+def _ascending_below_one(value: tuple[float, ...]) -> tuple[float, ...]:
+    if list(value) != sorted(set(value)) or any(not 0 < share < 1 for share in value):
+        raise ValueError(f"{list(value)} must rise and lie between 0 and 1, such as [0.25, 0.5].")
+    return value
+
+
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Size = Annotated[int, Field(ge=1)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_as_tuple), AfterValidator(_no_repeats)]
+Rungs = Annotated[tuple[float, ...], AfterValidator(_ascending_to_one)]
 Sizes = Annotated[tuple[Size, ...], BeforeValidator(_as_tuple), AfterValidator(_no_repeats)]
 
 
@@ -75,23 +83,38 @@ class Objective(Section):
 
 
 class Asha(Section):
-    rungs: Annotated[tuple[float, ...], AfterValidator(_ascending_to_one)] = (0.25, 0.5, 1.0)
+    rungs: Rungs = (0.25, 0.5, 1.0)
     """Shares of the training at which a trial is scored and may be pruned; ascending, ending with 1.0."""
     reduction_factor: Annotated[float, Field(gt=1, le=100)] = 2.0
     """One in so many trials goes on at each rung."""
 
 
 class Search(Section):
-    method: str = "grid"
-    """`grid`, `random`, `one_at_a_time` (the paper's) or `optuna`."""
+    method: str = "adaptive"
+    """`adaptive` (our own), `grid`, `random`, `factorial`, `one_at_a_time` (the paper's) or `optuna`."""
     trials: Annotated[int, Field(ge=1)] | None = None
-    """How many designs are tried for each task and model; empty: all that the method has. `grid` has no such limit."""
+    """How many designs are tried for each task and model; empty: all that the method has. `grid` has no such limit.
+    `adaptive` counts full trainings for each task, model and size: a trial that stops at a quarter has used a quarter,
+    one that is repeated with another seed counts again; empty: a tenth of the designs, or what its screening takes."""
+    rungs: Literal["auto"] | Rungs = "auto"
+    """Shares of the training at which a trial is scored, ending with 1.0; `adaptive` may stop it there.
+    `auto`: [0.25, 0.5, 1.0] for `adaptive` where a training has 400 steps or more, else [1.0]."""
+    confidence: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """`adaptive` ends before its budget when it is so sure of the best design; 1: never."""
+    margin: Annotated[float, Field(ge=0)] = 0.01
+    """Sure of the best means: no other design is better by more than this."""
+    pairs: tuple[tuple[Name, Name], ...] = ()
+    """Pairs of axes whose interaction `factorial` estimates beside the options, such as [[format, labels]]."""
     seed: Seed = 0
     """Decides the order of designs and every choice of the method."""
     around: DesignName = "baseline"
     """The design that `one_at_a_time` varies, one axis after another."""
     asha: Asha | None = None
-    """Stop weak trials early (asynchronous successive halving on the objective). `asha: {}` takes the defaults."""
+    """Stop weak trials early (asynchronous successive halving on the objective); for all methods but `adaptive`, which
+    has a rule of its own. `asha: {}` takes the defaults."""
+    race: Annotated[tuple[float, ...], BeforeValidator(_as_tuple), AfterValidator(_ascending_below_one)] = ()
+    """Shares of the dev items, such as [0.25, 0.5], after which a trial whose answers are clearly worse than those of
+    the leading trial to the same items is asked no more (its scores are then those of these items). Empty: never."""
     max_trials: Annotated[int, Field(ge=1)] = 10_000
     """More planned trials than this are refused, as a sweep of such a size is mostly a mistake."""
 
@@ -200,7 +223,8 @@ class SweepConfig(Section):
     search: Search = Search()
     """Which designs are tried, in which order, and when a trial is given up."""
     seeds: Annotated[Seeds, Field(min_length=1)] = (0,)
-    """Each design is trained once with each seed: draw of the examples, order, dropout, initial adapter."""
+    """Each design is trained once with each seed: draw of the examples, order, dropout, initial adapter.
+    `adaptive` repeats with further seeds only the designs that may be the best."""
     train_sizes: Annotated[Sizes, Field(min_length=1)] = (500,)
     """Numbers of training examples; each design is trained with each."""
     eval_size: Size = 200
@@ -239,19 +263,28 @@ class SweepConfig(Section):
             )
         return self
 
+    def rungs(self) -> tuple[float, ...]:
+        """The shares of the training at which the sweep's trials are scored."""
+        if self.search.asha:
+            return self.search.asha.rungs
+        if self.search.rungs != "auto":
+            return self.search.rungs
+        steps = min(self.train_sizes) * self.train.epochs / (self.train.batch_size * self.train.gradient_accumulation)
+        return Asha().rungs if self.search.method == "adaptive" and steps >= LONG else (1.0,)
+
     def lora_settings(self) -> LoraSettings:
         return LoraSettings(**self.lora.model_dump())
 
-    def decode_settings(self) -> DecodeSettings:
-        return DecodeSettings(**self.decode.model_dump())
+    def decode_settings(self, racing: bool = True) -> DecodeSettings:
+        """Settings of a trial; a final comparison does not race: it reports every item."""
+        return DecodeSettings(**self.decode.model_dump(), looks=self.search.race if racing else ())
 
     def train_settings(self, rungs: tuple[float, ...] | None = None) -> TrainSettings:
         """Settings of a trial; `rungs` are the search's unless given (a validation has no rungs)."""
-        own = self.search.asha.rungs if self.search.asha else (1.0,)
         deepspeed: Mapping[str, Any] = self.deepspeed
         return TrainSettings(
             **self.train.model_dump(),
-            rungs=rungs or own,
+            rungs=rungs or self.rungs(),
             workers=self.resources.workers_per_trial,
             deepspeed=deepspeed,
         )

@@ -8,18 +8,21 @@ Finished = the ledger has it: the same command again runs only what is missing, 
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sde_ray.agenda import Agenda, Score
+from sde_ray.agenda import Course, Score
+from sde_ray.asked import Asked, agenda_of
 from sde_ray.config import SweepConfig, open_tasks, sweep_folder, write_sweep
 from sde_ray.errors import UserError
+from sde_ray.known import cost, known, refuse_foreign
 from sde_ray.lease import lease
 from sde_ray.ledger import Ledger
 from sde_ray.plan import Plan, plan
@@ -43,9 +46,9 @@ class SweepOutcome:
     @property
     def message(self) -> str:
         """For an interrupted sweep: what is saved, and how to go on."""
-        ended = sum(result.status != "failed" for result in self.results)
+        ended = sum(cost(self.plan.config, result) for result in self.results if result.status != "failed")
         return (
-            f"Stopped. {ended} of {self.plan.count} trials are saved in {self.folder / 'ledger.jsonl'}. "
+            f"Stopped. {ended:g} of {self.plan.count} trials are saved in {self.folder / 'ledger.jsonl'}. "
             "Run the same command again to go on."
         )
 
@@ -58,7 +61,9 @@ def run_sweep(
 ) -> SweepOutcome:
     """Run what the ledger lacks. `UserError` where nothing can run or every trial failed."""
     folder = sweep_folder(config).absolute()
-    made = plan(config, Ledger(folder / "ledger.jsonl").results())
+    results = Ledger(folder / "ledger.jsonl").results()
+    made = plan(config, results)
+    refuse_foreign(config, results)
     if runner_factory is None:
         from sde_ray.encodable import drop_unencodable
 
@@ -81,30 +86,44 @@ def run_plan(
     with lease(folder):
         earlier = ledger.results()
         score = scorer(config)
-        agenda = Agenda(made, score, earlier)
+        agenda = agenda_of(made, score, earlier)
         interrupted = False
         if agenda.left:
             progress = progress or Progress()
-            known = [earlier[t.key] for t in made.trials if t.key in earlier and earlier[t.key].status != "failed"]
-            progress.begin(made.count, [(result, score(result)) for result in known])
+            before = [(result, score(result)) for result in agenda.earlier]
+            progress.begin(made.count, before, lambda result: cost(config, result))
             try:
                 interrupted = _tune(config, made, agenda, ledger, runner_factory, tracker, progress)
             finally:
                 progress.finish()
         results = ledger.results()
-    own = tuple(results[trial.key] for trial in made.trials if trial.key in results)
-    if own and not interrupted and all(result.status == "failed" for result in own):
-        raise UserError(f"All {len(own)} trials failed. The first error: {own[0].error}")
+    own = tuple(known(made.trials, results).values())
+    if not interrupted:
+        _refuse_worthless(config, own, score)
     return SweepOutcome(own, made, folder, interrupted)
 
 
+def _refuse_worthless(config: SweepConfig, results: Sequence[TrialResult], score: Score) -> None:
+    """`UserError` where nothing can be learnt from what has ended."""
+    if results and all(result.status == "failed" for result in results):
+        raise UserError(f"All {len(results)} trials failed. The first error: {results[0].error}")
+    ended = [result for result in results if result.status != "failed"]
+    if ended and all(score(result) is None for result in ended):
+        metrics = sorted({config.objective.metric or task.objective for task in open_tasks(config).values()})
+        raise UserError(
+            f"None of the {len(ended)} trials has a finite {' or '.join(metrics)} on {config.objective.split}, so none "
+            "can be chosen. Lower train.lr, set train.precision: fp32, or set another objective.metric."
+        )
+
+
 def scorer(config: SweepConfig) -> Score:
-    """The objective's value in a result; None where it has none."""
+    """The objective's value in a result; None where it has none, or none that is a finite number."""
     metrics = {name: config.objective.metric or task.objective for name, task in open_tasks(config).items()}
     split = config.objective.split
 
     def score(result: TrialResult) -> float | None:
-        return result.scores.get(split, {}).get(metrics[str(result.config["task"])])
+        value = result.scores.get(split, {}).get(metrics[str(result.config["task"])])
+        return value if value is not None and math.isfinite(value) else None
 
     return score
 
@@ -112,7 +131,7 @@ def scorer(config: SweepConfig) -> Score:
 def _tune(
     config: SweepConfig,
     made: Plan,
-    agenda: Agenda,
+    agenda: Course,
     ledger: Ledger,
     factory: RunnerFactory | None,
     tracker: Any,
@@ -141,7 +160,7 @@ def _tune(
 def _run_tune(
     config: SweepConfig,
     made: Plan,
-    agenda: Agenda,
+    agenda: Course,
     recorder: Any,
     factory: RunnerFactory,
     folder: Path,
@@ -149,7 +168,7 @@ def _run_tune(
 ) -> None:
     from ray import tune
 
-    from sde_ray.search.tune import AgendaSearcher, Halt, RungScheduler
+    from sde_ray.search.tune import AgendaSearcher, AskingScheduler, Halt, RungScheduler
     from sde_ray.warm import WarmTrial
 
     resources, asha = config.resources, config.search.asha
@@ -163,15 +182,21 @@ def _run_tune(
             "metric": metrics[trial.task],
             "split": config.objective.split,
             "factor": asha.reduction_factor if asha else 2.0,
+            "rival": str(folder / "trials" / leader.key) if (leader := _leader(config, recorder, trial)) else "",
         }
 
+    scheduler: Any = None
+    if isinstance(agenda, Asked):
+        scheduler = AskingScheduler(agenda.go_on)
+    elif asha:
+        scheduler = RungScheduler(asha, _earlier_rungs(made, recorder.ledger, recorder.score))
     tune.run(
         tune.with_parameters(WarmTrial, factory=factory, place=place),
         name="sweep",
         storage_path=str(folder / TUNE_FOLDER),
-        search_alg=AgendaSearcher(agenda.next, describe),
-        scheduler=RungScheduler(asha, _earlier_rungs(made, recorder.ledger, recorder.score)) if asha else None,
-        num_samples=len(made.trials),
+        search_alg=AgendaSearcher(agenda.next, lambda: agenda.waiting, describe),
+        scheduler=scheduler,
+        num_samples=-1,  # until the agenda has no more
         max_concurrent_trials=_limit(config, at_once),
         resources_per_trial=tune.PlacementGroupFactory(bundles(resources)),
         reuse_actors=True,
@@ -181,6 +206,21 @@ def _run_tune(
         stop=Halt(lambda: recorder.stopping),
         verbose=0,
     )
+
+
+def _leader(config: SweepConfig, recorder: Any, trial: TrialConfig) -> TrialResult | None:
+    """Whom a trial races: the best of its kind so far, one that came furthest first. None where there is no race."""
+    if not config.search.race or config.objective.split != "dev":
+        return None
+    peers = [result for result in recorder.known.values() if _alike(result, trial) and not result.rungs[-1].given_up]
+    scored = [(len(peer.rungs), recorder.score(peer), peer) for peer in peers]
+    ranked = [(rungs, score, peer.key, peer) for rungs, score, peer in scored if score is not None]
+    return max(ranked)[-1] if ranked else None
+
+
+def _alike(result: TrialResult, trial: TrialConfig) -> bool:
+    own = trial.resolved()
+    return bool(result.rungs) and all(result.config[name] == own[name] for name in ("task", "model", "train_size"))
 
 
 def _limit(config: SweepConfig, at_once: int) -> int | None:

@@ -18,7 +18,7 @@ from sde_ray.errors import UserError
 from sde_ray.ledger import save_result
 from sde_ray.race import Rival
 from sde_ray.runner import Runner, RunnerFactory, RunnerPlace
-from sde_ray.search.tune import BUDGET, SCORE
+from sde_ray.search.tune import BUDGET, RUNG, SCORE
 from sde_ray.types import RungResult, Status, TrialConfig, TrialResult
 
 RESULT, PARTIAL = "result.json", "partial.json"
@@ -61,7 +61,7 @@ class WarmTrial(tune.Trainable):
         if last:
             (self._folder / PARTIAL).unlink(missing_ok=True)
         score = result.scores.get(self._wanted["split"], {}).get(self._wanted["metric"])
-        report = {BUDGET: self._wanted["factor"] ** rung, "done": last}
+        report = {BUDGET: self._wanted["factor"] ** rung, RUNG: rung, "done": last}
         return report if score is None or result.status == "failed" else {**report, SCORE: score}
 
     def _run(self, rung: int) -> RungResult:

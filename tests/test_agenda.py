@@ -14,7 +14,13 @@ from sde_ray.design import make
 from sde_ray.plan import Plan, plan
 from sde_ray.types import TrialConfig, TrialResult
 
-BASE: dict[str, Any] = {"name": "x", "task": "masa:d1", "train_sizes": 40, "eval_size": 20}
+BASE: dict[str, Any] = {
+    "name": "x",
+    "task": "masa:d1",
+    "train_sizes": 40,
+    "eval_size": 20,
+    "search": {"method": "grid"},
+}
 FEW: dict[str, Any] = {"axes": {"format": ["natural", "lines"]}, "fixed": {"reasoning": "none", "labels": "text"}}
 
 

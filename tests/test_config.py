@@ -36,12 +36,21 @@ def test_the_defaults_are_the_papers(tmp_path: Path) -> None:
     assert config.model == ("tiny",)
     assert config.lora_settings() == LoraSettings(r=8, alpha=16, dropout=0.1)
     assert config.train_settings() == TrainSettings(lr=1e-4, epochs=1.0, batch_size=4)
-    assert (config.search.method, config.seeds, config.objective.split) == ("grid", (0,), "dev")
+    assert (config.search.method, config.seeds, config.objective.split) == ("adaptive", (0,), "dev")
 
 
 def test_set_wins_over_yaml_and_yaml_over_defaults(tmp_path: Path) -> None:
     text = "task: masa:d1\ntrain: {lr: 0.01, epochs: 3}\n"
-    config = load(tmp_path, text, "train.lr=1e-3", "seeds=[0,1]", "search.asha={}", "lora.r=4", "name=other")
+    config = load(
+        tmp_path,
+        text,
+        "train.lr=1e-3",
+        "seeds=[0,1]",
+        "search.method=random",
+        "search.asha={}",
+        "lora.r=4",
+        "name=other",
+    )
     assert (config.train.lr, config.train.epochs, config.train.batch_size) == (1e-3, 3, 4)
     assert (config.seeds, config.lora.r, config.name) == ((0, 1), 4, "other")
     assert config.train_settings().rungs == (0.25, 0.5, 1.0)
@@ -105,9 +114,13 @@ validation: {controls: [es-sd]}
         ("seeds: [0]\n", '"task" is missing'),
         ("task: maza:d1\n", "maza"),
         ("task: masa:d1\ntrain: 3\n", "train: 3 is not allowed"),
-        ("task: masa:d1\nsearch: {trials: 5}\n", "grid tries every design. Set search.method: random"),
-        ("task: masa:d1\nsearch: {asha: {rungs: [0.5]}}\n", "must rise from above 0 and end with 1.0"),
-        ("task: masa:d1\nsearch: {asha: {rungs: [0.5, 0.25, 1.0]}}\n", "must rise"),
+        ("task: masa:d1\nsearch: {method: grid, trials: 5}\n", "grid tries every design. Set search.method: random"),
+        ("task: masa:d1\nsearch: {method: random, asha: {rungs: [0.5]}}\n", "must rise from above 0 and end with 1.0"),
+        ("task: masa:d1\nsearch: {method: random, asha: {rungs: [0.5, 0.25, 1.0]}}\n", "must rise"),
+        ("task: masa:d1\nsearch: {rungs: [0.5, 0.25]}\n", "must rise from above 0 and end with 1.0"),
+        ("task: masa:d1\nsearch: {asha: {}}\n", "adaptive decides itself which trials go on. Set search.rungs"),
+        ("task: masa:d1\nsearch: {method: random, asha: {}, rungs: [1.0]}\n", "both set rungs"),
+        ("task: masa:d1\nsearch: {pairs: [[format, labels]]}\n", "search.pairs is for search.method: factorial"),
         ("task: masa:d1\nseeds: [101]\n", "validation.seeds [101] are seeds of the sweep, too"),
         ("task: masa:d1\nseeds: []\n", "seeds"),
         ("task: masa:d1\nobjective: {split: test}\n", "objective.split"),
@@ -213,7 +226,8 @@ def test_check_takes_plain_values() -> None:
 
 def test_the_written_sweep_is_sparse_and_reads_back_as_the_same(tmp_path: Path) -> None:
     config = load(
-        tmp_path, f"task: masa:d1\nstorage: {tmp_path / 'runs'}\ntrain: {{lr: 0.01}}\nsearch: {{asha: {{}}}}\n"
+        tmp_path,
+        f"task: masa:d1\nstorage: {tmp_path / 'runs'}\ntrain: {{lr: 0.01}}\nsearch: {{method: random, asha: {{}}}}\n",
     )
     write_sweep(config)
     folder = tmp_path / "runs" / "study"

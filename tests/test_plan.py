@@ -14,7 +14,13 @@ from sde_ray.ledger import from_json
 from sde_ray.plan import Plan, plan
 from sde_ray.types import TrialConfig, TrialResult
 
-BASE: dict[str, Any] = {"name": "x", "task": "masa:d1", "train_sizes": 40, "eval_size": 20}
+BASE: dict[str, Any] = {
+    "name": "x",
+    "task": "masa:d1",
+    "train_sizes": 40,
+    "eval_size": 20,
+    "search": {"method": "grid"},
+}
 FEW: dict[str, Any] = {"axes": {"format": ["natural", "lines"]}, "fixed": {"reasoning": "none", "labels": "text"}}
 
 
@@ -53,7 +59,7 @@ def test_every_design_of_a_sweep_sees_the_same_examples() -> None:
 def test_the_same_configuration_gives_the_same_keys_in_the_same_order() -> None:
     keys = [trial.key for trial in made(**FEW).trials]
     assert keys == [trial.key for trial in made(**FEW).trials]
-    other = [trial.key for trial in made(**FEW, search={"seed": 5}).trials]
+    other = [trial.key for trial in made(**FEW, search={"method": "grid", "seed": 5}).trials]
     assert set(other) == set(keys) and other != keys
 
 
@@ -110,11 +116,11 @@ def test_a_sweep_of_a_hundred_thousand_trials_is_refused_with_its_factors() -> N
     with pytest.raises(UserError) as error:
         made(seeds=list(range(500)), validation={"seeds": [1000]})
     assert "108,000 trials (216 designs × 500 seeds × 1 train sizes × 1 models × 1 tasks)" in str(error.value)
-    assert "search.method: random or optuna with search.trials" in str(error.value)
-    few = made(**FEW, seeds=[0, 1, 2], search={"max_trials": 72})
+    assert "search.method: adaptive, random or optuna with search.trials" in str(error.value)
+    few = made(**FEW, seeds=[0, 1, 2], search={"method": "grid", "max_trials": 72})
     assert few.count == 72
     with pytest.raises(UserError, match="at most 71"):
-        made(**FEW, seeds=[0, 1, 2], search={"max_trials": 71})
+        made(**FEW, seeds=[0, 1, 2], search={"method": "grid", "max_trials": 71})
 
 
 def test_a_budget_keeps_a_large_space_within_bounds() -> None:
@@ -138,7 +144,9 @@ def test_more_examples_than_there_are_is_refused() -> None:
 
 
 def test_a_sweep_with_rungs_has_them_in_every_trial() -> None:
-    assert {trial.train.rungs for trial in made(**FEW, search={"asha": {}}).trials} == {(0.25, 0.5, 1.0)}
+    assert {trial.train.rungs for trial in made(**FEW, search={"method": "grid", "asha": {}}).trials} == {
+        (0.25, 0.5, 1.0)
+    }
 
 
 def test_the_estimate_comes_from_trials_that_have_ended() -> None:

@@ -28,3 +28,14 @@ def test_a_second_round_counts_from_nothing() -> None:
     lines = shown.getvalue().splitlines()
     assert [line.split("]")[0] for line in lines if line.startswith("[")] == ["[1/2", "[2/2", "[2/4"]
     assert progress.best is not None and progress.best[0] == 0.3
+
+
+def test_trials_that_were_stopped_early_count_by_their_share() -> None:
+    shown = io.StringIO()
+    progress = Progress(Console(file=shown, width=200))
+    progress.begin(2, [(result("c"), 0.3)], lambda one: 0.25)
+    progress.ended(result("a"), 0.9)
+    assert progress.line().startswith("0.5/2 done")
+    progress.begin(2, [(result("c"), 0.3)])
+    assert progress.line().startswith("1/2 done"), "without a cost every trial counts as one"
+    assert "Resuming: 0.25 of 2 trials" in shown.getvalue()

@@ -23,8 +23,8 @@ FLOORS: list[set[str]] = [
     {"race"},
     {"runner"},
     {"faults", "config", "effects", "search.tune"},
-    {"leaderboard", "plan", "progress", "strategy", "verdict"},
-    {"agenda", "samples", "study", "report"},
+    {"budget", "known", "leaderboard", "plan", "progress", "strategy", "verdict"},
+    {"agenda", "asked", "samples", "study", "report"},
     # ---- below: heavy libraries at import ----
     {"model", "batches", "dropout", "cache", "zero", "generate", "train"},
     {"worker", "group", "predict", "encodable"},
@@ -39,9 +39,9 @@ FLOORS: list[set[str]] = [
 ]
 HEAVY = {"torch", "ray", "mlflow", "deepspeed", "transformers", "peft", "datasets", "optuna"}
 CORE = [
-    "axes", "config", "data", "design", "doctor", "effects", "errors", "extension", "flow", "items", "ledger", "lease",
-    "metrics", "plan", "predict", "progress", "race", "render", "report", "rescore", "runner", "samples", "search",
-    "sections", "strategy", "surface", "tasks", "tokens", "types", "cli", "cli.app",
+    "asked", "axes", "budget", "config", "data", "design", "doctor", "effects", "errors", "extension", "flow", "items",
+    "known", "ledger", "lease", "metrics", "plan", "predict", "progress", "race", "render", "report", "rescore",
+    "runner", "samples", "search", "sections", "strategy", "surface", "tasks", "tokens", "types", "cli", "cli.app",
 ]  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sde_ray.design import make
-from sde_ray.search.tune import BUDGET, SCORE, RungScheduler, budget
+from sde_ray.search.tune import BUDGET, RUNG, SCORE, AgendaSearcher, AskingScheduler, RungScheduler, budget
 from sde_ray.sections import Asha
 from sde_ray.types import TrialConfig
 
@@ -62,3 +62,25 @@ def test_a_trial_without_a_score_is_not_counted() -> None:
     scheduler.on_trial_add(None, stand_in)
     scheduler.on_trial_complete(None, stand_in, {BUDGET: 1.0, "done": True})
     assert decide(scheduler, seeded(1), 0.1) == ["CONTINUE"]
+
+
+def test_a_search_that_decides_itself_is_asked_at_every_rung() -> None:
+    asked: list[tuple[str, int, float | None]] = []
+
+    def go_on(trial: TrialConfig, rung: int, score: float | None) -> bool:
+        asked.append((trial.key, rung, score))
+        return rung == 0
+
+    scheduler = AskingScheduler(go_on)
+    stand_in = SimpleNamespace(trial_id="x", config={"trial": TRIAL})
+    scheduler.on_trial_add(None, stand_in)
+    assert scheduler.on_trial_result(None, stand_in, {RUNG: 0, SCORE: 0.4}) == "CONTINUE"
+    assert scheduler.on_trial_result(None, stand_in, {RUNG: 1}) == "STOP"
+    assert asked == [(TRIAL.key, 0, 0.4), (TRIAL.key, 1, None)]
+
+
+def test_a_searcher_without_a_trial_now_is_asked_again_while_others_run() -> None:
+    waiting = [True, False]
+    searcher = AgendaSearcher(lambda: None, lambda: waiting.pop(0), lambda trial: {})
+    assert searcher.suggest("x") is None
+    assert searcher.suggest("x") == AgendaSearcher.FINISHED

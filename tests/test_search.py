@@ -39,6 +39,7 @@ class Contract:
 
     method = ""
     covers = True  # without a budget, every design is tried
+    least = 2  # trials that it can do with
 
     def build(self, designs: Sequence[Design], budget: int | None = None, seed: int = 0) -> Proposer:
         return METHODS[self.method].build(designs, budget=budget, seed=seed, around=make())
@@ -53,7 +54,7 @@ class Contract:
         assert len(run(self.build(small(), budget=10_000))) <= len(small())
 
     def test_an_ended_method_stays_ended(self) -> None:
-        proposer = self.build(small(), budget=2)
+        proposer = self.build(small(), budget=self.least)
         run(proposer)
         assert proposer.propose() is None
 
@@ -89,7 +90,7 @@ class Contract:
         assert len(tried) == len(set(tried)) > 4
 
     def test_what_an_earlier_run_did_is_not_proposed_again(self) -> None:
-        before = run(self.build(small(), budget=5))
+        before = run(self.build(small(), budget=max(5, self.least)))
         proposer = self.build(small())
         for design in before[:3]:
             proposer.observe(design, planted(design))
@@ -135,6 +136,14 @@ class TestOneAtATime(Contract):
         assert make(instruction="last", format="lines") in tried
 
 
+class TestFactorial(Contract):
+    """What it adds stands in test_factorial.py."""
+
+    method = "factorial"
+    covers = False
+    least = 6  # the mean and five effects of the small space
+
+
 class TestOptuna(Contract):
     method = "optuna"
 
@@ -153,3 +162,10 @@ class TestOptuna(Contract):
         rest = run(proposer)
         assert len(rest) == 10
         assert sum(map(planted, rest)) / 10 > sum(map(planted, SPACE)) / len(SPACE) + 0.1
+
+
+def test_every_method_that_proposes_designs_keeps_the_contract() -> None:
+    """The one that asks for trials has laws of its own (test_adaptive.py)."""
+    kept = {test.method for test in Contract.__subclasses__()}
+    assert kept == {name for name, method in METHODS.items() if not method.trials}
+    assert [name for name, method in METHODS.items() if method.trials] == ["adaptive"]

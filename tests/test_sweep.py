@@ -49,6 +49,7 @@ def fakes(tmp_path: Path) -> Fakes:
 
 def configure(folder: Path, **values: Any) -> SweepConfig:
     base = {"name": "x", "task": "masa:d1", "train_sizes": 40, "eval_size": 20, "storage": str(folder / "runs")}
+    base["search"] = {"method": "grid"}
     return check({**base, **values})
 
 
@@ -122,7 +123,7 @@ def test_optuna_tries_its_budget_with_all_seeds(tmp_path: Path, fakes: Fakes) ->
 
 
 def test_asha_prunes_the_weak_and_the_ledger_keeps_what_they_had(tmp_path: Path, fakes: Fakes) -> None:
-    outcome = sweep(tmp_path, fakes, **FEW, search={"asha": {"rungs": [0.25, 0.5, 1.0]}})
+    outcome = sweep(tmp_path, fakes, **FEW, search={"method": "grid", "asha": {"rungs": [0.25, 0.5, 1.0]}})
     by_status = {status: [r for r in outcome.results if r.status == status] for status in ("finished", "pruned")}
     assert len(by_status["finished"]) + len(by_status["pruned"]) == 24
     assert len(by_status["pruned"]) >= 6
@@ -136,7 +137,10 @@ def test_asha_prunes_the_weak_and_the_ledger_keeps_what_they_had(tmp_path: Path,
     ended = [(outcome.folder / "trials" / result.key / "ended.txt").read_text() for result in by_status["pruned"]]
     assert set(ended) == {"pruned"}, "a pruned trial's runner is told to end it"
     calls = len(fakes.begun())
-    assert sweep(tmp_path, fakes, **FEW, search={"asha": {"rungs": [0.25, 0.5, 1.0]}}).results == outcome.results
+    assert (
+        sweep(tmp_path, fakes, **FEW, search={"method": "grid", "asha": {"rungs": [0.25, 0.5, 1.0]}}).results
+        == outcome.results
+    )
     assert len(fakes.begun()) == calls, "a pruned trial is done with"
 
 

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from sde_ray.cli.bench_search import search
 from sde_ray.cli.console import emit, out, table
 from sde_ray.cli.options import Json, Sets
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 bench = typer.Typer(help="Measure the package itself.", no_args_is_help=True)
+bench.add_typer(search, name="search")
 
 
 def doctor(

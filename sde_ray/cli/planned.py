@@ -36,8 +36,11 @@ def summary(plan: Plan) -> list[str]:
 
     product = " × ".join(f"{count} {_noun(what, count)}" for what, count in plan.counts.items())
     method = plan.config.search.method
-    lines = [f"[bold]{plan.config.name}[/]: {plan.count} trials by {method}, of {product}"]
+    what = "full trials' worth" if plan.search else "trials"
+    lines = [f"[bold]{plan.config.name}[/]: {plan.count} {what} by {method}, of {product}"]
     lines.append(f"kept in {escape(str(sweep_folder(plan.config)))}; {_cost(plan)}")
+    if plan.search:
+        lines.append(escape(plan.search))
     lines += [f"pinned   {axis}: {escape(reason)}" for axis, reason in plan.pinned.items()]
     return lines + [f"dropped  {escape(what)}: {escape(reason)}" for what, reason in plan.dropped]
 
@@ -48,6 +51,7 @@ def plain(plan: Plan) -> dict[str, Any]:
         "name": plan.config.name,
         "trials": plan.count,
         "counts": dict(plan.counts),
+        "search": plan.search,
         "pinned": dict(plan.pinned),
         "dropped": [{"what": what, "reason": reason} for what, reason in plan.dropped],
         "estimate": _estimate(plan),

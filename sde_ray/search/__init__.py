@@ -4,30 +4,51 @@
     while (design := proposer.propose()) is not None:
         proposer.observe(design, score_of(design))       # None: every trial of the design failed
 
-A method of your own is one subclass of `Proposer` and one row here.
+A method of your own is one subclass of `Proposer` and one row here. `adaptive` is of another kind: it asks for trials,
+not designs, and decides at every rung whether one goes on (`adaptive.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from sde_ray.search.base import Proposer
 from sde_ray.search.optuna import Optuna
 from sde_ray.search.ordered import Grid, OneAtATime, Random
 
 
+def _factorial(*given: Any, **named: Any) -> Proposer:
+    from sde_ray.search.factorial import Factorial  # scipy: only where it is used
+
+    return Factorial(*given, **named)
+
+
+def _adaptive(*given: Any, **named: Any) -> Any:
+    from sde_ray.search.adaptive import Adaptive
+
+    return Adaptive(*given, **named)
+
+
 @dataclass(frozen=True)
 class Method:
-    """A row of `METHODS`. `adaptive`: what is proposed depends on the scores, so it is not known beforehand."""
+    """A row of `METHODS`. `adaptive`: what is proposed depends on the scores, so it is not known beforehand.
 
-    build: Callable[..., Proposer]
+    `trials`: it asks for single trials (`Ask`) instead of designs. `options`: keys of `search:` that it is given.
+    """
+
+    build: Callable[..., Any]
     adaptive: bool = False
+    trials: bool = False
+    options: tuple[str, ...] = ()
 
 
 METHODS: dict[str, Method] = {
+    "adaptive": Method(_adaptive, adaptive=True, trials=True, options=("confidence", "margin")),
     "grid": Method(Grid),
     "random": Method(Random),
+    "factorial": Method(_factorial, options=("pairs",)),
     "one_at_a_time": Method(OneAtATime),
     "optuna": Method(Optuna, adaptive=True),
 }

@@ -18,18 +18,26 @@ from sde_ray.types import TrialConfig
 
 SCORE = "score"
 BUDGET = "budget"
+RUNG = "rung"
 
 
 class AgendaSearcher(Searcher):
     """Gives Tune the trials of an agenda, one by one; the agenda gets the scores elsewhere."""
 
-    def __init__(self, following: Callable[[], TrialConfig | None], describe: Callable[[TrialConfig], Any]) -> None:
+    def __init__(
+        self,
+        following: Callable[[], TrialConfig | None],
+        waiting: Callable[[], bool],
+        describe: Callable[[TrialConfig], Any],
+    ) -> None:
         super().__init__(metric=SCORE, mode="max")
-        self._following, self._describe = following, describe
+        self._following, self._waiting, self._describe = following, waiting, describe
 
     def suggest(self, trial_id: str) -> Any:
         trial = self._following()
-        return Searcher.FINISHED if trial is None else self._describe(trial)
+        if trial is None:
+            return None if self._waiting() else Searcher.FINISHED  # None: Tune asks again
+        return self._describe(trial)
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: Any, **spec: Any) -> bool:
         return True
@@ -86,6 +94,19 @@ class RungScheduler(FIFOScheduler):
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         self._bracket(trial.config["trial"]).on_trial_complete(tune_controller, trial, result)
+
+
+class AskingScheduler(FIFOScheduler):
+    """Asks the search at every rung whether a trial goes on. `go_on` takes the trial, its rung and its score."""
+
+    def __init__(self, go_on: Callable[[TrialConfig, int, float | None], bool]) -> None:
+        super().__init__()
+        self._go_on = go_on
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        on = self._go_on(trial.config["trial"], int(result[RUNG]), result.get(SCORE))
+        decision: str = self.CONTINUE if on else self.STOP
+        return decision
 
 
 def budget(asha: Asha | None, rung: int) -> float:

@@ -1,0 +1,73 @@
+"""Runs contestants on many truths, over processes, and sums up: family -> method -> cost -> regret.
+
+mean_regret: true best minus the true value of the design chosen. within_0.01: the share of truths where that is at
+most 0.01. standard_error: of the mean.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from sde_ray.bench.search.contestants import CONTESTANTS
+from sde_ray.bench.search.truth import Truth
+
+COSTS = (10, 15, 22, 30, 43, 60)
+NEAR = 0.01
+Table = dict[str, dict[int, dict[str, float]]]
+Regrets = dict[str, dict[int, float]]
+
+
+def race(
+    draw: Callable[[int], Truth],
+    seeds: Sequence[int],
+    methods: Sequence[str],
+    costs: Sequence[int] = COSTS,
+    jobs: int = 1,
+    heard: Callable[[], None] = lambda: None,
+) -> Table:
+    """Let every method choose on every truth. `heard` is called whenever a truth is done."""
+    done: list[Regrets] = []
+    for regrets in _each(partial(_one, draw, tuple(methods), tuple(costs)), seeds, jobs):
+        done.append(regrets)
+        heard()
+    return {method: {cost: _summary([one[method][cost] for one in done]) for cost in costs} for method in methods}
+
+
+def _one(draw: Callable[[int], Truth], methods: Sequence[str], costs: Sequence[int], seed: int) -> Regrets:
+    truth = draw(seed)
+    found = {}
+    for method in methods:
+        chosen = CONTESTANTS[method](truth, costs, seed)
+        found[method] = {cost: truth.regret(chosen[cost]) for cost in costs}
+    return found
+
+
+def _each(task: Callable[[int], Regrets], seeds: Sequence[int], jobs: int) -> Iterator[Regrets]:
+    if jobs == 1:
+        yield from map(task, seeds)
+        return
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # a process a core; spawned ones read this at their start
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap(task, seeds, chunksize=1)
+
+
+def _summary(regrets: Sequence[float]) -> dict[str, float]:
+    values = np.array(regrets)
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+    return {
+        "mean_regret": float(values.mean()),
+        f"within_{NEAR:g}": float(np.mean(values <= NEAR + 1e-12)),
+        "standard_error": error,
+    }
+
+
+def flat(table: Table) -> list[dict[str, Any]]:
+    """One row a method and cost."""
+    return [{"method": method, "cost": cost, **row} for method, own in table.items() for cost, row in own.items()]

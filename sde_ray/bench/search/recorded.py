@@ -1,0 +1,93 @@
+"""Searches on recorded truth: the real trials of the embedded base in `masa_216.csv`.
+
+A design's value is the mean of its recorded scores. Where designs were recorded with several seeds, a search draws
+these as its trials. With one seed the recorded score is all there is: then a trial reports it with noise added, of the
+standard deviation that the recorded scores show around options and pairs (which counts what a design has of its own as
+noise, too). The table has no scores at rungs, so no trial can be stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+
+import numpy as np
+
+from sde_ray.axes import AXES
+from sde_ray.bench.designs import read
+from sde_ray.bench.search.contestants import WITHOUT_RUNGS
+from sde_ray.bench.search.race import COSTS, Table, race
+from sde_ray.bench.search.truth import SEEDS, Truth
+from sde_ray.design import make
+from sde_ray.errors import UserError
+from sde_ray.types import Design
+
+LEAST = 20  # designs without which there is nothing to search
+REPEATS = 100
+
+
+def measure(
+    methods: Sequence[str] = WITHOUT_RUNGS,
+    repeats: int = REPEATS,
+    costs: Sequence[int] = COSTS,
+    jobs: int = 1,
+    heard: Callable[[], None] = lambda: None,
+) -> dict[str, Table]:
+    """`masa_216` -> method -> cost -> mean_regret, within_0.01, standard_error, over repeated searches."""
+    known = recorded()
+    affordable = [cost for cost in costs if cost <= len(known)]
+    return {"masa_216": race(partial(_draw), range(repeats), methods, affordable, jobs, heard)}
+
+
+@cache
+def recorded() -> dict[Design, tuple[float, ...]]:
+    """Scores by design, one for each seed that all designs have."""
+    found: dict[Design, dict[int, float]] = {}
+    for row in read():
+        design = make(**{axis: row[axis] for axis in AXES})
+        found.setdefault(design, {})[int(row["seed"])] = float(row["weighted_kappa"])
+    if len(found) < LEAST:
+        raise UserError(
+            f"Only {len(found)} designs are recorded; at least {LEAST} are needed. Run sweeps/masa_216.yaml."
+        )
+    shared = sorted(set.intersection(*(set(scores) for scores in found.values())))
+    if not shared:
+        raise UserError("The recorded designs have no seed in common. Run sweeps/masa_216.yaml to its end.")
+    return {design: tuple(scores[seed] for seed in shared) for design, scores in sorted(found.items())}
+
+
+def noise() -> float:
+    """Standard deviation of a trial: between seeds, or with one seed around a fitted surface."""
+    from sde_ray.search.adaptive import Adaptive, Ask
+
+    scores = np.array(list(recorded().values()))
+    if scores.shape[1] > 1:
+        return float(np.sqrt(scores.var(axis=1, ddof=1).mean()))
+    search = Adaptive([tuple(recorded())])
+    for design, (score,) in recorded().items():
+        search.learn(Ask(0, design, 0, 0), 0, score)
+    scales = search.scales()
+    return float(np.sqrt(sum(scales[name] ** 2 for name in ("design", "seed", "trial", "report"))))
+
+
+def note() -> str:
+    """What this truth is, in words."""
+    known = recorded()
+    seeds = len(next(iter(known.values())))
+    drawn = (
+        f"its {seeds} seeds are drawn as trials"
+        if seeds > 1
+        else f"one seed, so trials report the recorded score with noise of {noise():.3f} added (see recorded.py)"
+    )
+    return f"{len(known)} designs recorded on masa:d1; {drawn}. No scores at rungs: every trial is a full one."
+
+
+def _draw(seed: int) -> Truth:
+    designs, scores = tuple(recorded()), np.array(list(recorded().values()))
+    chance = np.random.default_rng(seed)
+    values = scores.mean(axis=1)
+    if scores.shape[1] > 1:  # each design's seeds in an order of its own
+        own = chance.permuted(scores - values[:, None], axis=1).T
+    else:
+        own = chance.normal(0, noise(), (len(SEEDS), len(designs)))
+    return Truth(designs, values, np.zeros((1, len(designs))), own, rungs=(1.0,))

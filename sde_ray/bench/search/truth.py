@@ -1,0 +1,120 @@
+"""A truth that searches are measured against: every design's value, and what a trial of it would report.
+
+    truth = PAPER.draw(seed, designs)
+    truth.report(design, seed=0, rung=2)        value + the rung's departure for this design + this trial's noise
+    truth.regret(design)                        how far a chosen design lies below the best one
+
+A family of surfaces is a distribution of truths. `FAMILIES` are those that are reported; `TUNING` is what the methods
+were tuned on: other seeds, and other distributions (heavy tails, other noise, other departures of the rungs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from sde_ray.types import Design
+
+Array = npt.NDArray[np.float64]
+RUNGS = (0.25, 0.5, 1.0)
+SEEDS = tuple(range(64))  # as many repetitions of a design as any search could want
+REPORTED, TUNED = 10_000, 500_000  # where the seeds of surfaces begin
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Values by design, departures by rung and design (none at the last), noise by seed and design."""
+
+    designs: tuple[Design, ...]
+    values: Array
+    departures: Array
+    noise: Array
+    rungs: tuple[float, ...] = RUNGS
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(range(len(self.noise)))
+
+    def report(self, design: Design, seed: int = 0, rung: int = -1) -> float:
+        """What a trial reports. Its noise is that of the trial: at each of its rungs the same."""
+        number = self.number[design]
+        return float(self.values[number] + self.departures[rung, number] + self.noise[seed, number])
+
+    def regret(self, design: Design) -> float:
+        return float(self.values.max() - self.values[self.number[design]])
+
+    @property
+    def number(self) -> dict[Design, int]:
+        return _numbers(self.designs)
+
+
+_KNOWN: dict[tuple[Design, ...], dict[Design, int]] = {}
+
+
+def _numbers(designs: tuple[Design, ...]) -> dict[Design, int]:
+    if designs not in _KNOWN:
+        _KNOWN[designs] = {design: number for number, design in enumerate(designs)}
+    return _KNOWN[designs]
+
+
+@dataclass(frozen=True)
+class Family:
+    """How surfaces are drawn. Columns are the centred indicators of all options, and their products over two axes.
+
+    `tails`: degrees of freedom of Student's t for the coefficients; None: normal. `departures`: standard deviation of
+    the fixed departure of a design at each rung below the last.
+    """
+
+    name: str
+    words: str
+    main: float
+    pair: float
+    presence: float
+    noise: float
+    departures: tuple[float, ...] = (0.02, 0.01)
+    tails: float | None = None
+
+    def draw(self, seed: int, designs: tuple[Design, ...]) -> Truth:
+        chance = np.random.default_rng(seed)
+        mains, pairs = columns(designs)
+        values = mains @ (self.main * self._drawn(chance, mains.shape[1]))
+        present = chance.random(pairs.shape[1]) < self.presence
+        values = values + pairs @ (self.pair * self._drawn(chance, pairs.shape[1]) * present)
+        departures = [chance.normal(0, sd, len(designs)) for sd in self.departures]
+        noise = chance.normal(0, self.noise, (len(SEEDS), len(designs)))
+        return Truth(designs, values, np.array([*departures, np.zeros(len(designs))]), noise)
+
+    def _drawn(self, chance: np.random.Generator, count: int) -> Array:
+        if self.tails is None:
+            return chance.normal(0, 1, count)
+        return chance.standard_t(self.tails, count) / np.sqrt(self.tails / (self.tails - 2))
+
+
+def columns(designs: Sequence[Design]) -> tuple[Array, Array]:
+    """Centred indicators of every option of every axis, and all their products over two axes."""
+    parts = []
+    for place in range(len(designs[0].options)):
+        chosen = [design.options[place][1] for design in designs]
+        options = list(dict.fromkeys(chosen))
+        if len(options) > 1:
+            parts.append(np.array([[own == option for option in options] for own in chosen]) - 1 / len(options))
+    products = [(a[:, :, None] * b[:, None, :]).reshape(len(designs), -1) for a, b in combinations(parts, 2)]
+    return np.concatenate(parts, axis=1), np.concatenate(products, axis=1)
+
+
+PAPER = Family("paper", "options 0.04, pairs 0.05 with probability 0.2, noise 0.03", 0.04, 0.05, 0.2, 0.03)
+HEAVIER = Family("interactions", "options 0.04, pairs 0.06 with probability 0.4, noise 0.015", 0.04, 0.06, 0.4, 0.015)
+NOTHING = Family("no_effects", "all designs are equal, noise 0.03", 0.0, 0.0, 0.0, 0.03)
+FAMILIES = {family.name: family for family in (PAPER, HEAVIER, NOTHING)}
+
+TUNING = {
+    family.name: family
+    for family in (
+        Family("tails", "heavy-tailed options and pairs", 0.05, 0.03, 0.5, 0.02, (0.03, 0.012), tails=3.0),
+        Family("noisy", "few pairs, much noise", 0.03, 0.06, 0.1, 0.05, (0.015, 0.01)),
+    )
+}

@@ -1,0 +1,106 @@
+"""`sde-ray bench search`: how well each search method finds the best design, where the truth is known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sde_ray.cli.console import emit, err, number, out, table
+from sde_ray.cli.options import Json
+from sde_ray.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from sde_ray.bench.search.race import Table
+
+search = typer.Typer(help="Search methods against known truth: regret by method and cost.", no_args_is_help=True)
+
+Names = Annotated[list[str] | None, typer.Option("--method", help="Only this method; may be repeated.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Processes.")]
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@search.command("planted")
+def planted(
+    surfaces: Annotated[int, typer.Option(min=1, help="Surfaces of each family.")] = 200,
+    family: Annotated[list[str] | None, typer.Option("--family", help="Only this family; may be repeated.")] = None,
+    method: Names = None,
+    jobs: Jobs = CORES,
+    as_json: Json = False,
+) -> None:
+    """On response surfaces drawn at random over the 216 designs. Minutes on two cores; no model involved."""
+    from sde_ray.bench.search import planted
+    from sde_ray.bench.search.contestants import CONTESTANTS
+    from sde_ray.bench.search.truth import FAMILIES, TUNING
+
+    known = {**FAMILIES, **TUNING}
+    families, methods = family or list(FAMILIES), method or list(CONTESTANTS)
+    _check("family", families, known)
+    _check("method", methods, CONTESTANTS)
+    with _counting(surfaces * len(families), "surfaces") as heard:
+        found = planted.measure(families, methods, surfaces, jobs=jobs, heard=heard)
+    if as_json:
+        return emit(found)
+    for name in families:
+        _show(f"{name}: {known[name].words}; {surfaces} surfaces", found[name])
+    return out().print("\n" + planted.NOTE.format(designs=len(planted.designs())))
+
+
+@search.command("recorded")
+def recorded(
+    repeats: Annotated[int, typer.Option(min=1, help="Searches of each method.")] = 100,
+    method: Names = None,
+    jobs: Jobs = CORES,
+    as_json: Json = False,
+) -> None:
+    """On the recorded trials of the embedded base (`sde-ray bench table`)."""
+    from sde_ray.bench.search import recorded
+    from sde_ray.bench.search.contestants import WITHOUT_RUNGS
+
+    methods = method or list(WITHOUT_RUNGS)
+    _check("method", methods, WITHOUT_RUNGS)
+    with _counting(repeats, "searches") as heard:
+        found = recorded.measure(methods, repeats, jobs=jobs, heard=heard)
+    if as_json:
+        return emit({**found, "note": recorded.note()})
+    for name, own in found.items():
+        _show(f"{name}: {repeats} searches", own)
+    return out().print("\n" + recorded.note())
+
+
+def _check(what: str, given: list[str], known: object) -> None:
+    for one in given:
+        if one not in list(known):  # type: ignore[call-overload]
+            raise UserError(unknown(what, one, list(known)))  # type: ignore[call-overload]
+
+
+class _counting:
+    """Counts on stderr, where that is a terminal."""
+
+    def __init__(self, total: int, what: str) -> None:
+        self.total, self.what, self.done = total, what, 0
+        self.console = err()
+
+    def __enter__(self) -> Callable[[], None]:
+        return self.heard
+
+    def heard(self) -> None:
+        self.done += 1
+        if self.console.is_terminal:
+            self.console.print(f"{self.done}/{self.total} {self.what}", end="\r", highlight=False)
+
+    def __exit__(self, *fault: object) -> None:
+        if self.console.is_terminal:
+            self.console.print(" " * 40, end="\r")
+
+
+def _show(title: str, found: Table) -> None:
+    costs = list(next(iter(found.values())))
+    shown = table(f"\n{title}", "method", *(f"cost {cost}" for cost in costs), right=tuple(f"cost {c}" for c in costs))
+    for method, own in found.items():
+        cells = [f"{number(row['mean_regret'])} ({row['within_0.01']:.0%})" for row in own.values()]
+        shown.add_row(method, *cells)
+    out().print(shown)
+    out().print("mean regret (share within 0.01 of the best)", style="dim")
