@@ -81,8 +81,8 @@ class _Solved:
 def _solve(values: Array, errors: Array, spread: float) -> _Solved:
     """Generalised least squares of the groups' estimates [groups, differences]."""
     whole = errors + spread**2 * np.eye(values.shape[1])
-    weights = np.linalg.inv(whole)
-    covariance = np.linalg.inv(weights.sum(axis=0))
+    weights = np.asarray(np.linalg.inv(whole), dtype=np.float64)
+    covariance = np.asarray(np.linalg.inv(weights.sum(axis=0)), dtype=np.float64)
     shared = covariance @ np.einsum("gij,gj->i", weights, values)
     rest = values - shared
     lack = float(np.einsum("gi,gij,gj->", rest, weights, rest))

@@ -18,6 +18,7 @@ from sde_ray.types import Strategy
 from sde_ray.verdict import Verdict
 from sde_ray.verdict import table as verdict_table
 
+SPLITS = {"test": "in-domain", "test_ood": "out-of-domain"}
 SHOWN = 15  # rows of the leaderboard, then the last ones
 LAST = 3
 INTERACTIONS = 8
@@ -79,6 +80,7 @@ def _validation(verdict: Verdict) -> Html:
         rows.append(
             {
                 **row,
+                "where": SPLITS.get(row["split"], row["split"]),
                 "size": "all" if row["train_size"] is None else str(row["train_size"]),
                 "difference": signed(row["difference"]),
                 "interval": interval(row["low"], row["high"]),
@@ -89,9 +91,9 @@ def _validation(verdict: Verdict) -> Html:
             }
         )
     columns = {
-        "assembled against": "control", "claim": "claim", "split": "split", "samples": "size",
-        "difference": "difference", "95% interval": "interval", "p (Holm)": "adjusted", "assembled": "assembled",
-        "control": "score", "seeds": "seeds", "items": "items",
+        "assembled against": "control", "test": "where", "it is": "claim", "difference": "difference",
+        "95% interval": "interval", "p (Holm)": "adjusted", "assembled": "assembled", "control": "score",
+        "samples": "size", "seeds": "seeds", "items": "items",
     }  # fmt: skip
     note = "Fresh seeds and test items that no selection has seen; differences are paired by seed and item."
     return joined([tag("h3", "Final comparison"), tag("p", note, class_="quiet"), table(columns, rows)])
@@ -212,7 +214,9 @@ def _costs(chapter: Chapter) -> Html:
         "rungs": "Score by training examples; pruned trials are dashed, the best design is bold.",
     }
     parts = [figures.caption(said, made[name]) for name, said in words.items() if name in made]
-    return joined([tag("h3", "Cost, domains and training"), tag("div", *parts, class_="pair"), _front(chapter.study)])
+    return joined(
+        [tag("h3", "Cost, domains and training"), tag("div", *parts, class_="figures"), _front(chapter.study)]
+    )
 
 
 def _front(study: Study) -> Html | None:

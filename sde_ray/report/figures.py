@@ -33,7 +33,7 @@ class Scale:
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 2)
 
-    def ticks(self, wanted: int = 4) -> list[float]:
+    def ticks(self, wanted: int = 5) -> list[float]:
         """Round numbers within the range."""
         raw = (self.high - self.low) / wanted
         power = 10.0 ** math.floor(math.log10(raw))
