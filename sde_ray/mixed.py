@@ -165,8 +165,8 @@ def _levels(means: Means, left: float, usual: float, items: float) -> tuple[Arra
     guess = max(left, means.within / means.freedom / usual if means.freedom else 0.0)
     if not guess > 0:  # neither a spare design nor a second seed: only the items are known
         return np.array([max(items, TINY)]), np.zeros(1)
-    top = max(guess, items)
-    levels = np.geomspace(max(items, guess * 1e-2, TINY), top * 1e2, LEVELS)
+    guess = max(guess, 1e-12)  # trials without any noise, as planted ones may be
+    levels = np.geomspace(max(items, guess * 1e-2), max(items, guess) * 1e2, LEVELS)
     return levels, np.maximum(levels - items, 0.0)
 
 

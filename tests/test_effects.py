@@ -98,7 +98,7 @@ def test_what_may_be_said_of_options() -> None:
     assert rows["number"]["interacts"] == "format=lines" and rows["lines"]["interacts"] == "labels=number"
     assert rows["first"]["interacts"] == ""
     few = {row["option"]: row for row in table(results(one_at_a_time(), seeds=(0, 1), noise=0.05), METRIC)}
-    assert few["cot"]["claim"] == "not shown" and few["cot"]["interacts"] == ""
+    assert few["cot"]["claim"] in ("not shown", "perhaps worse") and few["cot"]["interacts"] == ""  # by luck, at most
     lone = {row["option"]: row for row in table(results(one_at_a_time()), METRIC)}
     assert lone["lines"]["claim"] == "no interval"
 

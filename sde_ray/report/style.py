@@ -43,7 +43,8 @@ th, td { text-align: left; padding: .3rem .5rem; vertical-align: top;
 th { white-space: nowrap; color: var(--quiet); font-weight: 600; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.long { min-width: 13rem; }
-@media (max-width: 34rem) { table { font-size: .82rem; } th, td { padding: .3rem .25rem; } td.long { min-width: 8rem; } }
+@media (max-width: 34rem) {
+  table { font-size: .82rem; } th, td { padding: .3rem .25rem; } td.long { min-width: 8rem; } }
 tr.chosen td { background: var(--raised); font-weight: 600; }
 .better { color: var(--good); } .worse { color: var(--bad); }
 figure { margin: .8rem 0; max-width: 38rem; } svg.figure { width: 100%; height: auto; display: block; }
