@@ -183,6 +183,8 @@ def test_every_figure_is_a_file_of_its_own(report: Report) -> None:
     for figure in files.values():
         root = ElementTree.fromstring(figure)  # parses as XML, as MLflow and browsers want it
         assert "prefers-color-scheme: dark" in (root.findtext(f"{space}style") or "")
+    stopped = list(ElementTree.fromstring(files["rungs"]).iter(f"{space}circle"))
+    assert ["(pruned)" in (one.findtext(f"{space}title") or "") for one in stopped] == [True]
     root = ElementTree.fromstring(files["effects"])
     titles = [one.text or "" for one in root.iter(f"{space}title")]
     lines = next(row for row in chapter.study.effects if row["option"] == "lines")

@@ -211,7 +211,7 @@ def _costs(chapter: Chapter) -> Html:
     words = {
         "cost": "Score against output tokens. On the dashed line no other design is both shorter and better.",
         "domains": "The same designs in-domain and out-of-domain.",
-        "rungs": "Score by training examples; pruned trials are dashed, the best design is bold.",
+        "rungs": "Score by training examples; the best design is bold, pruned trials are dashed or a single dot.",
     }
     parts = [figures.caption(said, made[name]) for name, said in words.items() if name in made]
     return joined(

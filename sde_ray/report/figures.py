@@ -247,8 +247,12 @@ def rungs(results: Sequence[TrialResult], metric: str, split: str, best: str) ->
     for result, points in lines:
         slug = ",".join(f"{axis}={option}" for axis, option in sorted(result.config["design"].items()))
         class_ = "curve best" if slug == best else "curve pruned" if result.status == "pruned" else "curve"
+        words = tag("title", f"{slug} ({result.status})")
+        if len(points) == 1:  # pruned at its first rung: a line of one point would not be seen
+            parts.append(tag("circle", words, cx=x(points[0][0]), cy=y(points[0][1]), r="2.5", class_="dot faint"))
+            continue
         path = " ".join(f"{'L' if n else 'M'}{x(a)} {y(b)}" for n, (a, b) in enumerate(points))
-        parts.append(tag("path", tag("title", f"{slug} ({result.status})"), d=path, class_=class_))
+        parts.append(tag("path", words, d=path, class_=class_))
     return svg(height, f"{metric} by training examples", parts)
 
 
