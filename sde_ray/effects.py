@@ -3,30 +3,42 @@
     effects(results, "weighted_kappa")                 [Effect("format", "lines", "natural", 0.12, 0.08, 0.16, 72)]
     effects(results, "weighted_kappa", "dev_ood")      the same out-of-domain
     interactions(results, "weighted_kappa")            pairs of options that do more, or less, together than apart
-    table(results, "weighted_kappa")                   in-domain and out-of-domain side by side, for CLI and MLflow
+    table(results, "weighted_kappa")                   in-domain and out-of-domain side by side, with what may be said
 
-An effect is the difference to the axis' default, averaged over the options of the other axes (`surface.py` fits it).
-Only finished trials count: a pruned trial was stopped because of its score, and its last score is not a final one.
+An effect is the difference to the axis' default, averaged over the options of the other axes (`surface.py` fits it);
+where the trials vary one axis at a time, it is the difference within the design that they vary.
 An axis with a single option in the trials has no effects. `items` (see `items.py`) adds the noise of the dev items.
+
+Only finished trials count. A pruned trial's last score is of a part of the training: it is lower by a shift that is not
+the same for all designs, so it cannot stand beside final scores. Leaving it out has a price, too: who was pruned had a
+low score, of which a part was bad luck, so designs that are often pruned keep their luckier seeds, and the effects of
+their options are drawn towards 0. Tables say how many trials were pruned.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from sde_ray.axes import find_axis
+from sde_ray.claims import MARGIN, claim_of
 from sde_ray.design import make
 from sde_ray.errors import UserError, unknown
 from sde_ray.items import Items, influence_of
-from sde_ray.surface import Coding, Fit
+from sde_ray.surface import Estimate, Fit
 from sde_ray.surface import fit as fit_surface
 from sde_ray.types import Design, Effect, TrialResult
 
 OUT_OF_DOMAIN = "_ood"
+SPLITS = ("dev", "dev" + OUT_OF_DOMAIN)
+Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -97,14 +109,32 @@ def fit(
         raise UserError(f"Trials of {len(found)} groups cannot be compared: {names}. Choose one task, model and size.")
     scored = usable(results, objective, split)
     if not scored:
-        counts = {status: sum(r.status == status for r in results) for status in ("finished", "pruned", "failed")}
-        said = ", ".join(f"{count} {status}" for status, count in counts.items())
-        raise UserError(f'No finished trial has a "{objective}" on the split "{split}" ({said}). Run the sweep first.')
+        raise UserError(_nothing(results, objective, split))
     designs = [design_of(result) for result in scored]
     orders = {axis: tuple(find_axis(axis).options) for design in designs[:1] for axis, _ in design.options}
     influence = influence_of([(items or {}).get(result.key) for result in scored])
     scores = [result.scores[split][objective] for result in scored]
     return fit_surface(designs, scores, orders, influence)
+
+
+def _nothing(results: Sequence[TrialResult], objective: str, split: str) -> str:
+    """Why there is no score at all, and what to do."""
+    counts = Counter(result.status for result in results)
+    said = ", ".join(f"{counts[status]} {status}" for status in ("finished", "pruned", "failed"))
+    start = f'No finished trial has a "{objective}" on the split "{split}" ({said}).'
+    if counts["failed"] and not counts["finished"]:
+        errors = Counter((r.error.splitlines() or ["no reason given"])[0] for r in results if r.status == "failed")
+        error, times = errors.most_common(1)[0]
+        return f"{start} Of those that failed, {times} say: {error} Cure that; the same command runs them again."
+    if any(objective in result.scores.get(split, {}) for result in results if result.status == "finished"):
+        return f"{start} Their scores are not finite numbers: look at the metric, or at the training's loss."
+    return f"{start} Run the sweep first."
+
+
+def not_finite(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[TrialResult]:
+    """Finished results whose score is no finite number; they count nowhere, which is to be told."""
+    scores = [(r, r.scores.get(split, {}).get(objective)) for r in results if r.status == "finished"]
+    return [result for result, score in scores if score is not None and not math.isfinite(score)]
 
 
 def effects(
@@ -118,6 +148,21 @@ def effects(
     return effects_of(fitted, designs)
 
 
+def scope_of(fitted: Fit) -> str:
+    """What an effect of this fit is, and what its interval holds, in words."""
+    where = (
+        "Averaged over the options of the other axes."
+        if fitted.pairs
+        else "Within the designs tried, which cannot show whether options interact."
+    )
+    noise = {
+        "seeds and items": "Intervals hold the noise of training and of the items.",
+        "seeds": "Intervals hold the noise between trials; the items' completions were not kept.",
+        "items": "Intervals hold the noise of the items only: without a second seed that of training is not known.",
+    }
+    return f"{where} {noise.get(fitted.noise, 'One trial a design: the noise is not known, so there is no interval.')}"
+
+
 def effects_of(fitted: Fit, designs: Sequence[Design]) -> list[Effect]:
     """The effects of a fitted surface; `designs` are those of the trials, to count the replicates of an option."""
     found = []
@@ -126,11 +171,17 @@ def effects_of(fitted: Fit, designs: Sequence[Design]) -> list[Effect]:
         for option in options:
             if option == reference:
                 continue
-            row = fitted.coding.option_row(axis, option) - fitted.coding.option_row(axis, reference)
+            (row,) = effect_rows(fitted, [(axis, option, reference)])
             estimate = fitted.contrast(row)
             count = sum(design[axis] == option for design in designs)
             found.append(Effect(axis, option, reference, estimate.value, estimate.low, estimate.high, count))
     return found
+
+
+def effect_rows(fitted: Fit, differences: Sequence[tuple[str, str, str]]) -> list[Array]:
+    """The contrasts behind effects, given as (axis, option, reference)."""
+    row_of = fitted.coding.option_row
+    return [np.asarray(row_of(axis, option) - row_of(axis, reference)) for axis, option, reference in differences]
 
 
 def interactions(
@@ -157,35 +208,74 @@ def interactions_of(fitted: Fit) -> list[Interaction]:
 def _interaction(
     fitted: Fit, axes: tuple[str, str], options: tuple[str, str], references: tuple[str, str]
 ) -> Interaction:
-    coding: Coding = fitted.coding
-    row = sum(
-        sign * coding.pair_row((axes[0], a), (axes[1], b))
-        for a, b, sign in (
-            (options[0], options[1], 1.0),
-            (options[0], references[1], -1.0),
-            (references[0], options[1], -1.0),
-            (references[0], references[1], 1.0),
-        )
-    )
-    estimate = fitted.contrast(row)  # type: ignore[arg-type]
+    estimate = fitted.contrast(_pair_row(fitted, axes, options, references))
     return Interaction(axes, options, references, estimate.value, estimate.low, estimate.high)
 
 
+def _pair_row(fitted: Fit, axes: tuple[str, str], options: tuple[str, str], references: tuple[str, str]) -> Array:
+    """The difference of differences: both options, minus each alone, plus none."""
+    signed = (
+        (options[0], options[1], 1.0),
+        (options[0], references[1], -1.0),
+        (references[0], options[1], -1.0),
+        (references[0], references[1], 1.0),
+    )
+    rows = [sign * fitted.coding.pair_row((axes[0], a), (axes[1], b)) for a, b, sign in signed]
+    return np.asarray(np.sum(rows, axis=0))
+
+
 def table(
-    results: Sequence[TrialResult], objective: str, items: Mapping[str, Mapping[str, Items]] | None = None
+    results: Sequence[TrialResult],
+    objective: str,
+    items: Mapping[str, Mapping[str, Items]] | None = None,
+    margin: float = MARGIN,
 ) -> list[dict[str, Any]]:
-    """One row an option: the effect in-domain and, where the trials have it, out-of-domain; `items` by split."""
+    """One row an option: the effect in-domain and, where the trials have it, out-of-domain; `items` by split.
+
+    `claim` is what may be said of it (`claims.py`), `interacts` the options that change it clearly.
+    """
     by_split = items or {}
-    home = effects(results, objective, "dev", by_split.get("dev"))
-    away = effects(results, objective, "dev" + OUT_OF_DOMAIN, by_split.get("dev" + OUT_OF_DOMAIN))
-    abroad = {(effect.axis, effect.option): effect for effect in away}
+    home, away = (_claimed(results, objective, split, by_split.get(split), margin) for split in SPLITS)
+    abroad = {(row["axis"], row["option"], row["reference"]): row for row in away}
     rows = []
-    for effect in home:
-        other = abroad.get((effect.axis, effect.option))
-        same = other is not None and other.reference == effect.reference
-        found = asdict(other) if other is not None and same else {}
-        rows.append(asdict(effect) | {f"{name}_ood": found.get(name) for name in ("difference", "low", "high")})
+    for row in home:
+        found = abroad.get((row["axis"], row["option"], row["reference"]), {})
+        rows.append(row | {f"{name}_ood": found.get(name) for name in ("difference", "low", "high", "claim")})
     return rows
+
+
+def _claimed(
+    results: Sequence[TrialResult], objective: str, split: str, items: Mapping[str, Items] | None, margin: float
+) -> list[dict[str, Any]]:
+    """The effects on a split as rows, each with its claim and what it interacts with."""
+    scored = usable(results, objective, split)
+    if not scored:
+        return []
+    fitted = fit(results, objective, split, items)
+    found = effects_of(fitted, [design_of(result) for result in scored])
+    sure = fitted.family(effect_rows(fitted, [(one.axis, one.option, one.reference) for one in found]))
+    partners = _partners(fitted)
+    return [
+        asdict(one)
+        | {
+            "claim": claim_of(Estimate(one.difference, one.low, one.high), wide, margin),
+            "interacts": ", ".join(partners.get((one.axis, one.option), ())),
+        }
+        for one, wide in zip(found, sure, strict=True)
+    ]
+
+
+def _partners(fitted: Fit) -> dict[tuple[str, str], list[str]]:
+    """(axis, option) -> options that change its effect, clearly even among all pairs."""
+    pairs = interactions_of(fitted)
+    sure = fitted.family([_pair_row(fitted, one.axes, one.options, one.references) for one in pairs])
+    found: dict[tuple[str, str], list[str]] = {}
+    for pair, wide in zip(pairs, sure, strict=True):
+        if wide.clear:
+            for mine, other in ((0, 1), (1, 0)):
+                key = pair.axes[mine], pair.options[mine]
+                found.setdefault(key, []).append(f"{pair.axes[other]}={pair.options[other]}")
+    return found
 
 
 def predict_table(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[tuple[Design, float]]:

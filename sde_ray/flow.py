@@ -15,10 +15,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sde_ray import strategy as strategies
 from sde_ray import validate as validation
 from sde_ray import verdict as verdicts
+from sde_ray.across import across
 from sde_ray.config import SweepConfig, resolved, sweep_folder
 from sde_ray.plan import Plan, plan
 from sde_ray.runner import RunnerFactory
@@ -28,7 +30,8 @@ from sde_ray.study import Study, ledger_of, studies
 from sde_ray.track import MlflowTracker, NullTracker, Tracker
 from sde_ray.types import TrialConfig
 
-NO_CONSTRAINTS = Constraints()
+if TYPE_CHECKING:
+    from sde_ray.report import Chapter
 
 
 class Interrupted(Exception):
@@ -67,7 +70,18 @@ def sweep(step: Step) -> tuple[Study, ...]:
         name = step.suffix(study.group.task, study.group.model, study.group.train_size)
         step.tracker.log_table(f"leaderboard{name}", [row.plain() for row in study.ranked])
         step.tracker.log_table(f"effects{name}", study.effects)
+        step.tracker.log_table(f"pareto{name}", [one.plain() for one in study.front])
+    _compare(step, found)
     return found
+
+
+def _compare(step: Step, found: Sequence[Study]) -> None:
+    """What several models, tasks or sizes show together."""
+    for n, family in enumerate(across(found)):
+        step.story.compared(family)
+        name = "consistency" + (f"-{n}" if n else "")
+        step.tracker.log_table(name, [one.plain() for one in family.agreements])
+        step.tracker.log_table(f"{name}-effects", [one.plain() for one in family.rows])
 
 
 def plan_of(config: SweepConfig) -> Plan:
@@ -88,13 +102,16 @@ def decisive(found: Sequence[Study]) -> list[Study]:
     return list(largest.values())
 
 
-def assemble(step: Step, study: Study, constraints: Constraints = NO_CONSTRAINTS) -> Conclusion:
-    """The best combination that a study's evidence carries, saved in the sweep's folder."""
+def assemble(step: Step, study: Study, constraints: Constraints | None = None) -> Conclusion:
+    """The best combination that a study's evidence carries, saved in the sweep's folder.
+
+    `constraints` stand in for those of the configuration.
+    """
     strategy = strategies.assemble(
         study.results,
         study.objective,
         weights={study.split: 1.0},
-        constraints=constraints,
+        constraints=constraints or constraints_of(step.config),
         items=study.items[study.split],
         sweep=step.config.name,
     )
@@ -103,6 +120,17 @@ def assemble(step: Step, study: Study, constraints: Constraints = NO_CONSTRAINTS
     step.tracker.log_files([path])
     step.story.assembled(strategy, path)
     return Conclusion(study, strategy, path)
+
+
+def constraints_of(
+    config: SweepConfig, min_format_adherence: float | None = None, max_output_tokens: float | None = None
+) -> Constraints:
+    """What the assembled design must keep to: as given here, else as the configuration's section `assembly` says."""
+    own = config.assembly
+    return Constraints(
+        own.min_format_adherence if min_format_adherence is None else min_format_adherence,
+        own.max_output_tokens if max_output_tokens is None else max_output_tokens,
+    )
 
 
 # ---- validation ----------------------------------------------------------------------------------------------------
@@ -155,7 +183,7 @@ def _keep_adapter(folder: Path, trials: Sequence[TrialConfig], place: Path) -> P
 
 def report(step: Step, found: Sequence[Study], concluded: Sequence[Conclusion]) -> Path:
     """The page that tells all of it, in the sweep's folder and in MLflow."""
-    from sde_ray.report import Chapter, Report, effect_figure, write
+    from sde_ray.report import Chapter, Report, write
 
     ends = {one.study.group: one for one in concluded}
     chapters = [
@@ -165,16 +193,23 @@ def report(step: Step, found: Sequence[Study], concluded: Sequence[Conclusion]) 
     made = plan_of(step.config)
     settings = {"method": step.config.search.method, "model": ", ".join(step.config.model)}
     command = f"sde-ray run {step.folder / 'sweep.yaml'}"
-    page = Report(step.config.name, chapters, made.pinned, made.dropped, settings, command)
+    page = Report(step.config.name, chapters, made.pinned, made.dropped, settings, command, across(found))
     path = write(step.folder / "report.html", page)
     step.tracker.log_files([path])
-    for study in found:
-        figure = effect_figure(study)
-        if figure:
-            name = step.suffix(study.group.task, study.group.model, study.group.train_size)
-            step.tracker.log_text(f"effects{name}.svg", figure)
+    _log_figures(step, chapters)
     step.story.reported(path)
     return path
+
+
+def _log_figures(step: Step, chapters: Sequence[Chapter]) -> None:
+    """The figures of the page, each as a file of its own."""
+    from sde_ray.report import figures_of
+
+    for chapter in chapters:
+        group = chapter.study.group
+        name = step.suffix(group.task, group.model, group.train_size)
+        for kind, figure in figures_of(chapter).items():
+            step.tracker.log_text(f"{kind}{name}.svg", figure)
 
 
 def concluded(step: Step, found: Sequence[Study]) -> list[Conclusion]:

@@ -201,6 +201,13 @@ class Validation(Section):
     """Designs that the assembled one must beat, beside the best design seen."""
 
 
+class Assembly(Section):
+    min_format_adherence: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Least share of completions without a fault that the assembled design may have; empty: any."""
+    max_output_tokens: Annotated[float, Field(gt=0)] | None = None
+    """Most output tokens of a completion, in the mean, that the assembled design may need; empty: any."""
+
+
 class SweepConfig(Section):
     """A whole sweep. `config.load_config` makes it from a YAML file."""
 
@@ -249,6 +256,8 @@ class SweepConfig(Section):
     """Folder of all sweeps; on a cluster one that all nodes share."""
     mlflow: Mlflow = Mlflow()
     """Logging to MLflow."""
+    assembly: Assembly = Assembly()
+    """What the assembled design must keep to."""
     validation: Validation = Validation()
     """The final comparison of the assembled design with its controls."""
     trust_remote_code: bool = False

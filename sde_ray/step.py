@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sde_ray import verdict as verdicts
+from sde_ray.across import Across, across
 from sde_ray.config import SweepConfig, sweep_folder
 from sde_ray.plan import Plan
 from sde_ray.progress import Progress
@@ -26,6 +27,7 @@ class Story(Protocol):
 
     def planned(self, made: Plan) -> None: ...
     def studied(self, study: Study) -> None: ...
+    def compared(self, family: Across) -> None: ...
     def assembled(self, strategy: Strategy, path: Path) -> None: ...
     def comparing(self, trials: dict[str, list[TrialConfig]]) -> None: ...
     def judged(self, verdict: Verdict, path: Path) -> None: ...
@@ -95,5 +97,6 @@ class Outcome:
             "interrupted": bool(self.interrupted),
             "report": self.report and str(self.report),
             "studies": [study.plain() for study in self.studies],
+            "across": [family.plain() for family in across(self.studies)],
             "conclusions": [one.plain() for one in self.conclusions],
         }

@@ -15,12 +15,26 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.config import SweepConfig, load_config, open_tasks, sweep_folder
-from sde_ray.effects import OUT_OF_DOMAIN, Group, Interaction, groups, interactions, table
+from sde_ray.effects import (
+    OUT_OF_DOMAIN,
+    Group,
+    Interaction,
+    design_of,
+    effects_of,
+    fit,
+    groups,
+    interactions_of,
+    scope_of,
+    table,
+    usable,
+)
 from sde_ray.errors import UserError
 from sde_ray.items import Items, read_all
-from sde_ray.leaderboard import Ranked, rank
+from sde_ray.leaderboard import Lead, Ranked, lead, rank
 from sde_ray.ledger import Ledger
-from sde_ray.types import TrialResult
+from sde_ray.pareto import Step, front
+from sde_ray.surface import Fit
+from sde_ray.types import Effect, TrialResult
 
 Results = tuple[TrialResult, ...]
 
@@ -49,6 +63,38 @@ class Study:
         }
 
     @cached_property
+    def fitted(self) -> Fit | None:
+        """The response surface on the objective's split; None where nothing has a score."""
+        if not usable(self.results, self.objective, self.split):
+            return None
+        return fit(self.results, self.objective, self.split, self.items[self.split])
+
+    @cached_property
+    def lead(self) -> Lead | None:
+        """Is the best design shown to be better than the baseline, given how many were compared?"""
+        return lead(self.ranked, self.fitted) if self.fitted else None
+
+    @cached_property
+    def front(self) -> list[Step]:
+        """The designs that no other one beats in both score and output tokens."""
+        return front(self.ranked, self.fitted)
+
+    @cached_property
+    def own_effects(self) -> list[Effect]:
+        """The effects on the objective's split."""
+        return effects_of(self.fitted, [design_of(one) for one in self.scored]) if self.fitted else []
+
+    @cached_property
+    def scored(self) -> list[TrialResult]:
+        """The finished trials with a finite score."""
+        return usable(self.results, self.objective, self.split)
+
+    @cached_property
+    def scope(self) -> str:
+        """What an effect of this study is, and what its interval holds; for below a table or a figure."""
+        return scope_of(self.fitted) if self.fitted else ""
+
+    @cached_property
     def effects(self) -> list[dict[str, Any]]:
         """One row an option, in-domain and out-of-domain side by side."""
         return table(self.results, self.objective, self.items)
@@ -56,7 +102,7 @@ class Study:
     @cached_property
     def interactions(self) -> list[Interaction]:
         """Pairs of options that do more, or less, together than apart; strongest first."""
-        return interactions(self.results, self.objective, self.split, self.items[self.split])
+        return interactions_of(self.fitted) if self.fitted else []
 
     def plain(self) -> dict[str, Any]:
         """For a program."""
@@ -67,6 +113,9 @@ class Study:
             "leaderboard": [row.plain() for row in self.ranked],
             "effects": self.effects,
             "interactions": [asdict(one) for one in self.interactions],
+            "scope": self.scope,
+            "lead": self.lead and self.lead.plain(),
+            "front": [step.plain() for step in self.front],
         }
 
 

@@ -4,27 +4,25 @@ In: rows of (design, score) and, where predictions were kept, how each score mov
 Out: a `Fit` that predicts designs and gives 95% intervals for differences between them.
 
 Options enter as orthonormal centred indicators with flat priors, pairs as their products with a common variance
-(random effects), so a fraction of the designs still gives unbiased main effects and shrunken interactions. The ratio of
-interaction to noise is not known: it is averaged over a grid, weighted by the restricted likelihood (REML, Patterson
-and Thompson 1971) and a half-Cauchy prior. Noise comes from resampling, stratified: deviations of seeds within a
-design, lack of fit between designs, and items (the same draw of items for every trial, since all trials share them).
+(random effects), so a fraction of the designs still gives unbiased main effects and shrunken interactions. `mixed.py`
+weighs what the variances of pairs, of lack of fit and of seeds may be, and adds the bootstrap of the items.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg, stats
+from scipy import linalg
 
+from sde_ray.mixed import means_of, solve
 from sde_ray.types import Design
 
 Array = npt.NDArray[np.float64]
-DRAWS = 2000
-RATIOS = np.logspace(-1.5, 1.2, 14)  # interaction sd / noise sd
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,12 @@ class Estimate:
     def clear(self) -> bool:
         """The interval is known and does not hold 0."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@lru_cache(maxsize=64)
+def _codes(count: int) -> Array:
+    """Orthonormal centred codes of an axis' options, one column an option."""
+    return np.asarray(linalg.helmert(count))
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Coding:
         return all(option in tried.get(axis, ()) for axis, option in design.options)
 
     def row(self, design: Design) -> Array:
-        parts = [linalg.helmert(len(options))[:, options.index(design[axis])] for axis, options in self.axes]
+        parts = [_codes(len(options))[:, options.index(design[axis])] for axis, options in self.axes]
         pairs = [np.outer(a, b).ravel() for a, b in combinations(parts, 2)]
         return np.concatenate([np.ones(1), *parts, *pairs])
 
@@ -69,7 +73,7 @@ class Coding:
         start = 1
         for name, options in self.axes:
             if name == axis:
-                row[start : start + len(options) - 1] = linalg.helmert(len(options))[:, options.index(option)]
+                row[start : start + len(options) - 1] = _codes(len(options))[:, options.index(option)]
             start += len(options) - 1
         row[0] = 1.0
         return row
@@ -77,7 +81,7 @@ class Coding:
     def pair_row(self, first: tuple[str, str], second: tuple[str, str]) -> Array:
         """The interaction part alone of two options of different axes."""
         parts = [
-            linalg.helmert(len(options))[:, options.index(dict((first, second))[axis])]
+            _codes(len(options))[:, options.index(dict((first, second))[axis])]
             if axis in (first[0], second[0])
             else np.zeros(len(options) - 1)
             for axis, options in self.axes
@@ -137,6 +141,25 @@ class Fit:
         low, high = np.quantile(self.draws @ row, (0.025, 0.975))
         return Estimate(value, float(low), float(high))
 
+    def family(self, rows: Sequence[Array]) -> list[Estimate]:
+        """These contrasts with intervals that hold for all of them at once, so that the largest may be picked.
+
+        Each is as many of its own standard errors wide as the largest of all errors is, 95 times in 100.
+        """
+        known = [n for n, row in enumerate(rows) if self.draws is not None and self.separable(row)]
+        found = [Estimate(float(row @ self.coefficients)) for row in rows]
+        if self.draws is None or not known:
+            return found
+        drawn = self.draws @ np.stack([rows[n] for n in known]).T
+        error = drawn - drawn.mean(axis=0)
+        deviation = error.std(axis=0)
+        real = deviation > 1e-12
+        times = float(np.quantile(np.abs(error[:, real] / deviation[real]).max(axis=1), 0.95)) if real.any() else 0.0
+        for place, n in enumerate(known):
+            width, middle = times * float(deviation[place]), float(drawn[:, place].mean())
+            found[n] = Estimate(found[n].value, middle - width, middle + width)
+        return found
+
 
 def fit(
     designs: Sequence[Design],
@@ -147,130 +170,16 @@ def fit(
 ) -> Fit:
     """Fit the surface. `influence[trial, item]`: change of a trial's score per unit of weight of an item."""
     coding = coding_of(designs, orders or {})
-    rows = np.stack([coding.row(design) for design in designs])
-    y = np.asarray(scores, dtype=float)
-    groups = np.unique([design.slug for design in designs], return_inverse=True)[1]
+    unique = list(dict.fromkeys(designs))
+    place = {design: n for n, design in enumerate(unique)}
+    groups = np.array([place[design] for design in designs])
+    rows = np.stack([coding.row(design) for design in unique])
     free = rows[:, : coding.mains]
     rank = int(np.linalg.matrix_rank(free))
-    pairs = rows.shape[1] > coding.mains and int(groups.max()) + 1 > rank
-    ratios = RATIOS if pairs else np.zeros(1)
-    solutions = [_solve(rows, y, coding.mains, ratio, rank) for ratio in ratios]
-    logs = np.array([s.evidence for s in solutions]) + np.log([r / (1 + r * r) if r else 1.0 for r in ratios])
-    weights = np.exp(logs - logs.max())
-    weights /= weights.sum()
-    coefficients = np.sum([w * s.coefficients for w, s in zip(weights, solutions, strict=True)], axis=0)
-    random = np.random.default_rng(seed)
-    counts = random.multinomial(DRAWS, weights)
-    drawn, seeds_known = [], False
-    for solution, count in zip(solutions, counts, strict=True):
-        noise = _noise(rows, y, groups, solution, rank, int(count), random)
-        seeds_known = seeds_known or noise is not None
-        error = np.zeros((count, len(y))) if noise is None else noise * _own(rows, solution, noise, influence, rank)
-        drawn.append(_truths(rows, coding.mains, solution, error, influence, random))
-    known = [name for name, there in (("seeds", seeds_known), ("items", influence is not None)) if there]
+    pairs = rows.shape[1] > coding.mains and len(unique) > rank
+    means = means_of(groups, np.asarray(scores, dtype=float), influence)
+    found = solve(means, free, rows[:, coding.mains :] if pairs else rows[:, :0], seed)
+    left = np.zeros(rows.shape[1] - len(found.coefficients))
+    draws = None if found.draws is None else np.hstack([found.draws, np.zeros((len(found.draws), len(left)))])
     blind = linalg.null_space(free) if rank < coding.mains else np.zeros((coding.mains, 0))
-    draws = np.concatenate(drawn) if known else None
-    return Fit(coding, coefficients, draws, " and ".join(known) or "nothing", pairs, blind.T)
-
-
-@dataclass(frozen=True)
-class _Solution:
-    """The least-squares solution at one ratio of interaction to noise."""
-
-    coefficients: Array
-    inverse: Array
-    evidence: float
-    tau: float
-
-
-def _solve(rows: Array, y: Array, mains: int, ratio: float, rank: int) -> _Solution:
-    """Henderson's mixed model equations; ratio 0 leaves the pairs out."""
-    columns = rows.shape[1]
-    used = columns if ratio else mains
-    part = rows[:, :used]
-    penalty = np.zeros(used)
-    penalty[mains:] = 1 / ratio**2 if ratio else 0.0
-    values, vectors = np.linalg.eigh(part.T @ part + np.diag(penalty))
-    real = values > 1e-9 * values.max()
-    small = (vectors[:, real] / values[real]) @ vectors[:, real].T
-    coefficients = np.zeros(columns)
-    coefficients[:used] = small @ (part.T @ y)
-    inverse = np.zeros((columns, columns))
-    inverse[:used, :used] = small
-    rest = max(float(y @ (y - rows @ coefficients)), 1e-12)
-    freedom = len(y) - rank
-    logdet = float(np.log(values[real]).sum()) + 2 * (used - mains) * (np.log(ratio) if ratio else 0.0)
-    evidence = -0.5 * (logdet + freedom * np.log(rest))
-    tau = ratio * np.sqrt(rest / freedom) * _widened(freedom) if ratio and freedom > 0 else 0.0
-    return _Solution(coefficients, inverse, evidence, float(tau))
-
-
-def _noise(
-    rows: Array, y: Array, groups: npt.NDArray[np.intp], solution: _Solution, rank: int, count: int,
-    random: np.random.Generator,
-) -> Array | None:  # fmt: skip
-    """Resampled trial noise [count, trials]: seeds within designs, lack of fit between them; None: not estimable."""
-    sizes = np.bincount(groups)
-    residual = y - rows @ solution.coefficients
-    mean = np.bincount(groups, residual) / sizes
-    several = sizes[groups] > 1
-    within = ((residual - mean[groups]) * np.sqrt(sizes / np.maximum(sizes - 1, 1))[groups])[several]
-    between = _between(rows, solution, groups, mean, sizes) if len(sizes) > rank else np.zeros(0)
-    if not len(within) and not len(between):
-        return None
-    freedom = len(y) - rank
-    if len(within):
-        of_seeds = float(np.sum((residual - mean[groups]) ** 2) / np.sum(sizes - 1))
-        spread = float(np.mean(between**2)) if len(between) else 0.0
-        excess = max(0.0, spread - of_seeds * float(np.mean(1 / sizes)))
-        between = between * np.sqrt(excess / spread) if excess else np.zeros(0)
-        freedom = len(sizes) - rank if excess else int(np.sum(sizes - 1))
-    error = np.zeros((count, len(y)))
-    if len(within):
-        error += random.choice(within, (count, len(y)))
-    if len(between):
-        error += random.choice(between, (count, len(sizes)))[:, groups]
-    return np.asarray(error * _widened(freedom))
-
-
-def _widened(freedom: int) -> float:
-    """How much wider a 95% interval must be because its noise is itself estimated (Student against normal)."""
-    return float(stats.t.ppf(0.975, max(freedom, 1)) / stats.norm.ppf(0.975))
-
-
-def _between(
-    rows: Array, solution: _Solution, groups: npt.NDArray[np.intp], mean: Array, sizes: npt.NDArray[np.intp]
-) -> Array:
-    """Mean residuals of the designs, freed from what the fit took of them (leverage); where nothing is left, none."""
-    _, first = np.unique(groups, return_index=True)
-    leverage = sizes * np.einsum("ij,jk,ik->i", rows[first], solution.inverse, rows[first])
-    left = 1 - leverage > 1e-3
-    pool = mean[left] / np.sqrt(1 - leverage[left])
-    return np.asarray(pool - pool.mean()) if left.any() else np.zeros(0)
-
-
-def _own(rows: Array, solution: _Solution, noise: Array, influence: Array | None, rank: int) -> float:
-    """The share of the trials' noise (as a factor) that the items' draws do not bring already.
-
-    A trial's own luck on single items is in its residual and in the bootstrap of the items; it counts once.
-    """
-    freedom = len(rows) - rank
-    if influence is None or freedom < 1 or not noise.size or not noise.any():
-        return 1.0
-    apart = influence - rows @ (solution.inverse @ (rows.T @ influence))
-    counted = float((apart**2).sum()) / freedom
-    return float(np.sqrt(max(1 - counted / float(noise.var()), 0.25)))
-
-
-def _truths(
-    rows: Array, mains: int, solution: _Solution, error: Array, influence: Array | None, random: np.random.Generator
-) -> Array:
-    """Draws of the true coefficients: the estimate minus its simulated error."""
-    count, columns = len(error), rows.shape[1]
-    truth = random.normal(0.0, solution.tau, (count, columns)) if solution.tau else np.zeros((count, columns))
-    truth[:, :mains] = 0.0
-    observed = error + truth @ rows.T
-    if influence is not None:
-        items = influence.shape[1]
-        observed += (random.multinomial(items, np.full(items, 1 / items), count) - 1.0) @ influence.T
-    return np.asarray(solution.coefficients - (observed @ rows @ solution.inverse - truth))
+    return Fit(coding, np.concatenate([found.coefficients, left]), draws, found.noise, pairs, blind.T)

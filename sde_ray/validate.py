@@ -96,13 +96,23 @@ def judge(
     strategy: Strategy, trials: Trials, results: Mapping[str, TrialResult], folder: Path | None = None
 ) -> Verdict:
     """Compare. `results` by trial key; `folder` holds the trials' folders, whose completions narrow the intervals."""
-    ended = {key: result for key, result in results.items() if result.status == "finished"}
     wanted = {trial.key for own in trials.values() for trial in own}
+    own = [result for key, result in results.items() if key in wanted]
+    items = {split: read_all(own, folder, split, strategy.objective) for split in SPLITS} if folder else {}
+    return judge_items(strategy, trials, results, items)
+
+
+def judge_items(
+    strategy: Strategy,
+    trials: Trials,
+    results: Mapping[str, TrialResult],
+    items: Mapping[str, Mapping[str, Items]],
+) -> Verdict:
+    """Compare, with the items already read: split -> trial key -> items."""
+    ended = {key: result for key, result in results.items() if result.status == "finished"}
     rows: list[Comparison] = []
     for split in SPLITS:
-        own = [result for key, result in ended.items() if key in wanted]
-        items = read_all(own, folder, split, strategy.objective) if folder else {}
-        rows += _rows(trials, ended, items, split, strategy.objective)
+        rows += _rows(trials, ended, items.get(split, {}), split, strategy.objective)
     if not any(row.assembled is not None for row in rows):
         raise UserError("The final comparison has no finished trial of the assembled design. Run `sde-ray validate`.")
     return verdict_of(strategy, rows)

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 from planted import ALL, WORTH, additive, one_at_a_time, result, results
 
-from sde_ray.effects import effects, fit, groups, interactions, predict_table, table
+from sde_ray.claims import claim_of
+from sde_ray.design import make
+from sde_ray.effects import effects, fit, groups, interactions, not_finite, predict_table, table
 from sde_ray.errors import UserError
 from sde_ray.items import Items, Part, influence_of, read_items
+from sde_ray.leaderboard import lead, rank
+from sde_ray.surface import Estimate
 from sde_ray.types import Design, Effect
 
 METRIC = "weighted_kappa"
@@ -87,6 +91,60 @@ def test_prediction_reaches_designs_that_never_ran() -> None:
     assert ranked[0][1] == pytest.approx(max(map(surprising, ALL)), abs=0.01)
 
 
+def test_what_may_be_said_of_options() -> None:
+    rows = {row["option"]: row for row in table(results(ALL, surprising, seeds=(0, 1), noise=0.02), METRIC)}
+    assert rows["first"]["claim"] == "better" and rows["json"]["claim"] == "worse"
+    assert rows["cot"]["claim"] == rows["on"]["claim"] == "the same"  # 0.002 and 0, told within 0.02
+    assert rows["number"]["interacts"] == "format=lines" and rows["lines"]["interacts"] == "labels=number"
+    assert rows["first"]["interacts"] == ""
+    few = {row["option"]: row for row in table(results(one_at_a_time(), seeds=(0, 1), noise=0.05), METRIC)}
+    assert few["cot"]["claim"] in ("not shown", "perhaps worse") and few["cot"]["interacts"] == ""  # by luck, at most
+    lone = {row["option"]: row for row in table(results(one_at_a_time()), METRIC)}
+    assert lone["lines"]["claim"] == "no interval"
+
+
+@pytest.mark.parametrize(
+    ("own", "sure", "said"),
+    [
+        (Estimate(0.1, 0.05, 0.15), Estimate(0.1, 0.02, 0.18), "better"),
+        (Estimate(0.1, 0.05, 0.15), Estimate(0.1, -0.01, 0.21), "perhaps better"),
+        (Estimate(-0.1, -0.15, -0.05), Estimate(-0.1, -0.18, -0.02), "worse"),
+        (Estimate(-0.1, -0.15, -0.05), Estimate(-0.1, -0.3, 0.02), "perhaps worse"),
+        (Estimate(0.01, 0.005, 0.015), Estimate(0.01, 0.001, 0.019), "the same"),
+        (Estimate(0.0, -0.05, 0.05), Estimate(0.0, -0.1, 0.1), "not shown"),
+        (Estimate(0.3), Estimate(0.3), "no interval"),
+    ],
+)
+def test_claims(own: Estimate, sure: Estimate, said: str) -> None:
+    assert claim_of(own, sure) == said
+
+
+def test_a_lead_counts_how_many_were_compared() -> None:
+    """The best of 30 equal designs is ahead by luck; the best of a planted surface is ahead."""
+    tried = [make(), *(design for design in random.Random(4).sample(ALL, 29) if design != make())]
+    flat = results(tried, lambda design: 0.5, seeds=(0, 1), noise=0.03)
+    equal, real = lead(rank(flat, METRIC), fit(flat, METRIC)), results(tried, seeds=(0, 1), noise=0.03)
+    assert equal is not None and equal.estimate.low is not None and equal.estimate.low < 0 < equal.estimate.value
+    assert "not shown to be better" in equal.words and f"best of {len(set(tried)) - 1}" in equal.words
+    ahead = lead(rank(real, METRIC), fit(real, METRIC))
+    assert ahead is not None and (ahead.estimate.low or 0) > 0 and "is better than the baseline" in ahead.words
+    own = fit(real, METRIC).difference(ahead.design, make())
+    assert ahead.estimate.low is not None and own.low is not None and ahead.estimate.low < own.low  # wider
+    assert lead(rank(flat[:1], METRIC), fit(flat[:1], METRIC)) is None
+
+
+def test_designs_with_more_seeds_count_more() -> None:
+    """A lucky single trial is drawn towards what the others say less than four trials of the same design are."""
+    tried = [design for design in ALL if design["reasoning"] == "none" and design["format"] != "json"]
+    base = results(tried, seeds=(0, 1), noise=0.02)
+    odd = tried[7]
+    once = [one for one in base if one.config["design"] != dict(odd.options)]
+    lucky = additive(odd) + 0.1
+    single = fit([*once, result(odd, lucky)], METRIC).predict(odd)
+    several = fit([*once, *(result(odd, lucky + e, s) for s, e in enumerate((-0.02, 0.02, -0.01, 0.01)))], METRIC)
+    assert additive(odd) < single < several.predict(odd) < lucky
+
+
 def test_a_pinned_axis_has_no_effect_and_confounded_options_no_interval() -> None:
     fixed = [design for design in ALL if design["reasoning"] == "none"]
     assert "reasoning" not in {effect.axis for effect in effects(results(fixed), METRIC)}
@@ -116,6 +174,7 @@ def test_failed_pruned_and_non_finite_trials_do_not_count() -> None:
         result(ALL[9], float("nan")),
     ]
     assert effects([*good, *bad], METRIC) == effects(good, METRIC)
+    assert not_finite([*good, *bad], METRIC) == [bad[2]]
     with pytest.raises(UserError, match="0 finished, 1 pruned, 1 failed"):
         fit(bad[:2], METRIC)
 

@@ -154,6 +154,7 @@ def test_mlflow_has_the_sweep_its_trials_and_the_tables(outcome: flow.Outcome, c
     (parent,) = [run for run in runs if run.data.tags["sde.run"] == "sweep"]
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {"leaderboard.json", "effects.json", "validation.json", "strategy.yaml", "report.html"} <= files
+    assert {"pareto.json", "effects.svg", "interactions.svg"} <= files
 
 
 def test_the_same_command_again_trains_nothing(
@@ -171,6 +172,10 @@ def test_effects_and_assemble_read_the_folder(outcome: flow.Outcome) -> None:
     assert study["leaderboard"][0]["format"] == "lines"
     made = CliRunner().invoke(app, ["assemble", str(outcome.folder), "--json"])
     assert json.loads(made.stdout)[0]["strategy"]["design"]["instruction"] == "first"
+    priced = CliRunner().invoke(app, ["assemble", str(outcome.folder), "--pareto", "--json"])
+    assert json.loads(priced.stdout)[0]["pareto"] == study["front"]
+    strict = ["assemble", str(outcome.folder), "--min-format-adherence", "1", "--set", "assembly.max_output_tokens=30"]
+    assert CliRunner().invoke(app, strict).exit_code == 2  # the fakes count no tokens
 
 
 def test_the_report_is_written_again_from_the_folder(outcome: flow.Outcome) -> None:

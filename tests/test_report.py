@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 from planted import ALL, additive, result
 
+from sde_ray.across import across
 from sde_ray.design import NAMED, make
 from sde_ray.effects import Group
 from sde_ray.intervals import Paired
-from sde_ray.report import Chapter, Report, effect_figure, page, write
-from sde_ray.report.figures import Scale, pareto, rungs
+from sde_ray.report import Chapter, Report, figures_of, page, write
+from sde_ray.report.figures import Scale, rungs
 from sde_ray.report.html import Html, escape, table, tag
 from sde_ray.strategy import assemble
 from sde_ray.study import Study
@@ -163,21 +165,76 @@ def test_it_tells_what_the_study_found(read: Reader, report: Report) -> None:
 
 def test_both_themes_and_narrow_screens_are_served(report: Report) -> None:
     text = page(report)
-    assert "prefers-color-scheme: dark" in text and "width=device-width" in text and "overflow-x: auto" in text
+    assert "prefers-color-scheme: dark" in text and "width=device-width" in text
+    outside = re.sub(r'<div class="scroll".*?</div>', "", text, flags=re.DOTALL)
+    assert "<table" in text and "<table" not in outside  # a wide table scrolls by itself, the page never
+    for figure in re.findall(r"<svg [^>]*>", text):
+        assert 'viewBox="0 0 420 ' in figure and "width=" not in figure  # as wide as its place
+    widths = [float(width) for width in re.findall(r"min-width: ?([\d.]+)rem", text)]
+    assert all(width <= 13 for width in widths)
+    assert ".scroll { overflow-x: auto" in text and "overflow-wrap: anywhere" in text
 
 
-def test_effects_become_a_figure_of_its_own(report: Report) -> None:
-    study = report.chapters[0].study
-    figure = effect_figure(study)
-    assert figure is not None
-    root = ElementTree.fromstring(figure)  # parses as XML, as MLflow and browsers want it
+def test_every_figure_is_a_file_of_its_own(report: Report) -> None:
+    (chapter,) = report.chapters
+    files = figures_of(chapter)
+    assert set(files) == {"effects", "interactions", "cost", "domains", "rungs"}
     space = "{http://www.w3.org/2000/svg}"
+    for figure in files.values():
+        root = ElementTree.fromstring(figure)  # parses as XML, as MLflow and browsers want it
+        assert "prefers-color-scheme: dark" in (root.findtext(f"{space}style") or "")
+    stopped = list(ElementTree.fromstring(files["rungs"]).iter(f"{space}circle"))
+    assert ["(pruned)" in (one.findtext(f"{space}title") or "") for one in stopped] == [True]
+    root = ElementTree.fromstring(files["effects"])
     titles = [one.text or "" for one in root.iter(f"{space}title")]
-    lines = next(row for row in study.effects if row["option"] == "lines")
-    assert f"lines: {lines['difference']:+.3f} [{lines['low']:+.3f}] [{lines['high']:+.3f}]" not in titles
-    assert any(title.startswith(f"lines: {lines['difference']:+.3f} [") for title in titles)
+    lines = next(row for row in chapter.study.effects if row["option"] == "lines")
+    assert f"lines: {lines['difference']:+.3f} [{lines['low']:+.3f}, {lines['high']:+.3f}]" in titles
     dots = [one for one in root.iter(f"{space}circle") if "home" in one.get("class", "")]
-    assert len(dots) == len(study.effects) + 1  # and the legend's
+    assert len(dots) == len(chapter.study.effects) + 1  # and the legend's
+
+
+def test_every_section_is_there(read: Reader) -> None:
+    for title in (
+        "Final comparison", "Leaderboard", "Effects", "Interactions", "Cost, domains and training", "Worth their price",
+        "Samples", "Best seen", "Worst seen", "What was left out", "Each pruned trial", "How to reproduce",
+    ):  # fmt: skip
+        assert title in read.text, title
+
+
+def test_numbers_are_those_of_the_ledger(report: Report, read: Reader) -> None:
+    """Computed here from the results, not by what the page is made with."""
+    results = report.chapters[0].study.results
+    scores: dict[str, list[float]] = {}
+    for one in results:
+        if one.status == "finished":
+            slug = ",".join(f"{axis}={option}" for axis, option in sorted(one.config["design"].items()))
+            scores.setdefault(slug, []).append(one.scores["dev"][METRIC])
+    means = sorted((sum(own) / len(own) for own in scores.values()), reverse=True)
+    for mean in [*means[:10], means[-1]]:
+        assert f"{mean:.3f}" in read.text
+    (pruned,) = [one for one in results if one.status == "pruned"]
+    on = sorted(one.rungs[0].scores["dev"][METRIC] for one in results if one.status != "pruned")
+    middle = (on[(len(on) - 1) // 2] + on[len(on) // 2]) / 2
+    where = read.text.index("Each pruned trial")
+    assert f"{pruned.rungs[0].scores['dev'][METRIC]:.3f}" in read.text[where:] and f"{middle:.3f}" in read.text[where:]
+
+
+def test_what_matters_is_said(report: Report, read: Reader) -> None:
+    claims = {f"{row['axis']}={row['option']}": row["claim"] for row in report.chapters[0].study.effects}
+    assert claims["format=json"] == "worse" and claims["instruction=first"] == "better"
+    assert "Matter: " in read.text and "is better than the baseline by" in read.text
+    assert "labels=number" in next(r["interacts"] for r in report.chapters[0].study.effects if r["option"] == "lines")
+
+
+def test_several_models_stand_side_by_side(report: Report, tmp_path: Path) -> None:
+    study = report.chapters[0].study
+    others = [replace(one, config={**one.config, "model": "large"}) for one in study.results]
+    other = Study(Group("masa:d1", "large", 100), METRIC, "dev", tuple(others), tmp_path)
+    found = across([study, other])
+    text = page(replace(report, chapters=[*report.chapters, Chapter(other)], across=found))
+    assert "Consistency over models" in text and "tiny and large" in text and "+1.000" in text
+    assert "all agree" in text and "Effects shared by the models" in text
+    assert "Consistency" not in page(report)
 
 
 def test_an_empty_sweep_and_one_without_noise_have_a_page_too(tmp_path: Path) -> None:
@@ -189,12 +246,7 @@ def test_an_empty_sweep_and_one_without_noise_have_a_page_too(tmp_path: Path) ->
     text = path.read_text(encoding="utf-8")
     assert "No trial of this study has finished" in text and "Nothing was pinned" in text
     assert "lines: +0.100, no interval" in text and 'href="#study-2"' in text
-    assert effect_figure(lone) is None
-
-
-def test_the_front_holds_what_nothing_beats() -> None:
-    points = [("a", 10.0, 0.5), ("b", 12.0, 0.4), ("c", 20.0, 0.7), ("d", 10.0, 0.45), ("e", 30.0, 0.7)]
-    assert [name for name, _, _ in pareto(points)] == ["a", "c"]
+    assert "effects" not in figures_of(Chapter(lone)) and "No axis has two options" in text
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.013, 0.021), (12.0, 480.0), (0.5, 0.5), (0.0, 0.0)])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from planted import ALL, additive, one_at_a_time, result, results
 
+from sde_ray.config import check
 from sde_ray.design import make
 from sde_ray.errors import UserError
+from sde_ray.flow import constraints_of
 from sde_ray.strategy import Constraints, assemble, axes_of, load, save
 from sde_ray.types import Design
 
@@ -76,6 +79,30 @@ def test_constraints_are_obeyed_and_named() -> None:
     assert "0.800 is below 0.95" in tidy.reasons["unmentioned"]
     with pytest.raises(UserError, match=r"No design meets the constraints\. The nearest is .*15\.0 output tokens"):
         assemble(trials, METRIC, constraints=Constraints(max_output_tokens=5))
+
+
+def test_constraints_stand_in_the_yaml_and_flags_go_before_them() -> None:
+    config = check({"name": "x", "task": "masa:d1", "assembly": {"min_format_adherence": 0.9, "max_output_tokens": 30}})
+    assert constraints_of(config) == Constraints(0.9, 30)
+    assert constraints_of(config, max_output_tokens=12) == Constraints(0.9, 12)
+    assert constraints_of(check({"name": "x", "task": "masa:d1"})) == Constraints()
+    with pytest.raises(UserError, match="assembly.min_format_adherence"):
+        check({"name": "x", "task": "masa:d1", "assembly": {"min_format_adherence": 1.5}})
+
+
+def test_one_design_alone_is_its_own_strategy() -> None:
+    alone = assemble([result(make(format="json"), 0.4, seed) for seed in (0, 1)], METRIC)
+    assert alone.design == make(format="json") and alone.predicted == pytest.approx(0.4)
+    assert all("the only option" in reason for reason in alone.reasons.values())
+
+
+def test_all_trials_failed_is_one_clear_message() -> None:
+    failed = [replace(r, status="failed", scores={}, error="CUDA out of memory\nat ...") for r in results(ALL[:3])]
+    with pytest.raises(UserError, match=r"0 finished, 0 pruned, 3 failed\).*3 say: CUDA out of memory Cure that"):
+        assemble(failed, METRIC)
+    odd = [result(design, float("nan")) for design in ALL[:2]]
+    with pytest.raises(UserError, match="not finite numbers"):
+        assemble(odd, METRIC)
 
 
 def test_splits_weigh_and_a_design_without_an_answer_out_of_domain_is_not_chosen() -> None:

@@ -17,40 +17,58 @@ Place = Annotated[Path, typer.Argument(help="A sweep's YAML file, or the folder 
 
 
 def effects(place: Place, sets: Sets = None, as_json: Json = False) -> None:
-    """Rank the designs and say what each option does to the score, with intervals."""
+    """Rank the designs and say what each option does to the score, with intervals; which models agree on it."""
     from sde_ray import study
-    from sde_ray.cli import tables
+    from sde_ray.across import across
+    from sde_ray.cli import consistency, tables
 
     config = study.open_sweep(place, sets or [])
     found = study.studies(config, study.results_of(config))
+    families = across(found)
     if as_json:
-        return emit([one.plain() for one in found])
+        together = [family.plain() for family in families]
+        return emit([one.plain() | ({"across": together} if together else {}) for one in found])
     for one in found:
         out().print(tables.study(one))
+    for family in families:
+        out().print(consistency.across(family))
     return None
 
 
 def assemble(
     place: Place,
-    adherence: Annotated[float | None, typer.Option(min=0, max=1, help="Least share of faultless completions.")] = None,
-    tokens: Annotated[float | None, typer.Option(min=1, help="Most output tokens, in the mean.")] = None,
+    adherence: Annotated[
+        float | None,
+        typer.Option(
+            "--min-format-adherence", "--adherence", min=0, max=1, help="Least share of faultless completions."
+        ),
+    ] = None,
+    tokens: Annotated[
+        float | None, typer.Option("--max-output-tokens", "--tokens", min=1, help="Most output tokens, in the mean.")
+    ] = None,
+    pareto: Annotated[bool, typer.Option("--pareto", help="Also show which designs are worth their price.")] = False,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
     """Assemble the best combination that the evidence carries, and save it as strategy.yaml."""
     from sde_ray import flow, study
+    from sde_ray.cli import tables
     from sde_ray.cli.story import Story
     from sde_ray.progress import Progress
     from sde_ray.step import Step
-    from sde_ray.strategy import Constraints
     from sde_ray.track import NullTracker
 
     config = study.open_sweep(place, sets or [])
     found = flow.decisive(study.studies(config, study.results_of(config)))
     step = Step(config, Story(err() if as_json else out(), Progress(err())), NullTracker())
-    made = [flow.assemble(step, one, Constraints(adherence, tokens)) for one in found]
+    constraints = flow.constraints_of(config, adherence, tokens)
+    made = [flow.assemble(step, one, constraints) for one in found]
     if as_json:
-        emit([one.plain() for one in made])
+        fronts = [{"pareto": [step.plain() for step in one.front]} if pareto else {} for one in found]
+        return emit([one.plain() | front for one, front in zip(made, fronts, strict=True)])
+    for one in found if pareto else []:
+        out().print(tables.pareto(one.front, one.objective))
+    return None
 
 
 def validate(place: Place, sets: Sets = None, as_json: Json = False) -> None:

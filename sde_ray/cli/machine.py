@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sde_ray.cli.bench_calibration import calibration
 from sde_ray.cli.bench_search import search
 from sde_ray.cli.console import emit, out, table
 from sde_ray.cli.options import Json, Sets
@@ -15,6 +16,7 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 bench = typer.Typer(help="Measure the package itself.", no_args_is_help=True)
 bench.add_typer(search, name="search")
+search.command("calibration")(calibration)
 
 
 def doctor(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sde_ray.cli import planned, tables
+from sde_ray.across import Across
+from sde_ray.cli import consistency, planned, tables
 from sde_ray.cli import strategy as shown
 from sde_ray.plan import Plan
 from sde_ray.progress import Progress
@@ -26,6 +27,9 @@ class Story:
 
     def studied(self, study: Study) -> None:
         self.console.print(tables.study(study), highlight=False)
+
+    def compared(self, family: Across) -> None:
+        self.console.print(consistency.across(family), highlight=False)
 
     def assembled(self, strategy: Strategy, path: Path) -> None:
         self.console.print(shown.strategy(strategy), highlight=False)

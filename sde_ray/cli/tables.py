@@ -14,6 +14,7 @@ from sde_ray.cli.console import interval, number, table
 if TYPE_CHECKING:
     from sde_ray.effects import Interaction
     from sde_ray.leaderboard import Ranked
+    from sde_ray.pareto import Step
     from sde_ray.study import Study
     from sde_ray.types import TrialResult
 
@@ -23,12 +24,16 @@ PAIRS = 5  # interactions shown
 def study(found: Study) -> Group:
     """Everything that the trials of one task, model and size show."""
     parts: list[Any] = [f"\n[bold]{found.group}[/]", leaderboard(found.ranked, found.objective)]
+    if found.lead:
+        parts.append(escape(found.lead.words))
     if found.effects:
-        parts += ["", effects(found.effects, found.objective)]
+        parts += ["", effects(found.effects, found.objective), f"[dim]{escape(found.scope)}[/]"]
+    elif found.ranked:
+        parts.append("No axis has two options in the finished trials, so there is no effect to show.")
     shown = [pair for pair in found.interactions if pair.low is not None and not pair.low <= 0 <= (pair.high or 0.0)]
     if shown:
         parts += ["", interactions(shown[:PAIRS])]
-    parts += ["", *failures(found.results)]
+    parts += ["", *failures(found.results), *left_out(found)]
     return Group(*parts)
 
 
@@ -50,13 +55,23 @@ def effects(rows: Sequence[Mapping[str, Any]], metric: str) -> Table:
     away = any(row["difference_ood"] is not None for row in rows)
     numbers = ["effect", "95% interval", *(["out of domain", "its interval"] if away else []), "trials"]
     title = f"Effects on {metric}, against the option in brackets"
-    shown = table(title, "axis", "option", *numbers, right=tuple(numbers))
+    shown = table(title, "axis", "option", *numbers, "says", "interacts with", right=tuple(numbers))
     for row in rows:
         cells = [str(row["axis"]), f"{row['option']} [dim]({row['reference']})[/]"]
         cells += _estimate(row["difference"], row["low"], row["high"])
         if away:
             cells += _estimate(row["difference_ood"], row["low_ood"], row["high_ood"])
-        shown.add_row(*cells, str(row["replicates"]))
+        shown.add_row(*cells, str(row["replicates"]), str(row["claim"]), str(row["interacts"]))
+    return shown
+
+
+def pareto(steps: Sequence[Step], metric: str) -> Table:
+    """Designs that no other one beats in both score and output tokens, the cheapest first."""
+    numbers = ("output tokens", metric, "gain", "95% interval", "format ok")
+    shown = table("Worth their price: no design is both shorter and better", "design", *numbers, right=numbers)
+    for step in steps:
+        gain = [number(step.gain.value, sign=True), interval(step.gain.low, step.gain.high)] if step.gain else ["", ""]
+        shown.add_row(step.row.label, f"{step.tokens:.1f}", number(step.row.score), *gain, _percent(step.row.adherence))
     return shown
 
 
@@ -78,6 +93,18 @@ def failures(results: Sequence[TrialResult]) -> list[str]:
             first = result.error.splitlines()[0] if result.error else "no reason given"
             counts[first] = counts.get(first, 0) + 1
     return [f"[red]{count} failed:[/] {escape(error)}" for error, count in counts.items()]
+
+
+def left_out(found: Study) -> list[str]:
+    """One line for the trials that count nowhere, although they did not fail."""
+    from sde_ray.effects import not_finite
+
+    odd, pruned = (
+        not_finite(found.results, found.objective, found.split),
+        sum(r.status == "pruned" for r in found.results),
+    )
+    said = [f"[red]{len(odd)} left out:[/] their {found.objective} is not a finite number."] if odd else []
+    return said + ([f"{pruned} pruned on their score, and not in the effects."] if pruned else [])
 
 
 def _estimate(difference: float | None, low: float | None, high: float | None) -> list[str]:

@@ -2,26 +2,28 @@
 
     write(folder / "report.html", Report("quickstart", [Chapter(study, strategy, verdict)], plan))
 
-In: what a sweep has found. Out: leaderboard, effects, samples, the final comparison with its verdict, what was pinned,
-dropped, pruned or failed, and how to reproduce all of it. `chapter.py` writes the part on one study.
+In: what a sweep has found. Out: leaderboard, effects, samples, the final comparison with its verdict, what several
+models agree on, what was pinned, dropped, pruned or failed, and how to reproduce all of it. `chapter.py` writes the
+part on one study.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import sde_ray
-from sde_ray.report import figures
+from sde_ray.across import Across
+from sde_ray.report import figures, left_out
 from sde_ray.report.chapter import Chapter
+from sde_ray.report.chapter import figures_of as chapter_figures
 from sde_ray.report.chapter import write as write_chapter
 from sde_ray.report.html import Html, escape, joined, table, tag
 from sde_ray.report.style import PAGE
-from sde_ray.study import Study
+from sde_ray.report.together import write as write_across
 
-__all__ = ["Chapter", "Report", "effect_figure", "page", "write"]
+__all__ = ["Chapter", "Report", "figures_of", "page", "write"]
 
 NO_NETWORK = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -36,6 +38,7 @@ class Report:
     dropped: Sequence[tuple[str, str]] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     command: str = ""
+    across: Sequence[Across] = ()
 
 
 def write(path: Path, report: Report) -> Path:
@@ -60,10 +63,9 @@ def page(report: Report) -> str:
     return "<!doctype html>\n" + tag("html", tag("head", *head), body, lang="en") + "\n"
 
 
-def effect_figure(study: Study) -> str | None:
-    """The effects with their intervals as an SVG file, for MLflow."""
-    figure = figures.effects(study.effects, study.objective)
-    return figure and figures.standalone(figure)
+def figures_of(chapter: Chapter) -> dict[str, str]:
+    """A chapter's figures as SVG files, by name, for MLflow."""
+    return {name: figures.standalone(figure) for name, figure in chapter_figures(chapter).items()}
 
 
 def _body(report: Report) -> Iterator[Html | None]:
@@ -73,28 +75,10 @@ def _body(report: Report) -> Iterator[Html | None]:
         yield tag("nav", *links)
     for n, chapter in enumerate(report.chapters):
         yield write_chapter(chapter, f"study-{n}")
-    yield _left_out(report)
+    for family in report.across:
+        yield write_across(family)
+    yield left_out.write([chapter.study for chapter in report.chapters], report.pinned, report.dropped)
     yield _reproduce(report)
-
-
-def _left_out(report: Report) -> Html:
-    """What was pinned, dropped, pruned or failed."""
-    results = [result for chapter in report.chapters for result in chapter.study.results]
-    ends = Counter(result.status for result in results)
-    said = ", ".join(f"{ends[status]} {status}" for status in ("finished", "pruned", "failed") if ends[status])
-    rows = [{"what": axis, "why": f"pinned: {why}"} for axis, why in report.pinned.items()]
-    rows += [{"what": what, "why": f"dropped: {why}"} for what, why in report.dropped]
-    errors = Counter(result.error.split("\n")[0][:300] for result in results if result.status == "failed")
-    rows += [
-        {"what": f"{count} trials", "why": f"failed: {error or 'no reason given'}"} for error, count in errors.items()
-    ]
-    pruned = [result for result in results if result.status == "pruned"]
-    if pruned:
-        early = Counter(result.rungs[-1].examples for result in pruned if result.rungs)
-        at = ", ".join(f"{count} at {examples} examples" for examples, count in sorted(early.items()))
-        rows.append({"what": f"{len(pruned)} trials", "why": f"pruned on their score: {at}"})
-    shown = table({"what": "what", "why": "why"}, rows) if rows else tag("p", "Nothing was pinned, dropped or pruned.")
-    return joined([tag("h2", "What was left out"), tag("p", f"Trials: {said or 'none'}."), shown])
 
 
 def _reproduce(report: Report) -> Html:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sde_ray.claims import BETTER, MARGIN, NOT_SHOWN, PERHAPS_BETTER, PERHAPS_WORSE, SAME, UNKNOWN, WORSE
 from sde_ray.design import NAMED
 from sde_ray.leaderboard import Ranked
 from sde_ray.report import figures
@@ -17,6 +18,7 @@ from sde_ray.types import Strategy
 from sde_ray.verdict import Verdict
 from sde_ray.verdict import table as verdict_table
 
+SPLITS = {"test": "in-domain", "test_ood": "out-of-domain"}
 SHOWN = 15  # rows of the leaderboard, then the last ones
 LAST = 3
 INTERACTIONS = 8
@@ -50,7 +52,7 @@ def _parts(chapter: Chapter) -> Iterator[Html | None]:
     yield _leaderboard(study, strategy)
     yield _effects(study)
     yield _interactions(study)
-    yield _costs(study, strategy)
+    yield _costs(chapter)
     yield _samples(study)
 
 
@@ -78,6 +80,7 @@ def _validation(verdict: Verdict) -> Html:
         rows.append(
             {
                 **row,
+                "where": SPLITS.get(row["split"], row["split"]),
                 "size": "all" if row["train_size"] is None else str(row["train_size"]),
                 "difference": signed(row["difference"]),
                 "interval": interval(row["low"], row["high"]),
@@ -88,9 +91,9 @@ def _validation(verdict: Verdict) -> Html:
             }
         )
     columns = {
-        "assembled against": "control", "claim": "claim", "split": "split", "samples": "size",
-        "difference": "difference", "95% interval": "interval", "p (Holm)": "adjusted", "assembled": "assembled",
-        "control": "score", "seeds": "seeds", "items": "items",
+        "assembled against": "control", "test": "where", "it is": "claim", "difference": "difference",
+        "95% interval": "interval", "p (Holm)": "adjusted", "assembled": "assembled", "control": "score",
+        "samples": "size", "seeds": "seeds", "items": "items",
     }  # fmt: skip
     note = "Fresh seeds and test items that no selection has seen; differences are paired by seed and item."
     return joined([tag("h3", "Final comparison"), tag("p", note, class_="quiet"), table(columns, rows)])
@@ -116,7 +119,8 @@ def _leaderboard(study: Study, strategy: Strategy | None) -> Html:
         else ""
     )
     note = f"Mean over seeds on {study.split}; spread is the range over seeds. {left}"
-    return joined([tag("h3", "Leaderboard"), tag("p", note, class_="quiet"), table(columns, rows)])
+    ahead = tag("p", study.lead.words) if study.lead else None
+    return joined([tag("h3", "Leaderboard"), tag("p", note, class_="quiet"), ahead, table(columns, rows)])
 
 
 def _row(place: int, row: Ranked, strategy: Strategy | None) -> dict[str, Any]:
@@ -126,9 +130,9 @@ def _row(place: int, row: Ranked, strategy: Strategy | None) -> dict[str, Any]:
     return shown | {"class_": "chosen" if strategy and row.design == strategy.design else None}
 
 
-def _effects(study: Study) -> Html | None:
+def _effects(study: Study) -> Html:
     if not study.effects:
-        return None
+        return joined([tag("h3", "Effects"), tag("p", "No axis has two options in the finished trials.")])
     rows = [
         {**row, "effect": signed(row["difference"]), "interval": interval(row["low"], row["high"]),
          "away": signed(row["difference_ood"]), "away_interval": interval(row["low_ood"], row["high_ood"])}
@@ -143,11 +147,26 @@ def _effects(study: Study) -> Html | None:
     }
     if any(row["difference_ood"] is not None for row in study.effects):
         columns |= {"out of domain": "away", "95% interval ": "away_interval"}
-    words = (
-        f"What each option does to {study.objective}, averaged over the others. A bar across 0: no difference shown."
-    )
+    columns |= {"says": "claim", "interacts with": "interacts"}
+    words = f"What each option does to {study.objective}. A bar across 0: no difference shown. {study.scope}"
     figure = figures.caption(words, figures.effects(study.effects, study.objective))
-    return joined([tag("h3", "Effects"), figure, _folded("The numbers", table(columns, rows))])
+    return joined([tag("h3", "Effects"), figure, _matters(study), _folded("The numbers", table(columns, rows))])
+
+
+def _matters(study: Study) -> Html:
+    """Which options matter, which do not, and of which it is not known."""
+    kinds = {
+        "Matter": (BETTER, WORSE),
+        "Perhaps matter (clear alone, not among all options)": (PERHAPS_BETTER, PERHAPS_WORSE),
+        f"Do not matter (within ±{MARGIN:g})": (SAME,),
+        "Not shown either way": (NOT_SHOWN, UNKNOWN),
+    }
+    found = []
+    for title, claims in kinds.items():
+        names = [f"{row['axis']}={row['option']}" for row in study.effects if row["claim"] in claims]
+        if names:
+            found.append(tag("li", tag("b", f"{title}: "), ", ".join(names)))
+    return tag("ul", *found)
 
 
 def _interactions(study: Study) -> Html | None:
@@ -166,26 +185,56 @@ def _interactions(study: Study) -> Html | None:
     return joined([tag("h3", "Interactions"), figure, _folded("The strongest", table(columns, rows))])
 
 
-def _costs(study: Study, strategy: Strategy | None) -> Html:
+def figures_of(chapter: Chapter) -> dict[str, Html]:
+    """Every figure of a chapter by its name, for the page and as files."""
+    study, strategy = chapter.study, chapter.strategy
+    if not study.ranked:
+        return {}
     best, marked = study.ranked[0], {study.ranked[0].design.slug: "best seen"}
     if strategy is not None:
         marked[strategy.design.slug] = "assembled" if strategy.design != best.design else "assembled, best seen"
     marked |= {NAMED["baseline"].slug: "baseline"} if NAMED["baseline"].slug not in marked else {}
-    costs = [(row.design.slug, row.tokens, row.score) for row in study.ranked]
+    costs = [(row.design.slug, row.tokens, row.score) for row in study.ranked if row.tokens > 0]
     away = [(row.design.slug, row.score, row.ood) for row in study.ranked if row.ood is not None]
-    words = "Score against output tokens. On the dashed line no other design is both shorter and better."
-    parts = [
-        figures.caption(words, figures.scatter(costs, "output tokens", study.objective, marked, front=True)),
-        figures.caption(
-            "The same designs in-domain and out-of-domain.",
-            figures.scatter(away, f"{study.objective} in-domain", "out-of-domain", marked),
-        ),
-        figures.caption(
-            "Score by training examples; pruned trials are dashed.",
-            figures.rungs(study.results, study.objective, study.split, best.design.slug),
-        ),
-    ]
-    return joined([tag("h3", "Cost, domains and training"), tag("div", *parts, class_="pair")])
+    found = {
+        "effects": figures.effects(study.effects, study.objective),
+        "interactions": figures.interactions(study.interactions, study.objective) if study.interactions else None,
+        "cost": figures.scatter(costs, "output tokens", study.objective, marked, front=True),
+        "domains": figures.scatter(away, f"{study.objective} in-domain", "out-of-domain", marked),
+        "rungs": figures.rungs(study.results, study.objective, study.split, best.design.slug),
+    }
+    return {name: figure for name, figure in found.items() if figure is not None}
+
+
+def _costs(chapter: Chapter) -> Html:
+    made = figures_of(chapter)
+    words = {
+        "cost": "Score against output tokens. On the dashed line no other design is both shorter and better.",
+        "domains": "The same designs in-domain and out-of-domain.",
+        "rungs": "Score by training examples; the best design is bold, pruned trials are dashed or a single dot.",
+    }
+    parts = [figures.caption(said, made[name]) for name, said in words.items() if name in made]
+    return joined(
+        [tag("h3", "Cost, domains and training"), tag("div", *parts, class_="figures"), _front(chapter.study)]
+    )
+
+
+def _front(study: Study) -> Html | None:
+    """The designs on the dashed line, with what each gains over the next cheaper one."""
+    if not study.front:
+        return None
+    rows = [
+        {"label": step.row.label, "tokens": f"{step.tokens:.1f}", "score": step.row.score,
+         "gain": signed(step.gain.value) if step.gain else None,
+         "interval": interval(step.gain.low, step.gain.high) if step.gain else None,
+         "adherence": step.row.adherence}
+        for step in study.front
+    ]  # fmt: skip
+    columns = {
+        "design": "label", "output tokens": "tokens", study.objective: "score", "gain": "gain",
+        "95% interval": "interval", "format ok": "adherence",
+    }  # fmt: skip
+    return joined([tag("h4", "Worth their price"), table(columns, rows)])
 
 
 # ---- samples -------------------------------------------------------------------------------------------------------

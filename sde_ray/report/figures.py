@@ -10,9 +10,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sde_ray.across import Shared, sign
 from sde_ray.effects import Interaction
+from sde_ray.pareto import undominated
 from sde_ray.report.html import Html, signed, tag
 from sde_ray.report.style import VARIABLES
+from sde_ray.surface import Estimate
 from sde_ray.types import TrialResult
 
 WIDTH = 420
@@ -30,7 +33,7 @@ class Scale:
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 2)
 
-    def ticks(self, wanted: int = 4) -> list[float]:
+    def ticks(self, wanted: int = 5) -> list[float]:
         """Round numbers within the range."""
         raw = (self.high - self.low) / wanted
         power = 10.0 ** math.floor(math.log10(raw))
@@ -84,6 +87,33 @@ def effects(rows: Sequence[Mapping[str, Any]], metric: str) -> Html | None:
         y += 24 if away else 20
     frame = [line(scale(0), 14, scale(0), y, "zero"), *_ticks(scale, 14, y)]
     return svg(y + 22, f"Effects on {metric} with 95% intervals", [_legend(away), *frame, *parts])
+
+
+def shared(rows: Sequence[Shared], kind: str) -> Html | None:
+    """One line an option: what the groups share, with its interval, and a small dot for each group."""
+    known = [row for row in rows if row.shared is not None]
+    if not known:
+        return None
+    values = [v for row in known for one in (row.shared, *row.alone.values()) if one for v in _span(one)]
+    scale = Scale(min(0.0, *values), max(0.0, *values), 150, WIDTH - 12)
+    parts: list[Html] = []
+    y = 24.0
+    for row in known:
+        parts.append(text(142, y + 4, row.option, "end"))
+        for name, one in row.alone.items():
+            words = tag("title", f"{name}: {signed(one.value)} {sign(one)}")
+            parts.append(tag("circle", words, cx=scale(one.value), cy=f"{y:g}", r="3", class_="dot faint"))
+        if row.shared is not None:
+            one = row.shared
+            whole = {"option": row.option, "difference": one.value, "low": one.low, "high": one.high}
+            parts.append(_mark(whole, "", scale, y, "home"))
+        y += 22
+    frame = [line(scale(0), 12, scale(0), y, "zero"), *_ticks(scale, 12, y)]
+    return svg(y + 22, f"Effects shared by the {kind}", [*frame, *parts])
+
+
+def _span(one: Estimate) -> list[float]:
+    return [value for value in (one.low, one.value, one.high) if value is not None]
 
 
 def _mark(row: Mapping[str, Any], suffix: str, scale: Scale, y: float, class_: str) -> Html:
@@ -176,7 +206,7 @@ def scatter(
         text(4, 9, upwards, class_="tick"),
     ]
     if front:
-        best = pareto(points)
+        best = undominated(points, lambda point: point[1], lambda point: point[2])
         path = " ".join(f"{'L' if n else 'M'}{x(p[1])} {y(p[2])}" for n, p in enumerate(best))
         parts.append(tag("path", tag("title", "no design is shorter and better"), d=path, class_="front"))
     for name, across_, up in sorted(points, key=lambda point: point[0] in marked):
@@ -188,15 +218,6 @@ def scatter(
         far, last = x(across_) > WIDTH * 0.6, max(y(up) + 4, last + 13)  # names below each other, never on each other
         parts.append(text(x(across_) + (-8 if far else 8), last, marked[name], "end" if far else "start"))
     return svg(height, f"{upwards} against {across}", parts)
-
-
-def pareto(points: Sequence[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
-    """The points that no other one beats: from the cheapest on, each better than all cheaper ones."""
-    found: list[tuple[str, float, float]] = []
-    for point in sorted(points, key=lambda p: (p[1], -p[2])):
-        if not found or point[2] > found[-1][2]:
-            found.append(point)
-    return found
 
 
 def _frame(x: Scale, y: Scale, height: float) -> list[Html]:
@@ -226,8 +247,12 @@ def rungs(results: Sequence[TrialResult], metric: str, split: str, best: str) ->
     for result, points in lines:
         slug = ",".join(f"{axis}={option}" for axis, option in sorted(result.config["design"].items()))
         class_ = "curve best" if slug == best else "curve pruned" if result.status == "pruned" else "curve"
+        words = tag("title", f"{slug} ({result.status})")
+        if len(points) == 1:  # pruned at its first rung: a line of one point would not be seen
+            parts.append(tag("circle", words, cx=x(points[0][0]), cy=y(points[0][1]), r="2.5", class_="dot faint"))
+            continue
         path = " ".join(f"{'L' if n else 'M'}{x(a)} {y(b)}" for n, (a, b) in enumerate(points))
-        parts.append(tag("path", tag("title", f"{slug} ({result.status})"), d=path, class_=class_))
+        parts.append(tag("path", words, d=path, class_=class_))
     return svg(height, f"{metric} by training examples", parts)
 
 

@@ -43,10 +43,14 @@ th, td { text-align: left; padding: .3rem .5rem; vertical-align: top;
 th { white-space: nowrap; color: var(--quiet); font-weight: 600; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.long { min-width: 13rem; }
+@media (max-width: 34rem) {
+  table { font-size: .82rem; } th, td { padding: .3rem .25rem; } td.long { min-width: 8rem; } }
 tr.chosen td { background: var(--raised); font-weight: 600; }
 .better { color: var(--good); } .worse { color: var(--bad); }
 figure { margin: .8rem 0; max-width: 38rem; } svg.figure { width: 100%; height: auto; display: block; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 1rem; }
+h4 { font-size: 1rem; margin: 1.2rem 0 .3rem; } ul { padding-left: 1.2rem; } summary { cursor: pointer; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--raised); padding: .7rem; margin: .3rem 0;
   font: .85rem/1.45 ui-monospace, monospace; unicode-bidi: plaintext; }
 mark { background: var(--mark); color: inherit; }

@@ -1,0 +1,237 @@
+"""Are the intervals right, and the claims? Sweeps of worlds with a known truth, counted.
+
+    sde-ray bench search calibration --sweeps 200 --jobs 2
+
+`coverage`: how often the nominal 95% intervals of effects, of interactions and of differences between two designs hold
+the truth. `nothing`: worlds of equal designs, in which every claim is false: how often a design is said to lead, an
+option to be better or worse, and how far assembly departs from the defaults. `verdict`: sweep, assembly and final
+comparison in one, and how often a "better" is wrong; its row `forced` is the hardest case: equal designs, but an
+assembled one that is none of the controls.
+
+Every sweep is simulated down to single answers (`worlds.py`), so the bootstrap of items works on what it works on in
+life: items that all trials share. Truth of an effect: the mean over all 216 designs; of trials that vary one axis at a
+time: within the design that they vary. A share's own error is about sqrt(share * (1 - share) / sweeps).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from sde_ray.axes import AXES
+from sde_ray.bench.worlds import BASE, METRIC, SPACE, World, draw_world, observe, one_at_a_time, outcomes
+from sde_ray.claims import BETTER, WORSE, claim_of
+from sde_ray.design import NAMED
+from sde_ray.effects import effect_rows, effects_of, interactions_of
+from sde_ray.leaderboard import lead, rank
+from sde_ray.strategy import assemble
+from sde_ray.surface import Estimate, Fit
+from sde_ray.surface import fit as fit_surface
+from sde_ray.types import Design, Strategy
+from sde_ray.validate import judge_items
+from sde_ray.verdict import ASSEMBLED, BEST_SEEN
+
+ORDERS = {axis: tuple(row.options) for axis, row in AXES.items()}
+DIFFERENCES = 10  # pairs of designs whose interval is checked in each sweep
+TEST_ITEMS = 300
+FRESH = 1000  # seeds of the final comparison begin here
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A kind of sweep: how many designs (10: one axis at a time, 216: all), seeds each, and do options interact?"""
+
+    designs: int
+    seeds: int
+    interactions: bool
+
+    def draw(self, random: np.random.Generator) -> list[Design]:
+        """The designs of one such sweep."""
+        if self.designs == len(one_at_a_time()):
+            return one_at_a_time()
+        return [SPACE[n] for n in random.permutation(len(SPACE))[: self.designs]]
+
+    @property
+    def within(self) -> bool:
+        """Does an effect mean: within the baseline?"""
+        return self.designs == len(one_at_a_time())
+
+
+SETTINGS = tuple(
+    Setting(designs, seeds, interactions)
+    for interactions in (False, True)
+    for designs in (10, 24, 40, 216)
+    for seeds in (2, 3, 5)
+)
+
+
+def measure(
+    sweeps: int = 200, jobs: int = 2, seed: int = 0, settings: Sequence[Setting] = SETTINGS
+) -> dict[str, list[dict[str, Any]]]:
+    """All three tables. `sweeps`: how many are simulated for each row; the same `seed` gives the same numbers."""
+    equal = [setting for setting in settings if not setting.interactions]
+    with ProcessPoolExecutor(jobs) as pool:
+
+        def rows(count: Callable[[Setting, int], dict[str, float]], kinds: Sequence[Setting]) -> list[dict[str, Any]]:
+            found = []
+            for setting in kinds:
+                numbers = [seed * 1_000_003 + n for n in range(sweeps)]
+                counted = list(pool.map(partial(count, setting), numbers, chunksize=max(1, sweeps // (8 * jobs))))
+                found.append({**asdict(setting), "sweeps": sweeps, **_means(counted)})
+            return found
+
+        return {
+            "coverage": rows(coverage, settings),
+            "nothing": rows(nothing, equal),
+            "verdict": rows(verdict, settings),
+            "forced": rows(forced, [s for s in equal if s.designs == equal[0].designs]),
+        }
+
+
+def _means(counted: Sequence[dict[str, float]]) -> dict[str, float | None]:
+    """The mean of each number over the sweeps that have it."""
+    names = list(dict.fromkeys(name for one in counted for name in one))
+    return {name: round(fmean(one[name] for one in counted if name in one), 4) for name in names}
+
+
+def _random(setting: Setting, number: int) -> np.random.Generator:
+    return np.random.default_rng([number, setting.designs, setting.seeds, setting.interactions])
+
+
+def _fitted(setting: Setting, world: World, designs: Sequence[Design], random: np.random.Generator) -> Fit:
+    right = outcomes(world, designs, setting.seeds, random)
+    influence = (right - right.mean(axis=1, keepdims=True)) / right.shape[1]
+    trials = [design for design in designs for _ in range(setting.seeds)]
+    return fit_surface(trials, right.mean(axis=1).tolist(), ORDERS, influence)
+
+
+# ---- intervals -----------------------------------------------------------------------------------------------------
+
+
+def coverage(setting: Setting, number: int) -> dict[str, float]:
+    """The share of the intervals of one sweep that hold the truth, and their mean width."""
+    random = _random(setting, number)
+    world, designs = draw_world(random, setting.interactions), setting.draw(random)
+    fitted = _fitted(setting, world, designs, random)
+    inside: dict[str, list[bool]] = {}
+    effects = effects_of(fitted, designs)
+    for one in effects:
+        truth = effect_truth(world, one.axis, one.option, one.reference, setting.within)
+        _hold(inside, "effects", Estimate(one.difference, one.low, one.high), truth)
+    for pair in interactions_of(fitted):
+        truth = pair_truth(world, pair.axes, pair.options, pair.references)
+        _hold(inside, "interactions", Estimate(pair.difference, pair.low, pair.high), truth)
+    known = designs if setting.within else SPACE
+    for _ in range(DIFFERENCES):
+        first, second = (known[n] for n in random.choice(len(known), 2, replace=False))
+        _hold(inside, "differences", fitted.difference(first, second), world.truth(first) - world.truth(second))
+    widths = [one.high - one.low for one in effects if one.low is not None and one.high is not None]
+    return {name: fmean(held) for name, held in inside.items()} | ({"width": fmean(widths)} if widths else {})
+
+
+def _hold(inside: dict[str, list[bool]], name: str, one: Estimate, truth: float) -> None:
+    if one.low is not None and one.high is not None:
+        inside.setdefault(name, []).append(one.low <= truth <= one.high)
+
+
+def effect_truth(world: World, axis: str, option: str, reference: str, within: bool) -> float:
+    """What an option truly does against another: on average, or within the baseline."""
+    if within:
+        return world.truth(BASE.replace(**{axis: option})) - world.truth(BASE.replace(**{axis: reference}))
+    return world.mean((axis, option)) - world.mean((axis, reference))
+
+
+def pair_truth(world: World, axes: tuple[str, str], options: tuple[str, str], references: tuple[str, str]) -> float:
+    """What two options truly bring together beyond the sum of both."""
+
+    def mean(first: str, second: str) -> float:
+        return world.mean((axes[0], first), (axes[1], second))
+
+    (a, b), (c, d) = options, references
+    return mean(a, b) - mean(a, d) - mean(c, b) + mean(c, d)
+
+
+# ---- claims where nothing is true ----------------------------------------------------------------------------------
+
+
+def equal_world() -> World:
+    """Every design as good as any other."""
+    return draw_world(np.random.default_rng(0), interactions=False, spread=0.0)
+
+
+def nothing(setting: Setting, number: int) -> dict[str, float]:
+    """What one sweep of equal designs claims; all of it is false."""
+    random = _random(setting, number)
+    designs = setting.draw(random)
+    designs = designs if BASE in designs else [BASE, *designs[1:]]
+    seen = observe(equal_world(), designs, range(setting.seeds), random)
+    scores = [result.scores["dev"][METRIC] for result in seen.results]
+    influence = np.stack(
+        [(one.parts[0].rows[:, 0] - s) / 200 for one, s in zip(seen.items.values(), scores, strict=True)]
+    )
+    fitted = fit_surface([trial.design for trial in seen.trials], scores, ORDERS, influence)
+    found = effects_of(fitted, designs)
+    sure = fitted.family(effect_rows(fitted, [(one.axis, one.option, one.reference) for one in found]))
+    said = [claim_of(Estimate(o.difference, o.low, o.high), s) for o, s in zip(found, sure, strict=True)]
+    ahead = lead(rank(seen.results, METRIC), fitted)
+    return {
+        "a design leads": float(ahead is not None and (ahead.estimate.low or 0.0) > 0),
+        "an option matters": float(any(one in (BETTER, WORSE) for one in said)),
+        "an interval is clear": fmean((o.low or 0.0) > 0 or (o.high or 0.0) < 0 for o in found),
+    }
+
+
+# ---- the verdict ---------------------------------------------------------------------------------------------------
+
+
+def verdict(setting: Setting, number: int) -> dict[str, float]:
+    """Sweep, assembly and final comparison: is a claim about the assembled design wrong?"""
+    random = _random(setting, number)
+    world = draw_world(random, setting.interactions)
+    seen = observe(world, setting.draw(random), range(setting.seeds), random)
+    strategy = assemble(seen.results, METRIC, items=seen.items)
+    controls = {BEST_SEEN: rank(seen.results, METRIC)[0].design, **_named(random)}
+    return _judged(setting, world, strategy, controls, random) | {
+        "regret": max(world.scores.values()) - world.truth(strategy.design)
+    }
+
+
+def forced(setting: Setting, number: int) -> dict[str, float]:
+    """The final comparison of a design with controls that are exactly as good, and all others than it."""
+    random = _random(setting, number)
+    strategy = Strategy("masa:d1", "planted", SPACE[-1], "", METRIC, 0.0)
+    return _judged(setting, equal_world(), strategy, {BEST_SEEN: SPACE[1], **_named(random)}, random)
+
+
+def _named(random: np.random.Generator) -> dict[str, Design]:
+    """The controls of a final comparison; the heuristic's format is not swept, so any design stands for it."""
+    named = {name: design for name, design in NAMED.items() if design in SPACE}
+    return named | {"heuristic": SPACE[int(random.integers(len(SPACE)))]}
+
+
+def _judged(
+    setting: Setting, world: World, strategy: Strategy, controls: dict[str, Design], random: np.random.Generator
+) -> dict[str, float]:
+    contenders = {ASSEMBLED: strategy.design, **controls}
+    distinct = list(dict.fromkeys(contenders.values()))
+    seeds = range(FRESH, FRESH + setting.seeds)
+    fresh = observe(world, distinct, seeds, random, TEST_ITEMS, "test")
+    trials = {name: [t for t in fresh.trials if t.design == design] for name, design in contenders.items()}
+    results = {result.key: result for result in fresh.results}
+    found = judge_items(strategy, trials, results, {"test": fresh.items}).overall()
+    ours = world.truth(strategy.design)
+    gains = [(row, ours - world.truth(row.design)) for row in found if row.paired is not None]
+    known = [(row.paired, gain) for row, gain in gains if row.paired is not None]
+    held = [one.low <= gain <= one.high for one, gain in known if one.low is not None and one.high is not None]
+    return {
+        "wrong better": float(any(row.claim == "better" and gain <= 0 for row, gain in gains)),
+        "wrong worse": float(any(row.claim == "worse" and gain >= 0 for row, gain in gains)),
+        "right better": float(any(row.claim == "better" and gain > 0 for row, gain in gains)),
+        **({"intervals": fmean(held)} if held else {}),
+    }

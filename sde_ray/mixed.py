@@ -1,0 +1,216 @@
+"""The mixed model under the response surface: which coefficients, and which noise, the trials speak for.
+
+In: designs as rows of numbers, their trials' scores, how each score moves with each item. Out: an `Evidence`, the mean
+coefficients and draws of what they may truly be.
+
+    score of a trial = options (free) + pairs of options (random, one variance) + lack of fit of the design
+                       + training (seed) + items
+
+Three variances are unknown: pairs, lack of fit, training. None is plugged in: each is averaged over a grid, weighted by
+the restricted likelihood of the designs' means (REML, Patterson and Thompson 1971), the likelihood of the spread of
+seeds within a design, and priors: half-Cauchy on pairs against noise with a mass at "no pairs at all", even on the log
+scale for the noise. So an interval is as wide as a handful of seeds makes it, without a rule of thumb for how much.
+
+Items are known better: each trial shows how its score moves with each of them. Their part is a bootstrap, one draw for
+all trials, because all are measured on the same items; it is not counted again in the variance of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+DRAWS = 2000
+RATIOS = np.logspace(-1.5, 1.2, 14)  # sd of a pair's coefficient / sd of the noise
+LACKS = (0.0, 0.25, 0.5, 0.75, 1.0)  # share of the noise of a design's mean that no seed would average out
+NONE = 0.25  # prior chance that no two options interact
+LEVELS = 48
+TINY = 1e-14
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Mean coefficients, draws of the true ones (None: nothing tells the noise), and what the draws hold."""
+
+    coefficients: Array
+    draws: Array | None
+    noise: str
+
+
+@dataclass(frozen=True)
+class Means:
+    """Each design once: its mean score, its number of trials, and how the mean moves with each item.
+
+    `within`: sum of squares of trials about their design's mean, with its degrees of `freedom`; `own`: the part of a
+    trial's variance that items explain; `items`: the variance of each mean that comes from items, without what all
+    designs share, as that moves only the level.
+    """
+
+    scores: Array
+    counts: Array
+    influence: Array | None
+    within: float
+    freedom: int
+    own: float
+    items: Array
+
+
+def means_of(groups: npt.NDArray[np.intp], scores: Array, influence: Array | None) -> Means:
+    """The designs' means. `groups`: the number of each trial's design."""
+    counts = np.bincount(groups).astype(float)
+    mean = np.bincount(groups, scores) / counts
+    within, freedom = float(((scores - mean[groups]) ** 2).sum()), len(scores) - len(counts)
+    if influence is None:
+        return Means(mean, counts, None, within, freedom, 0.0, np.zeros(len(counts)))
+    moved = np.zeros((len(counts), influence.shape[1]))
+    np.add.at(moved, groups, influence)
+    moved /= counts[:, None]
+    own = float(((influence - moved[groups]) ** 2).sum()) / freedom if freedom else 0.0
+    apart = ((moved - moved.mean(axis=0)) ** 2).sum(axis=1) * len(counts) / max(len(counts) - 1, 1)
+    return Means(mean, counts, moved, within, freedom, own, apart)
+
+
+def solve(means: Means, free: Array, pairs: Array, seed: int = 0) -> Evidence:
+    """The evidence of the designs' means. `free` and `pairs`: a row a design; coefficients stand in this order.
+
+    Free columns that the designs do not tell apart get the smallest coefficients that fit.
+    """
+    basis = _basis(free)
+    rank = basis.shape[1]
+    cells = _cells(means, free @ basis, pairs)
+    weights = _weights(cells)
+    reduced = np.sum([w * cell.solution for w, cell in zip(weights, cells, strict=True)], axis=0)
+    known = [name for name, there in (("seeds", cells[0].noisy), ("items", means.influence is not None)) if there]
+    drawn = _draws(cells, weights, means, pairs, np.random.default_rng(seed)) if known else None
+
+    def whole(values: Array) -> Array:
+        return np.concatenate([values[..., :rank] @ basis.T, values[..., rank:]], axis=-1)
+
+    return Evidence(whole(reduced), None if drawn is None else whole(drawn), " and ".join(known) or "nothing")
+
+
+def _basis(free: Array) -> Array:
+    """Orthonormal combinations of the free columns that the designs tell apart."""
+    _, sizes, turned = np.linalg.svd(free, full_matrices=False)
+    return np.asarray(turned[sizes > 1e-9 * sizes.max()].T)
+
+
+# ---- what the noise and the interactions may be --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """The solution at one ratio of pairs to noise, and one share of lack of fit in the noise.
+
+    `gain`: coefficients per unit of the designs' means. `levels`: the variances of a mean that are weighed by `logs`;
+    `training`: what of each is not items (and not `noisy` where nothing tells it). A design's own variance is a level
+    times its `scale`, which is above 1 for one with fewer seeds than usual.
+    """
+
+    ratio: float
+    solution: Array
+    gain: Array
+    scale: Array
+    levels: Array
+    training: Array
+    logs: Array
+    noisy: bool
+
+
+def _cells(means: Means, free: Array, pairs: Array) -> list[_Cell]:
+    spare = len(free) - free.shape[1]
+    shares: Sequence[float] = (1.0,) if not means.freedom else LACKS if spare else (0.0,)
+    ratios = [0.0, *RATIOS] if pairs.shape[1] else [0.0]
+    alike = bool(np.all(means.counts == means.counts[0]))  # then the share changes no solution, only its likelihood
+    grouped = [shares] if alike else [(share,) for share in shares]
+    return [_cell(means, free, pairs, ratio, some) for some in grouped for ratio in ratios]
+
+
+def _cell(means: Means, free: Array, pairs: Array, ratio: float, shares: Sequence[float]) -> _Cell:
+    """Henderson's mixed model equations at a ratio (0 leaves the pairs out), and how well each noise level fits."""
+    usual = len(means.counts) / float((1 / means.counts).sum())  # the seeds of a typical design
+    scale = shares[0] + (1 - shares[0]) * usual / means.counts
+    rows = np.concatenate([free, pairs], axis=1) / np.sqrt(scale)[:, None]
+    rank, columns = free.shape[1], rows.shape[1]
+    used, spare = (columns if ratio else rank), len(free) - rank
+    part = rows[:, :used]
+    system = part.T @ part + np.diag([0.0] * rank + [ratio**-2 if ratio else 0.0] * (used - rank))
+    gain = np.zeros((columns, len(rows)))
+    gain[:used] = np.linalg.solve(system, part.T) / np.sqrt(scale)
+    solution = gain @ means.scores
+    y = means.scores / np.sqrt(scale)
+    rest = max(float(y @ (y - rows @ solution)), TINY)
+    levels, training = _levels(means, rest / spare if spare else 0.0, usual, float((means.items / scale).mean()))
+    logdet = float(np.linalg.slogdet(system)[1]) + 2 * (used - rank) * (np.log(ratio) if ratio else 0.0)
+    logs = -0.5 * (logdet + np.log(scale).sum() + spare * np.log(levels) + (rest / levels if spare else 0.0))
+    logs = logs + _seeds(means, training * usual, shares) + _prior(ratio, pairs) + np.log(_stride(levels))
+    return _Cell(ratio, solution, gain, scale, levels, training, logs, len(levels) > 1)
+
+
+def _seeds(means: Means, training: Array, shares: Sequence[float]) -> Array:
+    """Log likelihood of the spread of trials within designs, the mean over the shares of lack of fit."""
+    if not means.freedom:
+        return np.zeros(len(training))
+    trial = np.maximum(np.outer(1 - np.array(shares), training) + means.own, TINY)
+    each = -0.5 * (means.freedom * np.log(trial) + means.within / trial)
+    return np.asarray(np.logaddexp.reduce(each, axis=0) - np.log(len(shares)))
+
+
+def _levels(means: Means, left: float, usual: float, items: float) -> tuple[Array, Array]:
+    """Variances of a design's mean to weigh, even on the log scale, and the part of each that is not items."""
+    guess = max(left, means.within / means.freedom / usual if means.freedom else 0.0)
+    if not guess > 0:  # neither a spare design nor a second seed: only the items are known
+        return np.array([max(items, TINY)]), np.zeros(1)
+    guess = max(guess, 1e-12)  # trials without any noise, as planted ones may be
+    levels = np.geomspace(max(items, guess * 1e-2), max(items, guess) * 1e2, LEVELS)
+    return levels, np.maximum(levels - items, 0.0)
+
+
+def _stride(levels: Array) -> float:
+    """How much of the log scale each level stands for; grids of different cells differ in it."""
+    return float(np.log(levels[1] / levels[0])) if len(levels) > 1 else 1.0
+
+
+def _prior(ratio: float, pairs: Array) -> float:
+    if not pairs.shape[1]:
+        return 0.0
+    cauchy = RATIOS / (1 + RATIOS**2)  # half-Cauchy, on an even grid of the log
+    return float(np.log(NONE + TINY if not ratio else (1 - NONE) * ratio / (1 + ratio**2) / cauchy.sum()))
+
+
+def _weights(cells: Sequence[_Cell]) -> Array:
+    top = max(float(cell.logs.max()) for cell in cells)
+    each = np.array([np.exp(cell.logs - top).sum() for cell in cells])
+    return np.asarray(each / each.sum())
+
+
+# ---- draws ---------------------------------------------------------------------------------------------------------
+
+
+def _draws(cells: Sequence[_Cell], weights: Array, means: Means, pairs: Array, random: np.random.Generator) -> Array:
+    """Draws of the true coefficients: a cell by its weight, then its solution minus a simulated error."""
+    counts = random.multinomial(DRAWS, weights)
+    return np.concatenate(
+        [_truths(cell, int(n), means, pairs, random) for cell, n in zip(cells, counts, strict=True) if n]
+    )
+
+
+def _truths(cell: _Cell, count: int, means: Means, pairs: Array, random: np.random.Generator) -> Array:
+    chances = np.exp(cell.logs - cell.logs.max())
+    level = random.choice(len(cell.levels), count, p=chances / chances.sum())
+    spread = np.sqrt(cell.training[level])[:, None] * np.sqrt(cell.scale)
+    observed = spread * random.normal(size=(count, len(cell.scale)))
+    if means.influence is not None:
+        items = means.influence.shape[1]
+        observed += (random.multinomial(items, np.full(items, 1 / items), count) - 1.0) @ means.influence.T
+    truth = np.zeros((count, len(cell.solution)))
+    if cell.ratio:
+        rank = len(cell.solution) - pairs.shape[1]
+        deviation = cell.ratio * np.sqrt(cell.levels[level])[:, None]
+        truth[:, rank:] = deviation * random.normal(size=(count, pairs.shape[1]))
+        observed += truth[:, rank:] @ pairs.T
+    return np.asarray(cell.solution - (observed @ cell.gain.T - truth))
