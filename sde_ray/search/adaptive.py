@@ -203,7 +203,7 @@ class Adaptive:
         if belief is None:
             return None
         missing = self._unconfirmed(contests)
-        if not self._settled(contests, belief):
+        if not self._settled(contests):
             options = self._options(contests, belief)
             best = options.best(left - len(missing))
             if best is not None:
@@ -305,7 +305,7 @@ class Adaptive:
         trial = self._trials[name]
         kept = [ask for ask in self._unconfirmed(own) if self._name(ask)[:2] != name[:2]]
         left = self._left(own) - len(kept) + self.rungs[trial.rung] - self.rungs[rung]
-        settled = self._settled(own, belief)
+        settled = self._settled(own)
         confirms = trial.rung == len(self.rungs) - 1 and self._number[self.recommend(name[0])] == name[1]
         if confirms and (settled or left < 1):
             return True  # what was kept of the budget for the recommended design is spent on it
@@ -323,15 +323,17 @@ class Adaptive:
         trial.rung = further[int(rates.argmax())]
         return True
 
-    def _settled(self, contests: Sequence[int], belief: Belief) -> bool:
-        """Is, in each of these contests, the best design known as surely as asked?"""
+    def _settled(self, contests: Sequence[int]) -> bool:
+        """Is, in each of these contests, the best design known as surely as asked? Once it is, it stays so."""
+        belief = self._belief()  # not what is expected of running trials: that is no evidence
         if self._valid.sum(1)[list(contests)].max() == 1:
             return True  # nothing to choose from
-        if self.confidence >= 1:
+        if self.confidence >= 1 or belief is None:
             return False
-        if len(self._reports) >= self._examined + CHECK:
+        if not set(contests) <= self._sure and len(self._reports) >= self._examined + CHECK:
             self._examined = len(self._reports)
             chance = np.random.default_rng([self.seed, len(self._reports)])
             sure = [certainty(belief, self._valid, contest, self.margin, chance) for contest in contests]
-            self._sure = {one for one, known in zip(contests, sure, strict=True) if known >= self.confidence}
+            now = {one for one, known in zip(contests, sure, strict=True) if known >= self.confidence}
+            self._sure = self._sure - set(contests) | now
         return set(contests) <= self._sure
