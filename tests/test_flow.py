@@ -68,6 +68,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> SweepConfig:
         "seeds": [0, 1, 2],
         "train_sizes": 40,
         "eval_size": 20,
+        "search": {"method": "grid"},
         "storage": str(tmp_path_factory.mktemp("flow") / "runs"),
         "validation": {"seeds": list(SEEDS), "test_size": 20, "controls": ["baseline", "es-sde"]},
     }
