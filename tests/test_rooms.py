@@ -16,10 +16,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sde_ray"
 
 FLOORS: list[set[str]] = [
-    {"errors", "types", "extension", "yaml_file"},
+    {"errors", "types", "extension", "yaml_file", "keyed", "endpoint"},
     {"axes", "data", "metrics", "runner"},
     {"tasks", "design", "render", "tokens"},
     {"search", "sections", "rescore", "ledger", "lease", "items", "surface", "intervals", "models"},
+    {"published", "rationales"},
     {"faults", "config", "effects", "search.tune"},
     {"leaderboard", "plan", "progress", "strategy", "verdict"},
     {"agenda", "samples", "study", "report"},
@@ -30,7 +31,7 @@ FLOORS: list[set[str]] = [
     {"track"},
     {"warm", "recorder", "session"},
     {"sweep", "final", "validate", "doctor", "bench"},
-    {"step"},
+    {"step", "analysis"},
     {"flow"},
     {"cli"},
     {"__main__", "__init__"},
@@ -39,7 +40,8 @@ HEAVY = {"torch", "ray", "mlflow", "deepspeed", "transformers", "peft", "dataset
 CORE = [
     "axes", "config", "data", "design", "doctor", "effects", "errors", "extension", "flow", "items", "ledger", "lease",
     "metrics", "plan", "predict", "progress", "render", "report", "rescore", "runner", "samples", "search", "sections",
-    "strategy", "surface", "tasks", "tokens", "types", "cli", "cli.app",
+    "strategy", "surface", "tasks", "tokens", "types", "cli", "cli.app", "keyed", "endpoint", "rationales", "published",
+    "analysis.context", "analysis.tuned", "analysis.correlate", "analysis.figure", "analysis.conclude",
 ]  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400
 
