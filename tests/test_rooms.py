@@ -31,17 +31,18 @@ FLOORS: list[set[str]] = [
     {"track"},
     {"warm", "recorder", "session"},
     {"sweep", "final", "validate", "doctor", "bench"},
-    {"step", "analysis"},
+    {"step", "analysis", "robustness", "across"},
     {"flow"},
     {"cli"},
     {"__main__", "__init__"},
 ]
 HEAVY = {"torch", "ray", "mlflow", "deepspeed", "transformers", "peft", "datasets", "optuna"}
 CORE = [
-    "axes", "config", "data", "design", "doctor", "effects", "errors", "extension", "flow", "items", "ledger", "lease",
-    "metrics", "plan", "predict", "progress", "render", "report", "rescore", "runner", "samples", "search", "sections",
-    "strategy", "surface", "tasks", "tokens", "types", "cli", "cli.app", "keyed", "endpoint", "rationales", "published",
-    "analysis.context", "analysis.tuned", "analysis.correlate", "analysis.figure", "analysis.conclude",
+    "axes", "config", "data", "design", "doctor", "effects", "errors", "extension", "flow", "items", "ledger",
+    "lease", "metrics", "plan", "predict", "progress", "render", "report", "rescore", "runner", "samples", "search",
+    "sections", "strategy", "surface", "tasks", "tokens", "types", "cli", "cli.app", "keyed", "endpoint",
+    "rationales", "published", "robustness.condition", "robustness.curve", "robustness.figure", "analysis.context",
+    "analysis.tuned", "analysis.correlate", "analysis.figure", "analysis.conclude",
 ]  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400
 

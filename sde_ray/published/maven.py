@@ -65,7 +65,7 @@ def parse(form: str, text: str, task: Task) -> tuple[list[Event], bool]:
 
 
 def _pairs(text: str) -> list[Event]:
-    found = []
+    found: list[Event] = []
     for row in text.split("\n"):
         try:
             value = python_literal(row.strip())
@@ -77,7 +77,7 @@ def _pairs(text: str) -> list[Event]:
 
 
 def _named(pieces: Sequence[str], placeholder: bool) -> list[Event]:
-    found = []
+    found: list[Event] = []
     for piece in pieces:
         name, *rest = piece.split(":")
         if rest and placeholder and rest[0].strip() == "NONE":
@@ -87,7 +87,7 @@ def _named(pieces: Sequence[str], placeholder: bool) -> list[Event]:
 
 
 def _numbered(text: str, task: Task) -> list[Event]:
-    found = []
+    found: list[Event] = []
     for piece in text.split(";"):
         number, *rest = piece.split(":")
         if not rest:
@@ -106,7 +106,8 @@ def _name(number: str, task: Task) -> str:
 
 
 def _objects(text: str) -> tuple[list[Event], bool]:
-    found, fault = [], False
+    found: list[Event] = []
+    fault = False
     for row in text.split("\n"):
         try:
             value = python_literal(row.strip())
