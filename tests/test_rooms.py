@@ -31,7 +31,7 @@ FLOORS: list[set[str]] = [
     {"track"},
     {"warm", "recorder", "session"},
     {"sweep", "final", "validate", "doctor", "bench"},
-    {"step", "analysis", "robustness", "across"},
+    {"step", "analysis", "robustness"},
     {"flow"},
     {"cli"},
     {"__main__", "__init__"},
