@@ -336,12 +336,15 @@ def test_each_design_is_a_run_in_mlflow_beside_the_trials(tmp_path: Path) -> Non
     for _ in range(2):  # the second time nothing is new
         tracker = MlflowTracker(f"sqlite:///{tmp_path}/m.db", "e")
         tracker.start_sweep("s", {}, tmp_path)
-        logged.log(tracker, "masa:d1", "tiny", rows, [{"measure": "x"}], "<svg/>", "")
+        logged.log(tracker, rows, [{"measure": "x"}], "<svg/>", "")
         tracker.finish_sweep()
+        logged.log_runs(f"sqlite:///{tmp_path}/m.db", "e", tmp_path, "s", "masa:d1", "tiny", rows)
     runs = tracker.client.search_runs([tracker.experiment_id], "tags.`sde.run` = 'analysis'")
     assert len(runs) == 3 and {one.info.status for one in runs} == {"FINISHED"}
     assert {one.data.tags["mlflow.parentRunId"] for one in runs} == {tracker.parent}
     assert sorted(one.data.metrics["untuned.prompt_perplexity"] for one in runs) == [9.0, 10.0, 11.0]
+    with pytest.warns(UserWarning, match="MLflow failed in an analysis"):
+        logged.log_runs(f"sqlite:///{tmp_path}/m.db", "other", tmp_path, "s", "masa:d1", "tiny", rows)
     files = {one.path for one in tracker.client.list_artifacts(tracker.parent)}
     assert {"analysis.json", "analysis_correlations.json", "analysis.svg"} <= files
 

@@ -36,7 +36,7 @@ def analyze(
     """Ask the untuned model about every design: would good prompting have picked a good sample design?"""
     from sde_ray import flow, plan
     from sde_ray.analysis import conclude, logged
-    from sde_ray.config import load_config
+    from sde_ray.config import load_config, sweep_folder
 
     config = load_config(sweep, sets or [])
     wanted = _shots(shots)
@@ -52,7 +52,11 @@ def analyze(
         for one in found:
             rows, end = [dict(row) for row in one.rows], conclude.suffix(config, one.task, one.model)
             correlated = [each.plain() for each in one.correlations]
-            logged.log(tracker, one.task, one.model, rows, correlated, one.figure, end)
+            logged.log(tracker, rows, correlated, one.figure, end)
+    if config.mlflow.enabled:
+        for one in found:
+            where = (flow.tracking_of(config), config.mlflow.experiment, sweep_folder(config), config.name)
+            logged.log_runs(*where, one.task, one.model, one.rows)
     if as_json:
         return emit([one.plain() for one in found])
     for one in found:
