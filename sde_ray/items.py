@@ -67,16 +67,14 @@ def influence_of(trials: Sequence[Items | None]) -> Array | None:
     known = [items for items in trials if items is not None]
     if len(known) < len(trials) or not known or any(items.ids != known[0].ids for items in known):
         return None
-    return np.stack([_influence(items) for items in known])
+    return np.stack([np.concatenate([influence(p) / len(one.parts) for p in one.parts]) for one in known])
 
 
-def _influence(items: Items) -> Array:
-    found = []
-    for part in items.parts:
-        count = len(part.ids)
-        left_out = np.asarray(part.measure(part.rows.sum(axis=0) - part.rows))
-        found.append((left_out.mean() - left_out) * (count - 1) / count / len(items.parts))
-    return np.concatenate(found)
+def influence(part: Part) -> Array:
+    """How the metric of one part moves with each item's weight (items,)."""
+    count = len(part.ids)
+    left_out = np.asarray(part.measure(part.rows.sum(axis=0) - part.rows))
+    return np.asarray((left_out.mean() - left_out) * (count - 1) / count)
 
 
 def read_items(result: TrialResult, folder: Path, split: str, metric: str) -> Items | None:
@@ -84,7 +82,7 @@ def read_items(result: TrialResult, folder: Path, split: str, metric: str) -> It
     path = folder / "predictions.jsonl"
     home = str(result.config["task"])
     try:
-        texts = _completions(path, home, split)
+        texts = completions(path, home, split)
     except (OSError, ValueError, KeyError):
         return None
     design = make(**result.config["design"])
@@ -99,7 +97,7 @@ def read_all(results: Sequence[TrialResult], trials: Path, split: str, metric: s
     return {key: items for key, items in read_ones.items() if items is not None}
 
 
-def _completions(path: Path, home: str, split: str) -> dict[str, dict[str, str]]:
+def completions(path: Path, home: str, split: str) -> dict[str, dict[str, str]]:
     """task -> id -> completion; a line without a task is of the trial's own."""
     found: dict[str, dict[str, str]] = {}
     for line in path.read_text(encoding="utf-8").split("\n"):  # completions may hold other line ends
@@ -111,7 +109,11 @@ def _completions(path: Path, home: str, split: str) -> dict[str, dict[str, str]]
 
 def _part(name: str, split: str, design: Design, texts: Mapping[str, str], metric: str) -> Part:
     task = _task(name)
-    examples = [example for example in _examples(name, split) if example.id in texts]
+    return part_of(task, design, [e for e in _examples(name, split) if e.id in texts], texts, metric)
+
+
+def part_of(task: Task, design: Design, examples: Sequence[Example], texts: Mapping[str, str], metric: str) -> Part:
+    """The counts of examples whose completions are `texts`, by id."""
     parsed = [read(texts[example.id], task, design) for example in examples]
     rows = item_statistics(task, examples, parsed)
     return Part(tuple(e.id for e in examples), rows, lambda totals: objective_from_items(task, metric, totals))

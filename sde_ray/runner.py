@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sde_ray.race import Rival
 from sde_ray.types import RungResult, Status, TrialConfig, TrialResult
 
 
@@ -29,8 +30,11 @@ class Runner(Protocol):
     def begin(self, config: TrialConfig, folder: Path) -> None:
         """Load the examples, write the samples, attach a fresh adapter. Writes `config.json` before anything runs."""
 
-    def rung(self, index: int) -> RungResult:
-        """Train to `config.train.rungs[index]`, then decode and score every split of the trial."""
+    def rung(self, index: int, rival: Rival | None = None) -> RungResult:
+        """Train to `config.train.rungs[index]`, then decode and score every split of the trial.
+
+        With a rival, a trial that is clearly behind it on the first items is given up (`RungResult.given_up`).
+        """
 
     def end(self, status: Status = "finished", error: str = "") -> TrialResult:
         """Save the adapter of a trial that did not fail, take the engine down, keep the base model."""

@@ -22,11 +22,13 @@ from sde_ray import data, metrics, render
 from sde_ray.errors import UserError
 from sde_ray.group import WorkerGroup
 from sde_ray.predict import write_card
+from sde_ray.race import Rival, slices
 from sde_ray.runner import Runner, RunnerPlace
 from sde_ray.tasks import get_task
 from sde_ray.types import Example, Parsed, RungResult, Scores, Status, Task, TrialConfig, TrialResult
 from sde_ray.worker import Attached
 
+PREDICTIONS = "predictions.jsonl"
 EVAL_SEED = 0  # the items of an evaluation do not change with the trial's seed: scores are compared item by item
 
 
@@ -75,15 +77,15 @@ class TrialRunner:
         trial.tokens |= trial.attached.tokens
         trial.spent("setup", started)
 
-    def rung(self, index: int) -> RungResult:
+    def rung(self, index: int, rival: Rival | None = None) -> RungResult:
         trial = self._running()
         config = trial.config
         until = max(1, round(config.train.rungs[index] * trial.attached.steps))
         if not trial.losses:
             self._train(1, "first_step")
         self._train(until, "train")
-        scores = self._score()
-        done = RungResult(index, min(until * _step_size(config), config.train_size), scores)
+        scores, given_up = self._score(predictions_of(config, index), rival)
+        done = RungResult(index, min(until * _step_size(config), config.train_size), scores, given_up)
         trial.rungs.append(done)
         _write_json(trial.folder / "scores.json", {"rung": index, "scores": scores, "faults": trial.faults})
         return done
@@ -124,23 +126,44 @@ class TrialRunner:
                 "train.precision to fp32."
             )
 
-    def _score(self) -> dict[str, Scores]:
-        """Decode all splits of the trial together (longer batches of like length), then read and score each task's."""
+    def _score(self, name: str, rival: Rival | None) -> tuple[dict[str, Scores], str]:
+        """Decode all splits of the trial, read and score each task's; and why the trial was given up, if it was."""
         trial = self._running()
-        parts = list(_evaluations(trial.config))
         started = time.perf_counter()
-        completions, written = self._decode([pair for part in parts for pair in part.prompts(trial.config)])
-        trial.tokens["output"] = written / max(1, len(completions))
+        answered, written, given_up = self._ask(list(_evaluations(trial.config)), name, rival)
+        trial.tokens["output"] = written / max(1, sum(len(texts) for _, texts in answered))
         trial.spent("decode", started)
         by_split: dict[str, list[Scores]] = {}
-        answered = [(part, [completions.pop(0) for _ in part.examples]) for part in parts]
-        _write_predictions(trial.folder / "predictions.jsonl", answered)
+        for path in dict.fromkeys((name, PREDICTIONS)):
+            _write_predictions(trial.folder / path, answered)
         trial.faults.clear()
         for part, own in answered:
             parsed = [render.read(text, part.task, trial.config.design) for text in own]
             by_split.setdefault(part.split, []).append(metrics.score(part.task, part.examples, parsed))
             trial.count_faults(part.split, parsed)
-        return {split: _mean(scores) for split, scores in by_split.items()}
+        return {split: _mean(scores) for split, scores in by_split.items()}, given_up
+
+    def _ask(self, parts: list[_Evaluation], name: str, rival: Rival | None) -> tuple[list[_Answered], int, str]:
+        """The completions of every part, together (longer batches of like length); the new tokens; why it ended early.
+
+        In a race the home part is cut into slices, with or without a rival: a completion must not depend on that.
+        """
+        config = self._running().config
+        home, looks = parts[0], config.decode.looks
+        prompts = home.prompts(config)
+        early: list[str] = []
+        count = 0
+        for place in slices(len(prompts), looks)[:-1] if looks else ():
+            texts, written = self._decode(prompts[place])
+            early, count = early + texts, count + written
+            asked = home.examples[: len(early)]
+            why = rival.ahead_of(name, home.task, config.design, asked, early, len(looks)) if rival else ""
+            if why:
+                return [(_Evaluation(home.split, home.name, asked), early)], count, why
+        rest = prompts[len(early) :] + [pair for part in parts[1:] for pair in part.prompts(config)]
+        texts, written = self._decode(rest)
+        texts = early + texts
+        return [(part, [texts.pop(0) for _ in part.examples]) for part in parts], count + written, ""
 
     def _decode(self, prompts: list[Any]) -> tuple[list[str], int]:
         """Spread prompts over the workers in turn, bring completions back in order; and the number of new tokens."""
@@ -151,6 +174,11 @@ class TrialRunner:
         for rank, (texts, _) in enumerate(answers):
             completions[rank::count] = texts
         return completions, sum(written for _, written in answers)
+
+
+def predictions_of(config: TrialConfig, rung: int) -> str:
+    """The file in a trial's folder that keeps the completions of a rung; that of the last one is `PREDICTIONS`."""
+    return PREDICTIONS if rung + 1 == len(config.train.rungs) else f"predictions.{rung}.jsonl"
 
 
 class _Evaluation:
@@ -164,6 +192,9 @@ class _Evaluation:
             (example.id, render.prompt_of(example.text, self.task, config.design, config.wording))
             for example in self.examples
         ]
+
+
+_Answered = tuple[_Evaluation, list[str]]
 
 
 class _Trial:

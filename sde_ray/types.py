@@ -174,10 +174,14 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """`max_new_tokens` 0: 1.5 times the longest gold completion of the training samples."""
+    """`max_new_tokens` 0: 1.5 times the longest gold completion of the training samples.
+
+    `looks`: shares of the dev items after which a trial that is clearly behind its rival is given up.
+    """
 
     batch_size: int = 32
     max_new_tokens: int = 0
+    looks: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -218,11 +222,15 @@ Status = Literal["finished", "pruned", "failed"]
 
 @dataclass(frozen=True)
 class RungResult:
-    """A trial's scores after a share of its training; keys of `scores` are splits ("dev", "dev_ood")."""
+    """A trial's scores after a share of its training; keys of `scores` are splits ("dev", "dev_ood").
+
+    `given_up`: why the trial was not asked all items, with the scores of those that it was asked; empty: it was.
+    """
 
     rung: int
     examples: int
     scores: Mapping[str, Scores]
+    given_up: str = ""
 
 
 @dataclass(frozen=True)

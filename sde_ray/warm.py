@@ -16,15 +16,19 @@ from ray import tune
 
 from sde_ray.errors import UserError
 from sde_ray.ledger import save_result
+from sde_ray.race import Rival
 from sde_ray.runner import Runner, RunnerFactory, RunnerPlace
 from sde_ray.search.tune import BUDGET, SCORE
-from sde_ray.types import RungResult, TrialConfig, TrialResult
+from sde_ray.types import RungResult, Status, TrialConfig, TrialResult
 
 RESULT, PARTIAL = "result.json", "partial.json"
 
 
 class WarmTrial(tune.Trainable):
-    """One trial after another on one runner. `config`: trial, folder, metric, split, factor (of the budget)."""
+    """One trial after another on one runner.
+
+    `config`: trial, folder, metric, split, factor (of the budget), rival (a trial's folder, or "").
+    """
 
     def setup(self, config: dict[str, Any], factory: RunnerFactory, place: RunnerPlace) -> None:
         self._factory, self._place = factory, place
@@ -48,8 +52,9 @@ class WarmTrial(tune.Trainable):
         rung = len(self._rungs)
         try:
             self._rungs.append(self._run(rung))
-            last = len(self._rungs) == len(self._trial.train.rungs)
-            result = self._end() if last else self._so_far()
+            given_up = bool(self._rungs[-1].given_up)
+            last = given_up or len(self._rungs) == len(self._trial.train.rungs)
+            result = self._end("pruned" if given_up else "finished") if last else self._so_far()
         except Exception as fault:  # the trial boundary: a failed trial is data
             last, result = True, self._fail(fault)
         save_result(self._folder / (RESULT if last else PARTIAL), result)
@@ -69,12 +74,17 @@ class WarmTrial(tune.Trainable):
             self._open = True
             self._runner.begin(self._trial, self._folder)
         assert self._runner is not None
-        return self._runner.rung(rung)
+        return self._runner.rung(rung, self._rival())
 
-    def _end(self) -> TrialResult:
+    def _rival(self) -> Rival | None:
+        """Whom this trial races: told when it was handed out, in-domain only."""
+        place = self._wanted.get("rival")
+        return Rival(Path(place), self._wanted["metric"]) if place else None
+
+    def _end(self, status: Status) -> TrialResult:
         assert self._runner is not None
         self._open = False
-        return self._runner.end()
+        return self._runner.end(status)
 
     def _so_far(self) -> TrialResult:
         """What the ledger keeps if the trial goes no further."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sde_ray.design import make
+from sde_ray.race import Rival
 from sde_ray.runner import RunnerPlace
 from sde_ray.types import Design, RungResult, Status, TrialConfig, TrialResult
 
@@ -70,7 +71,7 @@ class FakeRunner:
     def _meant(self, option: str) -> bool:
         return bool(option) and option in ("*", *dict(self.config.design.options).values())
 
-    def rung(self, index: int) -> RungResult:
+    def rung(self, index: int, rival: Rival | None = None) -> RungResult:
         time.sleep(self.fakes.seconds)
         share = self.config.train.rungs[index]
         score = planted(self.config.design, self.config.seed) * (0.5 + 0.5 * share)

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 from sde_ray.models import corpus, pretrain  # noqa: E402
 from sde_ray.models.forms import LABEL_WORDS  # noqa: E402
+from sde_ray.models.losses import previous_loss  # noqa: E402
 from sde_ray.models.muon import orthogonalise  # noqa: E402
 from sde_ray.tasks import get_task  # noqa: E402
 
@@ -95,3 +96,36 @@ def test_orthogonalised_matrices_have_singular_values_near_one() -> None:
     for shape in ((2, 16, 16), (2, 32, 8), (2, 8, 32)):
         values = torch.linalg.svdvals(orthogonalise(torch.randn(shape)))
         assert values.min() > 0.5 and values.max() < 1.3
+
+
+def test_repetitions_count_only_what_can_be_known() -> None:
+    whole = pieces = 0
+    for seed in range(40):
+        ids, weights, _ = pretrain.repeating(Random(seed), 400, 7)
+        middle = (len(ids) - 2) // 2
+        first, again = ids[1 : 1 + middle], ids[2 + middle :]
+        assert ids[0] == 1 and ids[1 + middle] == 7 and sorted(first) == sorted(again) and min(first) > 2
+        assert len(weights) == len(ids) and not any(weights[: middle + 2])
+        whole += all(weights[middle + 2 :])
+        pieces += weights[middle + 2] == 0  # which piece comes first cannot be known
+        assert again == first or not all(weights[middle + 2 :])
+    assert whole + pieces == 40 and min(whole, pieces) > 5
+
+
+def test_the_help_of_the_first_layer_rewards_the_previous_token() -> None:
+    model, same = pretrain.build_model(SMALL), torch.nn.Identity()
+    ids = torch.randint(3, SMALL.vocabulary, (4, 30))
+    embedded = model.model.embed_tokens(ids)
+    right = torch.roll(embedded, 1, 1)
+    told = [[previous_loss(model, same, first, ids, turn).item() for turn in range(4)] for first in (right, embedded)]
+    assert max(told[0]) < min(told[1])
+
+
+def test_the_base_lies_in_the_package_as_its_recipe_says() -> None:
+    from transformers import AutoConfig
+
+    made, recipe = AutoConfig.from_pretrained(Path(pretrain.__file__).with_name("tiny")), pretrain.Recipe()
+    shape = (made.vocab_size, made.hidden_size, made.num_hidden_layers, made.intermediate_size)
+    assert shape == (recipe.vocabulary, recipe.width, recipe.layers, recipe.hidden)
+    card = Path(pretrain.__file__).with_name("tiny") / "README.md"
+    assert f'"tokens": {recipe.tokens}' in card.read_text()

@@ -20,7 +20,9 @@ from sde_ray.data.made.lexicon import ASPECTS, FURTHER
 from sde_ray.models.forms import LABEL_WORDS, Form, Row
 
 OPEN, CLOSE = "\ue000", "\ue001"  # stand around labels and copied words, to be weighted; never reach the tokenizer
-STAGES = (0.2, 0.45)  # progress at which reading clauses gives way to look-up, and look-up to everything
+# Progress at which reading clauses gives way to look-up, that to everything, that to look-up once more (by now copying
+# is learnt, on which it builds), and that to everything again.
+STAGES = (0.2, 0.55, 0.62, 0.74)
 
 
 @dataclass(frozen=True)
@@ -307,16 +309,16 @@ def _copying(random: Random, progress: float) -> Pair:
 _entities = _finding(entities.sentence, _ENTITY_WORDS, "entities")
 _events = _finding(events.sentence, _EVENT_WORDS, "events")
 
-_SORTS: tuple[tuple[Callable[[Random, float], Pair], tuple[float, float, float]], ...] = (
-    # maker, its share in each of the three stages
-    (_tagged, (0.38, 0.12, 0.03)),
-    (_lookup, (0.10, 0.40, 0.06)),
-    (_copying, (0.16, 0.16, 0.14)),
-    (_rating, (0.22, 0.12, 0.36)),
-    (_entities, (0.05, 0.07, 0.14)),
-    (_events, (0.04, 0.05, 0.12)),
-    (_asking, (0.04, 0.06, 0.13)),
-    (_plain, (0.01, 0.02, 0.02)),
+_SORTS: tuple[tuple[Callable[[Random, float], Pair], tuple[float, ...]], ...] = (
+    # maker, its share in each of the five stages
+    (_tagged, (0.38, 0.12, 0.03, 0.10, 0.03)),
+    (_lookup, (0.10, 0.40, 0.06, 0.46, 0.08)),
+    (_copying, (0.16, 0.16, 0.14, 0.10, 0.14)),
+    (_rating, (0.22, 0.12, 0.36, 0.16, 0.36)),
+    (_entities, (0.05, 0.07, 0.14, 0.06, 0.13)),
+    (_events, (0.04, 0.05, 0.12, 0.05, 0.11)),
+    (_asking, (0.04, 0.06, 0.13, 0.06, 0.13)),
+    (_plain, (0.01, 0.02, 0.02, 0.01, 0.02)),
 )
 
 

@@ -25,6 +25,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from sde_ray.data import made
 from sde_ray.models import corpus
+from sde_ray.models.losses import Row, loss_of
 from sde_ray.models.muon import Muon
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
@@ -66,7 +67,10 @@ by sort, of the labels or copied words where a sort has them.
 
 @dataclass(frozen=True)
 class Recipe:
-    """`batch_tokens` counts padded tokens a step; `decay` is the last share of the run, with falling step sizes."""
+    """`batch_tokens` counts padded tokens a step; `decay` is the last share of the run, with falling step sizes.
+
+    `previous_from`: the progress from which the first layer is taught the previous token, too (see `previous_loss`).
+    """
 
     vocabulary: int = 2048
     tokenizer_pairs: int = 20_000
@@ -83,6 +87,7 @@ class Recipe:
     decay: float = 0.3
     prompt_weight: float = 0.05
     label_weight: float = 4.0
+    previous_from: float = 0.39285
     seed: int = 0
 
 
@@ -125,9 +130,6 @@ def build_model(recipe: Recipe) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-Row = tuple[list[int], list[float], bool]  # ids, how much the prediction of each counts, whether half-way too
-
-
 def encode(tokenizer: Any, pair: corpus.Pair, recipe: Recipe) -> Row:
     """Prompt and answer are tokenised apart, as samples are; the end token belongs to the answer."""
     prompt = tokenizer.encode(pair.prompt, add_special_tokens=False) if pair.prompt else []
@@ -145,7 +147,8 @@ def encode(tokenizer: Any, pair: corpus.Pair, recipe: Recipe) -> Row:
     )
 
 
-REPEATS = (0.25, 0.08, 0.04)  # exercises in repeating for each pair, in the three stages of the curriculum
+# From which progress on: exercises in repeating for each pair of the curriculum.
+REPEATS = ((0.0, 0.25), (0.2, 0.08), (0.395, 0.3), (0.6, 0.06))
 
 
 def repeating(random: Random, vocabulary: int, newline: int) -> Row:
@@ -187,7 +190,7 @@ def batches(tokenizer: Any, recipe: Recipe, start: Place) -> Iterator[tuple[Plac
         progress = before / recipe.tokens
         pairs = [corpus.pair(random, progress) for _ in range(1500)]
         rows = [encode(tokenizer, pair, recipe) for pair in pairs if pair.text not in reserved]
-        share = REPEATS[sum(progress >= start for start in corpus.STAGES)]
+        share = [share for start, share in REPEATS if progress >= start][-1]
         rows += [repeating(random, len(tokenizer), newline) for _ in range(round(share * len(pairs)))]
         rows.sort(key=lambda row: len(row[0]))
         groups: list[list[Row]] = [[]]
@@ -202,39 +205,6 @@ def batches(tokenizer: Any, recipe: Recipe, start: Place) -> Iterator[tuple[Plac
             if number > used:
                 yield Place(pool, before, number), seen, group
         pool, before, used = pool + 1, seen, 0
-
-
-def loss_of(model: LlamaForCausalLM, rows: list[Row], device: str, early: bool = False) -> torch.Tensor:
-    """Weighted mean negative log-likelihood; logits are computed only where a prediction counts.
-
-    `early`: tagged clauses are predicted from the middle layer as well. So the meaning of a clause is there half-way
-    up, and the upper layers are free to look it up; without this, looking up was not learnt in the time.
-    """
-    longest = max(len(row[0]) for row in rows)
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    weight, halfway = torch.zeros(len(rows), longest), torch.zeros(len(rows), longest)
-    for i, (row, weights, tagged) in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        weight[i, : len(row) - 1] = torch.tensor(weights[1:])
-        if tagged:
-            halfway[i, : len(row) - 1] = (weight[i, : len(row) - 1] > 1) * weight[i, : len(row) - 1]
-    following = torch.roll(ids, -1, 1).to(device)
-    states = model.model(
-        input_ids=ids.to(device), use_cache=False, output_hidden_states=early
-    )  # causal: no mask needed
-    loss = _weighted(model.lm_head, states.last_hidden_state, following, weight.to(device))
-    if early and halfway.any():
-        middle = model.model.norm(states.hidden_states[model.config.num_hidden_layers // 2])
-        loss = loss + 0.5 * _weighted(model.lm_head, middle, following, halfway.to(device))
-    return loss
-
-
-def _weighted(
-    head: torch.nn.Module, hidden: torch.Tensor, following: torch.Tensor, weight: torch.Tensor
-) -> torch.Tensor:
-    kept = weight > 0
-    losses = torch.nn.functional.cross_entropy(head(hidden[kept]).float(), following[kept], reduction="none")
-    return (losses * weight[kept]).sum() / weight[kept].sum()
 
 
 def optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -313,7 +283,10 @@ class Run:
             train_tokenizer(recipe).save_pretrained(out)
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(out)
         self.model = build_model(recipe).to(self.device)
-        self.steppers = optimizers(self.model, recipe)
+        self.previous = torch.nn.Linear(recipe.width, recipe.width, bias=False, device=self.device)
+        torch.nn.init.eye_(self.previous.weight)
+        told = torch.optim.AdamW(self.previous.parameters(), lr=recipe.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
+        self.steppers = [*optimizers(self.model, recipe), told]
         self.full_sizes = [group["lr"] for group in self._groups()]
         self.place, self.seen, self.step = Place(), 0, 0
         self.curve: list[dict[str, Any]] = []
@@ -325,9 +298,10 @@ class Run:
 
     def _resume(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
+        self.previous.load_state_dict(state["previous"])
         for stepper, saved in zip(self.steppers, state["optimizers"], strict=True):
             stepper.load_state_dict(saved)
-        self.place = Place(*state["place"]) if "place" in state else Place(1000, state["seen"], 0)
+        self.place = Place(*state["place"])
         self.seen, self.step = state["seen"], state["step"]
         self.curve = state["curve"]
 
@@ -336,7 +310,9 @@ class Run:
         share = scale(self.recipe, self.step, self.seen)
         for full, group in zip(self.full_sizes, self._groups(), strict=True):
             group["lr"] = full * share
-        loss = loss_of(self.model, rows, self.device, early=True)
+        helped = self.seen / self.recipe.tokens >= self.recipe.previous_from
+        previous = self.previous if helped else None
+        loss = loss_of(self.model, rows, self.device, early=True, previous=previous, turn=self.step)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for stepper in self.steppers:
@@ -353,6 +329,7 @@ class Run:
         print(json.dumps(row), flush=True)
         state = {
             "model": self.model.state_dict(),
+            "previous": self.previous.state_dict(),
             "optimizers": [stepper.state_dict() for stepper in self.steppers],
             "place": list(astuple(self.place)),
             "seen": self.seen,
