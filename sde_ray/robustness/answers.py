@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sde_ray import data, generate, metrics, render
+from sde_ray import data, generate, render
 from sde_ray import model as models
 from sde_ray.errors import UserError
 from sde_ray.generate import Sampling
-from sde_ray.items import Items, Part
+from sde_ray.items import Items, part_of
 from sde_ray.keyed import KeyedFile, key_of
 from sde_ray.predict import CARD, find_adapter
 from sde_ray.tasks import get_task
@@ -116,10 +116,5 @@ def check_wordings(task: Task, wordings: Sequence[int]) -> None:
 def items_of(trial: TrialConfig, answers: Mapping[str, str], metric: str) -> tuple[float, Items]:
     """The metric of the answers, and their counts item by item."""
     task, examples = held(trial)
-    parsed = [render.read(answers[one.id], task, trial.design) for one in examples]
-    rows = metrics.item_statistics(task, examples, parsed)
-
-    def measure(totals: Any) -> Any:
-        return metrics.objective_from_items(task, metric, totals)
-
-    return float(measure(rows.sum(axis=0))), Items((Part(tuple(one.id for one in examples), rows, measure),))
+    part = part_of(task, trial.design, examples, answers, metric)
+    return float(part.measure(part.rows.sum(axis=0))), Items((part,))
