@@ -17,11 +17,13 @@ PACKAGE = Path(__file__).parents[1] / "sde_ray"
 
 FLOORS: list[set[str]] = [
     {"errors", "types", "extension", "yaml_file"},
+    {"keyed", "endpoint"},
     {"axes", "data", "metrics"},
     {"tasks", "design", "render", "tokens"},
     {"search", "sections", "rescore", "ledger", "lease", "items", "mixed", "surface", "intervals", "models"},
     {"race"},
     {"runner"},
+    {"published", "rationales"},
     {"claims", "config", "effects", "faults", "search.tune"},
     {"budget", "consistency", "known", "leaderboard", "plan", "pooled", "progress", "strategy", "verdict"},
     {"across", "agenda", "asked", "pareto", "samples", "study", "report"},
@@ -32,7 +34,7 @@ FLOORS: list[set[str]] = [
     {"track"},
     {"warm", "recorder", "session"},
     {"sweep", "final", "validate", "doctor", "bench"},
-    {"step"},
+    {"step", "analysis", "robustness"},
     {"flow"},
     {"cli"},
     {"__main__", "__init__"},
@@ -42,6 +44,10 @@ CORE = [
     "asked", "axes", "budget", "config", "data", "design", "doctor", "effects", "errors", "extension", "flow", "items",
     "known", "ledger", "lease", "metrics", "plan", "predict", "progress", "race", "render", "report", "rescore",
     "runner", "samples", "search", "sections", "strategy", "surface", "tasks", "tokens", "types", "cli", "cli.app",
+]  # fmt: skip
+CORE += [
+    "keyed", "endpoint", "rationales", "published", "analysis.context", "analysis.tuned", "analysis.correlate",
+    "analysis.figure", "analysis.conclude", "robustness.condition", "robustness.curve", "robustness.figure",
 ]  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400
 
