@@ -20,12 +20,14 @@ from sde_ray import strategy as strategies
 from sde_ray import validate as validation
 from sde_ray import verdict as verdicts
 from sde_ray.config import SweepConfig, resolved, sweep_folder
+from sde_ray.lease import refuse_if_held
+from sde_ray.outbox import Outbox
 from sde_ray.plan import Plan, plan
 from sde_ray.runner import RunnerFactory
 from sde_ray.step import Conclusion, Outcome, Step, Story
 from sde_ray.strategy import Constraints
 from sde_ray.study import Study, ledger_of, studies
-from sde_ray.track import MlflowTracker, NullTracker, Tracker
+from sde_ray.track import MlflowTracker, NullTracker, Tracker, tracking_of
 from sde_ray.types import TrialConfig
 
 NO_CONSTRAINTS = Constraints()
@@ -64,10 +66,15 @@ def sweep(step: Step) -> tuple[Study, ...]:
     found = tuple(studies(step.config, swept.results))
     for study in found:
         step.story.studied(study)
-        name = step.suffix(study.group.task, study.group.model, study.group.train_size)
-        step.tracker.log_table(f"leaderboard{name}", [row.plain() for row in study.ranked])
-        step.tracker.log_table(f"effects{name}", study.effects)
+        log_study(step, study)
     return found
+
+
+def log_study(step: Step, study: Study) -> None:
+    """The study's tables, for the tracker."""
+    name = step.suffix(study.group.task, study.group.model, study.group.train_size)
+    step.tracker.log_table(f"leaderboard{name}", [row.plain() for row in study.ranked])
+    step.tracker.log_table(f"effects{name}", study.effects)
 
 
 def plan_of(config: SweepConfig) -> Plan:
@@ -199,8 +206,10 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # that a new database is made is no news
     tracker: Tracker = NullTracker()
     if config.mlflow.enabled:
-        tracker = MlflowTracker(tracking_of(config), config.mlflow.experiment)
-    tracker.start_sweep(config.name, resolved(config), sweep_folder(config), ledger_of(config).results().values())
+        refuse_if_held(sweep_folder(config))  # or this run would end the runs of the driver that is at work
+        mlflow = MlflowTracker(tracking_of(config), config.mlflow.experiment)
+        tracker = Outbox(mlflow, lambda: ledger_of(config).results().values())
+    tracker.start_sweep(config.name, resolved(config), sweep_folder(config))
     status = "FAILED"
     try:
         yield tracker
@@ -210,9 +219,3 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
         raise
     finally:
         tracker.finish_sweep(status)
-
-
-def tracking_of(config: SweepConfig) -> str:
-    """The address of a sweep's MLflow store: as set, else sqlite beside the sweeps."""
-    set_to = config.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return set_to or f"sqlite:///{(Path(config.storage) / 'mlflow.db').absolute()}"

@@ -148,6 +148,8 @@ class Resources(Section):
     """Trials at the same time; empty: as many as the machine or cluster has room for."""
     address: str | None = None
     """A running Ray cluster (`auto`, `ray://...`); empty: Ray on this machine, for the time of the sweep."""
+    wait: Annotated[float, Field(ge=0)] = 300.0
+    """Seconds to wait for the nodes of a cluster that is still starting or grows by itself, until a trial fits."""
     env: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the workers, also on a cluster's other nodes."""
 

@@ -28,18 +28,20 @@ FLOORS: list[set[str]] = [
     {"worker", "group", "predict", "encodable"},
     {"trial", "register", "served", "logged"},
     {"track"},
-    {"warm", "recorder", "session"},
+    {"warm", "recorder", "session", "outbox", "preflight"},
     {"sweep", "final", "validate", "doctor", "bench"},
     {"step"},
-    {"flow"},
+    {"flow", "kept", "packing"},
+    {"sync", "submit"},
     {"cli"},
     {"__main__", "__init__"},
 ]
 HEAVY = {"torch", "ray", "mlflow", "deepspeed", "transformers", "peft", "datasets", "optuna"}
 CORE = [
-    "axes", "config", "data", "design", "doctor", "effects", "errors", "extension", "flow", "items", "ledger", "lease",
-    "metrics", "plan", "predict", "progress", "render", "report", "rescore", "runner", "samples", "search", "sections",
-    "strategy", "surface", "tasks", "tokens", "types", "cli", "cli.app",
+    "axes", "config", "data", "design", "doctor", "effects", "errors", "extension", "flow", "items", "kept", "ledger",
+    "lease", "metrics", "outbox", "packing", "preflight", "submit", "sync", "track", "plan", "predict", "progress",
+    "render", "report", "rescore", "runner", "samples", "search", "sections", "strategy", "surface", "tasks",
+    "tokens", "types", "cli", "cli.app",
 ]  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400
 
