@@ -15,6 +15,7 @@ import queue
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,9 @@ from sde_ray.track import MlflowTracker
 from sde_ray.types import Strategy, TrialConfig, TrialResult
 
 ROOM = 1000  # calls that wait; beyond it trials are left to the ledger
+TRIES = 3  # failures of one table, file or adapter, after which it is taken for a defect of its own
 RETRY = 15.0  # seconds between two attempts to reach a server that is away
-GRACE = 60.0  # seconds without a sign of life after which the end of a sweep waits no longer
+GRACE = 90.0  # seconds without a sign of life after which the end of a sweep waits no longer
 
 Results = Callable[[], Iterable[TrialResult]]
 
@@ -49,6 +51,7 @@ class Outbox:
         self.tracker, self._results, self._retry, self._grace = tracker, results, retry, grace
         self._waiting: queue.Queue[Call] = queue.Queue(room)
         self._kept: dict[str, Call] = {}
+        self._failures: Counter[str] = Counter()
         self._running: dict[str, TrialConfig] = {}
         self._start: Call | None = None
         self._in_ledger: set[tuple[str, str]] = set()  # results that MLflow was told from the ledger
@@ -176,9 +179,17 @@ class Outbox:
         except Exception as fault:  # whatever goes wrong in tracking, the sweep goes on
             self._behind, self._next_try = True, time.monotonic() + self._retry
             self._say_away(call.method, fault)
+            self._give_up(call)
             return False
         self._moved, self._told_away = time.monotonic(), False
         return True
+
+    def _give_up(self, call: Call) -> None:
+        """Leave out what fails again and again while the rest arrives; `sde-ray sync` makes it anew from the folder."""
+        self._failures[call.keep] += bool(call.keep)
+        if self._failures[call.keep] >= TRIES:
+            with self._lock:
+                self._kept.pop(call.keep, None)
 
     # ---- what the user is told -------------------------------------------------------------------------------------
 

@@ -112,8 +112,13 @@ def connect(address: str | None = None) -> Any:
         )
     from ray.job_submission import JobSubmissionClient
 
-    with _alone(), _explained(wanted):
-        return JobSubmissionClient(wanted)
+    try:
+        with _alone(), _explained(wanted):
+            return JobSubmissionClient(wanted)
+    except ValueError:
+        raise UserError(
+            f"What answers at {mask(wanted)} is no Ray dashboard. Another service's port, or a proxy's login page?"
+        ) from None
 
 
 @contextmanager
@@ -136,13 +141,15 @@ def _explained(address: str) -> Iterator[None]:
     try:
         yield
     except AuthenticationError as fault:
-        missing = "required" in str(fault)
+        missing = "Authentication required" in str(fault)
         raise UserError(
             f"The cluster at {shown} refuses us ({'401: no token was sent' if missing else '403: another token'}). On "
             "its head node, `ray get-auth-token` prints the token. Here: export RAY_AUTH_MODE=token and "
             "RAY_AUTH_TOKEN=..., or write it to ~/.ray/auth_token (mode 600)."
         ) from None
-    except ConnectionError:
+    except OSError as fault:  # requests' own errors are of this kind
+        if isinstance(fault, ValueError):
+            raise  # an answer that is no JSON
         raise UserError(
             f"No Ray dashboard answers at {shown}. Is the cluster up, and its port 8265 reachable from here? Bring it "
             "here with `ray dashboard CLUSTER.yaml`, `kubectl port-forward service/NAME-head-svc 8265`, or ssh -L."
@@ -181,7 +188,7 @@ def submit(client: Any, package: Package, request: Request) -> Sent:
                 },
             )
     except UserError as fault:
-        if "already" not in str(fault):
+        if "already exists" not in str(fault.__cause__):
             raise
         return Sent(f"{sweep}-{number}", fresh=False)  # somebody else submitted it in this very moment
     return Sent(str(sent), fresh=True)
@@ -325,5 +332,8 @@ def redact(text: str) -> str:
 
 
 def _first_line(fault: Exception) -> str:
+    """What an error says, in a line; of a traceback that a server has sent, its last one."""
     lines = [line.strip() for line in redact(str(fault)).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(fault).__name__
+    if not lines:
+        return type(fault).__name__
+    return lines[-1 if "Traceback" in lines[0] else 0][:300]

@@ -92,6 +92,7 @@ class Nodes:
 
     def start(self, nodes: int = 2) -> None:
         options = [f"--port={self.port}", f"--dashboard-port={self.dashboard}", "--dashboard-host=127.0.0.1"]
+        options.append(f"--ray-client-server-port={free_port()}")
         self._ray("--head", *options, "--include-dashboard=true", "--num-cpus=0")
         self._wait(lambda: self.ask("/api/version") is not None, "the head's dashboard")
         for _ in range(nodes):
@@ -114,7 +115,7 @@ class Nodes:
 
     def listed(self, what: str) -> list[dict[str, Any]]:
         """Ray's own list of nodes, actors, placement_groups."""
-        told = self.ask(f"/api/v0/{what}?limit=1000&detail=false")
+        told = self.ask(f"/api/v0/{what}?limit=1000")
         return list(told["data"]["result"]["result"]) if told else []
 
     def ask(self, path: str) -> Any:
@@ -134,7 +135,8 @@ class Nodes:
     def _ray(self, *options: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"start-{len(self.nodes)}.log").open("wb")
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", *options, "--disable-usage-stats", "--block"]
-        command.append("--object-store-memory=80000000")
+        # Two nodes of one machine, and other Rays on it, must not meet at a default port.
+        command += [f"--dashboard-agent-listen-port={free_port()}", "--object-store-memory=80000000"]
         node = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, cwd=self.folder)
         self.nodes.append(node)
         return node

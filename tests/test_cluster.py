@@ -2,8 +2,7 @@
 
 Rounds of faults are seeded: each kills one thing at a random moment, then lets the same command finish. After each,
 every trial of the plan is finished exactly once, its score is that of an undisturbed run, MLflow has one run a trial
-with a true end, and no placement group or trial process is left over. Four rounds run in `make test`, the other twenty
-in `make test-all`.
+with a true end, and no placement group or trial process is left over. All of it takes minutes: `make test-all`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from sde_ray.design import make
 from sde_ray.ledger import Ledger
 from sde_ray.plan import plan
 
-pytestmark = [pytest.mark.cluster, pytest.mark.faults]
+pytestmark = [pytest.mark.cluster, pytest.mark.faults, pytest.mark.long]
 VICTIMS = ("driver", "worker", "node", "mlflow")
 LIMIT = 240.0
 
@@ -270,7 +269,6 @@ def test_whatever_is_killed_nothing_is_lost(victim: str, tmp_path: Path, nodes: 
     play(victim, 0, tmp_path, nodes, server)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("seed", range(1, 6))
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_whatever_is_killed_nothing_is_lost_in_many_rounds(

@@ -70,6 +70,11 @@ def test_a_missing_trial_folder_is_told_with_what_is_lost(tmp_path: Path) -> Non
     assert f"1 of 2 ended trials have no folder any more ({second})" in note and "ledger.jsonl" in note
 
 
+def test_a_bucket_s_address_is_no_storage_and_the_way_is_told() -> None:
+    with pytest.raises(UserError, match=r'storage: "s3://bucket/runs" is an address.*mount the bucket'):
+        check({"name": "x", "task": "masa:d1", "storage": "s3://bucket/runs"})
+
+
 def test_a_driver_elsewhere_is_told_before_anything_is_touched(tmp_path: Path) -> None:
     refuse_if_held(tmp_path)
     holder = {"host": "elsewhere", "pid": 1, "started": "1", "expires": time.time() + 30}

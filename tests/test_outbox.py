@@ -214,6 +214,19 @@ def test_a_defect_in_one_call_keeps_no_other_back() -> None:
     assert server.runs == keys(0) and server.tables == {"leaderboard": []} and server.status == "KILLED"
 
 
+def test_what_fails_for_itself_is_tried_a_few_times_only() -> None:
+    server = Server()
+    server.breaks = "log_files"
+    sweep = Sweep(server)
+    with pytest.warns(UserWarning):
+        sweep.begin()
+        sweep.outbox.log_files([Path("report.html")])
+        wait_until(lambda: not sweep.outbox._kept and not sweep.outbox._behind)
+        sweep.run(0)
+        sweep.outbox.finish_sweep()
+    assert server.runs == keys(0) and server.status == "FINISHED"
+
+
 def test_files_that_the_store_refused_are_told_at_the_end() -> None:
     server = Server()
     server.lacking = {"k"}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import http.server
 import json
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,7 +164,8 @@ class Cluster:
 
     def submit_job(self, submission_id: str, **given: Any) -> str:
         if any(job.submission_id == submission_id for job in self.jobs):
-            raise RuntimeError(f"Request failed with status code 500: Job {submission_id} already exists")
+            text = f"Traceback (most recent call last):\n  ...\nValueError: Job {submission_id} already exists."
+            raise RuntimeError(f"Request failed with status code 400: {text}")
         number = len(self.jobs)
         self.jobs.append(
             SimpleNamespace(submission_id=submission_id, status=State("RUNNING"), start_time=1000 + number,
@@ -225,6 +228,34 @@ def test_two_who_submit_in_the_same_moment_get_the_same_job(package: Package) ->
     cluster.list_jobs = list  # type: ignore[method-assign]  # the other one's view, a moment earlier
     other = jobs.submit(cluster, package, Request())
     assert (other.id, other.fresh) == (sent.id, False)
+
+
+def test_a_refusal_of_the_cluster_is_told_in_its_last_line(package: Package) -> None:
+    cluster = Cluster()
+
+    def refuse(**given: Any) -> str:
+        raise RuntimeError("Request failed with status code 400: Traceback (most recent call last):\n  x\nNo room.")
+
+    cluster.submit_job = refuse  # type: ignore[assignment]
+    with pytest.raises(UserError, match=r"The cluster at http://user:\*\*\*@head:8265 says: No room.$"):
+        jobs.submit(cluster, package, Request())
+
+
+def test_another_service_at_the_address_is_told() -> None:
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>Log in</html>")
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Page) as page:
+        threading.Thread(target=page.serve_forever, daemon=True).start()
+        with pytest.raises(UserError, match="is no Ray dashboard"):
+            jobs.connect(f"http://127.0.0.1:{page.server_port}")
+        page.shutdown()
 
 
 def test_sweeps_of_one_name_in_two_storages_are_two() -> None:
