@@ -22,12 +22,14 @@ from sde_ray import validate as validation
 from sde_ray import verdict as verdicts
 from sde_ray.across import across
 from sde_ray.config import SweepConfig, resolved, sweep_folder
+from sde_ray.lease import refuse_if_held
+from sde_ray.outbox import Outbox
 from sde_ray.plan import Plan, plan
 from sde_ray.runner import RunnerFactory
 from sde_ray.step import Conclusion, Outcome, Step, Story
 from sde_ray.strategy import Constraints
 from sde_ray.study import Study, ledger_of, studies
-from sde_ray.track import MlflowTracker, NullTracker, Tracker
+from sde_ray.track import MlflowTracker, NullTracker, Tracker, tracking_of
 from sde_ray.types import TrialConfig
 
 if TYPE_CHECKING:
@@ -67,12 +69,17 @@ def sweep(step: Step) -> tuple[Study, ...]:
     found = tuple(studies(step.config, swept.results))
     for study in found:
         step.story.studied(study)
-        name = step.suffix(study.group.task, study.group.model, study.group.train_size)
-        step.tracker.log_table(f"leaderboard{name}", [row.plain() for row in study.ranked])
-        step.tracker.log_table(f"effects{name}", study.effects)
-        step.tracker.log_table(f"pareto{name}", [one.plain() for one in study.front])
+        log_study(step, study)
     _compare(step, found)
     return found
+
+
+def log_study(step: Step, study: Study) -> None:
+    """The study's tables, for the tracker."""
+    name = step.suffix(study.group.task, study.group.model, study.group.train_size)
+    step.tracker.log_table(f"leaderboard{name}", [row.plain() for row in study.ranked])
+    step.tracker.log_table(f"effects{name}", study.effects)
+    step.tracker.log_table(f"pareto{name}", [one.plain() for one in study.front])
 
 
 def _compare(step: Step, found: Sequence[Study]) -> None:
@@ -234,8 +241,10 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # that a new database is made is no news
     tracker: Tracker = NullTracker()
     if config.mlflow.enabled:
-        tracker = MlflowTracker(tracking_of(config), config.mlflow.experiment)
-    tracker.start_sweep(config.name, resolved(config), sweep_folder(config), ledger_of(config).results().values())
+        refuse_if_held(sweep_folder(config))  # or this run would end the runs of the driver that is at work
+        mlflow = MlflowTracker(tracking_of(config), config.mlflow.experiment)
+        tracker = Outbox(mlflow, lambda: ledger_of(config).results().values())
+    tracker.start_sweep(config.name, resolved(config), sweep_folder(config))
     status = "FAILED"
     try:
         yield tracker
@@ -245,9 +254,3 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
         raise
     finally:
         tracker.finish_sweep(status)
-
-
-def tracking_of(config: SweepConfig) -> str:
-    """The address of a sweep's MLflow store: as set, else sqlite beside the sweeps."""
-    set_to = config.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return set_to or f"sqlite:///{(Path(config.storage) / 'mlflow.db').absolute()}"

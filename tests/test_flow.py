@@ -24,6 +24,7 @@ from sde_ray.runner import RunnerPlace
 from sde_ray.sections import Resources
 from sde_ray.session import ray_session
 from sde_ray.study import ledger_of, open_sweep, studies
+from sde_ray.track import tracking_of
 from sde_ray.types import RungResult
 
 pytestmark = pytest.mark.cluster
@@ -145,7 +146,7 @@ def test_test_scores_never_reach_the_studies(outcome: flow.Outcome, config: Swee
 def test_mlflow_has_the_sweep_its_trials_and_the_tables(outcome: flow.Outcome, config: SweepConfig) -> None:
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=flow.tracking_of(config))
+    client = MlflowClient(tracking_uri=tracking_of(config))
     experiment = client.get_experiment_by_name("sde_ray")
     runs = client.search_runs([experiment.experiment_id])
     kinds = [run.data.tags["sde.run"] for run in runs]
@@ -204,7 +205,7 @@ def test_the_report_is_written_by_the_run_and_again_from_what_was_kept(outcome: 
 def test_a_folder_names_its_own_sweep(outcome: flow.Outcome, config: SweepConfig) -> None:
     again = open_sweep(outcome.folder)
     assert (again.name, again.seeds, again.validation) == (config.name, config.seeds, config.validation)
-    assert flow.tracking_of(again) == flow.tracking_of(config)
+    assert tracking_of(again) == tracking_of(config)
 
 
 class Stopping(Story):
@@ -231,7 +232,7 @@ def test_ctrl_c_says_what_is_saved_and_mlflow_says_killed(
     saved = len(ledger_of(stopped).results())
     assert 2 <= saved < 12
     assert f"{saved} of 12 trials are saved" in outcome.interrupted
-    client = MlflowClient(tracking_uri=flow.tracking_of(stopped))
+    client = MlflowClient(tracking_uri=tracking_of(stopped))
     (experiment,) = [one for one in client.search_experiments() if one.name == "sde_ray"]
     (parent,) = client.search_runs([experiment.experiment_id], "tags.`sde.run` = 'sweep'")
     assert parent.info.status == "KILLED"

@@ -32,10 +32,11 @@ FLOORS: list[set[str]] = [
     {"worker", "group", "predict", "encodable"},
     {"trial", "register", "served", "logged"},
     {"track"},
-    {"warm", "recorder", "session"},
+    {"warm", "recorder", "session", "outbox", "preflight"},
     {"sweep", "final", "validate", "doctor", "bench"},
     {"step", "analysis", "robustness"},
-    {"flow"},
+    {"flow", "kept", "packing"},
+    {"sync", "submit"},
     {"cli"},
     {"__main__", "__init__"},
 ]
@@ -48,6 +49,7 @@ CORE = [
 CORE += [
     "keyed", "endpoint", "rationales", "published", "analysis.context", "analysis.tuned", "analysis.correlate",
     "analysis.figure", "analysis.conclude", "robustness.condition", "robustness.curve", "robustness.figure",
+    "kept", "outbox", "packing", "preflight", "submit", "sync", "track",
 ]  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400
 
