@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sde_ray import flow
+from sde_ray.across import Across
+from sde_ray.asked import agenda_of
 from sde_ray.config import SweepConfig, mask, resolved, sweep_folder
 from sde_ray.errors import UserError
 from sde_ray.lease import lease
 from sde_ray.plan import Plan
 from sde_ray.progress import Progress
 from sde_ray.step import Step
-from sde_ray.study import Study, results_of, studies
+from sde_ray.study import Study, ledger_of, results_of, studies
+from sde_ray.sweep import scorer
 from sde_ray.track import MlflowTracker, tracking_of
 from sde_ray.types import Strategy, TrialConfig
 from sde_ray.verdict import Verdict
@@ -57,8 +60,9 @@ def sync(config: SweepConfig) -> Synced:
 
 
 def _complete(config: SweepConfig) -> bool:
-    made = flow.plan_of(config)
-    return made.estimate.finished >= made.count
+    """Is nothing left to run? A search may have ended before its budget, so the agenda is asked."""
+    results = ledger_of(config).results()
+    return agenda_of(flow.plan_of(config), scorer(config), results).left == 0
 
 
 def _write_end(step: Step, folder: Path) -> None:
@@ -81,6 +85,7 @@ class Silence:
 
     def planned(self, made: Plan) -> None: ...
     def studied(self, study: Study) -> None: ...
+    def compared(self, family: Across) -> None: ...
     def assembled(self, strategy: Strategy, path: Path) -> None: ...
     def comparing(self, trials: dict[str, list[TrialConfig]]) -> None: ...
     def judged(self, verdict: Verdict, path: Path) -> None: ...

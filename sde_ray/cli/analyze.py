@@ -37,6 +37,7 @@ def analyze(
     from sde_ray import flow, plan
     from sde_ray.analysis import conclude, logged
     from sde_ray.config import load_config, sweep_folder
+    from sde_ray.track import tracking_of
 
     config = load_config(sweep, sets or [])
     wanted = _shots(shots)
@@ -55,7 +56,7 @@ def analyze(
             logged.log(tracker, rows, correlated, one.figure, end)
     if config.mlflow.enabled:
         for one in found:
-            where = (flow.tracking_of(config), config.mlflow.experiment, sweep_folder(config), config.name)
+            where = (tracking_of(config), config.mlflow.experiment, sweep_folder(config), config.name)
             logged.log_runs(*where, one.task, one.model, one.rows)
     if as_json:
         return emit([one.plain() for one in found])
