@@ -21,6 +21,7 @@ from sde_ray import strategy as strategies
 from sde_ray import validate as validation
 from sde_ray import verdict as verdicts
 from sde_ray.across import across
+from sde_ray.asked import Asked, agenda_of
 from sde_ray.config import SweepConfig, resolved, sweep_folder
 from sde_ray.lease import refuse_if_held
 from sde_ray.outbox import Outbox
@@ -30,7 +31,7 @@ from sde_ray.step import Conclusion, Outcome, Step, Story
 from sde_ray.strategy import Constraints
 from sde_ray.study import Study, ledger_of, studies
 from sde_ray.track import MlflowTracker, NullTracker, Tracker, tracking_of
-from sde_ray.types import TrialConfig
+from sde_ray.types import Design, TrialConfig
 
 if TYPE_CHECKING:
     from sde_ray.report import Chapter
@@ -121,12 +122,25 @@ def assemble(step: Step, study: Study, constraints: Constraints | None = None) -
         constraints=constraints or constraints_of(step.config),
         items=study.items[study.split],
         sweep=step.config.name,
+        recommended=_recommended(step.config, study),
     )
     path = step.strategy_path(strategy.task, strategy.model)
     strategies.save(strategy, path)
     step.tracker.log_files([path])
     step.story.assembled(strategy, path)
     return Conclusion(study, strategy, path)
+
+
+def _recommended(config: SweepConfig, study: Study) -> tuple[Design, float] | None:
+    """What the search itself has come to, with the score it expects; None for methods that only hand out designs."""
+    from sde_ray.sweep import scorer
+
+    agenda = agenda_of(plan_of(config), scorer(config), ledger_of(config).results())
+    if not isinstance(agenda, Asked):
+        return None
+    name = (study.group.task, study.group.model, study.group.train_size)
+    expected = agenda.expected(name)
+    return None if expected is None else (agenda.recommend()[name], expected)
 
 
 def constraints_of(

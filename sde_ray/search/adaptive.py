@@ -158,6 +158,12 @@ class Adaptive:
         value = np.where(eligible[belief.pool], belief.mean[contest, -1], -np.inf)
         return self.designs[int(belief.pool[int(value.argmax())])]
 
+    def expected(self, contest: int, design: Design) -> float | None:
+        """The expected score of a design after the whole training; None before the first score."""
+        belief = self._belief()
+        place = np.flatnonzero(belief.pool == self._number[design]) if belief is not None else []
+        return float(belief.mean[contest, -1, place[0]]) if belief is not None and len(place) else None
+
     def scales(self) -> Mapping[str, float]:
         """The standard deviations of all terms, as estimated from the scores so far."""
         self._belief()
