@@ -22,7 +22,7 @@ from sde_ray.types import Design
 
 NOTE = (
     "Regret of the design chosen, in the metric's unit, against cost in full trials; surfaces over {designs} designs. "
-    "The kind of search was chosen on other surfaces of the family paper (other seeds); tails and noisy served no choice."
+    "The kind of search was chosen on other surfaces of the family paper (other seeds); tails and noisy chose nothing."
 )
 
 
