@@ -20,6 +20,7 @@ from sde_ray.cli.story import Story
 from sde_ray.config import SweepConfig, check
 from sde_ray.design import NAMED
 from sde_ray.progress import Progress
+from sde_ray.race import Rival
 from sde_ray.runner import RunnerPlace
 from sde_ray.sections import Resources
 from sde_ray.session import ray_session
@@ -34,7 +35,7 @@ SEEDS = (101, 102, 103)
 class EverySplit(FakeRunner):
     """Scores the splits that the trial asks for, and leaves an adapter behind."""
 
-    def rung(self, index: int) -> RungResult:
+    def rung(self, index: int, rival: Rival | None = None) -> RungResult:
         score = planted(self.config.design, self.config.seed)
         scores = {split: {"weighted_kappa": score, "format_adherence": 1.0} for split in self.config.splits}
         self.rungs.append(RungResult(index, self.config.train_size, scores))
