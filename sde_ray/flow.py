@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -179,9 +178,7 @@ def validate(step: Step, conclusion: Conclusion) -> Conclusion:
     step.tracker.log_files([conclusion.path, path])
     adapter = _keep_adapter(step.folder / "trials", trials[verdict.recommended], step.folder / f"adapter{suffix}")
     if adapter is not None:
-        with warnings.catch_warnings():  # MLflow's, on how it reads the type hints of its own model class
-            warnings.filterwarnings("ignore", module="mlflow")
-            step.tracker.register_adapter(strategy, adapter)
+        step.tracker.register_adapter(strategy, adapter)
     step.story.judged(verdict, path)
     return replace(conclusion, strategy=strategy, verdict=verdict)
 
