@@ -12,7 +12,6 @@ import hashlib
 import json
 import re
 import tempfile
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,8 +86,7 @@ def write_model(folder: Path, strategy: Strategy, adapter: Path) -> None:
 
     from sde_ray import __version__
 
-    with tempfile.TemporaryDirectory() as inner, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="mlflow")  # on how it reads the type hints of its own model class
+    with tempfile.TemporaryDirectory() as inner:
         save(strategy, Path(inner) / "strategy.yaml")
         mlflow.pyfunc.save_model(
             str(folder),
