@@ -80,5 +80,5 @@ def main() -> None:
     """The entry point of the command `sde-ray`."""
     # What libraries will change one day is no news for who runs a sweep; pytest still shows it to who maintains it.
     warnings.simplefilter("ignore", FutureWarning)
-    warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")  # MLflow's, on a class of its own
+    warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")  # MLflow's, of itself
     app()
