@@ -40,7 +40,7 @@ OUT_OF_DOMAIN = "_ood"
 SPLITS = ("dev", "dev" + OUT_OF_DOMAIN)
 Array = npt.NDArray[np.float64]
 UNKNOWN_NOISE = (
-    "One trial a design, and no more designs than options: the noise of training is not known, so there is no interval. "
+    "One trial a design, and no designs to spare: the noise of training is not known, so there is no interval. "
     "Add a seed."
 )
 

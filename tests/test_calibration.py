@@ -67,7 +67,7 @@ def test_items_are_shared_and_seeds_differ() -> None:
 def test_intervals_of_a_fraction_hold_the_truth() -> None:
     """A rough count, for each way in which a sweep can be small; the command counts more."""
     for setting in (Setting(10, 2, False), Setting(24, 2, True), Setting(24, 3, False)):
-        held = np.mean([coverage(setting, n)["effects"] for n in range(25)])
+        held = np.mean([coverage(setting, n)["effects"] for n in range(15)])
         assert 0.88 <= held <= 1.0, setting
 
 
@@ -106,9 +106,9 @@ def test_a_share_says_how_sure_it_is() -> None:
 
 
 def test_claims_are_rare_where_nothing_is_true() -> None:
-    counted = [nothing(Setting(24, 2, False), n) for n in range(30)]
+    counted = [nothing(Setting(24, 2, False), n) for n in range(20)]
     assert np.mean([one["a design leads"] for one in counted]) <= 0.15
-    assert np.mean([forced(Setting(10, 3, False), n)["wrong better"] for n in range(30)]) <= 0.15
+    assert np.mean([forced(Setting(10, 3, False), n)["wrong better"] for n in range(20)]) <= 0.15
 
 
 def test_the_command_prints_tables_and_json(monkeypatch: pytest.MonkeyPatch) -> None:

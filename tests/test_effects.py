@@ -205,7 +205,7 @@ def test_the_jackknife_of_a_mean_is_exact() -> None:
 
 
 def test_items_alone_give_no_interval_where_nothing_tells_the_noise_of_training() -> None:
-    """One trial a design, one axis at a time: an interval of the items alone would be too narrow by all that seeds do."""
+    """One trial a design, one axis at a time: an interval of items alone would lack all that seeds do."""
     designs = one_at_a_time()
     items = {result(d, 0.0).key: right(0.5, n) for n, d in enumerate(designs)}
     trials = [result(d, float(items[result(d, 0.0).key].parts[0].rows[:, 0].mean())) for d in designs]

@@ -49,7 +49,7 @@ DIFFERENCES = 10  # pairs of designs whose interval is checked in each sweep
 TEST_ITEMS = 300
 FRESH = 1000  # seeds of the final comparison begin here
 ERROR = " +/-"
-ZERO = 1e-3  # what less than this does together does nothing; worlds are cut off at their bounds, which moves truths a little
+ZERO = 1e-3  # less than this is no interaction; worlds are cut off at their bounds, which moves truths a little
 Array = npt.NDArray[np.float64]
 
 
