@@ -1,6 +1,6 @@
 """Are the intervals right, and the claims? Sweeps of worlds with a known truth, counted.
 
-    sde-ray bench search calibration --sweeps 200 --jobs 2
+    sde-ray bench search calibration --sweeps 150 --jobs 2
 
 `coverage`: how often the nominal 95% intervals of effects, of interactions and of differences between two designs hold
 the truth. `nothing`: worlds of equal designs, in which every claim is false: how often a design is said to lead, an
@@ -78,7 +78,7 @@ SETTINGS = tuple(Setting(designs, seeds, interactions) for interactions in (Fals
 
 
 def measure(
-    sweeps: int = 200, jobs: int = 2, seed: int = 0, settings: Sequence[Setting] = SETTINGS
+    sweeps: int = 150, jobs: int = 2, seed: int = 0, settings: Sequence[Setting] = SETTINGS
 ) -> dict[str, list[dict[str, Any]]]:
     """All three tables. `sweeps`: how many are simulated for each row; the same `seed` gives the same numbers."""
     equal = [setting for setting in settings if not setting.interactions]

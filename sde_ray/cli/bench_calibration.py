@@ -18,7 +18,7 @@ TITLES = {
 
 
 def calibration(
-    sweeps: Annotated[int, typer.Option(min=1, help="Simulated sweeps for each row.")] = 200,
+    sweeps: Annotated[int, typer.Option(min=1, help="Simulated sweeps for each row.")] = 150,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other worlds.")] = 0,
     as_json: Json = False,
