@@ -1,7 +1,7 @@
 # make demo     a first sweep from nothing: installs into .venv, then runs sweeps/quickstart.yaml
 # make test     every test that a clean machine can pass, the fast ones first
 # make check    ruff and mypy
-# make test-all also the tests on public data sets in $SDE_SHARED
+# make test-all also the long ones, and those on public data sets in $SDE_SHARED
 # make clean    removes what this file made; runs/ and its results stay
 
 PYTHON ?= python3
@@ -18,8 +18,8 @@ demo: $(VENV)/.installed
 	$(BIN)/sde-ray run $(SWEEP)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -m "not slow and not cluster and not faults and not realdata"
-	$(BIN)/python -m pytest -q -m "(slow or cluster or faults) and not realdata"
+	$(BIN)/python -m pytest -q -m "not slow and not cluster and not faults and not realdata and not long"
+	$(BIN)/python -m pytest -q -m "(slow or cluster or faults) and not realdata and not long"
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q

@@ -10,22 +10,31 @@
 #SBATCH --signal=B:TERM@120
 set -euo pipefail
 
+# Nodes of a cluster are shared: a port and a token of this job's own keep other users' Rays and programs out.
+port=$((20000 + SLURM_JOB_ID % 20000))
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+export RAY_AUTH_TOKEN
+
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-address=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | cut -d' ' -f1):6379
+address=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | cut -d' ' -f1):$port
+# Ray's sockets need a short path on a local disk; it goes with the job.
+temp=/tmp/ray-$SLURM_JOB_ID
 
 srun --nodes=1 --ntasks=1 --nodelist="$head" \
-  ray start --head --port=6379 --num-cpus="$SLURM_CPUS_PER_TASK" --disable-usage-stats --block &
+  ray start --head --port="$port" --temp-dir="$temp" --num-cpus="$SLURM_CPUS_PER_TASK" \
+  --dashboard-host=127.0.0.1 --block &
 for _ in $(seq 60); do
   ray status --address "$address" >/dev/null 2>&1 && break
   sleep 2
 done
-if (( SLURM_NNODES > 1 )); then
+if ((SLURM_NNODES > 1)); then
   srun --nodes=$((SLURM_NNODES - 1)) --ntasks=$((SLURM_NNODES - 1)) --exclude="$head" \
-    ray start --address="$address" --num-cpus="$SLURM_CPUS_PER_TASK" --disable-usage-stats --block &
+    ray start --address="$address" --num-cpus="$SLURM_CPUS_PER_TASK" --block &
 fi
 
 # Slurm's warning before the time limit goes to the driver, which ends in order; the ledger keeps what is finished.
-sde-ray run "$@" --set resources.address="$address" &
+sde-ray run "$@" --address "$address" &
 driver=$!
 trap 'kill -TERM "$driver"' TERM
-wait "$driver" || wait "$driver"  # the first wait ends with the trap
+wait "$driver" || wait "$driver" # the first wait ends with the trap

@@ -78,6 +78,11 @@ class Asked:
         """The best design so far by task, model and training size."""
         return {name: self.search.recommend(place) for place, name in enumerate(self.names)}
 
+    def expected(self, name: tuple[str, str, int]) -> float | None:
+        """The expected score of the recommended design; None before the first score."""
+        place = self.names.index(name)
+        return self.search.expected(place, self.search.recommend(place))
+
     def _build(self) -> Adaptive:
         config = self._plan.config
         contests: list[list[Design]] = [[] for _ in self.names]

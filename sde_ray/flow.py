@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,14 +20,17 @@ from sde_ray import strategy as strategies
 from sde_ray import validate as validation
 from sde_ray import verdict as verdicts
 from sde_ray.across import across
+from sde_ray.asked import Asked, agenda_of
 from sde_ray.config import SweepConfig, resolved, sweep_folder
+from sde_ray.lease import refuse_if_held
+from sde_ray.outbox import Outbox
 from sde_ray.plan import Plan, plan
 from sde_ray.runner import RunnerFactory
 from sde_ray.step import Conclusion, Outcome, Step, Story
 from sde_ray.strategy import Constraints
 from sde_ray.study import Study, ledger_of, studies
-from sde_ray.track import MlflowTracker, NullTracker, Tracker
-from sde_ray.types import TrialConfig
+from sde_ray.track import MlflowTracker, NullTracker, Tracker, tracking_of
+from sde_ray.types import Design, TrialConfig
 
 if TYPE_CHECKING:
     from sde_ray.report import Chapter
@@ -67,12 +69,17 @@ def sweep(step: Step) -> tuple[Study, ...]:
     found = tuple(studies(step.config, swept.results))
     for study in found:
         step.story.studied(study)
-        name = step.suffix(study.group.task, study.group.model, study.group.train_size)
-        step.tracker.log_table(f"leaderboard{name}", [row.plain() for row in study.ranked])
-        step.tracker.log_table(f"effects{name}", study.effects)
-        step.tracker.log_table(f"pareto{name}", [one.plain() for one in study.front])
+        log_study(step, study)
     _compare(step, found)
     return found
+
+
+def log_study(step: Step, study: Study) -> None:
+    """The study's tables, for the tracker."""
+    name = step.suffix(study.group.task, study.group.model, study.group.train_size)
+    step.tracker.log_table(f"leaderboard{name}", [row.plain() for row in study.ranked])
+    step.tracker.log_table(f"effects{name}", study.effects)
+    step.tracker.log_table(f"pareto{name}", [one.plain() for one in study.front])
 
 
 def _compare(step: Step, found: Sequence[Study]) -> None:
@@ -114,12 +121,25 @@ def assemble(step: Step, study: Study, constraints: Constraints | None = None) -
         constraints=constraints or constraints_of(step.config),
         items=study.items[study.split],
         sweep=step.config.name,
+        recommended=_recommended(step.config, study),
     )
     path = step.strategy_path(strategy.task, strategy.model)
     strategies.save(strategy, path)
     step.tracker.log_files([path])
     step.story.assembled(strategy, path)
     return Conclusion(study, strategy, path)
+
+
+def _recommended(config: SweepConfig, study: Study) -> tuple[Design, float] | None:
+    """What the search itself has come to, with the score it expects; None for methods that only hand out designs."""
+    from sde_ray.sweep import scorer
+
+    agenda = agenda_of(plan_of(config), scorer(config), ledger_of(config).results())
+    if not isinstance(agenda, Asked):
+        return None
+    name = (study.group.task, study.group.model, study.group.train_size)
+    expected = agenda.expected(name)
+    return None if expected is None else (agenda.recommend()[name], expected)
 
 
 def constraints_of(
@@ -158,9 +178,7 @@ def validate(step: Step, conclusion: Conclusion) -> Conclusion:
     step.tracker.log_files([conclusion.path, path])
     adapter = _keep_adapter(step.folder / "trials", trials[verdict.recommended], step.folder / f"adapter{suffix}")
     if adapter is not None:
-        with warnings.catch_warnings():  # MLflow's, on how it reads the type hints of its own model class
-            warnings.filterwarnings("ignore", module="mlflow")
-            step.tracker.register_adapter(strategy, adapter)
+        step.tracker.register_adapter(strategy, adapter)
     step.story.judged(verdict, path)
     return replace(conclusion, strategy=strategy, verdict=verdict)
 
@@ -234,8 +252,10 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # that a new database is made is no news
     tracker: Tracker = NullTracker()
     if config.mlflow.enabled:
-        tracker = MlflowTracker(tracking_of(config), config.mlflow.experiment)
-    tracker.start_sweep(config.name, resolved(config), sweep_folder(config), ledger_of(config).results().values())
+        refuse_if_held(sweep_folder(config))  # or this run would end the runs of the driver that is at work
+        mlflow = MlflowTracker(tracking_of(config), config.mlflow.experiment)
+        tracker = Outbox(mlflow, lambda: ledger_of(config).results().values())
+    tracker.start_sweep(config.name, resolved(config), sweep_folder(config))
     status = "FAILED"
     try:
         yield tracker
@@ -245,9 +265,3 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
         raise
     finally:
         tracker.finish_sweep(status)
-
-
-def tracking_of(config: SweepConfig) -> str:
-    """The address of a sweep's MLflow store: as set, else sqlite beside the sweeps."""
-    set_to = config.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return set_to or f"sqlite:///{(Path(config.storage) / 'mlflow.db').absolute()}"

@@ -1,22 +1,36 @@
-"""Greedy decoding of many prompts: the same tokens as `model.generate`, row by row, in less time.
+"""Decoding of many prompts: the same greedy tokens as `model.generate`, row by row, in less time; or sampled ones.
 
 Prompts are sorted by length so that a batch has little padding; finished rows leave their batch, their cache with them;
 only the last position's logits are computed. Batches are padded on the left, with position ids that count real tokens
-only, so that a row's tokens do not depend on its neighbours.
+only, so that a row's tokens do not depend on its neighbours. Nor do sampled ones: each row draws from a stream of its
+own, made of the seed and the prompt's place.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from sde_ray.cache import can_drop_rows, new_cache
 
 Ids = Sequence[int]
+Choose = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
 CROWDED = 0.75  # dropping rows copies the cache, so it waits until no more than this share is unfinished
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Draw tokens instead of taking the likeliest. The defaults are the paper's (PAPER.md 1.9)."""
+
+    seed: int
+    temperature: float = 0.2
+    top_k: int = 40
+    top_p: float = 0.9
 
 
 @torch.inference_mode()
@@ -28,27 +42,66 @@ def decode(
     pad: int,
     max_new_tokens: int,
     batch_size: int = 32,
+    sampling: Sampling | None = None,
 ) -> list[list[int]]:
-    """The greedy continuation of each prompt, in the order given, without its end token; at most `max_new_tokens`."""
+    """The continuation of each prompt, in the order given, without its end token; at most `max_new_tokens` tokens."""
     if "past_key_values" not in inspect.signature(model.forward).parameters:
-        return [_alone(model, prompt, stops, pad, max_new_tokens) for prompt in prompts]
+        return [_alone(model, one, stops, pad, max_new_tokens, sampling, n) for n, one in enumerate(prompts)]
     by_length = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     written: list[list[int]] = [[] for _ in prompts]
     for start in range(0, len(prompts), batch_size):
         rows = by_length[start : start + batch_size]
-        batch = _Batch(model, [prompts[i] for i in rows], set(stops), pad, max_new_tokens)
+        choose = _Sampler(sampling, rows, max_new_tokens) if sampling else _likeliest
+        batch = _Batch(model, [prompts[i] for i in rows], set(stops), pad, max_new_tokens, choose)
         for row, tokens in zip(rows, batch.run(), strict=True):
             written[row] = tokens
     return written
 
 
-def _alone(model: Any, prompt: Ids, stops: Collection[int], pad: int, max_new_tokens: int) -> list[int]:
+def _likeliest(logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
+    return logits.argmax(-1)
+
+
+class _Sampler:
+    """Draws each row's tokens by the inverse of its distribution, from the row's own uniform numbers."""
+
+    def __init__(self, sampling: Sampling, prompts: Sequence[int], max_new_tokens: int) -> None:
+        self.sampling = sampling
+        draws = [np.random.default_rng([sampling.seed, prompt]).random(max_new_tokens) for prompt in prompts]
+        self.uniform = torch.tensor(np.array(draws))
+
+    def __call__(self, logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
+        """`rows`: whose logits these are. The likeliest token always stays in the choice."""
+        given = self.sampling
+        top = logits.float().topk(min(given.top_k, logits.shape[-1]) if given.top_k else logits.shape[-1], dim=-1)
+        shares = (top.values / given.temperature).softmax(-1)
+        before = shares.cumsum(-1) - shares
+        kept = shares.masked_fill(before >= given.top_p, 0.0).double()
+        bounds = kept.cumsum(-1)
+        drawn = self.uniform[list(rows), step].to(bounds.device)[:, None] * bounds[:, -1:]
+        place = (bounds <= drawn).sum(-1, keepdim=True).clamp(max=kept.shape[-1] - 1)
+        return top.indices.gather(-1, place).squeeze(-1)
+
+
+def _alone(
+    model: Any,
+    prompt: Ids,
+    stops: Collection[int],
+    pad: int,
+    max_new_tokens: int,
+    sampling: Sampling | None,
+    place: int,
+) -> list[int]:
     """One prompt by transformers' own loop, for models whose memory is no key-value cache (state-space models)."""
     ids = torch.tensor([list(prompt)], device=next(model.parameters()).device)
+    how: dict[str, Any] = {"do_sample": False}
+    if sampling:
+        torch.manual_seed(int(np.random.default_rng([sampling.seed, place]).integers(2**31)))
+        how = {"do_sample": True, "temperature": sampling.temperature, "top_k": sampling.top_k, "top_p": sampling.top_p}
     out = model.generate(
         ids,
         attention_mask=torch.ones_like(ids),
-        do_sample=False,
+        **how,
         max_new_tokens=max_new_tokens,
         eos_token_id=sorted(stops) or None,
         pad_token_id=pad,
@@ -61,9 +114,15 @@ class _Batch:
     """Rows being written, with their cache, mask and positions. `rows[n]`: whose prompt the n-th row continues."""
 
     def __init__(
-        self, model: torch.nn.Module, prompts: Sequence[Ids], stops: set[int], pad: int, max_new_tokens: int
+        self,
+        model: torch.nn.Module,
+        prompts: Sequence[Ids],
+        stops: set[int],
+        pad: int,
+        max_new_tokens: int,
+        choose: Choose,
     ) -> None:
-        self.model, self.stops, self.max_new_tokens = model, stops, max_new_tokens
+        self.model, self.stops, self.max_new_tokens, self.choose = model, stops, max_new_tokens, choose
         self.device = next(model.parameters()).device
         longest = max(map(len, prompts))
         padded = [[*[pad] * (longest - len(prompt)), *prompt] for prompt in prompts]
@@ -81,7 +140,7 @@ class _Batch:
 
     def run(self) -> list[list[int]]:
         for step in range(self.max_new_tokens):
-            tokens = self._forward().argmax(-1)
+            tokens = self.choose(self._forward(), self.rows, step)
             self._write(tokens.tolist())
             if not self.unfinished or step + 1 == self.max_new_tokens:
                 break

@@ -25,7 +25,7 @@ TERM = 60.0  # seconds; renewed at a third of it
 @contextmanager
 def lease(folder: Path, term: float = TERM) -> Iterator[None]:
     """Hold the folder; `UserError` where another living driver does."""
-    owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+    owner = _owner()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -43,15 +43,36 @@ def lease(folder: Path, term: float = TERM) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
+def refuse_if_held(folder: Path) -> None:
+    """`UserError` where a living driver other than this process holds the folder; takes nothing itself."""
+    holder, here = _read(folder / "lease.json"), _owner()
+    if holder and holder.get("pid") != here["pid"] and _lives(holder, here):
+        raise UserError(_refusal(folder, holder))
+
+
+def _owner() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+
+
+def _refusal(folder: Path, holder: dict[str, Any]) -> str:
+    text = (
+        f'The sweep in "{folder}" is being run by process {holder.get("pid")} on {holder.get("host")}. '
+        "Wait for it, stop it, or give this sweep another name."
+    )
+    ahead = float(holder.get("expires", 0)) - time.time()
+    if holder.get("host") != socket.gethostname():
+        text += f" If that process is gone, its lease ends by itself in {max(0, ahead):.0f} s."
+    if ahead > 10 * TERM:  # a lease is never that long: a clock was set back
+        text += f' The clocks of the two machines differ by {ahead:.0f} s: if no sweep runs, remove "lease.json" there.'
+    return text
+
+
 def _take(path: Path, owner: dict[str, Any], term: float) -> None:
     with path.with_name("lease.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         holder = _read(path)
         if holder and _lives(holder, owner):
-            raise UserError(
-                f'The sweep in "{path.parent}" is being run by process {holder.get("pid")} on {holder.get("host")}. '
-                "Wait for it, stop it, or give this sweep another name."
-            )
+            raise UserError(_refusal(path.parent, holder))
         _write(path, owner, term)
 
 

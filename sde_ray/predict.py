@@ -55,23 +55,28 @@ def find_adapter(place: str | Path) -> Path:
 class Predictor:
     """A base model with one adapter, ready to answer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
         """`folder`: an adapter with its card. Raises UserError where the model or the adapter cannot be loaded."""
         from sde_ray import model, tokens
         from sde_ray.types import TrainSettings
 
         self.card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if self.card["trust_remote_code"] and not trust_remote_code:  # the card may be somebody else's
+            raise UserError(
+                f'The adapter in {folder} wants its base model "{self.card["model"]}" to run code of its own. If you '
+                "trust that model, say so: --trust-remote-code, or Predictor.load(place, trust_remote_code=True)."
+            )
         self.task = get_task(self.card["task"])
         self.design = parse(self.card["design"])
         dtype = model.DTYPES[model.precision(TrainSettings())]
-        self._base = model.load_base(self.card["model"], self.card["trust_remote_code"], dtype)
+        self._base = model.load_base(self.card["model"], bool(self.card["trust_remote_code"]), dtype)
         self._adapted = model.load_adapter(self._base.model, folder)
         context = min(self.card["max_length"], self._base.context)
         self._encoder = tokens.Encoder(self._base.tokenizer, context, self.card["chat"])
 
     @classmethod
-    def load(cls, place: str | Path) -> Predictor:
-        return cls(find_adapter(place))
+    def load(cls, place: str | Path, trust_remote_code: bool = False) -> Predictor:
+        return cls(find_adapter(place), trust_remote_code)
 
     def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[tuple[Parsed, str]]:
         """The answer to each text as read, and the completion it was read from."""

@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 import tempfile
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ def write_model(folder: Path, strategy: Strategy, adapter: Path) -> None:
 
     from sde_ray import __version__
 
-    with tempfile.TemporaryDirectory() as inner:
+    with tempfile.TemporaryDirectory() as inner, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="mlflow")  # on how it reads the type hints of its own model class
         save(strategy, Path(inner) / "strategy.yaml")
         mlflow.pyfunc.save_model(
             str(folder),

@@ -52,7 +52,7 @@ def of_file(path: Path, task_name: str, design: str) -> Scored:
     """Score a file of lines with `target`, `prediction` and, for questions, `aliases`: a list, or lists by slot."""
     task, wanted = get_task(task_name), designs.parse(design)
     examples, parsed, bad = [], [], []
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         gold = render.read(line["target"], task, wanted)
         if gold.faults:
             bad.append(number)
@@ -61,7 +61,7 @@ def of_file(path: Path, task_name: str, design: str) -> Scored:
     return Scored(metrics.score(task, examples, parsed), metrics.fault_counts(parsed), len(examples), tuple(bad))
 
 
-def _lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
+def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """The numbered lines of the file; all broken ones are told at once."""
     faults, found = FaultList(str(path)), []
     for number, text in enumerate(_read(path).split("\n"), 1):

@@ -50,6 +50,15 @@ def _safe_name(value: str) -> str:
     return value
 
 
+def _a_path(value: str) -> str:
+    if "://" in value:
+        raise ValueError(
+            f'"{value}" is an address. The ledger needs a folder that can be appended to and locked: mount the bucket '
+            "(NFS, EFS, Filestore, gcsfuse, s3fs, JuiceFS) on every node, and give the folder's path."
+        )
+    return value
+
+
 def _ascending_to_one(value: tuple[float, ...]) -> tuple[float, ...]:
     if list(value) != sorted(set(value)) or value[-1:] != (1.0,) or value[0] <= 0:
         raise ValueError(f"{list(value)} must rise from above 0 and end with 1.0, such as [0.25, 0.5, 1.0].")
@@ -171,6 +180,8 @@ class Resources(Section):
     """Trials at the same time; empty: as many as the machine or cluster has room for."""
     address: str | None = None
     """A running Ray cluster (`auto`, `ray://...`); empty: Ray on this machine, for the time of the sweep."""
+    wait: Annotated[float, Field(ge=0)] = 300.0
+    """Seconds to wait for the nodes of a cluster that is still starting or grows by itself, until a trial fits."""
     env: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the workers, also on a cluster's other nodes."""
 
@@ -252,7 +263,7 @@ class SweepConfig(Section):
     """DeepSpeed's own configuration, passed through, such as {zero_optimization: {stage: 2}}."""
     resources: Resources = Resources()
     """What a trial occupies, and how many run at a time."""
-    storage: Name = "runs"
+    storage: Annotated[Name, AfterValidator(_a_path)] = "runs"
     """Folder of all sweeps; on a cluster one that all nodes share."""
     mlflow: Mlflow = Mlflow()
     """Logging to MLflow."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the ledger is what a sweep resumes from
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_FORCE_TRIAL_CLEANUP_S": "5",
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # `resources.env` adds to what `sde-ray submit` has passed on
 }
 
 
@@ -44,11 +47,35 @@ def ray_session(resources: Resources) -> Iterator[int]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is told by its result, not by a traceback
     try:
         ray.init(**_options(resources, folder))
-        yield _fits(resources, ray.cluster_resources())
+        yield _room(resources)
     finally:
         ray.shutdown()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _room(resources: Resources) -> int:
+    """How many trials fit. Where not one does, a cluster is asked to grow and has `resources.wait` seconds for it."""
+    import ray
+    from ray.autoscaler.sdk import request_resources
+
+    deadline = time.monotonic() + (resources.wait if resources.address else 0.0)
+    asked = False
+    while True:
+        try:
+            fit = _fits(resources, ray.cluster_resources())
+        except UserError:
+            if time.monotonic() >= deadline:
+                raise
+            if not asked:
+                print(f"Waiting up to {resources.wait:.0f} s for nodes that a trial fits on.", file=sys.stderr)
+                request_resources(bundles=bundles(resources))
+            asked = True
+            time.sleep(min(2.0, max(0.0, deadline - time.monotonic())))
+            continue
+        if asked:
+            request_resources(bundles=[])  # from here on the trials themselves ask
+        return fit
 
 
 def bundles(resources: Resources) -> list[dict[str, float]]:

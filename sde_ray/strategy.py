@@ -7,6 +7,9 @@
 The combination with the highest predicted score is looked up over all combinations of the options tried, so an
 interaction may overrule the option that is best on average. Then every option goes back to its axis' default that is
 not shown to be better in this combination: a default needs no evidence, a departure does.
+
+A search that weighs all designs as it goes (`adaptive`) has seen rungs and repeats that no surface of finished trials
+holds: its recommendation is taken as it is.
 """
 
 from __future__ import annotations
@@ -49,8 +52,12 @@ def assemble(
     constraints: Constraints = Constraints(),
     items: Mapping[str, Items] | None = None,
     sweep: str = "",
+    recommended: tuple[Design, float] | None = None,
 ) -> Strategy:
     """The strategy for one task, model and training size.
+
+    `recommended` is what a search that weighs designs itself has come to, with its expected score: it has seen rungs
+    and repeats that no surface of finished trials holds, so its word stands where the constraints allow it.
 
     `weights`: how much each split counts ({"dev": 1.0, "dev_ood": 0.5}); only designs that have all of them can be
     chosen. `items` of the first split narrow what counts as shown. `UserError` where no design meets the constraints.
@@ -63,8 +70,11 @@ def assemble(
     fitted = fit(combined, COMBINED, "dev", items if len(weights) == 1 else None)
     counted = usable(combined, COMBINED)
     allowed = _Allowed(combined, constraints)
-    best = max(allowed.of(_combinations(fitted)), key=fitted.predict)
-    design = _simplified(best, fitted, allowed)
+    if recommended and fitted.covers(recommended[0]) and not allowed.excess(recommended[0]):
+        design, predicted = recommended
+    else:
+        design = _simplified(max(allowed.of(_combinations(fitted)), key=fitted.predict), fitted, allowed)
+        predicted = fitted.predict(design)
     config = counted[0].config
     return Strategy(
         task=str(config["task"]),
@@ -72,7 +82,7 @@ def assemble(
         design=design,
         sweep=sweep,
         objective=objective,
-        predicted=fitted.predict(design),
+        predicted=predicted,
         effects=tuple(effects_of(fitted, [design_of(result) for result in counted])),
         reasons=dict(_reasons(design, fitted, allowed)),
     )

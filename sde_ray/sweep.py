@@ -26,6 +26,7 @@ from sde_ray.known import cost, known, refuse_foreign
 from sde_ray.lease import lease
 from sde_ray.ledger import Ledger
 from sde_ray.plan import Plan, plan
+from sde_ray.preflight import check_nodes
 from sde_ray.progress import Progress
 from sde_ray.runner import RunnerFactory, RunnerPlace
 from sde_ray.session import bundles, ray_session
@@ -146,6 +147,7 @@ def _tune(
         factory = make_runner
     folder = ledger.path.parent
     with ray_session(config.resources) as at_once:
+        check_nodes(config, folder)
         recorder = Recorder(ledger, agenda, scorer(config), tracker, progress)
         with _interruptible(recorder) as interruption:
             try:

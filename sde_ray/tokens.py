@@ -78,16 +78,30 @@ def chat_frame(tokenizer: Any, chat: Literal["auto", "off"]) -> tuple[str, str] 
     """The text before and after a user's message in the tokenizer's chat template; None where no chat is wanted."""
     if chat == "off" or not getattr(tokenizer, "chat_template", None):
         return None
-    message = [{"role": "user", "content": MARK}]
-    # Templates that know no `enable_thinking` ignore it; the others must not open a chain of thought before our answer.
-    whole = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, enable_thinking=False)
-    before, mark, after = whole.partition(MARK)
+    before, mark, after = _chat(tokenizer, MARK).partition(MARK)
     if not mark or MARK in after:
         raise UserError(
             f"The chat template of {tokenizer.name_or_path} does not show the user's message exactly once. "
             "Use `chat: off` to write prompts without it."
         )
     return before, after
+
+
+def _chat(tokenizer: Any, content: str) -> str:
+    """The chat in which a user has said `content` and the model is to answer."""
+    from jinja2 import TemplateError
+
+    message = [{"role": "user", "content": content}]
+    try:
+        # Templates that know no `enable_thinking` ignore it; the others must not think aloud before our answer.
+        return str(
+            tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+        )
+    except (TemplateError, ValueError) as fault:
+        raise UserError(
+            f"The chat template of {tokenizer.name_or_path} cannot be used: {fault}. "
+            "Use `chat: off` to write prompts without it."
+        ) from fault
 
 
 def completion_text(tokenizer: Any, ids: Sequence[int]) -> str:
@@ -144,6 +158,11 @@ class Encoder:
         """Encode (id, prompt) pairs for decoding, each leaving room for `reserve` new tokens."""
         self._learn(segment for _, prompt in named for segment in prompt)
         return [self._prompt(name, prompt, reserve)[0] for name, prompt in named]
+
+    def length(self, prompt: tuple[Segment, ...]) -> int:
+        """Tokens of a whole prompt, nothing cut."""
+        self._learn(prompt)
+        return sum(len(self._ids[segment.text]) for segment in prompt) + len(self._before) + len(self._after)
 
     def fixed_length(self, prompt: tuple[Segment, ...]) -> int:
         """Tokens of a prompt without its text: what is never cut."""

@@ -7,7 +7,7 @@
 
 Only the driver writes. A parent is found by the tag `sde.sweep_id` (kept in the sweep's folder), a child by `sde.key`,
 so nothing is ever logged twice. Every run ends with a terminal status: FINISHED, FAILED, or KILLED (pruned, cut off).
-Tracking that fails warns once and never stops a sweep: the ledger has the results.
+`MlflowTracker` waits for its server and raises what goes wrong; a sweep talks to it through `outbox.py`.
 """
 
 from __future__ import annotations
@@ -16,29 +16,24 @@ import json
 import os
 import re
 import sys
-import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol
 
-from sde_ray.config import mask
+from sde_ray.config import SweepConfig, mask
 from sde_ray.design import label, make
 from sde_ray.errors import UserError
 from sde_ray.logged import LONGEST, chunks, metrics_of, named, params_of, sample_of
 from sde_ray.types import Strategy, TrialConfig, TrialResult
 
-P = ParamSpec("P")
-R = TypeVar("R")
-PATIENCE = 3  # failures in a row after which tracking is given up, as each may have waited for a server
 ENDED = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 SWEEP_ID = "sweep_id"
 
 
 class Tracker(Protocol):
-    """Hears what happens in a sweep. No method raises."""
+    """Hears what happens in a sweep."""
 
     def start_sweep(
         self, name: str, resolved: Mapping[str, Any], folder: Path, results: Iterable[TrialResult] = ()
@@ -82,54 +77,28 @@ class NullTracker:
         pass
 
 
-def harmless(method: Callable[P, R]) -> Callable[P, R | None]:
-    """A failure of this method warns once, and is the end of tracking after `PATIENCE` in a row."""
-
-    @wraps(method)
-    def wrapped(*arguments: P.args, **options: P.kwargs) -> R | None:
-        tracker: Any = arguments[0]
-        if tracker.failures >= PATIENCE:
-            return None
-        try:
-            value = method(*arguments, **options)
-        except Exception as fault:  # the tracker's log call: nothing that goes wrong in it may stop a sweep
-            tracker.failed(method.__name__, fault)
-            return None
-        tracker.failures = 0
-        return value
-
-    return wrapped
-
-
 class MlflowTracker:
-    """Writes one sweep to an MLflow store."""
+    """Writes one sweep to an MLflow store. Every method may raise, and may be called again: nothing is logged twice.
+
+    `lacking`: keys of trials whose files could not be stored; their runs end all the same, and a later `start_sweep`
+    completes them.
+    """
 
     def __init__(self, tracking_uri: str, experiment: str = "sde_ray") -> None:
         check_address(tracking_uri)
         self.tracking_uri, self.experiment = tracking_uri, experiment
-        self.failures, self.warned = 0, False
         self.parent = ""
         self.children: dict[str, str] = {}
+        self.lacking: set[str] = set()
         self.tables: dict[str, None] = {}
         self._client: Any = None
-
-    def failed(self, action: str, fault: Exception) -> None:
-        self.failures += 1
-        if not self.warned:
-            self.warned = True
-            address = mask(self.tracking_uri)
-            warnings.warn(
-                f"MLflow at {address} failed in {action}: {type(fault).__name__}: {fault}. The sweep goes on; its "
-                "ledger has every result.",
-                stacklevel=3,
-            )
 
     @property
     def client(self) -> Any:
         """MLflow's client; the store is made by the first call, which takes seconds for a new database."""
         if self._client is None:
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a dead server would hold trials for minutes
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a dead server is asked again later
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
             from mlflow import MlflowClient
 
             if self.tracking_uri.startswith("sqlite:"):
@@ -139,7 +108,6 @@ class MlflowTracker:
 
     # ---- the sweep's run -------------------------------------------------------------------------------------------
 
-    @harmless
     def start_sweep(
         self, name: str, resolved: Mapping[str, Any], folder: Path, results: Iterable[TrialResult] = ()
     ) -> None:
@@ -150,7 +118,7 @@ class MlflowTracker:
             [experiment], f"tags.`sde.sweep_id` = '{identity}' and tags.`sde.run` = 'sweep'"
         )
         if found:
-            self.parent = found[0].info.run_id
+            self.parent = self._the_one(found)
             self.client.update_run(self.parent, status="RUNNING")
         else:
             tags = {"sde.sweep": name, "sde.sweep_id": identity, "sde.run": "sweep"}
@@ -159,7 +127,7 @@ class MlflowTracker:
         self.client.log_text(self.parent, json.dumps(resolved, ensure_ascii=False, indent=1), "resolved.json")
         ended = self._find_children()
         for result in results:
-            if result.key not in ended:
+            if ended.get(result.key) != result.status:
                 self.trial_finished(result, folder / "trials" / result.key)
 
     def _experiment_id(self) -> str:
@@ -171,24 +139,43 @@ class MlflowTracker:
             place = (_database(self.tracking_uri).parent / "mlartifacts").absolute().as_uri()
         return str(self.client.create_experiment(self.experiment, artifact_location=place))
 
-    def _find_children(self) -> set[str]:
-        """Learn the runs of trials by key; what was cut off by the end of its process is KILLED. Keys that ended."""
-        ended, token = set(), None
-        query = f"tags.`sde.sweep_id` = '{self.identity}' and tags.`sde.run` = 'trial'"
+    def _the_one(self, runs: Sequence[Any]) -> str:
+        """Of several runs for one thing the first made; a server that answered too late may have made more."""
+        first, *others = sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+        for run in others:
+            self.client.delete_run(run.info.run_id)
+        return str(first.info.run_id)
+
+    def _find_children(self) -> dict[str, str]:
+        """Learn the runs of trials by key; what was cut off by the end of its process is KILLED. Status by key."""
+        runs: dict[str, list[Any]] = {}
+        for run in self._search(f"tags.`sde.sweep_id` = '{self.identity}' and tags.`sde.run` = 'trial'"):
+            runs.setdefault(run.data.tags["sde.key"], []).append(run)
+        ended = {}
+        for key, own in runs.items():
+            self.children[key] = self._the_one(own)
+            run = next(one for one in own if one.info.run_id == self.children[key])
+            if run.data.tags.get("mlflow.parentRunId") != self.parent:
+                self.client.set_tag(run.info.run_id, "mlflow.parentRunId", self.parent)
+            if "design" not in run.data.params:  # cut off between its creation and its params
+                del self.children[key]
+                self.client.delete_run(run.info.run_id)
+            elif run.info.status == "RUNNING":
+                self.client.set_terminated(run.info.run_id, "KILLED")
+            elif "sde.status" in run.data.tags:
+                ended[key] = run.data.tags["sde.status"]
+        return ended
+
+    def _search(self, query: str) -> Iterable[Any]:
+        """All runs of the experiment that the query finds."""
+        token = None
         while True:
             page = self.client.search_runs([self.experiment_id], query, max_results=1000, page_token=token)
-            for run in page:
-                key = run.data.tags["sde.key"]
-                self.children[key] = run.info.run_id
-                if run.info.status == "RUNNING":
-                    self.client.set_terminated(run.info.run_id, "KILLED")
-                elif "sde.status" in run.data.tags:
-                    ended.add(key)
+            yield from list(page)
             token = page.token
             if not token:
-                return ended
+                return
 
-    @harmless
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """A table of the sweep (leaderboard, effects, validation), in MLflow's own table format."""
         columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -198,50 +185,50 @@ class MlflowTracker:
         known = [{"path": path, "type": "table"} for path in self.tables]
         self.client.set_tag(self.parent, "mlflow.loggedArtifacts", json.dumps(known))
 
-    @harmless
     def log_text(self, name: str, text: str) -> None:
         """A text, page or SVG figure of the sweep."""
         self.client.log_text(self.parent, text, name)
 
-    @harmless
     def log_files(self, paths: Iterable[Path]) -> None:
         """Files of the sweep: strategy, validation, report."""
         for path in paths:
             if path.is_file():
                 self.client.log_artifact(self.parent, str(path))
 
-    @harmless
     def finish_sweep(self, status: str = "FINISHED") -> None:
         """End the sweep's run, and any trial's run that is still open."""
         if not self.parent:
             return
         query = f"tags.`mlflow.parentRunId` = '{self.parent}' and attributes.status = 'RUNNING'"
-        for run in self.client.search_runs([self.experiment_id], query, max_results=1000):
+        for run in list(self._search(query)):
             self.client.set_terminated(run.info.run_id, "KILLED")
         self.client.set_terminated(self.parent, status)
 
     # ---- the trials' runs ------------------------------------------------------------------------------------------
 
-    @harmless
     def trial_started(self, config: TrialConfig) -> None:
         """The trial's run, with everything that decides its outcome as params."""
         self._child(config.key, config.resolved())
 
-    @harmless
     def trial_finished(self, result: TrialResult, folder: Path) -> None:
-        """Scores by rung, cost, what was kept; and the true end."""
+        """Scores by rung, cost, what was kept; and the true end. `sde.status` comes last: it says that all is there."""
         from mlflow.entities import Metric
 
-        run, now = self._child(result.key, result.config), int(time.time() * 1000)
+        run, ended = self._child(result.key, result.config), self._ended(result, folder)
         for values in chunks(metrics_of(result), 900):
-            self.client.log_batch(run, metrics=[Metric(name, value, now, step) for name, value, step in values])
-        self.client.set_tag(run, "sde.status", result.status)
+            self.client.log_batch(run, metrics=[Metric(name, value, ended, step) for name, value, step in values])
         if result.error:
             self.client.set_tag(run, "sde.error", result.error[:LONGEST])
+        if self._artifacts(run, result, folder):
+            self.client.set_tag(run, "sde.status", result.status)
+        self.client.set_terminated(run, ENDED[result.status])
+
+    def _ended(self, result: TrialResult, folder: Path) -> int:
+        """When the trial ended, in ms: the same however often it is logged, as MLflow keeps a metric once a moment."""
         try:
-            self._artifacts(run, result, folder)
-        finally:
-            self.client.set_terminated(run, ENDED[result.status])
+            return int((folder / "result.json").stat().st_mtime * 1000)
+        except OSError:
+            return int(self.client.get_run(self.children[result.key]).info.start_time)
 
     def _child(self, key: str, config: Mapping[str, Any]) -> str:
         if key in self.children:
@@ -267,15 +254,23 @@ class MlflowTracker:
             self.client.log_batch(self.children[key], params=some)
         return self.children[key]
 
-    def _artifacts(self, run: str, result: TrialResult, folder: Path) -> None:
-        for name in ("predictions.jsonl", "config.json", "scores.json"):
-            if (folder / name).is_file():
-                self.client.log_artifact(run, str(folder / name))
-        self.client.log_text(run, sample_of(result), "sample.txt")
+    def _artifacts(self, run: str, result: TrialResult, folder: Path) -> bool:
+        """Store the trial's files. A store that refuses them keeps no run from ending: False, and warns once."""
+        try:
+            for name in ("predictions.jsonl", "config.json", "scores.json"):
+                if (folder / name).is_file():
+                    self.client.log_artifact(run, str(folder / name))
+            self.client.log_text(run, sample_of(result), "sample.txt")
+        except Exception as fault:
+            if not self.lacking:
+                warnings.warn(f"MLflow stores no files: {type(fault).__name__}: {mask(str(fault))}", stacklevel=2)
+            self.lacking.add(result.key)
+            return False
+        self.lacking.discard(result.key)
+        return True
 
     # ---- the model -------------------------------------------------------------------------------------------------
 
-    @harmless
     def register_adapter(self, strategy: Strategy, adapter: Path) -> str | None:
         """Register an adapter together with its design, once; returns "name/version"."""
         from sde_ray.register import register
@@ -284,6 +279,12 @@ class MlflowTracker:
 
 
 # ---- the store -------------------------------------------------------------------------------------------------------
+
+
+def tracking_of(config: SweepConfig) -> str:
+    """The address of a sweep's MLflow store: as set, else sqlite beside the sweeps."""
+    set_to = config.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return set_to or f"sqlite:///{(Path(config.storage) / 'mlflow.db').absolute()}"
 
 
 def check_address(tracking_uri: str, nodes: int = 1) -> None:

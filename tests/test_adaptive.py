@@ -13,7 +13,7 @@ import pytest
 from sde_ray.bench.search.planted import designs
 from sde_ray.bench.search.truth import NOTHING, PAPER, TUNED, TUNING, Truth
 from sde_ray.design import make, space
-from sde_ray.search.adaptive import Adaptive, Ask
+from sde_ray.search.adaptive import HOPELESS, Adaptive, Ask
 from sde_ray.search.belief import Belief, Cells, Frame, Report, covariance, first_scales, fit_scales
 from sde_ray.search.geometry import Likeness
 from sde_ray.search.worth import worth
@@ -274,3 +274,17 @@ def test_worth_is_the_expected_gain_of_the_best_mean() -> None:
     exact = step * (math.exp(-z * z / 2) / math.sqrt(2 * math.pi) + z * 0.5 * math.erfc(-z / math.sqrt(2)))
     found = worth(mean, np.sqrt([0.0, 0.0036]), shared, variance)
     assert found.shape == (1,) and abs(float(found[0]) - exact) < 0.15 * exact + 1e-4
+
+
+def test_an_option_whose_trials_only_fail_is_given_up() -> None:
+    search = Adaptive([SPACE], seeds=(0, 1), budget=30, seed=1, confidence=1.0)
+    failed = 0
+    while (ask := search.propose()) is not None:
+        if ask.design["format"] == "lines":
+            failed += 1
+            search.ended(ask, None)
+        else:
+            search.report(ask, 0, 0.5 + 0.1 * (ask.design["format"] == "natural"))
+            search.ended(ask, 0)
+    assert 1 <= failed <= HOPELESS
+    assert search.recommend()["format"] == "natural"

@@ -19,7 +19,8 @@ from sde_ray.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ["run", "plan", "show", "axes", "tasks", "score", "effects", "assemble", "validate"]
-COMMANDS += ["report", "predict", "ui", "doctor", "bench"]
+COMMANDS += ["report", "predict", "ui", "submit", "status", "logs", "stop", "sync", "doctor", "bench"]
+COMMANDS += ["rationales", "analyze", "robustness"]
 
 
 def call(*words: str | Path, code: int = 0) -> Result:

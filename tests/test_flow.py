@@ -20,10 +20,12 @@ from sde_ray.cli.story import Story
 from sde_ray.config import SweepConfig, check
 from sde_ray.design import NAMED
 from sde_ray.progress import Progress
+from sde_ray.race import Rival
 from sde_ray.runner import RunnerPlace
 from sde_ray.sections import Resources
 from sde_ray.session import ray_session
 from sde_ray.study import ledger_of, open_sweep, studies
+from sde_ray.track import tracking_of
 from sde_ray.types import RungResult
 
 pytestmark = pytest.mark.cluster
@@ -33,7 +35,7 @@ SEEDS = (101, 102, 103)
 class EverySplit(FakeRunner):
     """Scores the splits that the trial asks for, and leaves an adapter behind."""
 
-    def rung(self, index: int) -> RungResult:
+    def rung(self, index: int, rival: Rival | None = None) -> RungResult:
         score = planted(self.config.design, self.config.seed)
         scores = {split: {"weighted_kappa": score, "format_adherence": 1.0} for split in self.config.splits}
         self.rungs.append(RungResult(index, self.config.train_size, scores))
@@ -68,6 +70,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> SweepConfig:
         "seeds": [0, 1, 2],
         "train_sizes": 40,
         "eval_size": 20,
+        "search": {"method": "grid"},
         "storage": str(tmp_path_factory.mktemp("flow") / "runs"),
         "validation": {"seeds": list(SEEDS), "test_size": 20, "controls": ["baseline", "es-sde"]},
     }
@@ -144,7 +147,7 @@ def test_test_scores_never_reach_the_studies(outcome: flow.Outcome, config: Swee
 def test_mlflow_has_the_sweep_its_trials_and_the_tables(outcome: flow.Outcome, config: SweepConfig) -> None:
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=flow.tracking_of(config))
+    client = MlflowClient(tracking_uri=tracking_of(config))
     experiment = client.get_experiment_by_name("sde_ray")
     runs = client.search_runs([experiment.experiment_id])
     kinds = [run.data.tags["sde.run"] for run in runs]
@@ -203,7 +206,7 @@ def test_the_report_is_written_by_the_run_and_again_from_what_was_kept(outcome: 
 def test_a_folder_names_its_own_sweep(outcome: flow.Outcome, config: SweepConfig) -> None:
     again = open_sweep(outcome.folder)
     assert (again.name, again.seeds, again.validation) == (config.name, config.seeds, config.validation)
-    assert flow.tracking_of(again) == flow.tracking_of(config)
+    assert tracking_of(again) == tracking_of(config)
 
 
 class Stopping(Story):
@@ -230,7 +233,7 @@ def test_ctrl_c_says_what_is_saved_and_mlflow_says_killed(
     saved = len(ledger_of(stopped).results())
     assert 2 <= saved < 12
     assert f"{saved} of 12 trials are saved" in outcome.interrupted
-    client = MlflowClient(tracking_uri=flow.tracking_of(stopped))
+    client = MlflowClient(tracking_uri=tracking_of(stopped))
     (experiment,) = [one for one in client.search_experiments() if one.name == "sde_ray"]
     (parent,) = client.search_runs([experiment.experiment_id], "tags.`sde.run` = 'sweep'")
     assert parent.info.status == "KILLED"

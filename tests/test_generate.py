@@ -98,6 +98,39 @@ def test_other_architectures(kind: str, prompts: list[list[int]]) -> None:
     assert generate.decode(net, prompts, stops=[2, 7], pad=0, max_new_tokens=NEW, batch_size=5) == expected
 
 
+def test_sampled_tokens_do_not_depend_on_the_batch(
+    base: model.Base, prompts: list[list[int]], stops: list[int]
+) -> None:
+    hot = generate.Sampling(seed=1, temperature=1.5, top_k=50, top_p=0.95)
+    written = [
+        generate.decode(base.model, prompts, stops=stops, pad=0, max_new_tokens=NEW, batch_size=size, sampling=hot)
+        for size in (1, 4, 32)
+    ]
+    assert written[0] == written[1] == written[2]
+    other = generate.Sampling(seed=2, temperature=1.5, top_k=50, top_p=0.95)
+    assert generate.decode(base.model, prompts, stops=stops, pad=0, max_new_tokens=NEW, sampling=other) != written[0]
+    one = generate.Sampling(seed=1, top_k=1)
+    greedy = generate.decode(base.model, prompts, stops=stops, pad=0, max_new_tokens=NEW)
+    assert generate.decode(base.model, prompts, stops=stops, pad=0, max_new_tokens=NEW, sampling=one) == greedy
+
+
+@pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (5, 1.0), (0, 0.6), (4, 0.7)])
+def test_tokens_are_drawn_as_transformers_weighs_them(top_k: int, top_p: float) -> None:
+    """20,000 draws from one distribution, against the shares that transformers' own filters leave."""
+    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    logits = torch.randn(1, 12, generator=torch.Generator().manual_seed(3)) * 2
+    filtered = TemperatureLogitsWarper(0.7)(None, logits)
+    filtered = TopKLogitsWarper(top_k)(None, filtered) if top_k else filtered
+    filtered = TopPLogitsWarper(top_p)(None, filtered) if top_p < 1 else filtered
+    expected = filtered.softmax(-1)[0]
+    count = 20_000
+    draw = generate._Sampler(generate.Sampling(5, 0.7, top_k, top_p), range(count), 1)
+    found = torch.bincount(draw(logits.expand(count, -1), range(count), 0), minlength=12) / count
+    assert ((found > 0) == (expected > 0)).all()
+    assert (found - expected).abs().max() < 0.015
+
+
 def test_no_prompts_and_an_instant_end(base: model.Base, prompts: list[list[int]]) -> None:
     assert generate.decode(base.model, [], stops=[2], pad=0, max_new_tokens=4) == []
     everything = set(range(400))

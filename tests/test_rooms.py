@@ -17,11 +17,13 @@ PACKAGE = Path(__file__).parents[1] / "sde_ray"
 
 FLOORS: list[set[str]] = [
     {"errors", "types", "extension", "yaml_file"},
+    {"keyed", "endpoint"},
     {"axes", "data", "metrics"},
     {"tasks", "design", "render", "tokens"},
     {"search", "sections", "rescore", "ledger", "lease", "items", "mixed", "surface", "intervals", "models"},
     {"race"},
     {"runner"},
+    {"published", "rationales"},
     {"claims", "config", "effects", "faults", "search.tune"},
     {"budget", "consistency", "known", "leaderboard", "plan", "pooled", "progress", "strategy", "verdict"},
     {"across", "agenda", "asked", "pareto", "samples", "study", "report"},
@@ -30,10 +32,11 @@ FLOORS: list[set[str]] = [
     {"worker", "group", "predict", "encodable"},
     {"trial", "register", "served", "logged"},
     {"track"},
-    {"warm", "recorder", "session"},
+    {"warm", "recorder", "session", "outbox", "preflight"},
     {"sweep", "final", "validate", "doctor", "bench"},
-    {"step"},
-    {"flow"},
+    {"step", "analysis", "robustness"},
+    {"flow", "kept", "packing"},
+    {"sync", "submit"},
     {"cli"},
     {"__main__", "__init__"},
 ]
@@ -42,6 +45,11 @@ CORE = [
     "asked", "axes", "budget", "config", "data", "design", "doctor", "effects", "errors", "extension", "flow", "items",
     "known", "ledger", "lease", "metrics", "plan", "predict", "progress", "race", "render", "report", "rescore",
     "runner", "samples", "search", "sections", "strategy", "surface", "tasks", "tokens", "types", "cli", "cli.app",
+]  # fmt: skip
+CORE += [
+    "keyed", "endpoint", "rationales", "published", "analysis.context", "analysis.tuned", "analysis.correlate",
+    "analysis.figure", "analysis.conclude", "robustness.condition", "robustness.curve", "robustness.figure",
+    "kept", "outbox", "packing", "preflight", "submit", "sync", "track",
 ]  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400
 

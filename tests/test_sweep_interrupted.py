@@ -94,11 +94,12 @@ def test_a_killed_driver_loses_nothing_that_was_finished(tmp_path: Path) -> None
     assert_each_once(tmp_path, keys, running=1)
 
 
-def test_ctrl_c_says_what_is_saved_and_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])  # Ctrl-C; a job's end, a machine taken away
+def test_ctrl_c_and_sigterm_say_what_is_saved_and_how_to_go_on(tmp_path: Path, asked: signal.Signals) -> None:
     keys = write_study(tmp_path)
     driver = start(tmp_path, seconds=0.5)
     wait_for_trials(driver, 2)
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(asked)
     out, err = driver.communicate(timeout=120)
     assert driver.returncode == 130, err
     saved = len(Ledger(tmp_path / "runs" / "study" / "ledger.jsonl").results())

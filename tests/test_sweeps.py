@@ -10,6 +10,8 @@ import pytest
 
 from sde_ray import render
 from sde_ray.config import load_config, open_tasks
+from sde_ray.data import asap
+from sde_ray.design import NAMED
 from sde_ray.plan import Plan, plan
 
 ROOT = Path(__file__).parents[1]
@@ -32,22 +34,41 @@ PHEE = {
     "context": "{n} the pill induced a rash",
     "annotations": [{"events": [{"event_type": "Adverse_event", "Trigger": {"text": [["induced"]], "start": [[11]]}}]}],
 }
+MAVEN = {
+    "id": "{n}",
+    "tokens": ["{n}", "rebels", "raided", "the", "harbour"],
+    "events": [{"text": "raided", "start": 2, "end": 3, "event_type": "Attack"}],
+}
+ASAP_VALUES = {"dish_taste": "1", "service_waiters_attitude": "-1"}
+ASAP_ROW = ",".join(["{n}", "{n} 汤很好喝，服务员很冷淡", "4", *(ASAP_VALUES.get(slot, "-2") for slot in asap.SLOTS)])
+ROWS = {
+    "genia": (GENIA_TRAIN, GENIA_DEV, "jsonl"),
+    "phee": (PHEE, PHEE, "json"),
+    "maven": (MAVEN, MAVEN, "jsonl"),
+}
+TASKS = {"genia": "nested_ner", "phee": "events:phee", "maven": "events"}
 
 
 def few_rows(name: str, folder: Path) -> str:
     """A tiny data set where the sweep's own would lie; returns the task that reads it, or nothing."""
-    rows = {"genia": (GENIA_TRAIN, GENIA_DEV, "jsonl"), "phee": (PHEE, PHEE, "json")}
+    name = name.removeprefix("confirm_")
     if name == "mams":
         for split, numbers in (("train", range(600)), ("val", range(600, 640))):
             sentences = [re.search("<sentence>.*</sentence>", ACSA).group().replace("{n}", f"no {n}") for n in numbers]
             (folder / f"{split}.xml").write_text(f"<sentences>{''.join(sentences)}</sentences>")
         return f"mams@{folder}"
-    if name in rows:
-        train, dev, suffix = rows[name]
-        for split, row, numbers in (("train", train, range(600)), ("dev", dev, range(600, 640))):
+    if name == "review11":
+        header = ",".join(["index", "reviewbody", "star", *asap.SLOTS])
+        for split, numbers in (("train", range(1200)), ("dev", range(1200, 1240))):
+            lines = [header, *(ASAP_ROW.replace("{n}", str(n)) for n in numbers)]
+            (folder / f"{split}.csv").write_text("\n".join(lines) + "\n")
+        return f"masa_zh:all@{folder}"
+    if name in ROWS:
+        train, dev, suffix = ROWS[name]
+        for split, row, numbers in (("train", train, range(1200)), ("dev", dev, range(1200, 1240))):
             lines = [json.dumps(row).replace("{n}", f"no{n:04}") for n in numbers]
             (folder / f"{split}.{suffix}").write_text("\n".join(lines) + "\n")
-        return {"genia": "nested_ner", "phee": "events:phee"}[name] + f"@{folder}"
+        return f"{TASKS[name]}@{folder}"
     return ""
 
 
@@ -58,8 +79,8 @@ def planned(name: str, tmp_path: Path) -> Plan:
 
 
 def test_the_promised_sweeps_are_there() -> None:
-    wanted = {"quickstart", "mams", "genia", "phee", "paper", "bring_your_own", "masa_216"}
-    assert wanted <= set(SWEEPS)
+    wanted = {"quickstart", "mams", "genia", "phee", "paper", "paper_models", "bring_your_own", "masa_216", "zero3"}
+    assert wanted | {"confirm_genia", "confirm_maven", "confirm_review11"} <= set(SWEEPS)
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -94,6 +115,26 @@ def test_counts_of_the_grid_and_of_the_papers_study(tmp_path: Path) -> None:
     paper = planned("paper", tmp_path)
     one_at_a_time = 1 + 2 + 1 + 2 + 1 + 1 + 2
     assert paper.count == one_at_a_time * 3 * 2 * 2  # seeds, training sizes, tasks
+
+
+def test_the_papers_study_runs_on_several_models_sizes_and_domains(tmp_path: Path) -> None:
+    made = planned("paper_models", tmp_path)
+    assert made.count == 10 * 3 * 2 * 2 * 4  # designs, seeds, training sizes, tasks, models
+    assert made.config.train_sizes == (500, 1000) and len(made.config.model) == 4
+    assert {trial.out_of_domain for trial in made.trials} == {("masa:d2",), ("masa:d1",)}
+
+
+@pytest.mark.parametrize("name", [name for name in SWEEPS if name.startswith("confirm_")])
+def test_the_confirmation_runs_exactly_the_integrated_strategies(name: str, tmp_path: Path) -> None:
+    made = planned(name, tmp_path)
+    assert {trial.design for trial in made.trials} == {NAMED[n] for n in ("baseline", "heuristic", "ew-sde", "es-sde")}
+    assert made.count == 4 * 3 * 2
+
+
+def test_zero3_shards_each_trial_over_whole_gpus(tmp_path: Path) -> None:
+    made = planned("zero3", tmp_path)
+    assert {trial.train.workers for trial in made.trials} == {4}
+    assert made.config.deepspeed["zero_optimization"]["stage"] == 3 and made.config.resources.gpus_per_worker == 1
 
 
 def test_rationales_are_pinned_where_a_data_set_has_none(tmp_path: Path) -> None:

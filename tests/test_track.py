@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +17,7 @@ from planted import one_at_a_time, result, results
 from sde_ray.design import make
 from sde_ray.errors import UserError
 from sde_ray.logged import metrics_of, named, params_of
+from sde_ray.outbox import Outbox
 from sde_ray.register import model_name
 from sde_ray.strategy import assemble
 from sde_ray.track import MlflowTracker, NullTracker, Tracker, check_address, ui_command
@@ -153,7 +156,7 @@ def test_tables_texts_and_files_stand_on_the_parent_once(
 
 def test_a_failing_store_warns_once_and_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    tracker = MlflowTracker(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}")
+    tracker = Outbox(MlflowTracker(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"), list, grace=60)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         tracker.start_sweep("quick", {}, tmp_path / "sweep")
@@ -162,7 +165,74 @@ def test_a_failing_store_warns_once_and_stops_nothing(tmp_path: Path) -> None:
         tracker.log_table("leaderboard", [])
         tracker.finish_sweep()
         assert tracker.register_adapter(assemble(results(one_at_a_time()), METRIC), tmp_path) is None
-    assert sum("The sweep goes on" in str(one.message) for one in caught) == 1
+    told = [str(one.message) for one in caught]
+    assert sum("The sweep goes on" in text for text in told) == 1
+    assert sum(f"sde-ray sync {tmp_path / 'sweep'}" in text for text in told) == 1
+
+
+def test_a_database_that_another_process_has_locked_gets_everything_when_it_is_free(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    first = MlflowTracker(uri)
+    first.start_sweep("quick", {}, tmp_path)  # the database is there
+    other = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    results = [ended(config(seed)) for seed in range(3)]
+    outbox = Outbox(MlflowTracker(f"{uri}?timeout=0.2"), lambda: results, retry=0.2)
+    with pytest.warns(UserWarning, match="database is locked"):
+        outbox.start_sweep("quick", {}, tmp_path)
+        for result in results:
+            outbox.trial_finished(result, tmp_path)
+        deadline = time.monotonic() + 60
+        while not outbox._told_away and time.monotonic() < deadline:
+            time.sleep(0.05)
+        other.execute("COMMIT")
+        other.close()
+        outbox.finish_sweep()
+    first.start_sweep("quick", {}, tmp_path)
+    runs = children(first)
+    assert sorted(run.data.tags["sde.key"] for run in runs) == sorted(result.key for result in results)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_what_a_slow_server_made_twice_is_one_run_after_the_next_look(store: str, tmp_path: Path) -> None:
+    tracker = track(store, tmp_path)
+    tracker.trial_finished(ended(config(0)), tmp_path)
+    known = tracker.children.pop(config(0).key)
+    twin = tracker._child(config(0).key, config(0).resolved())  # made again: the answer to the first came too late
+    assert twin != known and len(children(tracker)) == 2
+    again = track(store, tmp_path, known=[ended(config(0))])
+    assert [run.info.run_id for run in children(again)] == [known]
+
+
+def test_a_run_that_was_cut_off_before_its_params_is_made_anew(store: str, tmp_path: Path) -> None:
+    tracker = track(store, tmp_path)
+    tags = {"sde.sweep_id": tracker.identity, "sde.run": "trial", "sde.key": config(0).key}
+    tracker.client.create_run(tracker.experiment_id, tags=tags)
+    again = track(store, tmp_path, known=[ended(config(0))])
+    (run,) = children(again)
+    assert run.info.status == "FINISHED" and run.data.params["format"] == "natural"
+
+
+def test_files_that_are_refused_keep_no_run_from_its_end_and_come_later(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = track(store, tmp_path)
+    with monkeypatch.context() as patch, pytest.warns(UserWarning, match="stores no files: OSError"):
+        patch.setattr(type(tracker.client), "log_text", raising(OSError("no bucket")))
+        tracker.trial_finished(ended(config(0)), tmp_path)
+    (run,) = children(tracker)
+    assert run.info.status == "FINISHED" and tracker.lacking == {config(0).key}
+    again = track(store, tmp_path, known=[ended(config(0))])
+    (run,) = children(again)
+    assert "sample.txt" in texts(again, run.info.run_id) and again.lacking == set()
+    assert len(again.client.get_metric_history(run.info.run_id, f"dev/{METRIC}")) == 2  # no point twice
+
+
+def raising(fault: Exception) -> Any:
+    def method(*arguments: Any, **options: Any) -> None:
+        raise fault
+
+    return method
 
 
 def test_the_address_is_checked_without_telling_its_password() -> None:

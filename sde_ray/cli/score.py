@@ -1,4 +1,7 @@
-"""`score`: every metric again from saved completions, of any file or of a whole sweep; no model is loaded."""
+"""`score`: every metric again from saved completions, of any file or of a whole sweep; no model is loaded.
+
+--form: the file is in one of the paper's own forms; --compat: what the published scorer says of it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from sde_ray.cli.console import emit, err, number, out, table
 from sde_ray.cli.options import Json
 
 if TYPE_CHECKING:
+    from sde_ray.published import Published
     from sde_ray.rescore import Rescored, Scored
 
 
@@ -19,17 +23,27 @@ def score(
     path: Annotated[Path, typer.Argument(help='A sweep\'s folder, or JSONL lines of {"target", "prediction"}.')],
     task: Annotated[str, typer.Option("--task", help="The task of the lines.")] = "",
     design: Annotated[str, typer.Option("--design", help="The design in which the lines are written.")] = "baseline",
+    form: Annotated[str, typer.Option("--form", help="Instead of a design: one of the paper's own forms.")] = "",
+    compat: Annotated[bool, typer.Option("--compat", help="With --form: the published scorer's numbers.")] = False,
     as_json: Json = False,
 ) -> None:
     """Recompute every metric from saved completions, without a model."""
     from sde_ray import rescore
     from sde_ray.errors import UserError
 
+    if compat and not form:
+        raise UserError("--compat needs the form of the file, e.g. --task masa_zh:d1 --form natural --compat.")
     if path.is_dir():
         return _print_sweep(rescore.of_sweep(path), as_json)
     if not task:
         raise UserError(f"Which task are the lines of {path}? Add --task, e.g. --task masa:d1 (list: sde-ray tasks).")
-    return _print_file(rescore.of_file(path, task, design), as_json)
+    if not form:
+        return _print_file(rescore.of_file(path, task, design), as_json)
+    from sde_ray import published
+
+    if compat:
+        return _print_published(published.score_as_published(path, task, form), as_json)
+    return _print_file(published.score_file(path, task, form), as_json)
 
 
 def _print_file(scored: Scored, as_json: bool) -> None:
@@ -37,7 +51,7 @@ def _print_file(scored: Scored, as_json: bool) -> None:
         lines = ", ".join(map(str, scored.bad_targets[:10])) + ("..." if len(scored.bad_targets) > 10 else "")
         err().print(
             f"[yellow]warning:[/] {len(scored.bad_targets)} of {scored.items} targets are not in the design's form "
-            f"(lines {lines}); what could be read of them counts. Is --design right?",
+            f"(lines {lines}); what could be read of them counts. Is --design or --form right?",
             highlight=False,
             soft_wrap=True,
         )
@@ -48,6 +62,25 @@ def _print_file(scored: Scored, as_json: bool) -> None:
         shown.add_row(name, number(value))
     for kind, count in scored.faults.items():
         shown.add_row(f"fault: {kind}", str(count))
+    out().print(shown)
+
+
+def _print_published(found: Published, as_json: bool) -> None:
+    if found.crashes:
+        lines = ", ".join(map(str, found.crashes[:10])) + ("..." if len(found.crashes) > 10 else "")
+        err().print(
+            f"[yellow]warning:[/] the published scorer ends with an exception on {len(found.crashes)} of {found.items} "
+            f"lines ({lines}); here they count as without a prediction.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if as_json:
+        plain = {"items": found.items, "wrong_format": found.wrong_format, "crashes": list(found.crashes)}
+        return emit({**found.scores, **plain})
+    shown = table(f"{found.items} items, as the published scorer counts", "metric", "score", right=("score",))
+    for name, value in found.scores.items():
+        shown.add_row(name, number(value))
+    shown.add_row("wrong format", f"{found.wrong_format} ({found.wrong_format / found.items:.1%})")
     out().print(shown)
 
 

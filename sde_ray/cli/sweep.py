@@ -10,21 +10,29 @@ from rich.markup import escape
 
 from sde_ray.cli.console import emit, err, out
 from sde_ray.cli.options import Json, Sets, Sweep
+from sde_ray.errors import UserError
 
 
 def run(
     sweep: Sweep,
     sets: Sets = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help='The Ray cluster that this driver is in: "auto", or HEAD:6379.'),
+    ] = None,
     validate: Annotated[bool, typer.Option(help="Compare the assembled design with its controls.")] = True,
     as_json: Json = False,
 ) -> None:
     """Run a sweep from its YAML file to a validated strategy. The same command again goes on where it stopped."""
-    from sde_ray import flow
+    from sde_ray import flow, study
     from sde_ray.cli.story import Story
-    from sde_ray.config import load_config
+    from sde_ray.config import load_config, sweep_folder
+    from sde_ray.kept import notes
     from sde_ray.progress import Progress
 
-    config = load_config(sweep, sets or [])
+    config = load_config(sweep, [*(sets or []), *([f"resources.address={_inside(address)}"] if address else [])])
+    for note in notes(flow.plan_of(config), study.ledger_of(config).results(), sweep_folder(config)):
+        err().print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     # With --json, stdout is the program's; the person watches on stderr.
     outcome = flow.run(config, Story(err() if as_json else out(), Progress(err())), with_validation=validate)
     if as_json:
@@ -38,13 +46,29 @@ def run(
         )
 
 
+def _inside(address: str) -> str:
+    """The address, if a driver can be in the cluster that it names."""
+    from sde_ray.config import mask
+
+    if address.startswith(("http://", "https://")):
+        raise UserError(
+            f"{mask(address)} takes jobs, it is no place for a driver. From outside the cluster: sde-ray submit "
+            'SWEEP.yaml --address ...; inside it, give --address auto, or "HEAD:6379".'
+        )
+    return address
+
+
 def plan(sweep: Sweep, sets: Sets = None, as_json: Json = False) -> None:
     """List what a sweep would run, what was pinned or dropped and why, and what it costs. Trains nothing."""
-    from sde_ray import flow
+    from sde_ray import flow, study
     from sde_ray.cli import planned
-    from sde_ray.config import load_config
+    from sde_ray.config import load_config, sweep_folder
+    from sde_ray.kept import notes
 
-    made = flow.plan_of(load_config(sweep, sets or []))
+    config = load_config(sweep, sets or [])
+    made = flow.plan_of(config)
+    for note in notes(made, study.ledger_of(config).results(), sweep_folder(config)):
+        err().print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     if all(model == "tiny" or Path(model).is_dir() for model in made.config.model):  # others need a download
         from sde_ray.encodable import drop_unencodable
 

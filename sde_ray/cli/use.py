@@ -16,6 +16,7 @@ from sde_ray.cli.options import Json, Sets
 def predict(
     place: Annotated[Path, typer.Argument(help="A validated sweep's folder, or the folder of one trial.")],
     texts: Annotated[list[str] | None, typer.Argument(help="Texts; without any: stdin, one a line.")] = None,
+    trust_remote_code: Annotated[bool, typer.Option(help="Let the base model run code of its own.")] = False,
     as_json: Json = False,
 ) -> None:
     """Answer texts with a trained adapter, in the design it was trained in: text in, parsed answer out."""
@@ -25,7 +26,7 @@ def predict(
     given = list(texts or []) or [line.rstrip("\n") for line in _piped() if line.strip()]
     if not given:
         raise UserError("There is no text to answer. Give texts as arguments, or pipe them: sde-ray predict DIR < FILE")
-    answers = Predictor.load(place).predict(given)
+    answers = Predictor.load(place, trust_remote_code).predict(given)
     rows: list[dict[str, Any]] = [
         {
             "text": text,
@@ -55,12 +56,13 @@ def ui(
     sets: Sets = None,
 ) -> None:
     """Open the MLflow web page of a sweep's runs."""
-    from sde_ray import flow, study
-    from sde_ray.track import ui_command
+    from sde_ray import study
+    from sde_ray.config import mask
+    from sde_ray.track import tracking_of, ui_command
 
-    uri = flow.tracking_of(study.open_sweep(place, sets or []))
+    uri = tracking_of(study.open_sweep(place, sets or []))
     if uri.startswith(("http://", "https://")):
-        out().print(f"The runs are at {uri}", highlight=False, markup=False)
+        out().print(f"The runs are at {mask(uri)}", highlight=False, markup=False)
         return
     err().print(f"MLflow at http://{host}:{port} (Ctrl-C ends it). Sort by Created to see trials under their sweep.")
     command = ui_command(uri, port, host)

@@ -28,13 +28,14 @@ import numpy as np
 
 from sde_ray.search.belief import Belief, Frame, Report, fit_scales
 from sde_ray.search.factorial import fraction, screening
-from sde_ray.search.geometry import Index, Likeness
+from sde_ray.search.geometry import Index, Likeness, Mask
 from sde_ray.search.worth import Options, certainty, gains, weigh
 from sde_ray.types import Design
 
 REFIT = 1.25  # scales are estimated again when there are so many times as many reports
 POOL = 3000  # expected scores that the belief holds at most (contests x rungs x designs)
 FAILURES = 2  # a design whose trials failed so often is not asked for again
+HOPELESS = 3  # nor one with an option in which so many trials failed and none brought a score
 CHECK = 8  # draws are dear: the winner is examined after every so many reports
 
 
@@ -84,6 +85,10 @@ class Adaptive:
         self.confidence, self.margin = confidence, margin
         self._groups = tuple(groups or (0,) * len(contests))
         self._number = {design: n for n, design in enumerate(self.designs)}
+        self._by_option = [
+            np.array([design[axis] == option for design in self.designs])
+            for axis, option in sorted({choice for design in self.designs for choice in design.options})
+        ]
         self._valid = np.array([[design in set(own) for design in self.designs] for own in contests])
         self.frame = Frame(Likeness(self.designs), len(contests), tuple(rungs))
         self._screens = [self._screen(own, total) for own, total in zip(contests, self.budgets, strict=True)]
@@ -154,9 +159,17 @@ class Adaptive:
         belief = self._belief()
         if belief is None:
             return self._screens[contest][0]
-        eligible = self._valid[contest] & (self._scored[contest] | (self._failures[contest] == 0))
+        eligible = self._scored[contest] | (self._able()[contest] & (self._failures[contest] == 0))
         value = np.where(eligible[belief.pool], belief.mean[contest, -1], -np.inf)
         return self.designs[int(belief.pool[int(value.argmax())])]
+
+    def expected(self, contest: int, design: Design) -> float | None:
+        """The expected score of a design after the whole training; None before the first score."""
+        belief = self._belief()
+        if belief is None:
+            return None
+        place = np.flatnonzero(belief.pool == self._number[design])
+        return float(belief.mean[contest, -1, place[0]]) if len(place) else None
 
     def scales(self) -> Mapping[str, float]:
         """The standard deviations of all terms, as estimated from the scores so far."""
@@ -196,8 +209,9 @@ class Adaptive:
             return None
         for contest in contests:
             if np.count_nonzero(self._used[contest]) < len(self._screens[contest]):
+                able = self._able()[contest]
                 for design in self._screens[contest]:
-                    if not self._used[contest, self._number[design]]:
+                    if not self._used[contest, self._number[design]] and able[self._number[design]]:
                         return Ask(contest, design, self.seeds[0], 0)
         belief = self._expecting()
         if belief is None:
@@ -274,13 +288,21 @@ class Adaptive:
         others = chance.permutation(np.setdiff1d(everything, begun))
         return np.sort(np.concatenate([begun, others[: max(0, room - len(begun))]]))
 
+    def _able(self) -> Mask:
+        """The designs of each contest whose trials do not just fail (contests, designs)."""
+        able = self._valid & (self._failures < FAILURES)
+        for own in self._by_option:
+            lost = (self._failures[:, own].sum(1) >= HOPELESS) & ~self._scored[:, own].any(1)
+            able[np.ix_(lost, own)] = False
+        return np.asarray(able)
+
     def _options(self, contests: Sequence[int], belief: Belief) -> Options:
         """Every score that may be asked for; weighed anew only when something has happened."""
         state = (len(self._reports), int(self._used.sum()), int(self._failures.sum()), *contests)
         running = sum(hash((name, trial.rung)) for name, trial in self._trials.items() if trial.running)
         state = (*state, running)
         if self._weighed is None or self._weighed[0] != state:
-            open_to = self._valid & (self._failures < FAILURES)
+            open_to = self._able()
             open_to[[c for c in range(len(open_to)) if c not in contests]] = False
             fresh = (open_to & (self._used < len(self.seeds)))[:, belief.pool]
             spent = np.argwhere(open_to & (self._used >= len(self.seeds)))

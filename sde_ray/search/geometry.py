@@ -19,6 +19,7 @@ from sde_ray.types import Design
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
 CACHED = 1000  # so many designs have their likeness kept
 
 

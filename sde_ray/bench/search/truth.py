@@ -4,8 +4,8 @@
     truth.report(design, seed=0, rung=2)        value + the rung's departure for this design + this trial's noise
     truth.regret(design)                        how far a chosen design lies below the best one
 
-A family of surfaces is a distribution of truths. `FAMILIES` are those that are reported; `TUNING` is what the methods
-were tuned on: other seeds, and other distributions (heavy tails, other noise, other departures of the rungs).
+A family of surfaces is a distribution of truths. `FAMILIES` are those that are reported; `TUNING` are
+further ones for trying things out: other seeds, other distributions (heavy tails, other noise, other rungs).
 """
 
 from __future__ import annotations

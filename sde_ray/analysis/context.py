@@ -1,0 +1,62 @@
+"""Prompts for a model that was not tuned: a sample's own prompt, alone or after worked examples (PAPER.md 1.6).
+
+    Example 1:
+    {prompt of the first demonstration}{its completion}
+
+    Example 2:
+    {prompt of the query}
+
+Demonstrations are whole or left out, the last first, and how many are left is told: a cut one would show a wrong
+answer. The query's instruction is never cut; its text only where even the prompt alone does not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sde_ray.types import Sample, Segment
+
+HEADING = {"en": "Example {n}:\n", "zh": "示例{n}：\n"}
+BETWEEN = "\n\n"
+Prompt = tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A prompt that leaves room for its completion, with `kept` demonstrations and without `cut` tokens of its text."""
+
+    prompt: Prompt
+    kept: int
+    cut: int
+
+
+def in_context(query: Prompt, demonstrations: Sequence[Sample], language: str) -> Prompt:
+    """The query after the demonstrations; without any, the query alone."""
+    if not demonstrations:
+        return query
+    heading = HEADING[language]
+    segments: list[Segment] = []
+    for n, shown in enumerate(demonstrations, 1):
+        segments.append(Segment(heading.replace("{n}", str(n)), loss=False))
+        segments += [replace(segment, loss=False, role="glue") for segment in (*shown.prompt, shown.completion)]
+        segments.append(Segment(BETWEEN, loss=False))
+    return (*segments, Segment(heading.replace("{n}", str(len(demonstrations) + 1)), loss=False), *query)
+
+
+def fit(encoder: Any, query: Prompt, demonstrations: Sequence[Sample], language: str, room: int) -> Fitted:
+    """The prompt with as many of the demonstrations as fit beside the query and `room` new tokens."""
+    for kept in range(len(demonstrations), 0, -1):
+        prompt = in_context(query, demonstrations[:kept], language)
+        if encoder.length(prompt) + room <= encoder.context:
+            return Fitted(prompt, kept, 0)
+    return Fitted(query, 0, max(0, encoder.length(query) + room - encoder.context))
+
+
+def answer_of(completion: str) -> str:
+    """What counts of a completion: all before the first blank line, as an untuned model likes to write on.
+
+    No design writes a blank line within an answer.
+    """
+    return completion.lstrip("\n").partition(BETWEEN)[0]

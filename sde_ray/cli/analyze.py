@@ -1,0 +1,158 @@
+"""`analyze`: prompts against samples. What the untuned model makes of each design, held against its tuned score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sde_ray.cli.console import emit, err, number, out, table
+from sde_ray.cli.options import Json, Sets, Sweep
+
+if TYPE_CHECKING:
+    from sde_ray.analysis.conclude import Analysis
+    from sde_ray.analysis.correlate import Ranked
+    from sde_ray.analysis.run import Cost
+    from sde_ray.analysis.tuned import Tuned
+    from sde_ray.config import SweepConfig
+    from sde_ray.plan import Contest
+
+RECORDED = "recorded"
+
+
+def analyze(
+    sweep: Sweep,
+    items: Annotated[int, typer.Option(min=0, help="Dev items to look at; 0: as many as trials are scored on.")] = 0,
+    shots: Annotated[str, typer.Option(help="Numbers of demonstrations in the prompt.")] = "0,2,4",
+    seed: Annotated[int, typer.Option(min=0, help="Draws the demonstrations from train.")] = 0,
+    tuned: Annotated[
+        str, typer.Option(help='Tuned scores: a CSV table, or "recorded" (masa:d1 on tiny); else the sweep\'s own.')
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Ask the untuned model about every design: would good prompting have picked a good sample design?"""
+    from sde_ray import flow, plan
+    from sde_ray.analysis import conclude, logged
+    from sde_ray.config import load_config, sweep_folder
+    from sde_ray.track import tracking_of
+
+    config = load_config(sweep, sets or [])
+    wanted = _shots(shots)
+    found: list[Analysis] = []
+    for contest in plan.plan(config).contests:
+        one = _analyze(config, contest, items, wanted, seed, tuned, dry_run)
+        if one is not None:
+            conclude.save(config, one)
+            found.append(one)
+    if dry_run:
+        return None
+    with flow.tracked(config) as tracker:
+        for one in found:
+            rows, end = [dict(row) for row in one.rows], conclude.suffix(config, one.task, one.model)
+            correlated = [each.plain() for each in one.correlations]
+            logged.log(tracker, rows, correlated, one.figure, end)
+    if config.mlflow.enabled:
+        for one in found:
+            where = (tracking_of(config), config.mlflow.experiment, sweep_folder(config), config.name)
+            logged.log_runs(*where, one.task, one.model, one.rows)
+    if as_json:
+        return emit([one.plain() for one in found])
+    for one in found:
+        _print(config, one)
+
+
+def _shots(given: str) -> tuple[int, ...]:
+    from sde_ray.errors import UserError
+
+    parts = [part.strip() for part in given.split(",")]
+    if not all(part.isdigit() and int(part) <= 64 for part in parts):
+        raise UserError(f'--shots "{given}" is no list of numbers from 0 to 64. Give one such as 0,2,4.')
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def _analyze(
+    config: SweepConfig, contest: Contest, items: int, shots: tuple[int, ...], seed: int, tuned: str, dry_run: bool
+) -> Analysis | None:
+    """One task on one model; None where only the cost was wanted."""
+    from sde_ray.analysis import conclude, run
+    from sde_ray.config import open_tasks, sweep_folder
+    from sde_ray.keyed import KeyedFile
+
+    task = open_tasks(config)[contest.task]
+    scores = _tuned(config, contest, tuned)  # before the dear part: a table that cannot be read is told at once
+    looks = run.prepare(config, task, contest.model, list(contest.trials), items or config.eval_size, shots, seed)
+    file = KeyedFile(sweep_folder(config) / "analysis.jsonl")
+    price = run.cost(looks, file)
+    err().print(f"{contest.task} on {contest.model}: {_price(price, len(looks))}", highlight=False, markup=False)
+    if dry_run:
+        return None
+
+    def heard(done: int, count: int) -> None:
+        if done == count or done % max(1, count // 10) == 0:
+            err().print(f"{done} of {count} measured", highlight=False)
+
+    rows = run.measure(looks, contest.model, config, file, heard)
+    metric = config.objective.metric or task.objective
+    return conclude.conclude(contest.task, contest.model, metric, rows, scores, shots)
+
+
+def _tuned(config: SweepConfig, contest: Contest, given: str) -> Tuned:
+    from sde_ray.analysis import tuned
+    from sde_ray.config import open_tasks
+    from sde_ray.study import ledger_of
+
+    metric = config.objective.metric or open_tasks(config)[contest.task].objective
+    if given == RECORDED:
+        from sde_ray.bench.designs import PATH
+
+        return tuned.from_table(PATH, metric)
+    if given:
+        return tuned.from_table(Path(given), metric)
+    results = tuple(ledger_of(config).results().values())
+    return tuned.from_results(results, contest.task, contest.model, metric, config.objective.split)
+
+
+def _price(price: Cost, designs: int) -> str:
+    from sde_ray.progress import duration
+
+    if not price.missing:
+        return f"all of {designs} designs is measured already."
+    time = "time unknown before the first" if price.seconds is None else f"about {duration(price.seconds)}"
+    kept = price.parts - price.missing
+    return (
+        f"{price.missing} measurements of {designs} designs ({kept} are kept): about {price.characters / 1e6:.1f} M "
+        f"characters to read, {price.completions:,} completions to write; {time}."
+    )
+
+
+def _print(config: SweepConfig, found: Analysis) -> None:
+    from sde_ray.analysis.conclude import suffix
+    from sde_ray.config import sweep_folder
+    from sde_ray.design import label
+
+    columns = ("Spearman", "95%", "Kendall", "95%", "designs", "its pick", "of")
+    title = f"\n{found.task} on {found.model}: measures of the untuned model against {found.metric} after tuning"
+    shown = table(title, "measure (more is better)", *columns, "its pick is", right=columns)
+    for one in found.correlations:
+        place = (str(one.pick.place), str(one.designs), label(one.pick.design)) if one.pick else ("–", "–", "–")
+        cells = (*_ranked(one.spearman), *_ranked(one.kendall), str(one.designs))
+        shown.add_row(one.measure.replace("_", " "), *cells, *place)
+    out().print(shown)
+    for note in found.notes:
+        out().print(note, highlight=False, markup=False)
+    out().print(f"\n{found.verdict}", highlight=False, markup=False)
+    end = suffix(config, found.task, found.model)
+    out().print(f"saved in {sweep_folder(config)}/analysis{end}.json and .svg", highlight=False, markup=False)
+
+
+def _ranked(one: Ranked) -> tuple[str, str]:
+    if one.value is None or one.low is None or one.high is None:
+        return "–", "–"
+    return number(one.value, sign=True), f"{one.low:+.2f} .. {one.high:+.2f}"
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(analyze)

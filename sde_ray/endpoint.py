@@ -1,0 +1,198 @@
+"""One question to a model behind an OpenAI-compatible endpoint: plain HTTP, patient, and silent about the key.
+
+    endpoint = Endpoint("http://127.0.0.1:8000/v1", "qwen2.5-7b-instruct")
+    ask(endpoint, [{"role": "user", "content": "..."}], max_tokens=200)    -> Reply("...")
+
+A busy or failing server (429, 5xx, no answer) is asked again, after as long as its Retry-After says, else ever longer.
+A wrong key, address or request is one `UserError` at once. An answer of another shape is data: a `Reply` with a fault.
+The key comes from an environment variable, goes into the request's header only, and never follows a redirect.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from sde_ray.errors import UserError
+
+LARGEST = 4 * 2**20  # bytes of an answer
+LONGEST_PAUSE = 30.0  # seconds between two attempts where the server names none
+SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """`url` ends before `/chat/completions`. Seconds: `timeout` of one attempt, `longest_wait` that is put up with."""
+
+    url: str
+    model: str
+    key_variable: str = "OPENAI_API_KEY"
+    timeout: float = 60.0
+    attempts: int = 6
+    longest_wait: float = 120.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the model said; `fault` tells what is wrong with an answer that is no chat completion."""
+
+    text: str
+    fault: str = ""
+
+
+class _Busy(Exception):
+    """Worth another attempt, after `wait` seconds where the server has named a time."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *given: Any, **named: Any) -> None:
+        return None  # urllib would send the key along to wherever the server points
+
+
+def check(endpoint: Endpoint) -> None:
+    """`UserError` for an address that cannot be one, or a key that no header can hold."""
+    parts = urlsplit(endpoint.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UserError(f'"{_shown(endpoint)}" is no address. Give one such as http://127.0.0.1:8000/v1.')
+    if parts.username or parts.password:
+        raise UserError(f"Put no password into the address. Set the environment variable {endpoint.key_variable}.")
+    key = _key(endpoint)
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(f"The environment variable {endpoint.key_variable} holds characters that no key has.")
+
+
+def ask(
+    endpoint: Endpoint,
+    messages: Sequence[Mapping[str, str]],
+    max_tokens: int,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Reply:
+    """The model's reply. `UserError` where the endpoint refuses the request or stays busy or silent."""
+    check(endpoint)
+    body = {"model": endpoint.model, "messages": list(messages), "max_tokens": max_tokens, "temperature": 0}
+    reason = ""
+    for attempt in range(endpoint.attempts):
+        try:
+            return _reply(_post(endpoint, json.dumps(body).encode()))
+        except _Busy as busy:
+            reason = str(busy)
+            pause = min(2.0**attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.0)
+            wait = pause if busy.wait is None else busy.wait
+            if wait > endpoint.longest_wait:
+                raise UserError(
+                    f"{_shown(endpoint)} asks to wait {wait:.0f} seconds ({reason}). What was answered is kept: run "
+                    "the same command again later."
+                ) from None
+            if attempt + 1 < endpoint.attempts:
+                sleep(wait)
+    raise UserError(
+        f"{_shown(endpoint)} cannot be used: {reason}, {endpoint.attempts} times. What was answered is kept. See that "
+        "the server runs and the address is right, then run the same command again."
+    )
+
+
+def _post(endpoint: Endpoint, body: bytes) -> bytes:
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    if _key(endpoint):
+        headers["Authorization"] = f"Bearer {_key(endpoint)}"
+    request = urllib.request.Request(endpoint.url.rstrip("/") + "/chat/completions", body, headers)
+    opener = urllib.request.build_opener(_NoRedirect)
+    end = time.monotonic() + endpoint.timeout
+    try:
+        with opener.open(request, timeout=endpoint.timeout) as response:
+            return _read(response, end)
+    except urllib.error.HTTPError as error:
+        raise _refusal(endpoint, error) from None
+    except TimeoutError:
+        raise _Busy(f"no answer within {endpoint.timeout:g} seconds") from None
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        if isinstance(reason, TimeoutError):
+            reason = f"no answer within {endpoint.timeout:g} seconds"
+        raise _Busy(str(reason) or type(error).__name__) from None
+
+
+def _read(response: Any, end: float) -> bytes:
+    """The body. A server that sends it drop by drop is slow, too: the socket's own timeout starts anew at each drop."""
+    parts: list[bytes] = []
+    while part := response.read1(65536):
+        parts.append(part)
+        if time.monotonic() > end:
+            raise TimeoutError
+        if sum(map(len, parts)) > LARGEST:
+            break
+    return b"".join(parts)
+
+
+def _refusal(endpoint: Endpoint, error: urllib.error.HTTPError) -> Exception:
+    """What an HTTP status means: try again, or a request that will never be right."""
+    status = error.code
+    if status in (408, 409, 425, 429) or status >= 500:
+        return _Busy(f"HTTP {status}", _retry_after(error.headers.get("Retry-After")))
+    where = _shown(endpoint)
+    if status in (401, 403):
+        has = "refuses the key in" if _key(endpoint) else "wants a key: set"
+        return UserError(f"{where} {has} the environment variable {endpoint.key_variable} (HTTP {status}).")
+    if status in (404, 405) or 300 <= status < 400:
+        return UserError(
+            f"{where} has no chat completions (HTTP {status}). Give the address that ends before /chat/completions, "
+            "usually in /v1, and a model that it serves."
+        )
+    return UserError(f"{where} refuses the request (HTTP {status}): {_said(endpoint, error)}")
+
+
+def _said(endpoint: Endpoint, error: urllib.error.HTTPError) -> str:
+    """The beginning of what the server says, without the key, which some repeat."""
+    try:
+        text = error.read(4096).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        text = ""
+    key = _key(endpoint)
+    return " ".join((text.replace(key, "***") if key else text).split())[:SHOWN] or "no reason was given"
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds, from a number or a date; None for anything else."""
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value)) if value.strip().replace(".", "", 1).isdigit() else _until(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _until(date: str) -> float:
+    return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())
+
+
+def _reply(body: bytes) -> Reply:
+    text = body.decode("utf-8", "replace")
+    try:
+        said = json.loads(text)["choices"][0]["message"]["content"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return Reply("", f"no chat completion: {text[:SHOWN]!r}")
+    return Reply(said) if isinstance(said, str) else Reply("", "a chat completion without text")
+
+
+def _key(endpoint: Endpoint) -> str:
+    return os.environ.get(endpoint.key_variable, "").strip()
+
+
+def _shown(endpoint: Endpoint) -> str:
+    """The address without a password and without a query, which may hold one."""
+    parts = urlsplit(endpoint.url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

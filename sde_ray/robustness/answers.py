@@ -1,0 +1,120 @@
+"""A trained adapter's answers to test items, decoded in another way or asked in other words than in its training.
+
+    reader = Reader(config, KeyedFile(folder / "robustness.jsonl"))
+    reader.answers(trial, folder, Asked(sampling_seed=1))     {"d1-17": "food: positive, ...", ...}
+
+No training: the adapters are those of the final comparison. The base stays resident, adapters take turns on it. Answers
+are kept by trial, decoding and wording, and never made twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sde_ray import data, generate, render
+from sde_ray import model as models
+from sde_ray.errors import UserError
+from sde_ray.generate import Sampling
+from sde_ray.items import Items, part_of
+from sde_ray.keyed import KeyedFile, key_of
+from sde_ray.predict import CARD, find_adapter
+from sde_ray.tasks import get_task
+from sde_ray.tokens import Encoder, completion_text, pad_token
+from sde_ray.types import Example, Task, TrialConfig
+from sde_ray.yaml_file import read_yaml
+
+ITEMS_SEED = 0  # the items that trials are scored on
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How the items are put to the model. `wording` None: as in training; `sampling_seed` None: greedily."""
+
+    sampling_seed: int | None = None
+    wording: int | None = None
+
+
+class Reader:
+    """Answers from the file, else from the model, which is loaded when the first one is missing."""
+
+    def __init__(self, file: KeyedFile) -> None:
+        self.file, self.kept = file, file.read()
+        self._base: Any = None
+        self._base_of = ""
+
+    def missing(self, wanted: Sequence[tuple[TrialConfig, Asked]]) -> int:
+        """How many of these would have to be decoded."""
+        return sum(_key(trial, asked) not in self.kept for trial, asked in wanted)
+
+    def answers(self, trial: TrialConfig, folder: Path, asked: Asked) -> Mapping[str, str]:
+        """Completions by the id of the item. `folder`: the trial's, with its adapter."""
+        key = _key(trial, asked)
+        if key not in self.kept:
+            self.kept[key] = {"answers": self._decode(trial, folder, asked)}
+            self.file.append(key, self.kept[key])
+        found: Mapping[str, str] = self.kept[key]["answers"]
+        return found
+
+    def _decode(self, trial: TrialConfig, folder: Path, asked: Asked) -> dict[str, str]:
+        place = find_adapter(folder)
+        card = read_yaml(place / CARD)  # JSON is YAML
+        self._load(trial)
+        encoder = Encoder(self._base.tokenizer, min(card["max_length"], self._base.context), card["chat"])
+        task, examples = held(trial)
+        wording = trial.wording if asked.wording is None else asked.wording
+        prompts = [(one.id, render.prompt_of(one.text, task, trial.design, wording)) for one in examples]
+        room = int(card["max_new_tokens"])
+        adapted = models.load_adapter(self._base.model, place)
+        try:
+            with models.merged(adapted) as decoding:
+                written = generate.decode(
+                    decoding,
+                    encoder.prompts(prompts, room),
+                    stops=self._base.stops,
+                    pad=pad_token(self._base.tokenizer),
+                    max_new_tokens=room,
+                    batch_size=trial.decode.batch_size,
+                    sampling=None if asked.sampling_seed is None else Sampling(asked.sampling_seed),
+                )
+        finally:
+            models.detach(adapted)
+        texts = [completion_text(self._base.tokenizer, ids) for ids in written]
+        return {one.id: text for one, text in zip(examples, texts, strict=True)}
+
+    def _load(self, trial: TrialConfig) -> None:
+        if self._base_of != trial.model:
+            dtype = models.DTYPES[models.precision(trial.train)]
+            self._base = models.load_base(trial.model, trial.trust_remote_code, dtype)
+            self._base_of = trial.model
+
+
+def _key(trial: TrialConfig, asked: Asked) -> str:
+    sampling = None if asked.sampling_seed is None else asdict(Sampling(asked.sampling_seed))
+    return key_of({"trial": trial.key, "wording": asked.wording, "sampling": sampling})
+
+
+def held(trial: TrialConfig) -> tuple[Task, list[Example]]:
+    """The trial's own task and its test items."""
+    task = get_task(trial.task)
+    examples = task.load("test")
+    return task, data.draw(examples, min(trial.eval_size, len(examples)), ITEMS_SEED)
+
+
+def check_wordings(task: Task, wordings: Sequence[int]) -> None:
+    """`UserError` for a wording that the task does not have."""
+    wrong = [one for one in wordings if not 0 <= one < len(task.instructions)]
+    if wrong:
+        last = len(task.instructions) - 1
+        raise UserError(
+            f"{task.name} has no wording {wrong[0]}. Choose of 0 to {last}, or give the task more wordings."
+        )
+
+
+def items_of(trial: TrialConfig, answers: Mapping[str, str], metric: str) -> tuple[float, Items]:
+    """The metric of the answers, and their counts item by item."""
+    task, examples = held(trial)
+    part = part_of(task, trial.design, examples, answers, metric)
+    return float(part.measure(part.rows.sum(axis=0))), Items((part,))

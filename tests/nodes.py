@@ -1,0 +1,198 @@
+"""A Ray cluster and an MLflow server of real processes on this machine, started and ended by process id.
+
+Own ports, own temp folder, own token: nothing is shared with another Ray on the host, and `ray stop` is never called.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+HERE = Path(__file__).parent
+TOKEN = "t" * 64
+BIN = Path(sys.executable).parent
+STARTS = 180.0  # seconds that a machine under load may take
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and all that it has started, children's children too."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill(pids: Iterable[int]) -> None:
+    """kill -9 of these processes with all that they have started; returns when they are gone."""
+    processes = [one for pid in pids for one in family(pid)]
+    for one in processes:
+        try:
+            one.send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            pass
+    psutil.wait_procs(processes, timeout=30)
+
+
+@dataclass
+class Nodes:
+    """A head that runs drivers only, and as many nodes with a CPU each as are added."""
+
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="sdn", dir="/tmp")))
+    port: int = field(default_factory=free_port)
+    dashboard: int = field(default_factory=free_port)
+    nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.dashboard}"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a process needs to work with this cluster, and with no other."""
+        paths = os.pathsep.join([str(HERE), str(HERE.parent)])
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        return {
+            **clean,
+            "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
+            "PYTHONPATH": paths,
+            "RAY_TMPDIR": str(self.folder),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": TOKEN,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_health_check_initial_delay_ms": "1000",
+            "RAY_health_check_period_ms": "1000",
+            "RAY_health_check_failure_threshold": "5",
+        }
+
+    def start(self, nodes: int = 2) -> None:
+        options = [f"--port={self.port}", f"--dashboard-port={self.dashboard}", "--dashboard-host=127.0.0.1"]
+        options.append(f"--ray-client-server-port={free_port()}")
+        self._ray("--head", *options, "--include-dashboard=true", "--num-cpus=0")
+        self._wait(lambda: self.ask("/api/version") is not None, "the head's dashboard")
+        for _ in range(nodes):
+            self.add()
+
+    def add(self) -> subprocess.Popen[bytes]:
+        before = len(self.alive())
+        node = self._ray(f"--address={self.address}", "--num-cpus=1")
+        self._wait(lambda: len(self.alive()) > before, "a new node")
+        return node
+
+    def alive(self) -> list[dict[str, Any]]:
+        return [one for one in self.listed("nodes") if one["state"] == "ALIVE"]
+
+    def remove(self, node: subprocess.Popen[bytes]) -> None:
+        """kill -9 of a whole node."""
+        kill([node.pid])
+        node.wait()
+        self.nodes.remove(node)
+
+    def listed(self, what: str) -> list[dict[str, Any]]:
+        """Ray's own list of nodes, actors, placement_groups."""
+        told = self.ask(f"/api/v0/{what}?limit=1000")
+        return list(told["data"]["result"]["result"]) if told else []
+
+    def ask(self, path: str) -> Any:
+        request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {TOKEN}"})
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return json.load(answer)
+        except (OSError, urllib.error.URLError, ValueError):
+            return None
+
+    def close(self) -> None:
+        kill(node.pid for node in self.nodes)
+        for node in self.nodes:
+            node.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _ray(self, *options: str) -> subprocess.Popen[bytes]:
+        log = (self.folder / f"start-{len(self.nodes)}.log").open("wb")
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", *options, "--disable-usage-stats", "--block"]
+        # Two nodes of one machine, and other Rays on it, must not meet at a default port.
+        command += [f"--dashboard-agent-listen-port={free_port()}", "--object-store-memory=80000000"]
+        node = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, cwd=self.folder)
+        self.nodes.append(node)
+        return node
+
+    def _wait(self, condition: Any, what: str) -> None:
+        deadline = time.monotonic() + STARTS
+        while not condition():
+            logs = "\n".join(path.read_text(errors="replace") for path in self.folder.glob("start-*.log"))
+            assert time.monotonic() < deadline, f"{what} did not come: {logs[-2000:]}"
+            assert self.nodes[-1].poll() is None, f"{what} ended: {logs[-2000:]}"
+            time.sleep(0.3)
+
+
+@dataclass
+class MlflowServer:
+    """`mlflow server` on sqlite; the store stays when the server is killed."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}", "--workers", "1"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+        deadline = time.monotonic() + STARTS
+        while not self.answers():
+            text = (self.folder / "server.log").read_text(errors="replace")
+            assert time.monotonic() < deadline and self.process.poll() is None, f"mlflow server: {text[-2000:]}"
+            time.sleep(0.3)
+
+    def answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(self.uri + "/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        if self.process is not None:
+            kill([self.process.pid])
+            self.process.wait()
+            self.process = None
+
+
+def driver(sweep: Path, calls: Path, env: Mapping[str, str], address: str = "", seconds: float = 0.3) -> Any:
+    """`fake_driver` as a process; its output comes as one stream of lines."""
+    command = [sys.executable, "-m", "fake_driver", "run", str(sweep), *(["--address", address] if address else [])]
+    given = {**env, "FAKE_CALLS": str(calls), "FAKE_SECONDS": str(seconds), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        command, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=sweep.parent
+    )

@@ -1,0 +1,322 @@
+"""A real Ray cluster of a head and two nodes, a real MLflow server, real drivers: submitted, stopped, and killed.
+
+Rounds of faults are seeded: each kills one thing at a random moment, then lets the same command finish. After each,
+every trial of the plan is finished exactly once, its score is that of an undisturbed run, MLflow has one run a trial
+with a true end, and no placement group or trial process is left over. All of it takes minutes: `make test-all`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from fake_runner import Fakes, planted
+from nodes import TOKEN, MlflowServer, Nodes, driver, family, kill
+
+from sde_ray.config import load_config
+from sde_ray.design import make
+from sde_ray.ledger import Ledger
+from sde_ray.plan import plan
+
+pytestmark = [pytest.mark.cluster, pytest.mark.faults, pytest.mark.long]
+VICTIMS = ("driver", "worker", "node", "mlflow")
+LIMIT = 240.0
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    here = Nodes()
+    try:
+        here.start()
+        yield here
+    finally:
+        here.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    here = MlflowServer(tmp_path_factory.mktemp("mlflow"))
+    try:
+        here.start()
+        yield here
+    finally:
+        here.kill()
+
+
+class Study:
+    """A small sweep on the cluster: its file, its trials, what is in its ledger, and its drivers."""
+
+    def __init__(self, folder: Path, nodes: Nodes, server: MlflowServer, name: str = "study", **values: Any) -> None:
+        self.nodes, self.server, self.name = nodes, server, name
+        self.sweep, self.calls = folder / f"{name}.yaml", folder / "calls.jsonl"
+        self.folder = folder / "runs" / name
+        given: dict[str, Any] = {
+            "task": "masa:d1",
+            "designs": ["baseline", "es-sde", "ew-sde", "format=json", "format=lines", "labels=number"],
+            "train_sizes": 40,
+            "eval_size": 20,
+            "out_of_domain": [],
+            "storage": str(folder / "runs"),
+            "resources": {"cpus_per_worker": 1},
+            "mlflow": {"tracking_uri": server.uri, "experiment": name},
+            **values,
+        }
+        self.sweep.write_text(yaml.safe_dump(given))
+        self.trials = {trial.key: trial for trial in plan(load_config(self.sweep)).trials}
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.folder / "ledger.jsonl")
+
+    def start(self, seconds: float = 0.3) -> subprocess.Popen[str]:
+        process: subprocess.Popen[str] = driver(self.sweep, self.calls, self.nodes.env, self.nodes.address, seconds)
+        return process
+
+    def finish(self) -> str:
+        """The same command until its end; what it said."""
+        process = self.start(0.0)
+        said, _ = process.communicate(timeout=LIMIT)
+        assert process.returncode == 0, said
+        return said
+
+    def wait_for_trials(self, count: int, process: subprocess.Popen[str]) -> None:
+        """Until so many trials have begun."""
+        deadline = time.monotonic() + LIMIT
+        while len(Fakes(self.calls).begun()) < count:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def runs(self) -> list[Any]:
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=self.server.uri)
+        experiment = client.get_experiment_by_name(self.name)
+        return [] if experiment is None else list(client.search_runs([experiment.experiment_id], max_results=1000))
+
+    def assert_whole(self) -> None:
+        entries = self.ledger.entries()
+        finished = Counter(entry.key for entry in entries if entry.status == "finished")
+        assert finished == Counter(self.trials.keys()), "every trial of the plan is finished exactly once"
+        for entry in self.ledger.results().values():
+            design = make(**entry.config["design"])
+            assert entry.scores["dev"]["weighted_kappa"] == planted(design, entry.config["seed"])
+
+    def assert_tracked(self) -> None:
+        kinds: dict[str, list[Any]] = {"sweep": [], "trial": []}
+        for run in self.runs():
+            kinds[run.data.tags["sde.run"]].append(run)
+        assert [run.info.status for run in kinds["sweep"]] == ["FINISHED"]
+        assert Counter(run.data.tags["sde.key"] for run in kinds["trial"]) == Counter(self.trials.keys())
+        assert {run.info.status for run in kinds["trial"]} == {"FINISHED"}
+        assert {run.data.tags["sde.status"] for run in kinds["trial"]} == {"finished"}
+
+    def assert_nothing_left(self) -> None:
+        """Ray cleans up after a driver that is gone; it has a moment for it."""
+        deadline = time.monotonic() + 60
+        while True:
+            groups = [one for one in self.nodes.listed("placement_groups") if one["state"] != "REMOVED"]
+            actors = [
+                one for one in self.nodes.listed("actors") if one["state"] == "ALIVE" and "Warm" in one["class_name"]
+            ]
+            if not groups and not actors:
+                return
+            assert time.monotonic() < deadline, (groups, actors)
+            time.sleep(0.5)
+
+
+def sde_ray(nodes: Nodes, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """The command line, as a user of this cluster."""
+    return subprocess.run(
+        [sys.executable, "-m", "sde_ray", *arguments],
+        env={**nodes.env, **env},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+
+
+# ---- jobs ------------------------------------------------------------------------------------------------------------
+
+SUBMIT = """
+import sys, tempfile
+from pathlib import Path
+from sde_ray import submit
+from sde_ray.packing import pack
+client = submit.connect(sys.argv[1])
+with tempfile.TemporaryDirectory() as folder:
+    package = pack(Path(sys.argv[2]), [], Path(folder))
+    names = ["FAKE_CALLS", "FAKE_SECONDS", "PYTHONPATH"]
+    request = submit.Request(submit.environment(names), (), ("python", "-m", "fake_driver"))
+    sent = submit.submit(client, package, request)
+print(sent.id, sent.fresh, flush=True)
+if sys.argv[3:] == ["--follow"]:
+    print(submit.follow(client, sent.id, lambda text: print(text, end="", flush=True)))
+"""
+
+
+def test_a_submitted_sweep_is_followed_stopped_and_resumed(tmp_path: Path, nodes: Nodes, server: MlflowServer) -> None:
+    study = Study(tmp_path, nodes, server, "jobs")
+
+    def submit(*options: str, seconds: str = "0") -> subprocess.Popen[str]:
+        env = {**nodes.env, "FAKE_CALLS": str(study.calls), "FAKE_SECONDS": seconds}
+        command = [sys.executable, "-c", SUBMIT, nodes.url, str(study.sweep), *options]
+        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    laptop = submit("--follow", seconds="1.5")
+    assert laptop.stdout is not None
+    first = laptop.stdout.readline().split()
+    assert first[1:] == ["True"] and first[0].startswith("sde-jobs-") and first[0].endswith("-1")
+    study.wait_for_trials(2, laptop)
+    kill([laptop.pid])  # the laptop closes
+    again = submit(seconds="1.5").communicate(timeout=LIMIT)[0]
+    assert again.split() == [first[0], "False"], "the job is at work: nothing is sent twice"
+    told = json.loads(sde_ray(nodes, "status", "jobs", "--address", nodes.url, "--json").stdout)
+    assert [(job["id"], job["status"]) for job in told] == [(first[0], "RUNNING")]
+    stopped = sde_ray(nodes, "stop", str(study.sweep), "--address", nodes.url)
+    assert "STOPPED. Submit the same sweep again" in stopped.stdout, stopped.stderr
+    kept = len(study.ledger.results())
+    assert kept < 6
+    followed = submit("--follow").communicate(timeout=LIMIT)[0]
+    assert followed.splitlines()[0].split() == [f"{first[0][:-2]}-2", "True"]
+    assert "complete: 6" in followed and followed.splitlines()[-1] == "SUCCEEDED"
+    logs = sde_ray(nodes, "logs", "jobs", "--address", nodes.url).stdout
+    assert "complete: 6" in logs
+    study.assert_whole()
+    study.assert_tracked()
+    study.assert_nothing_left()
+
+
+@pytest.mark.parametrize(("token", "told"), [("", "401: no token was sent"), ("w" * 64, "403: another token")])
+def test_a_refused_token_is_explained(nodes: Nodes, token: str, told: str, tmp_path: Path) -> None:
+    env = {"RAY_AUTH_TOKEN": token, "HOME": str(tmp_path)}
+    if not token:
+        env["RAY_AUTH_MODE"] = "disabled"
+    done = sde_ray(nodes, "status", "jobs", "--address", nodes.url, **env)
+    assert done.returncode == 2 and told in done.stderr, done.stderr
+    assert "ray get-auth-token" in done.stderr
+    assert TOKEN not in done.stderr and (not token or token not in done.stderr)
+
+
+def test_sqlite_is_refused_on_several_nodes(tmp_path: Path, nodes: Nodes, server: MlflowServer) -> None:
+    study = Study(tmp_path, nodes, server, "sqlite", mlflow={"tracking_uri": f"sqlite:///{tmp_path / 'm.db'}"})
+    process = study.start()
+    said, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode != 0 and "is a file on one machine, but the sweep is on" in said
+    assert Fakes(study.calls).begun() == []
+
+
+# ---- rounds of faults ------------------------------------------------------------------------------------------------
+
+
+def strike(victim: str, chance: random.Random, study: Study, process: subprocess.Popen[str]) -> None:
+    """Kill the victim, at a moment between the first trial's start and some way into the sweep."""
+    study.wait_for_trials(chance.randint(1, 4), process)
+    time.sleep(chance.uniform(0, 0.6))
+    if victim == "driver":
+        kill_one(process.pid)
+    elif victim == "worker":
+        kill_one(int(Fakes(study.calls).begun()[-1]["pid"]))  # type: ignore[call-overload]
+    elif victim == "node":
+        study.nodes.remove(study.nodes.nodes[chance.randint(1, len(study.nodes.nodes) - 1)])
+    else:
+        study.server.kill()
+
+
+def kill_one(pid: int) -> None:
+    """kill -9 of this process alone; what it started has to see to itself."""
+    try:
+        psutil.Process(pid).kill()
+    except psutil.NoSuchProcess:
+        pass
+
+
+def mend(victim: str, study: Study) -> None:
+    if victim == "node":
+        study.nodes.add()
+    if victim == "mlflow":
+        study.server.start()
+
+
+def play(victim: str, seed: int, tmp_path: Path, nodes: Nodes, server: MlflowServer) -> None:
+    """One round."""
+    study = Study(tmp_path, nodes, server, f"{victim}-{seed}")
+    process = study.start()
+    strike(victim, random.Random(seed), study, process)
+    said, _ = process.communicate(timeout=LIMIT)
+    if victim != "driver":
+        assert process.returncode == 0, said
+        assert said.splitlines()[-1] == "complete: 6", said
+    mend(victim, study)
+    assert study.finish().splitlines()[-1] == "complete: 6"
+    study.assert_whole()
+    study.assert_tracked()
+    study.assert_nothing_left()
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_whatever_is_killed_nothing_is_lost(victim: str, tmp_path: Path, nodes: Nodes, server: MlflowServer) -> None:
+    play(victim, 0, tmp_path, nodes, server)
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_whatever_is_killed_nothing_is_lost_in_many_rounds(
+    victim: str, seed: int, tmp_path: Path, nodes: Nodes, server: MlflowServer
+) -> None:
+    play(victim, seed, tmp_path, nodes, server)
+
+
+def test_a_server_that_is_down_for_all_of_a_sweep_is_made_up_for_by_sync(
+    tmp_path: Path, nodes: Nodes, server: MlflowServer
+) -> None:
+    study = Study(tmp_path, nodes, server, "down")
+    server.kill()
+    said = study.finish()
+    assert f"sde-ray sync {study.folder}" in said.replace("\n", " ")
+    server.start()
+    assert study.runs() == []
+    for _ in range(2):  # the second time there is nothing to do
+        done = sde_ray(nodes, "sync", str(study.folder), "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["status"] == "FINISHED"
+    study.assert_whole()
+    study.assert_tracked()
+
+
+def test_early_stopped_trials_leave_no_placement_group_behind(
+    tmp_path: Path, nodes: Nodes, server: MlflowServer
+) -> None:
+    asha = {"rungs": [0.25, 0.5, 1.0], "reduction_factor": 2}
+    study = Study(tmp_path, nodes, server, "asha", search={"method": "grid", "asha": asha})
+    assert "complete: 6" in study.finish()
+    statuses = Counter(result.status for result in study.ledger.results().values())
+    assert statuses["pruned"] > 0 and statuses["finished"] > 0 and sum(statuses.values()) == 6
+    ends = {run.data.tags["sde.key"]: run.info.status for run in study.runs() if run.data.tags["sde.run"] == "trial"}
+    assert ends == {
+        key: "KILLED" if result.status == "pruned" else "FINISHED" for key, result in study.ledger.results().items()
+    }
+    study.assert_nothing_left()
+
+
+def test_the_processes_of_a_driver_that_is_gone_are_gone(nodes: Nodes) -> None:
+    """Last in the file: of all the sweeps before, no trial's process is left on any node."""
+    left = [one for node in nodes.nodes for one in family(node.pid) if "WarmTrial" in " ".join(safely(one))]
+    assert left == []
+
+
+def safely(process: psutil.Process) -> list[str]:
+    try:
+        return [str(part) for part in process.cmdline()]
+    except psutil.Error:
+        return []

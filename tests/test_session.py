@@ -1,0 +1,62 @@
+"""A cluster that is still growing: a sweep waits until a trial fits, asks for room once, and gives up in time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sde_ray import session
+from sde_ray.errors import UserError
+from sde_ray.sections import Resources
+
+
+class Growing:
+    """Ray's view of a cluster: the resources at each look, the last for ever; and what it was asked for."""
+
+    def __init__(self, *looks: dict[str, float]) -> None:
+        self.looks, self.asked = list(looks), list[Any]()
+
+    def resources(self) -> dict[str, float]:
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+    def request(self, bundles: list[dict[str, float]]) -> None:
+        self.asked.append(bundles)
+
+
+def grow(monkeypatch: pytest.MonkeyPatch, *looks: dict[str, float]) -> Growing:
+    cluster = Growing(*looks)
+    monkeypatch.setattr("ray.cluster_resources", cluster.resources)
+    monkeypatch.setattr("ray.autoscaler.sdk.request_resources", cluster.request)
+    monkeypatch.setattr(session.time, "sleep", lambda seconds: None)
+    return cluster
+
+
+def test_a_sweep_waits_for_nodes_and_asks_for_room_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = grow(monkeypatch, {"CPU": 0}, {"CPU": 0}, {"CPU": 4, "GPU": 2})
+    wanted = Resources(address="auto", gpus_per_worker=1)
+    assert session._room(wanted) == 2
+    assert cluster.asked == [session.bundles(wanted), []], "asked for once, and let go again"
+    assert "Waiting up to 300 s for nodes" in capsys.readouterr().err
+
+
+def test_a_cluster_that_has_room_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = grow(monkeypatch, {"CPU": 3})
+    assert session._room(Resources(address="auto")) == 3 and cluster.asked == []
+
+
+@pytest.mark.parametrize(
+    "resources", [Resources(address="auto", wait=0, gpus_per_worker=1), Resources(gpus_per_worker=1)]
+)
+def test_where_no_room_will_come_the_sweep_says_so_at_once(
+    monkeypatch: pytest.MonkeyPatch, resources: Resources
+) -> None:
+    grow(monkeypatch, {"CPU": 2})
+    with pytest.raises(UserError, match="A trial needs 1 GPU, but Ray has 0"):
+        session._room(resources)
+
+
+def test_the_environment_of_a_sweep_adds_to_that_of_its_job() -> None:
+    assert session.ENVIRONMENT["RAY_OVERRIDE_JOB_RUNTIME_ENV"] == "1"
