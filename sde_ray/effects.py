@@ -39,6 +39,10 @@ from sde_ray.types import Design, Effect, TrialResult
 OUT_OF_DOMAIN = "_ood"
 SPLITS = ("dev", "dev" + OUT_OF_DOMAIN)
 Array = npt.NDArray[np.float64]
+UNKNOWN_NOISE = (
+    "One trial a design, and no designs to spare: the noise of training is not known, so there is no interval. "
+    "Add a seed."
+)
 
 
 @dataclass(frozen=True)
@@ -158,9 +162,9 @@ def scope_of(fitted: Fit) -> str:
     noise = {
         "seeds and items": "Intervals hold the noise of training and of the items.",
         "seeds": "Intervals hold the noise between trials; the items' completions were not kept.",
-        "items": "Intervals hold the noise of the items only: without a second seed that of training is not known.",
+        "items": "Intervals hold the noise of the items; trials of the same design did not differ.",
     }
-    return f"{where} {noise.get(fitted.noise, 'One trial a design: the noise is not known, so there is no interval.')}"
+    return f"{where} {noise.get(fitted.noise, UNKNOWN_NOISE)}"
 
 
 def effects_of(fitted: Fit, designs: Sequence[Design]) -> list[Effect]:

@@ -8,8 +8,10 @@ coefficients and draws of what they may truly be.
 
 Three variances are unknown: pairs, lack of fit, training. None is plugged in: each is averaged over a grid, weighted by
 the restricted likelihood of the designs' means (REML, Patterson and Thompson 1971), the likelihood of the spread of
-seeds within a design, and priors: half-Cauchy on pairs against noise with a mass at "no pairs at all", even on the log
-scale for the noise. So an interval is as wide as a handful of seeds makes it, without a rule of thumb for how much.
+seeds within a design, and priors: half-Cauchy on pairs against noise, even on the log scale for the noise. So an
+interval is as wide as a handful of seeds makes it, without a rule of thumb for how much. There is no mass at "no pairs
+at all": a few designs cannot tell weak pairs from none, and a mass there made the intervals of designs that were not
+tried too narrow wherever options did interact.
 
 Items are known better: each trial shows how its score moves with each of them. Their part is a bootstrap, one draw for
 all trials, because all are measured on the same items; it is not counted again in the variance of training.
@@ -26,15 +28,20 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 DRAWS = 2000
 RATIOS = np.logspace(-1.5, 1.2, 14)  # sd of a pair's coefficient / sd of the noise
-LACKS = (0.0, 0.25, 0.5, 0.75, 1.0)  # share of the noise of a design's mean that no seed would average out
-NONE = 0.25  # prior chance that no two options interact
+LACKS = (
+    0.0,
+    0.1,
+    0.2,
+    0.4,
+    0.8,
+)  # share of the noise of a design's mean that no seed would average out; small is likelier
 LEVELS = 48
 TINY = 1e-14
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Mean coefficients, draws of the true ones (None: nothing tells the noise), and what the draws hold."""
+    """Mean coefficients, draws of the true ones (None: nothing tells the noise of training), and what they hold."""
 
     coefficients: Array
     draws: Array | None
@@ -84,7 +91,9 @@ def solve(means: Means, free: Array, pairs: Array, seed: int = 0) -> Evidence:
     cells = _cells(means, free @ basis, pairs)
     weights = _weights(cells)
     reduced = np.sum([w * cell.solution for w, cell in zip(weights, cells, strict=True)], axis=0)
-    known = [name for name, there in (("seeds", cells[0].noisy), ("items", means.influence is not None)) if there]
+    told = means.freedom > 0 or len(free) > rank  # else items are known, but not what training adds to them
+    parts = (("seeds", cells[0].noisy), ("items", told and means.influence is not None))
+    known = [name for name, there in parts if there]
     drawn = _draws(cells, weights, means, pairs, np.random.default_rng(seed)) if known else None
 
     def whole(values: Array) -> Array:
@@ -124,7 +133,7 @@ class _Cell:
 def _cells(means: Means, free: Array, pairs: Array) -> list[_Cell]:
     spare = len(free) - free.shape[1]
     shares: Sequence[float] = (1.0,) if not means.freedom else LACKS if spare else (0.0,)
-    ratios = [0.0, *RATIOS] if pairs.shape[1] else [0.0]
+    ratios = RATIOS.tolist() if pairs.shape[1] else [0.0]
     alike = bool(np.all(means.counts == means.counts[0]))  # then the share changes no solution, only its likelihood
     grouped = [shares] if alike else [(share,) for share in shares]
     return [_cell(means, free, pairs, ratio, some) for some in grouped for ratio in ratios]
@@ -147,7 +156,7 @@ def _cell(means: Means, free: Array, pairs: Array, ratio: float, shares: Sequenc
     levels, training = _levels(means, rest / spare if spare else 0.0, usual, float((means.items / scale).mean()))
     logdet = float(np.linalg.slogdet(system)[1]) + 2 * (used - rank) * (np.log(ratio) if ratio else 0.0)
     logs = -0.5 * (logdet + np.log(scale).sum() + spare * np.log(levels) + (rest / levels if spare else 0.0))
-    logs = logs + _seeds(means, training * usual, shares) + _prior(ratio, pairs) + np.log(_stride(levels))
+    logs = logs + _seeds(means, training * usual, shares) + _prior(ratio) + np.log(_stride(levels))
     return _Cell(ratio, solution, gain, scale, levels, training, logs, len(levels) > 1)
 
 
@@ -175,11 +184,9 @@ def _stride(levels: Array) -> float:
     return float(np.log(levels[1] / levels[0])) if len(levels) > 1 else 1.0
 
 
-def _prior(ratio: float, pairs: Array) -> float:
-    if not pairs.shape[1]:
-        return 0.0
-    cauchy = RATIOS / (1 + RATIOS**2)  # half-Cauchy, on an even grid of the log
-    return float(np.log(NONE + TINY if not ratio else (1 - NONE) * ratio / (1 + ratio**2) / cauchy.sum()))
+def _prior(ratio: float) -> float:
+    """Half-Cauchy; the grid is even on the log scale, so the density is that of the logarithm."""
+    return float(np.log(ratio / (1 + ratio**2))) if ratio else 0.0
 
 
 def _weights(cells: Sequence[_Cell]) -> Array:

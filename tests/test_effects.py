@@ -13,7 +13,7 @@ from planted import ALL, WORTH, additive, one_at_a_time, result, results
 
 from sde_ray.claims import claim_of
 from sde_ray.design import make
-from sde_ray.effects import effects, fit, groups, interactions, not_finite, predict_table, table
+from sde_ray.effects import effects, fit, groups, interactions, not_finite, predict_table, scope_of, table
 from sde_ray.errors import UserError
 from sde_ray.items import Items, Part, influence_of, read_items
 from sde_ray.leaderboard import lead, rank
@@ -204,11 +204,22 @@ def test_the_jackknife_of_a_mean_is_exact() -> None:
     assert influence_of([items, None]) is None and influence_of([items, right(0.6, 3, 50)]) is None
 
 
-def test_items_alone_give_one_at_a_time_an_interval() -> None:
-    """Standard error of a difference of two independent shares of 200 items: about 0.05."""
+def test_items_alone_give_no_interval_where_nothing_tells_the_noise_of_training() -> None:
+    """One trial a design, one axis at a time: an interval of items alone would lack all that seeds do."""
     designs = one_at_a_time()
     items = {result(d, 0.0).key: right(0.5, n) for n, d in enumerate(designs)}
     trials = [result(d, float(items[result(d, 0.0).key].parts[0].rows[:, 0].mean())) for d in designs]
+    found = effects(trials, METRIC, items=items)
+    assert len(found) == len(designs) - 1 and all(effect.low is None and effect.high is None for effect in found)
+    assert "no interval" in scope_of(fit(trials, METRIC, items=items))
+
+
+def test_items_count_where_seeds_do_not_differ() -> None:
+    """Standard error of a difference of two independent shares of 200 items: about 0.05; each seed the same score."""
+    designs = one_at_a_time()
+    shown = {design: right(0.5, n) for n, design in enumerate(designs)}
+    trials = [result(d, float(shown[d].parts[0].rows[:, 0].mean()), seed) for d in designs for seed in (0, 1)]
+    items = {one.key: shown[design] for one, design in zip(trials, [d for d in designs for _ in (0, 1)], strict=True)}
     for effect in effects(trials, METRIC, items=items):
         assert effect.low is not None and effect.high is not None
         assert (effect.high - effect.low) == pytest.approx(2 * 1.96 * 0.05, rel=0.2)

@@ -18,7 +18,7 @@ TITLES = {
 
 
 def calibration(
-    sweeps: Annotated[int, typer.Option(min=1, help="Simulated sweeps for each row.")] = 200,
+    sweeps: Annotated[int, typer.Option(min=1, help="Simulated sweeps for each row.")] = 150,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other worlds.")] = 0,
     as_json: Json = False,
@@ -35,14 +35,19 @@ def calibration(
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Any:
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    from sde_ray.bench.calibration import ERROR
+
+    columns = list(dict.fromkeys(key for row in rows for key in row if not key.endswith(ERROR)))
     shown = table(f"\n{title}", *columns, right=tuple(columns))
     for row in rows:
-        shown.add_row(*(_cell(row.get(column)) for column in columns))
+        shown.add_row(*(_cell(row.get(column), row.get(column + ERROR)) for column in columns))
     return shown
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, error: float | None) -> str:
+    """A number with half its 95% interval, where it has one."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "–" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+    if value is None:
+        return "–"
+    return f"{value:.3f} ±{error:.3f}" if error is not None else str(value)
