@@ -1,9 +1,9 @@
 """Searches on recorded truth: the real trials of the embedded base in `masa_216.csv`.
 
 A design's value is the mean of its recorded scores. Where designs were recorded with several seeds, a search draws
-these as its trials. With one seed the recorded score is all there is: then a trial reports it with noise added, of the
-standard deviation that the recorded scores show around options and pairs (which counts what a design has of its own as
-noise, too). The table has no scores at rungs, so no trial can be stopped.
+these as its trials. With one seed for all, a trial reports the recorded score with noise added: of the standard
+deviation between the seeds of those designs that have several, else around options and pairs (which counts what a
+design has of its own as noise, too). The table has no scores at rungs, so no trial can be stopped.
 """
 
 from __future__ import annotations
@@ -42,10 +42,7 @@ def measure(
 @cache
 def recorded() -> dict[Design, tuple[float, ...]]:
     """Scores by design, one for each seed that all designs have."""
-    found: dict[Design, dict[int, float]] = {}
-    for row in read():
-        design = make(**{axis: row[axis] for axis in AXES})
-        found.setdefault(design, {})[int(row["seed"])] = float(row["weighted_kappa"])
+    found = _by_seed()
     if len(found) < LEAST:
         raise UserError(
             f"Only {len(found)} designs are recorded; at least {LEAST} are needed. Run sweeps/masa_216.yaml."
@@ -56,13 +53,27 @@ def recorded() -> dict[Design, tuple[float, ...]]:
     return {design: tuple(scores[seed] for seed in shared) for design, scores in sorted(found.items())}
 
 
+def _by_seed() -> dict[Design, dict[int, float]]:
+    found: dict[Design, dict[int, float]] = {}
+    for row in read():
+        design = make(**{axis: row[axis] for axis in AXES})
+        found.setdefault(design, {})[int(row["seed"])] = float(row["weighted_kappa"])
+    return found
+
+
+def repeated() -> list[list[float]]:
+    """The scores of each design that has several seeds."""
+    return [list(scores.values()) for scores in _by_seed().values() if len(scores) > 1]
+
+
 def noise() -> float:
-    """Standard deviation of a trial: between seeds, or with one seed around a fitted surface."""
+    """Standard deviation of a trial: between the seeds of a design; around a surface where no design has several."""
     from sde_ray.search.adaptive import Adaptive, Ask
 
-    scores = np.array(list(recorded().values()))
-    if scores.shape[1] > 1:
-        return float(np.sqrt(scores.var(axis=1, ddof=1).mean()))
+    several = repeated()
+    if several:
+        freedom = sum(len(scores) - 1 for scores in several)
+        return float(np.sqrt(sum(np.var(scores) * len(scores) for scores in several) / freedom))
     search = Adaptive([tuple(recorded())])
     for design, (score,) in recorded().items():
         search.learn(Ask(0, design, 0, 0), 0, score)
@@ -77,9 +88,14 @@ def note() -> str:
     drawn = (
         f"its {seeds} seeds are drawn as trials"
         if seeds > 1
-        else f"one seed, so trials report the recorded score with noise of {noise():.3f} added (see recorded.py)"
+        else f"one seed, so trials report the recorded score with noise of {noise():.3f} added ({_source()})"
     )
     return f"{len(known)} designs recorded on masa:d1; {drawn}. No scores at rungs: every trial is a full one."
+
+
+def _source() -> str:
+    several = repeated()
+    return f"between the seeds of {len(several)} designs" if several else "around a fitted surface; see recorded.py"
 
 
 def _draw(seed: int) -> Truth:
