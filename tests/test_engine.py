@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 import torch
 
-from sde_ray import batches, design, model, zero
+from sde_ray import batches, data, design, model, render, zero
 from sde_ray.errors import UserError
 from sde_ray.group import WorkerGroup
 from sde_ray.predict import Predictor, find_adapter
+from sde_ray.race import Rival
 from sde_ray.runner import RunnerPlace
+from sde_ray.tasks import get_task
 from sde_ray.tokens import IGNORED, Encoded
-from sde_ray.trial import TrialRunner, run_trial
+from sde_ray.trial import EVAL_SEED, TrialRunner, run_trial
 from sde_ray.types import DecodeSettings, LoraSettings, Sample, Segment, TrainSettings, TrialConfig
 from sde_ray.worker import Worker
 
@@ -222,6 +224,43 @@ def test_what_holds_no_model_or_adapter_is_explained(tmp_path: Path) -> None:
         model.load_base(str(tmp_path))
     with pytest.raises(UserError, match=r"sde\.json"):
         find_adapter(tmp_path)
+
+
+def gold(config: TrialConfig, folder: Path) -> Rival:
+    """A rival that has answered every dev item right."""
+    task = get_task(config.task)
+    examples = data.draw(task.load("dev"), config.eval_size, EVAL_SEED)
+    texts = [render.write(example, task, config.design).completion.text for example in examples]
+    folder.mkdir()
+    lines = [
+        {"split": "dev", "id": example.id, "prediction": text, "task": config.task}
+        for example, text in zip(examples, texts, strict=True)
+    ]
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "config.json").write_text(json.dumps({"design": dict(config.design.options)}))
+    return Rival(folder, "weighted_kappa")
+
+
+def test_a_trial_clearly_behind_its_rival_is_not_asked_all(
+    runner: TrialRunner, config: TrialConfig, tmp_path: Path
+) -> None:
+    racing = DecodeSettings(8, 12, looks=(0.5,))
+    config = replace(small(config), eval_size=40, out_of_domain=("masa:d2",), decode=racing)
+    runner.begin(config, tmp_path / "slow")
+    done = runner.rung(0, gold(config, tmp_path / "rival"))
+    result = runner.end("pruned")
+    assert "behind on the first 20 items" in done.given_up
+    assert result.status == "pruned" and set(result.scores) == {"dev"}
+    assert len((tmp_path / "slow" / "predictions.jsonl").read_text().splitlines()) == 20
+    assert (tmp_path / "slow" / "adapter").is_dir()
+
+
+def test_a_race_without_a_rival_changes_no_completion(runner: TrialRunner, config: TrialConfig, tmp_path: Path) -> None:
+    config = replace(small(config), eval_size=18)
+    raced = replace(config, decode=replace(config.decode, looks=(0.5,)))
+    whole, cut = run_trial(runner, config, tmp_path / "a"), run_trial(runner, raced, tmp_path / "b")
+    assert (tmp_path / "a/predictions.jsonl").read_text() == (tmp_path / "b/predictions.jsonl").read_text()
+    assert whole.scores == cut.scores and cut.rungs[0].given_up == ""
 
 
 @pytest.mark.realdata

@@ -6,15 +6,20 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from sde_ray import design
+from sde_ray.config import check
+from sde_ray.errors import UserError
 from sde_ray.items import Part
 from sde_ray.race import ERROR, Rival, behind, slices
 from sde_ray.render import write
+from sde_ray.sweep import _leader, scorer
 from sde_ray.tasks import get_task
+from sde_ray.types import RungResult, TrialConfig, TrialResult
 
 TASK = get_task("masa:d1")
 DEV = TASK.load("dev")[:60]
@@ -83,3 +88,26 @@ def test_without_the_rivals_answers_or_with_few_items_nobody_is_given_up(tmp_pat
     assert good.ahead_of("predictions.jsonl", TASK, DESIGN, DEV[:10], [""] * 10, 2) == ""
     strange = [replace(example, id=f"other-{example.id}") for example in DEV[:30]]
     assert good.ahead_of("predictions.jsonl", TASK, DESIGN, strange, [""] * 30, 2) == ""
+
+
+def test_the_rival_is_the_best_of_its_kind_that_was_asked_everything() -> None:
+    def result(seed: int, score: float, task: str = "masa:d1", given_up: str = "") -> TrialResult:
+        trial = TrialConfig(task, DESIGN, "tiny", seed, 40, 20)
+        scores = {"dev": {"weighted_kappa": score}}
+        rungs = (RungResult(0, 40, scores, given_up),)
+        return TrialResult(trial.key, trial.resolved(), "pruned" if given_up else "finished", scores, rungs=rungs)
+
+    ended = [result(1, 0.5), result(2, 0.7), result(3, 0.9, given_up="behind"), result(4, 0.95, task="masa:d2")]
+    config = check({"name": "x", "task": ["masa:d1", "masa:d2"], "search": {"race": [0.25]}})
+    recorder = SimpleNamespace(known={one.key: one for one in ended}, score=scorer(config))
+    trial = TrialConfig("masa:d1", DESIGN, "tiny", 9, 40, 20)
+    assert _leader(config, recorder, trial) == ended[1]
+    assert _leader(check({"name": "x", "task": "masa:d1"}), recorder, trial) is None
+
+
+def test_a_final_comparison_does_not_race() -> None:
+    config = check({"name": "x", "task": "masa:d1", "search": {"race": [0.25, 0.5]}})
+    assert config.decode_settings().looks == (0.25, 0.5)
+    assert config.decode_settings(racing=False).looks == ()
+    with pytest.raises(UserError, match="between 0 and 1"):
+        check({"name": "x", "task": "masa:d1", "search": {"race": [0.5, 1.0]}})
