@@ -105,10 +105,13 @@ class TestLook:
         assert painted.splitlines()[-1].endswith(" tokens")
 
     def test_plan_counts_and_explains(self, tmp_path: Path) -> None:
-        made = answer("plan", ROOT / "sweeps/quickstart.yaml", "--set", f"storage={tmp_path}", "--set", "seeds=[0,1]")
+        sweep, seeds = ROOT / "sweeps/quickstart.yaml", ("--set", "seeds=[0,1]", "--set", f"storage={tmp_path}")
+        made = answer("plan", sweep, *seeds, "--set", "search.method=one_at_a_time")
         assert made["trials"] == len(made["planned"]) == 20
         assert made["counts"]["seeds"] == 2
-        assert "20 trials" in call("plan", ROOT / "sweeps/quickstart.yaml", "--set", "seeds=[0,1]").stdout
+        assert "20 trials" in call("plan", sweep, *seeds, "--set", "search.method=one_at_a_time").stdout
+        said = " ".join(call("plan", sweep, *seeds).stdout.split())
+        assert "22 full trials' worth by adaptive" in said and "D-optimal fraction" in said
 
 
 class TestScore:
