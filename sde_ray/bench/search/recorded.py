@@ -1,7 +1,7 @@
 """Searches on recorded truth: the real trials of the embedded base in `masa_216.csv`.
 
-A design's value is the mean of its recorded scores. Where designs were recorded with several seeds, a search draws
-these as its trials. With one seed for all, a trial reports the recorded score with noise added: of the standard
+A design's value is its mean score with the seeds that all designs have. Where these are several, a search draws them as
+its trials. With one seed for all, a trial reports the recorded score with noise added: of the standard
 deviation between the seeds of those designs that have several, else around options and pairs (which counts what a
 design has of its own as noise, too). The table has no scores at rungs, so no trial can be stopped.
 """
