@@ -249,7 +249,7 @@ def mend(victim: str, study: Study) -> None:
         study.server.start()
 
 
-def play(victim: str, seed: int, tmp_path: Path, nodes: Nodes, server: MlflowServer) -> None:
+def assert_nothing_is_lost(victim: str, seed: int, tmp_path: Path, nodes: Nodes, server: MlflowServer) -> None:
     """One round."""
     study = Study(tmp_path, nodes, server, f"{victim}-{seed}")
     process = study.start()
@@ -267,7 +267,7 @@ def play(victim: str, seed: int, tmp_path: Path, nodes: Nodes, server: MlflowSer
 
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_whatever_is_killed_nothing_is_lost(victim: str, tmp_path: Path, nodes: Nodes, server: MlflowServer) -> None:
-    play(victim, 0, tmp_path, nodes, server)
+    assert_nothing_is_lost(victim, 0, tmp_path, nodes, server)
 
 
 @pytest.mark.parametrize("seed", range(1, 6))
@@ -275,7 +275,7 @@ def test_whatever_is_killed_nothing_is_lost(victim: str, tmp_path: Path, nodes: 
 def test_whatever_is_killed_nothing_is_lost_in_many_rounds(
     victim: str, seed: int, tmp_path: Path, nodes: Nodes, server: MlflowServer
 ) -> None:
-    play(victim, seed, tmp_path, nodes, server)
+    assert_nothing_is_lost(victim, seed, tmp_path, nodes, server)
 
 
 def test_a_server_that_is_down_for_all_of_a_sweep_is_made_up_for_by_sync(
