@@ -14,7 +14,8 @@ from sde_ray.errors import UserError
 from sde_ray.search import METHODS
 from sde_ray.types import Design
 
-SHARE = 10  # `adaptive` takes one in so many designs' worth of trials, unless it is told otherwise
+SHARE = 10  # `adaptive` takes one in so many designs' worth of trials, unless it is told otherwise,
+EACH = 2  # and at least so many trials, up to the first rung, for each number that describes the options
 
 
 def budget(config: SweepConfig, designs: Sequence[Design]) -> int:
@@ -24,13 +25,13 @@ def budget(config: SweepConfig, designs: Sequence[Design]) -> int:
         return len(designs) if search.trials is None else min(len(designs), search.trials)
     if not designs:
         return 0
-    from sde_ray.search.factorial import SCREENING, coefficients  # scipy: only where it is used
+    from sde_ray.search.factorial import coefficients  # scipy: only where it is used
 
     most = len(designs) * len(config.seeds)
     first = config.rungs()[0]
     numbers = coefficients(designs)
     if search.trials is None:
-        return min(most, max(math.ceil(len(designs) / SHARE), math.ceil(SCREENING * numbers * first) + 2))
+        return min(most, max(math.ceil(len(designs) / SHARE), math.ceil(EACH * numbers * first) + 2))
     least = min(len(designs), math.ceil(numbers * first) + 1)
     if search.trials < least:
         raise UserError(

@@ -104,7 +104,7 @@ class Search(Section):
     trials: Annotated[int, Field(ge=1)] | None = None
     """How many designs are tried for each task and model; empty: all that the method has. `grid` has no such limit.
     `adaptive` counts full trainings for each task, model and size: a trial that stops at a quarter has used a quarter,
-    one that is repeated with another seed counts again; empty: a tenth of the designs, or what its screening takes."""
+    one that is repeated with another seed counts again; empty: a tenth of the designs, or two for each effect."""
     rungs: Literal["auto"] | Rungs = "auto"
     """Shares of the training at which a trial is scored, ending with 1.0; `adaptive` may stop it there.
     `auto`: [0.25, 0.5, 1.0] for `adaptive` where a training has 400 steps or more, else [1.0]."""

@@ -69,8 +69,8 @@ def test_the_same_seed_gives_the_same_fraction_and_another_another() -> None:
     assert chosen(16, seed=3) != chosen(16, seed=4)
 
 
-def test_a_screening_takes_half_of_the_budget_at_most_and_as_many_as_there_are_effects() -> None:
-    assert screening(SPACE, 22, 0.25) == 20
-    assert screening(SPACE, 30, 1.0) == 15
-    assert screening(SPACE, 12, 1.0) == 10
+def test_a_screening_takes_as_many_as_there_are_effects_and_half_of_the_budget_at_most() -> None:
+    assert screening(SPACE, 22, 0.25) == 10
+    assert screening(SPACE, 30, 1.0) == 10
+    assert screening(SPACE, 12, 1.0) == 6
     assert screening(SPACE[:3], 12, 1.0) <= 3

@@ -100,7 +100,7 @@ class Adaptive:
         self._reports: list[Report] = []
         self._scores: list[float] = []
         self._scales: Mapping[str, float] | None = None
-        self._fitted = self._told = self._examined = 0
+        self._fitted = self._told = self._examined = self._renewed = 0
         self._sure: set[int] = set()
         self._base: Belief | None = None
         self._weighed: tuple[tuple[int, ...], Options] | None = None
@@ -117,6 +117,8 @@ class Adaptive:
         for group in sorted(set(self._groups)):
             own = [contest for contest, its in enumerate(self._groups) if its == group]
             ask = self._next_of(own)
+            if ask is None and self._renew():
+                ask = self._next_of(own)
             if ask is not None:
                 self._begin(ask)
                 return ask
@@ -269,6 +271,8 @@ class Adaptive:
             return None
         scores = np.array(self._scores)
         if self._base is None or count >= self._fitted * REFIT:
+            if self._scales is None:
+                self._renewed = count
             self._scales = fit_scales(self.frame, self._reports, scores, self._scales)
             self._base = Belief(self.frame, self._scales, float(scores.mean()), self._pool())
             self._fitted, self._told = count, 0
@@ -276,6 +280,13 @@ class Adaptive:
             self._base.add(self._reports[self._told :], self._scores[self._told :])
             self._told = count
         return self._base
+
+    def _renew(self) -> bool:
+        """Begin the belief anew, so that an end is what a resumed search would come to; False where it is new."""
+        if self._renewed == len(self._reports):
+            return False
+        self._base, self._scales, self._sure, self._examined = None, None, set(), 0
+        return True
 
     def _pool(self) -> Index:
         """The designs that are weighed: all, or in a very large space those begun and some at random."""

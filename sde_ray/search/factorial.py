@@ -23,7 +23,6 @@ from sde_ray.search.geometry import Array, Index, Likeness
 from sde_ray.types import Design
 
 STARTS = 4
-SCREENING = 2  # trials at the first rung for each number that describes the options
 UNASKED = 0.25  # prior standard deviation of a pair that was not chosen, with a trial's noise as 1
 DIFFUSE = 100.0  # that of effects which are to be estimated
 
@@ -69,11 +68,11 @@ def coefficients(designs: Sequence[Design], pairs: Pairs = ()) -> int:
 def screening(designs: Sequence[Design], total: float, first: float) -> int:
     """How many designs a search of `total` full trials begins with, each up to the share `first` of its training.
 
-    For half of its budget at most, but for as many designs as there are effects of options.
+    As many as there are effects of options, but for half of its budget at most: from then on each trial is chosen in
+    the light of the others.
     """
-    numbers = coefficients(designs)
-    affordable = len(designs) if math.isinf(total) else max(int(total / 2 / first), numbers)
-    return max(1, min(SCREENING * numbers, affordable, len(designs)))
+    affordable = len(designs) if math.isinf(total) else int(total / 2 / first)
+    return max(1, min(coefficients(designs), affordable))
 
 
 def fraction(designs: Sequence[Design], trials: int, seed: int = 0, pairs: Pairs = ()) -> list[int]:
