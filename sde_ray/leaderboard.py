@@ -23,11 +23,11 @@ from sde_ray.types import Design, TrialResult
 
 @dataclass(frozen=True)
 class Ranked:
-    """A design's place. `spread` is the range over seeds; `ood` is None where out-of-domain is not applicable."""
+    """A design's place. `spread`: the range over seeds, None of a single one; `ood`: None where it is not applicable."""
 
     design: Design
     score: float
-    spread: float
+    spread: float | None
     ood: float | None
     adherence: float | None
     tokens: float
@@ -58,7 +58,7 @@ def _row(design: Design, results: Sequence[TrialResult], objective: str, split: 
     return Ranked(
         design=design,
         score=fmean(scores),
-        spread=max(scores) - min(scores),
+        spread=max(scores) - min(scores) if len(scores) > 1 else None,
         ood=_mean([result.scores.get(split + OUT_OF_DOMAIN, {}) for result in results], objective),
         adherence=_mean([result.scores[split] for result in results], "format_adherence"),
         tokens=fmean(result.tokens.get("output", 0.0) for result in results),

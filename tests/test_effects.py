@@ -133,6 +133,12 @@ def test_a_lead_counts_how_many_were_compared() -> None:
     assert lead(rank(flat[:1], METRIC), fit(flat[:1], METRIC)) is None
 
 
+def test_the_spread_is_the_range_over_seeds_and_unknown_of_one() -> None:
+    row = rank([result(make(), 0.5, 0), result(make(), 0.53, 1), result(make(), 0.51, 2)], METRIC)[0]
+    assert row.spread == pytest.approx(0.03) and row.trials == 3
+    assert rank([result(make(), 0.5)], METRIC)[0].spread is None
+
+
 def test_designs_with_more_seeds_count_more() -> None:
     """A lucky single trial is drawn towards what the others say less than four trials of the same design are."""
     tried = [design for design in ALL if design["reasoning"] == "none" and design["format"] != "json"]
