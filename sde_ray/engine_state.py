@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ class Share:
 
 def write(training: Training, path: Path) -> str:
     """Write this worker's share; its sha256. `Unusable` where the state is out of reach, else `OSError`."""
-    tensors = {**_parameters(training), **_optimizer(training), **_random_tensors()}
+    tensors = {**_weights(training), **_moments(training), **_random_tensors()}
     text = json.dumps(_values(training)).encode()
     # Copies: several parameters may be views of one buffer, which safetensors refuses.
     whole = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
@@ -81,7 +82,7 @@ def fits(training: Training, share: Share) -> None:
         other = share.values["made_by"].get(what)
         if other != own:
             raise Unusable(f"it was written with {what} {other}, this is {own}")
-    wanted = {**_parameters(training), **_masters(training), **_random_tensors()}
+    wanted = {**_weights(training), **_random_tensors()}
     for name, tensor in wanted.items():
         kept = share.tensors.get(name)
         if kept is None or kept.shape != tensor.shape or kept.dtype != tensor.dtype:
@@ -92,9 +93,9 @@ def put_back(training: Training, share: Share) -> None:
     """Set the engine, the adapter and the random generators as they were. Every worker must take part."""
     engine, values = training.engine, share.values
     with torch.no_grad():
-        for name, tensor in {**_parameters(training), **_masters(training)}.items():
+        for name, tensor in _weights(training).items():
             tensor.copy_(share.tensors[name])
-        for number, master in enumerate(_masters(training).values()):
+        for number, master in enumerate(_masters(training)):
             _put_moments(engine.basic_optimizer.state[master], f"optimizer.{number}.", share.tensors, master.device)
     persistent = getattr(engine.optimizer, "persistent_parameters", [])
     if persistent:  # ZeRO-3 keeps small parameters whole on every worker: made anew from the parts
@@ -124,34 +125,43 @@ def _put_moments(state: dict[str, Any], prefix: str, tensors: Tensors, device: t
 
 def _made_by(training: Training) -> dict[str, str]:
     settings = training.settings
-    made = {"sde_ray": __version__, **{name: version(name) for name in LIBRARIES}}
-    made |= {"device": training.device.type, "precision": training.precision, "worker": str(training.rank)}
+    made = {
+        **_versions(),
+        "device": training.device.type,
+        "precision": training.precision,
+        "worker": str(training.rank),
+    }
     return {**made, "ZeRO stage": str(training.engine.zero_optimization_stage()), "workers": str(settings.workers)}
 
 
-def _parameters(training: Training) -> Tensors:
-    """The trained parameters; under ZeRO-3 this worker's part of each."""
-    trained = [(name, one) for name, one in training.adapted.named_parameters() if one.requires_grad]
-    return {f"parameter.{name}": getattr(one, "ds_tensor", one).data for name, one in trained}
+@cache
+def _versions() -> dict[str, str]:
+    return {"sde_ray": __version__, **{name: version(name) for name in LIBRARIES}}
 
 
-def _masters(training: Training) -> Tensors:
+def _weights(training: Training) -> Tensors:
+    """The trained parameters, under ZeRO-3 this worker's part of each; and masters that are not these."""
+    trained = {name: one for name, one in training.adapted.named_parameters() if one.requires_grad}
+    same = {id(one) for one in trained.values()}
+    found = {f"parameter.{name}": getattr(one, "ds_tensor", one).data for name, one in trained.items()}
+    masters = enumerate(_masters(training))
+    return {**found, **{f"master.{number}": one for number, one in masters if id(one) not in same}}
+
+
+def _masters(training: Training) -> list[torch.Tensor]:
     """What the optimiser works on, in its order."""
     engine = training.engine
     flat = getattr(engine.optimizer, "fp32_partitioned_groups_flat", None)  # ZeRO-3 lends them for the step only
-    if flat is None:
-        flat = [one for group in engine.basic_optimizer.param_groups for one in group["params"]]
-    return {f"master.{number}": one for number, one in enumerate(flat)}
+    return list(flat or (one for group in engine.basic_optimizer.param_groups for one in group["params"]))
 
 
-def _optimizer(training: Training) -> Tensors:
-    """The masters with their moments and step counts; `Unusable` where these are not in this process."""
-    found = {}
-    for number, master in enumerate(_masters(training).values()):
+def _moments(training: Training) -> Tensors:
+    """The moments and step counts of all masters; `Unusable` where these are not in this process."""
+    found: Tensors = {}
+    for number, master in enumerate(_masters(training)):
         state = training.engine.basic_optimizer.state.get(master, {})
         if any(name not in state or state[name].numel() != master.numel() for name in MOMENTS):
             raise Unusable("DeepSpeed holds the optimiser's state outside of this process")
-        found[f"master.{number}"] = master
         found |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
     return found
 

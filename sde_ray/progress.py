@@ -51,7 +51,9 @@ class Progress:
         for result, score in earlier:
             self._count(result, score)
         if earlier or in_flight:
-            more = {0: "", 1: ", 1 goes on from its last rung"}.get(in_flight, f", {in_flight} go on from their last rung")
+            more = {0: "", 1: ", 1 goes on from its last rung"}.get(
+                in_flight, f", {in_flight} go on from their last rung"
+            )
             self.console.print(f"Resuming: {self.done:g} of {total:g} trials are in the ledger{more}.", highlight=False)
         if self.console.is_terminal:
             self._live = Live(console=self.console, get_renderable=self._line, refresh_per_second=2, transient=True)

@@ -10,7 +10,6 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +226,9 @@ def test_a_bookmark_of_other_libraries_is_told_and_not_used(
     worker: Worker, config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_off(runner_on(worker), config, tmp_path, after=0)
-    monkeypatch.setattr(engine_state, "version", lambda name: "99.0" if name == "torch" else version(name))
+    versions = engine_state._versions()
+    assert set(versions) == {"sde_ray", "torch", "transformers", "peft", "deepspeed"}
+    monkeypatch.setattr(engine_state, "_versions", lambda: {**versions, "torch": "99.0"})
     begun = runner_on(worker).begin(config, tmp_path)
     assert begun == Begun(note=begun.note) and "torch" in begun.note and "99.0" in begun.note
 

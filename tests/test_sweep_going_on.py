@@ -38,7 +38,8 @@ from sde_ray.types import TrialResult
 
 pytestmark = [pytest.mark.cluster, pytest.mark.faults]
 HERE = Path(__file__).parent
-LIMIT = 240.0
+LIMIT = 400.0
+RAY = {"RAY_worker_niceness": "0"}  # by default Ray's workers give way to all else, and these tests wait for them
 RUNGS = [0.25, 0.5, 1.0]
 METHODS: dict[str, dict[str, Any]] = {
     "asha": {"method": "one_at_a_time", "asha": {"rungs": RUNGS, "reduction_factor": 2}},
@@ -55,7 +56,7 @@ def start(folder: Path, command: list[str], **env: str) -> subprocess.Popen[str]
     paths = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-m", *command, str(folder / "x.yaml")],
-        env={**os.environ, "PYTHONPATH": paths, **env},
+        env={**os.environ, **RAY, "PYTHONPATH": paths, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -82,6 +83,14 @@ def finish(process: subprocess.Popen[str]) -> str:
     return said
 
 
+def end(process: subprocess.Popen[str], ends: signal.Signals) -> None:
+    """Returns when the driver is gone, and what it has started as well: Ray ends with its driver."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(ends)
+    process.communicate(timeout=LIMIT)
+    assert psutil.wait_procs(children, timeout=LIMIT)[1] == []
+
+
 def entries(folder: Path) -> list[TrialResult]:
     return Ledger(folder / "runs" / "x" / "ledger.jsonl").entries()
 
@@ -96,19 +105,20 @@ def test_a_driver_that_ends_between_rungs_loses_no_rung(method: str, ends: signa
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(values(tmp_path, search=METHODS[method])))
     fakes = Fakes(tmp_path / "calls")
     process = fake_driver(tmp_path, seconds=0.6)
-    key, _ = wait_until(lambda: next((ran for ran in fakes.ran()[4:] if ran[1] == 1), None), process)
-    process.send_signal(ends)
-    process.communicate(timeout=LIMIT)
+    key, _ = wait_until(lambda: next((ran for ran in fakes.ran()[3:] if ran[1] == 1), None), process)
+    end(process, ends)
     mark = bookmark.read(tmp_path / "runs" / "x" / "trials" / key, key)
-    assert mark is not None and (len(mark.rungs), mark.went_on) == (1, True)
+    assert mark is not None
+    found = len(mark.rungs)  # its process may have come to the end of the rung that it was in
+    assert (found, mark.passed) in {(1, 1), (2, 1)}
     ended, began = entries(tmp_path), len(fakes.begun())
     assert key not in {result.key for result in ended}
     said = finish(fake_driver(tmp_path, seconds=0))
     assert "in the ledger, 1 goes on from its last rung." in said
     again = fakes.begun()[began]
-    assert (again["key"], again["found"]) == (key, 1), "what is in flight comes first, and where it was"
+    assert (again["key"], again["found"]) == (key, found), "what is in flight comes first, and where it was"
     twice = {ran for ran, count in Counter(fakes.ran()).items() if count > 1}
-    assert twice == {(key, 1)}, "of all rungs only that which was cut off is run again"
+    assert twice == ({(key, 1)} if found == 1 else set()), "only a rung that was cut off is run again"
     after = entries(tmp_path)
     assert after[: len(ended)] == ended and after[len(ended)].key == key
     assert not list((tmp_path / "runs").rglob("bookmark*"))
@@ -121,18 +131,18 @@ def test_a_driver_that_ends_between_rungs_loses_no_rung(method: str, ends: signa
         assert {result.status for result in after} == {"finished", "pruned"}
 
 
-def test_a_process_or_worker_that_dies_once_costs_the_rung_it_was_in(tmp_path: Path) -> None:
+def test_a_process_or_worker_that_dies_once_costs_the_rung_it_was_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The trial is begun once more by Tune, in another process, and goes on there."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), before]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])))
+    for name, value in RAY.items():
+        monkeypatch.setenv(name, value)
     designs = ["baseline", "format=lines", "format=json"]
     given = values(tmp_path, designs=designs, search={"method": "grid", "asha": {"rungs": RUNGS}})
     fakes = Fakes(tmp_path / "calls", die_once="lines", lose_once="json")
-    try:
-        with ray_session(Resources(concurrent=1)):
-            outcome = run_sweep(check(given), fakes, None, Progress(Console(file=io.StringIO())))
-    finally:
-        os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
+    with ray_session(Resources(concurrent=1)):
+        outcome = run_sweep(check(given), fakes, None, Progress(Console(file=io.StringIO())))
     assert "failed" not in {result.status for result in outcome.results} and len(outcome.results) == 3
     format_of = {result.key: result.config["design"]["format"] for result in outcome.results}
     found: dict[str, list[int]] = {name: [] for name in ("natural", "lines", "json")}
@@ -160,12 +170,10 @@ def test_real_training_goes_on_after_its_driver_was_killed(tmp_path: Path, tiny_
     (trial,) = plan(load_config(tmp_path / "x.yaml")).trials
     folder = tmp_path / "runs" / "x" / "trials" / trial.key
     process = start(tmp_path, ["sde_ray", "run", "--no-validate"])
-    mark = wait_until(lambda: (one := bookmark.read(folder, trial.key)) and len(one.rungs) >= 2 and one, process)
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.communicate(timeout=LIMIT)
-    psutil.wait_procs(children, timeout=60)  # Ray's own, which end when their driver is gone
-    mark = bookmark.read(folder, trial.key) or mark
+    wait_until(lambda: (one := bookmark.read(folder, trial.key)) and len(one.rungs) >= 2, process)
+    end(process, signal.SIGKILL)
+    mark = bookmark.read(folder, trial.key)
+    assert mark is not None and 2 <= len(mark.rungs) <= 3
     assert entries(tmp_path) == []
     said = finish(start(tmp_path, ["sde_ray", "run", "--no-validate"]))
     assert "Resuming: 0 of 1 trials are in the ledger, 1 goes on from its last rung." in said
