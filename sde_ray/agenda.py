@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Protocol
 
+from sde_ray.bookmark import Bookmark
 from sde_ray.known import known
 from sde_ray.plan import Contest, Plan
 from sde_ray.search import Proposer
@@ -26,10 +28,12 @@ Score = Callable[[TrialResult], float | None]
 class Course(Protocol):
     """What a sweep needs of an agenda: this one, or one that asks for single trials (`asked.py`).
 
-    `earlier` are the results of earlier runs that count; `left` is 0 when nothing is to run.
+    `earlier` are the results of earlier runs that count; `left` is 0 when nothing is to run. `in_flight`: trials that
+    an earlier run has left on their way, by key; they are handed out before any other.
     """
 
     earlier: tuple[TrialResult, ...]
+    in_flight: Mapping[str, Bookmark]
 
     @property
     def left(self) -> float: ...
@@ -46,11 +50,20 @@ class Course(Protocol):
 class Agenda:
     """Hands out the trials of a plan that have not ended yet; `left` says how many are still to end."""
 
-    def __init__(self, plan: Plan, score: Score, results: Mapping[str, TrialResult]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        score: Score,
+        results: Mapping[str, TrialResult],
+        in_flight: Mapping[str, Bookmark] = MappingProxyType({}),
+    ) -> None:
         self._score = score
         begun = known(plan.trials, results)
         self._results = {key: result for key, result in begun.items() if result.status != "failed"}
         self.earlier = tuple(self._results.values())
+        self.in_flight: Mapping[str, Bookmark] = {
+            key: mark for key, mark in in_flight.items() if key not in self._results
+        }
         self._tables = [_Table(contest, contest.proposer(plan.config)) for contest in plan.contests]
         self._place = {
             trial.key: (table, design)
@@ -59,7 +72,7 @@ class Agenda:
             for trial in trials
         }
         for table in self._tables:
-            self._resume(table, begun=set(begun))
+            self._resume(table, begun={*begun, *self.in_flight})
         self.left: float = max(0, plan.count - len(self._results))
 
     @property
@@ -94,7 +107,7 @@ class Agenda:
                 table.proposer.observe(design, self._mean(table, design))
             elif any(trial.key in begun for trial in trials):
                 table.proposer.claim(design)
-                table.waiting.extend(missing)
+                table.waiting.extend(sorted(missing, key=lambda trial: trial.key not in self.in_flight))
 
     def _mean(self, table: _Table, design: Design) -> float | None:
         results = [self._results[trial.key] for trial in table.contest.trials[design]]

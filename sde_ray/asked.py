@@ -11,10 +11,13 @@ model are worked on together, and models one after another, so that a worker cha
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from sde_ray.agenda import Agenda, Course, Score
+from sde_ray.bookmark import Bookmark
 from sde_ray.budget import budget
 from sde_ray.known import known
 from sde_ray.plan import Plan
@@ -23,16 +26,27 @@ from sde_ray.search.adaptive import Adaptive, Ask
 from sde_ray.types import Design, TrialConfig, TrialResult
 
 
-def agenda_of(plan: Plan, score: Score, results: Mapping[str, TrialResult]) -> Course:
-    """The agenda for a plan's search method. `results` is what the ledger has."""
+def agenda_of(
+    plan: Plan,
+    score: Score,
+    results: Mapping[str, TrialResult],
+    in_flight: Mapping[str, Bookmark] = MappingProxyType({}),
+) -> Course:
+    """The agenda for a plan's search method. `results` is what the ledger has, `in_flight` what was on its way."""
     asks = METHODS[plan.config.search.method].trials
-    return Asked(plan, score, results) if asks else Agenda(plan, score, results)
+    return Asked(plan, score, results, in_flight) if asks else Agenda(plan, score, results, in_flight)
 
 
 class Asked:
     """Hands out what the search asks for; `left` is what it may still use, 0 when it has nothing to ask."""
 
-    def __init__(self, plan: Plan, score: Score, results: Mapping[str, TrialResult]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        score: Score,
+        results: Mapping[str, TrialResult],
+        in_flight: Mapping[str, Bookmark] = MappingProxyType({}),
+    ) -> None:
         self._plan, self._score = plan, score
         self.names = list(dict.fromkeys((trial.task, trial.model, trial.train_size) for trial in _model_by_model(plan)))
         places = {name: place for place, name in enumerate(self.names)}
@@ -48,14 +62,21 @@ class Asked:
         for key, result in found.items():
             if result.status != "failed":  # a failed trial may be asked for again
                 self._recall(self._asks[key], result)
-        self._held = self.search.propose()  # whether there is anything to do is known before Ray starts
+        done = {key for key, result in found.items() if result.status == "finished"}
+        self.in_flight: Mapping[str, Bookmark] = {key: mark for key, mark in in_flight.items() if key not in done}
+        self._first = deque(trial for trial in plan.trials if trial.key in self.in_flight)
+        for trial in self._first:
+            self._take_up(trial, self.in_flight[trial.key])
+        # Whether there is anything to do is known before Ray starts; what follows a trial on its way is not.
+        self._held = None if self._first else self.search.propose()
 
     @property
     def left(self) -> float:
-        if self._held is None:
+        if self._held is None and not self._first:
             return 0
         used = sum(self.search.spent(contest) for contest in range(len(self.names)))
-        return max(self._plan.count - used, 0) + self._rungs[self._held.rung]
+        held = [self._held.rung] if self._held else [self.in_flight[trial.key].passed for trial in self._first]
+        return max(self._plan.count - used, 0) + sum(self._rungs[rung] for rung in held)
 
     @property
     def waiting(self) -> bool:
@@ -63,6 +84,8 @@ class Asked:
 
     def next(self) -> TrialConfig | None:
         """The next trial to run, or None when there is none now."""
+        if self._first:
+            return self._first.popleft()
         ask, self._held = self._held or self.search.propose(), None
         return None if ask is None else self._trials[ask.contest, ask.design, ask.seed]
 
@@ -101,6 +124,17 @@ class Asked:
             **{name: getattr(config.search, name) for name in method.options},
         )
         return made
+
+    def _take_up(self, trial: TrialConfig, mark: Bookmark) -> None:
+        """A trial of an earlier run goes on: the search knows how it scored where it was let go on.
+
+        At a rung where that was not decided yet, the trial reports its score once more, and the search is asked.
+        """
+        ask = replace(self._asks[trial.key], rung=mark.passed)
+        self.search.take_up(ask)
+        for rung in mark.rungs[: mark.passed]:
+            seen = TrialResult(trial.key, trial.resolved(), "pruned", rung.scores)
+            self.search.learn(ask, rung.rung, self._score(seen))
 
     def _recall(self, ask: Ask, result: TrialResult) -> None:
         """Tell the search a result that has ended, rung by rung."""

@@ -2,7 +2,8 @@
 
 Every call goes to all workers at once and gives one value a worker, since the steps of a ZeRO trial need them all. When
 a call fails in a group of several, the others may wait in a collective for ever: then the whole group is let go, and
-the next call starts a fresh one. A single worker stays after an ordinary exception; a dead one is started again.
+the next call starts a fresh one. A single worker stays after an ordinary exception; a dead one is started again. A
+worker's death is told as `RunnerLost`, whatever its partners say of it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from sde_ray.errors import UserError
-from sde_ray.runner import RunnerPlace
+from sde_ray.runner import RunnerLost, RunnerPlace
 from sde_ray.worker import Worker
+
+NOTICED = 20.0  # seconds in which Ray has noticed that a process is gone
 
 
 class WorkerGroup:
@@ -69,12 +72,14 @@ class WorkerGroup:
                 ray.get(done)
             return list(ray.get(references))
         except ray.exceptions.RayTaskError as fault:
+            own = fault.cause if isinstance(fault.cause, UserError) else None
+            death = None if own else _death(waiting)
             if self.place.bundles > 1:
                 self.close()
-            raise (fault.cause if isinstance(fault.cause, UserError) else fault) from None
-        except ray.exceptions.RayActorError as fault:
+            raise (death or own or fault) from None
+        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as fault:
             self.close()
-            raise RuntimeError(f"A worker process died ({_reason(fault)}). The next trial starts a new one.") from fault
+            raise _lost(fault) from fault
 
 
 def _actor(place: RunnerPlace, rank: int) -> Any:
@@ -87,6 +92,24 @@ def _actor(place: RunnerPlace, rank: int) -> Any:
     if group is not None:
         options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank + 1)
     return ray.remote(Worker).options(**options).remote(rank, place.bundles, place.cpus)
+
+
+def _death(waiting: list[Any]) -> RunnerLost | None:
+    """Whether another worker's death is behind a failure: its partners lose their connection before Ray knows of it."""
+    import ray
+
+    for reference in waiting:
+        try:
+            ray.get(reference, timeout=NOTICED / len(waiting))
+        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as fault:
+            return _lost(fault)
+        except Exception:
+            continue  # failed in the same way, or still at work
+    return None
+
+
+def _lost(fault: Exception) -> RunnerLost:
+    return RunnerLost(f"A worker process died ({_reason(fault)}). The next trial starts a new one.")
 
 
 def _reason(fault: Exception) -> str:

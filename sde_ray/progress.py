@@ -37,9 +37,11 @@ class Progress:
         total: float,
         earlier: list[tuple[TrialResult, float | None]],
         cost: Callable[[TrialResult], float] = lambda result: 1,
+        in_flight: int = 0,
     ) -> None:
         """Start showing, from nothing. `earlier` are trials that the ledger has, with their scores.
 
+        `in_flight`: how many trials go on from a rung that they reached in an earlier run.
         `cost`: what a trial has used of `total`, where that may be less than one.
         """
         self.total, self._cost, self._began = total, cost, self._clock()
@@ -48,8 +50,11 @@ class Progress:
         self.best = None
         for result, score in earlier:
             self._count(result, score)
-        if earlier:
-            self.console.print(f"Resuming: {self.done:g} of {total:g} trials are in the ledger.", highlight=False)
+        if earlier or in_flight:
+            more = {0: "", 1: ", 1 goes on from its last rung"}.get(
+                in_flight, f", {in_flight} go on from their last rung"
+            )
+            self.console.print(f"Resuming: {self.done:g} of {total:g} trials are in the ledger{more}.", highlight=False)
         if self.console.is_terminal:
             self._live = Live(console=self.console, get_renderable=self._line, refresh_per_second=2, transient=True)
             self._live.start()
@@ -64,6 +69,10 @@ class Progress:
         self._ended_here += self._count(result, score)
         if result.status == "failed" or self._live is None:
             self.console.print(self._event(result, score), highlight=False, soft_wrap=True, markup=False)
+
+    def say(self, trial: TrialConfig, note: str) -> None:
+        """A remark on a trial."""
+        self.console.print(f"{label(trial.design)}: {note}", highlight=False, soft_wrap=True, markup=False)
 
     def finish(self) -> None:
         """Stop showing; the last line stays."""

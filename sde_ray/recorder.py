@@ -12,10 +12,12 @@ from typing import Any
 
 from ray import tune
 
+from sde_ray import bookmark
 from sde_ray.agenda import Course, Score
 from sde_ray.errors import UserError
 from sde_ray.ledger import Ledger, load_result
 from sde_ray.progress import Progress
+from sde_ray.search.tune import NOTE
 from sde_ray.types import TrialConfig, TrialResult
 from sde_ray.warm import PARTIAL, RESULT
 
@@ -37,6 +39,12 @@ class Recorder(tune.Callback):
         self.progress.started(config)
         self._track("trial_started", config)
 
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if result.get(NOTE):
+            self.progress.say(trial.config["trial"], result[NOTE])
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         folder = Path(trial.config["folder"])
         result = load_result(folder / RESULT)
@@ -51,7 +59,7 @@ class Recorder(tune.Callback):
         self.record(_lost(trial, f"The trial's process died: {error}"), Path(trial.config["folder"]))
 
     def record(self, result: TrialResult, folder: Path) -> None:
-        """A trial has ended: ledger, agenda, progress, tracker, in this order."""
+        """A trial has ended: ledger, agenda, progress, tracker, in this order. Its bookmark goes after the first."""
         if self.fault is not None:
             return
         try:
@@ -59,6 +67,7 @@ class Recorder(tune.Callback):
         except Exception as fault:  # Tune would bury it under a traceback; the sweep raises it when Tune has let go
             self.fault, self.stopping = fault, True
             return
+        bookmark.remove(folder)
         self.ended.append(result)
         if result.status != "failed":
             self.known[result.key] = result

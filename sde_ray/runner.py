@@ -24,14 +24,33 @@ class RunnerPlace:
     gpus: float = 0.0
 
 
+@dataclass(frozen=True)
+class Begun:
+    """How a trial begins: from the start, or where its bookmark in the folder says.
+
+    `rungs`: what was scored before, which is not run again; at the first `passed` of them the trial was let go on.
+    `note`: why a bookmark is not used.
+    """
+
+    rungs: tuple[RungResult, ...] = ()
+    passed: int = 0
+    note: str = ""
+
+
+class RunnerLost(RuntimeError):
+    """A process of the runner is gone, which is not the trial's doing: it may begin again, on another runner."""
+
+
 class Runner(Protocol):
     """Runs one trial at a time; an exception of `begin` or `rung` leaves it usable after `end("failed", ...)`."""
 
-    def begin(self, config: TrialConfig, folder: Path) -> None:
-        """Load the examples, write the samples, attach a fresh adapter. Writes `config.json` before anything runs."""
+    def begin(self, config: TrialConfig, folder: Path) -> Begun:
+        """Load the examples, write the samples, attach a fresh adapter, or that of the last rung where the folder has a
+        bookmark of this trial. Writes `config.json` before anything runs.
+        """
 
     def rung(self, index: int, rival: Rival | None = None) -> RungResult:
-        """Train to `config.train.rungs[index]`, then decode and score every split of the trial.
+        """Train to `config.train.rungs[index]`, then decode and score every split of the trial; leave a bookmark.
 
         With a rival, a trial that is clearly behind it on the first items is given up (`RungResult.given_up`).
         """

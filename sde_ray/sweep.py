@@ -3,7 +3,8 @@
     outcome = run_sweep(load_config("sweeps/quickstart.yaml"))
     outcome.results                      # every trial of the plan that the ledger has, from earlier runs too
 
-Finished = the ledger has it: the same command again runs only what is missing, and failed trials once more.
+Finished = the ledger has it: the same command again runs only what is missing, and failed trials once more. A trial
+that was on its way goes on from its last rung (`bookmark.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from sde_ray.agenda import Course, Score
 from sde_ray.asked import Asked, agenda_of
+from sde_ray.bookmark import in_flight
 from sde_ray.config import SweepConfig, open_tasks, sweep_folder, write_sweep
 from sde_ray.errors import UserError
 from sde_ray.known import cost, known, refuse_foreign
@@ -87,12 +89,12 @@ def run_plan(
     with lease(folder):
         earlier = ledger.results()
         score = scorer(config)
-        agenda = agenda_of(made, score, earlier)
+        agenda = agenda_of(made, score, earlier, in_flight(folder / "trials", made.trials, earlier))
         interrupted = False
         if agenda.left:
             progress = progress or Progress()
             before = [(result, score(result)) for result in agenda.earlier]
-            progress.begin(made.count, before, lambda result: cost(config, result))
+            progress.begin(made.count, before, lambda result: cost(config, result), len(agenda.in_flight))
             try:
                 interrupted = _tune(config, made, agenda, ledger, runner_factory, tracker, progress)
             finally:
@@ -184,7 +186,7 @@ def _run_tune(
             "metric": metrics[trial.task],
             "split": config.objective.split,
             "factor": asha.reduction_factor if asha else 2.0,
-            "rival": str(folder / "trials" / leader.key) if (leader := _leader(config, recorder, trial)) else "",
+            "rival": str(folder / "trials" / rival) if (rival := _rival(config, agenda, recorder, trial)) else "",
         }
 
     scheduler: Any = None
@@ -208,6 +210,14 @@ def _run_tune(
         stop=Halt(lambda: recorder.stopping),
         verbose=0,
     )
+
+
+def _rival(config: SweepConfig, agenda: Course, recorder: Any, trial: TrialConfig) -> str:
+    """The key of the trial that this one races, or "". One on its way goes on against whom it has raced before."""
+    if trial.key in agenda.in_flight:
+        return agenda.in_flight[trial.key].rival
+    leader = _leader(config, recorder, trial)
+    return leader.key if leader else ""
 
 
 def _leader(config: SweepConfig, recorder: Any, trial: TrialConfig) -> TrialResult | None:

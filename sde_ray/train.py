@@ -53,10 +53,9 @@ class Training:
         rank: int = 0,
     ) -> None:
         self.adapted, self.samples, self.settings = adapted, samples, settings
-        self.rank, self.pad = rank, pad
+        self.rank, self.pad, self.precision = rank, pad, precision
         self.steps = batches.steps(len(samples), settings, seed)
         self.losses: list[float] = []
-        self.tokens_seen = 0
         self.engine = _engine(adapted, settings, len(self.steps), precision)
         self.device = next(adapted.parameters()).device
         self._few_logits = "logits_to_keep" in inspect.signature(adapted.get_base_model().forward).parameters
@@ -89,7 +88,6 @@ class Training:
             self.engine.backward(part_loss * settings.workers, scale_wrt_gas=False)
             self.engine.step()
             loss += part_loss.detach()
-        self.tokens_seen += sum(len(self.samples[i].ids) for i in mine)
         return loss.item()
 
     def _loss(self, rows: list[Encoded]) -> torch.Tensor:

@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from sde_ray import data, metrics, render
+from sde_ray import bookmark, data, metrics, render
 from sde_ray.errors import UserError
 from sde_ray.group import WorkerGroup
 from sde_ray.predict import write_card
 from sde_ray.race import Rival, slices
-from sde_ray.runner import Runner, RunnerPlace
+from sde_ray.runner import Begun, Runner, RunnerPlace
 from sde_ray.tasks import get_task
 from sde_ray.types import Example, Parsed, RungResult, Scores, Status, Task, TrialConfig, TrialResult
 from sde_ray.worker import Attached
@@ -44,12 +46,15 @@ def make_runner(place: RunnerPlace) -> Runner:
 def run_trial(runner: Runner, config: TrialConfig, folder: Path) -> TrialResult:
     """All rungs of one trial; any failure ends in a result that says so, and the runner can go on."""
     try:
-        runner.begin(config, folder)
-        for index in range(len(config.train.rungs)):
+        begun = runner.begin(config, folder)
+        for index in range(len(begun.rungs), len(config.train.rungs)):
             runner.rung(index)
     except Exception as fault:  # the trial boundary: a trial's failure is a result, not the end of a sweep
-        return runner.end("failed", f"{type(fault).__name__}: {fault}")
-    return runner.end()
+        result = runner.end("failed", f"{type(fault).__name__}: {fault}")
+    else:
+        result = runner.end()
+    bookmark.remove(folder)
+    return result
 
 
 class TrialRunner:
@@ -59,7 +64,7 @@ class TrialRunner:
         self.workers = workers
         self._trial: _Trial | None = None
 
-    def begin(self, config: TrialConfig, folder: Path) -> None:
+    def begin(self, config: TrialConfig, folder: Path) -> Begun:
         self._trial = trial = _Trial(config, folder)
         if config.train.workers != self.workers.place.bundles:
             raise UserError(
@@ -75,11 +80,33 @@ class TrialRunner:
         trial.attached = self.workers.call("attach", config, samples)[0]
         trial.seconds |= trial.attached.seconds
         trial.tokens |= trial.attached.tokens
+        begun = self._go_on(trial)
         trial.spent("setup", started)
+        return begun
+
+    def _go_on(self, trial: _Trial) -> Begun:
+        """Where the folder has a bookmark of this very trial, take up all that was done before it was written."""
+        try:
+            mark = bookmark.read(trial.folder, trial.config.key)
+            if mark is None:
+                return Begun()
+            shares = [(trial.folder / name, digest) for name, digest in mark.shares.items()]
+            if len(shares) != self.workers.place.bundles:
+                raise bookmark.Unusable(f"it was left by {len(shares)} workers, this are {self.workers.place.bundles}")
+            for why in filter(None, self.workers.call_each("find", shares)):
+                raise bookmark.Unusable(why)
+        except bookmark.Unusable as why:
+            bookmark.remove(trial.folder)
+            return Begun(note=f"The trial starts from its beginning, not from its bookmark: {why}.")
+        self.workers.call("go_on")
+        trial.take(mark)
+        return Begun(mark.rungs, mark.passed)
 
     def rung(self, index: int, rival: Rival | None = None) -> RungResult:
         trial = self._running()
         config = trial.config
+        if trial.mark and not trial.mark.went_on:
+            trial.mark = bookmark.write(trial.folder, replace(trial.mark, went_on=True))
         until = max(1, round(config.train.rungs[index] * trial.attached.steps))
         if not trial.losses:
             self._train(1, "first_step")
@@ -88,7 +115,28 @@ class TrialRunner:
         done = RungResult(index, min(until * _step_size(config), config.train_size), scores, given_up)
         trial.rungs.append(done)
         _write_json(trial.folder / "scores.json", {"rung": index, "scores": scores, "faults": trial.faults})
+        if index + 1 < len(config.train.rungs) and not given_up:
+            self._keep(index, rival)
         return done
+
+    def _keep(self, index: int, rival: Rival | None) -> None:
+        """Leave a bookmark. Where that cannot be done the trial goes on without: it would start from its beginning."""
+        trial = self._running()
+        started = time.perf_counter()
+        names = [bookmark.share_name(index, rank) for rank in range(self.workers.place.bundles)]
+        kept = self.workers.call_each("keep", [(trial.folder / name,) for name in names])
+        trial.spent("keep", started)
+        shares = dict(zip(names, (digest for digest, _ in kept), strict=True))
+        why = next((why for _, why in kept if why), "")
+        try:
+            if not why:
+                trial.mark = bookmark.write(trial.folder, trial.marked(shares, rival))
+        except OSError as fault:
+            why = f"{fault.filename}: {fault.strerror}"
+        if why:
+            trial.mark = None
+            bookmark.remove(trial.folder)
+            warnings.warn(f"No bookmark of the trial {trial.config.key} is kept: {why}.", stacklevel=2)
 
     def end(self, status: Status = "finished", error: str = "") -> TrialResult:
         trial = self._running()
@@ -209,11 +257,34 @@ class _Trial:
         self.losses: list[float] = []
         self.seconds: dict[str, float] = {}
         self.tokens: dict[str, float] = {}
+        self.mark: bookmark.Bookmark | None = None
         self._started = time.perf_counter()
         folder.mkdir(parents=True, exist_ok=True)
 
     def spent(self, phase: str, started: float) -> None:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - started
+
+    def marked(self, shares: dict[str, str], rival: Rival | None) -> bookmark.Bookmark:
+        """What is done so far, but for the engine's state."""
+        total = self.seconds.get("total", 0.0) + time.perf_counter() - self._started
+        return bookmark.Bookmark(
+            key=self.config.key,
+            rungs=tuple(self.rungs),
+            losses=tuple(self.losses),
+            faults={split: dict(counts) for split, counts in self.faults.items()},
+            tokens=dict(self.tokens),
+            seconds={**self.seconds, "total": total},
+            rival=rival.folder.name if rival else "",
+            shares=shares,
+        )
+
+    def take(self, mark: bookmark.Bookmark) -> None:
+        """Count all of a bookmark as done."""
+        self.mark, self.rungs, self.losses = mark, list(mark.rungs), list(mark.losses)
+        self.faults = {split: dict(counts) for split, counts in mark.faults.items()}
+        self.tokens = dict(mark.tokens)
+        for phase, seconds in mark.seconds.items():
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
 
     def count_faults(self, split: str, parsed: Sequence[Parsed]) -> None:
         counts = self.faults.setdefault(split, {})

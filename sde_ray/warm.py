@@ -2,7 +2,9 @@
 
 Tune calls `step` once a rung. After each, the result so far is in the trial's folder (`partial.json`, at the end
 `result.json`) before the driver hears of it; what is reported is a score and a number, so the driver stays small. A
-failing trial is a result like any other; the process and its runner go on with the next one.
+rung that an earlier run of the trial has left is reported once more, not run again. A failing trial is a result like
+any other; the process and its runner go on with the next one. Only where a process of the runner is gone does the trial
+end with an error: then Tune begins it once more, where there is room.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from ray import tune
 from sde_ray.errors import UserError
 from sde_ray.ledger import save_result
 from sde_ray.race import Rival
-from sde_ray.runner import Runner, RunnerFactory, RunnerPlace
-from sde_ray.search.tune import BUDGET, RUNG, SCORE
+from sde_ray.runner import Begun, Runner, RunnerFactory, RunnerLost, RunnerPlace
+from sde_ray.search.tune import BUDGET, NOTE, PASSED, RUNG, SCORE
 from sde_ray.types import RungResult, Status, TrialConfig, TrialResult
 
 RESULT, PARTIAL = "result.json", "partial.json"
@@ -46,6 +48,7 @@ class WarmTrial(tune.Trainable):
         self._trial: TrialConfig = config["trial"]
         self._folder = Path(config["folder"])
         self._rungs: list[RungResult] = []
+        self._begun = Begun()
         self._started = time.perf_counter()
 
     def step(self) -> dict[str, Any]:
@@ -55,13 +58,15 @@ class WarmTrial(tune.Trainable):
             given_up = bool(self._rungs[-1].given_up)
             last = given_up or len(self._rungs) == len(self._trial.train.rungs)
             result = self._end("pruned" if given_up else "finished") if last else self._so_far()
+        except RunnerLost:
+            raise
         except Exception as fault:  # the trial boundary: a failed trial is data
             last, result = True, self._fail(fault)
         save_result(self._folder / (RESULT if last else PARTIAL), result)
         if last:
             (self._folder / PARTIAL).unlink(missing_ok=True)
         score = result.scores.get(self._wanted["split"], {}).get(self._wanted["metric"])
-        report = {BUDGET: self._wanted["factor"] ** rung, RUNG: rung, "done": last}
+        report = {BUDGET: self._wanted["factor"] ** rung, RUNG: rung, "done": last, **self._told(rung)}
         return report if score is None or result.status == "failed" else {**report, SCORE: score}
 
     def _run(self, rung: int) -> RungResult:
@@ -72,9 +77,15 @@ class WarmTrial(tune.Trainable):
                 (self._folder / name).unlink(missing_ok=True)
             self._runner = self._runner or self._factory(self._place)
             self._open = True
-            self._runner.begin(self._trial, self._folder)
+            self._begun = self._runner.begin(self._trial, self._folder)
         assert self._runner is not None
-        return self._runner.rung(rung, self._rival())
+        before = self._begun.rungs
+        return before[rung] if rung < len(before) else self._runner.rung(rung, self._rival())
+
+    def _told(self, rung: int) -> dict[str, Any]:
+        """What the driver hears of an earlier run of this trial: that the search let it pass here, and a remark."""
+        note = self._begun.note if rung == 0 else ""
+        return {PASSED: rung < self._begun.passed, **({NOTE: note} if note else {})}
 
     def _rival(self) -> Rival | None:
         """Whom this trial races: told when it was handed out, in-domain only."""
@@ -132,10 +143,10 @@ class WarmTrial(tune.Trainable):
         self._let_go()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: a trial that dies starts again."""
+        """Nothing: a trial that dies goes on from the bookmark in its folder."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing: a trial that dies starts again."""
+        """Nothing: a trial that dies goes on from the bookmark in its folder."""
 
 
 def describe(fault: BaseException) -> str:

@@ -1,6 +1,7 @@
 """One worker: a process that holds the base model and carries one trial after another on it.
 
-    attach (fresh adapter, samples as ids, engine) ─▶ train ─▶ decode ─▶ ... ─▶ save ─▶ detach
+    attach (fresh adapter, samples as ids, engine) ─▶ train ─▶ decode ─▶ keep ─▶ ... ─▶ save ─▶ detach
+                                      find, go_on ─▶ (a trial that was cut off goes on where it was kept)
 
 Everything that goes in or comes out is plain Python, so that a worker is the same object inside a Ray actor, in a group
 of actors that share a trial (ZeRO), or in the calling process. With several workers every call goes to all of them.
@@ -47,6 +48,7 @@ class Worker:
         self._base_is: tuple[Any, ...] = ()
         self._adapted: Any = None
         self._training: Any = None
+        self._found: Any = None
 
     def address(self) -> tuple[str, int]:
         """An address and a free port of this worker's host, for the group to meet at."""
@@ -132,6 +134,35 @@ class Worker:
             if self.rank == 0:
                 model.save_adapter(self._adapted, folder)
 
+    def keep(self, path: Path) -> tuple[str, str]:
+        """Write this worker's share of the trial's state: its sha256, or "" and why it cannot be kept."""
+        from sde_ray import bookmark, engine_state
+
+        try:
+            return engine_state.write(self._training, path), ""
+        except bookmark.Unusable as why:
+            return "", str(why)
+        except OSError as fault:
+            return "", f"{path}: {fault.strerror or fault}"
+
+    def find(self, path: Path, digest: str) -> str:
+        """Read what `keep` wrote; why it cannot be used, or nothing. The trial is as it was until `go_on`."""
+        from sde_ray import bookmark, engine_state
+
+        try:
+            self._found = engine_state.read(path, digest)
+            engine_state.fits(self._training, self._found)
+        except bookmark.Unusable as why:
+            return str(why)
+        return ""
+
+    def go_on(self) -> None:
+        """Go on from what `find` has found."""
+        from sde_ray import engine_state
+
+        engine_state.put_back(self._training, self._found)
+        self._found = None
+
     def detach(self) -> float:
         """End the trial, whatever state it is in; the base stays. Returns the trial's peak memory in MB."""
         import torch
@@ -142,7 +173,7 @@ class Worker:
             self._training.destroy()
         if self._adapted is not None:
             model.detach(self._adapted)
-        self._training = self._adapted = None
+        self._training = self._adapted = self._found = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -9,6 +9,7 @@ from typing import Any
 from fake_runner import planted
 
 from sde_ray.agenda import Agenda
+from sde_ray.bookmark import Bookmark
 from sde_ray.config import check
 from sde_ray.design import make
 from sde_ray.plan import Plan, plan
@@ -130,3 +131,18 @@ def test_one_model_after_another_and_each_task_has_a_search_of_its_own() -> None
 def test_one_at_a_time_starts_with_the_baseline() -> None:
     first = Agenda(made(search={"method": "one_at_a_time"}), score, {}).next()
     assert first and first.design == make()
+
+
+def test_trials_on_their_way_come_first_whatever_the_method_would_propose() -> None:
+    for method in ("grid", "optuna", "random"):
+        budget = {} if method == "grid" else {"trials": 20}
+        whole = made(**FEW, seeds=[0, 1], search={"method": method, **budget})
+        ended, going = whole.trials[0], next(trial for trial in whole.trials[30:] if trial.seed == 1)
+        marks = {trial.key: Bookmark(trial.key, ()) for trial in (ended, going)}
+        agenda = Agenda(whole, score, {ended.key: ran(ended)}, marks)
+        assert set(agenda.in_flight) == {going.key}
+        handed = drain(agenda)
+        assert going.key in [trial.key for trial in handed[:3]], "before any design that is new"
+        own = [trial for trial in handed if trial.design == going.design]
+        assert [trial.seed for trial in own] == [1, 0]
+        assert len({trial.key for trial in handed}) == len(handed)

@@ -13,6 +13,7 @@ from fake_runner import BEST, planted
 
 from sde_ray.agenda import Agenda
 from sde_ray.asked import Asked, agenda_of
+from sde_ray.bookmark import Bookmark
 from sde_ray.cli.planned import plain, summary
 from sde_ray.config import check
 from sde_ray.errors import UserError
@@ -63,8 +64,10 @@ def drain(agenda: Asked, at_once: int = 2, limit: int = 10**6) -> list[TrialResu
             agenda.ended(ended[-1])
 
 
-def asked(whole: Plan, results: dict[str, TrialResult] | None = None) -> Asked:
-    agenda = agenda_of(whole, score, results or {})
+def asked(
+    whole: Plan, results: dict[str, TrialResult] | None = None, marks: dict[str, Bookmark] | None = None
+) -> Asked:
+    agenda = agenda_of(whole, score, results or {}, marks or {})
     assert isinstance(agenda, Asked)
     return agenda
 
@@ -209,3 +212,42 @@ def test_a_ledger_of_another_task_or_metric_is_refused(tmp_path: Path) -> None:
     other = replace(result_of(trial, 2), scores={"dev": {"f1": 0.5}})
     with pytest.raises(UserError, match="has the metric weighted_kappa on dev; they have f1. Set objective.metric"):
         refuse_foreign(whole.config, {trial.key: other})
+
+
+def test_a_trial_on_its_way_is_handed_out_first_and_its_decisions_stand() -> None:
+    """Killed after so many decisions; the rest is that of an undisturbed run, one trial at a time."""
+    whole = made(search={"confidence": 1.0})
+    undisturbed = drain(asked(whole), at_once=1)
+    place, further = next((n, r) for n, r in enumerate(undisturbed) if n > 10 and len(r.rungs) == 3)
+    before = {result.key: result for result in undisturbed[:place]}
+    trial = next(trial for trial in whole.trials if trial.key == further.key)
+    for went_on in (False, True):
+        agenda = asked(whole, before, {trial.key: Bookmark(trial.key, further.rungs[:2], went_on=went_on)})
+        assert agenda.left > 0 and set(agenda.in_flight) == {trial.key}
+        assert agenda.next() == trial
+        assert agenda.waiting and agenda.search.running
+        assert agenda.go_on(trial, 0, worth(trial, 0)), "it has passed here"
+        assert agenda.go_on(trial, 1, worth(trial, 1)) or not went_on, "what was decided is not asked again"
+        agenda.ended(further)
+        rest = drain(agenda, at_once=1)
+        assert sum(map(share, [*before.values(), further, *rest])) <= 12
+        assert agenda.recommend() == {("masa:d1", "tiny", 40): BEST}
+
+
+def test_a_trial_on_its_way_is_asked_about_where_it_was_not_decided() -> None:
+    whole = made()
+    undisturbed = drain(asked(whole), at_once=1)
+    place, stopped = next((n, r) for n, r in enumerate(undisturbed) if n > 15 and r.status == "pruned")
+    trial = next(trial for trial in whole.trials if trial.key == stopped.key)
+    before = {result.key: result for result in undisturbed[:place]}
+    last = len(stopped.rungs) - 1
+    agenda = asked(whole, before, {trial.key: Bookmark(trial.key, stopped.rungs)})
+    assert agenda.next() == trial
+    assert not agenda.go_on(trial, last, worth(trial, last)), "killed before it was told: it is stopped now"
+
+
+def test_a_finished_trial_is_not_on_its_way() -> None:
+    whole = made()
+    done = result_of(whole.trials[0], 2)
+    agenda = asked(whole, {done.key: done}, {done.key: Bookmark(done.key, done.rungs[:1])})
+    assert agenda.in_flight == {} and agenda.next() != whole.trials[0]

@@ -39,3 +39,15 @@ def test_trials_that_were_stopped_early_count_by_their_share() -> None:
     progress.begin(2, [(result("c"), 0.3)])
     assert progress.line().startswith("1/2 done"), "without a cost every trial counts as one"
     assert "Resuming: 0.25 of 2 trials" in shown.getvalue()
+
+
+def test_trials_that_go_on_from_a_rung_are_told() -> None:
+    shown = io.StringIO()
+    progress = Progress(Console(file=shown, width=200))
+    progress.begin(4, [(result("c"), 0.3)], in_flight=1)
+    progress.begin(4, [], in_flight=2)
+    progress.begin(4, [])
+    lines = shown.getvalue().splitlines()
+    assert lines[0] == "Resuming: 1 of 4 trials are in the ledger, 1 goes on from its last rung."
+    assert lines[1] == "Resuming: 0 of 4 trials are in the ledger, 2 go on from their last rung."
+    assert len(lines) == 2

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sde_ray.design import make
-from sde_ray.search.tune import BUDGET, RUNG, SCORE, AgendaSearcher, AskingScheduler, RungScheduler, budget
+from sde_ray.search.tune import BUDGET, PASSED, RUNG, SCORE, AgendaSearcher, AskingScheduler, RungScheduler, budget
 from sde_ray.sections import Asha
 from sde_ray.types import TrialConfig
 
@@ -84,3 +84,16 @@ def test_a_searcher_without_a_trial_now_is_asked_again_while_others_run() -> Non
     searcher = AgendaSearcher(lambda: None, lambda: waiting.pop(0), lambda trial: {})
     assert searcher.suggest("x") is None
     assert searcher.suggest("x") == AgendaSearcher.FINISHED
+
+
+def test_a_trial_that_was_let_pass_before_is_let_pass_again_and_still_competes() -> None:
+    """Trials that have ended since would stop it now; in an undisturbed run it would not have met them."""
+    scheduler = RungScheduler(Asha(), [(seeded(seed), [0.9]) for seed in range(4)])
+    stand_in = SimpleNamespace(trial_id="x", config={"trial": seeded(9)})
+    scheduler.on_trial_add(None, stand_in)
+    assert scheduler.on_trial_result(None, stand_in, {BUDGET: 1.0, SCORE: 0.1, PASSED: True}) == "CONTINUE"
+    assert scheduler.on_trial_result(None, stand_in, {BUDGET: 2.0, SCORE: 0.95, PASSED: False}) == "CONTINUE"
+    recorded = scheduler._bracket(TRIAL)._brackets[0]._rungs[-1][1]
+    assert recorded["x"] == 0.1 and len(recorded) == 5
+    stubborn = AskingScheduler(lambda trial, rung, score: False)
+    assert stubborn.on_trial_result(None, stand_in, {RUNG: 0, SCORE: 0.1, PASSED: True}) == "CONTINUE"

@@ -1,4 +1,4 @@
-"""ZeRO over two workers on a CPU: whole adapters, the losses and the completions of one worker."""
+"""ZeRO over two workers on a CPU: whole adapters, the losses and the completions of one worker; and it goes on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from sde_ray import design
+from sde_ray import bookmark, design
 from sde_ray.errors import UserError
 from sde_ray.group import WorkerGroup
-from sde_ray.runner import RunnerPlace
+from sde_ray.runner import RunnerLost, RunnerPlace
 from sde_ray.trial import TrialRunner, run_trial
 from sde_ray.types import DecodeSettings, LoraSettings, TrainSettings, TrialConfig, TrialResult
 
@@ -86,21 +86,63 @@ def test_two_workers_are_as_one(
         assert tensor.any(), name
 
 
-def test_a_broken_group_is_replaced(
-    pair: TrialRunner, config: TrialConfig, alone: tuple[TrialResult, Path], tmp_path: Path
+def sharded(config: TrialConfig, section: str) -> TrialConfig:
+    """The trial by two workers, with dropout, which draws differently in each of them."""
+    train = replace(config.train, workers=2, deepspeed={"zero_optimization": SECTIONS[section]})
+    return replace(config, train=train, lora=replace(config.lora, dropout=0.3))
+
+
+def assert_equal_to_the_digit(one: TrialResult, folder: Path, other: TrialResult, its: Path) -> None:
+    assert (one.status, one.error) == ("finished", "")
+    assert (one.losses, one.rungs) == (other.losses, other.rungs)
+    for name in ("predictions.jsonl", "adapter/adapter_model.safetensors"):
+        assert (folder / name).read_bytes() == (its / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_two_workers_go_on_from_a_rung_to_the_last_digit(
+    section: str, pair: TrialRunner, config: TrialConfig, tmp_path: Path
 ) -> None:
-    """A worker that dies in mid-trial fails the trial; the next one runs on new workers, to the same losses."""
+    config = sharded(config, section)
+    whole = run_trial(pair, config, tmp_path / "whole")
+    folder = tmp_path / "cut"
+    pair.begin(config, folder)
+    done = pair.rung(0)
+    assert len(list(folder.glob(bookmark.SHARES))) == 2, "each worker keeps its share"
+    begun = pair.begin(config, folder)
+    assert (begun.rungs, begun.note) == ((done,), "")
+    pair.rung(1)
+    assert pair._running().losses[:2] == list(whole.losses[:2]) and len(whole.losses) == 3
+    assert_equal_to_the_digit(pair.end(), folder, whole, tmp_path / "whole")
+
+
+def test_a_share_that_is_gone_on_one_worker_is_used_on_none(
+    pair: TrialRunner, config: TrialConfig, tmp_path: Path
+) -> None:
+    config = sharded(config, "zero 2")
+    pair.begin(config, tmp_path)
+    pair.rung(0)
+    (tmp_path / bookmark.share_name(0, 1)).unlink()
+    begun = pair.begin(config, tmp_path)
+    assert begun.rungs == () and "bookmark.0.1.safetensors cannot be read" in begun.note
+    pair.end("failed", "")
+
+
+def test_a_broken_group_is_replaced_and_the_trial_goes_on(
+    pair: TrialRunner, config: TrialConfig, tmp_path: Path
+) -> None:
+    """A worker that dies in mid-trial is told as lost; the trial goes on on new workers from its last rung."""
     import ray
 
-    config = replace(config, train=replace(config.train, workers=2))
-    pair.begin(config, tmp_path / "bad")
+    config = sharded(config, "zero 2")
+    whole = run_trial(pair, config, tmp_path / "whole")
+    folder = tmp_path / "cut"
+    pair.begin(config, folder)
+    pair.rung(0)
     ray.kill(pair.workers._workers[1])
-    with pytest.raises(RuntimeError, match="worker process died"):
-        pair.rung(0)
-    assert pair.end("failed", "lost").status == "failed"
-    again = run_trial(pair, config, tmp_path / "again")
-    assert again.status == "finished"
-    assert again.losses == pytest.approx(alone[0].losses, rel=1e-3)
+    with pytest.raises(RunnerLost, match="worker process died"):
+        pair.rung(1)
+    assert_equal_to_the_digit(run_trial(pair, config, folder), folder, whole, tmp_path / "whole")
 
 
 def test_a_users_error_keeps_its_words(pair: TrialRunner, config: TrialConfig, tmp_path: Path) -> None:

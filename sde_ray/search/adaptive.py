@@ -145,6 +145,10 @@ class Adaptive:
             self._reports.append(Report(*name, rung))
             self._scores.append(score)
 
+    def take_up(self, ask: Ask) -> None:
+        """A trial of an earlier run goes on; `ask.rung`: the rung that it is on its way to."""
+        self._begin(ask)
+
     def ended(self, ask: Ask, rung: int | None) -> None:
         """A trial ended after this rung; None: it failed."""
         name = self._name(ask)

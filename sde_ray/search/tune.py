@@ -19,6 +19,8 @@ from sde_ray.types import TrialConfig
 SCORE = "score"
 BUDGET = "budget"
 RUNG = "rung"
+PASSED = "passed"  # an earlier run of the trial was let go on at this rung
+NOTE = "note"  # a remark for the user
 
 
 class AgendaSearcher(Searcher):
@@ -90,7 +92,7 @@ class RungScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         decision: str = self._bracket(trial.config["trial"]).on_trial_result(tune_controller, trial, result)
-        return decision
+        return self.CONTINUE if result.get(PASSED) else decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         self._bracket(trial.config["trial"]).on_trial_complete(tune_controller, trial, result)
@@ -105,7 +107,7 @@ class AskingScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         on = self._go_on(trial.config["trial"], int(result[RUNG]), result.get(SCORE))
-        decision: str = self.CONTINUE if on else self.STOP
+        decision: str = self.CONTINUE if on or result.get(PASSED) else self.STOP
         return decision
 
 
