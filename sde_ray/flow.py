@@ -254,7 +254,8 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
     if config.mlflow.enabled:
         refuse_if_held(sweep_folder(config))  # or this run would end the runs of the driver that is at work
         mlflow = MlflowTracker(tracking_of(config), config.mlflow.experiment)
-        tracker = Outbox(mlflow, lambda: ledger_of(config).results().values())
+        retry, grace = config.mlflow.retry, config.mlflow.grace
+        tracker = Outbox(mlflow, lambda: ledger_of(config).results().values(), retry=retry, grace=grace)
     tracker.start_sweep(config.name, resolved(config), sweep_folder(config))
     status = "FAILED"
     try:

@@ -1,26 +1,55 @@
 """A driver without a model, as a process: `python -m fake_driver run SWEEP.yaml [--address auto]`, like `sde-ray run`.
 
-`FAKE_CALLS` names the file of begun trials, `FAKE_SECONDS` how long a rung takes.
+Errors become messages and exit codes where those of `sde-ray` do. What its trials meet is set by variables:
+`FAKE_CALLS` the file of begun trials, `FAKE_SECONDS` how long a rung takes, `FAKE_HOLD` the number of the trial from
+which on all wait for the file `FAKE_GO`, `FAKE_GREED` which of them take memory without end (see `faulty_runner`).
+
+`python -m fake_driver fork` starts many such drivers quickly: it imports what they need, then forks one for each line
+of JSON on its stdin, {"arguments", "env", "folder", "output"}, and answers with its process id. The driver's exit
+status comes in OUTPUT.ended. A fork is a process like any other: it has its own connections, and can be killed.
 """
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
+import select
+import signal
 import sys
+import traceback
 from pathlib import Path
+from typing import Any
 
-from fake_runner import Fakes
+import typer
+from faulty_runner import Faulty
 
 from sde_ray import flow
+from sde_ray.cli.app import Commands
 from sde_ray.config import load_config
 from sde_ray.sweep import run_sweep
 
+PRELOADED = ("mlflow", "ray.tune", "sde_ray.recorder", "sde_ray.search.tune", "sde_ray.warm")
 
-def main(arguments: list[str]) -> int:
-    _, sweep, *options = arguments
-    sets = [f"resources.address={options[1]}"] if options[:1] == ["--address"] else []
-    config = load_config(sweep, sets)
-    fakes = Fakes(Path(os.environ["FAKE_CALLS"]), seconds=float(os.environ.get("FAKE_SECONDS", "0")))
+app = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def options() -> None:
+    """The boundary of `sde-ray`, around a command of the tests."""
+
+
+@app.command()
+def run(sweep: str, address: str = "") -> None:
+    given = os.environ
+    fakes = Faulty(
+        Path(given["FAKE_CALLS"]),
+        seconds=float(given.get("FAKE_SECONDS", "0")),
+        hold=int(given.get("FAKE_HOLD", "0")),
+        go=given.get("FAKE_GO", ""),
+        greed=given.get("FAKE_GREED", ""),
+    )
+    config = load_config(sweep, [f"resources.address={address}"] if address else [])
     try:
         with flow.tracked(config) as tracker:
             outcome = run_sweep(config, fakes, tracker)
@@ -28,10 +57,59 @@ def main(arguments: list[str]) -> int:
                 raise flow.Interrupted(outcome.message)
     except flow.Interrupted as stopped:
         print(stopped)
-        return 130
+        raise typer.Exit(130) from None
     print(f"complete: {len(outcome.results)}")
-    return 0
+
+
+def fork_drivers() -> None:
+    """Serve stdin until it ends; note the exit status of each driver that has ended."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    outputs: dict[int, str] = {}
+    while True:
+        ready, _, _ = select.select([0], [], [], 0.05)
+        while outputs and (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            note = Path(outputs.pop(ended[0]) + ".ended")
+            note.with_suffix(".new").write_text(str(os.waitstatus_to_exitcode(ended[1])))
+            os.replace(note.with_suffix(".new"), note)
+        if not ready:
+            continue
+        line = sys.stdin.buffer.raw.readline()  # type: ignore[attr-defined]
+        if not line:
+            return
+        wanted = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            be_driver(wanted)
+        outputs[pid] = wanted["output"]
+        print(pid, flush=True)
+
+
+def be_driver(wanted: dict[str, Any]) -> None:
+    """The rest of a forked driver's life."""
+    os.environ.update(wanted["env"])
+    os.chdir(wanted["folder"])
+    output, nothing = (
+        os.open(wanted["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND),
+        os.open(os.devnull, os.O_RDONLY),
+    )
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    code: object = 1
+    try:
+        app(wanted["arguments"])
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(int(str(code or 0)))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.argv[1:] == ["fork"]:
+        fork_drivers()
+        sys.exit(0)
+    app()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ import psutil
 import pytest
 import yaml
 from fake_runner import Fakes, planted
-from nodes import TOKEN, MlflowServer, Nodes, driver, family, kill
+from nodes import TOKEN, Driver, MlflowServer, Nodes, family, kill
 
 from sde_ray.config import load_config
 from sde_ray.design import make
@@ -34,7 +35,18 @@ LIMIT = 240.0
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """The server while it starts, so that the cluster need not wait for it."""
+    here = MlflowServer(tmp_path_factory.mktemp("mlflow"))
+    try:
+        here.begin()
+        yield here
+    finally:
+        here.kill()
+
+
+@pytest.fixture(scope="module")
+def nodes(begun: MlflowServer) -> Iterator[Nodes]:
     here = Nodes()
     try:
         here.start()
@@ -44,13 +56,9 @@ def nodes() -> Iterator[Nodes]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    here = MlflowServer(tmp_path_factory.mktemp("mlflow"))
-    try:
-        here.start()
-        yield here
-    finally:
-        here.kill()
+def server(begun: MlflowServer, nodes: Nodes) -> MlflowServer:
+    begun.wait()
+    return begun
 
 
 class Study:
@@ -58,7 +66,7 @@ class Study:
 
     def __init__(self, folder: Path, nodes: Nodes, server: MlflowServer, name: str = "study", **values: Any) -> None:
         self.nodes, self.server, self.name = nodes, server, name
-        self.sweep, self.calls = folder / f"{name}.yaml", folder / "calls.jsonl"
+        self.sweep, self.calls, self.go = folder / f"{name}.yaml", folder / "calls.jsonl", folder / "go"
         self.folder = folder / "runs" / name
         given: dict[str, Any] = {
             "task": "masa:d1",
@@ -68,7 +76,7 @@ class Study:
             "out_of_domain": [],
             "storage": str(folder / "runs"),
             "resources": {"cpus_per_worker": 1},
-            "mlflow": {"tracking_uri": server.uri, "experiment": name},
+            "mlflow": {"tracking_uri": server.uri, "experiment": name, "retry": 1, "grace": 60},
             **values,
         }
         self.sweep.write_text(yaml.safe_dump(given))
@@ -78,23 +86,28 @@ class Study:
     def ledger(self) -> Ledger:
         return Ledger(self.folder / "ledger.jsonl")
 
-    def start(self, seconds: float = 0.3) -> subprocess.Popen[str]:
-        process: subprocess.Popen[str] = driver(self.sweep, self.calls, self.nodes.env, self.nodes.address, seconds)
-        return process
+    def fakes(self, seconds: float, hold: int) -> dict[str, str]:
+        """What a driver is told of its trials. From number `hold` on they wait until `go` is there."""
+        given = {"FAKE_CALLS": str(self.calls), "FAKE_SECONDS": str(seconds)}
+        return {**given, "FAKE_HOLD": str(hold), "FAKE_GO": str(self.go)}
+
+    def start(self, seconds: float = 0.0, hold: int = 0) -> Driver:
+        output = self.sweep.with_name(f"driver-{len(list(self.sweep.parent.glob('driver-*.log')))}.log")
+        arguments = ["run", str(self.sweep), "--address", self.nodes.address]
+        return self.nodes.drivers.start(arguments, self.fakes(seconds, hold), output)
 
     def finish(self) -> str:
         """The same command until its end; what it said."""
-        process = self.start(0.0)
-        said, _ = process.communicate(timeout=LIMIT)
-        assert process.returncode == 0, said
-        return said
+        driver = self.start()
+        assert driver.wait(LIMIT) == 0, driver.said()
+        return driver.said()
 
-    def wait_for_trials(self, count: int, process: subprocess.Popen[str]) -> None:
+    def wait_for_trials(self, count: int, process: Any) -> None:
         """Until so many trials have begun."""
         deadline = time.monotonic() + LIMIT
         while len(Fakes(self.calls).begun()) < count:
-            assert process.poll() is None, process.communicate()[0]
-            assert time.monotonic() < deadline
+            assert process.poll() is None, getattr(process, "said", str)()
+            assert time.monotonic() < deadline, getattr(process, "said", str)()
             time.sleep(0.05)
 
     def runs(self) -> list[Any]:
@@ -156,7 +169,7 @@ from sde_ray.packing import pack
 client = submit.connect(sys.argv[1])
 with tempfile.TemporaryDirectory() as folder:
     package = pack(Path(sys.argv[2]), [], Path(folder))
-    names = ["FAKE_CALLS", "FAKE_SECONDS", "PYTHONPATH"]
+    names = ["FAKE_CALLS", "FAKE_SECONDS", "FAKE_HOLD", "FAKE_GO", "PYTHONPATH"]
     request = submit.Request(submit.environment(names), (), ("python", "-m", "fake_driver"))
     sent = submit.submit(client, package, request)
 print(sent.id, sent.fresh, flush=True)
@@ -168,26 +181,26 @@ if sys.argv[3:] == ["--follow"]:
 def test_a_submitted_sweep_is_followed_stopped_and_resumed(tmp_path: Path, nodes: Nodes, server: MlflowServer) -> None:
     study = Study(tmp_path, nodes, server, "jobs")
 
-    def submit(*options: str, seconds: str = "0") -> subprocess.Popen[str]:
-        env = {**nodes.env, "FAKE_CALLS": str(study.calls), "FAKE_SECONDS": seconds}
+    def submit(*options: str, hold: int = 0) -> subprocess.Popen[str]:
+        env = {**nodes.env, **study.fakes(0.0, hold)}
         command = [sys.executable, "-c", SUBMIT, nodes.url, str(study.sweep), *options]
         # Ray's client logs its upload to stderr
         return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
-    laptop = submit("--follow", seconds="1.5")
+    laptop = submit("--follow", hold=3)
     assert laptop.stdout is not None
     first = laptop.stdout.readline().split()
     assert first[1:] == ["True"] and first[0].startswith("sde-jobs-") and first[0].endswith("-1")
     study.wait_for_trials(2, laptop)
     kill([laptop.pid])  # the laptop closes
-    again = submit(seconds="1.5").communicate(timeout=LIMIT)[0]
+    again = submit(hold=3).communicate(timeout=LIMIT)[0]
     assert again.split() == [first[0], "False"], "the job is at work: nothing is sent twice"
     told = json.loads(sde_ray(nodes, "status", "jobs", "--address", nodes.url, "--json").stdout)
     assert [(job["id"], job["status"]) for job in told] == [(first[0], "RUNNING")]
     stopped = sde_ray(nodes, "stop", str(study.sweep), "--address", nodes.url)
     assert "STOPPED. Submit the same sweep again" in stopped.stdout, stopped.stderr
-    kept = len(study.ledger.results())
-    assert kept < 6
+    assert len(study.ledger.results()) == 2, "the others were held"
+    study.go.touch()
     followed = submit("--follow").communicate(timeout=LIMIT)[0]
     assert followed.splitlines()[0].split() == [f"{first[0][:-2]}-2", "True"]
     assert "complete: 6" in followed and followed.splitlines()[-1] == "SUCCEEDED"
@@ -211,35 +224,27 @@ def test_a_refused_token_is_explained(nodes: Nodes, token: str, told: str, tmp_p
 
 def test_sqlite_is_refused_on_several_nodes(tmp_path: Path, nodes: Nodes, server: MlflowServer) -> None:
     study = Study(tmp_path, nodes, server, "sqlite", mlflow={"tracking_uri": f"sqlite:///{tmp_path / 'm.db'}"})
-    process = study.start()
-    said, _ = process.communicate(timeout=LIMIT)
-    assert process.returncode != 0 and "is a file on one machine, but the sweep is on" in said
+    driver = study.start()
+    assert driver.wait(LIMIT) != 0 and "is a file on one machine, but the sweep is on" in driver.said()
     assert Fakes(study.calls).begun() == []
 
 
 # ---- rounds of faults ------------------------------------------------------------------------------------------------
 
 
-def strike(victim: str, chance: random.Random, study: Study, process: subprocess.Popen[str]) -> None:
-    """Kill the victim, at a moment between the first trial's start and some way into the sweep."""
-    study.wait_for_trials(chance.randint(1, 4), process)
+def strike(victim: str, chance: random.Random, study: Study, driver: Driver) -> None:
+    """Kill the victim, at a moment between the first trial's start and some way into the sweep; let the rest go on."""
+    study.wait_for_trials(chance.randint(1, 4), driver)
     time.sleep(chance.uniform(0, 0.6))
     if victim == "driver":
-        kill_one(process.pid)
+        psutil.Process(driver.pid).kill()  # it alone: what it has started has to see to itself
     elif victim == "worker":
-        kill_one(int(Fakes(study.calls).begun()[-1]["pid"]))  # type: ignore[call-overload]
+        psutil.Process(int(Fakes(study.calls).begun()[-1]["pid"])).kill()  # type: ignore[call-overload]
     elif victim == "node":
         study.nodes.remove(study.nodes.nodes[chance.randint(1, len(study.nodes.nodes) - 1)])
     else:
         study.server.kill()
-
-
-def kill_one(pid: int) -> None:
-    """kill -9 of this process alone; what it started has to see to itself."""
-    try:
-        psutil.Process(pid).kill()
-    except psutil.NoSuchProcess:
-        pass
+    study.go.touch()
 
 
 def mend(victim: str, study: Study) -> None:
@@ -251,14 +256,17 @@ def mend(victim: str, study: Study) -> None:
 
 def assert_nothing_is_lost(victim: str, seed: int, tmp_path: Path, nodes: Nodes, server: MlflowServer) -> None:
     """One round."""
-    study = Study(tmp_path, nodes, server, f"{victim}-{seed}")
-    process = study.start()
-    strike(victim, random.Random(seed), study, process)
-    said, _ = process.communicate(timeout=LIMIT)
+    study, chance = Study(tmp_path, nodes, server, f"{victim}-{seed}"), random.Random(seed)
+    driver = study.start(seconds=0.3, hold=5)
+    strike(victim, chance, study, driver)
+    soon = chance.random() < 0.5  # what was lost comes back while the sweep goes on, or when it has ended
+    if soon:
+        mend(victim, study)
+    assert driver.wait(LIMIT) == (-signal.SIGKILL if victim == "driver" else 0), driver.said()
     if victim != "driver":
-        assert process.returncode == 0, said
-        assert said.splitlines()[-1] == "complete: 6", said
-    mend(victim, study)
+        assert driver.said().splitlines()[-1] == "complete: 6", driver.said()
+    if not soon:
+        mend(victim, study)
     assert study.finish().splitlines()[-1] == "complete: 6"
     study.assert_whole()
     study.assert_tracked()
