@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 HERE = Path(__file__).parent
 TOKEN = "t" * 64
@@ -53,6 +54,15 @@ def kill(pids: Iterable[int]) -> None:
         except psutil.NoSuchProcess:
             pass
     psutil.wait_procs(processes, timeout=30)
+
+
+def own_namespace() -> list[str]:
+    """The command before a shell that may mount what only it and its children see; skips where nobody may."""
+    for options in (["-m"], ["-Urm"]):
+        command = ["unshare", *options]
+        if shutil.which("unshare") and not subprocess.run([*command, "true"], capture_output=True).returncode:
+            return command
+    pytest.skip("this machine lets nobody mount a file system of his own (unshare -Urm)")
 
 
 @dataclass
@@ -100,11 +110,11 @@ class Nodes:
         self._wait(lambda: self.ask("/api/version") is not None, "the head's dashboard")
         self.add(nodes)
 
-    def add(self, count: int = 1) -> None:
-        """Start nodes with a CPU each; returns when the cluster has them."""
+    def add(self, count: int = 1, before_it: Sequence[str] = ()) -> None:
+        """Start nodes with a CPU each; returns when the cluster has them. `before_it`: the command that starts them."""
         before = {one["node_id"] for one in self.alive()}
         for _ in range(count):
-            self._ray(f"--address={self.address}", "--num-cpus=1")
+            self._ray(f"--address={self.address}", "--num-cpus=1", before_it=before_it)
         self._wait(lambda: len({one["node_id"] for one in self.alive()} - before) == count, "a new node")
 
     def alive(self) -> list[dict[str, Any]]:
@@ -137,9 +147,10 @@ class Nodes:
             node.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _ray(self, *options: str) -> subprocess.Popen[bytes]:
+    def _ray(self, *options: str, before_it: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         log = (self.folder / f"start-{len(self.nodes)}.log").open("wb")
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", *options, "--disable-usage-stats", "--block"]
+        command = [*before_it, sys.executable, "-m", "ray.scripts.scripts", "start", *options]
+        command += ["--disable-usage-stats", "--block"]
         # Two nodes of one machine, and other Rays on it, must not meet at a default port.
         command += [f"--dashboard-agent-listen-port={free_port()}", "--object-store-memory=80000000"]
         node = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, cwd=self.folder)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import psutil
 import pytest
 import yaml
 from fake_runner import Fakes, planted
-from nodes import TOKEN, Driver, MlflowServer, Nodes, family, kill
+from nodes import TOKEN, Driver, MlflowServer, Nodes, family, kill, own_namespace
 
 from sde_ray.config import load_config
 from sde_ray.design import make
@@ -104,8 +104,11 @@ class Study:
 
     def wait_for_trials(self, count: int, process: Any) -> None:
         """Until so many trials have begun."""
+        self.wait_for(lambda: len(Fakes(self.calls).begun()) >= count, process)
+
+    def wait_for(self, condition: Callable[[], bool], process: Any) -> None:
         deadline = time.monotonic() + LIMIT
-        while len(Fakes(self.calls).begun()) < count:
+        while not condition():
             assert process.poll() is None, getattr(process, "said", str)()
             assert time.monotonic() < deadline, getattr(process, "said", str)()
             time.sleep(0.05)
@@ -184,8 +187,8 @@ def test_a_submitted_sweep_is_followed_stopped_and_resumed(tmp_path: Path, nodes
     def submit(*options: str, hold: int = 0) -> subprocess.Popen[str]:
         env = {**nodes.env, **study.fakes(0.0, hold)}
         command = [sys.executable, "-c", SUBMIT, nodes.url, str(study.sweep), *options]
-        # Ray's client logs its upload to stderr
-        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        with (tmp_path / "submit.log").open("a") as log:  # Ray's client logs its upload to stderr
+            return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
 
     laptop = submit("--follow", hold=3)
     assert laptop.stdout is not None
@@ -194,7 +197,7 @@ def test_a_submitted_sweep_is_followed_stopped_and_resumed(tmp_path: Path, nodes
     study.wait_for_trials(2, laptop)
     kill([laptop.pid])  # the laptop closes
     again = submit(hold=3).communicate(timeout=LIMIT)[0]
-    assert again.split() == [first[0], "False"], "the job is at work: nothing is sent twice"
+    assert again.split() == [first[0], "False"], (tmp_path / "submit.log").read_text()  # nothing is sent twice
     told = json.loads(sde_ray(nodes, "status", "jobs", "--address", nodes.url, "--json").stdout)
     assert [(job["id"], job["status"]) for job in told] == [(first[0], "RUNNING")]
     stopped = sde_ray(nodes, "stop", str(study.sweep), "--address", nodes.url)
@@ -227,6 +230,42 @@ def test_sqlite_is_refused_on_several_nodes(tmp_path: Path, nodes: Nodes, server
     driver = study.start()
     assert driver.wait(LIMIT) != 0 and "is a file on one machine, but the sweep is on" in driver.said()
     assert Fakes(study.calls).begun() == []
+
+
+def test_a_node_that_does_not_see_the_folder_is_named_before_any_trial(
+    tmp_path: Path, nodes: Nodes, server: MlflowServer
+) -> None:
+    """On that node alone, another file system lies where the sweep's folder is."""
+    study, hidden = Study(tmp_path, nodes, server, "hidden"), tmp_path / "runs"
+    hidden.mkdir()
+    shell = f'mount -t tmpfs -o size=1m tmpfs "{hidden}" && exec "$@"'
+    nodes.add(before_it=[*own_namespace(), "sh", "-c", shell, "sh"])
+    try:
+        driver = study.start()
+        assert driver.wait(LIMIT) == 2, driver.said()
+    finally:
+        nodes.remove(nodes.nodes[-1])
+    said = " ".join(driver.said().split())
+    assert "must be one that all nodes share" in said, said
+    assert said.count("does not see what the driver wrote there") == 1, "the other two nodes see it"
+    assert Fakes(study.calls).begun() == []
+
+
+def test_a_server_that_hangs_holds_no_trial_up(tmp_path: Path, nodes: Nodes, server: MlflowServer) -> None:
+    assert server.process is not None
+    study, stopped = Study(tmp_path, nodes, server, "hangs"), family(server.process.pid)
+    for one in stopped:
+        one.suspend()
+    try:
+        driver = study.start()
+        study.wait_for_trials(6, driver)
+        study.wait_for(lambda: len(study.ledger.results()) == 6, driver)  # all have ended, and it has not said a word
+    finally:
+        for one in stopped:
+            one.resume()
+    assert driver.wait(LIMIT) == 0, driver.said()
+    study.assert_whole()
+    study.assert_tracked()
 
 
 # ---- rounds of faults ------------------------------------------------------------------------------------------------

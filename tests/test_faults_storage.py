@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from fake_runner import Fakes
+from nodes import HERE, own_namespace
 
 from sde_ray.config import load_config
 from sde_ray.errors import UserError
@@ -20,7 +20,6 @@ from sde_ray.plan import plan
 from sde_ray.types import TrialResult
 
 pytestmark = [pytest.mark.cluster, pytest.mark.faults]
-HERE = Path(__file__).parent
 
 # Each line of the script is a step; `try NAME COMMAND` keeps its output, its status and a copy of the disk as NAME.
 STEPS = """
@@ -36,15 +35,6 @@ try() {
 }
 """
 READ = "import sys; from sde_ray.ledger import Ledger; print(*Ledger(sys.argv[1]).results())"
-
-
-def own_namespace() -> list[str]:
-    """The command before a shell that may mount what only it and its children see; skips where nobody may."""
-    for options in (["-m"], ["-Urm"]):
-        command = ["unshare", *options]
-        if shutil.which("unshare") and not subprocess.run([*command, "true"], capture_output=True).returncode:
-            return command
-    pytest.skip("this machine lets nobody mount a file system of his own (unshare -Urm)")
 
 
 class Disk:
