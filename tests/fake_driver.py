@@ -11,6 +11,7 @@ status comes in OUTPUT.ended. A fork is a process like any other: it has its own
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -102,6 +103,7 @@ def be_driver(wanted: dict[str, Any]) -> None:
         code = end.code
     except BaseException:
         traceback.print_exc()
+    atexit._run_exitfuncs()  # as at the end of any process; the forking one's frames are not run again
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(int(str(code or 0)))

@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 from fake_runner import Fakes, planted
-from nodes import HERE, Driver, Drivers
+from nodes import HERE, Driver, Drivers, family
 
 from sde_ray.config import load_config
 from sde_ray.design import make
@@ -93,6 +93,29 @@ class Study:
         assert driver.said().splitlines()[-1] == f"complete: {len(self.trials)}"
 
 
+# ---- the driver ------------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_driver_leaves_no_process_of_its_ray_behind(tmp_path: Path, drivers: Drivers) -> None:
+    study = Study(tmp_path, drivers, ["baseline", "es-sde"])
+    driver = study.start(hold=2)
+    study.wait_for_trials(2, driver)
+    ray = family(driver.pid)[1:]
+    assert len(ray) >= 3, "gcs_server, raylet, the trial's process"
+    os.kill(driver.pid, signal.SIGKILL)
+    _, left = psutil.wait_procs(ray, timeout=60)
+    assert [safely(one) for one in left] == []
+    study.finish()
+    study.assert_whole()
+
+
+def safely(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 # ---- memory ----------------------------------------------------------------------------------------------------------
 
 
@@ -156,6 +179,19 @@ def test_sigterm_ends_a_sweep_within_its_grace_and_every_run_tells_the_truth(
     study.finish()
     study.assert_whole()
     assert statuses(uri) == {"sweep": ["FINISHED"], "trial": ["FINISHED"] * 4}
+
+
+def test_sigterm_before_the_first_trial_ends_in_order_too(tmp_path: Path, drivers: Drivers, database: Path) -> None:
+    shutil.copy(database, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    study = Study(tmp_path, drivers, ["baseline"], mlflow={"tracking_uri": uri})
+    driver = study.start()
+    study.wait((study.folder / "resolved.json").exists, driver)  # Ray is not there yet
+    os.kill(driver.pid, signal.SIGTERM)
+    assert driver.wait(LIMIT) == 130, driver.said()
+    assert "Stopped." in driver.said() and "Traceback" not in driver.said(), driver.said()
+    assert not (study.folder / "lease.json").exists() and study.results() == {}
+    assert statuses(uri) == {"sweep": ["KILLED"]}
 
 
 def statuses(uri: str) -> dict[str, list[str]]:
