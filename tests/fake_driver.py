@@ -4,9 +4,12 @@ Errors become messages and exit codes where those of `sde-ray` do. What its tria
 `FAKE_CALLS` the file of begun trials, `FAKE_SECONDS` how long a rung takes, `FAKE_HOLD` the number of the trial from
 which on all wait for the file `FAKE_GO`, `FAKE_GREED` which of them take memory without end (see `faulty_runner`).
 
-`python -m fake_driver fork` starts many such drivers quickly: it imports what they need, then forks one for each line
-of JSON on its stdin, {"arguments", "env", "folder", "output"}, and answers with its process id. The driver's exit
-status comes in OUTPUT.ended. A fork is a process like any other: it has its own connections, and can be killed.
+`fake_driver submit SWEEP.yaml URL [--follow]` sends `fake_driver run` as a job, like `sde-ray submit`.
+
+`python -m fake_driver fork` starts many such processes quickly: it imports what they need, then forks one for each line
+of JSON on its stdin, {"command", "arguments", "env", "folder", "output", "errors"}, and answers with its process id.
+`command` is "fake_driver" or "sde-ray". The exit status comes in OUTPUT.ended. A fork is a process like any other: it
+has its own connections, and can be killed.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
@@ -27,10 +31,11 @@ from faulty_runner import Faulty
 
 from sde_ray import flow
 from sde_ray.cli.app import Commands
+from sde_ray.cli.app import app as sde_ray_app
 from sde_ray.config import load_config
 from sde_ray.sweep import run_sweep
 
-PRELOADED = ("mlflow", "ray.tune", "sde_ray.recorder", "sde_ray.search.tune", "sde_ray.warm")
+PRELOADED = ("mlflow", "ray.tune", "ray.job_submission", "sde_ray.recorder", "sde_ray.submit", "sde_ray.sync")
 
 app = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
 
@@ -62,8 +67,24 @@ def run(sweep: str, address: str = "") -> None:
     print(f"complete: {len(outcome.results)}")
 
 
-def fork_drivers() -> None:
-    """Serve stdin until it ends; note the exit status of each driver that has ended."""
+@app.command()
+def submit(sweep: str, url: str, follow: bool = False) -> None:
+    from sde_ray import submit
+    from sde_ray.packing import pack
+
+    client = submit.connect(url)
+    with tempfile.TemporaryDirectory() as folder:
+        package = pack(Path(sweep), [], Path(folder))
+        names = [*(name for name in os.environ if name.startswith("FAKE_")), "PYTHONPATH"]
+        request = submit.Request(submit.environment(names), (), ("python", "-m", "fake_driver"))
+        sent = submit.submit(client, package, request)
+    print(sent.id, sent.fresh, flush=True)
+    if follow:
+        print(submit.follow(client, sent.id, lambda text: print(text, end="", flush=True)))
+
+
+def fork_processes() -> None:
+    """Serve stdin until it ends; note the exit status of each process that has ended."""
     for name in PRELOADED:
         importlib.import_module(name)
     outputs: dict[int, str] = {}
@@ -81,24 +102,21 @@ def fork_drivers() -> None:
         wanted = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            be_driver(wanted)
+            be_process(wanted)
         outputs[pid] = wanted["output"]
         print(pid, flush=True)
 
 
-def be_driver(wanted: dict[str, Any]) -> None:
-    """The rest of a forked driver's life."""
+def be_process(wanted: dict[str, Any]) -> None:
+    """The rest of a forked process' life."""
     os.environ.update(wanted["env"])
     os.chdir(wanted["folder"])
-    output, nothing = (
-        os.open(wanted["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND),
-        os.open(os.devnull, os.O_RDONLY),
-    )
-    for source, target in ((nothing, 0), (output, 1), (output, 2)):
-        os.dup2(source, target)
+    how = os.O_RDWR | os.O_CREAT | os.O_APPEND
+    for number, path in enumerate((os.devnull, wanted["output"], wanted["errors"])):
+        os.dup2(os.open(path, how), number)
     code: object = 1
     try:
-        app(wanted["arguments"])
+        {"fake_driver": app, "sde-ray": sde_ray_app}[wanted["command"]](wanted["arguments"])
     except SystemExit as end:
         code = end.code
     except BaseException:
@@ -112,6 +130,6 @@ def be_driver(wanted: dict[str, Any]) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.argv[1:] == ["fork"]:
-        fork_drivers()
+        fork_processes()
         sys.exit(0)
     app()

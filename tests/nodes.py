@@ -229,9 +229,16 @@ class Drivers:
                 text=True,
             )
 
-    def start(self, arguments: Sequence[str], env: Mapping[str, str], output: Path) -> Driver:
-        """`fake_driver ARGUMENTS` with these variables besides the cluster's; what it prints goes to `output`."""
-        wanted = {"arguments": list(arguments), "env": dict(env), "folder": str(output.parent), "output": str(output)}
+    def start(
+        self, arguments: Sequence[str], env: Mapping[str, str], output: Path, command: str = "fake_driver"
+    ) -> Driver:
+        """`COMMAND ARGUMENTS` with these variables besides the cluster's; what it prints goes to `output`.
+
+        What `sde-ray` prints on stderr goes to OUTPUT.err: its stdout is read by programs.
+        """
+        wanted: dict[str, Any] = {"command": command, "arguments": list(arguments), "env": dict(env)}
+        errors = f"{output}.err" if command == "sde-ray" else str(output)
+        wanted |= {"folder": str(output.parent), "output": str(output), "errors": errors}
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(wanted) + "\n")
         self._process.stdin.flush()

@@ -151,64 +151,47 @@ class Study:
             time.sleep(0.5)
 
 
-def sde_ray(nodes: Nodes, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """The command line, as a user of this cluster."""
-    return subprocess.run(
-        [sys.executable, "-m", "sde_ray", *arguments],
-        env={**nodes.env, **env},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
+def sde_ray(nodes: Nodes, folder: Path, *arguments: str) -> tuple[int, str]:
+    """The command line, as a user of this cluster: its exit code, and what it printed on stdout."""
+    output = folder / f"sde-ray-{arguments[0]}-{len(list(folder.glob('sde-ray-*')))}.log"
+    done = nodes.drivers.start(arguments, {}, output, command="sde-ray")
+    return done.wait(LIMIT), done.said()
 
 
 # ---- jobs ------------------------------------------------------------------------------------------------------------
 
-SUBMIT = """
-import sys, tempfile
-from pathlib import Path
-from sde_ray import submit
-from sde_ray.packing import pack
-client = submit.connect(sys.argv[1])
-with tempfile.TemporaryDirectory() as folder:
-    package = pack(Path(sys.argv[2]), [], Path(folder))
-    names = ["FAKE_CALLS", "FAKE_SECONDS", "FAKE_HOLD", "FAKE_GO", "PYTHONPATH"]
-    request = submit.Request(submit.environment(names), (), ("python", "-m", "fake_driver"))
-    sent = submit.submit(client, package, request)
-print(sent.id, sent.fresh, flush=True)
-if sys.argv[3:] == ["--follow"]:
-    print(submit.follow(client, sent.id, lambda text: print(text, end="", flush=True)))
-"""
+
+def sent(said: str) -> list[str]:
+    """The job's id and whether it is a new one, in what a submission has said between the lines of Ray's client."""
+    return next(line.split() for line in said.splitlines() if line.startswith("sde-jobs-"))
 
 
 def test_a_submitted_sweep_is_followed_stopped_and_resumed(tmp_path: Path, nodes: Nodes, server: MlflowServer) -> None:
     study = Study(tmp_path, nodes, server, "jobs")
 
-    def submit(*options: str, hold: int = 0) -> subprocess.Popen[str]:
-        env = {**nodes.env, **study.fakes(0.0, hold)}
-        command = [sys.executable, "-c", SUBMIT, nodes.url, str(study.sweep), *options]
-        with (tmp_path / "submit.log").open("a") as log:  # Ray's client logs its upload to stderr
-            return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
+    def submit(name: str, *options: str, hold: int = 0) -> Driver:
+        given = {**study.fakes(0.0, hold), "PYTHONPATH": nodes.env["PYTHONPATH"]}
+        return nodes.drivers.start(["submit", str(study.sweep), nodes.url, *options], given, tmp_path / f"{name}.log")
 
-    laptop = submit("--follow", hold=3)
-    assert laptop.stdout is not None
-    first = laptop.stdout.readline().split()
-    assert first[1:] == ["True"] and first[0].startswith("sde-jobs-") and first[0].endswith("-1")
-    study.wait_for_trials(2, laptop)
+    laptop = submit("laptop", "--follow", hold=3)
+    study.wait_for_trials(3, laptop)
+    first = sent(laptop.said())
+    assert first[1] == "True" and first[0].startswith("sde-jobs-") and first[0].endswith("-1")
     kill([laptop.pid])  # the laptop closes
-    again = submit(hold=3).communicate(timeout=LIMIT)[0]
-    assert again.split() == [first[0], "False"], (tmp_path / "submit.log").read_text()  # nothing is sent twice
-    told = json.loads(sde_ray(nodes, "status", "jobs", "--address", nodes.url, "--json").stdout)
+    again = submit("again", hold=3)
+    assert again.wait(LIMIT) == 0, again.said()
+    assert sent(again.said()) == [first[0], "False"], "the job is at work: nothing is sent twice"
+    told = json.loads(sde_ray(nodes, tmp_path, "status", "jobs", "--address", nodes.url, "--json")[1])
     assert [(job["id"], job["status"]) for job in told] == [(first[0], "RUNNING")]
-    stopped = sde_ray(nodes, "stop", str(study.sweep), "--address", nodes.url)
-    assert "STOPPED. Submit the same sweep again" in stopped.stdout, stopped.stderr
+    stopped = sde_ray(nodes, tmp_path, "stop", str(study.sweep), "--address", nodes.url)
+    assert "STOPPED. Submit the same sweep again" in stopped[1], stopped
     assert len(study.ledger.results()) == 2, "the others were held"
     study.go.touch()
-    followed = submit("--follow").communicate(timeout=LIMIT)[0]
-    assert followed.splitlines()[0].split() == [f"{first[0][:-2]}-2", "True"]
-    assert "complete: 6" in followed and followed.splitlines()[-1] == "SUCCEEDED"
-    logs = sde_ray(nodes, "logs", "jobs", "--address", nodes.url).stdout
-    assert "complete: 6" in logs
+    followed = submit("followed", "--follow")
+    assert followed.wait(LIMIT) == 0, followed.said()
+    assert sent(followed.said()) == [f"{first[0][:-2]}-2", "True"]
+    assert "complete: 6" in followed.said() and followed.said().splitlines()[-1] == "SUCCEEDED"
+    assert "complete: 6" in sde_ray(nodes, tmp_path, "logs", "jobs", "--address", nodes.url)[1]
     study.assert_whole()
     study.assert_tracked()
     study.assert_nothing_left()
@@ -219,7 +202,8 @@ def test_a_refused_token_is_explained(nodes: Nodes, token: str, told: str, tmp_p
     env = {"RAY_AUTH_TOKEN": token, "HOME": str(tmp_path)}
     if not token:
         env["RAY_AUTH_MODE"] = "disabled"
-    done = sde_ray(nodes, "status", "jobs", "--address", nodes.url, **env)
+    command = [sys.executable, "-m", "sde_ray", "status", "jobs", "--address", nodes.url]
+    done = subprocess.run(command, env={**nodes.env, **env}, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 2 and told in done.stderr, done.stderr
     assert "ray get-auth-token" in done.stderr
     assert TOKEN not in done.stderr and (not token or token not in done.stderr)
@@ -335,9 +319,9 @@ def test_a_server_that_is_down_for_all_of_a_sweep_is_made_up_for_by_sync(
     server.start()
     assert study.runs() == []
     for _ in range(2):  # the second time there is nothing to do
-        done = sde_ray(nodes, "sync", str(study.folder), "--json")
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["status"] == "FINISHED"
+        code, told = sde_ray(nodes, tmp_path, "sync", str(study.folder), "--json")
+        assert code == 0, told
+        assert json.loads(told)["status"] == "FINISHED"
     study.assert_whole()
     study.assert_tracked()
 
