@@ -2,7 +2,8 @@
 
 Rounds of faults are seeded: each kills one thing at a random moment, then lets the same command finish. After each,
 every trial of the plan is finished exactly once, its score is that of an undisturbed run, MLflow has one run a trial
-with a true end, and no placement group or trial process is left over. All of it takes minutes: `make test-all`.
+with a true end, and no placement group or trial process is left over. `make test` runs one round of each victim, `make
+test-all` five more.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from sde_ray.design import make
 from sde_ray.ledger import Ledger
 from sde_ray.plan import plan
 
-pytestmark = [pytest.mark.cluster, pytest.mark.faults, pytest.mark.long]
+pytestmark = [pytest.mark.cluster, pytest.mark.faults]
 VICTIMS = ("driver", "worker", "node", "mlflow")
 LIMIT = 240.0
 
@@ -301,6 +302,7 @@ def test_whatever_is_killed_nothing_is_lost(victim: str, tmp_path: Path, nodes: 
     assert_nothing_is_lost(victim, 0, tmp_path, nodes, server)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(1, 6))
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_whatever_is_killed_nothing_is_lost_in_many_rounds(
