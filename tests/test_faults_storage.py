@@ -29,7 +29,7 @@ mount -t tmpfs -o size="$SIZE" tmpfs "$DISK"
 try() {
     name=$1; shift
     code=0
-    "$@" > "$KEPT/$name.log" 2>&1 || code=$?
+    "$@" >> "$KEPT/$name.log" 2>&1 || code=$?
     echo "$code" > "$KEPT/$name.code"
     cp -R "$DISK" "$KEPT/$name"
 }
@@ -52,7 +52,8 @@ class Disk:
     def run(self, *steps: str) -> None:
         """The steps one after another; `$RUN` is the driver's command."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        env |= {"DISK": str(self.disk), "KEPT": str(self.kept), "SIZE": self.size, "FAKE_CALLS": str(self.calls)}
+        env |= {"DISK": str(self.disk), "KEPT": str(self.kept), "SIZE": self.size}
+        env |= {"FAKE_CALLS": str(self.calls), "FAKE_GO": str(self.folder / "go")}
         env |= {"RUN": f"{sys.executable} -m fake_driver run {self.sweep}", "RAY_worker_niceness": "0"}
         env["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
         command = [*own_namespace(), "sh", "-c", STEPS + "\n".join(steps)]
@@ -73,10 +74,14 @@ class Disk:
 
 
 def test_a_disk_that_fills_up_ends_the_sweep_with_a_message_and_keeps_what_was_written(tmp_path: Path) -> None:
-    disk = Disk(tmp_path, size="160k")
+    disk = Disk(tmp_path, size="4m")
     disk.run(
-        "try filled $RUN",
-        'mount -o remount,size=64m "$DISK"',  # some space is freed
+        'FAKE_HOLD=3 $RUN > "$KEPT/filled.log" 2>&1 & driver=$!',
+        'until [ "$(cat "$FAKE_CALLS" 2> /dev/null | wc -l)" -ge 3 ]; do kill -0 $driver; sleep 0.1; done',
+        'cat /dev/zero > "$DISK/others" 2> /dev/null || true',  # someone else's files, in the middle of the sweep
+        'touch "$FAKE_GO"',
+        "try filled wait $driver",
+        'rm "$DISK/others"',
         "try again $RUN",
     )
     code, said = disk.ended("filled")
@@ -84,7 +89,7 @@ def test_a_disk_that_fills_up_ends_the_sweep_with_a_message_and_keeps_what_was_w
     assert "No space left on device" in said or "The disk is full" in said, said
     assert "Traceback" not in said
     kept = [entry for entry in disk.ledger("filled").entries() if entry.status == "finished"]
-    assert 0 < len(kept) < len(disk.trials), said
+    assert len(kept) == 2, said
     assert not disk.ledger("filled").path.with_name("ledger.jsonl.torn").exists()
     assert disk.ended("again")[0] == 0, disk.ended("again")[1]
     assert f"complete: {len(disk.trials)}" in disk.ended("again")[1]
