@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -254,14 +256,29 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
     if config.mlflow.enabled:
         refuse_if_held(sweep_folder(config))  # or this run would end the runs of the driver that is at work
         mlflow = MlflowTracker(tracking_of(config), config.mlflow.experiment)
-        tracker = Outbox(mlflow, lambda: ledger_of(config).results().values())
-    tracker.start_sweep(config.name, resolved(config), sweep_folder(config))
-    status = "FAILED"
+        retry, grace = config.mlflow.retry, config.mlflow.grace
+        tracker = Outbox(mlflow, lambda: ledger_of(config).results().values(), retry=retry, grace=grace)
+    with _terminable():
+        tracker.start_sweep(config.name, resolved(config), sweep_folder(config))
+        status = "FAILED"
+        try:
+            yield tracker
+            status = "FINISHED"
+        except (Interrupted, KeyboardInterrupt):
+            status = "KILLED"
+            raise
+        finally:
+            tracker.finish_sweep(status)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM is Ctrl-C: lease, run and Ray end in order also where no trial runs, at the start or in a report."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield tracker
-        status = "FINISHED"
-    except (Interrupted, KeyboardInterrupt):
-        status = "KILLED"
-        raise
+        yield
     finally:
-        tracker.finish_sweep(status)
+        signal.signal(signal.SIGTERM, before)

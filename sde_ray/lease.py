@@ -26,12 +26,15 @@ TERM = 60.0  # seconds; renewed at a third of it
 def lease(folder: Path, term: float = TERM) -> Iterator[None]:
     """Hold the folder; `UserError` where another living driver does."""
     owner = _owner()
+    path = folder / "lease.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _take(path, owner, term)
     except OSError as error:
-        raise UserError(f'Cannot make "{folder}": {error.strerror}. Set storage to another folder.') from None
-    path = folder / "lease.json"
-    _take(path, owner, term)
+        raise UserError(
+            f'Cannot write to "{folder}": {error.strerror}. What is there is kept. Free some space or correct the '
+            "permissions, or set storage to another folder; then run the same command again."
+        ) from None
     stop = threading.Event()
     renewal = threading.Thread(target=_renew, args=(path, owner, term, stop), daemon=True)
     renewal.start()
@@ -40,7 +43,10 @@ def lease(folder: Path, term: float = TERM) -> Iterator[None]:
     finally:
         stop.set()
         renewal.join()
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            pass  # a disk that can only be read by now; the process is gone soon, and its lease with it
 
 
 def refuse_if_held(folder: Path) -> None:

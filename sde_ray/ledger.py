@@ -16,7 +16,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,8 @@ class Ledger:
         """Every line in the order of writing; repairs the file where lines are torn."""
         if not self.path.exists():
             return []
+        if not os.access(self.path.parent, os.W_OK):  # read-only, or someone else's: it can be read all the same
+            return [result for _, result in self._read()[0]]
         with self._locked():
             good, torn = self._read()
             if torn:
@@ -82,16 +84,17 @@ class Ledger:
             raise UserError(_refusal(self.path, error)) from error
 
     def _write(self, line: bytes) -> None:
-        with self.path.open("ab") as file:
+        with self.path.open("ab", buffering=0) as file:  # a buffer would be written once more when the file is closed
             size = file.seek(0, os.SEEK_END)
             if size and not self._ends_with_newline():
                 line = b"\n" + line  # a torn line of a dead writer must not swallow this one
             try:
-                file.write(line)
-                file.flush()
+                while line:  # a disk that fills up takes the first part of a line, and refuses the next
+                    line = line[file.write(line) :]
                 os.fsync(file.fileno())
             except OSError:
-                os.truncate(self.path, size)  # half a line is worse than none
+                with suppress(OSError):  # the first refusal is the one to tell
+                    os.truncate(self.path, size)  # half a line is worse than none
                 raise
 
     def _ends_with_newline(self) -> bool:

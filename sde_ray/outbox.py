@@ -58,6 +58,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._behind = False  # something of the ledger or of `_kept` may be missing in MLflow
+        self._away = False  # it did not answer when it was last asked for the sweep's run
         self._next_try = 0.0
         self._moved = time.monotonic()
         self._done = threading.Event()
@@ -134,7 +135,8 @@ class Outbox:
             if call.method == "finish_sweep":
                 self._next_try = 0.0  # the last chance comes at once
                 self._catch_up()
-                self._deliver(call)
+                if not self._away:
+                    self._deliver(call)
                 self._done.set()
                 return
             if self._behind:
@@ -160,7 +162,8 @@ class Outbox:
         with self._lock:
             running, kept = list(self._running.values()), list(self._kept.values())
         self._behind = False  # what comes in from here on is new
-        if not self._deliver(Call("start_sweep", (*self._start.arguments, self._told(self._results())))):
+        self._away = not self._deliver(Call("start_sweep", (*self._start.arguments, self._told(self._results()))))
+        if self._away:
             return False
         rest = [*(Call("trial_started", (config,)) for config in running), *kept]
         return not [call for call in rest if not self._deliver(call)]  # one that fails keeps no other back

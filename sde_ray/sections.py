@@ -199,6 +199,10 @@ class Mlflow(Section):
     """MLflow's experiment."""
     enabled: bool = True
     """`false`: log nothing."""
+    retry: Annotated[float, Field(gt=0)] = 15.0
+    """Seconds between two attempts to reach a store that is away."""
+    grace: Annotated[float, Field(ge=0)] = 90.0
+    """Seconds that the end of a sweep waits for a store that gives no sign of life. `sde-ray sync` makes up for it."""
 
 
 class Validation(Section):

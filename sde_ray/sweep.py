@@ -172,9 +172,11 @@ def _run_tune(
 ) -> None:
     from ray import tune
 
+    from sde_ray.deaths import recognise_deaths
     from sde_ray.search.tune import AgendaSearcher, AskingScheduler, Halt, RungScheduler
     from sde_ray.warm import WarmTrial
 
+    recognise_deaths()
     resources, asha = config.resources, config.search.asha
     place = RunnerPlace(resources.workers_per_trial, bundles(resources)[-1]["CPU"], resources.gpus_per_worker)
     metrics = {name: config.objective.metric or task.objective for name, task in open_tasks(config).items()}

@@ -16,12 +16,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 HERE = Path(__file__).parent
 TOKEN = "t" * 64
@@ -55,6 +56,15 @@ def kill(pids: Iterable[int]) -> None:
     psutil.wait_procs(processes, timeout=30)
 
 
+def own_namespace() -> list[str]:
+    """The command before a shell that may mount what only it and its children see; skips where nobody may."""
+    for options in (["-m"], ["-Urm"]):
+        command = ["unshare", *options]
+        if shutil.which("unshare") and not subprocess.run([*command, "true"], capture_output=True).returncode:
+            return command
+    pytest.skip("this machine lets nobody mount a file system of his own (unshare -Urm)")
+
+
 @dataclass
 class Nodes:
     """A head that runs drivers only, and as many nodes with a CPU each as are added."""
@@ -63,6 +73,7 @@ class Nodes:
     port: int = field(default_factory=free_port)
     dashboard: int = field(default_factory=free_port)
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    drivers: Drivers = field(init=False)
 
     @property
     def address(self) -> str:
@@ -88,21 +99,23 @@ class Nodes:
             "RAY_health_check_initial_delay_ms": "1000",
             "RAY_health_check_period_ms": "1000",
             "RAY_health_check_failure_threshold": "5",
+            "RAY_worker_niceness": "0",  # else the trials starve wherever the machine has something else to do
         }
 
     def start(self, nodes: int = 2) -> None:
+        self.drivers = Drivers(self.env, self.folder)
         options = [f"--port={self.port}", f"--dashboard-port={self.dashboard}", "--dashboard-host=127.0.0.1"]
         options.append(f"--ray-client-server-port={free_port()}")
         self._ray("--head", *options, "--include-dashboard=true", "--num-cpus=0")
         self._wait(lambda: self.ask("/api/version") is not None, "the head's dashboard")
-        for _ in range(nodes):
-            self.add()
+        self.add(nodes)
 
-    def add(self) -> subprocess.Popen[bytes]:
-        before = len(self.alive())
-        node = self._ray(f"--address={self.address}", "--num-cpus=1")
-        self._wait(lambda: len(self.alive()) > before, "a new node")
-        return node
+    def add(self, count: int = 1, before_it: Sequence[str] = ()) -> None:
+        """Start nodes with a CPU each; returns when the cluster has them. `before_it`: the command that starts them."""
+        before = {one["node_id"] for one in self.alive()}
+        for _ in range(count):
+            self._ray(f"--address={self.address}", "--num-cpus=1", before_it=before_it)
+        self._wait(lambda: len({one["node_id"] for one in self.alive()} - before) == count, "a new node")
 
     def alive(self) -> list[dict[str, Any]]:
         return [one for one in self.listed("nodes") if one["state"] == "ALIVE"]
@@ -127,14 +140,17 @@ class Nodes:
             return None
 
     def close(self) -> None:
+        if hasattr(self, "drivers"):
+            self.drivers.close()
         kill(node.pid for node in self.nodes)
         for node in self.nodes:
             node.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _ray(self, *options: str) -> subprocess.Popen[bytes]:
+    def _ray(self, *options: str, before_it: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         log = (self.folder / f"start-{len(self.nodes)}.log").open("wb")
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", *options, "--disable-usage-stats", "--block"]
+        command = [*before_it, sys.executable, "-m", "ray.scripts.scripts", "start", *options]
+        command += ["--disable-usage-stats", "--block"]
         # Two nodes of one machine, and other Rays on it, must not meet at a default port.
         command += [f"--dashboard-agent-listen-port={free_port()}", "--object-store-memory=80000000"]
         node = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, cwd=self.folder)
@@ -163,12 +179,21 @@ class MlflowServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        self.begin()
+        self.wait()
+
+    def begin(self) -> None:
+        """Start it; it answers some seconds later."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}", "--workers", "1"]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # nothing of ours is a job of the server's
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, env=env)
+
+    def wait(self) -> None:
+        assert self.process is not None
         deadline = time.monotonic() + STARTS
         while not self.answers():
             text = (self.folder / "server.log").read_text(errors="replace")
@@ -189,10 +214,59 @@ class MlflowServer:
             self.process = None
 
 
-def driver(sweep: Path, calls: Path, env: Mapping[str, str], address: str = "", seconds: float = 0.3) -> Any:
-    """`fake_driver` as a process; its output comes as one stream of lines."""
-    command = [sys.executable, "-m", "fake_driver", "run", str(sweep), *(["--address", address] if address else [])]
-    given = {**env, "FAKE_CALLS": str(calls), "FAKE_SECONDS": str(seconds), "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        command, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=sweep.parent
-    )
+class Drivers:
+    """Starts drivers of one cluster quickly: forks of a process that has imported what they need (`fake_driver`)."""
+
+    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+        with (folder / "drivers.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "fake_driver", "fork"],
+                env=dict(env),
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def start(
+        self, arguments: Sequence[str], env: Mapping[str, str], output: Path, command: str = "fake_driver"
+    ) -> Driver:
+        """`COMMAND ARGUMENTS` with these variables besides the cluster's; what it prints goes to `output`.
+
+        What `sde-ray` prints on stderr goes to OUTPUT.err: its stdout is read by programs.
+        """
+        wanted: dict[str, Any] = {"command": command, "arguments": list(arguments), "env": dict(env)}
+        errors = f"{output}.err" if command == "sde-ray" else str(output)
+        wanted |= {"folder": str(output.parent), "output": str(output), "errors": errors}
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(wanted) + "\n")
+        self._process.stdin.flush()
+        return Driver(int(self._process.stdout.readline()), output)
+
+    def close(self) -> None:
+        kill([self._process.pid])
+        self._process.wait()
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A driver's process."""
+
+    pid: int
+    output: Path
+
+    def poll(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+        note = Path(f"{self.output}.ended")
+        return int(note.read_text()) if note.exists() else None
+
+    def said(self) -> str:
+        return self.output.read_text(encoding="utf-8", errors="replace") if self.output.exists() else ""
+
+    def wait(self, timeout: float) -> int:
+        deadline = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            assert time.monotonic() < deadline, f"the driver does not end: {self.said()[-3000:]}"
+            time.sleep(0.05)
+        return code

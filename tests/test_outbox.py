@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from sde_ray import flow
+from sde_ray.config import check
 from sde_ray.design import make
 from sde_ray.outbox import Outbox
 from sde_ray.types import TrialConfig, TrialResult
@@ -177,6 +179,25 @@ def test_a_server_that_stays_away_is_told_with_the_command_that_makes_up_for_it(
         sweep.run(0)
         sweep.outbox.finish_sweep()
     assert server.runs == {}
+
+
+def test_a_server_that_is_away_is_asked_once_more_at_the_end_and_not_twice() -> None:
+    server = Server()
+    server.away = True
+    sweep = Sweep(server, retry=60.0)
+    with pytest.warns(UserWarning):
+        sweep.begin()
+        wait_until(lambda: server.tried == 1)
+        sweep.outbox.finish_sweep()
+    assert server.tried == 2, "whoever does not take the sweep's run does not take its end"
+
+
+def test_the_patience_with_a_server_is_the_sweep_s_own(tmp_path: Path) -> None:
+    mlflow = {"tracking_uri": "http://127.0.0.1:9", "retry": 0.5, "grace": 0}
+    config = check({"name": "x", "task": "masa:d1", "storage": str(tmp_path), "mlflow": mlflow})
+    with pytest.warns(UserWarning, match="does not have everything"), flow.tracked(config) as outbox:
+        assert isinstance(outbox, Outbox)
+        assert (outbox._retry, outbox._grace) == (0.5, 0)
 
 
 def test_a_server_that_hangs_holds_the_end_of_a_sweep_no_longer_than_its_grace() -> None:

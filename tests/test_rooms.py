@@ -32,7 +32,7 @@ FLOORS: list[set[str]] = [
     {"worker", "group", "predict", "encodable"},
     {"trial", "register", "served", "logged"},
     {"track"},
-    {"warm", "recorder", "session", "outbox", "preflight"},
+    {"warm", "recorder", "session", "outbox", "preflight", "deaths"},
     {"sweep", "final", "validate", "doctor", "bench"},
     {"step", "analysis", "robustness"},
     {"flow", "kept", "packing"},

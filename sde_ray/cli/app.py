@@ -20,6 +20,12 @@ from sde_ray.cli import analyze, cluster, evidence, look, machine, rationales, r
 from sde_ray.cli.console import err
 from sde_ray.errors import UserError
 
+REFUSALS = {
+    errno.ENOSPC: "The disk is full",
+    errno.EDQUOT: "The quota of the disk is used up",
+    errno.EROFS: "The disk can only be read",
+}
+
 
 class Commands(TyperGroup):
     """The boundary around all commands."""
@@ -41,11 +47,14 @@ class Commands(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
         except OSError as fault:
-            if fault.errno != errno.ENOSPC:
+            if fault.errno not in REFUSALS:
                 raise
+            where = escape(str(fault.filename or "no file named"))
             err().print(
-                f"[bold red]error:[/] The disk is full ({fault.filename or 'no file named'}). Nothing finished "
-                "is lost. Free some space, or set `storage` to another disk, and run the same command again."
+                f"[bold red]error:[/] {REFUSALS[fault.errno]} ({where}). Nothing finished is lost. "
+                "Free some space, or set `storage` to another disk, and run the same command again.",
+                highlight=False,
+                soft_wrap=True,
             )
             raise SystemExit(2) from None
 
