@@ -85,9 +85,9 @@ class Held:
 
     def _take_remote(self, remote: Remote) -> None:
         holder = _parsed(remote.read(FILE))
-        if holder and _lives(holder, self.owner):
+        if holder and _lives(holder, self.owner) and not _is_same(holder, self.owner):
             raise UserError(_refusal(remote.uri, holder))
-        if holder:
+        if holder:  # of a dead driver; or our own, which could not be given back when the store was away
             remote.remove([FILE])
         made = remote.write(FILE, self._content(), exclusive=True)
         if made and (holder or scheme(remote.uri) not in EXCLUSIVE):
@@ -140,7 +140,7 @@ def refuse_if_held(folder: Path, remote: Remote | None = None) -> None:
         other = _parsed(remote.read(FILE)) or here
     except Exception as fault:
         raise UserError(f'"{remote.uri}" cannot be read ({reason(fault)}). {REMEDY}') from fault
-    if (other.get("host"), other.get("pid")) != (here["host"], here["pid"]) and _lives(other, here):
+    if _lives(other, here) and not _is_same(other, here):
         raise UserError(_refusal(remote.uri, other))
 
 
@@ -185,6 +185,10 @@ def _lives(holder: dict[str, Any], owner: dict[str, Any]) -> bool:
     if holder.get("host") == owner["host"]:
         return holder.get("started") is not None and _started(int(holder.get("pid", 0))) == holder.get("started")
     return float(holder.get("expires", 0)) > time.time()
+
+
+def _is_same(holder: dict[str, Any], owner: dict[str, Any]) -> bool:
+    return all(holder.get(part) == owner[part] for part in ("host", "pid", "started"))
 
 
 def _started(pid: int) -> str | None:

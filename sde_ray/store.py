@@ -19,7 +19,6 @@ import socket
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -323,12 +322,14 @@ def _is_small(name: str) -> bool:
 
 def store_at(place: str) -> Store:
     """The store of a sweep's place."""
-    return _remote_at(place) if is_uri(place) else Store(place)
+    if not is_uri(place):
+        return Store(place)
+    if place not in _remotes:
+        _remotes[place] = RemoteStore(place)
+    return _remotes[place]
 
 
-@lru_cache(maxsize=64)
-def _remote_at(place: str) -> RemoteStore:
-    return RemoteStore(place)  # one for a process, as it knows what it has seen and said
+_remotes: dict[str, RemoteStore] = {}  # one of each for a process, as it knows what it has seen and said
 
 
 def with_adapter(place: str) -> Path:
