@@ -348,9 +348,12 @@ def test_uniting_keeps_every_line_once(tmp_path: Path) -> None:
 def test_one_driver_at_a_time(kind: str, tmp_path: Path) -> None:
     config = configure(kind, tmp_path)
     store = store_at(place_of(config))
-    with lease(store.folder, remote=store.remote):
-        with pytest.raises(UserError, match="is being run by process"), lease(store.folder, remote=store.remote):
-            pass
+    with (
+        lease(store.folder, remote=store.remote),
+        pytest.raises(UserError, match="is being run by process"),
+        lease(store.folder, remote=store.remote),
+    ):
+        pass
     with lease(store.folder, remote=store.remote):
         pass
 
@@ -362,9 +365,9 @@ def test_a_driver_on_another_machine_is_refused_until_the_lease_has_expired(kind
     assert store.remote
     other = {"host": "elsewhere", "pid": 1, "started": "1", "token": "t", "expires": time.time() + 50}
     store.remote.write("lease.json", json.dumps(other).encode())
-    with pytest.raises(UserError, match=r"run by process 1 on elsewhere.*its lease ends by itself in (4|5)\d s"):
-        with lease(store.folder, remote=store.remote):
-            pass
+    told = r"run by process 1 on elsewhere.*its lease ends by itself in (4|5)\d s"
+    with pytest.raises(UserError, match=told), lease(store.folder, remote=store.remote):
+        pass
     with pytest.raises(UserError, match="on elsewhere"):
         refuse_if_held(store.folder, store.remote)
     assert json.loads(store.remote.read("lease.json") or b"") == other, "it was not touched"
@@ -456,7 +459,15 @@ def test_an_address_with_a_password_is_refused_without_telling_it(place: str) ->
 
 @pytest.mark.parametrize(
     "place",
-    ["s3://", "s3://b/../c", "s3://b/./c", "simplecache::s3://b/c", "s3://b/c?x=1", "file://relative/runs", "nope://b/c"],
+    [
+        "s3://",
+        "s3://b/../c",
+        "s3://b/./c",
+        "simplecache::s3://b/c",
+        "s3://b/c?x=1",
+        "file://relative/runs",
+        "nope://b/c",
+    ],
 )
 def test_what_is_no_folder_of_a_store_is_refused(place: str) -> None:
     with pytest.raises(UserError, match=r"storage: .*(is no folder of a store|no store is called)"):
