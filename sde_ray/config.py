@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from sde_ray.address import join, local_path, mask
 from sde_ray.errors import FaultList, UserError
 from sde_ray.faults import sentence, table_faults
 from sde_ray.sections import SweepConfig
@@ -33,6 +34,7 @@ __all__ = [
     "load_config",
     "mask",
     "open_tasks",
+    "place_of",
     "resolved",
     "sweep_folder",
     "write_sweep",
@@ -89,8 +91,13 @@ def _placed(task: Any, base: Path) -> Any:
 
 
 def sweep_folder(config: SweepConfig) -> Path:
-    """Where everything of the sweep is."""
-    return Path(config.storage) / config.name
+    """Where everything of the sweep is on this machine: where its storage is an address, in a mirror of that."""
+    return local_path(config.storage) / config.name
+
+
+def place_of(config: SweepConfig, *names: str) -> str:
+    """Where the sweep is for everyone, or a file of it: its path, or its address."""
+    return join(config.storage, config.name, *names)
 
 
 def open_tasks(config: SweepConfig) -> dict[str, Task]:
@@ -104,7 +111,7 @@ def open_tasks(config: SweepConfig) -> dict[str, Task]:
             task = get_task(one)
             name = task.name if task.name.partition("@")[0] in TASKS else one
         else:
-            task, name = task_from_yaml(one, Path()), str(_task_file(config, one))
+            task, name = task_from_yaml(one, Path()), place_of(config, "tasks", _task_file(config, one).name)
         tasks[name] = replace(task, name=name)
     return tasks
 
@@ -131,11 +138,6 @@ def resolved(config: SweepConfig) -> dict[str, Any]:
     env = plain["resources"]["env"]
     plain["resources"]["env"] = {name: "***" if SECRET.search(name) else mask(value) for name, value in env.items()}
     return plain
-
-
-def mask(address: str | None) -> str | None:
-    """`http://user:secret@host` as `http://user:***@host`."""
-    return re.sub(r"(://[^/@:]*:)[^/@]*@", r"\1***@", address) if address else address
 
 
 def write_sweep(config: SweepConfig) -> None:

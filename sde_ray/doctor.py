@@ -25,6 +25,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from sde_ray.address import is_uri, local_path
+from sde_ray.transfer import REMEDY, Remote, reason
+
 State = Literal["ok", "warn", "fail"]
 PACKAGES = ("torch", "ray", "transformers", "peft", "deepspeed", "datasets", "mlflow", "optuna")
 GIB = 2**30
@@ -45,7 +48,7 @@ class Check:
 class Place:
     """What is examined: this machine, with a sweep's storage folder and tracking address."""
 
-    storage: Path = Path("runs")
+    storage: str | Path = "runs"
     tracking_uri: str | None = None
 
 
@@ -127,7 +130,9 @@ def gpu(place: Place) -> list[Check]:
 
 
 def disk(place: Place) -> list[Check]:
-    folder = place.storage.absolute()
+    if is_uri(place.storage):
+        return [_store(str(place.storage))]
+    folder = Path(place.storage).absolute()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
@@ -138,13 +143,27 @@ def disk(place: Place) -> list[Check]:
     return [Check("storage", state, f"{free / GIB:.1f} GiB free at {folder}", remedy)]
 
 
+def _store(storage: str) -> Check:
+    """A marker goes to the store and comes back."""
+    name, remote = f".doctor-{os.getpid()}", Remote(storage)
+    try:
+        remote.write(name, b"here")
+        read = remote.read(name)
+        remote.remove([name])
+    except Exception as fault:
+        return Check("storage", "fail", f"{storage}: {reason(fault)}", REMEDY)
+    if read != b"here":
+        return Check("storage", "fail", f"{storage} does not give back what was written there", REMEDY)
+    return Check("storage", "ok", f"{storage} answers; its mirror here is {local_path(storage)}")
+
+
 def tracking(place: Place) -> list[Check]:
     """MLflow 3 refuses the old file store; a server must answer before the sweep relies on it."""
     uri = place.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
     shown = re.sub(r"//[^@/]*@", "//***@", uri)
     scheme = urlsplit(uri).scheme
     if not uri:
-        return [Check("mlflow tracking", "ok", f"sqlite in {place.storage}/mlflow.db")]
+        return [Check("mlflow tracking", "ok", f"sqlite in {local_path(str(place.storage))}/mlflow.db")]
     if scheme in ("http", "https"):
         return [_answers(uri, shown)]
     if "://" in uri and scheme.partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql", "databricks"):

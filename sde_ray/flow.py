@@ -23,15 +23,16 @@ from sde_ray import validate as validation
 from sde_ray import verdict as verdicts
 from sde_ray.across import across
 from sde_ray.asked import Asked, agenda_of
-from sde_ray.config import SweepConfig, resolved, sweep_folder
+from sde_ray.config import SweepConfig, place_of, resolved, sweep_folder
 from sde_ray.lease import refuse_if_held
 from sde_ray.outbox import Outbox
 from sde_ray.plan import Plan, plan
 from sde_ray.runner import RunnerFactory
 from sde_ray.step import Conclusion, Outcome, Step, Story
+from sde_ray.store import TRIALS, Store, store_at
 from sde_ray.strategy import Constraints
-from sde_ray.study import Study, ledger_of, studies
-from sde_ray.track import MlflowTracker, NullTracker, Tracker, tracking_of
+from sde_ray.study import Study, ledger_of, look, studies
+from sde_ray.track import SWEEP_ID, MlflowTracker, NullTracker, Tracker, identity_of, tracking_of
 from sde_ray.types import Design, TrialConfig
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def run(
 ) -> Outcome:
     """The whole study. `runner_factory` stands in for the training engine in tests."""
     folder = sweep_folder(config)
+    look(config)
     story.planned(plan_of(config))
     try:
         with tracked(config) as tracker:
@@ -127,7 +129,7 @@ def assemble(step: Step, study: Study, constraints: Constraints | None = None) -
     )
     path = step.strategy_path(strategy.task, strategy.model)
     strategies.save(strategy, path)
-    step.tracker.log_files([path])
+    step.keep(path)
     step.story.assembled(strategy, path)
     return Conclusion(study, strategy, path)
 
@@ -177,24 +179,27 @@ def validate(step: Step, conclusion: Conclusion) -> Conclusion:
     path = step.validation_path(strategy.task, strategy.model)
     verdicts.save(verdict, path)
     step.tracker.log_table(f"validation{suffix}", verdicts.table(verdict))
-    step.tracker.log_files([conclusion.path, path])
-    adapter = _keep_adapter(step.folder / "trials", trials[verdict.recommended], step.folder / f"adapter{suffix}")
+    step.keep(conclusion.path, path)
+    adapter = _keep_adapter(step.store, trials[verdict.recommended], step.folder / f"adapter{suffix}")
     if adapter is not None:
         step.tracker.register_adapter(strategy, adapter)
     step.story.judged(verdict, path)
     return replace(conclusion, strategy=strategy, verdict=verdict)
 
 
-def _keep_adapter(folder: Path, trials: Sequence[TrialConfig], place: Path) -> Path | None:
+def _keep_adapter(store: Store, trials: Sequence[TrialConfig], place: Path) -> Path | None:
     """Copy the adapter to use beside the strategy: of the largest training size, with the first seed.
 
     Not with the best one: to choose a seed by its test score would spend the test split on a selection.
     """
-    source = folder / max(trials, key=lambda trial: trial.train_size).key / "adapter"
+    trial = f"{TRIALS}/{max(trials, key=lambda trial: trial.train_size).key}"
+    store.pull(trial)
+    source = store.folder / trial / "adapter"
     if not source.is_dir():
         return None
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(source, place)
+    store.push(place)
     return place
 
 
@@ -212,10 +217,10 @@ def report(step: Step, found: Sequence[Study], concluded: Sequence[Conclusion]) 
     ]
     made = plan_of(step.config)
     settings = {"method": step.config.search.method, "model": ", ".join(step.config.model)}
-    command = f"sde-ray run {step.folder / 'sweep.yaml'}"
+    command = f"sde-ray run {place_of(step.config, 'sweep.yaml')}"
     page = Report(step.config.name, chapters, made.pinned, made.dropped, settings, command, across(found))
     path = write(step.folder / "report.html", page)
-    step.tracker.log_files([path])
+    step.keep(path)
     _log_figures(step, chapters)
     step.story.reported(path)
     return path
@@ -253,8 +258,13 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # our own progress is shown
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # that a new database is made is no news
     tracker: Tracker = NullTracker()
+    store = store_at(place_of(config))
     if config.mlflow.enabled:
-        refuse_if_held(sweep_folder(config))  # or this run would end the runs of the driver that is at work
+        refuse_if_held(sweep_folder(config), store.remote)  # or this run would end the runs of the driver at work
+        if store.remote:
+            store.pull()
+            identity_of(store.folder)  # the sweep's run in MLflow is the same from every machine
+            store.push(store.folder / SWEEP_ID)
         mlflow = MlflowTracker(tracking_of(config), config.mlflow.experiment)
         retry, grace = config.mlflow.retry, config.mlflow.grace
         tracker = Outbox(mlflow, lambda: ledger_of(config).results().values(), retry=retry, grace=grace)

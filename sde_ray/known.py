@@ -14,8 +14,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sde_ray.config import SweepConfig, open_tasks, sweep_folder
+from sde_ray.config import SweepConfig, open_tasks, place_of
 from sde_ray.errors import UserError
+from sde_ray.ledger import LEDGER
 from sde_ray.search import METHODS
 from sde_ray.types import TrialConfig, TrialResult
 
@@ -58,7 +59,7 @@ def refuse_foreign(config: SweepConfig, results: Mapping[str, TrialResult]) -> N
     if not results:
         return
     tasks = open_tasks(config)
-    place = sweep_folder(config) / "ledger.jsonl"
+    place = place_of(config, LEDGER)
     own = [result for result in results.values() if result.config["task"] in tasks]
     if not own:
         others = sorted({str(result.config["task"]) for result in results.values()})

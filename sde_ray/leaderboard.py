@@ -23,7 +23,7 @@ from sde_ray.types import Design, TrialResult
 
 @dataclass(frozen=True)
 class Ranked:
-    """A design's place. `spread`: the range over seeds, None of a single one; `ood`: None where it is not applicable."""
+    """A design's place. `spread`: range over seeds, None of a single one; `ood`: None where it is not applicable."""
 
     design: Design
     score: float

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 from sde_ray.errors import UserError
 from sde_ray.types import RungResult, TrialResult
 
+LEDGER = "ledger.jsonl"
 SCHEMA = 1
 _RANK = {"failed": 0, "pruned": 1, "finished": 2}
 _FIELDS = {field.name for field in fields(TrialResult)}
@@ -47,10 +48,10 @@ def from_json(plain: Mapping[str, Any]) -> TrialResult:
 
 
 class Ledger:
-    """The file of results; made with its folder when the first one is appended."""
+    """The file of results; made with its folder when the first one is appended. `appended`: called after each."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path, appended: Callable[[], object] | None = None) -> None:
+        self.path, self._appended = Path(path), appended
 
     def entries(self) -> list[TrialResult]:
         """Every line in the order of writing; repairs the file where lines are torn."""
@@ -82,6 +83,18 @@ class Ledger:
                 self._write(line)
         except OSError as error:
             raise UserError(_refusal(self.path, error)) from error
+        if self._appended is not None:
+            self._appended()
+
+    def unite(self, other: bytes) -> None:
+        """Take in the lines of another copy of this ledger, which then stand before those that only this one has."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            own = self.path.read_bytes() if self.path.exists() else b""
+            theirs = [line for line in other.split(b"\n") if line.strip()]
+            known = set(theirs)
+            lines = [*theirs, *(line for line in own.split(b"\n") if line.strip() and line not in known)]
+            self._replace(lines)
 
     def _write(self, line: bytes) -> None:
         with self.path.open("ab", buffering=0) as file:  # a buffer would be written once more when the file is closed
@@ -127,16 +140,19 @@ class Ledger:
         aside = self.path.with_name(self.path.name + ".torn")
         with aside.open("ab") as file:
             file.write(b"".join(line + b"\n" for line in torn))
-        replacement = self.path.with_name(self.path.name + ".new")
-        with replacement.open("wb") as file:
-            file.write(b"".join(line + b"\n" for line in good))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(replacement, self.path)
+        self._replace(good)
         warnings.warn(
             f'"{self.path}" had {len(torn)} torn line(s), now in "{aside.name}". The trials of these lines run again.',
             stacklevel=3,
         )
+
+    def _replace(self, lines: list[bytes]) -> None:
+        replacement = self.path.with_name(self.path.name + ".new")
+        with replacement.open("wb") as file:
+            file.write(b"".join(line + b"\n" for line in lines))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(replacement, self.path)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

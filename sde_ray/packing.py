@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 
 import sde_ray
+from sde_ray.address import MEMORY, checked, is_uri, scheme
 from sde_ray.config import DATA_PATHS
 from sde_ray.errors import UserError
 from sde_ray.extension import is_path
@@ -64,10 +65,18 @@ def pack(sweep: Path, sets: Sequence[str], into: Path, limit_mb: float = LIMIT_M
 
 def _check_storage(values: dict[str, Any]) -> None:
     storage = str(values.get("storage", "runs"))
+    if is_uri(storage):
+        try:
+            checked(storage)
+        except ValueError as fault:
+            raise UserError(f"storage: {fault}") from None
+        if scheme(storage) == MEMORY:
+            raise UserError(f'storage is "{storage}", the memory of one process. Give one that all nodes reach.')
+        return
     if not Path(storage).is_absolute():
         raise UserError(
             f'storage is "{storage}", a relative path: on the cluster it would lie in a temporary folder and '
-            "go with it. Give an absolute one that all nodes share: --set storage=/shared/sde/runs"
+            "go with it. Give an absolute one that all nodes share, or an address: --set storage=/shared/sde/runs, s3://bucket/runs"
         )
 
 

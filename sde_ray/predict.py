@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray import render
+from sde_ray.address import is_uri
 from sde_ray.design import parse
 from sde_ray.errors import UserError
+from sde_ray.store import with_adapter
 from sde_ray.tasks import get_task
 from sde_ray.types import Parsed, TrialConfig
 
@@ -41,7 +43,7 @@ def write_card(folder: Path, config: TrialConfig, max_new_tokens: int) -> None:
 
 def find_adapter(place: str | Path) -> Path:
     """The adapter's folder in what a user may name: itself, its trial, its sweep, or the sweep's strategy.yaml."""
-    path = Path(place)
+    path = with_adapter(str(place)) if is_uri(place) else Path(place)
     start = path.parent if path.is_file() else path
     found = next((folder for folder in (start, start / "adapter") if (folder / CARD).is_file()), None)
     if found is None:

@@ -5,6 +5,7 @@ Ray Tune calls `Recorder` in the driver's own process, so the ledger and MLflow 
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,12 @@ from ray import tune
 from sde_ray import bookmark
 from sde_ray.agenda import Course, Score
 from sde_ray.errors import UserError
-from sde_ray.ledger import Ledger, load_result
+from sde_ray.ledger import Ledger, from_json, load_result
 from sde_ray.progress import Progress
 from sde_ray.search.tune import NOTE
+from sde_ray.store import PARTIAL, RESULT, of_trial
 from sde_ray.types import TrialConfig, TrialResult
-from sde_ray.warm import PARTIAL, RESULT
+from sde_ray.warm import KEPT
 
 HOPELESS = 4  # so many failures with the same error, and nothing finished, end a sweep
 
@@ -32,6 +34,7 @@ class Recorder(tune.Callback):
         self.stopping = False
         self.fault: Exception | None = None
         self.ended: list[TrialResult] = []
+        self._told: dict[str, tuple[TrialResult, bool]] = {}  # by key, from reports; whether the trial has ended
         self.known = {key: result for key, result in ledger.results().items() if result.status != "failed"}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -42,21 +45,29 @@ class Recorder(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        """Keep a result that came with the report, and take it out, as Tune would keep every one."""
         if result.get(NOTE):
             self.progress.say(trial.config["trial"], result[NOTE])
+        if KEPT in result:
+            told = json.loads(result.pop(KEPT))
+            self._told[trial.config["trial"].key] = from_json(told["result"]), told["last"]
+            of_trial(trial.config["folder"])[0].say_unsent(told["unsent"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        folder = Path(trial.config["folder"])
-        result = load_result(folder / RESULT)
+        store, folder = of_trial(trial.config["folder"])
+        store.bring(folder)
+        told, ended = self._told.pop(trial.config["trial"].key, (None, False))
+        result = told if ended else load_result(folder / RESULT) if told is None else None
         if result is None and self.stopping:
             return  # cut off by the end of the sweep: it runs again when the sweep is resumed
-        self.record(result or load_result(folder / PARTIAL) or _lost(trial, "The trial left no result."), folder)
+        so_far = told or load_result(folder / PARTIAL)
+        self.record(result or so_far or _lost(trial, "The trial left no result."), folder)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.stopping:
             return
         error = _reason(Path(trial.error_file))
-        self.record(_lost(trial, f"The trial's process died: {error}"), Path(trial.config["folder"]))
+        self.record(_lost(trial, f"The trial's process died: {error}"), of_trial(trial.config["folder"])[1])
 
     def record(self, result: TrialResult, folder: Path) -> None:
         """A trial has ended: ledger, agenda, progress, tracker, in this order. Its bookmark goes after the first."""

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from sde_ray.address import checked
 from sde_ray.types import DecodeSettings, LoraSettings, TrainSettings
 
 Name = Annotated[str, Field(min_length=1)]
@@ -46,15 +47,6 @@ def _safe_name(value: str) -> str:
     if not SAFE_NAME.fullmatch(value):
         raise ValueError(
             f'"{value}" cannot name a folder. Use letters, digits, ".", "_" and "-", beginning with a letter or digit.'
-        )
-    return value
-
-
-def _a_path(value: str) -> str:
-    if "://" in value:
-        raise ValueError(
-            f'"{value}" is an address. The ledger needs a folder that can be appended to and locked: mount the bucket '
-            "(NFS, EFS, Filestore, gcsfuse, s3fs, JuiceFS) on every node, and give the folder's path."
         )
     return value
 
@@ -267,8 +259,8 @@ class SweepConfig(Section):
     """DeepSpeed's own configuration, passed through, such as {zero_optimization: {stage: 2}}."""
     resources: Resources = Resources()
     """What a trial occupies, and how many run at a time."""
-    storage: Annotated[Name, AfterValidator(_a_path)] = "runs"
-    """Folder of all sweeps; on a cluster one that all nodes share."""
+    storage: Annotated[Name, AfterValidator(checked)] = "runs"
+    """Folder of all sweeps; on a cluster one that all nodes share, or an address such as s3://bucket/runs."""
     mlflow: Mlflow = Mlflow()
     """Logging to MLflow."""
     assembly: Assembly = Assembly()

@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from sde_ray import verdict as verdicts
 from sde_ray.across import Across, across
-from sde_ray.config import SweepConfig, sweep_folder
+from sde_ray.config import SweepConfig, place_of, sweep_folder
 from sde_ray.plan import Plan
 from sde_ray.progress import Progress
 from sde_ray.runner import RunnerFactory
+from sde_ray.store import Store, store_at
 from sde_ray.study import Study
 from sde_ray.track import Tracker
 from sde_ray.types import Strategy, TrialConfig
@@ -46,6 +47,15 @@ class Step:
     @property
     def folder(self) -> Path:
         return sweep_folder(self.config)
+
+    @property
+    def store(self) -> Store:
+        return store_at(place_of(self.config))
+
+    def keep(self, *paths: Path) -> None:
+        """Files of the sweep's folder are written: MLflow gets them, and the store where there is one."""
+        self.tracker.log_files(paths)
+        self.store.push(*paths)
 
     def suffix(self, task: str, model: str, train_size: int = 0) -> str:
         """What tells the files of several tasks, models and sizes apart; nothing where there is one of each."""

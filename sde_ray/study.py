@@ -14,7 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sde_ray.config import SweepConfig, load_config, open_tasks, sweep_folder
+from sde_ray.address import is_uri, split
+from sde_ray.config import SweepConfig, load_config, open_tasks, place_of, sweep_folder
 from sde_ray.effects import (
     OUT_OF_DOMAIN,
     Group,
@@ -31,9 +32,12 @@ from sde_ray.effects import (
 from sde_ray.errors import UserError
 from sde_ray.items import Items, read_all
 from sde_ray.leaderboard import Lead, Ranked, lead, rank
-from sde_ray.ledger import Ledger
+from sde_ray.lease import is_at_work
+from sde_ray.ledger import LEDGER, Ledger
 from sde_ray.pareto import Step, front
+from sde_ray.store import store_at
 from sde_ray.surface import Fit
+from sde_ray.transfer import fetched
 from sde_ray.types import Effect, TrialResult
 
 Results = tuple[TrialResult, ...]
@@ -135,8 +139,33 @@ def studies(config: SweepConfig, results: Sequence[TrialResult]) -> list[Study]:
     ]
 
 
-def open_sweep(place: Path, sets: Sequence[str] = ()) -> SweepConfig:
-    """The configuration of a sweep named by its YAML file, or by the folder of a run."""
+def open_sweep(place: str | Path, sets: Sequence[str] = ()) -> SweepConfig:
+    """The configuration of a sweep named by its YAML file, or by the folder or address of a run.
+
+    Of a sweep in a store, what is small is brought here.
+    """
+    config = _open_uri(str(place), sets) if is_uri(place) else _open_path(Path(place), sets)
+    look(config)
+    return config
+
+
+def look(config: SweepConfig) -> None:
+    """Bring this machine's mirror of the sweep up to date, unless a driver of this machine is ahead of the store."""
+    store = store_at(place_of(config))
+    if store.remote and not is_at_work(store.folder):
+        store.pull()
+
+
+def _open_uri(place: str, sets: Sequence[str]) -> SweepConfig:
+    try:
+        storage, name = split(place)
+    except ValueError as fault:
+        raise UserError(str(fault)) from None
+    path = fetched(f"{storage}/{name}/sweep.yaml")
+    return load_config(path, [f"storage={storage}", f"name={name}", *sets])
+
+
+def _open_path(place: Path, sets: Sequence[str]) -> SweepConfig:
     if not place.is_dir():
         return load_config(place, sets)
     if not (place / "sweep.yaml").is_file():
@@ -148,12 +177,12 @@ def open_sweep(place: Path, sets: Sequence[str] = ()) -> SweepConfig:
 
 def ledger_of(config: SweepConfig) -> Ledger:
     """The ledger of a sweep."""
-    return Ledger(sweep_folder(config) / "ledger.jsonl")
+    return Ledger(sweep_folder(config) / LEDGER)
 
 
 def results_of(config: SweepConfig) -> Results:
     """What the ledger has; `UserError` where that is nothing."""
     found = tuple(ledger_of(config).results().values())
     if not found:
-        raise UserError(f"{sweep_folder(config)} has no finished trial. Run the sweep first: sde-ray run SWEEP.yaml")
+        raise UserError(f"{place_of(config)} has no finished trial. Run the sweep first: sde-ray run SWEEP.yaml")
     return found

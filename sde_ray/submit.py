@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from sde_ray.address import is_uri
 from sde_ray.config import SECRET, mask
 from sde_ray.errors import UserError
 from sde_ray.packing import SWEEP, Package
@@ -40,7 +41,16 @@ PASSED = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AZURE_STORAGE_ACCOUNT_NAME",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_CONNECTION_STRING",
 )
+PASSED_TOO = re.compile(r"FSSPEC_(?!CONFIG_DIR$)\w+")  # settings of a store, such as FSSPEC_S3_ENDPOINT_URL
 
 
 @dataclass(frozen=True)
@@ -80,13 +90,15 @@ class Job:
 
 def sweep_id(name: str, storage: str) -> str:
     """What all jobs of a sweep share, and no other sweep has."""
-    return f"sde-{name}-{hashlib.sha256(f'{storage}/{name}'.encode()).hexdigest()[:8]}"
+    place = storage.rstrip("/") if is_uri(storage) else storage
+    return f"sde-{name}-{hashlib.sha256(f'{place}/{name}'.encode()).hexdigest()[:8]}"
 
 
 def environment(given: Sequence[str] = (), base: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables to pass on: the usual ones that `base` (this shell) has, and `NAME` or `NAME=value` of the user."""
     shell = os.environ if base is None else base
-    found = {name: shell[name] for name in PASSED if shell.get(name)}
+    usual = [*PASSED, *sorted(name for name in shell if PASSED_TOO.fullmatch(name))]
+    found = {name: shell[name] for name in usual if shell.get(name)}
     if not found.get("MLFLOW_TRACKING_URI", "http").startswith("http"):
         del found["MLFLOW_TRACKING_URI"]  # a file of this machine
     for one in given:

@@ -22,19 +22,22 @@ from typing import Any
 from sde_ray.agenda import Course, Score
 from sde_ray.asked import Asked, agenda_of
 from sde_ray.bookmark import in_flight
-from sde_ray.config import SweepConfig, open_tasks, sweep_folder, write_sweep
+from sde_ray.config import SweepConfig, open_tasks, place_of, sweep_folder, write_sweep
 from sde_ray.errors import UserError
 from sde_ray.known import cost, known, refuse_foreign
 from sde_ray.lease import lease
-from sde_ray.ledger import Ledger
+from sde_ray.ledger import LEDGER, Ledger
 from sde_ray.plan import Plan, plan
 from sde_ray.preflight import check_nodes
 from sde_ray.progress import Progress
 from sde_ray.runner import RunnerFactory, RunnerPlace
 from sde_ray.session import bundles, ray_session
+from sde_ray.store import Store, store_at
+from sde_ray.study import look
 from sde_ray.types import TrialConfig, TrialResult
 
 TUNE_FOLDER = ".tune"
+WRITTEN = ("sweep.yaml", "resolved.json", "tasks")  # what `write_sweep` writes
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class SweepOutcome:
         """For an interrupted sweep: what is saved, and how to go on."""
         ended = sum(cost(self.plan.config, result) for result in self.results if result.status != "failed")
         return (
-            f"Stopped. {ended:g} of {self.plan.count} trials are saved in {self.folder / 'ledger.jsonl'}. "
+            f"Stopped. {ended:g} of {self.plan.count} trials are saved in {place_of(self.plan.config, LEDGER)}. "
             "Run the same command again to go on."
         )
 
@@ -63,16 +66,18 @@ def run_sweep(
     progress: Progress | None = None,
 ) -> SweepOutcome:
     """Run what the ledger lacks. `UserError` where nothing can run or every trial failed."""
-    folder = sweep_folder(config).absolute()
-    results = Ledger(folder / "ledger.jsonl").results()
+    folder, store = sweep_folder(config).absolute(), store_at(place_of(config))
+    look(config)
+    results = Ledger(folder / LEDGER).results()
     made = plan(config, results)
     refuse_foreign(config, results)
     if runner_factory is None:
         from sde_ray.encodable import drop_unencodable
 
         made = drop_unencodable(made)
-    with lease(folder):  # not under a driver that is at work
+    with lease(folder, remote=store.remote):  # not under a driver that is at work
         write_sweep(config)
+        store.push(*(store.folder / name for name in WRITTEN))
     return run_plan(config, made, runner_factory, tracker, progress)
 
 
@@ -84,9 +89,8 @@ def run_plan(
     progress: Progress | None = None,
 ) -> SweepOutcome:
     """Run what the ledger lacks of a plan made elsewhere, such as that of a final comparison."""
-    folder = sweep_folder(config).absolute()
-    ledger = Ledger(folder / "ledger.jsonl")
-    with lease(folder):
+    folder, store = sweep_folder(config).absolute(), store_at(place_of(config))
+    with lease(folder, remote=store.remote) as held, store.driven(held.check) as ledger:
         earlier = ledger.results()
         score = scorer(config)
         agenda = agenda_of(made, score, earlier, in_flight(folder / "trials", made.trials, earlier))
@@ -147,15 +151,15 @@ def _tune(
         from sde_ray.trial import make_runner
 
         factory = make_runner
-    folder = ledger.path.parent
+    store = store_at(place_of(config))
     with ray_session(config.resources) as at_once:
-        check_nodes(config, folder)
+        check_nodes(config, store)
         recorder = Recorder(ledger, agenda, scorer(config), tracker, progress)
         with _interruptible(recorder) as interruption:
             try:
-                _run_tune(config, made, agenda, recorder, factory, folder, at_once)
+                _run_tune(config, made, agenda, recorder, factory, store, at_once)
             finally:
-                shutil.rmtree(folder / TUNE_FOLDER, ignore_errors=True)
+                shutil.rmtree(store.folder / TUNE_FOLDER, ignore_errors=True)
     if recorder.fault is not None:
         raise recorder.fault
     return interruption.is_set()
@@ -167,7 +171,7 @@ def _run_tune(
     agenda: Course,
     recorder: Any,
     factory: RunnerFactory,
-    folder: Path,
+    store: Store,
     at_once: int,
 ) -> None:
     from ray import tune
@@ -184,11 +188,11 @@ def _run_tune(
     def describe(trial: TrialConfig) -> dict[str, Any]:
         return {
             "trial": trial,
-            "folder": str(folder / "trials" / trial.key),
+            "folder": store.trial(trial.key),
             "metric": metrics[trial.task],
             "split": config.objective.split,
             "factor": asha.reduction_factor if asha else 2.0,
-            "rival": str(folder / "trials" / rival) if (rival := _rival(config, agenda, recorder, trial)) else "",
+            "rival": store.trial(rival) if (rival := _rival(config, agenda, recorder, trial)) else "",
         }
 
     scheduler: Any = None
@@ -199,12 +203,12 @@ def _run_tune(
     tune.run(
         tune.with_parameters(WarmTrial, factory=factory, place=place),
         name="sweep",
-        storage_path=str(folder / TUNE_FOLDER),
+        storage_path=str(store.folder / TUNE_FOLDER),
         search_alg=AgendaSearcher(agenda.next, lambda: agenda.waiting, describe),
         scheduler=scheduler,
         num_samples=-1,  # until the agenda has no more
         max_concurrent_trials=_limit(config, at_once),
-        resources_per_trial=tune.PlacementGroupFactory(bundles(resources)),
+        resources_per_trial=tune.PlacementGroupFactory(bundles(resources), strategy=store.strategy),
         reuse_actors=True,
         max_failures=1,  # a process that dies is started once more
         raise_on_failed_trial=False,

@@ -13,15 +13,16 @@ from pathlib import Path
 from sde_ray import flow
 from sde_ray.across import Across
 from sde_ray.asked import agenda_of
-from sde_ray.config import SweepConfig, mask, resolved, sweep_folder
+from sde_ray.config import SweepConfig, mask, place_of, resolved, sweep_folder
 from sde_ray.errors import UserError
 from sde_ray.lease import lease
 from sde_ray.plan import Plan
 from sde_ray.progress import Progress
 from sde_ray.step import Step
+from sde_ray.store import store_at
 from sde_ray.study import Study, ledger_of, results_of, studies
 from sde_ray.sweep import scorer
-from sde_ray.track import MlflowTracker, tracking_of
+from sde_ray.track import SWEEP_ID, MlflowTracker, identity_of, tracking_of
 from sde_ray.types import Strategy, TrialConfig
 from sde_ray.verdict import Verdict
 
@@ -43,7 +44,10 @@ def sync(config: SweepConfig) -> Synced:
     folder, address = sweep_folder(config), tracking_of(config)
     tracker = MlflowTracker(address, config.mlflow.experiment)
     results = results_of(config)
-    with lease(folder):
+    store = store_at(place_of(config))
+    with lease(folder, remote=store.remote):
+        identity_of(folder)
+        store.push(folder / SWEEP_ID)
         status = "FINISHED" if _complete(config) else "KILLED"
         try:
             tracker.start_sweep(config.name, resolved(config), folder, results)
@@ -73,6 +77,8 @@ def _write_end(step: Step, folder: Path) -> None:
     step.tracker.log_files(sorted(path for pattern in FILES for path in folder.glob(pattern)))
     for one in flow.concluded(step, found):
         adapter = folder / f"adapter{step.suffix(one.strategy.task, one.strategy.model)}"
+        if one.verdict is not None:
+            step.store.pull(adapter.name)
         if one.verdict is not None and adapter.is_dir():
             step.tracker.register_adapter(one.strategy, adapter)
 

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from sde_ray.address import local_path
 from sde_ray.config import SweepConfig, mask
 from sde_ray.design import label, make
 from sde_ray.errors import UserError
@@ -115,7 +116,7 @@ class MlflowTracker:
     ) -> None:
         """Find the sweep's run or begin one; trials that ended unseen (`results` of the ledger) are caught up on."""
         experiment = self._experiment_id()
-        identity = _identity(folder)
+        identity = identity_of(folder)
         found = self.client.search_runs(
             [experiment], f"tags.`sde.sweep_id` = '{identity}' and tags.`sde.run` = 'sweep'"
         )
@@ -286,7 +287,7 @@ class MlflowTracker:
 def tracking_of(config: SweepConfig) -> str:
     """The address of a sweep's MLflow store: as set, else sqlite beside the sweeps."""
     set_to = config.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return set_to or f"sqlite:///{(Path(config.storage) / 'mlflow.db').absolute()}"
+    return set_to or f"sqlite:///{(local_path(config.storage) / 'mlflow.db').absolute()}"
 
 
 def check_address(tracking_uri: str, nodes: int = 1) -> None:
@@ -314,7 +315,7 @@ def _database(tracking_uri: str) -> Path:
     return Path(re.sub(r"^sqlite:/{0,3}", "", tracking_uri.partition("?")[0]) or "mlflow.db")
 
 
-def _identity(folder: Path) -> str:
+def identity_of(folder: Path) -> str:
     """The sweep's own id, kept in its folder: a sweep of the same name elsewhere is another one."""
     path = folder / SWEEP_ID
     if not path.is_file():

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 import traceback
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -21,15 +20,16 @@ from sde_ray.ledger import save_result
 from sde_ray.race import Rival
 from sde_ray.runner import Begun, Runner, RunnerFactory, RunnerLost, RunnerPlace
 from sde_ray.search.tune import BUDGET, NOTE, PASSED, RUNG, SCORE
+from sde_ray.store import PARTIAL, RESULT, of_trial
 from sde_ray.types import RungResult, Status, TrialConfig, TrialResult
 
-RESULT, PARTIAL = "result.json", "partial.json"
+KEPT = "kept"  # in a report: the result itself, where the driver may not see the trial's folder
 
 
 class WarmTrial(tune.Trainable):
     """One trial after another on one runner.
 
-    `config`: trial, folder, metric, split, factor (of the budget), rival (a trial's folder, or "").
+    `config`: trial, folder (its place), metric, split, factor (of the budget), rival (a trial's place, or "").
     """
 
     def setup(self, config: dict[str, Any], factory: RunnerFactory, place: RunnerPlace) -> None:
@@ -46,7 +46,7 @@ class WarmTrial(tune.Trainable):
     def _take(self, config: dict[str, Any]) -> None:
         self._wanted = config
         self._trial: TrialConfig = config["trial"]
-        self._folder = Path(config["folder"])
+        self._store, self._folder = of_trial(config["folder"])
         self._rungs: list[RungResult] = []
         self._begun = Begun()
         self._started = time.perf_counter()
@@ -65,14 +65,17 @@ class WarmTrial(tune.Trainable):
         save_result(self._folder / (RESULT if last else PARTIAL), result)
         if last:
             (self._folder / PARTIAL).unlink(missing_ok=True)
+        kept = self._store.keep(self._folder, result, last)
         score = result.scores.get(self._wanted["split"], {}).get(self._wanted["metric"])
         report = {BUDGET: self._wanted["factor"] ** rung, RUNG: rung, "done": last, **self._told(rung)}
+        report |= {KEPT: kept} if kept else {}
         return report if score is None or result.status == "failed" else {**report, SCORE: score}
 
     def _run(self, rung: int) -> RungResult:
         if rung == 0:
             self._started = time.perf_counter()
             self._folder.mkdir(parents=True, exist_ok=True)
+            self._store.begin(self._folder)
             for name in (RESULT, PARTIAL):
                 (self._folder / name).unlink(missing_ok=True)
             self._runner = self._runner or self._factory(self._place)
@@ -89,8 +92,11 @@ class WarmTrial(tune.Trainable):
 
     def _rival(self) -> Rival | None:
         """Whom this trial races: told when it was handed out, in-domain only."""
-        place = self._wanted.get("rival")
-        return Rival(Path(place), self._wanted["metric"]) if place else None
+        if not self._wanted.get("rival"):
+            return None
+        store, folder = of_trial(self._wanted["rival"])
+        store.bring(folder)
+        return Rival(folder, self._wanted["metric"])
 
     def _end(self, status: Status) -> TrialResult:
         assert self._runner is not None
@@ -126,6 +132,7 @@ class WarmTrial(tune.Trainable):
             self._runner.end("pruned")
         except Exception:
             self._let_go()
+        self._store.keep(self._folder, None, last=True)
 
     def _let_go(self) -> None:
         runner, self._runner = self._runner, None

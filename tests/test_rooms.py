@@ -17,10 +17,11 @@ PACKAGE = Path(__file__).parents[1] / "sde_ray"
 
 FLOORS: list[set[str]] = [
     {"errors", "types", "extension", "yaml_file"},
-    {"keyed", "endpoint"},
+    {"address"},
+    {"keyed", "endpoint", "transfer"},
     {"axes", "data", "metrics"},
     {"tasks", "design", "render", "tokens"},
-    {"search", "sections", "rescore", "ledger", "lease", "items", "mixed", "surface", "intervals", "models"},
+    {"search", "sections", "rescore", "ledger", "lease", "store", "items", "mixed", "surface", "intervals", "models"},
     {"bookmark", "race"},
     {"runner"},
     {"published", "rationales"},
@@ -49,7 +50,7 @@ CORE = [
 CORE += [
     "keyed", "endpoint", "rationales", "published", "analysis.context", "analysis.tuned", "analysis.correlate",
     "analysis.figure", "analysis.conclude", "robustness.condition", "robustness.curve", "robustness.figure",
-    "kept", "outbox", "packing", "preflight", "submit", "sync", "track", "cli.app",
+    "address", "transfer", "store", "kept", "outbox", "packing", "preflight", "submit", "sync", "track", "cli.app",
 ]  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400
 

@@ -15,11 +15,13 @@ from typing import Any
 from sde_ray.analysis.correlate import Correlation, correlations, verdict
 from sde_ray.analysis.figure import scatter
 from sde_ray.analysis.tuned import Tuned
-from sde_ray.config import SweepConfig, sweep_folder
+from sde_ray.config import SweepConfig, place_of, sweep_folder
 from sde_ray.design import parse
 from sde_ray.errors import UserError
+from sde_ray.store import store_at
 
 Row = Mapping[str, Any]
+MEASURED = "analysis.jsonl"
 
 
 @dataclass(frozen=True)
@@ -99,4 +101,5 @@ def save(config: SweepConfig, found: Analysis) -> list[Path]:
             new.replace(path)
     except OSError as error:
         raise UserError(f'Cannot write to "{folder}": {error.strerror}. Set storage to a folder with room.') from None
+    store_at(place_of(config)).push(*texts, folder / MEASURED)
     return list(texts)

@@ -37,9 +37,11 @@ def analyze(
     from sde_ray import flow, plan
     from sde_ray.analysis import conclude, logged
     from sde_ray.config import load_config, sweep_folder
+    from sde_ray.study import look
     from sde_ray.track import tracking_of
 
     config = load_config(sweep, sets or [])
+    look(config)
     wanted = _shots(shots)
     found: list[Analysis] = []
     for contest in plan.plan(config).contests:
@@ -78,17 +80,19 @@ def _analyze(
 ) -> Analysis | None:
     """One task on one model; None where only the cost was wanted."""
     from sde_ray.analysis import conclude, run
-    from sde_ray.config import open_tasks, sweep_folder
+    from sde_ray.config import open_tasks, place_of, sweep_folder
     from sde_ray.keyed import KeyedFile
+    from sde_ray.store import store_at
 
     task = open_tasks(config)[contest.task]
     scores = _tuned(config, contest, tuned)  # before the dear part: a table that cannot be read is told at once
     looks = run.prepare(config, task, contest.model, list(contest.trials), items or config.eval_size, shots, seed)
-    file = KeyedFile(sweep_folder(config) / "analysis.jsonl")
+    file = KeyedFile(sweep_folder(config) / conclude.MEASURED)
     price = run.cost(looks, file)
     err().print(f"{contest.task} on {contest.model}: {_price(price, len(looks))}", highlight=False, markup=False)
     if dry_run:
         return None
+    store_at(place_of(config)).hold(file.path)
 
     def heard(done: int, count: int) -> None:
         if done == count or done % max(1, count // 10) == 0:
@@ -130,7 +134,7 @@ def _price(price: Cost, designs: int) -> str:
 
 def _print(config: SweepConfig, found: Analysis) -> None:
     from sde_ray.analysis.conclude import suffix
-    from sde_ray.config import sweep_folder
+    from sde_ray.config import place_of
     from sde_ray.design import label
 
     columns = ("Spearman", "95%", "Kendall", "95%", "designs", "its pick", "of")
@@ -145,7 +149,7 @@ def _print(config: SweepConfig, found: Analysis) -> None:
         out().print(note, highlight=False, markup=False)
     out().print(f"\n{found.verdict}", highlight=False, markup=False)
     end = suffix(config, found.task, found.model)
-    out().print(f"saved in {sweep_folder(config)}/analysis{end}.json and .svg", highlight=False, markup=False)
+    out().print(f"saved in {place_of(config)}/analysis{end}.json and .svg", highlight=False, markup=False)
 
 
 def _ranked(one: Ranked) -> tuple[str, str]:

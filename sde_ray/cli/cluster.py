@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sde_ray.cli.console import emit, err, out, table
-from sde_ray.cli.options import Json, Sets, Sweep
+from sde_ray.cli.options import Json, Place, Sets, Sweep
 from sde_ray.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ Address = Annotated[
     str | None,
     typer.Option("--address", help="The cluster's dashboard, http://HEAD:8265; default: RAY_API_SERVER_ADDRESS."),
 ]
-Which = Annotated[str, typer.Argument(help="A sweep's YAML file, the folder of its run, or its name.", metavar="SWEEP")]
+Which = Annotated[
+    str, typer.Argument(help="A sweep's YAML file, the folder or address of its run, or its name.", metavar="SWEEP")
+]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show the driver's output until the sweep ends.")]
 COLOURS = {"SUCCEEDED": "green", "RUNNING": "cyan", "FAILED": "bold red", "STOPPED": "yellow"}
 
@@ -149,7 +151,7 @@ def stop(sweep: Which, address: Address = None, sets: Sets = None, as_json: Json
 
 
 def sync(
-    place: Annotated[Path, typer.Argument(help="A sweep's YAML file, or the folder of its run.", show_default=False)],
+    place: Place,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
@@ -168,9 +170,13 @@ def sync(
 
 def _name(sweep: str, sets: list[str] | None) -> str:
     """The sweep's id on the cluster, from its file or folder; a bare name stands for itself."""
+    from sde_ray.address import is_uri, split
     from sde_ray.submit import sweep_id
     from sde_ray.yaml_file import assign, read_yaml
 
+    if is_uri(sweep):
+        storage, name = split(sweep)
+        return sweep_id(name, storage)
     place = Path(sweep)
     if place.is_dir():
         place = place / "sweep.yaml"

@@ -5,15 +5,12 @@ Only `validate` trains: the final comparison. All others read what a sweep has k
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sde_ray.cli.console import emit, err, out
-from sde_ray.cli.options import Json, Sets
-
-Place = Annotated[Path, typer.Argument(help="A sweep's YAML file, or the folder of its run.", show_default=False)]
+from sde_ray.cli.options import Json, Place, Sets
 
 
 def effects(place: Place, sets: Sets = None, as_json: Json = False) -> None:

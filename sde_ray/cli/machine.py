@@ -32,7 +32,7 @@ def doctor(
         from sde_ray.config import load_config
 
         config = load_config(sweep, sets or [])
-        place = Place(Path(config.storage), config.mlflow.tracking_uri)
+        place = Place(config.storage, config.mlflow.tracking_uri)
     checks = examine(place)
     if as_json:
         emit(checks)

@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 Sweep = Annotated[Path, typer.Argument(help="A sweep's YAML file, e.g. sweeps/quickstart.yaml.", show_default=False)]
+Place = Annotated[
+    str, typer.Argument(help="A sweep's YAML file, or the folder or address of its run.", show_default=False)
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. --set train.lr=1e-3. May be repeated."),

@@ -32,13 +32,13 @@ def show(plan: Plan) -> None:
 
 def summary(plan: Plan) -> list[str]:
     """How many trials and why so many, what stands still, what was left out and why; as lines in markup."""
-    from sde_ray.config import sweep_folder
+    from sde_ray.config import place_of
 
     product = " × ".join(f"{count} {_noun(what, count)}" for what, count in plan.counts.items())
     method = plan.config.search.method
     what = "full trials' worth" if plan.search else "trials"
     lines = [f"[bold]{plan.config.name}[/]: {plan.count} {what} by {method}, of {product}"]
-    lines.append(f"kept in {escape(str(sweep_folder(plan.config)))}; {_cost(plan)}")
+    lines.append(f"kept in {escape(place_of(plan.config))}; {_cost(plan)}")
     if plan.search:
         lines.append(escape(plan.search))
     lines += [f"pinned   {axis}: {escape(reason)}" for axis, reason in plan.pinned.items()]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def robustness(
-    strategy: Annotated[Path, typer.Argument(help="The strategy.yaml of a sweep.", show_default=False)],
-    sweep: Annotated[Path | None, typer.Option(help="Its sweep, where the file lies elsewhere.")] = None,
+    strategy: Annotated[str, typer.Argument(help="The strategy.yaml of a sweep.", show_default=False)],
+    sweep: Annotated[str | None, typer.Option(help="Its sweep, where the file lies elsewhere.")] = None,
     sizes: Annotated[str, typer.Option(help="Training sizes; else a quarter, a half, the whole, the double.")] = "",
     decoding_seeds: Annotated[
         str, typer.Option(help="Seeds of sampled decoding (temperature 0.2, top-k 40, top-p 0.9).")

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def score(
-    path: Annotated[Path, typer.Argument(help='A sweep\'s folder, or JSONL lines of {"target", "prediction"}.')],
+    place: Annotated[
+        str, typer.Argument(help='A sweep\'s folder or address, or JSONL lines of {"target", "prediction"}.')
+    ],
     task: Annotated[str, typer.Option("--task", help="The task of the lines.")] = "",
     design: Annotated[str, typer.Option("--design", help="The design in which the lines are written.")] = "baseline",
     form: Annotated[str, typer.Option("--form", help="Instead of a design: one of the paper's own forms.")] = "",
@@ -28,11 +30,14 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Recompute every metric from saved completions, without a model."""
-    from sde_ray import rescore
+    from sde_ray import rescore, study
+    from sde_ray.address import is_uri
+    from sde_ray.config import sweep_folder
     from sde_ray.errors import UserError
 
     if compat and not form:
         raise UserError("--compat needs the form of the file, e.g. --task masa_zh:d1 --form natural --compat.")
+    path = sweep_folder(study.open_sweep(place)) if is_uri(place) else Path(place)
     if path.is_dir():
         return _print_sweep(rescore.of_sweep(path), as_json)
     if not task:

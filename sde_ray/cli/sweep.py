@@ -26,11 +26,12 @@ def run(
     """Run a sweep from its YAML file to a validated strategy. The same command again goes on where it stopped."""
     from sde_ray import flow, study
     from sde_ray.cli.story import Story
-    from sde_ray.config import load_config, sweep_folder
+    from sde_ray.config import load_config, place_of, sweep_folder
     from sde_ray.kept import notes
     from sde_ray.progress import Progress
 
     config = load_config(sweep, [*(sets or []), *([f"resources.address={_inside(address)}"] if address else [])])
+    study.look(config)
     for note in notes(flow.plan_of(config), study.ledger_of(config).results(), sweep_folder(config)):
         err().print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     # With --json, stdout is the program's; the person watches on stderr.
@@ -42,7 +43,7 @@ def run(
         raise typer.Exit(130)
     if not as_json:
         out().print(
-            f"\nEvery trial, curve and sample:  [bold]sde-ray ui {escape(str(outcome.folder))}[/]", highlight=False
+            f"\nEvery trial, curve and sample:  [bold]sde-ray ui {escape(place_of(config))}[/]", highlight=False
         )
 
 
@@ -66,6 +67,7 @@ def plan(sweep: Sweep, sets: Sets = None, as_json: Json = False) -> None:
     from sde_ray.kept import notes
 
     config = load_config(sweep, sets or [])
+    study.look(config)
     made = flow.plan_of(config)
     for note in notes(made, study.ledger_of(config).results(), sweep_folder(config)):
         err().print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)

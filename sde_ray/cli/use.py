@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from sde_ray.cli.console import emit, err, out, table
-from sde_ray.cli.options import Json, Sets
+from sde_ray.cli.options import Json, Place, Sets
 
 
 def predict(
-    place: Annotated[Path, typer.Argument(help="A validated sweep's folder, or the folder of one trial.")],
+    place: Annotated[str, typer.Argument(help="A validated sweep's folder or address, or those of one trial.")],
     texts: Annotated[list[str] | None, typer.Argument(help="Texts; without any: stdin, one a line.")] = None,
     trust_remote_code: Annotated[bool, typer.Option(help="Let the base model run code of its own.")] = False,
     as_json: Json = False,
@@ -50,7 +49,7 @@ def _piped() -> list[str]:
 
 
 def ui(
-    place: Annotated[Path, typer.Argument(help="A sweep's YAML file, or the folder of its run.", show_default=False)],
+    place: Place,
     port: Annotated[int, typer.Option(help="Port of the web page.")] = 5000,
     host: Annotated[str, typer.Option(help="Address that may open it; 0.0.0.0 for all.")] = "127.0.0.1",
     sets: Sets = None,

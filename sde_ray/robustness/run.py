@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray import strategy as strategies
-from sde_ray.config import SweepConfig, open_tasks, sweep_folder
+from sde_ray.address import is_uri
+from sde_ray.config import SweepConfig, open_tasks, place_of, sweep_folder
 from sde_ray.errors import UserError
 from sde_ray.items import read_items
 from sde_ray.keyed import KeyedFile
@@ -25,13 +26,16 @@ from sde_ray.robustness.answers import Asked, Reader, check_wordings, items_of
 from sde_ray.robustness.condition import Cells, Judged, Key, gather, judge, summary
 from sde_ray.robustness.curve import Saving, savings
 from sde_ray.robustness.figure import curves
+from sde_ray.store import TRIALS, store_at
 from sde_ray.study import ledger_of, open_sweep
+from sde_ray.transfer import fetched
 from sde_ray.types import Design, Strategy, TrialConfig, TrialResult
 from sde_ray.validate import validation_trials
 
 CONTROLS = ("baseline", "es-sde", "ew-sde", "heuristic")
 DECODING_SEEDS = (1, 2, 3, 4, 5)  # PAPER.md 1.15
 SPLIT = "test"
+ANSWERS = "robustness.jsonl"
 
 
 @dataclass(frozen=True)
@@ -93,15 +97,15 @@ class Found:
 
 
 def prepare(
-    path: Path,
-    sweep: Path | None = None,
+    path: str | Path,
+    sweep: str | Path | None = None,
     sets: Sequence[str] = (),
     sizes: Sequence[int] = (),
     decoding_seeds: Sequence[int] = DECODING_SEEDS,
     wordings: Sequence[int] | None = None,
 ) -> Study:
     """The study of a strategy. `sweep`: its sweep, where the strategy does not lie in the sweep's folder."""
-    strategy = strategies.load(path)
+    strategy = strategies.load(fetched(str(path)))
     config = open_sweep(sweep or _sweep_of(path), sets)
     tasks = open_tasks(config)
     if strategy.task not in tasks:
@@ -123,7 +127,10 @@ def prepare(
     return Study(strategy, config, trials, chosen, tuple(decoding_seeds), asked)
 
 
-def _sweep_of(path: Path) -> Path:
+def _sweep_of(path: str | Path) -> str | Path:
+    if is_uri(path):
+        return str(path).rpartition("/")[0]
+    path = Path(path)
     if not (path.parent / "sweep.yaml").is_file():
         raise UserError(f'"{path}" does not lie in the folder of a sweep. Name its sweep with --sweep SWEEP.yaml.')
     return path.parent
@@ -195,10 +202,13 @@ def _again(
     study: Study, ended: Mapping[str, TrialResult], metric: str, heard: Callable[[int, int], None]
 ) -> list[Judged]:
     """The adapters of the largest size under sampled decoding and in other words."""
-    reader = Reader(KeyedFile(study.folder / "robustness.jsonl"))
+    reader, store = Reader(KeyedFile(study.folder / ANSWERS)), store_at(place_of(study.config))
+    store.hold(study.folder / ANSWERS)
     todo = [(trial, asked) for trial, asked in decodings(study) if trial.key in ended]
     answered: dict[tuple[str, Asked], tuple[float, Any]] = {}
     for done, (trial, asked) in enumerate(todo, 1):
+        if reader.missing([(trial, asked)]):
+            store.pull(f"{TRIALS}/{trial.key}")
         texts = reader.answers(trial, study.folder / "trials" / trial.key, asked)
         answered[trial.key, asked] = items_of(trial, texts, metric)
         heard(done, len(todo))
@@ -233,4 +243,5 @@ def save(study: Study, found: Found) -> list[Path]:
         new.write_text(text, encoding="utf-8")
         new.replace(path)
         paths.append(path)
+    store_at(place_of(study.config)).push(*paths, study.folder / ANSWERS)
     return paths

@@ -4,7 +4,7 @@
     mams@data/MAMS-ACSA           a task of the table on the user's data, in the task's native format
     nested_ner@jsonl:data/mine    the same in another format
     my_pkg.my_task:TASK           a `Task` object of the user's
-    tasks/reviews.yaml            a task defined in YAML alone
+    tasks/reviews.yaml            a task defined in YAML alone; also s3://bucket/reviews.yaml
 
 A name says all that a worker on another machine needs to build the task again.
 """
@@ -18,12 +18,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from sde_ray.address import is_uri
 from sde_ray.errors import UserError, suggest, unknown
 from sde_ray.extension import is_path, load_object
 from sde_ray.tasks import events, mams, masa, masa_zh, nested_ner, qa
 from sde_ray.tasks.check import check
 from sde_ray.tasks.own_data import with_source
 from sde_ray.tasks.source import no_examples
+from sde_ray.transfer import fetched
 from sde_ray.types import Split, Task
 
 TASKS: Mapping[str, Task] = {
@@ -48,7 +50,7 @@ def get_task(name: str, source: Mapping[str, Any] | None = None, base: Path = Pa
 
     `source` names the user's data, {format, path} or {format, train, dev, test}; its paths start at `base`.
     """
-    short, at, place = name.partition("@")
+    short, at, place = (name, "", "") if is_uri(name) else name.partition("@")
     task = _find(short)
     if at:
         source = {**_source(place), **(source or {})}
@@ -71,7 +73,7 @@ def _find(name: str) -> Task:
     if name.endswith((".yaml", ".yml")):
         from sde_ray.tasks.custom import load_task
 
-        return load_task(Path(name))
+        return load_task(fetched(name))
     family, _, domain = name.partition(":")
     first_of = {known.partition(":")[0]: known for known in reversed(list(TASKS))}
     if is_path(name) and family not in first_of:
