@@ -10,6 +10,7 @@ with the nearest known name. A resolved configuration holds every field; passwor
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -39,7 +40,16 @@ __all__ = [
     "write_tasks",
 ]
 
-SECRET = re.compile(r"(password|passwd|secret|token|api_?key|credential)", re.IGNORECASE)
+SECRET = re.compile(
+    r"(password|passwd|passphrase|pwd|secret|token|api_?key|access_?key|private_?key|credential|authorization|cookie)",
+    re.IGNORECASE,
+)
+# In an address: the password up to the last @ (it may hold / and @), a token in the user's place, a secret argument.
+MASKS = (
+    (re.compile(r"(://[^/@:\s]{0,100}:)[^\s\"'<>]{0,500}@"), r"\1***@"),
+    (re.compile(r"(://)[^/@:\s]{20,500}@"), r"\1***@"),
+    (re.compile(rf"([?&]\w{{0,40}}{SECRET.pattern}\w{{0,40}}=)[^&\s\"'<>]{{1,500}}", re.IGNORECASE), r"\1***"),
+)
 DATA_PATHS = ("path", "train", "dev", "test")
 
 
@@ -83,7 +93,7 @@ def _placed(task: Any, base: Path) -> Any:
     paths = {
         key: str((base / value).resolve())
         for key, value in task["data"].items()
-        if key in DATA_PATHS and isinstance(value, str) and (base / value).exists()
+        if key in DATA_PATHS and isinstance(value, str) and os.path.exists(base / value)
     }
     return {**task, "data": {**task["data"], **paths}}
 
@@ -126,16 +136,25 @@ def _task_file(config: SweepConfig, section: Mapping[str, Any]) -> Path:
 def resolved(config: SweepConfig) -> dict[str, Any]:
     """The configuration as complete plain JSON, with passwords masked."""
     plain: dict[str, Any] = config.model_dump(mode="json")
-    plain["mlflow"]["tracking_uri"] = mask(plain["mlflow"]["tracking_uri"])
-    plain["resources"]["address"] = mask(plain["resources"]["address"])
-    env = plain["resources"]["env"]
-    plain["resources"]["env"] = {name: "***" if SECRET.search(name) else mask(value) for name, value in env.items()}
-    return plain
+    return {key: _masked(value, key) for key, value in plain.items()}
+
+
+def _masked(value: Any, name: str) -> Any:
+    """The value without secrets: a text whose name tells one is ***, and so is a password in any address."""
+    if isinstance(value, dict):
+        return {key: _masked(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_masked(inner, name) for inner in value]
+    if isinstance(value, str):
+        return "***" if value and SECRET.search(name) else mask(value)
+    return value
 
 
 def mask(address: str | None) -> str | None:
-    """`http://user:secret@host` as `http://user:***@host`."""
-    return re.sub(r"(://[^/@:]*:)[^/@]*@", r"\1***@", address) if address else address
+    """`http://user:secret@host` as `http://user:***@host`, and `?token=secret` as `?token=***`; also within a text."""
+    for pattern, shown in MASKS:
+        address = pattern.sub(shown, address) if address else address
+    return address
 
 
 def write_sweep(config: SweepConfig) -> None:

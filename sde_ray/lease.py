@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.errors import UserError
+from sde_ray.plain import read_json
 
 TERM = 60.0  # seconds; renewed at a third of it
 
@@ -112,10 +113,12 @@ def _renew(path: Path, owner: dict[str, Any], term: float, stop: threading.Event
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        holder = json.loads(path.read_text())
+        holder = read_json(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return holder if isinstance(holder, dict) else None
+    numbers = [holder.get(key, 0) for key in ("pid", "expires")] if isinstance(holder, dict) else [None]
+    known = all(isinstance(number, int | float) and abs(number) < 2**53 for number in numbers)
+    return holder if known else None  # a driver writes both, so this is no lease
 
 
 def _write(path: Path, owner: dict[str, Any], term: float) -> None:

@@ -16,8 +16,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sde_ray"
 
 FLOORS: list[set[str]] = [
-    {"errors", "types", "extension", "yaml_file"},
-    {"keyed", "endpoint"},
+    {"errors", "types", "extension", "plain", "yaml_file"},
+    {"adapter", "keyed", "endpoint"},
     {"axes", "data", "metrics"},
     {"tasks", "design", "render", "tokens"},
     {"search", "sections", "rescore", "ledger", "lease", "items", "mixed", "surface", "intervals", "models"},
@@ -49,7 +49,7 @@ CORE = [
 CORE += [
     "keyed", "endpoint", "rationales", "published", "analysis.context", "analysis.tuned", "analysis.correlate",
     "analysis.figure", "analysis.conclude", "robustness.condition", "robustness.curve", "robustness.figure",
-    "kept", "outbox", "packing", "preflight", "submit", "sync", "track",
+    "adapter", "kept", "outbox", "packing", "plain", "preflight", "submit", "sync", "track",
 ]  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400
 

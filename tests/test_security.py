@@ -29,6 +29,7 @@ from sde_ray.types import TrainSettings, TrialConfig
 PACKAGE = Path(__file__).parents[1] / "sde_ray"
 RUNS_CODE = {"eval", "exec", "compile", "__import__"}
 UNPICKLES = {"pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
+CARD_OF_A_TRIAL = {"task": "masa:d1", "design": {}, "model": "tiny", "max_length": 64, "max_new_tokens": 8}
 TOLD: dict[str, Any] = {"task": "masa:d1", "name": "x"}
 
 
@@ -123,7 +124,7 @@ def test_code_of_a_model_s_own_is_off_unless_asked_for() -> None:
 
 
 def test_an_adapter_cannot_ask_for_code_to_be_run(tmp_path: Path) -> None:
-    card = {"model": "somebody/model", "trust_remote_code": True, "task": "masa:d1"}
+    card = {**CARD_OF_A_TRIAL, "model": "somebody/model", "trust_remote_code": True}
     (tmp_path / CARD).write_text(json.dumps(card))
     with pytest.raises(UserError, match="--trust-remote-code"):
         Predictor.load(tmp_path)
