@@ -108,7 +108,7 @@ def adapters(room: Room) -> Try:
     return attempt
 
 
-@family("cards", 3_000)
+@family("cards", 2_500)
 def cards(room: Room) -> Try:
     """`sde.json`: all that a prompt is made of, or a `UserError`."""
     card = room.folder / "adapter" / CARD

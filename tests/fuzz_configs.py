@@ -100,7 +100,7 @@ def yaml_text(room: Room) -> Try:
 
     def attempt(rng: Random) -> None:
         text = rng.choice(TEXTS) if rng.random() < 0.3 else rng.choice(shipped)
-        text = text if rng.random() < 0.15 else mutated(text, rng, 3)
+        text = text if rng.random() < 0.25 else mutated(text, rng, 2)
         raw = text.encode("utf-8", "replace")
         raw = spoiled(raw, rng) if rng.random() < 0.1 else raw
         room.given, room.again = raw, load
@@ -164,7 +164,7 @@ def a_name(rng: Random) -> str:
     return name if rng.random() < 0.3 else mutated(name, rng, 2) if rng.random() < 0.8 else some(rng, 6)
 
 
-@family("names", 10_000)
+@family("names", 9_000)
 def names(room: Room) -> Try:
     """Names of sweeps, tasks, designs, files, stores: one folder, one word, or refused; nothing outside is made."""
     inside = prepared(room)

@@ -43,6 +43,7 @@ class Room:
     """What a family may use: a folder of its own, and a place to note the input at hand for the report."""
 
     folder: Path
+    number: int = 0  # of the case
     given: Any = None
     again: Callable[[Any], None] | None = None  # tries a smaller input
     refused: int = 0
@@ -73,6 +74,7 @@ class Tally:
 
     ran: dict[str, int] = field(default_factory=dict)
     slowest: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0  # of this process' own work
 
 
 FAMILIES: dict[str, Family] = {}
@@ -114,9 +116,9 @@ def run(one: Family, folder: Path) -> None:
     attempt, base = one.make(room), memory()
     alone = os.environ.get("SDE_FUZZ_CASE")
     numbers = [int(alone)] if alone else range(wanted(one))
-    slowest = 0.0
+    slowest, own = 0.0, time.process_time()
     for number in numbers:
-        room.given = room.again = None
+        room.number, room.given, room.again = number, None, None
         begun = time.monotonic()
         try:
             with bounded(LIMIT):
@@ -129,6 +131,7 @@ def run(one: Family, folder: Path) -> None:
         f"{one.name} is one-sided: {room.accepted} accepted, {room.refused} refused"
     )
     TALLY.ran[one.name], TALLY.slowest[one.name] = len(numbers), slowest
+    TALLY.seconds += time.process_time() - own
 
 
 def memory() -> int:

@@ -35,7 +35,9 @@ def test_the_run_was_as_large_as_it_says(capsys: pytest.CaptureFixture[str]) -> 
         pytest.skip("not all families were run")
     total = sum(TALLY.ran.values())
     with capsys.disabled():
-        print(f"\n{total:,} hostile cases, seed {seed()}; slowest of each family in seconds:")
+        print(
+            f"\n{total:,} hostile cases, seed {seed()}, {TALLY.seconds:.0f} s of work; the slowest of each family in s:"
+        )
         print(", ".join(f"{name} {seconds:.2f}" for name, seconds in TALLY.slowest.items()))
     assert TALLY.ran == {name: wanted(one) for name, one in FAMILIES.items()}
     assert planned() >= LEAST
