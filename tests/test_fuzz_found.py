@@ -69,7 +69,7 @@ DEEP = "[" * 100_000
 )
 def test_yaml_that_is_a_trap_is_refused_at_once(text: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(text)
-    with bounded(20), pytest.raises(UserError, match=told):
+    with bounded(30), pytest.raises(UserError, match=told):
         read_yaml(tmp_path / "s.yaml")
 
 
@@ -108,7 +108,7 @@ def test_a_task_written_out_is_checked_like_any_other(tmp_path: Path) -> None:
 
 
 def test_long_lists_take_no_square_of_their_length() -> None:
-    with bounded(10), pytest.raises(UserError, match="lists 7 more than once"):
+    with bounded(30), pytest.raises(UserError, match="lists 7 more than once"):
         check({"name": "x", "task": "masa:d1", "seeds": [*range(15_000), 7]})
 
 
@@ -169,7 +169,7 @@ def test_xml_with_entities_of_its_own_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.xml").write_text(
         f'<!DOCTYPE s [<!ENTITY e0 "aaa">{bomb}]><s><sentence><text>&e9;</text></sentence></s>'
     )
-    with bounded(10), pytest.raises(UserError, match="declares entities"):
+    with bounded(30), pytest.raises(UserError, match="declares entities"):
         data.load_mams(tmp_path / "x.xml")
 
 
@@ -278,7 +278,7 @@ def test_pairs_are_as_many_as_can_be() -> None:
 
 def test_a_span_without_end_is_compared_at_once() -> None:
     gold = "ab" * 3000
-    with bounded(5):
+    with bounded(30):
         assert not near(gold, "ba" * 40_000)
     assert near("raided", "raid") and not near("raid", "flew")
 
@@ -357,6 +357,30 @@ def test_an_adapter_of_another_base_model_is_told(tmp_path: Path, tiny_llama: Pa
     base = model.load_base(str(tiny_llama))
     with pytest.raises(UserError, match=r"another base model: model\.layers\.0\.self_attn\.q_proj is 6 x 4"):
         model.load_adapter(base.model, an_adapter(tmp_path / "adapter"))
+
+
+@pytest.mark.parametrize(
+    "targets", ["all-linear", ("q_proj", "v_proj"), ("embed_tokens", "q_proj"), ("lm_head",)], ids=str
+)
+@pytest.mark.filterwarnings("ignore")
+def test_an_honest_adapter_is_loaded_as_it_was_saved(targets: Any, tmp_path: Path, tiny_llama: Path) -> None:
+    import torch
+
+    from sde_ray import model
+    from sde_ray.types import LoraSettings
+
+    base, ids = model.load_base(str(tiny_llama)), torch.arange(5, 17)[None]
+    with torch.no_grad():
+        plain = base.model(ids).logits
+        adapted = model.attach(base.model, LoraSettings(targets=targets, dropout=0.0)).eval()
+        for name, weight in adapted.named_parameters():
+            if "lora" in name:
+                weight.normal_(0, 0.3)
+        trained = adapted(ids).logits
+        model.save_adapter(adapted, tmp_path)
+        model.detach(adapted)
+        assert torch.equal(model.load_adapter(base.model, tmp_path)(ids).logits, trained)
+    assert not torch.allclose(plain, trained)
 
 
 EVIL = "from pathlib import Path\nPath('owned').touch()\n"
