@@ -19,12 +19,24 @@ from urllib.parse import quote
 
 MIRROR = "SDE_MIRROR"
 MEMORY = "memory"
+SECRET = re.compile(
+    r"(password|passwd|passphrase|pwd|secret|token|api_?key|access_?key|private_?key|credential|authorization|cookie)",
+    re.IGNORECASE,
+)
+# In an address: the password up to the last @ (it may hold / and @), a token in the user's place, a secret argument.
+MASKS = (
+    (re.compile(r"(://[^/@:\s]{0,100}:)[^\s\"'<>]{0,500}@"), r"\1***@"),
+    (re.compile(r"(://)[^/@:\s]{20,500}@"), r"\1***@"),
+    (re.compile(rf"([?&]\w{{0,40}}{SECRET.pattern}\w{{0,40}}=)[^&\s\"'<>]{{1,500}}", re.IGNORECASE), r"\1***"),
+)
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
 
 
 def mask(address: str | None) -> str | None:
-    """`http://user:secret@host` as `http://user:***@host`."""
-    return re.sub(r"(://[^/@:]*:)[^/@]*@", r"\1***@", address) if address else address
+    """`http://user:secret@host` as `http://user:***@host`, and `?token=secret` as `?token=***`; also within a text."""
+    for pattern, shown in MASKS:
+        address = pattern.sub(shown, address) if address else address
+    return address
 
 
 def is_uri(place: object) -> bool:

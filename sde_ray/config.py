@@ -10,6 +10,7 @@ with the nearest known name. A resolved configuration holds every field; passwor
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from sde_ray.address import join, local_path, mask
+from sde_ray.address import SECRET, join, local_path, mask
 from sde_ray.errors import FaultList, UserError
 from sde_ray.faults import sentence, table_faults
 from sde_ray.sections import SweepConfig
@@ -41,7 +42,6 @@ __all__ = [
     "write_tasks",
 ]
 
-SECRET = re.compile(r"(password|passwd|secret|token|api_?key|credential)", re.IGNORECASE)
 DATA_PATHS = ("path", "train", "dev", "test")
 
 
@@ -85,7 +85,7 @@ def _placed(task: Any, base: Path) -> Any:
     paths = {
         key: str((base / value).resolve())
         for key, value in task["data"].items()
-        if key in DATA_PATHS and isinstance(value, str) and (base / value).exists()
+        if key in DATA_PATHS and isinstance(value, str) and os.path.exists(base / value)
     }
     return {**task, "data": {**task["data"], **paths}}
 
@@ -133,11 +133,18 @@ def _task_file(config: SweepConfig, section: Mapping[str, Any]) -> Path:
 def resolved(config: SweepConfig) -> dict[str, Any]:
     """The configuration as complete plain JSON, with passwords masked."""
     plain: dict[str, Any] = config.model_dump(mode="json")
-    plain["mlflow"]["tracking_uri"] = mask(plain["mlflow"]["tracking_uri"])
-    plain["resources"]["address"] = mask(plain["resources"]["address"])
-    env = plain["resources"]["env"]
-    plain["resources"]["env"] = {name: "***" if SECRET.search(name) else mask(value) for name, value in env.items()}
-    return plain
+    return {key: _masked(value, key) for key, value in plain.items()}
+
+
+def _masked(value: Any, name: str) -> Any:
+    """The value without secrets: a text whose name tells one is ***, and so is a password in any address."""
+    if isinstance(value, dict):
+        return {key: _masked(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_masked(inner, name) for inner in value]
+    if isinstance(value, str):
+        return "***" if value and SECRET.search(name) else mask(value)
+    return value
 
 
 def write_sweep(config: SweepConfig) -> None:

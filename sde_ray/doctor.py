@@ -8,6 +8,7 @@ examination: a doctor must not be the sickest one in the room.
 
 from __future__ import annotations
 
+import http.client
 import os
 import platform
 import re
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from sde_ray.address import is_uri, local_path
+from sde_ray.address import is_uri, local_path, mask
 from sde_ray.transfer import REMEDY, Remote, reason
 
 State = Literal["ok", "warn", "fail"]
@@ -160,7 +161,7 @@ def _store(storage: str) -> Check:
 def tracking(place: Place) -> list[Check]:
     """MLflow 3 refuses the old file store; a server must answer before the sweep relies on it."""
     uri = place.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
-    shown = re.sub(r"//[^@/]*@", "//***@", uri)
+    shown = re.sub(r"//[^/]*@", "//***@", str(mask(uri)))
     scheme = urlsplit(uri).scheme
     if not uri:
         return [Check("mlflow tracking", "ok", f"sqlite in {local_path(str(place.storage))}/mlflow.db")]
@@ -174,14 +175,15 @@ def tracking(place: Place) -> list[Check]:
 
 def _answers(uri: str, shown: str) -> Check:
     try:
-        with urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=5) as answer:
+        address = re.sub(r"//\S*@", "//", uri).rstrip("/")  # urllib takes a password for a port, and tells it
+        with urllib.request.urlopen(address + "/health", timeout=5) as answer:
             return Check("mlflow tracking", "ok", f"{shown} answers ({answer.status})")
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             remedy = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
             return Check("mlflow tracking", "fail", f"{shown} refuses us ({error.code})", remedy)
         return Check("mlflow tracking", "warn", f"{shown} answers with {error.code}", "Is this an MLflow server?")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         remedy = "Start it (mlflow server --backend-store-uri sqlite:///mlflow.db), or leave tracking_uri out."
         return Check("mlflow tracking", "fail", f"{shown} does not answer: {error}", remedy)
 

@@ -7,19 +7,56 @@ the workers. The current directory counts as importable, as it does for `python 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
+from pathlib import Path
 from typing import TypeVar
 
 from sde_ray.errors import UserError, suggest
 
 T = TypeVar("T")
+# Files that tell the folder of an adapter, of a trial, of a sweep.
+RESULTS = (("sde.json",), ("adapter/sde.json",), ("ledger.jsonl", "resolved.json"))
 
 
 def is_path(name: str) -> bool:
     """True for `module:NAME`, the shape of an import path."""
     module, colon, attribute = name.partition(":")
     return bool(colon) and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def _refuse_results(module: str, path: str) -> None:
+    """`UserError` for a module in the folder of a sweep or an adapter.
+
+    An adapter's card names its task and its design, by import path where they are the user's own. In a folder that was
+    downloaded it could name code that lies beside it.
+    """
+    for folder in _folders(module):
+        for above in (folder, *folder.parents):
+            if any(all((above / name).is_file() for name in names) for names in RESULTS):
+                raise UserError(
+                    f'"{path}" names code in {above}, the folder of a sweep or an adapter, where results are and no '
+                    "code is run from. If you trust it, copy the module to where you work, and name it there."
+                )
+
+
+def _folders(module: str) -> list[Path]:
+    """The folders that a module and its packages lie in; nothing of it is imported."""
+    top, *inner = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return []
+    if spec is None:
+        return []
+    where = list(spec.submodule_search_locations or [])
+    folders = [os.path.dirname(spec.origin)] if spec.origin and os.path.isfile(spec.origin) else []
+    folders += where
+    for part in inner:
+        where = [os.path.join(place, part) for place in where if os.path.isdir(os.path.join(place, part))]
+        folders += where
+    return [Path(folder).resolve() for folder in folders]
 
 
 def load_object(path: str, expected: type[T] | tuple[type[T], ...], what: str) -> T:
@@ -29,12 +66,17 @@ def load_object(path: str, expected: type[T] | tuple[type[T], ...], what: str) -
     module_name, _, attribute = path.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
+    _refuse_results(module_name, path)
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise UserError(
             f'Cannot import "{module_name}" for {what} "{path}": {error}. '
             "Run from the folder that holds it, or install it."
+        ) from error
+    except Exception as error:  # the module's own, at import
+        raise UserError(
+            f'"{module_name}" for {what} "{path}" fails at import: {type(error).__name__}: {error}. Correct it there.'
         ) from error
     if not hasattr(module, attribute):
         raise UserError(f'Module "{module_name}" has no "{attribute}".{suggest(attribute, vars(module))}')

@@ -21,6 +21,7 @@ from sde_ray.metrics import check_metric
 from sde_ray.search import METHODS
 from sde_ray.sections import SweepConfig
 from sde_ray.tasks import get_task
+from sde_ray.tasks.check import check
 from sde_ray.tasks.custom import task_from_yaml
 from sde_ray.types import Task
 
@@ -85,7 +86,7 @@ def table_faults(values: Mapping[str, Any], base: Path) -> list[str]:
 def _open(one: Any, base: Path) -> Task | None:
     if isinstance(one, str):
         return get_task(one)
-    return task_from_yaml(one, base) if isinstance(one, dict) else None
+    return check(task_from_yaml(one, base)) if isinstance(one, dict) else None
 
 
 def _check_axes(values: Mapping[str, Any], found: list[str], attempt: Attempt) -> None:

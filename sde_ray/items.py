@@ -9,23 +9,37 @@ Values only: how items become known is `read_items`; statistics take `Items` and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 
 from sde_ray.design import make
 from sde_ray.metrics import item_statistics, objective_from_items
+from sde_ray.plain import one_line, read_json
 from sde_ray.render import read
 from sde_ray.tasks import get_task
 from sde_ray.types import Design, Example, Task, TrialResult
 
 Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A line of `predictions.jsonl`. `task` None: the trial's own."""
+
+    id: str
+    split: Literal["train", "dev", "test", "dev_ood", "test_ood"]
+    prediction: str
+    task: str | None = None
+
+
+_KEPT = TypeAdapter(Kept)
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,7 @@ def read_items(result: TrialResult, folder: Path, split: str, metric: str) -> It
     home = str(result.config["task"])
     try:
         texts = completions(path, home, split)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError):
         return None
     design = make(**result.config["design"])
     parts = [_part(name, split.removesuffix("_ood"), design, texts[name], metric) for name in sorted(texts)]
@@ -100,11 +114,22 @@ def read_all(results: Sequence[TrialResult], trials: Path, split: str, metric: s
 def completions(path: Path, home: str, split: str) -> dict[str, dict[str, str]]:
     """task -> id -> completion; a line without a task is of the trial's own."""
     found: dict[str, dict[str, str]] = {}
-    for line in path.read_text(encoding="utf-8").split("\n"):  # completions may hold other line ends
-        row = json.loads(line) if line.strip() else {}
-        if row.get("split") == split:
-            found.setdefault(row.get("task") or home, {})[row["id"]] = row["prediction"]
+    for row in rows_of(path):
+        if row.split == split:
+            found.setdefault(row.task or home, {})[row.id] = row.prediction
     return found
+
+
+def rows_of(path: Path) -> list[Kept]:
+    """The rows of `predictions.jsonl`; ValueError that names a line that is none."""
+    rows = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):  # completions may hold other line ends
+        if line.strip():
+            try:
+                rows.append(_KEPT.validate_python(read_json(line)))
+            except ValueError as error:
+                raise ValueError(f"line {number}: {one_line(error)}") from None
+    return rows
 
 
 def _part(name: str, split: str, design: Design, texts: Mapping[str, str], metric: str) -> Part:

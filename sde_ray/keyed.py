@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.errors import UserError
+from sde_ray.plain import read_json
 
 
 def key_of(value: Any) -> str:
@@ -44,7 +45,7 @@ class KeyedFile:
         found: dict[str, dict[str, Any]] = {}
         for line in lines:
             try:
-                row = json.loads(line)
+                row = read_json(line)
                 found[row["key"]] = dict(row["value"])
             except (ValueError, TypeError, LookupError):
                 continue

@@ -24,6 +24,7 @@ from typing import Any
 
 from sde_ray.address import scheme
 from sde_ray.errors import UserError
+from sde_ray.plain import read_json
 from sde_ray.transfer import EXCLUSIVE, REMEDY, Remote, reason
 
 TERM = 60.0  # seconds; renewed at a third of it
@@ -226,10 +227,12 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _parsed(content: bytes | None) -> dict[str, Any] | None:
     try:
-        holder = json.loads(content or b"")
+        holder = read_json(content or b"")
     except ValueError:
         return None
-    return holder if isinstance(holder, dict) else None
+    numbers = [holder.get(key, 0) for key in ("pid", "expires")] if isinstance(holder, dict) else [None]
+    known = all(isinstance(number, int | float) and abs(number) < 2**53 for number in numbers)
+    return holder if known else None  # a driver writes both, so this is no lease
 
 
 def _write(path: Path, owner: dict[str, Any], term: float) -> None:

@@ -13,21 +13,36 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from sde_ray.errors import UserError
-from sde_ray.types import RungResult, TrialResult
+from sde_ray.plain import read_json
+from sde_ray.types import TrialResult
 
 LEDGER = "ledger.jsonl"
 SCHEMA = 1
 _RANK = {"failed": 0, "pruned": 1, "finished": 2}
-_FIELDS = {field.name for field in fields(TrialResult)}
+_RESULT = TypeAdapter(TrialResult)
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What every trial's configuration tells."""
+
+    task: str
+    design: dict[str, str]
+
+
+_DESCRIBED = TypeAdapter(_Described)
 
 
 def to_json(result: TrialResult) -> dict[str, Any]:
@@ -36,14 +51,12 @@ def to_json(result: TrialResult) -> dict[str, Any]:
     return plain
 
 
-def from_json(plain: Mapping[str, Any]) -> TrialResult:
-    """The inverse of `to_json`; ValueError or TypeError for anything else."""
-    values = {name: value for name, value in plain.items() if name in _FIELDS}
-    values["rungs"] = tuple(RungResult(**rung) for rung in values.get("rungs", ()))
-    values["losses"] = tuple(values.get("losses", ()))
-    result = TrialResult(**values)
-    if result.status not in _RANK or not isinstance(result.config, dict):
-        raise ValueError(f"status {result.status!r}")
+def from_json(plain: Any) -> TrialResult:
+    """The inverse of `to_json`; ValueError for anything else, values of other types included."""
+    result = _RESULT.validate_python(plain)
+    _DESCRIBED.validate_python(result.config)
+    if not re.fullmatch(r"\w[\w.-]*", result.key):  # it names the trial's folder
+        raise ValueError(f"key {result.key!r}")
     return result
 
 
@@ -76,7 +89,7 @@ class Ledger:
 
     def append(self, result: TrialResult) -> None:
         """Write one result; it is on disk when this returns. `UserError` where the disk refuses it."""
-        line = json.dumps(to_json(result), ensure_ascii=False).encode() + b"\n"
+        line = json.dumps(to_json(result), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self._locked():
@@ -122,10 +135,10 @@ class Ledger:
             if not line.strip():
                 continue
             try:
-                plain = json.loads(line)
+                plain = read_json(line)
                 self._check_schema(plain, number)
                 good.append((line, from_json(plain)))
-            except (ValueError, TypeError):
+            except ValueError:
                 torn.append(line)
         return good, torn
 
@@ -175,13 +188,13 @@ def _refusal(path: Path, error: OSError) -> str:
 def save_result(path: Path, result: TrialResult) -> None:
     """Write one result as a file of its own, whole or not at all."""
     new = path.with_name(path.name + ".new")
-    new.write_text(json.dumps(to_json(result), ensure_ascii=False), encoding="utf-8")
+    new.write_text(json.dumps(to_json(result), ensure_ascii=False), encoding="utf-8", errors="replace")
     os.replace(new, path)
 
 
 def load_result(path: Path) -> TrialResult | None:
     """The result in a file of `save_result`; None where there is none."""
     try:
-        return from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return from_json(read_json(path.read_bytes()))
+    except (OSError, ValueError):
         return None

@@ -16,7 +16,7 @@ from math import isfinite
 from typing import Any
 
 from sde_ray import render
-from sde_ray.config import SECRET, mask
+from sde_ray.address import SECRET, mask
 from sde_ray.design import label, make
 from sde_ray.tasks import get_task
 from sde_ray.types import Example, Task, TrialResult

@@ -6,6 +6,7 @@ base's weights untouched to the bit. A model is named by hub name or path; `tiny
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from sde_ray import dropout
+from sde_ray.adapter import read_adapter
 from sde_ray.errors import UserError
+from sde_ray.plain import one_line
 from sde_ray.tokens import end_token
 from sde_ray.types import LoraSettings, TrainSettings
 
@@ -43,8 +47,8 @@ def locate(name: str) -> str:
     """A model's hub name or folder. Raises UserError for a path that holds no model."""
     if name in PACKAGED:
         return str(PACKAGED[name])
-    folder = Path(name).expanduser()
-    if not (folder.exists() or name.startswith(("/", "./", "../", "~"))):
+    folder = Path(os.path.expanduser(name))
+    if not (os.path.exists(folder) or name.startswith(("/", "./", "../", "~"))):
         return name
     if not (folder / "config.json").is_file():
         raise UserError(
@@ -130,10 +134,27 @@ def save_adapter(adapted: PeftModel, folder: Path) -> None:
 
 
 def load_adapter(base: torch.nn.Module, folder: Path) -> PeftModel:
-    """Put a saved adapter on its base, for decoding."""
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise UserError(f"{folder} holds no adapter: adapter_model.safetensors is missing. Give a trial's `adapter/`.")
-    return PeftModel.from_pretrained(base, str(folder), use_safetensors=True).eval()  # type: ignore[arg-type]
+    """Put a saved adapter on its base, for decoding. `UserError` where it is damaged, or of another base model."""
+    saved = read_adapter(folder)
+    modules = dict(base.named_modules())
+    for name, (inputs, outputs) in saved.shapes.items():
+        own = modules.get(name)
+        if own is None or (
+            isinstance(own, torch.nn.Linear) and (own.in_features, own.out_features) != (inputs, outputs)
+        ):
+            raise UserError(f"The adapter in {folder} is for another base model: {name} is {inputs} x {outputs} in it.")
+    # Not peft's reading of adapter_config.json, which believes all that it says.
+    lora = LoraConfig(
+        r=saved.rank,
+        lora_alpha=saved.alpha,  # type: ignore[arg-type]
+        target_modules=list(saved.shapes),
+        fan_in_fan_out=saved.swapped,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return PeftModel.from_pretrained(base, str(folder), config=lora, use_safetensors=True).eval()  # type: ignore[arg-type]
+    except (ValueError, RuntimeError, SafetensorError) as fault:
+        raise UserError(f"The adapter in {folder} does not fit its base model: {one_line(fault)}") from fault
 
 
 @contextmanager
@@ -166,7 +187,7 @@ def _explained(name: str, part: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (OSError, ValueError, KeyError) as fault:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as fault:
         reason = next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
         raise UserError(
             f"The {part} of {name} cannot be loaded: {reason} Check the name or path; the folder needs config.json, "

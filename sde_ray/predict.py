@@ -10,14 +10,20 @@ that makes a prompt: task, design, wording, model, chat, lengths.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
 
 from sde_ray import render
+from sde_ray.adapter import read_own
 from sde_ray.address import is_uri
 from sde_ray.design import parse
 from sde_ray.errors import UserError
+from sde_ray.plain import one_line, read_json
 from sde_ray.store import with_adapter
 from sde_ray.tasks import get_task
 from sde_ray.types import Parsed, TrialConfig
@@ -44,14 +50,43 @@ def write_card(folder: Path, config: TrialConfig, max_new_tokens: int) -> None:
 def find_adapter(place: str | Path) -> Path:
     """The adapter's folder in what a user may name: itself, its trial, its sweep, or the sweep's strategy.yaml."""
     path = with_adapter(str(place)) if is_uri(place) else Path(place)
-    start = path.parent if path.is_file() else path
-    found = next((folder for folder in (start, start / "adapter") if (folder / CARD).is_file()), None)
+    start = path.parent if os.path.isfile(path) else path
+    found = next((folder for folder in (start, start / "adapter") if os.path.isfile(folder / CARD)), None)
     if found is None:
         raise UserError(
             f"{place} holds no adapter of a trial: {CARD} is not in it, nor in {start / 'adapter'}. Give the folder "
             "of a finished trial (runs/<sweep>/trials/<key>), or of a sweep that was validated."
         )
     return found
+
+
+@dataclass(frozen=True)
+class Card:
+    """What an adapter's `sde.json` says."""
+
+    task: str
+    design: Mapping[str, str]
+    model: str
+    max_length: Annotated[int, Field(ge=8)]
+    max_new_tokens: Annotated[int, Field(ge=1)]
+    wording: Annotated[int, Field(ge=0)] = 0
+    chat: Literal["auto", "off"] = "auto"
+    trust_remote_code: bool = False
+
+
+_CARD = TypeAdapter(Card)
+
+
+def read_card(folder: Path) -> Card:
+    """The card of an adapter; `UserError` where it is damaged."""
+    try:
+        return _CARD.validate_python(read_json(read_own(folder, CARD)))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise UserError(
+            f"{folder / CARD} does not tell how the adapter's prompts are written: {reason}. Give an adapter that a "
+            "sweep has saved, whole and unchanged."
+        ) from None
 
 
 class Predictor:
@@ -62,19 +97,19 @@ class Predictor:
         from sde_ray import model, tokens
         from sde_ray.types import TrainSettings
 
-        self.card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        if self.card["trust_remote_code"] and not trust_remote_code:  # the card may be somebody else's
+        self.card = read_card(folder)
+        if self.card.trust_remote_code and not trust_remote_code:  # the card may be somebody else's
             raise UserError(
-                f'The adapter in {folder} wants its base model "{self.card["model"]}" to run code of its own. If you '
+                f'The adapter in {folder} wants its base model "{self.card.model}" to run code of its own. If you '
                 "trust that model, say so: --trust-remote-code, or Predictor.load(place, trust_remote_code=True)."
             )
-        self.task = get_task(self.card["task"])
-        self.design = parse(self.card["design"])
+        self.task = get_task(self.card.task)
+        self.design = parse(self.card.design)
         dtype = model.DTYPES[model.precision(TrainSettings())]
-        self._base = model.load_base(self.card["model"], bool(self.card["trust_remote_code"]), dtype)
+        self._base = model.load_base(self.card.model, self.card.trust_remote_code, dtype)
         self._adapted = model.load_adapter(self._base.model, folder)
-        context = min(self.card["max_length"], self._base.context)
-        self._encoder = tokens.Encoder(self._base.tokenizer, context, self.card["chat"])
+        context = min(self.card.max_length, self._base.context)
+        self._encoder = tokens.Encoder(self._base.tokenizer, context, self.card.chat)
 
     @classmethod
     def load(cls, place: str | Path, trust_remote_code: bool = False) -> Predictor:
@@ -84,9 +119,9 @@ class Predictor:
         """The answer to each text as read, and the completion it was read from."""
         from sde_ray import generate, model, tokens
 
-        room = self.card["max_new_tokens"]
+        room = self.card.max_new_tokens
         prompts = [
-            (f"text {n}", render.prompt_of(text, self.task, self.design, self.card["wording"]))
+            (f"text {n}", render.prompt_of(text, self.task, self.design, self.card.wording))
             for n, text in enumerate(texts, 1)
         ]
         with model.merged(self._adapted) as decoding:

@@ -72,7 +72,7 @@ def _answers(path: Path, task: str) -> Mapping[str, str]:
     """The rival's dev completions by item; nothing where they were not kept."""
     try:
         return completions(path, task, "dev").get(task, {})
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError):
         return {}
 
 

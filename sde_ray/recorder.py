@@ -15,6 +15,7 @@ from ray import tune
 
 from sde_ray import bookmark
 from sde_ray.agenda import Course, Score
+from sde_ray.config import mask
 from sde_ray.errors import UserError
 from sde_ray.ledger import Ledger, from_json, load_result
 from sde_ray.progress import Progress
@@ -101,7 +102,7 @@ class Recorder(tune.Callback):
             call: Callable[..., None] = getattr(self.tracker, action)
             call(*arguments)
         except Exception as fault:
-            warnings.warn(f"Tracking failed in {action}: {type(fault).__name__}: {fault}", stacklevel=2)
+            warnings.warn(f"Tracking failed in {action}: {mask(f'{type(fault).__name__}: {fault}')}", stacklevel=2)
 
 
 def _lost(trial: Any, error: str) -> TrialResult:

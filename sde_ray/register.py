@@ -9,7 +9,6 @@ axis, so that the registry alone tells how prompts must be written. The alias `v
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import tempfile
 from dataclasses import replace
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.design import make
-from sde_ray.predict import CARD
+from sde_ray.predict import CARD, read_card
 from sde_ray.strategy import save
 from sde_ray.types import Strategy
 
@@ -32,8 +31,7 @@ def register(client: Any, run_id: str, strategy: Strategy, adapter: Path) -> str
     from mlflow.exceptions import MlflowException
 
     if (adapter / CARD).is_file():
-        card = json.loads((adapter / CARD).read_text(encoding="utf-8"))
-        strategy = replace(strategy, design=make(**card["design"]))
+        strategy = replace(strategy, design=make(**read_card(adapter).design))
     name = model_name(strategy)
     digest = fingerprint(adapter)
     try:

@@ -9,18 +9,41 @@ a score never depends on how gold was written.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from sde_ray import design as designs
 from sde_ray import metrics, render
 from sde_ray.errors import FaultList, UserError
+from sde_ray.items import rows_of
+from sde_ray.plain import one_line, read_json
 from sde_ray.tasks import get_task
 from sde_ray.types import Design, Example, Parsed, Scores, Task
 
+
+@dataclass(frozen=True)
+class _Trial:
+    """What is needed of a trial's `config.json`."""
+
+    key: str
+    task: str
+    design: dict[str, str]
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Reported:
+    """What is needed of its `scores.json`."""
+
+    scores: dict[str, dict[str, float]]
+
+
+_TRIAL: TypeAdapter[Any] = TypeAdapter(_Trial)
+_REPORTED: TypeAdapter[Any] = TypeAdapter(_Reported)
 EXPECTED = '{"target": "...", "prediction": "..."}'
 
 
@@ -68,9 +91,9 @@ def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
         if not text.strip():
             continue
         try:
-            line = json.loads(text)
-        except json.JSONDecodeError as error:
-            faults.add(f"line {number} is no JSON: {error.msg}.")
+            line = read_json(text)
+        except ValueError as error:
+            faults.add(f"line {number} is no JSON: {getattr(error, 'msg', error)}.")
             continue
         missing = [
             key for key in ("target", "prediction") if not isinstance(line, dict) or not isinstance(line.get(key), str)
@@ -115,35 +138,46 @@ def of_sweep(folder: Path) -> list[Rescored]:
 
 
 def _rescore(trial: Path) -> Rescored:
-    config = json.loads((trial / "config.json").read_text(encoding="utf-8"))
-    design = designs.make(**config["design"])
+    config: _Trial = _checked(trial / "config.json", _TRIAL)
+    design = designs.make(**config.design)
     by_split: dict[str, list[Scores]] = {}
-    for (split, name), texts in _completions(trial, str(config["task"])).items():
+    for (split, name), texts in _completions(trial, config.task).items():
         task = get_task(name)
         examples = [one for one in task.load(split.removesuffix("_ood")) if one.id in texts]  # type: ignore[arg-type]
         parsed: list[Parsed] = [render.read(texts[one.id], task, design) for one in examples]
         by_split.setdefault(split, []).append(metrics.score(task, examples, parsed))
     scores = {split: mean(each) for split, each in by_split.items()}
-    reported = (
-        json.loads((trial / "scores.json").read_text(encoding="utf-8"))["scores"]
-        if (trial / "scores.json").is_file()
-        else {}
+    reported = _checked(trial / "scores.json", _REPORTED).scores if (trial / "scores.json").is_file() else {}
+    return Rescored(config.key, design, config.seed, scores, _moved(scores, reported))
+
+
+def _checked(path: Path, kind: TypeAdapter[Any]) -> Any:
+    """What a trial's file holds; `UserError` where it is missing or damaged."""
+    try:
+        return kind.validate_python(read_json(path.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = getattr(error, "strerror", None) or one_line(error)
+    return UserError(
+        f"{path} cannot be used: {reason}. Restore it, or take the folder {path.parent.name} out of trials/ to score "
+        "the others."
     )
-    return Rescored(str(config["key"]), design, int(config["seed"]), scores, _moved(scores, reported))
 
 
 def _completions(trial: Path, home: str) -> dict[tuple[str, str], dict[str, str]]:
     """(split, task) -> id -> completion; a line without a task is of the trial's own."""
     found: dict[tuple[str, str], dict[str, str]] = {}
-    for row in _rows(trial / "predictions.jsonl"):
-        found.setdefault((row["split"], row.get("task") or home), {})[row["id"]] = row["prediction"]
+    path = trial / "predictions.jsonl"
+    try:
+        rows = rows_of(path)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from None
+    for row in rows:
+        found.setdefault((row.split, row.task or home), {})[row.id] = row.prediction
     return found
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    for text in path.read_text(encoding="utf-8").split("\n"):
-        if text.strip():
-            yield json.loads(text)
 
 
 def mean(scores: list[Scores]) -> Scores:

@@ -13,7 +13,9 @@ Unknown keys fail. What needs the tables of axes, tasks and metrics is checked i
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -37,7 +39,7 @@ def _as_tuple(value: Any) -> Any:
 
 
 def _no_repeats(value: tuple[Any, ...]) -> tuple[Any, ...]:
-    repeated = sorted({str(v) for v in value if value.count(v) > 1})
+    repeated = sorted(str(one) for one, times in Counter(value).items() if times > 1)
     if repeated:
         raise ValueError(f"lists {', '.join(repeated)} more than once. List each once.")
     return value
@@ -63,6 +65,14 @@ def _ascending_below_one(value: tuple[float, ...]) -> tuple[float, ...]:
     return value
 
 
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"must hold plain JSON values: {error}") from None
+    return value
+
+
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Size = Annotated[int, Field(ge=1)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_as_tuple), AfterValidator(_no_repeats)]
@@ -73,7 +83,7 @@ Sizes = Annotated[tuple[Size, ...], BeforeValidator(_as_tuple), AfterValidator(_
 class Section(BaseModel):
     """A part of the configuration: frozen, without unknown keys, every field documented."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Objective(Section):
@@ -255,7 +265,7 @@ class SweepConfig(Section):
     """Decoding of the completions that are scored."""
     chat: Literal["auto", "off"] = "auto"
     """`auto`: a model with a chat template gets its prompts through it."""
-    deepspeed: dict[str, Any] = Field(default_factory=dict)
+    deepspeed: Annotated[dict[str, Any], AfterValidator(_plain)] = Field(default_factory=dict)
     """DeepSpeed's own configuration, passed through, such as {zero_optimization: {stage: 2}}."""
     resources: Resources = Resources()
     """What a trial occupies, and how many run at a time."""

@@ -16,25 +16,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter
 
 from sde_ray.axes import find_axis
 from sde_ray.design import label, make
 from sde_ray.effects import design_of, effects_of, fit, reference_of, usable
 from sde_ray.errors import UserError
 from sde_ray.items import Items
+from sde_ray.plain import one_line
 from sde_ray.surface import Estimate, Fit
-from sde_ray.types import Design, Effect, Strategy, TrialResult
+from sde_ray.types import Design, Strategy, TrialResult
 from sde_ray.yaml_file import read_yaml
 
 KIND = "sde_ray strategy"
 COMBINED = "objective"
 TIE = 1e-9
+_STRATEGY = TypeAdapter(Strategy)
 
 
 @dataclass(frozen=True)
@@ -281,14 +284,13 @@ def load(path: Path, task: str = "") -> Strategy:
     plain = read_yaml(path)
     if plain.pop("kind", None) != KIND:
         raise UserError(f'"{path}" is no strategy of sde_ray. Give the strategy.yaml that `sde-ray assemble` wrote.')
-    known = {field.name for field in fields(Strategy)}
     try:
-        effects = tuple(Effect(**effect) for effect in plain.pop("effects", None) or ())
         design = make(**plain.pop("design"))
-        strategy = Strategy(design=design, effects=effects, **{k: v for k, v in plain.items() if k in known})
-        float(strategy.predicted)
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise UserError(f'"{path}" is a damaged strategy: {error}. Write it again with `sde-ray assemble`.') from None
+        strategy = _STRATEGY.validate_python({**plain, "design": design, "effects": plain.get("effects") or ()})
+    except (TypeError, KeyError, ValueError) as error:
+        raise UserError(
+            f'"{path}" is a damaged strategy: {one_line(error)}. Write it again with `sde-ray assemble`.'
+        ) from None
     if task and strategy.task != task:
         raise UserError(f'"{path}" is a strategy for the task {strategy.task}, not for {task}. Give the one for it.')
     return strategy

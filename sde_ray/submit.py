@@ -22,8 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sde_ray.address import is_uri
-from sde_ray.config import SECRET, mask
+from sde_ray.address import SECRET, is_uri, mask
 from sde_ray.errors import UserError
 from sde_ray.packing import SWEEP, Package
 
@@ -339,8 +338,11 @@ class _Tail:
 def redact(text: str) -> str:
     """A text of the cluster's without the values of secrets: passwords in addresses, `TOKEN=...`, `"token": "..."`."""
     text = str(mask(text))
-    word = SECRET.pattern.strip("()")
-    return re.sub(rf"(?i)\b(\w*(?:{word})\w*['\"]?\s*[=:]\s*['\"]?)[^\s'\",;]{{6,}}", r"\1***", text)
+    text = re.sub(r"(?i)\b(bearer\s{1,9})[\w.~+/=-]{6,}", r"\1***", text)
+    word = SECRET.pattern.strip("()")  # bounded: a hostile line would cost the square of its length
+    return re.sub(
+        rf"(?i)\b(\w{{0,60}}(?:{word})\w{{0,60}}['\"]?\s{{0,9}}[=:]\s{{0,9}}['\"]?)[^\s'\",;]{{6,}}", r"\1***", text
+    )
 
 
 def _first_line(fault: Exception) -> str:

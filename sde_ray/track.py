@@ -306,9 +306,12 @@ def check_address(tracking_uri: str, nodes: int = 1) -> None:
 
 
 def ui_command(tracking_uri: str, port: int = 5000, host: str = "127.0.0.1") -> list[str]:
-    """The command that shows a store in the browser."""
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", tracking_uri]
-    return [*command, "--host", host, "--port", str(port)]
+    """The command that shows a store in the browser. One with a password goes by `MLFLOW_BACKEND_STORE_URI` instead:
+
+    arguments can be read by every user of the machine.
+    """
+    store = [] if "@" in tracking_uri else ["--backend-store-uri", tracking_uri]
+    return [sys.executable, "-m", "mlflow", "ui", *store, "--host", host, "--port", str(port)]
 
 
 def _database(tracking_uri: str) -> Path:

@@ -16,9 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from sde_ray.design import label, make
 from sde_ray.errors import UserError
 from sde_ray.intervals import Paired
+from sde_ray.plain import one_line, read_json
 from sde_ray.types import Design, Strategy
 
 ASSEMBLED, BEST_SEEN = "assembled", "best seen"
@@ -54,6 +57,9 @@ class Verdict:
     def overall(self, split: str = "test") -> list[Comparison]:
         """The rows that the verdict speaks of: all sizes together."""
         return [row for row in self.rows if row.split == split and row.train_size is None]
+
+
+_VERDICT = TypeAdapter(Verdict)
 
 
 def claim_of(paired: Paired | None) -> str:
@@ -159,17 +165,12 @@ def save(verdict: Verdict, path: Path) -> None:
 def load(path: Path) -> Verdict:
     """The inverse of `save`; `UserError` for any other file."""
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        rows = tuple(
-            Comparison(
-                **{**row, "design": make(**row["design"]), "paired": Paired(**row["paired"]) if row["paired"] else None}
-            )
-            for row in plain.pop("rows")
-        )
-        return Verdict(strategy_design=make(**plain.pop("strategy_design")), rows=rows, **plain)
+        plain = read_json(path.read_bytes())
+        rows = [{**row, "design": make(**row["design"])} for row in plain["rows"]]
+        return _VERDICT.validate_python({**plain, "strategy_design": make(**plain["strategy_design"]), "rows": rows})
     except OSError as error:
         raise UserError(f'Cannot read "{path}": {error.strerror}. `sde-ray validate` writes it.') from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(
-            f'"{path}" is no validation of sde_ray ({error}). `sde-ray validate` writes it again.'
+            f'"{path}" is no validation of sde_ray ({one_line(error)}). `sde-ray validate` writes it again.'
         ) from None

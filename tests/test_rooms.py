@@ -16,9 +16,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sde_ray"
 
 FLOORS: list[set[str]] = [
-    {"errors", "types", "extension", "yaml_file"},
+    {"errors", "types", "extension", "plain", "yaml_file"},
     {"address"},
-    {"keyed", "endpoint", "transfer"},
+    {"adapter", "keyed", "endpoint", "transfer"},
     {"axes", "data", "metrics"},
     {"tasks", "design", "render", "tokens"},
     {"search", "sections", "rescore", "ledger", "lease", "store", "items", "mixed", "surface", "intervals", "models"},
@@ -50,7 +50,8 @@ CORE = [
 CORE += [
     "keyed", "endpoint", "rationales", "published", "analysis.context", "analysis.tuned", "analysis.correlate",
     "analysis.figure", "analysis.conclude", "robustness.condition", "robustness.curve", "robustness.figure",
-    "address", "transfer", "store", "kept", "outbox", "packing", "preflight", "submit", "sync", "track", "cli.app",
+    "adapter", "address", "transfer", "store", "kept", "outbox", "packing", "plain", "preflight", "submit", "sync",
+    "track", "cli.app",
 ]  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import os
 import pickle
+import re
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +31,7 @@ from sde_ray.types import TrainSettings, TrialConfig
 PACKAGE = Path(__file__).parents[1] / "sde_ray"
 RUNS_CODE = {"eval", "exec", "compile", "__import__"}
 UNPICKLES = {"pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
+CARD_OF_A_TRIAL = {"task": "masa:d1", "design": {}, "model": "tiny", "max_length": 64, "max_new_tokens": 8}
 TOLD: dict[str, Any] = {"task": "masa:d1", "name": "x"}
 
 
@@ -123,7 +126,7 @@ def test_code_of_a_model_s_own_is_off_unless_asked_for() -> None:
 
 
 def test_an_adapter_cannot_ask_for_code_to_be_run(tmp_path: Path) -> None:
-    card = {"model": "somebody/model", "trust_remote_code": True, "task": "masa:d1"}
+    card = {**CARD_OF_A_TRIAL, "model": "somebody/model", "trust_remote_code": True}
     (tmp_path / CARD).write_text(json.dumps(card))
     with pytest.raises(UserError, match="--trust-remote-code"):
         Predictor.load(tmp_path)
@@ -172,6 +175,24 @@ def test_servers_listen_on_loopback_unless_told() -> None:
     assert ui_command("sqlite:////a.db")[-4:-2] == ["--host", "127.0.0.1"]
     options = session._options(Resources(), "/tmp/x")
     assert options["include_dashboard"] is False and options["address"] == "local"
+
+
+def test_a_store_s_password_is_no_argument_of_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from sde_ray.cli.use import ui
+
+    ran: list[list[str]] = []
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "")
+    monkeypatch.setattr("os.execv", lambda program, command: ran.append(command))
+    (tmp_path / "x.yaml").write_text("task: masa:d1\nmlflow: {tracking_uri: 'postgresql://u:hush@h/db'}\n")
+    ui(tmp_path / "x.yaml", sets=[f"storage={tmp_path}"])
+    assert ran and "hush" not in " ".join(ran[0]) and "hush" in os.environ["MLFLOW_BACKEND_STORE_URI"]
+
+
+def test_every_file_that_starts_a_dashboard_sets_a_token() -> None:
+    files = [path for path in (PACKAGE.parent / "cluster").iterdir() if path.suffix in (".yaml", ".sh")]
+    starting = {path.name: path.read_text(encoding="utf-8") for path in files if "dashboard-host" in path.read_text()}
+    assert len(starting) >= 5
+    assert [name for name, text in starting.items() if not re.search(r"RAY_AUTH_MODE(=|\s+value: )token", text)] == []
 
 
 def test_rays_token_authentication_is_left_on(monkeypatch: pytest.MonkeyPatch) -> None:

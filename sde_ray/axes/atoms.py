@@ -17,6 +17,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sde_ray.plain import read_json
+
+__all__ = ["Atom", "Token", "is_plain", "lex", "read_json", "write_atom"]
+
 
 @dataclass(frozen=True)
 class Atom:
@@ -70,16 +74,6 @@ def _atom_at(text: str, start: int, pattern: re.Pattern[str]) -> tuple[Atom, int
     found = pattern.search(text, start)
     end = found.start() if found else len(text)
     return Atom(text[start:end].strip()), end
-
-
-def read_json(text: str) -> object:
-    """The JSON value that `text` is; `ValueError` for anything else, however deep, long or undecodable."""
-    try:
-        value: object = json.loads(text)
-        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate would fail later, when it is stored
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    return value
 
 
 def _has_surrogate(text: str) -> bool:

@@ -91,11 +91,12 @@ def _read_pairs(text: str, form: Form) -> tuple[Lines, Faults]:
 
 def _merge(pairs: Lines) -> Lines:
     """One line a slot, with the values of all its pairs and the first rationale."""
-    merged: dict[str, Line] = {}
+    values: dict[str, list[str]] = {}
+    whys: dict[str, str | None] = {}
     for pair in pairs:
-        first = merged.get(pair.slot, Line(pair.slot, (), pair.why))
-        merged[pair.slot] = Line(pair.slot, first.values + pair.values, first.why)
-    return tuple(merged.values())
+        values.setdefault(pair.slot, []).extend(pair.values)
+        whys.setdefault(pair.slot, pair.why)
+    return tuple(Line(slot, tuple(several), whys[slot]) for slot, several in values.items())
 
 
 JSON = FormatOption(

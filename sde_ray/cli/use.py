@@ -65,6 +65,7 @@ def ui(
         return
     err().print(f"MLflow at http://{host}:{port} (Ctrl-C ends it). Sort by Created to see trials under their sweep.")
     command = ui_command(uri, port, host)
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
     os.execv(command[0], command)
 
 

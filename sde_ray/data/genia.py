@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.data.format import Format
-from sde_ray.data.records import BadRecord, Record, field, read_json
+from sde_ray.data.records import BadRecord, Record, field, read_json, strings
 from sde_ray.data.schema import Schema, check_slots
 from sde_ray.errors import suggest
 from sde_ray.types import Example
@@ -36,7 +36,7 @@ def _convert(record: Record, schema: Schema) -> Iterator[Example]:
     check_slots(schema, SLOTS, "GENIA")
     fields = record.fields
     of_text = isinstance(fields, dict) and "text" in fields
-    text = field(fields, "text", str) if of_text else " ".join(field(fields, "tokens", list))
+    text = field(fields, "text", str) if of_text else " ".join(strings(fields, "tokens"))
     spans = sorted(_span(mention, of_text) for mention in field(fields, "entity_mentions", list))
     strange = [string for *_, string in spans if string not in text]
     if strange:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.data.format import Format
-from sde_ray.data.records import BadRecord, Record, field, read_json
+from sde_ray.data.records import BadRecord, Record, field, numbers, read_json, strings
 from sde_ray.data.schema import Schema
 from sde_ray.types import Answer, Example
 
@@ -51,7 +51,7 @@ def _sentence(fields: Any, schema: Schema) -> Example:
         (field(event, "start", int), field(event, "event_type", str), field(event, "text", str))
         for event in field(fields, "events", list)
     ]
-    text = " ".join(field(fields, "tokens", list))
+    text = " ".join(strings(fields, "tokens"))
     return Example(str(field(fields, "id", (str, int))), text, _answer(triggers, schema))
 
 
@@ -62,9 +62,9 @@ def _sentences(fields: Any, schema: Schema) -> Iterator[Example]:
     triggers: dict[int, list[Trigger]] = defaultdict(list)
     for event in field(fields, "events", list):
         for mention in field(event, "mention", list):
-            at, offset = field(mention, "sent_id", int), field(mention, "offset", list)
-            if not 0 <= at < len(content) or not offset:
-                raise BadRecord(f"a mention has sent_id {at} and offset {offset}; there are {len(content)} sentences")
+            at, offset = field(mention, "sent_id", int), numbers(field(mention, "offset", list), "offset")
+            if not 0 <= at < len(content):
+                raise BadRecord(f"a mention has sent_id {at}; there are {len(content)} sentences")
             triggers[at].append((offset[0], field(event, "type", str), field(mention, "trigger_word", str)))
     for number, sentence in enumerate(content):
         name = f"{field(fields, 'id', (str, int))}:{number}"

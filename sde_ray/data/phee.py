@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.data.format import Format
-from sde_ray.data.records import BadRecord, Record, field, read_json
+from sde_ray.data.records import BadRecord, Record, field, numbers, read_json, strings
 from sde_ray.data.schema import Schema, check_slots
 from sde_ray.errors import suggest
 from sde_ray.types import Example
@@ -29,9 +29,12 @@ def _triggers(event: Any) -> list[tuple[int, str, str]]:
     if kind not in SLOTS:
         raise BadRecord(f'unknown event_type "{kind}".{suggest(kind, SLOTS)}')
     texts, starts = field(trigger, "text", list), field(trigger, "start", list)
-    if len(texts) != len(starts) or not all(texts) or not all(starts):
+    if len(texts) != len(starts):
         raise BadRecord(f'the trigger of "{kind}" has {len(texts)} texts and {len(starts)} starts')
-    return [(min(at), kind, " ".join(fragments)) for fragments, at in zip(texts, starts, strict=True)]
+    return [
+        (min(numbers(at, "start")), kind, " ".join(strings({"text": fragments}, "text")))
+        for fragments, at in zip(texts, starts, strict=True)
+    ]
 
 
 def _convert(record: Record, schema: Schema) -> Iterator[Example]:

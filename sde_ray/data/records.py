@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.errors import UserError
+from sde_ray.plain import read_json as read_json_text
 
 SHOWN = 10
 
@@ -76,28 +77,17 @@ def read_json(path: Path) -> list[Record]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                records.append(Record(f"line {number}", _parse(line), path.stem))
-            except (ValueError, RecursionError) as error:
+                records.append(Record(f"line {number}", read_json_text(line), path.stem))
+            except ValueError as error:
                 faults.append(f"line {number} is not JSON: {_reason(error)}: {_short(line)}")
     raise_faults(str(path), faults, "Expected one JSON object a line. Repair or delete these lines.")
     return records
 
 
-def _parse(text: str) -> Any:
-    """The JSON value. Half a surrogate pair is refused: no tokenizer and no file could take it later."""
-    value = json.loads(text)
-    if "\\ud" in text.lower():
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"half a surrogate pair, {error.object[error.start]!r}") from None
-    return value
-
-
 def _json_list(path: Path, text: str) -> list[Record]:
     try:
-        items = _parse(text)
-    except (ValueError, RecursionError) as error:
+        items = read_json_text(text)
+    except ValueError as error:
         line = f"line {error.lineno}: " if isinstance(error, json.JSONDecodeError) else ""
         raise UserError(f"{path} is not a JSON list: {line}{_reason(error)}. Repair the file.") from None
     return [Record(f"record {number}", item, path.stem) for number, item in enumerate(items, start=1)]
@@ -106,9 +96,10 @@ def _json_list(path: Path, text: str) -> list[Record]:
 def read_csv(path: Path) -> list[Record]:
     """CSV with a header (tab-separated for .tsv); quoted values may hold line breaks."""
     rows = csv.reader(io.StringIO(read_text(path), newline=""), delimiter="\t" if path.suffix == ".tsv" else ",")
-    header = next(rows)
-    records, faults, start = [], [], rows.line_num + 1
+    records, faults, start = [], [], 1
     try:
+        header = next(rows)
+        start = rows.line_num + 1
         for row in rows:
             place, start = f"line {start}", rows.line_num + 1
             if row and len(row) != len(header):
@@ -123,9 +114,14 @@ def read_csv(path: Path) -> list[Record]:
 
 def read_xml(path: Path, tag: str) -> list[Record]:
     """The elements `tag` of an XML file."""
+    text = read_text(path).lstrip()
+    if "<!ENTITY" in text:  # a few of them can stand for gigabytes, and no data set here has any
+        raise UserError(
+            f"{path} declares entities of its own (<!ENTITY), which are not read. Write out what they mean."
+        )
     try:
-        root = ElementTree.fromstring(read_text(path).lstrip())
-    except ElementTree.ParseError as error:
+        root = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError) as error:
         raise UserError(f"{path} is not XML: {error}. Repair the file.") from None
     return [Record(f"{tag} {n}", element, path.stem) for n, element in enumerate(root.iter(tag), start=1)]
 
@@ -140,6 +136,25 @@ def read_folder(path: Path, read: Callable[[Path], list[Record]], pattern: str) 
     return [
         Record(f"{file.name} {record.place}", record.fields, record.file) for file in files for record in read(file)
     ]
+
+
+def strings(fields: Any, name: str) -> list[str]:
+    """The list of strings under a record's key; `BadRecord` for anything else."""
+    return _all(field(fields, name, list), str, name)
+
+
+def numbers(value: Any, name: str) -> list[int]:
+    """A list of whole numbers, one or more; `BadRecord` for anything else."""
+    if not isinstance(value, list) or not value:
+        raise BadRecord(f'"{name}" is {_short(repr(value))}, expected a list of numbers')
+    return _all(value, int, name)
+
+
+def _all(values: list[Any], kind: type, name: str) -> list[Any]:
+    wrong = [value for value in values if not isinstance(value, kind)]
+    if wrong:
+        raise BadRecord(f'"{name}" holds {_short(repr(wrong[0]))}, expected a {kind.__name__}')
+    return values
 
 
 def field(fields: Any, name: str, kind: type | tuple[type, ...]) -> Any:

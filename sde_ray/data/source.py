@@ -11,8 +11,9 @@ Relative paths start at the YAML's folder. `overlap: drop | error` says what hap
 from __future__ import annotations
 
 import logging
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +32,18 @@ NAMES: Mapping[Split, tuple[str, ...]] = {
     "test": ("test", "testing"),
 }
 SUFFIXES = (".json", ".jsonl", ".xml", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
+OPTIONS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "columns": (
+        "a mapping such as {text: sentence}",
+        lambda value: isinstance(value, Mapping) and all(isinstance(one, str) for one in (*value, *value.values())),
+    ),
+    "relations": (
+        "a list such as [P17, P19]",
+        lambda value: isinstance(value, list | tuple) and all(isinstance(one, str) for one in value),
+    ),
+    "keep_empty": ("true or false", lambda value: isinstance(value, bool)),
+}
+"""What the options of the formats must be."""
 KEYS = ("format", "path", *ORDER, "hub", "config", "revision", "splits", "overlap")
 
 log = logging.getLogger(__name__)
@@ -108,6 +121,13 @@ def open_source(section: Mapping[str, Any], base: Path, schema: Schema | None = 
     overlap = section.get("overlap", form.overlap)
     if overlap not in ("error", "drop"):
         faults.add(f'overlap is "{overlap}", expected "error" or "drop".')
+    for key in form.options:
+        expected, fits = OPTIONS[key]
+        if key in section and not fits(section[key]):
+            faults.add(f"{key} is {section[key]!r}, expected {expected}.")
+    for key in ("config", "revision"):
+        if not isinstance(section.get(key, ""), str):
+            faults.add(f"{key} is {section[key]!r}, expected a text. Put it in quotes.")
     places = _places(section, base, faults)
     chosen = schema or form.schema
     if chosen is None:
@@ -141,12 +161,12 @@ def _places(section: Mapping[str, Any], base: Path, faults: FaultList) -> dict[S
         return _hub_places(section, base, faults)
     if "path" in section:
         path = base / str(section["path"])
-        files = find_files(path, faults) if path.is_dir() else {"train": path}
+        files = find_files(path, faults) if os.path.isdir(path) else {"train": path}
     elif "train" not in files:
         faults.add("train is missing. Give it; dev and test can be cut from it.")
     for path in files.values():
-        if not path.exists():
-            near = suggest(path.name, [other.name for other in path.parent.glob("*")])
+        if not os.path.exists(path):  # unlike the method, also for what can be no path: too long, a NUL
+            near = suggest(path.name, os.listdir(path.parent) if os.path.isdir(path.parent) else [])
             faults.add(f"there is no file {path}.{near}")
     return {split: str(path) for split, path in files.items()}
 
@@ -168,7 +188,7 @@ def find_files(folder: Path, faults: FaultList) -> dict[Split, Path]:
 
 
 def _hub_name(name: Any, base: Path) -> str:
-    return str(base / name) if (base / str(name)).is_dir() else str(name)
+    return str(base / str(name)) if os.path.isdir(base / str(name)) else str(name)
 
 
 def _hub_places(section: Mapping[str, Any], base: Path, faults: FaultList) -> dict[Split, str]:

@@ -41,7 +41,11 @@ def holds(text: Sequence[str], part: Sequence[str]) -> bool:
 
 def near(one: str, other: str) -> bool:
     """difflib ratio above 0.5 (events, PAPER.md 1.10)."""
-    return one == other or difflib.SequenceMatcher(None, one, other, autojunk=False).ratio() > _NEAR
+    if one == other:
+        return True
+    match = difflib.SequenceMatcher(None, one, other, autojunk=False)
+    # The first two are upper bounds of the third, which takes the square of the length of a model's endless span.
+    return match.real_quick_ratio() > _NEAR and match.quick_ratio() > _NEAR and match.ratio() > _NEAR
 
 
 def near_and_within(one: str, other: str) -> bool:
@@ -51,16 +55,32 @@ def near_and_within(one: str, other: str) -> bool:
 
 def pairs(gold: Sequence[str], said: Sequence[str], same: Callable[[str, str], bool]) -> int:
     """The largest number of pairs (gold, said) with `same(gold, said)`, each value used once (augmenting paths)."""
-    edges = [[i for i, value in enumerate(gold) if same(value, one)] for one in said]
+    like: dict[str, list[int]] = {}
+    for one in said:
+        if one not in like:
+            like[one] = [i for i, value in enumerate(gold) if same(value, one)]
+    edges = [like[one] for one in said]
     partner: dict[int, int] = {}
+    return sum(len(partner) < len(gold) and _settle(one, edges, partner) for one in range(len(said)))
 
-    def settle(one: int, seen: set[int]) -> bool:
+
+def _settle(start: int, edges: Sequence[Sequence[int]], partner: dict[int, int]) -> bool:
+    """Pair `start`, moving others to further partners where that makes room (breadth first: chains may be long)."""
+    came_from: dict[int, int] = {}  # gold value -> the prediction that would take it
+    holds: dict[int, int] = {}  # prediction on the way -> the gold value that it has now
+    waiting = [start]
+    for one in waiting:
         for i in edges[one]:
-            if i not in seen:
-                seen.add(i)
-                if i not in partner or settle(partner[i], seen):
-                    partner[i] = one
-                    return True
-        return False
-
-    return sum(settle(one, set()) for one in range(len(said)))
+            if i in came_from:
+                continue
+            came_from[i] = one
+            if i in partner:
+                holds[partner[i]] = i
+                waiting.append(partner[i])
+                continue
+            free: int | None = i
+            while free is not None:  # everybody on the way moves by one
+                partner[free] = came_from[free]
+                free = holds.get(partner[free])
+            return True
+    return False

@@ -31,7 +31,7 @@ def _parsed(
     task: Task, entries: Iterable[Entry], faults: Iterable[Fault], complete: bool = False, once: bool = True
 ) -> Parsed:
     """The answer that the entries state. `complete`: every slot must have one; `once`: no slot may have two."""
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[str]] = {}
     wrong = list(faults)
     for slot, values in entries:
         if slot not in task.slots:
@@ -39,9 +39,9 @@ def _parsed(
         elif slot in found and once:
             wrong.append(Fault("repeated_slot", slot))
         else:
-            found[slot] = found.get(slot, ()) + values
+            found.setdefault(slot, []).extend(values)
     wrong += [Fault("missing_slot", slot) for slot in task.slots if complete and slot not in found]
-    return Parsed({slot: values for slot, values in found.items() if values}, tuple(wrong))
+    return Parsed({slot: tuple(values) for slot, values in found.items() if values}, tuple(wrong))
 
 
 def _collected(pieces: Iterable[str], read_piece: Callable[[str], Entry]) -> tuple[list[Entry], list[Fault]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from sde_ray import render
 from sde_ray.effects import design_of
 from sde_ray.errors import UserError
+from sde_ray.items import rows_of
 from sde_ray.report.html import Html, escape, tag
 from sde_ray.study import Study
 from sde_ray.tasks import get_task
@@ -57,11 +57,14 @@ def _read(study: Study, design: Design, path: Path) -> list[Answered]:
     task = get_task(study.group.task)
     texts = {example.id: example for example in task.load("dev")}
     found: list[Answered] = []
-    for line in path.read_text(encoding="utf-8").split("\n"):
-        row = json.loads(line) if line.strip() else {}
-        if row.get("split") != "dev" or row.get("id") not in texts or len(found) == ANSWERS:
+    try:
+        rows = rows_of(path)
+    except (OSError, ValueError):
+        return []  # a damaged file costs the report its examples only
+    for row in rows:
+        if row.split != "dev" or row.id not in texts or len(found) == ANSWERS:
             continue
-        example, parsed = texts[row["id"]], render.read(row["prediction"], task, design)
+        example, parsed = texts[row.id], render.read(row.prediction, task, design)
         right = dict(parsed.answer) == dict(example.answer) and not parsed.faults
-        found.append(Answered(example.text[:LONGEST], row["prediction"][:LONGEST], right))
+        found.append(Answered(example.text[:LONGEST], row.prediction[:LONGEST], right))
     return found

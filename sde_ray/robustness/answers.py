@@ -20,11 +20,10 @@ from sde_ray.errors import UserError
 from sde_ray.generate import Sampling
 from sde_ray.items import Items, part_of
 from sde_ray.keyed import KeyedFile, key_of
-from sde_ray.predict import CARD, find_adapter
+from sde_ray.predict import find_adapter, read_card
 from sde_ray.tasks import get_task
 from sde_ray.tokens import Encoder, completion_text, pad_token
 from sde_ray.types import Example, Task, TrialConfig
-from sde_ray.yaml_file import read_yaml
 
 ITEMS_SEED = 0  # the items that trials are scored on
 
@@ -60,13 +59,13 @@ class Reader:
 
     def _decode(self, trial: TrialConfig, folder: Path, asked: Asked) -> dict[str, str]:
         place = find_adapter(folder)
-        card = read_yaml(place / CARD)  # JSON is YAML
+        card = read_card(place)
         self._load(trial)
-        encoder = Encoder(self._base.tokenizer, min(card["max_length"], self._base.context), card["chat"])
+        encoder = Encoder(self._base.tokenizer, min(card.max_length, self._base.context), card.chat)
         task, examples = held(trial)
         wording = trial.wording if asked.wording is None else asked.wording
         prompts = [(one.id, render.prompt_of(one.text, task, trial.design, wording)) for one in examples]
-        room = int(card["max_new_tokens"])
+        room = card.max_new_tokens
         adapted = models.load_adapter(self._base.model, place)
         try:
             with models.merged(adapted) as decoding:

@@ -5,6 +5,7 @@ The one check for every task, of the package, of a YAML section, or imported: al
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from sde_ray.axes.answer import numbers_of
@@ -38,7 +39,7 @@ def _keys(task: Task) -> tuple[str, ...]:
 
 
 def _check_distinct(what: str, words: Sequence[str], faults: FaultList) -> None:
-    doubled = sorted({word for word in words if list(words).count(word) > 1})
+    doubled = sorted(word for word, times in Counter(words).items() if times > 1)
     if doubled:
         faults.add(f"{what} {', '.join(doubled)} stand twice. Name each once.")
     if any(not word.strip() for word in words):

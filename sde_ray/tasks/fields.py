@@ -6,6 +6,7 @@ with the advice to quote them, as `True` would never match the word in the data.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -55,7 +56,7 @@ def words(section: Section, key: str, faults: FaultList) -> tuple[str, ...]:
     value = section.get(key, [])
     items = value if isinstance(value, list | tuple) else [value]
     found = tuple(word(item, key, faults) for item in items)
-    for twice in sorted({item for item in found if found.count(item) > 1}):
+    for twice in sorted(item for item, times in Counter(found).items() if times > 1):
         faults.add(f'{key}: "{twice}" stands twice. Name it once.')
     return tuple(dict.fromkeys(found))
 

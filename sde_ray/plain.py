@@ -1,0 +1,63 @@
+"""JSON that somebody else has written: a model, a server, an editor, a process that died.
+
+read_json('{"a": [1]}')     -> {"a": [1]}
+read_json("[" * 10**6)      ValueError, like everything that is no JSON, or none that can be used and stored again
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from pydantic import ValidationError
+
+DEEPEST = 100  # levels of lists and mappings; more would end in a RecursionError wherever the value is used
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def read_json(text: str | bytes) -> Any:
+    """The value that the text is. ValueError for anything else, however deep, long or undecodable.
+
+    Half a surrogate pair is refused, too: it is legal JSON, but no tokenizer and no file could take it.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8-sig")
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
+        raise ValueError("nested too deeply")
+    if _HALF.search(text) or not _is_text(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"half a surrogate pair, {error.object[error.start]!r}") from None
+    return value
+
+
+def _is_text(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _depth(value: Any) -> int:
+    """How deeply lists and mappings stand in one another; without recursion."""
+    depth, level = 0, [value]
+    while level:
+        level = [
+            inner
+            for one in level
+            if isinstance(one, list | dict)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        depth += 1
+    return depth
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, in one line; pydantic's findings with the place of each, three at most."""
+    if isinstance(error, ValidationError):
+        found = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)]
+        return "; ".join(found[:3])
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
