@@ -94,8 +94,8 @@ def remove(folder: Path) -> None:
 def in_flight(folder: Path, trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> dict[str, Bookmark]:
     """The bookmarks of trials that began in an earlier run and have not ended, by key. `folder`: that of all trials.
 
-    A bookmark that was left beside a trial's end, by a driver killed between the two, is removed. One that is further
-    than the end belongs to a trial that the search has asked for once more, to get further.
+    A bookmark that was left beside a trial's end, by a driver killed between the two, is removed. One that has
+    passed that end belongs to a trial that the search has asked for once more, to get further.
     """
     found = {}
     for trial in trials:
@@ -107,7 +107,7 @@ def in_flight(folder: Path, trials: Iterable[TrialConfig], results: Mapping[str,
         if mark is None:
             continue
         result = results.get(trial.key)
-        if result is not None and result.status != "failed" and len(result.rungs) >= len(mark.rungs):
+        if result is not None and result.status != "failed" and mark.passed < len(result.rungs):
             remove(place)
         elif len(mark.rungs) < len(trial.train.rungs):
             found[trial.key] = mark

@@ -292,6 +292,8 @@ def test_a_bookmark_says_where_the_trial_stands(worker: Worker, config: TrialCon
         with pytest.raises(ZeroDivisionError):
             runner.rung(1)
     assert runner_on(worker).begin(config, tmp_path) == Begun((done,), passed=1)
+    engine = worker._training.engine
+    assert (engine.global_steps, engine.micro_steps, engine.lr_scheduler.last_epoch) == (2, 4, 2)
 
 
 def test_a_trial_of_one_rung_keeps_nothing(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
@@ -315,21 +317,24 @@ def test_bookmarks_beside_a_trials_end_are_removed_and_others_found(config: Tria
     rung = RungResult(0, 2, {"dev": {"weighted_kappa": 0.5}})
     two = (rung, replace(rung, rung=1))
     kinds = {"new": (rung,), "failed": (rung,), "pruned": (rung,), "further": two, "finished": two, "odd": (rung,)}
+    kinds["again"] = (rung,)  # pruned there, asked for once more, and let go on
     trials = {kind: replace(config, seed=seed) for seed, kind in enumerate(kinds)}
     for kind, trial in trials.items():
         (tmp_path / trial.key).mkdir()
-        bookmark.write(tmp_path / trial.key, bookmark.Bookmark(trial.key, kinds[kind]))
+        went_on = kind in ("again", "finished")
+        bookmark.write(tmp_path / trial.key, bookmark.Bookmark(trial.key, kinds[kind], went_on=went_on))
     half(tmp_path / trials["odd"].key / bookmark.NAME)
     ends: dict[str, Any] = {"failed": ("failed", ()), "pruned": ("pruned", (rung,)), "further": ("pruned", (rung,))}
+    ends["again"] = ends["pruned"]
     ends["finished"] = ("finished", (*two, rung))
     results = {
         trials[kind].key: TrialResult(trials[kind].key, {}, status, rungs=rungs)
         for kind, (status, rungs) in ends.items()
     }
     found = bookmark.in_flight(tmp_path, trials.values(), results)
-    assert set(found) == {trials[kind].key for kind in ("new", "failed", "further")}
+    assert set(found) == {trials[kind].key for kind in ("new", "failed", "further", "again")}
     left = {kind for kind, trial in trials.items() if marks(tmp_path / trial.key)}
-    assert left == {"new", "failed", "further", "odd"}
+    assert left == {"new", "failed", "further", "again", "odd"}
 
 
 # ---- under Ray Tune's trainable --------------------------------------------------------------------------------------

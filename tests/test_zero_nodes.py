@@ -25,9 +25,17 @@ pytestmark = pytest.mark.cluster
 LIMIT = 240.0
 
 
+class Brisk(Nodes):
+    """By default Ray's workers give way to all else on the machine, and this test waits for them."""
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**super().env, "RAY_worker_niceness": "0"}
+
+
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
-    here = Nodes()
+    here = Brisk()
     try:
         here.start()
         yield here
