@@ -217,7 +217,7 @@ def test_every_shipped_sweep_is_right_but_for_data_that_is_not_here(path: Path) 
     try:
         load_config(path)
     except UserError as error:
-        assert "data: there is no file" in str(error) and "faults" not in str(error)
+        assert "data: there is no file" in str(error) and " faults" not in str(error)
 
 
 def test_check_takes_plain_values() -> None:
