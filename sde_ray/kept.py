@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sde_ray.config import place_of
+from sde_ray.ledger import LEDGER
 from sde_ray.plan import Plan
 from sde_ray.types import TrialResult
 
@@ -48,5 +50,5 @@ def _missing_folders(made: Plan, results: Mapping[str, TrialResult], folder: Pat
     return [
         f"{len(gone)} of {len(wanted)} ended trials have no folder any more ({some}). "
         "Their scores count, but their completions and adapters are gone: intervals are wider, and `score` and "
-        f"`predict` cannot use them. To run them again, take their lines out of {folder / 'ledger.jsonl'}."
+        f"`predict` cannot use them. To run them again, take their lines out of {place_of(made.config, LEDGER)}."
     ]

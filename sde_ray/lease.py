@@ -83,6 +83,7 @@ class Held:
     def take_remote(self) -> None:
         if self.remote is None:
             return
+        self.remote.try_again()
         try:
             self._take_remote(self.remote)
         except UserError:

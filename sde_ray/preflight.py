@@ -42,7 +42,7 @@ def check_nodes(config: SweepConfig, store: Store) -> None:
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if store.remote:
         _check_room(config, nodes)
-    if len(nodes) < 2:
+    if len(nodes) < 2 and not (store.remote and config.resources.address):  # a cluster's node has not our variables
         return
     if config.mlflow.enabled:
         check_address(tracking_of(config), nodes=len(nodes))

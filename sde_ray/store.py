@@ -97,6 +97,7 @@ class RemoteStore(Store):
     # ---- from the store ----------------------------------------------------------------------------------------------
 
     def pull(self, within: str = "") -> None:
+        self.remote.try_again()  # nothing goes on without it
         try:
             self._pull(within, whole=bool(within))
         except UserError:
@@ -247,7 +248,7 @@ class RemoteStore(Store):
 
     def _settle(self) -> None:
         """A driver ends: send what is unsent, bring what is missing, and say what could not be."""
-        self.remote.away = False  # the last chance is tried in full
+        self.remote.try_again()  # the last chance
         sent = self._push_ledger(lambda: None)
         if sent:
             self._unmark(LEDGER)

@@ -20,10 +20,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from sde_ray.address import is_uri, local_path, mask, scheme
+from sde_ray.address import is_uri, local_path, mask, scheme, split
 from sde_ray.errors import UserError
 
 WAITS: tuple[float, ...] = (0.5, 2.0)  # seconds before the second and the third attempt
+PAUSE = 20.0  # seconds between two attempts at a store that is away
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "tos", "memory"}  # a put is seen whole, or not
 EXCLUSIVE = {"s3", "s3a", "file", "local", "memory"}  # a create that finds a file fails, whoever else creates
 TIMES = ("LastModified", "last_modified", "mtime", "updated", "modify", "time", "created")
@@ -51,7 +52,11 @@ class Remote:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self.away = False  # the last call failed: the next one is tried once only
+        self._away: tuple[Exception, float] | None = None  # the last call's fault, and until when none is made
+
+    def try_again(self) -> None:
+        """Forget that the store was away: the next call is made at once, and tried again."""
+        self._away = None
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
@@ -177,8 +182,13 @@ class Remote:
     # ---- trying again ------------------------------------------------------------------------------------------------
 
     def _tried(self, action: Callable[[], T]) -> T:
-        """What the action gives. Its last exception where it fails each time; a refusal is not tried again."""
-        for wait in () if self.away else WAITS:
+        """What the action gives. Its last exception where it fails each time; a refusal is not tried again.
+
+        While a store is away, one call in `PAUSE` seconds is made, once: a library may take long to give up.
+        """
+        if self._away and time.monotonic() < self._away[1]:
+            raise self._away[0]
+        for wait in () if self._away else WAITS:
             try:
                 return action()
             except (UserError, FileNotFoundError, PermissionError, NotImplementedError):
@@ -188,9 +198,10 @@ class Remote:
         try:
             done = action()
         except Exception as fault:
-            self.away = not isinstance(fault, UserError | FileNotFoundError)
+            if not isinstance(fault, UserError | FileNotFoundError):
+                self._away = fault, time.monotonic() + PAUSE
             raise
-        self.away = False
+        self._away = None
         return done
 
 
@@ -229,7 +240,10 @@ def fetched(place: str) -> Path:
     """One file, brought here if it is at an address; once in a process. `UserError` where it cannot be read."""
     if not is_uri(place):
         return Path(place)
-    folder, _, name = place.rpartition("/")
+    try:
+        folder, name = split(place)
+    except ValueError as fault:
+        raise UserError(str(fault)) from None
     path = local_path(folder) / name
     try:
         remote = Remote(folder)

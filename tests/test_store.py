@@ -44,6 +44,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     from fsspec.implementations.memory import MemoryFileSystem
 
     monkeypatch.setattr(transfer, "WAITS", (0.0, 0.0))
+    monkeypatch.setattr(transfer, "PAUSE", 0.0)
     monkeypatch.setattr(leases, "SETTLE", 0.0)
     MemoryFileSystem.store.clear()
     MemoryFileSystem.pseudo_dirs[:] = [""]
@@ -222,6 +223,21 @@ def test_a_network_that_fails_twice_is_not_noticed(tmp_path: Path, run: Run) -> 
         outcome = run(config, in_process.Tune(before=lambda number: Flaky.be(2), after=lambda number: Flaky.be(2)))
     assert len(outcome.results) == 4 and unsent(config) == []
     assert {f"trials/{key}/result.json" for key in results(config)} <= there(config)
+
+
+def test_a_store_that_is_away_is_asked_once_in_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = Remote(f"flaky://{tmp_path}/runs/x")
+    monkeypatch.setattr(transfer, "PAUSE", 1000.0)
+    Flaky.be(float("inf"))
+    for _ in range(3):
+        with pytest.raises(ConnectionError):
+            remote.list()
+    assert Flaky.failed == 3, "tried again at first, then left alone"
+    Flaky.be()
+    with pytest.raises(ConnectionError):
+        remote.list()
+    remote.try_again()
+    assert remote.list() == {}
 
 
 @pytest.mark.parametrize("moment", [0, 2])
@@ -455,6 +471,8 @@ def test_an_address_with_a_password_is_refused_without_telling_it(place: str) ->
     assert "hush" not in str(told.value) and "sh@" not in str(told.value)
     shown = CliRunner().invoke(cli.app, ["report", f"{place}/x"])
     assert shown.exit_code == 2 and "hush" not in shown.output and "sh@" not in shown.output
+    with pytest.raises(UserError, match="has a password in it"):
+        get_task(f"{place}/task.yaml")
 
 
 @pytest.mark.parametrize(
