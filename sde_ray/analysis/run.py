@@ -155,6 +155,7 @@ class _Reader:
             pad=self.pad,
             max_new_tokens=room,
             batch_size=self.batch_size,
+            shared=True,  # all prompts of a design begin with the same demonstrations
         )
         texts = [answer_of(completion_text(self.base.tokenizer, ids)) for ids in written]
         parsed = [render.read(text, look.task, look.design) for text in texts]
