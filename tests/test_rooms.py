@@ -33,7 +33,7 @@ FLOORS: list[set[str]] = [
     {"trial", "register", "served", "logged"},
     {"track"},
     {"warm", "recorder", "session", "outbox", "preflight"},
-    {"sweep", "final", "validate", "doctor", "bench"},
+    {"sweep", "final", "validate", "doctor", "bench", "resident"},
     {"step", "analysis", "robustness"},
     {"flow", "kept", "packing"},
     {"sync", "submit"},
@@ -49,7 +49,7 @@ CORE = [
 CORE += [
     "keyed", "endpoint", "rationales", "published", "analysis.context", "analysis.tuned", "analysis.correlate",
     "analysis.figure", "analysis.conclude", "robustness.condition", "robustness.curve", "robustness.figure",
-    "kept", "outbox", "packing", "preflight", "submit", "sync", "track",
+    "kept", "outbox", "packing", "preflight", "resident", "submit", "sync", "track",
 ]  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400
 

@@ -20,6 +20,7 @@ from sde_ray.design import parse
 from sde_ray.errors import UserError
 
 Row = Mapping[str, Any]
+HARDLY = 0.5  # the share of well-formed completions, below which a prompting score is mostly that of silence
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,14 @@ def conclude(task: str, model: str, metric: str, rows: Sequence[Row], tuned: Tun
 def _notes(rows: Sequence[Row], shots: Sequence[int]) -> tuple[str, ...]:
     """What the numbers do not say: cut texts, demonstrations left out, designs without a value."""
     notes = []
+    kept_to = [
+        float(row[f"{k}_shot_adherence"]) for row in rows for k in shots if row.get(f"{k}_shot_adherence") is not None
+    ]
+    if kept_to and max(kept_to) < HARDLY:
+        notes.append(
+            f"The untuned model hardly does this task by prompting: in no design do more than {max(kept_to):.0%} of "
+            "its completions have the form that was asked for, so its prompting scores say little."
+        )
     cut = [row for row in rows if row.get("cut")]
     if cut:
         worst = max(float(row["cut"]) for row in cut)

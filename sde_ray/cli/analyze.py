@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +13,14 @@ from sde_ray.cli.options import Json, Sets, Sweep
 
 if TYPE_CHECKING:
     from sde_ray.analysis.conclude import Analysis
-    from sde_ray.analysis.correlate import Ranked
+    from sde_ray.analysis.correlate import Pick, Ranked
     from sde_ray.analysis.run import Cost
     from sde_ray.analysis.tuned import Tuned
     from sde_ray.config import SweepConfig
     from sde_ray.plan import Contest
 
 RECORDED = "recorded"
+OF_RECORDED = ("masa:d1", "tiny")
 
 
 def analyze(
@@ -80,6 +82,7 @@ def _analyze(
     from sde_ray.analysis import conclude, run
     from sde_ray.config import open_tasks, sweep_folder
     from sde_ray.keyed import KeyedFile
+    from sde_ray.progress import duration
 
     task = open_tasks(config)[contest.task]
     scores = _tuned(config, contest, tuned)  # before the dear part: a table that cannot be read is told at once
@@ -90,9 +93,12 @@ def _analyze(
     if dry_run:
         return None
 
+    started = time.monotonic()
+
     def heard(done: int, count: int) -> None:
-        if done == count or done % max(1, count // 10) == 0:
-            err().print(f"{done} of {count} measured", highlight=False)
+        if done in (min(8, count), count) or done % max(1, count // 10) == 0:
+            left = duration((time.monotonic() - started) / done * (count - done))
+            err().print(f"{done} of {count} measured" + (f" · {left} left" if done < count else ""), highlight=False)
 
     rows = run.measure(looks, contest.model, config, file, heard)
     metric = config.objective.metric or task.objective
@@ -102,9 +108,15 @@ def _analyze(
 def _tuned(config: SweepConfig, contest: Contest, given: str) -> Tuned:
     from sde_ray.analysis import tuned
     from sde_ray.config import open_tasks
+    from sde_ray.errors import UserError
     from sde_ray.study import ledger_of
 
     metric = config.objective.metric or open_tasks(config)[contest.task].objective
+    if given == RECORDED and (contest.task, contest.model) != OF_RECORDED:
+        raise UserError(
+            f"The recorded table is of {' on '.join(OF_RECORDED)}, this sweep also looks at {contest.task} on "
+            f"{contest.model}. Leave --tuned out to use the sweep's own trials, or give a table of its own."
+        )
     if given == RECORDED:
         from sde_ray.bench.designs import PATH
 
@@ -131,13 +143,12 @@ def _price(price: Cost, designs: int) -> str:
 def _print(config: SweepConfig, found: Analysis) -> None:
     from sde_ray.analysis.conclude import suffix
     from sde_ray.config import sweep_folder
-    from sde_ray.design import label
 
     columns = ("Spearman", "95%", "Kendall", "95%", "designs", "its pick", "of")
     title = f"\n{found.task} on {found.model}: measures of the untuned model against {found.metric} after tuning"
     shown = table(title, "measure (more is better)", *columns, "its pick is", right=columns)
     for one in found.correlations:
-        place = (str(one.pick.place), str(one.designs), label(one.pick.design)) if one.pick else ("–", "–", "–")
+        place = (str(one.pick.place), str(one.designs), _picked(one.pick)) if one.pick else ("–", "–", "–")
         cells = (*_ranked(one.spearman), *_ranked(one.kendall), str(one.designs))
         shown.add_row(one.measure.replace("_", " "), *cells, *place)
     out().print(shown)
@@ -146,6 +157,12 @@ def _print(config: SweepConfig, found: Analysis) -> None:
     out().print(f"\n{found.verdict}", highlight=False, markup=False)
     end = suffix(config, found.task, found.model)
     out().print(f"saved in {sweep_folder(config)}/analysis{end}.json and .svg", highlight=False, markup=False)
+
+
+def _picked(pick: Pick) -> str:
+    from sde_ray.design import label
+
+    return label(pick.design) + (f", or one of {pick.tied - 1} alike (mean place)" if pick.tied > 1 else "")
 
 
 def _ranked(one: Ranked) -> tuple[str, str]:

@@ -73,7 +73,7 @@ def _numbers(name: str, given: str) -> tuple[int, ...]:
 
 def _price(study: Study) -> str:
     from sde_ray.progress import duration
-    from sde_ray.robustness.run import decodings
+    from sde_ray.robustness.run import decodings, reader_of
     from sde_ray.study import ledger_of
 
     results = ledger_of(study.config).results()
@@ -84,10 +84,11 @@ def _price(study: Study) -> str:
     time = (
         f"about {duration(sum(spent) / len(spent) * len(open_ones))}" if spent else "time unknown until one has ended"
     )
+    again, sizes = len(reader_of(study).missing(decodings(study))), ", ".join(map(str, study.sizes))
+    left = f"{len(open_ones)} of them still to train ({time})" if open_ones else "all of them trained"
     return (
-        f"{len(study.wanted)} trials at {', '.join(map(str, study.sizes))} samples, {len(open_ones)} of them still to "
-        f"train ({time}); then up to {len(decodings(study))} decodings of {study.config.validation.test_size} items at "
-        "most, without training."
+        f"{len(study.wanted)} trials at {sizes} samples, {left}; then {again} decodings of up to "
+        f"{study.config.validation.test_size} items, without training."
     )
 
 

@@ -21,7 +21,7 @@ from sde_ray.config import SweepConfig, open_tasks, sweep_folder
 from sde_ray.errors import UserError
 from sde_ray.items import read_items
 from sde_ray.keyed import KeyedFile
-from sde_ray.robustness.answers import Asked, Reader, check_wordings, items_of
+from sde_ray.robustness.answers import Asked, Reader, Wanted, check_wordings, items_of
 from sde_ray.robustness.condition import Cells, Judged, Key, gather, judge, summary
 from sde_ray.robustness.curve import Saving, savings
 from sde_ray.robustness.figure import curves
@@ -135,13 +135,18 @@ def _sizes(largest: int, available: int) -> tuple[int, ...]:
     return tuple(sorted(wanted | ({2 * largest} if 2 * largest <= available else set())))
 
 
-def decodings(study: Study) -> list[tuple[TrialConfig, Asked]]:
-    """What is decoded beyond the trials' own evaluation."""
+def reader_of(study: Study) -> Reader:
+    """What a study has decoded already."""
+    return Reader(KeyedFile(study.folder / "robustness.jsonl"))
+
+
+def decodings(study: Study) -> list[Wanted]:
+    """What is decoded beyond the trials' own evaluation, with the folders of the adapters."""
     conditions = [Asked(sampling_seed=seed) for seed in study.decoding_seeds]
     conditions += [Asked(wording=wording) for wording in study.wordings]
     largest = {trial.key: trial for _, trial in study.largest()}
     return [
-        (trial, asked)
+        (trial, study.folder / "trials" / trial.key, asked)
         for trial in largest.values()
         for asked in conditions
         if asked.wording is None or (asked.wording != trial.wording and trial.design["instruction"] != "none")
@@ -195,13 +200,10 @@ def _again(
     study: Study, ended: Mapping[str, TrialResult], metric: str, heard: Callable[[int, int], None]
 ) -> list[Judged]:
     """The adapters of the largest size under sampled decoding and in other words."""
-    reader = Reader(KeyedFile(study.folder / "robustness.jsonl"))
-    todo = [(trial, asked) for trial, asked in decodings(study) if trial.key in ended]
-    answered: dict[tuple[str, Asked], tuple[float, Any]] = {}
-    for done, (trial, asked) in enumerate(todo, 1):
-        texts = reader.answers(trial, study.folder / "trials" / trial.key, asked)
-        answered[trial.key, asked] = items_of(trial, texts, metric)
-        heard(done, len(todo))
+    reader = reader_of(study)
+    todo = [one for one in decodings(study) if one[0].key in ended]
+    reader.fill(todo, study.config.resources, heard)
+    answered = {(t.key, asked): items_of(t, reader.answers(t, asked), metric) for t, _, asked in todo}
     sampled = [Asked(sampling_seed=seed) for seed in study.decoding_seeds]
     found = [judge("sampled decoding", _cells(study, answered, sampled))] if sampled else []
     trained = study.config.wording
