@@ -34,6 +34,7 @@ __all__ = [
     "mask",
     "open_tasks",
     "resolved",
+    "suffix",
     "sweep_folder",
     "write_sweep",
     "write_tasks",
@@ -91,6 +92,12 @@ def _placed(task: Any, base: Path) -> Any:
 def sweep_folder(config: SweepConfig) -> Path:
     """Where everything of the sweep is."""
     return Path(config.storage) / config.name
+
+
+def suffix(config: SweepConfig, task: str, model: str) -> str:
+    """What tells the files of several tasks and models apart; nothing where there is one of each."""
+    parts = [task] * (len(config.task) > 1) + [model] * (len(config.model) > 1)
+    return "".join("-" + re.sub(r"[^\w-]+", "_", part).strip("_") for part in parts)
 
 
 def open_tasks(config: SweepConfig) -> dict[str, Task]:

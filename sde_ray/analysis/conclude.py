@@ -6,7 +6,6 @@ analysis.jsonl (every measurement, by key) ─▶ analysis.json (rows, correlati
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from sde_ray.analysis.correlate import Correlation, correlations, verdict
 from sde_ray.analysis.figure import scatter
 from sde_ray.analysis.tuned import Tuned
-from sde_ray.config import SweepConfig, sweep_folder
+from sde_ray.config import SweepConfig, suffix, sweep_folder
 from sde_ray.design import parse
 from sde_ray.errors import UserError
 
@@ -85,12 +84,6 @@ def _notes(rows: Sequence[Row], shots: Sequence[int]) -> tuple[str, ...]:
             reasons[str(row["error"])] = reasons.get(str(row["error"]), 0) + 1
     notes += [f"{count} designs lack values: {reason}" for reason, count in list(reasons.items())[:3]]
     return tuple(notes)
-
-
-def suffix(config: SweepConfig, task: str, model: str) -> str:
-    """What tells the files of several tasks and models apart; nothing where there is one of each."""
-    parts = [task] * (len(config.task) > 1) + [model] * (len(config.model) > 1)
-    return "".join("-" + re.sub(r"[^\w-]+", "_", part).strip("_") for part in parts)
 
 
 def save(config: SweepConfig, found: Analysis) -> list[Path]:

@@ -38,7 +38,7 @@ def analyze(
     """Ask the untuned model about every design: would good prompting have picked a good sample design?"""
     from sde_ray import flow, plan
     from sde_ray.analysis import conclude, logged
-    from sde_ray.config import load_config, sweep_folder
+    from sde_ray.config import load_config, suffix, sweep_folder
     from sde_ray.track import tracking_of
 
     config = load_config(sweep, sets or [])
@@ -53,17 +53,21 @@ def analyze(
         return None
     with flow.tracked(config) as tracker:
         for one in found:
-            rows, end = [dict(row) for row in one.rows], conclude.suffix(config, one.task, one.model)
+            rows, end = [dict(row) for row in one.rows], suffix(config, one.task, one.model)
             correlated = [each.plain() for each in one.correlations]
             logged.log(tracker, rows, correlated, one.figure, end)
     if config.mlflow.enabled:
         for one in found:
             where = (tracking_of(config), config.mlflow.experiment, sweep_folder(config), config.name)
             logged.log_runs(*where, one.task, one.model, one.rows)
+    page = flow.rewrite(config)
     if as_json:
         return emit([one.plain() for one in found])
     for one in found:
         _print(config, one)
+    if page:
+        out().print(f"also on its page: {page}", highlight=False, markup=False)
+    return None
 
 
 def _shots(given: str) -> tuple[int, ...]:
@@ -141,8 +145,7 @@ def _price(price: Cost, designs: int) -> str:
 
 
 def _print(config: SweepConfig, found: Analysis) -> None:
-    from sde_ray.analysis.conclude import suffix
-    from sde_ray.config import sweep_folder
+    from sde_ray.config import suffix, sweep_folder
 
     columns = ("Spearman", "95%", "Kendall", "95%", "designs", "its pick", "of")
     title = f"\n{found.task} on {found.model}: measures of the untuned model against {found.metric} after tuning"

@@ -31,6 +31,7 @@ def robustness(
     from sde_ray.final import run_trials
     from sde_ray.progress import Progress
     from sde_ray.robustness import run
+    from sde_ray.study import open_sweep
 
     study = run.prepare(
         strategy,
@@ -55,11 +56,12 @@ def robustness(
             raise typer.Exit(130)
         found = run.conclude(study, {one.key: one for one in ended.results}, heard)
         paths = run.save(study, found)
-        tracker.log_table("robustness", found.rows())
+        tracker.log_table(f"robustness{study.suffix}", found.rows())
         tracker.log_files(paths)
+    page = flow.rewrite(open_sweep(sweep or study.folder, sets or []))
     if as_json:
         return emit(found.plain())
-    return _print(found, paths)
+    return _print(found, [*paths, *([page] if page else [])])
 
 
 def _numbers(name: str, given: str) -> tuple[int, ...]:

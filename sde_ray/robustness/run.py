@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray import strategy as strategies
-from sde_ray.config import SweepConfig, open_tasks, sweep_folder
+from sde_ray.config import SweepConfig, open_tasks, suffix, sweep_folder
 from sde_ray.errors import UserError
 from sde_ray.items import read_items
 from sde_ray.keyed import KeyedFile
@@ -36,7 +36,7 @@ SPLIT = "test"
 
 @dataclass(frozen=True)
 class Study:
-    """What is compared. `trials` by contender, over all sizes and seeds."""
+    """What is compared. `trials` by contender, over all sizes and seeds; `suffix` ends the names of its files."""
 
     strategy: Strategy
     config: SweepConfig
@@ -44,6 +44,7 @@ class Study:
     sizes: tuple[int, ...]
     decoding_seeds: tuple[int, ...]
     wordings: tuple[int, ...]
+    suffix: str = ""
 
     @property
     def folder(self) -> Path:
@@ -117,10 +118,11 @@ def prepare(
     asked = tuple(range(len(task.instructions))) if wordings is None else tuple(wordings)
     check_wordings(task, asked)
     final = config.validation.model_copy(update={"train_sizes": chosen, "controls": CONTROLS})
-    config = config.model_copy(update={"validation": final, "model": (strategy.model,), "task": config.task})
+    end = suffix(config, strategy.task, strategy.model)
+    config = config.model_copy(update={"validation": final, "model": (strategy.model,)})
     results = tuple(ledger_of(config).results().values())
     trials = validation_trials(strategy, config, results)
-    return Study(strategy, config, trials, chosen, tuple(decoding_seeds), asked)
+    return Study(strategy, config, trials, chosen, tuple(decoding_seeds), asked, end)
 
 
 def _sweep_of(path: Path) -> Path:
@@ -226,8 +228,9 @@ def _cells(study: Study, answered: Mapping[tuple[str, Asked], tuple[float, Any]]
 
 def save(study: Study, found: Found) -> list[Path]:
     """Write robustness.json and, where there is a curve, robustness.svg; each whole or not at all."""
-    texts = {"robustness.json": json.dumps(found.plain(), ensure_ascii=False, indent=1) + "\n"}
-    texts |= {"robustness.svg": found.figure} if found.figure else {}
+    end = study.suffix
+    texts = {f"robustness{end}.json": json.dumps(found.plain(), ensure_ascii=False, indent=1) + "\n"}
+    texts |= {f"robustness{end}.svg": found.figure} if found.figure else {}
     paths = []
     for name, text in texts.items():
         path = study.folder / name
