@@ -89,7 +89,12 @@ def test_a_robustness_study_is_told(tmp_path: Path) -> None:
     assert all(one.words in text for one in found.savings) and found.words in text
     lead = found.conditions[0].rows[1].paired
     assert lead is not None and f"{lead.difference:+.3f}" in text and text.count("20 samples ") >= 1
-    assert section.count('<span class="better">better</span>') == 2 and "<img" not in section
+    claims = [row.claim for one in found.conditions for row in one.rows[1:]]
+    assert claims.count("better") > 0
+    for claim in ("better", "worse"):
+        assert section.count(f'<span class="{claim}">{claim}</span>') == claims.count(claim)
+    first = found.conditions[0].rows[0]
+    assert f"assembled {first.score:.3f} [{first.low:.3f}, {first.high:.3f}]" in text and "<img" not in section
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"words": 3}', '{"rows": [{}], "savings": [], "words": "x"}', "null"])

@@ -69,6 +69,10 @@ def _analysis(found: Found, figure: Html | None) -> Html:
     )
 
 
+def _claim(claim: str) -> object:
+    return tag("span", claim, class_=claim) if claim in ("better", "worse") else claim
+
+
 def _robustness(found: Found, figure: Html | None) -> Html:
     rows, last = [], None
     for row in found["rows"]:
@@ -76,9 +80,9 @@ def _robustness(found: Found, figure: Html | None) -> Html:
         last = row["condition"]
         rows.append(
             {"condition": condition, "design": row["design"], "score": row["score"],
-             "interval": interval(row["low"], row["high"]), "lead": signed(row["lead"]),
+             "interval": None if row["low"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]", "lead": signed(row["lead"]),
              "of_it": interval(row["lead_low"], row["lead_high"]),
-             "claim": tag("span", row["claim"], class_=row["claim"] if row["claim"] in ("better", "worse") else None)}
+             "claim": _claim(row["claim"])}
         )  # fmt: skip
     columns = {
         "condition": "condition", "design": "design", "score": "score", "95% interval": "interval",
