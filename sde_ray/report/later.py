@@ -80,7 +80,8 @@ def _robustness(found: Found, figure: Html | None) -> Html:
         last = row["condition"]
         rows.append(
             {"condition": condition, "design": row["design"], "score": row["score"],
-             "interval": None if row["low"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]", "lead": signed(row["lead"]),
+             "interval": None if row["low"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]",
+             "lead": signed(row["lead"]),
              "of_it": interval(row["lead_low"], row["lead_high"]),
              "claim": _claim(row["claim"])}
         )  # fmt: skip
