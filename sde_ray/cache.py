@@ -53,3 +53,8 @@ def new_cache(model: Any, room: int) -> DynamicCache:
 def can_drop_rows(cache: Any) -> bool:
     """Whether every layer of a filled cache knows how to keep some rows only (states of linear attention may not)."""
     return isinstance(cache, DynamicCache) and all(isinstance(layer, DynamicLayer) for layer in cache.layers)
+
+
+def can_share(cache: Any) -> bool:
+    """Whether one row's states may serve many: in plain attention, where the mask alone says what is near."""
+    return all(isinstance(layer, RoomyLayer) for layer in cache.layers)

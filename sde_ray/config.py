@@ -37,6 +37,7 @@ __all__ = [
     "open_tasks",
     "place_of",
     "resolved",
+    "suffix",
     "sweep_folder",
     "write_sweep",
     "write_tasks",
@@ -98,6 +99,12 @@ def sweep_folder(config: SweepConfig) -> Path:
 def place_of(config: SweepConfig, *names: str) -> str:
     """Where the sweep is for everyone, or a file of it: its path, or its address."""
     return join(config.storage, config.name, *names)
+
+
+def suffix(config: SweepConfig, task: str, model: str) -> str:
+    """What tells the files of several tasks and models apart; nothing where there is one of each."""
+    parts = [task] * (len(config.task) > 1) + [model] * (len(config.model) > 1)
+    return "".join("-" + re.sub(r"[^\w-]+", "_", part).strip("_") for part in parts)
 
 
 def open_tasks(config: SweepConfig) -> dict[str, Task]:

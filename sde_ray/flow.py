@@ -23,7 +23,7 @@ from sde_ray import validate as validation
 from sde_ray import verdict as verdicts
 from sde_ray.across import across
 from sde_ray.asked import Asked, agenda_of
-from sde_ray.config import SweepConfig, place_of, resolved, sweep_folder
+from sde_ray.config import SweepConfig, place_of, resolved, suffix, sweep_folder
 from sde_ray.lease import refuse_if_held
 from sde_ray.outbox import Outbox
 from sde_ray.plan import Plan, plan
@@ -208,22 +208,43 @@ def _keep_adapter(store: Store, trials: Sequence[TrialConfig], place: Path) -> P
 
 def report(step: Step, found: Sequence[Study], concluded: Sequence[Conclusion]) -> Path:
     """The page that tells all of it, in the sweep's folder and in MLflow."""
-    from sde_ray.report import Chapter, Report, write
-
-    ends = {one.study.group: one for one in concluded}
-    chapters = [
-        Chapter(study, ends[study.group].strategy, ends[study.group].verdict) if study.group in ends else Chapter(study)
-        for study in found
-    ]
-    made = plan_of(step.config)
-    settings = {"method": step.config.search.method, "model": ", ".join(step.config.model)}
-    command = f"sde-ray run {place_of(step.config, 'sweep.yaml')}"
-    page = Report(step.config.name, chapters, made.pinned, made.dropped, settings, command, across(found))
-    path = write(step.folder / "report.html", page)
+    chapters = _chapters(found, concluded)
+    path = _write_page(step.config, chapters, found)
     step.keep(path)
     _log_figures(step, chapters)
     step.story.reported(path)
     return path
+
+
+def rewrite(config: SweepConfig) -> Path | None:
+    """The page once more, with what was asked since; None where the sweep has none yet."""
+    if not (sweep_folder(config) / "report.html").is_file():
+        return None
+    found = studies(config, tuple(ledger_of(config).results().values()))
+    path = _write_page(config, _chapters(found, concluded(config, found)), found)
+    store_at(place_of(config)).push(path)
+    return path
+
+
+def _chapters(found: Sequence[Study], concluded: Sequence[Conclusion]) -> list[Chapter]:
+    from sde_ray.report import Chapter
+
+    ends = {one.study.group: one for one in concluded}
+    return [
+        Chapter(study, ends[study.group].strategy, ends[study.group].verdict) if study.group in ends else Chapter(study)
+        for study in found
+    ]
+
+
+def _write_page(config: SweepConfig, chapters: Sequence[Chapter], found: Sequence[Study]) -> Path:
+    from sde_ray.report import Report, write
+    from sde_ray.report.later import read
+
+    folder, made = sweep_folder(config), plan_of(config)
+    settings = {"method": config.search.method, "model": ", ".join(config.model)}
+    command = f"sde-ray run {place_of(config, 'sweep.yaml')}"
+    page = Report(config.name, chapters, made.pinned, made.dropped, settings, command, across(found), read(folder))
+    return write(folder / "report.html", page)
 
 
 def _log_figures(step: Step, chapters: Sequence[Chapter]) -> None:
@@ -237,12 +258,13 @@ def _log_figures(step: Step, chapters: Sequence[Chapter]) -> None:
             step.tracker.log_text(f"{kind}{name}.svg", figure)
 
 
-def concluded(step: Step, found: Sequence[Study]) -> list[Conclusion]:
+def concluded(config: SweepConfig, found: Sequence[Study]) -> list[Conclusion]:
     """What earlier runs came to, read from the sweep's folder."""
+    folder = sweep_folder(config)
     ends = []
     for study in decisive(found):
-        path = step.strategy_path(study.group.task, study.group.model)
-        judged = step.validation_path(study.group.task, study.group.model)
+        end = suffix(config, study.group.task, study.group.model)
+        path, judged = folder / f"strategy{end}.yaml", folder / f"validation{end}.json"
         if path.is_file():
             verdict = verdicts.load(judged) if judged.is_file() else None
             ends.append(Conclusion(study, strategies.load(path), path, verdict))

@@ -1,6 +1,6 @@
 """Rationales for examples that have none: from a template, or written by a model behind an endpoint.
 
-    from_template(examples, task, 'the {text} says "{value}"')
+    from_template(examples, task, 'the {text} says "{value}"')        (tasks/reasons.py)
     written = from_model(examples, task, Endpoint("http://127.0.0.1:8000/v1", "qwen2.5-7b"), folder / "replies.jsonl")
     save(folder, task, {"train": written.examples, "dev": ..., "test": ...})
 
@@ -13,7 +13,6 @@ so a run that was stopped goes on, and no request is sent twice.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -23,11 +22,13 @@ from typing import Any
 from sde_ray.axes.atoms import read_json
 from sde_ray.axes.wording import fill
 from sde_ray.endpoint import Endpoint, Reply, ask, check
-from sde_ray.errors import UserError, unknown
+from sde_ray.errors import UserError
 from sde_ray.keyed import KeyedFile, key_of
+from sde_ray.tasks.reasons import from_template, missing
 from sde_ray.types import Example, Task
 
-PLACES = ("text", "slot", "value")
+__all__ = ["Cost", "Written", "cost", "covered", "from_model", "from_template", "read_reply", "save"]
+
 LONGEST = 300  # characters of a rationale that are kept
 TOKENS_A_REASON = 60
 CHARACTERS_A_TOKEN = {"en": 4.0, "zh": 1.5}
@@ -75,35 +76,9 @@ class _Request:
         return TOKENS_A_REASON * len(self.slots) + 20
 
 
-def missing(example: Example) -> tuple[str, ...]:
-    """The slots that the example mentions and has no reason for."""
-    return tuple(slot for slot, values in example.answer.items() if values and not example.rationale.get(slot))
-
-
 def covered(examples: Sequence[Example]) -> int:
     """How many examples have a reason for every slot they mention."""
     return sum(not missing(example) for example in examples)
-
-
-def from_template(examples: Sequence[Example], task: Task, template: str) -> list[Example]:
-    """Every missing reason from one template with {text}, {slot} and {value}; other braces stay."""
-    places = set(re.findall(r"\{(\w+)\}", template))
-    for place in sorted(places - set(PLACES)):
-        raise UserError(f"Template: {unknown('place', place, PLACES)}")
-    if not template.strip():
-        raise UserError('The template is empty. Give one such as "the review says {value} of {slot}".')
-    if not places & {"slot", "value"}:
-        raise UserError("The template is the same for every slot. Use {slot} or {value} in it, or {text} with them.")
-    return [_filled(example, task, template) for example in examples]
-
-
-def _filled(example: Example, task: Task, template: str) -> Example:
-    comma = ", " if task.language == "en" else "，"
-    reasons = {
-        slot: fill(template, text=example.text, slot=slot, value=comma.join(example.answer[slot]))
-        for slot in missing(example)
-    }
-    return replace(example, rationale={**example.rationale, **reasons})
 
 
 # ---- written by a model ----------------------------------------------------------------------------------------------

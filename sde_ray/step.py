@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Protocol
 
 from sde_ray import verdict as verdicts
 from sde_ray.across import Across, across
-from sde_ray.config import SweepConfig, place_of, sweep_folder
+from sde_ray.config import SweepConfig, place_of, suffix, sweep_folder
 from sde_ray.plan import Plan
 from sde_ray.progress import Progress
 from sde_ray.runner import RunnerFactory
@@ -59,9 +58,8 @@ class Step:
 
     def suffix(self, task: str, model: str, train_size: int = 0) -> str:
         """What tells the files of several tasks, models and sizes apart; nothing where there is one of each."""
-        parts = [task] * (len(self.config.task) > 1) + [model] * (len(self.config.model) > 1)
-        parts += [str(train_size)] * (train_size > 0 and len(self.config.train_sizes) > 1)
-        return "".join("-" + re.sub(r"[^\w-]+", "_", part).strip("_") for part in parts)
+        sized = train_size > 0 and len(self.config.train_sizes) > 1
+        return suffix(self.config, task, model) + (f"-{train_size}" if sized else "")
 
     def strategy_path(self, task: str, model: str) -> Path:
         return self.folder / f"strategy{self.suffix(task, model)}.yaml"

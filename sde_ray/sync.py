@@ -26,7 +26,7 @@ from sde_ray.track import SWEEP_ID, MlflowTracker, identity_of, tracking_of
 from sde_ray.types import Strategy, TrialConfig
 from sde_ray.verdict import Verdict
 
-FILES = ("strategy*.yaml", "validation*.json", "report.html")
+FILES = ("strategy*.yaml", "validation*.json", "report.html", "analysis*.json", "analysis*.svg", "robustness*.json")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _write_end(step: Step, folder: Path) -> None:
     for study in found:
         flow.log_study(step, study)
     step.tracker.log_files(sorted(path for pattern in FILES for path in folder.glob(pattern)))
-    for one in flow.concluded(step, found):
+    for one in flow.concluded(step.config, found):
         adapter = folder / f"adapter{step.suffix(one.strategy.task, one.strategy.model)}"
         if one.verdict is not None:
             step.store.pull(adapter.name)

@@ -187,12 +187,26 @@ class TestVerdict:
         assert words.startswith(
             "Good prompting would have picked a good sample design here. The design that prompts best"
         )
+        assert "prompts best (0.975), " in words
         assert "Above chance: prompt perplexity (+1.00), output log likelihood (+1.00)." in words
+        assert found[0].pick is not None and (found[0].pick.value, found[0].pick.tied) == (61.0, 1)
 
     def test_prompting_that_misleads(self) -> None:
         words = verdict(self.found(lambda n: -n))
         assert words.startswith("Good prompting would not have picked a good sample design here. ")
         assert "number 40 of 40" in words and "-1.00" in words and "No likelihood measure" in words
+
+    def test_a_likelihood_that_misleads_is_told(self) -> None:
+        words = verdict(self.found(lambda n: n / 40, lambda n: 100.0 + n))
+        assert "The wrong way round, so misleading: prompt perplexity (-1.00), output log likelihood (-1.00)." in words
+
+    def test_designs_that_prompt_best_alike_are_all_the_pick(self) -> None:
+        """Numbers 0, 10 and 38 after tuning tie but for rounding: their mean place is (40 + 30 + 2) / 3."""
+        found = self.found(lambda n: 0.5 + n * 1e-16 if n in (0, 10, 38) else n / 100)
+        pick = found[-1].pick
+        assert pick is not None and (pick.tied, pick.place) == (3, 24)
+        assert pick.tuned == pytest.approx((0 + 10 + 38) / 3 / 40)
+        assert "3 designs prompt best alike (0.500)" in verdict(found)
 
     def test_luck_is_called_luck(self) -> None:
         draw = random.Random(1)
@@ -268,7 +282,7 @@ class TestRun:
         folder = tmp_path / "runs" / "look"
         assert json.loads((folder / "analysis.json").read_text()) == one
         assert (folder / "analysis.svg").read_text().count("<circle") >= 6
-        monkeypatch.setattr(run, "_Reader", None)
+        monkeypatch.setattr(run, "_Reader", lambda *given: pytest.fail("nothing is left to measure"))
         again = call("analyze", sweep, "--tuned", table)
         assert "measured already" in again.stderr and one["verdict"] in " ".join(again.stdout.split())
 
@@ -301,6 +315,15 @@ class TestRun:
         notes = " ".join(conclude("t", "m", "weighted_kappa", [bare, asked], {}, (0, 4)).notes)
         assert "Of 4 demonstrations not all fit" in notes and "1 designs lack values" in notes
 
+    def test_a_model_that_cannot_do_the_task_by_prompting_is_told(self) -> None:
+        from sde_ray.analysis.conclude import conclude
+
+        rows = [{**row, "2_shot_adherence": 0.1 + n / 100} for n, row in enumerate(rows_of(lambda n: n, float)[:5])]
+        found = conclude("t", "m", "weighted_kappa", rows, {}, (0, 2))
+        assert "hardly does this task by prompting: in no design do more than 14% of its" in " ".join(found.notes)
+        able = conclude("t", "m", "weighted_kappa", [*rows, {**rows[0], "2_shot_adherence": 0.9}], {}, (0, 2))
+        assert able.notes == ()
+
     def test_a_changed_model_is_another_one(self, tiny_llama: Path, tmp_path: Path) -> None:
         import shutil
 
@@ -314,6 +337,8 @@ class TestRun:
         import shutil
 
         sweep = sweep_file(tmp_path, str(tiny_llama))
+        told = call("analyze", sweep, "--tuned", "recorded", code=2).stderr
+        assert "recorded table is of masa:d1 on tiny" in " ".join(told.split())
         assert "no list of numbers" in call("analyze", sweep, "--shots", "0,x", code=2).stderr
         few = {"name": "few", "kind": "label", "slots": ["a"], "labels": ["x", "y"], "data": {"format": "jsonl"}}
         for split, count in (("train", 3), ("dev", 2), ("test", 2)):

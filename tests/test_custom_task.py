@@ -68,6 +68,36 @@ def test_a_file_with_paths_from_its_own_folder(folder, monkeypatch):
         load_task(folder / "bad.yaml")
 
 
+def test_reasons_from_a_template(folder):
+    """Every mentioned slot gets one, in every split, and at a worker; a reason in the data stays."""
+    (folder / "train.jsonl").write_text(
+        '{"id": "a", "text": "Good.", "answer": {"food": "positive"}, "rationale": {"food": "tasty"}}\n'
+        '{"id": "b", "text": "Bad.", "answer": {"food": "negative", "service": "neutral"}}\n'
+    )
+    given = {"template": "the {slot} is called {value}"}
+    task = pickle.loads(pickle.dumps(build(folder, rationale=given)))  # noqa: S301 - our own bytes
+    assert [one.rationale for one in task.load("train")] == [
+        {"food": "tasty"},
+        {"food": "the food is called negative", "service": "the service is called neutral"},
+    ]
+    assert task.load("dev")[0].rationale == {"food": "the food is called positive"}
+    assert build(folder).load("dev")[0].rationale == {}
+
+
+@pytest.mark.parametrize(
+    ("rationale", "message"),
+    [
+        ({"template": "{valeu}"}, 'rationale: Template: Unknown place "valeu". Did you mean "value"?'),
+        ({"template": "so it is"}, "rationale: The template is the same for every slot"),
+        ({"tmplate": "{value}"}, 'rationale names "tmplate". Did you mean "template"?'),
+        ({}, "rationale is empty. Give it a template"),
+        ("{value}", "expected a mapping"),
+    ],
+)
+def test_a_template_that_cannot_work(folder, rationale, message):
+    assert message in faults(folder, rationale=rationale)
+
+
 def test_it_travels_to_workers(folder):
     task = pickle.loads(pickle.dumps(build(folder)))  # noqa: S301 - our own bytes, as Ray sends them
     assert len(task.load("dev")) == 4

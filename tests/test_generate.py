@@ -98,6 +98,44 @@ def test_other_architectures(kind: str, prompts: list[list[int]]) -> None:
     assert generate.decode(net, prompts, stops=[2, 7], pad=0, max_new_tokens=NEW, batch_size=5) == expected
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "bloom", "sliding"])
+def test_a_common_beginning_is_read_once(
+    kind: str, base: model.Base, prompts: list[list[int]], stops: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same tokens; in plain attention each batch reads the 40 common ones in one row. A window keeps to its own."""
+    from transformers import (
+        BloomConfig,
+        BloomForCausalLM,
+        GPT2Config,
+        GPT2LMHeadModel,
+        MistralConfig,
+        MistralForCausalLM,
+    )
+
+    torch.manual_seed(0)
+    ids = {"vocab_size": 400, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "initializer_range": 0.3}
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 64}
+    made: dict[str, Any] = {
+        "llama": lambda: base.model,
+        "gpt2": lambda: GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=2, **ids)),
+        "bloom": lambda: BloomForCausalLM(BloomConfig(hidden_size=32, n_layer=2, n_head=2, **ids)),
+        "sliding": lambda: MistralForCausalLM(MistralConfig(hidden_size=32, sliding_window=16, **sizes, **ids)),
+    }
+    net = made[kind]().eval()
+    draw = random.Random(5)
+    beginning = [1] + [draw.randrange(3, 400) for _ in range(39)]
+    whole = [beginning + prompt[1:] for prompt in prompts]
+    expected = reference(model.Base(kind, net, None, 512, (2,)), whole, stops)
+    read: list[torch.Size] = []
+    forward = generate._Batch._forward
+    monkeypatch.setattr(generate._Batch, "_forward", lambda batch: (read.append(batch.ids.shape), forward(batch))[1])
+    written = generate.decode(net, whole, stops=stops, pad=0, max_new_tokens=NEW, batch_size=6, shared=True)
+    assert written == expected
+    assert ((1, 40) in read) == (kind != "sliding")
+    read.clear()
+    assert generate.decode(net, whole[:1] * 2, stops=stops, pad=0, max_new_tokens=NEW, shared=True) == expected[:1] * 2
+
+
 def test_sampled_tokens_do_not_depend_on_the_batch(
     base: model.Base, prompts: list[list[int]], stops: list[int]
 ) -> None:

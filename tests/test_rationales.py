@@ -177,6 +177,16 @@ class TestCommand:
         )  # fmt: skip
         assert "reasoning" not in planned["pinned"]
 
+    def test_a_template_in_the_yaml_makes_the_axis_sweep(self, tmp_path: Path) -> None:
+        sweep = self.bare(tmp_path)
+        sweep.write_text(
+            sweep.read_text().replace("  data:", '  rationale: {template: "the {slot} is called {value}"}\n  data:', 1)
+        )
+        planned = json.loads(call("plan", sweep, "--set", f"storage={tmp_path}", "--json").stdout)
+        assert "reasoning" not in planned["pinned"]
+        shown = call("show", sweep, "--design", "reasoning=cot", "-n", "1").stdout
+        assert "is called good" in shown or "is called bad" in shown
+
     def test_the_cost_comes_first_and_nothing_is_sent_without_yes(self, tmp_path: Path) -> None:
         sweep, to = self.bare(tmp_path), tmp_path / "with"
         with serving(lambda request, n: reasons(request)) as served:

@@ -189,14 +189,18 @@ class TestAdapters:
         study = run.prepare(sweep / "strategy.yaml", sizes=(2, 4))
         trial = study.trials["baseline"][-1]
         reader, folder = Reader(KeyedFile(tmp_path / "r.jsonl")), sweep / "trials" / trial.key
-        assert reader.answers(trial, folder, Asked()) == predictions(sweep, trial)
-        cold = reader.answers(trial, folder, Asked(sampling_seed=1))
-        other = reader.answers(trial, folder, Asked(wording=1))
+        wanted = [(trial, folder, asked) for asked in (Asked(), Asked(sampling_seed=1), Asked(wording=1))]
+        heard: list[tuple[int, int]] = []
+        reader.fill(wanted, study.config.resources, lambda *how_far: heard.append(how_far))
+        assert heard == [(1, 3), (2, 3), (3, 3)] and reader.answers(trial, Asked()) == predictions(sweep, trial)
+        cold, other = reader.answers(trial, Asked(sampling_seed=1)), reader.answers(trial, Asked(wording=1))
         assert set(cold) == set(other) == set(predictions(sweep, trial))
-        monkeypatch.setattr(Reader, "_decode", None)
+        monkeypatch.setattr("sde_ray.robustness.answers.Decoder", lambda: pytest.fail("nothing is left to decode"))
         again = Reader(KeyedFile(tmp_path / "r.jsonl"))
-        assert again.answers(trial, folder, Asked(sampling_seed=1)) == cold
-        assert again.missing([(trial, Asked()), (trial, Asked(sampling_seed=2))]) == 1
+        again.fill(wanted, study.config.resources)
+        assert again.answers(trial, Asked(sampling_seed=1)) == cold
+        unknown = (trial, folder, Asked(sampling_seed=2))
+        assert again.missing([*wanted, unknown, unknown]) == [unknown]
 
     def test_the_whole_study(
         self, sweep: Path, trained: dict[str, TrialResult], monkeypatch: pytest.MonkeyPatch
@@ -210,7 +214,7 @@ class TestAdapters:
         monkeypatch.setattr("sde_ray.final.run_trials", ended)
         words = ("robustness", sweep / "strategy.yaml", "--sizes", "2,4", "--decoding-seeds", "1,2")
         priced = call(*words, "--dry-run")
-        assert "10 trials at 2, 4 samples, 0 of them still to train" in priced.stderr
+        assert "10 trials at 2, 4 samples, all of them trained; then 20 decodings of up to 3" in priced.stderr
         found = json.loads(call(*words, "--json").stdout)
         names = [one["condition"] for one in found["verdicts"]]
         assert names == ["2 samples", "4 samples", "sampled decoding", "trained on wording 0, asked in wording 1",
@@ -219,7 +223,7 @@ class TestAdapters:
         assert len(found["rows"]) == 5 * 5 and found["words"]
         assert json.loads((sweep / "robustness.json").read_text()) == found
         assert (sweep / "robustness.svg").read_text().startswith("<svg")
-        monkeypatch.setattr(Reader, "_decode", None)
+        monkeypatch.setattr("sde_ray.robustness.answers.Decoder", lambda: pytest.fail("nothing is left to decode"))
         assert found["words"] in " ".join(call(*words).stdout.split())
 
     def test_a_design_without_instruction_is_not_asked_in_other_words(self, sweep: Path) -> None:

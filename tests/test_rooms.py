@@ -34,7 +34,7 @@ FLOORS: list[set[str]] = [
     {"trial", "register", "served", "logged"},
     {"track"},
     {"warm", "recorder", "session", "outbox", "preflight", "deaths"},
-    {"sweep", "final", "validate", "doctor", "bench"},
+    {"sweep", "final", "validate", "doctor", "bench", "resident"},
     {"step", "analysis", "robustness"},
     {"flow", "kept", "packing"},
     {"sync", "submit"},
@@ -50,8 +50,8 @@ CORE = [
 CORE += [
     "keyed", "endpoint", "rationales", "published", "analysis.context", "analysis.tuned", "analysis.correlate",
     "analysis.figure", "analysis.conclude", "robustness.condition", "robustness.curve", "robustness.figure",
-    "adapter", "address", "transfer", "store", "kept", "outbox", "packing", "plain", "preflight", "submit", "sync",
-    "track", "cli.app",
+    "adapter", "address", "transfer", "store", "kept", "outbox", "packing", "plain", "preflight", "resident", "submit",
+    "sync", "track", "cli.app",
 ]  # fmt: skip
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400
 

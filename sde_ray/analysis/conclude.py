@@ -6,7 +6,6 @@ analysis.jsonl (every measurement, by key) ─▶ analysis.json (rows, correlati
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,14 @@ from typing import Any
 from sde_ray.analysis.correlate import Correlation, correlations, verdict
 from sde_ray.analysis.figure import scatter
 from sde_ray.analysis.tuned import Tuned
-from sde_ray.config import SweepConfig, place_of, sweep_folder
+from sde_ray.config import SweepConfig, place_of, suffix, sweep_folder
 from sde_ray.design import parse
 from sde_ray.errors import UserError
 from sde_ray.store import store_at
 
 Row = Mapping[str, Any]
 MEASURED = "analysis.jsonl"
+HARDLY = 0.5  # the share of well-formed completions, below which a prompting score is mostly that of silence
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,14 @@ def conclude(task: str, model: str, metric: str, rows: Sequence[Row], tuned: Tun
 def _notes(rows: Sequence[Row], shots: Sequence[int]) -> tuple[str, ...]:
     """What the numbers do not say: cut texts, demonstrations left out, designs without a value."""
     notes = []
+    kept_to = [
+        float(row[f"{k}_shot_adherence"]) for row in rows for k in shots if row.get(f"{k}_shot_adherence") is not None
+    ]
+    if kept_to and max(kept_to) < HARDLY:
+        notes.append(
+            f"The untuned model hardly does this task by prompting: in no design do more than {max(kept_to):.0%} of "
+            "its completions have the form that was asked for, so its prompting scores say little."
+        )
     cut = [row for row in rows if row.get("cut")]
     if cut:
         worst = max(float(row["cut"]) for row in cut)
@@ -78,12 +86,6 @@ def _notes(rows: Sequence[Row], shots: Sequence[int]) -> tuple[str, ...]:
             reasons[str(row["error"])] = reasons.get(str(row["error"]), 0) + 1
     notes += [f"{count} designs lack values: {reason}" for reason, count in list(reasons.items())[:3]]
     return tuple(notes)
-
-
-def suffix(config: SweepConfig, task: str, model: str) -> str:
-    """What tells the files of several tasks and models apart; nothing where there is one of each."""
-    parts = [task] * (len(config.task) > 1) + [model] * (len(config.model) > 1)
-    return "".join("-" + re.sub(r"[^\w-]+", "_", part).strip("_") for part in parts)
 
 
 def save(config: SweepConfig, found: Analysis) -> list[Path]:

@@ -27,6 +27,7 @@ DRAWS = 2000
 FEWEST = 4  # designs that a correlation needs
 PROMPTING = "best_prompting"
 GOOD = 0.75  # a pick within the best quarter is a good design
+DIGITS = 9  # a score that is 0 but for the rounding of its sums ties with 0
 LOWER_IS_BETTER = ("prompt_perplexity", "output_perplexity")
 
 
@@ -41,12 +42,18 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Pick:
-    """The design that a measure likes best, and what it came to after tuning. `place` counts from 1."""
+    """The design that a measure likes best, and what it came to after tuning. `place` counts from 1.
+
+    Where several are liked alike (`tied` of them, `design` is one), score and place are their means: a person would
+    have to draw among them.
+    """
 
     design: Design
+    value: float
     tuned: float
     place: int
     best: float
+    tied: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,11 +90,13 @@ def goodness(row: Mapping[str, Any], measure: str, shots: Sequence[int]) -> floa
     """A row's value of a measure, turned so that more is better."""
     if measure == PROMPTING:
         scores = [row[f"{k}_shot"] for k in shots if row.get(f"{k}_shot") is not None]
-        return max(scores, default=None)
-    value = row.get(measure)
+        value = max(scores, default=None)
+    else:
+        value = row.get(measure)
     if value is None:
         return None
-    return -float(value) if measure in LOWER_IS_BETTER else float(value)
+    rounded = round(float(value), DIGITS)
+    return -rounded if measure in LOWER_IS_BETTER else rounded
 
 
 def _correlation(name: str, rows: Sequence[Mapping[str, Any]], tuned: Tuned, shots: Sequence[int]) -> Correlation:
@@ -99,13 +108,16 @@ def _correlation(name: str, rows: Sequence[Mapping[str, Any]], tuned: Tuned, sho
     x, y = (np.array([pair[side] for pair in pairs], dtype=np.float64) for side in (0, 1))
     if len(pairs) < FEWEST:
         return Correlation(name, Ranked(None), Ranked(None), len(pairs), None)
-    return Correlation(name, *rank_correlations(x, y), len(pairs), _pick(x, y, [pair[2] for pair in pairs]))
+    return Correlation(name, *rank_correlations(x, y), len(pairs), _pick(name, x, y, [pair[2] for pair in pairs]))
 
 
-def _pick(x: Array, y: Array, designs: Sequence[Design]) -> Pick:
-    """The first of the designs with the highest value."""
-    best = int(x.argmax())
-    return Pick(designs[best], float(y[best]), 1 + int((y > y[best]).sum()), float(y.max()))
+def _pick(name: str, x: Array, y: Array, designs: Sequence[Design]) -> Pick:
+    """The designs with the highest value; the first of them stands for all."""
+    tied = np.flatnonzero(x == x.max())
+    places = [1 + int((y > y[n]).sum()) for n in tied]
+    value = -float(x.max()) if name in LOWER_IS_BETTER else float(x.max())
+    first = designs[int(tied[0])]
+    return Pick(first, value, float(y[tied].mean()), round(float(np.mean(places))), float(y.max()), len(tied))
 
 
 # ---- rank correlations -----------------------------------------------------------------------------------------------
@@ -178,11 +190,18 @@ def verdict(found: Sequence[Correlation]) -> str:
     pick = prompting.pick
     above = 1 - (pick.place - 1) / prompting.designs  # the share of designs that are not better than the pick
     said = (
-        f"The design that prompts best, {label(pick.design)}, is number {pick.place} of {prompting.designs} after "
-        f"tuning, {pick.best - pick.tuned:.3f} below the best; prompting scores and tuned scores have a rank "
-        f"correlation of {value:+.2f} [{low:+.2f}, {prompting.spearman.high:+.2f}]."
+        f"{_picked(pick)} number {pick.place} of {prompting.designs} after tuning, {pick.best - pick.tuned:.3f} below "
+        f"the best; prompting scores and tuned scores have a rank correlation of {value:+.2f} [{low:+.2f}, "
+        f"{prompting.spearman.high:+.2f}]."
     )
-    return f"{_headline(low, above)} {said}{_others(found)}"
+    return f"{_headline(low, above)} {said} {_others(found)}"
+
+
+def _picked(pick: Pick) -> str:
+    if pick.tied == 1:
+        return f"The design that prompts best ({pick.value:.3f}), {label(pick.design)}, is"
+    names = f"{label(pick.design)} among them"
+    return f"{pick.tied} designs prompt best alike ({pick.value:.3f}), {names}; they are on average"
 
 
 def _headline(low: float, above: float) -> str:
@@ -196,10 +215,14 @@ def _headline(low: float, above: float) -> str:
 
 
 def _others(found: Sequence[Correlation]) -> str:
-    """The measures other than prompting that foretell tuning at all."""
+    """The measures other than prompting that tell something of tuning at all, rightly or the wrong way round."""
     shown = [one for one in found if one.measure in ("prompt_perplexity", "output_perplexity", "output_log_likelihood")]
-    clear = [one for one in shown if one.spearman.low is not None and one.spearman.low > 0]
-    if not clear:
-        return " No likelihood measure foretells tuning here, either."
-    names = ", ".join(f"{one.measure.replace('_', ' ')} ({one.spearman.value:+.2f})" for one in clear)
-    return f" Above chance: {names}."
+    above = [one for one in shown if one.spearman.low is not None and one.spearman.low > 0]
+    below = [one for one in shown if one.spearman.high is not None and one.spearman.high < 0]
+    parts = [f"Above chance: {_named(above)}."] if above else []
+    parts += [f"The wrong way round, so misleading: {_named(below)}."] if below else []
+    return " ".join(parts) or "No likelihood measure foretells tuning here."
+
+
+def _named(found: Sequence[Correlation]) -> str:
+    return ", ".join(f"{one.measure.replace('_', ' ')} ({one.spearman.value:+.2f})" for one in found)

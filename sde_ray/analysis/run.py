@@ -2,8 +2,8 @@
 
     measure(looks, "tiny", config, KeyedFile(folder / "analysis.jsonl"))   -> rows, one a design
 
-The model is loaded once and only where something is missing; each value is on disk before the next is made, so a run
-that was stopped goes on. A design that does not fit the context is a row with its reason, not the end of the run.
+The model is loaded once a worker and only where something is missing; each value is on disk as soon as it is made, so a
+run that was stopped goes on. A design that does not fit the context is a row with its reason, not the end of the run.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,6 +25,7 @@ from sde_ray.analysis.perplexity import likelihoods
 from sde_ray.config import SweepConfig
 from sde_ray.errors import UserError
 from sde_ray.keyed import KeyedFile
+from sde_ray.resident import spread
 from sde_ray.tokens import Encoder, completion_text, pad_token
 from sde_ray.types import Design, Sample, Task
 
@@ -79,12 +81,11 @@ def measure(
     """A row a design; what the file lacks is measured. `heard(done, count)` is called after each part."""
     kept: dict[str, Mapping[str, Any]] = dict(file.read())
     missing = {look.key(part): (look, part) for look in wanted for part in look.parts if look.key(part) not in kept}
-    if missing:
-        reader = _Reader(model, config)
-        for done, (key, (look, part)) in enumerate(missing.items(), 1):
-            kept[key] = reader.measure(look, part)
-            file.append(key, kept[key])
-            heard(done, len(missing))
+    keys, calls = list(missing), list(missing.values())
+    for done, (n, value) in enumerate(spread(config.resources, partial(_Reader, model, config), calls), 1):
+        kept[keys[n]] = value
+        file.append(keys[n], value)
+        heard(done, len(missing))
     return [row_of(look, kept) for look in wanted]
 
 
@@ -120,7 +121,7 @@ class _Reader:
         blank = list(self.base.tokenizer(BETWEEN, add_special_tokens=False)["input_ids"])
         self.blank = blank if len(blank) == 1 else []
 
-    def measure(self, look: Look, part: Part) -> dict[str, Any]:
+    def __call__(self, look: Look, part: Part) -> dict[str, Any]:
         started = time.perf_counter()
         try:
             found = self._perplexity(look) if part == PERPLEXITY else self._score(look, int(part))
@@ -155,6 +156,7 @@ class _Reader:
             pad=self.pad,
             max_new_tokens=room,
             batch_size=self.batch_size,
+            shared=True,  # all prompts of a design begin with the same demonstrations
         )
         texts = [answer_of(completion_text(self.base.tokenizer, ids)) for ids in written]
         parsed = [render.read(text, look.task, look.design) for text in texts]

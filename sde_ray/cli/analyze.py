@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +13,14 @@ from sde_ray.cli.options import Json, Sets, Sweep
 
 if TYPE_CHECKING:
     from sde_ray.analysis.conclude import Analysis
-    from sde_ray.analysis.correlate import Ranked
+    from sde_ray.analysis.correlate import Pick, Ranked
     from sde_ray.analysis.run import Cost
     from sde_ray.analysis.tuned import Tuned
     from sde_ray.config import SweepConfig
     from sde_ray.plan import Contest
 
 RECORDED = "recorded"
+OF_RECORDED = ("masa:d1", "tiny")
 
 
 def analyze(
@@ -36,7 +38,7 @@ def analyze(
     """Ask the untuned model about every design: would good prompting have picked a good sample design?"""
     from sde_ray import flow, plan
     from sde_ray.analysis import conclude, logged
-    from sde_ray.config import load_config, sweep_folder
+    from sde_ray.config import load_config, suffix, sweep_folder
     from sde_ray.study import look
     from sde_ray.track import tracking_of
 
@@ -53,17 +55,21 @@ def analyze(
         return None
     with flow.tracked(config) as tracker:
         for one in found:
-            rows, end = [dict(row) for row in one.rows], conclude.suffix(config, one.task, one.model)
+            rows, end = [dict(row) for row in one.rows], suffix(config, one.task, one.model)
             correlated = [each.plain() for each in one.correlations]
             logged.log(tracker, rows, correlated, one.figure, end)
     if config.mlflow.enabled:
         for one in found:
             where = (tracking_of(config), config.mlflow.experiment, sweep_folder(config), config.name)
             logged.log_runs(*where, one.task, one.model, one.rows)
+    page = flow.rewrite(config)
     if as_json:
         return emit([one.plain() for one in found])
     for one in found:
         _print(config, one)
+    if page:
+        out().print(f"also on its page: {page}", highlight=False, markup=False)
+    return None
 
 
 def _shots(given: str) -> tuple[int, ...]:
@@ -82,6 +88,7 @@ def _analyze(
     from sde_ray.analysis import conclude, run
     from sde_ray.config import open_tasks, place_of, sweep_folder
     from sde_ray.keyed import KeyedFile
+    from sde_ray.progress import duration
     from sde_ray.store import store_at
 
     task = open_tasks(config)[contest.task]
@@ -94,9 +101,12 @@ def _analyze(
         return None
     store_at(place_of(config)).hold(file.path)
 
+    started = time.monotonic()
+
     def heard(done: int, count: int) -> None:
-        if done == count or done % max(1, count // 10) == 0:
-            err().print(f"{done} of {count} measured", highlight=False)
+        if done in (min(8, count), count) or done % max(1, count // 10) == 0:
+            left = duration((time.monotonic() - started) / done * (count - done))
+            err().print(f"{done} of {count} measured" + (f" · {left} left" if done < count else ""), highlight=False)
 
     rows = run.measure(looks, contest.model, config, file, heard)
     metric = config.objective.metric or task.objective
@@ -106,9 +116,15 @@ def _analyze(
 def _tuned(config: SweepConfig, contest: Contest, given: str) -> Tuned:
     from sde_ray.analysis import tuned
     from sde_ray.config import open_tasks
+    from sde_ray.errors import UserError
     from sde_ray.study import ledger_of
 
     metric = config.objective.metric or open_tasks(config)[contest.task].objective
+    if given == RECORDED and (contest.task, contest.model) != OF_RECORDED:
+        raise UserError(
+            f"The recorded table is of {' on '.join(OF_RECORDED)}, this sweep also looks at {contest.task} on "
+            f"{contest.model}. Leave --tuned out to use the sweep's own trials, or give a table of its own."
+        )
     if given == RECORDED:
         from sde_ray.bench.designs import PATH
 
@@ -133,15 +149,13 @@ def _price(price: Cost, designs: int) -> str:
 
 
 def _print(config: SweepConfig, found: Analysis) -> None:
-    from sde_ray.analysis.conclude import suffix
-    from sde_ray.config import place_of
-    from sde_ray.design import label
+    from sde_ray.config import place_of, suffix
 
     columns = ("Spearman", "95%", "Kendall", "95%", "designs", "its pick", "of")
     title = f"\n{found.task} on {found.model}: measures of the untuned model against {found.metric} after tuning"
     shown = table(title, "measure (more is better)", *columns, "its pick is", right=columns)
     for one in found.correlations:
-        place = (str(one.pick.place), str(one.designs), label(one.pick.design)) if one.pick else ("–", "–", "–")
+        place = (str(one.pick.place), str(one.designs), _picked(one.pick)) if one.pick else ("–", "–", "–")
         cells = (*_ranked(one.spearman), *_ranked(one.kendall), str(one.designs))
         shown.add_row(one.measure.replace("_", " "), *cells, *place)
     out().print(shown)
@@ -150,6 +164,12 @@ def _print(config: SweepConfig, found: Analysis) -> None:
     out().print(f"\n{found.verdict}", highlight=False, markup=False)
     end = suffix(config, found.task, found.model)
     out().print(f"saved in {place_of(config)}/analysis{end}.json and .svg", highlight=False, markup=False)
+
+
+def _picked(pick: Pick) -> str:
+    from sde_ray.design import label
+
+    return label(pick.design) + (f", or one of {pick.tied - 1} alike (mean place)" if pick.tied > 1 else "")
 
 
 def _ranked(one: Ranked) -> tuple[str, str]:

@@ -101,7 +101,7 @@ def report(place: Place, sets: Sets = None) -> None:
     config = study.open_sweep(place, sets or [])
     step = Step(config, Story(out(), Progress(err())), NullTracker())
     found = study.studies(config, study.results_of(config))
-    flow.report(step, found, flow.concluded(step, found))
+    flow.report(step, found, flow.concluded(config, found))
 
 
 def add_to(app: typer.Typer) -> None:

@@ -31,6 +31,7 @@ def robustness(
     from sde_ray.final import run_trials
     from sde_ray.progress import Progress
     from sde_ray.robustness import run
+    from sde_ray.study import open_sweep
 
     study = run.prepare(
         strategy,
@@ -55,11 +56,12 @@ def robustness(
             raise typer.Exit(130)
         found = run.conclude(study, {one.key: one for one in ended.results}, heard)
         paths = run.save(study, found)
-        tracker.log_table("robustness", found.rows())
+        tracker.log_table(f"robustness{study.suffix}", found.rows())
         tracker.log_files(paths)
+    page = flow.rewrite(open_sweep(sweep or study.folder, sets or []))
     if as_json:
         return emit(found.plain())
-    return _print(found, paths)
+    return _print(found, [*paths, *([page] if page else [])])
 
 
 def _numbers(name: str, given: str) -> tuple[int, ...]:
@@ -73,7 +75,7 @@ def _numbers(name: str, given: str) -> tuple[int, ...]:
 
 def _price(study: Study) -> str:
     from sde_ray.progress import duration
-    from sde_ray.robustness.run import decodings
+    from sde_ray.robustness.run import decodings, reader_of
     from sde_ray.study import ledger_of
 
     results = ledger_of(study.config).results()
@@ -84,10 +86,11 @@ def _price(study: Study) -> str:
     time = (
         f"about {duration(sum(spent) / len(spent) * len(open_ones))}" if spent else "time unknown until one has ended"
     )
+    again, sizes = len(reader_of(study).missing(decodings(study))), ", ".join(map(str, study.sizes))
+    left = f"{len(open_ones)} of them still to train ({time})" if open_ones else "all of them trained"
     return (
-        f"{len(study.wanted)} trials at {', '.join(map(str, study.sizes))} samples, {len(open_ones)} of them still to "
-        f"train ({time}); then up to {len(decodings(study))} decodings of {study.config.validation.test_size} items at "
-        "most, without training."
+        f"{len(study.wanted)} trials at {sizes} samples, {left}; then {again} decodings of up to "
+        f"{study.config.validation.test_size} items, without training."
     )
 
 

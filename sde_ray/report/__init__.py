@@ -30,7 +30,10 @@ NO_NETWORK = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 @dataclass(frozen=True)
 class Report:
-    """What the page tells. `pinned` and `dropped` as in the plan; `settings` as they are to be shown."""
+    """What the page tells. `pinned` and `dropped` as in the plan; `settings` as they are to be shown.
+
+    `later`: sections on what was asked after the sweep (`later.py`).
+    """
 
     name: str
     chapters: Sequence[Chapter]
@@ -39,6 +42,7 @@ class Report:
     settings: Mapping[str, object] = field(default_factory=dict)
     command: str = ""
     across: Sequence[Across] = ()
+    later: Sequence[Html] = ()
 
 
 def write(path: Path, report: Report) -> Path:
@@ -77,6 +81,7 @@ def _body(report: Report) -> Iterator[Html | None]:
         yield write_chapter(chapter, f"study-{n}")
     for family in report.across:
         yield write_across(family)
+    yield from report.later
     yield left_out.write([chapter.study for chapter in report.chapters], report.pinned, report.dropped)
     yield _reproduce(report)
 

@@ -47,7 +47,8 @@ td.long { min-width: 13rem; }
   table { font-size: .82rem; } th, td { padding: .3rem .25rem; } td.long { min-width: 8rem; } }
 tr.chosen td { background: var(--raised); font-weight: 600; }
 .better { color: var(--good); } .worse { color: var(--bad); }
-figure { margin: .8rem 0; max-width: 38rem; } svg.figure { width: 100%; height: auto; display: block; }
+figure { margin: .8rem 0; max-width: 38rem; } figure.wide { max-width: none; }
+svg.figure, img.figure { width: 100%; height: auto; display: block; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 1rem; }
 h4 { font-size: 1rem; margin: 1.2rem 0 .3rem; } ul { padding-left: 1.2rem; } summary { cursor: pointer; }

@@ -1,7 +1,8 @@
 """A trained adapter's answers to test items, decoded in another way or asked in other words than in its training.
 
-    reader = Reader(config, KeyedFile(folder / "robustness.jsonl"))
-    reader.answers(trial, folder, Asked(sampling_seed=1))     {"d1-17": "food: positive, ...", ...}
+    reader = Reader(KeyedFile(folder / "robustness.jsonl"))
+    reader.fill([(trial, folder, Asked(sampling_seed=1)), ...], config.resources)
+    reader.answers(trial, Asked(sampling_seed=1))             {"d1-17": "food: positive, ...", ...}
 
 No training: the adapters are those of the final comparison. The base stays resident, adapters take turns on it. Answers
 are kept by trial, decoding and wording, and never made twice.
@@ -9,7 +10,7 @@ are kept by trial, decoding and wording, and never made twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from sde_ray.generate import Sampling
 from sde_ray.items import Items, part_of
 from sde_ray.keyed import KeyedFile, key_of
 from sde_ray.predict import find_adapter, read_card
+from sde_ray.resident import spread
+from sde_ray.sections import Resources
 from sde_ray.tasks import get_task
 from sde_ray.tokens import Encoder, completion_text, pad_token
 from sde_ray.types import Example, Task, TrialConfig
@@ -36,28 +39,47 @@ class Asked:
     wording: int | None = None
 
 
+Wanted = tuple[TrialConfig, Path, Asked]
+
+
 class Reader:
-    """Answers from the file, else from the model, which is loaded when the first one is missing."""
+    """Answers by trial and by how its items were asked, from a file."""
 
     def __init__(self, file: KeyedFile) -> None:
         self.file, self.kept = file, file.read()
+
+    def missing(self, wanted: Sequence[Wanted]) -> list[Wanted]:
+        """Those that would have to be decoded."""
+        return list({_key(one[0], one[2]): one for one in wanted if _key(one[0], one[2]) not in self.kept}.values())
+
+    def fill(
+        self,
+        wanted: Sequence[Wanted],
+        resources: Resources,
+        heard: Callable[[int, int], None] = lambda done, count: None,
+    ) -> None:
+        """Decode what is missing; a trial's folder is where its adapter lies. `heard(done, count)` after each."""
+        todo = self.missing(wanted)
+        for done, (n, texts) in enumerate(spread(resources, Decoder, todo), 1):
+            trial, _, asked = todo[n]
+            self.kept[_key(trial, asked)] = {"answers": texts}
+            self.file.append(_key(trial, asked), {"answers": texts})
+            heard(done, len(todo))
+
+    def answers(self, trial: TrialConfig, asked: Asked) -> Mapping[str, str]:
+        """Completions by the id of the item."""
+        found: Mapping[str, str] = self.kept[_key(trial, asked)]["answers"]
+        return found
+
+
+class Decoder:
+    """The resident base; adapters take turns on it."""
+
+    def __init__(self) -> None:
         self._base: Any = None
         self._base_of = ""
 
-    def missing(self, wanted: Sequence[tuple[TrialConfig, Asked]]) -> int:
-        """How many of these would have to be decoded."""
-        return sum(_key(trial, asked) not in self.kept for trial, asked in wanted)
-
-    def answers(self, trial: TrialConfig, folder: Path, asked: Asked) -> Mapping[str, str]:
-        """Completions by the id of the item. `folder`: the trial's, with its adapter."""
-        key = _key(trial, asked)
-        if key not in self.kept:
-            self.kept[key] = {"answers": self._decode(trial, folder, asked)}
-            self.file.append(key, self.kept[key])
-        found: Mapping[str, str] = self.kept[key]["answers"]
-        return found
-
-    def _decode(self, trial: TrialConfig, folder: Path, asked: Asked) -> dict[str, str]:
+    def __call__(self, trial: TrialConfig, folder: Path, asked: Asked) -> dict[str, str]:
         place = find_adapter(folder)
         card = read_card(place)
         self._load(trial)

@@ -18,11 +18,11 @@ from typing import Any
 
 from sde_ray import strategy as strategies
 from sde_ray.address import is_uri
-from sde_ray.config import SweepConfig, open_tasks, place_of, sweep_folder
+from sde_ray.config import SweepConfig, open_tasks, place_of, suffix, sweep_folder
 from sde_ray.errors import UserError
 from sde_ray.items import read_items
 from sde_ray.keyed import KeyedFile
-from sde_ray.robustness.answers import Asked, Reader, check_wordings, items_of
+from sde_ray.robustness.answers import Asked, Reader, Wanted, check_wordings, items_of
 from sde_ray.robustness.condition import Cells, Judged, Key, gather, judge, summary
 from sde_ray.robustness.curve import Saving, savings
 from sde_ray.robustness.figure import curves
@@ -40,7 +40,7 @@ ANSWERS = "robustness.jsonl"
 
 @dataclass(frozen=True)
 class Study:
-    """What is compared. `trials` by contender, over all sizes and seeds."""
+    """What is compared. `trials` by contender, over all sizes and seeds; `suffix` ends the names of its files."""
 
     strategy: Strategy
     config: SweepConfig
@@ -48,6 +48,7 @@ class Study:
     sizes: tuple[int, ...]
     decoding_seeds: tuple[int, ...]
     wordings: tuple[int, ...]
+    suffix: str = ""
 
     @property
     def folder(self) -> Path:
@@ -121,10 +122,11 @@ def prepare(
     asked = tuple(range(len(task.instructions))) if wordings is None else tuple(wordings)
     check_wordings(task, asked)
     final = config.validation.model_copy(update={"train_sizes": chosen, "controls": CONTROLS})
-    config = config.model_copy(update={"validation": final, "model": (strategy.model,), "task": config.task})
+    end = suffix(config, strategy.task, strategy.model)
+    config = config.model_copy(update={"validation": final, "model": (strategy.model,)})
     results = tuple(ledger_of(config).results().values())
     trials = validation_trials(strategy, config, results)
-    return Study(strategy, config, trials, chosen, tuple(decoding_seeds), asked)
+    return Study(strategy, config, trials, chosen, tuple(decoding_seeds), asked, end)
 
 
 def _sweep_of(path: str | Path) -> str | Path:
@@ -142,13 +144,18 @@ def _sizes(largest: int, available: int) -> tuple[int, ...]:
     return tuple(sorted(wanted | ({2 * largest} if 2 * largest <= available else set())))
 
 
-def decodings(study: Study) -> list[tuple[TrialConfig, Asked]]:
-    """What is decoded beyond the trials' own evaluation."""
+def reader_of(study: Study) -> Reader:
+    """What a study has decoded already."""
+    return Reader(KeyedFile(study.folder / "robustness.jsonl"))
+
+
+def decodings(study: Study) -> list[Wanted]:
+    """What is decoded beyond the trials' own evaluation, with the folders of the adapters."""
     conditions = [Asked(sampling_seed=seed) for seed in study.decoding_seeds]
     conditions += [Asked(wording=wording) for wording in study.wordings]
     largest = {trial.key: trial for _, trial in study.largest()}
     return [
-        (trial, asked)
+        (trial, study.folder / "trials" / trial.key, asked)
         for trial in largest.values()
         for asked in conditions
         if asked.wording is None or (asked.wording != trial.wording and trial.design["instruction"] != "none")
@@ -202,16 +209,13 @@ def _again(
     study: Study, ended: Mapping[str, TrialResult], metric: str, heard: Callable[[int, int], None]
 ) -> list[Judged]:
     """The adapters of the largest size under sampled decoding and in other words."""
-    reader, store = Reader(KeyedFile(study.folder / ANSWERS)), store_at(place_of(study.config))
+    reader, store = reader_of(study), store_at(place_of(study.config))
     store.hold(study.folder / ANSWERS)
-    todo = [(trial, asked) for trial, asked in decodings(study) if trial.key in ended]
-    answered: dict[tuple[str, Asked], tuple[float, Any]] = {}
-    for done, (trial, asked) in enumerate(todo, 1):
-        if reader.missing([(trial, asked)]):
-            store.pull(f"{TRIALS}/{trial.key}")
-        texts = reader.answers(trial, study.folder / "trials" / trial.key, asked)
-        answered[trial.key, asked] = items_of(trial, texts, metric)
-        heard(done, len(todo))
+    todo = [one for one in decodings(study) if one[0].key in ended]
+    for trial, _, _ in reader.missing(todo):
+        store.pull(f"{TRIALS}/{trial.key}")
+    reader.fill(todo, study.config.resources, heard)
+    answered = {(t.key, asked): items_of(t, reader.answers(t, asked), metric) for t, _, asked in todo}
     sampled = [Asked(sampling_seed=seed) for seed in study.decoding_seeds]
     found = [judge("sampled decoding", _cells(study, answered, sampled))] if sampled else []
     trained = study.config.wording
@@ -234,8 +238,9 @@ def _cells(study: Study, answered: Mapping[tuple[str, Asked], tuple[float, Any]]
 
 def save(study: Study, found: Found) -> list[Path]:
     """Write robustness.json and, where there is a curve, robustness.svg; each whole or not at all."""
-    texts = {"robustness.json": json.dumps(found.plain(), ensure_ascii=False, indent=1) + "\n"}
-    texts |= {"robustness.svg": found.figure} if found.figure else {}
+    end = study.suffix
+    texts = {f"robustness{end}.json": json.dumps(found.plain(), ensure_ascii=False, indent=1) + "\n"}
+    texts |= {f"robustness{end}.svg": found.figure} if found.figure else {}
     paths = []
     for name, text in texts.items():
         path = study.folder / name

@@ -10,8 +10,9 @@
 
 Further keys: language (en, zh), numbers (by label, for `labels=number`), nouns (text, slot, value, why), wordings
 (words of the prompt: axes/wording.py), metrics, objective, domains (other tasks, out-of-domain for this one), soft
-(within, near). Without an instruction there are three of the package's own (`defaults.py`). Labels called positive,
-neutral and negative get the paper's numbers, and with them its weighted kappa. All faults are shown together.
+(within, near), rationale ({template: "the {slot} is called {value}"}, for examples without reasons). Without an
+instruction there are three of the package's own (`defaults.py`). Labels called positive, neutral and negative get the
+paper's numbers, and with them its weighted kappa. All faults are shown together.
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ from sde_ray.errors import FaultList, UserError, suggest
 from sde_ray.metrics import check_metric, is_sentiment
 from sde_ray.tasks.defaults import ABSENT, INSTRUCTIONS, METRICS, NOUNS
 from sde_ray.tasks.fields import Section, check_keys, choice, mapping, text, words
+from sde_ray.tasks.reasons import Reasoned, check_template
+from sde_ray.tasks.source import Load
 from sde_ray.types import Nouns, Task
 from sde_ray.yaml_file import read_yaml
 
 REQUIRED = ("name", "kind", "slots", "data")
 KEYS = (
     *("name", "kind", "language", "slots", "labels", "numbers", "absent", "nouns", "instruction", "wordings"),
-    *("data", "metrics", "objective", "domains", "soft"),
+    *("data", "metrics", "objective", "domains", "soft", "rationale"),
 )
 PLACES = ("where", "text", "slots", "labels", "count", "schematic", "slot", "value", "why")
 """What an instruction may hold in braces; other braces stay as they are."""
@@ -63,7 +66,7 @@ def task_from_yaml(section: Mapping[str, Any], base: Path) -> Task:
         instructions=_instructions(section, INSTRUCTIONS[language][kind], faults),
         metrics=words(section, "metrics", faults),
         objective=text(section, "objective", "", faults),
-        load=source or (lambda split: []),  # never called: without a source there is a fault
+        load=_reasoned(section, source, language, faults) or (lambda split: []),  # never called: there is a fault
         labels=schema.labels or None,
         numbers=_numbers(section, schema, faults),
         absent=schema.absent,
@@ -107,6 +110,20 @@ def _source(section: Section, base: Path, schema: Schema, faults: FaultList) -> 
     except UserError as error:
         faults.add(str(error).replace("\n", "\n  "))
         return None
+
+
+def _reasoned(section: Section, source: Source | None, language: str, faults: FaultList) -> Load | None:
+    """The source, with reasons from the section's template where its examples have none."""
+    template = mapping(section, "rationale", ("template",), faults).get("template")
+    if section.get("rationale") == {}:
+        faults.add('rationale is empty. Give it a template: {template: "the {slot} is called {value}"}.')
+    if template is None:
+        return source
+    try:
+        check_template(template)
+    except UserError as error:
+        faults.add(f"rationale: {error}")
+    return source and Reasoned(source, language, template)
 
 
 def _numbers(section: Section, schema: Schema, faults: FaultList) -> dict[str, str]:
