@@ -118,7 +118,8 @@ def test_a_driver_that_ends_between_rungs_loses_no_rung(method: str, ends: signa
     assert "in the ledger, 1 goes on from its last rung." in said
     again = fakes.begun()[began]
     assert (again["key"], again["found"]) == (key, found), "what is in flight comes first, and where it was"
-    assert fakes.ran()[len(ran)] == (key, found)
+    following = fakes.ran()[len(ran)]
+    assert following == (key, found) or (following[0] != key and found == 2), "goes on, or was asked about and stopped"
     after = entries(tmp_path)
     assert after[: len(ended)] == ended and after[len(ended)].key == key
     assert not list((tmp_path / "runs").rglob("bookmark*"))
