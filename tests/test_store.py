@@ -655,10 +655,12 @@ def _yaml(config: SweepConfig, folder: Path) -> Path:
 
 
 def test_a_job_s_id_does_not_depend_on_a_slash_and_its_storage_may_be_an_address(tmp_path: Path) -> None:
+    from sde_ray.cli.cluster import _name
     from sde_ray.packing import pack
     from sde_ray.submit import environment, sweep_id
 
     assert sweep_id("x", "s3://b/runs/") == sweep_id("x", "s3://b/runs") != sweep_id("x", "s3://b/run")
+    assert _name("s3://b/runs/x/", None) == sweep_id("x", "s3://b/runs"), "status, logs and stop take the address"
     (tmp_path / "s.yaml").write_text("task: masa:d1\n")
     (tmp_path / "p").mkdir()
     assert pack(tmp_path / "s.yaml", ["storage=s3://b/runs"], tmp_path / "p").storage == "s3://b/runs"
