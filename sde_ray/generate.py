@@ -118,7 +118,7 @@ def _alone(
 
 def _common(prompts: Sequence[Ids]) -> int:
     """How many tokens all prompts begin with, at least one of each left over; 0 where it is not worth it."""
-    least, most = min(map(list, prompts)), max(map(list, prompts))
+    least, most = min(map(tuple, prompts)), max(map(tuple, prompts))  # what these two share, all between them do
     alike = next((n for n, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), min(map(len, prompts)))
     alike = min(alike, min(map(len, prompts)) - 1)
     return alike if len(prompts) > 1 and alike >= WORTH_SHARING else 0

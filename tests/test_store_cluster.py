@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import yaml
 from fake_runner import Fakes, planted
-from nodes import Nodes, driver, kill
+from nodes import Nodes, kill
 
 from sde_ray.config import load_config
 from sde_ray.design import make
@@ -42,6 +44,17 @@ def nodes() -> Iterator[Apart]:
         yield here
     finally:
         here.close()
+
+
+def driver(
+    sweep: Path, calls: Path, env: Mapping[str, str], address: str, seconds: float = 0.3
+) -> subprocess.Popen[str]:
+    """`fake_driver` as a process; its output comes as one stream of lines."""
+    command = [sys.executable, "-m", "fake_driver", "run", str(sweep), "--address", address]
+    given = {**env, "FAKE_CALLS": str(calls), "FAKE_SECONDS": str(seconds), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        command, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=sweep.parent
+    )
 
 
 def test_nodes_that_share_nothing_but_the_store_finish_what_a_killed_driver_began(tmp_path: Path, nodes: Apart) -> None:
@@ -85,5 +98,5 @@ def test_the_memory_of_a_driver_is_refused_before_anything_runs(tmp_path: Path, 
     sweep.write_text(yaml.safe_dump({"task": "masa:d1", "storage": "memory://runs", **SMALL}))
     process = driver(sweep, tmp_path / "calls.jsonl", nodes.env, nodes.address)
     said, _ = process.communicate(timeout=LIMIT)
-    assert process.returncode == 1 and "the memory of this process" in said, said
+    assert process.returncode == 2 and "the memory of this process" in said, said
     assert Fakes(tmp_path / "calls.jsonl").begun() == []
