@@ -17,6 +17,7 @@ from sde_ray.errors import UserError
 from sde_ray.lease import is_alive
 from sde_ray.sections import Resources
 
+STARTS = 3  # attempts to start Ray
 MARGIN = 0.01  # of a CPU, for the trial's own process: taken from each bundle, so that whole cores still divide evenly
 
 ENVIRONMENT = {
@@ -46,12 +47,30 @@ def ray_session(resources: Resources) -> Iterator[int]:
     folder = None if resources.address else short_folder()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is told by its result, not by a traceback
     try:
-        ray.init(**_options(resources, folder))
+        _init(_options(resources, folder))
         yield _room(resources)
     finally:
         ray.shutdown()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _init(options: dict[str, Any]) -> None:
+    """Start Ray, or connect to it. Ray gives its processes 30 s to start, which is too little on a busy machine."""
+    import ray
+
+    for _ in range(STARTS):
+        try:
+            ray.init(**options)
+            return
+        except Exception as fault:  # Ray has no type of its own for this
+            if "timed out during startup" not in str(fault):
+                raise
+            ray.shutdown()
+    raise UserError(
+        f"Ray did not start within 30 s, in {STARTS} attempts: this machine has too much else to do. "
+        "Run the same command again when it has less."
+    )
 
 
 def _room(resources: Resources) -> int:

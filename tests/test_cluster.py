@@ -217,6 +217,7 @@ def test_sqlite_is_refused_on_several_nodes(tmp_path: Path, nodes: Nodes, server
     assert Fakes(study.calls).begun() == []
 
 
+@pytest.mark.long
 def test_a_node_that_does_not_see_the_folder_is_named_before_any_trial(
     tmp_path: Path, nodes: Nodes, server: MlflowServer
 ) -> None:
@@ -236,6 +237,7 @@ def test_a_node_that_does_not_see_the_folder_is_named_before_any_trial(
     assert Fakes(study.calls).begun() == []
 
 
+@pytest.mark.long
 def test_a_server_that_hangs_holds_no_trial_up(tmp_path: Path, nodes: Nodes, server: MlflowServer) -> None:
     assert server.process is not None
     study, stopped = Study(tmp_path, nodes, server, "hangs"), family(server.process.pid)
@@ -311,6 +313,7 @@ def test_whatever_is_killed_nothing_is_lost_in_many_rounds(
     assert_nothing_is_lost(victim, seed, tmp_path, nodes, server)
 
 
+@pytest.mark.long
 def test_a_server_that_is_down_for_all_of_a_sweep_is_made_up_for_by_sync(
     tmp_path: Path, nodes: Nodes, server: MlflowServer
 ) -> None:

@@ -137,6 +137,7 @@ def test_a_trial_that_runs_out_of_memory_is_a_result_with_its_reason(tmp_path: P
     assert {result.status for result in study.results().values()} == {"finished"}
 
 
+@pytest.mark.long  # gigabytes, for real
 def test_a_trial_that_rays_memory_monitor_kills_is_told_as_such(tmp_path: Path, drivers: Drivers) -> None:
     memory = psutil.virtual_memory()
     if memory.available < 6 * 2**30:

@@ -60,3 +60,25 @@ def test_where_no_room_will_come_the_sweep_says_so_at_once(
 
 def test_the_environment_of_a_sweep_adds_to_that_of_its_job() -> None:
     assert session.ENVIRONMENT["RAY_OVERRIDE_JOB_RUNTIME_ENV"] == "1"
+
+
+@pytest.mark.parametrize(("failures", "starts"), [(2, 3), (3, 3)])
+def test_ray_is_started_again_where_a_busy_machine_let_it_start_too_slowly(
+    monkeypatch: pytest.MonkeyPatch, failures: int, starts: int
+) -> None:
+    import ray
+
+    tried: list[Any] = []
+
+    def init(**options: Any) -> None:
+        tried.append(options)
+        if len(tried) <= failures:
+            raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setattr(ray, "init", init)
+    if failures < session.STARTS:
+        session._init({"address": "local"})
+    else:
+        with pytest.raises(UserError, match="did not start within 30 s, in 3 attempts"):
+            session._init({"address": "local"})
+    assert tried == [{"address": "local"}] * starts
