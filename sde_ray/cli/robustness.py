@@ -49,7 +49,8 @@ def robustness(
         if done == count or done % max(1, count // 10) == 0:
             err().print(f"{done} of {count} decodings", highlight=False)
 
-    with flow.tracked(study.config) as tracker:
+    swept = open_sweep(sweep or study.folder, sets or [])  # as it ran: that is what its run in MLflow tells
+    with flow.tracked(swept) as tracker:
         ended = run_trials(study.config, study.wanted, None, tracker, Progress(err()))
         if ended.interrupted:
             err().print(ended.message)
@@ -58,7 +59,7 @@ def robustness(
         paths = run.save(study, found)
         tracker.log_table(f"robustness{study.suffix}", found.rows())
         tracker.log_files(paths)
-    page = flow.rewrite(open_sweep(sweep or study.folder, sets or []))
+    page = flow.rewrite(swept)
     if as_json:
         return emit(found.plain())
     return _print(found, [*paths, *([page] if page else [])])
