@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
-from sde_ray.bookmark import Bookmark
+from sde_ray.checkpoint import Checkpoint
 from sde_ray.known import known
 from sde_ray.plan import Contest, Plan
 from sde_ray.search import Proposer
@@ -33,7 +33,7 @@ class Course(Protocol):
     """
 
     earlier: tuple[TrialResult, ...]
-    in_flight: Mapping[str, Bookmark]
+    in_flight: Mapping[str, Checkpoint]
 
     @property
     def left(self) -> float: ...
@@ -55,13 +55,13 @@ class Agenda:
         plan: Plan,
         score: Score,
         results: Mapping[str, TrialResult],
-        in_flight: Mapping[str, Bookmark] = MappingProxyType({}),
+        in_flight: Mapping[str, Checkpoint] = MappingProxyType({}),
     ) -> None:
         self._score = score
         begun = known(plan.trials, results)
         self._results = {key: result for key, result in begun.items() if result.status != "failed"}
         self.earlier = tuple(self._results.values())
-        self.in_flight: Mapping[str, Bookmark] = {
+        self.in_flight: Mapping[str, Checkpoint] = {
             key: mark for key, mark in in_flight.items() if key not in self._results
         }
         self._tables = [_Table(contest, contest.proposer(plan.config)) for contest in plan.contests]

@@ -17,8 +17,8 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from sde_ray.agenda import Agenda, Course, Score
-from sde_ray.bookmark import Bookmark
 from sde_ray.budget import budget
+from sde_ray.checkpoint import Checkpoint
 from sde_ray.known import known
 from sde_ray.plan import Plan
 from sde_ray.search import METHODS
@@ -30,7 +30,7 @@ def agenda_of(
     plan: Plan,
     score: Score,
     results: Mapping[str, TrialResult],
-    in_flight: Mapping[str, Bookmark] = MappingProxyType({}),
+    in_flight: Mapping[str, Checkpoint] = MappingProxyType({}),
 ) -> Course:
     """The agenda for a plan's search method. `results` is what the ledger has, `in_flight` what was on its way."""
     asks = METHODS[plan.config.search.method].trials
@@ -45,7 +45,7 @@ class Asked:
         plan: Plan,
         score: Score,
         results: Mapping[str, TrialResult],
-        in_flight: Mapping[str, Bookmark] = MappingProxyType({}),
+        in_flight: Mapping[str, Checkpoint] = MappingProxyType({}),
     ) -> None:
         self._plan, self._score = plan, score
         self.names = list(dict.fromkeys((trial.task, trial.model, trial.train_size) for trial in _model_by_model(plan)))
@@ -63,7 +63,7 @@ class Asked:
             if result.status != "failed":  # a failed trial may be asked for again
                 self._recall(self._asks[key], result)
         done = {key for key, result in found.items() if result.status == "finished"}
-        self.in_flight: Mapping[str, Bookmark] = {key: mark for key, mark in in_flight.items() if key not in done}
+        self.in_flight: Mapping[str, Checkpoint] = {key: mark for key, mark in in_flight.items() if key not in done}
         self._first = deque(trial for trial in plan.trials if trial.key in self.in_flight)
         for trial in self._first:
             self._take_up(trial, self.in_flight[trial.key])
@@ -125,7 +125,7 @@ class Asked:
         )
         return made
 
-    def _take_up(self, trial: TrialConfig, mark: Bookmark) -> None:
+    def _take_up(self, trial: TrialConfig, mark: Checkpoint) -> None:
         """A trial of an earlier run goes on: the search knows how it scored where it was let go on.
 
         At a rung where that was not decided yet, the trial reports its score once more, and the search is asked.

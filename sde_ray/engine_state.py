@@ -27,8 +27,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from sde_ray import __version__, bookmark
-from sde_ray.bookmark import Unusable
+from sde_ray import __version__, checkpoint
+from sde_ray.checkpoint import Unusable
 
 if TYPE_CHECKING:
     from sde_ray.train import Training
@@ -57,8 +57,8 @@ def write(training: Training, path: Path) -> str:
     # Copies: several parameters may be views of one buffer, which safetensors refuses.
     whole = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     content = save({**whole, VALUES: torch.frombuffer(bytearray(text), dtype=torch.uint8)})
-    bookmark.save(path, content)
-    return bookmark.digest(content)
+    checkpoint.save(path, content)
+    return checkpoint.digest(content)
 
 
 def read(path: Path, digest: str) -> Share:
@@ -67,7 +67,7 @@ def read(path: Path, digest: str) -> Share:
         content = path.read_bytes()
     except OSError as fault:
         raise Unusable(f"{path.name} cannot be read ({fault.strerror})") from None
-    if bookmark.digest(content) != digest:
+    if checkpoint.digest(content) != digest:
         raise Unusable(f"{path.name} is damaged")
     try:
         tensors = load(content)

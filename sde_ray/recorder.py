@@ -13,14 +13,14 @@ from typing import Any
 
 from ray import tune
 
-from sde_ray import bookmark
+from sde_ray import checkpoint
 from sde_ray.agenda import Course, Score
 from sde_ray.config import mask
 from sde_ray.errors import UserError
 from sde_ray.ledger import Ledger, from_json, load_result
 from sde_ray.progress import Progress
 from sde_ray.search.tune import NOTE
-from sde_ray.store import PARTIAL, RESULT, of_trial
+from sde_ray.store import PARTIAL, RESULT, Store, of_trial
 from sde_ray.types import TrialConfig, TrialResult
 from sde_ray.warm import KEPT
 
@@ -62,16 +62,16 @@ class Recorder(tune.Callback):
         if result is None and self.stopping:
             return  # cut off by the end of the sweep: it runs again when the sweep is resumed
         so_far = told or load_result(folder / PARTIAL)
-        self.record(result or so_far or _lost(trial, "The trial left no result."), folder)
+        self.record(result or so_far or _lost(trial, "The trial left no result."), store, folder)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.stopping:
             return
         error = _reason(Path(trial.error_file))
-        self.record(_lost(trial, f"The trial's process died: {error}"), of_trial(trial.config["folder"])[1])
+        self.record(_lost(trial, f"The trial's process died: {error}"), *of_trial(trial.config["folder"]))
 
-    def record(self, result: TrialResult, folder: Path) -> None:
-        """A trial has ended: ledger, agenda, progress, tracker, in this order. Its bookmark goes after the first."""
+    def record(self, result: TrialResult, store: Store, folder: Path) -> None:
+        """A trial has ended: ledger, agenda, progress, tracker, in this order. Its checkpoint goes after the first."""
         if self.fault is not None:
             return
         try:
@@ -79,7 +79,7 @@ class Recorder(tune.Callback):
         except Exception as fault:  # Tune would bury it under a traceback; the sweep raises it when Tune has let go
             self.fault, self.stopping = fault, True
             return
-        bookmark.remove(folder)
+        store.drop(folder, checkpoint.NAME, checkpoint.SHARES)
         self.ended.append(result)
         if result.status != "failed":
             self.known[result.key] = result

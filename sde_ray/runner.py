@@ -26,10 +26,10 @@ class RunnerPlace:
 
 @dataclass(frozen=True)
 class Begun:
-    """How a trial begins: from the start, or where its bookmark in the folder says.
+    """How a trial begins: from the start, or where its checkpoint in the folder says.
 
     `rungs`: what was scored before, which is not run again; at the first `passed` of them the trial was let go on.
-    `note`: why a bookmark is not used.
+    `note`: why a checkpoint is not used.
     """
 
     rungs: tuple[RungResult, ...] = ()
@@ -46,11 +46,11 @@ class Runner(Protocol):
 
     def begin(self, config: TrialConfig, folder: Path) -> Begun:
         """Load the examples, write the samples, attach a fresh adapter, or that of the last rung where the folder has a
-        bookmark of this trial. Writes `config.json` before anything runs.
+        checkpoint of this trial. Writes `config.json` before anything runs.
         """
 
     def rung(self, index: int, rival: Rival | None = None) -> RungResult:
-        """Train to `config.train.rungs[index]`, then decode and score every split of the trial; leave a bookmark.
+        """Train to `config.train.rungs[index]`, then decode and score every split of the trial; leave a checkpoint.
 
         With a rival, a trial that is clearly behind it on the first items is given up (`RungResult.given_up`).
         """

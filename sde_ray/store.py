@@ -31,6 +31,8 @@ from sde_ray.transfer import REMEDY, Remote, Seen, reason, set_time
 from sde_ray.types import TrialResult
 
 RESULT, PARTIAL, TRIALS, ADAPTER = "result.json", "partial.json", "trials", "adapter"
+CHECKPOINT = "checkpoint.json"
+LATE = (CHECKPOINT, PARTIAL, RESULT)  # of a trial's files those that speak of the others: they are sent last, in turn
 UNSENT = ".unsent"
 OWN = (UNSENT, ".tune", ".nodes", "lease.json", "lease.lock", f"{LEDGER}.lock", f"{LEDGER}.torn")
 SMALL = (".json", ".jsonl", ".txt")  # of a trial's files; its adapter and the like are pulled when they are needed
@@ -73,6 +75,12 @@ class Store:
 
     def bring(self, folder: Path) -> None:
         """Bring the small files of a trial that may have run on another machine, if that can be done now."""
+
+    def drop(self, folder: Path, *patterns: str) -> None:
+        """Remove files of a trial, here and in the store if that can be done now."""
+        for pattern in patterns:
+            for path in folder.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def say_unsent(self, why: str) -> None:
         """Tell, once, that files did not go up."""
@@ -149,6 +157,14 @@ class RemoteStore(Store):
             pass  # a trial can do without what an earlier attempt has left
         self._mark(name, at_work=True)
 
+    def drop(self, folder: Path, *patterns: str) -> None:
+        super().drop(folder, *patterns)
+        try:
+            listed = self.remote.list(self._name(folder))
+            self.remote.remove(name for name in listed if any(Path(name).match(pattern) for pattern in patterns))
+        except Exception as fault:
+            self._say(fault)
+
     # ---- to the store ------------------------------------------------------------------------------------------------
 
     def hold(self, path: Path) -> None:
@@ -175,7 +191,7 @@ class RemoteStore(Store):
         listed = self.remote.list(name)
         local = self._local(name)
         changed = [one for one in local if one not in listed or not listed[one].is_that_of(self.folder / one)]
-        ends = [one for one in changed if one.endswith((f"/{RESULT}", f"/{PARTIAL}"))]
+        ends = [one for last in LATE for one in changed if one.endswith(f"/{last}")]
         self.remote.put(self.folder, [one for one in changed if one not in ends])
         self.remote.put(self.folder, ends)
         self.remote.remove(one for one in listed if one not in local and (self.folder / name).is_dir())

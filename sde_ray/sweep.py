@@ -4,7 +4,7 @@
     outcome.results                      # every trial of the plan that the ledger has, from earlier runs too
 
 Finished = the ledger has it: the same command again runs only what is missing, and failed trials once more. A trial
-that was on its way goes on from its last rung (`bookmark.py`).
+that was on its way goes on from its last rung (`checkpoint.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from sde_ray.agenda import Course, Score
 from sde_ray.asked import Asked, agenda_of
-from sde_ray.bookmark import in_flight
+from sde_ray.checkpoint import in_flight
 from sde_ray.config import SweepConfig, open_tasks, place_of, sweep_folder, write_sweep
 from sde_ray.errors import UserError
 from sde_ray.known import cost, known, refuse_foreign

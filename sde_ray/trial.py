@@ -20,7 +20,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from sde_ray import bookmark, data, metrics, render
+from sde_ray import checkpoint, data, metrics, render
 from sde_ray.errors import UserError
 from sde_ray.group import WorkerGroup
 from sde_ray.predict import write_card
@@ -53,7 +53,7 @@ def run_trial(runner: Runner, config: TrialConfig, folder: Path) -> TrialResult:
         result = runner.end("failed", f"{type(fault).__name__}: {fault}")
     else:
         result = runner.end()
-    bookmark.remove(folder)
+    checkpoint.remove(folder)
     return result
 
 
@@ -85,19 +85,19 @@ class TrialRunner:
         return begun
 
     def _go_on(self, trial: _Trial) -> Begun:
-        """Where the folder has a bookmark of this very trial, take up all that was done before it was written."""
+        """Where the folder has a checkpoint of this very trial, take up all that was done before it was written."""
         try:
-            mark = bookmark.read(trial.folder, trial.config.key)
+            mark = checkpoint.read(trial.folder, trial.config.key)
             if mark is None:
                 return Begun()
             shares = [(trial.folder / name, digest) for name, digest in mark.shares.items()]
             if len(shares) != self.workers.place.bundles:
-                raise bookmark.Unusable(f"it was left by {len(shares)} workers, this are {self.workers.place.bundles}")
+                raise checkpoint.Unusable(f"{len(shares)} workers have left it, here are {self.workers.place.bundles}")
             for why in filter(None, self.workers.call_each("find", shares)):
-                raise bookmark.Unusable(why)
-        except bookmark.Unusable as why:
-            bookmark.remove(trial.folder)
-            return Begun(note=f"The trial starts from its beginning, not from its bookmark: {why}.")
+                raise checkpoint.Unusable(why)
+        except checkpoint.Unusable as why:
+            checkpoint.remove(trial.folder)
+            return Begun(note=f"The trial starts from its beginning, not from its checkpoint: {why}.")
         self.workers.call("go_on")
         trial.take(mark)
         return Begun(mark.rungs, mark.passed)
@@ -106,7 +106,7 @@ class TrialRunner:
         trial = self._running()
         config = trial.config
         if trial.mark and not trial.mark.went_on:
-            trial.mark = bookmark.write(trial.folder, replace(trial.mark, went_on=True))
+            trial.mark = checkpoint.write(trial.folder, replace(trial.mark, went_on=True))
         until = max(1, round(config.train.rungs[index] * trial.attached.steps))
         if not trial.losses:
             self._train(1, "first_step")
@@ -120,23 +120,23 @@ class TrialRunner:
         return done
 
     def _keep(self, index: int, rival: Rival | None) -> None:
-        """Leave a bookmark. Where that cannot be done the trial goes on without: it would start from its beginning."""
+        """Leave a checkpoint. Where that cannot be done the trial goes on without one."""
         trial = self._running()
         started = time.perf_counter()
-        names = [bookmark.share_name(index, rank) for rank in range(self.workers.place.bundles)]
+        names = [checkpoint.share_name(index, rank) for rank in range(self.workers.place.bundles)]
         kept = self.workers.call_each("keep", [(trial.folder / name,) for name in names])
         trial.spent("keep", started)
         shares = dict(zip(names, (digest for digest, _ in kept), strict=True))
         why = next((why for _, why in kept if why), "")
         try:
             if not why:
-                trial.mark = bookmark.write(trial.folder, trial.marked(shares, rival))
+                trial.mark = checkpoint.write(trial.folder, trial.marked(shares, rival))
         except OSError as fault:
             why = f"{fault.filename}: {fault.strerror}"
         if why:
             trial.mark = None
-            bookmark.remove(trial.folder)
-            warnings.warn(f"No bookmark of the trial {trial.config.key} is kept: {why}.", stacklevel=2)
+            checkpoint.remove(trial.folder)
+            warnings.warn(f"No checkpoint of the trial {trial.config.key} is kept: {why}.", stacklevel=2)
 
     def end(self, status: Status = "finished", error: str = "") -> TrialResult:
         trial = self._running()
@@ -257,17 +257,17 @@ class _Trial:
         self.losses: list[float] = []
         self.seconds: dict[str, float] = {}
         self.tokens: dict[str, float] = {}
-        self.mark: bookmark.Bookmark | None = None
+        self.mark: checkpoint.Checkpoint | None = None
         self._started = time.perf_counter()
         folder.mkdir(parents=True, exist_ok=True)
 
     def spent(self, phase: str, started: float) -> None:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - started
 
-    def marked(self, shares: dict[str, str], rival: Rival | None) -> bookmark.Bookmark:
+    def marked(self, shares: dict[str, str], rival: Rival | None) -> checkpoint.Checkpoint:
         """What is done so far, but for the engine's state."""
         total = self.seconds.get("total", 0.0) + time.perf_counter() - self._started
-        return bookmark.Bookmark(
+        return checkpoint.Checkpoint(
             key=self.config.key,
             rungs=tuple(self.rungs),
             losses=tuple(self.losses),
@@ -278,8 +278,8 @@ class _Trial:
             shares=shares,
         )
 
-    def take(self, mark: bookmark.Bookmark) -> None:
-        """Count all of a bookmark as done."""
+    def take(self, mark: checkpoint.Checkpoint) -> None:
+        """Count all of a checkpoint as done."""
         self.mark, self.rungs, self.losses = mark, list(mark.rungs), list(mark.losses)
         self.faults = {split: dict(counts) for split, counts in mark.faults.items()}
         self.tokens = dict(mark.tokens)

@@ -150,10 +150,10 @@ class WarmTrial(tune.Trainable):
         self._let_go()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: a trial that dies goes on from the bookmark in its folder."""
+        """Nothing: a trial that dies goes on from the checkpoint in its folder."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing: a trial that dies goes on from the bookmark in its folder."""
+        """Nothing: a trial that dies goes on from the checkpoint in its folder."""
 
 
 def describe(fault: BaseException) -> str:

@@ -136,23 +136,23 @@ class Worker:
 
     def keep(self, path: Path) -> tuple[str, str]:
         """Write this worker's share of the trial's state: its sha256, or "" and why it cannot be kept."""
-        from sde_ray import bookmark, engine_state
+        from sde_ray import checkpoint, engine_state
 
         try:
             return engine_state.write(self._training, path), ""
-        except bookmark.Unusable as why:
+        except checkpoint.Unusable as why:
             return "", str(why)
         except OSError as fault:
             return "", f"{path}: {fault.strerror or fault}"
 
     def find(self, path: Path, digest: str) -> str:
         """Read what `keep` wrote; why it cannot be used, or nothing. The trial is as it was until `go_on`."""
-        from sde_ray import bookmark, engine_state
+        from sde_ray import checkpoint, engine_state
 
         try:
             self._found = engine_state.read(path, digest)
             engine_state.fits(self._training, self._found)
-        except bookmark.Unusable as why:
+        except checkpoint.Unusable as why:
             return str(why)
         return ""
 

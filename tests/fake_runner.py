@@ -2,7 +2,7 @@
 
 `Fakes` is the factory: picklable, with what should happen on its sleeve. Each trial that begins appends a line to
 `calls`, and each rung that is run one to the file beside it, so a test can count calls over processes that are gone. A
-fake trial leaves a bookmark as a real one does, but for the engine's state.
+fake trial leaves a checkpoint as a real one does, but for the engine's state.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sde_ray import bookmark
+from sde_ray import checkpoint
 from sde_ray.design import make
 from sde_ray.race import Rival
 from sde_ray.runner import Begun, RunnerLost, RunnerPlace
@@ -98,8 +98,8 @@ class FakeRunner:
     def _find(self) -> Begun:
         self.mark = None
         try:
-            self.mark = bookmark.read(self.folder, self.config.key)
-        except bookmark.Unusable as why:
+            self.mark = checkpoint.read(self.folder, self.config.key)
+        except checkpoint.Unusable as why:
             return Begun(note=f"unusable: {why}")
         return Begun(self.mark.rungs, self.mark.passed) if self.mark else Begun()
 
@@ -109,7 +109,7 @@ class FakeRunner:
     def rung(self, index: int, rival: Rival | None = None) -> RungResult:
         _note(self.fakes.rungs, key=self.config.key, rung=index)
         if self.mark:
-            self.mark = bookmark.write(self.folder, replace(self.mark, went_on=True))
+            self.mark = checkpoint.write(self.folder, replace(self.mark, went_on=True))
         if index == 1 and self.fakes.ran().count((self.config.key, 1)) == 1:
             if self._meant(self.fakes.die_once):
                 os._exit(1)
@@ -122,8 +122,8 @@ class FakeRunner:
         self.rungs.append(RungResult(index, round(share * self.config.train_size), scores))
         if index + 1 < len(self.config.train.rungs):
             rivals = rival.folder.name if rival else ""
-            mark = bookmark.Bookmark(self.config.key, tuple(self.rungs), rival=rivals)
-            self.mark = bookmark.write(self.folder, mark)
+            mark = checkpoint.Checkpoint(self.config.key, tuple(self.rungs), rival=rivals)
+            self.mark = checkpoint.write(self.folder, mark)
         return self.rungs[-1]
 
     def end(self, status: Status = "finished", error: str = "") -> TrialResult:

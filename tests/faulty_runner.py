@@ -19,7 +19,7 @@ from typing import Any
 
 from fake_runner import FakeRunner, Fakes
 
-from sde_ray.runner import RunnerPlace
+from sde_ray.runner import Begun, RunnerPlace
 from sde_ray.types import RungResult, TrialConfig
 
 PATIENCE = 240.0  # seconds that a held trial waits; a test that forgets it must still end
@@ -40,13 +40,14 @@ class Faulty(Fakes):
 class FaultyRunner(FakeRunner):
     fakes: Faulty
 
-    def begin(self, config: TrialConfig, folder: Path, *more: Any) -> None:
-        super().begin(config, folder, *more)
+    def begin(self, config: TrialConfig, folder: Path, *more: Any) -> Begun:
+        begun = super().begin(config, folder, *more)
         self._place = len(self.fakes.begun())
         for one in filter(None, self.fakes.greed.split(",")):
             option, _, end = one.partition("=")
             if self._meant(option):
                 GREED[end]()
+        return begun
 
     def rung(self, *arguments: Any) -> RungResult:
         deadline = time.monotonic() + PATIENCE

@@ -9,7 +9,7 @@ from typing import Any
 from fake_runner import planted
 
 from sde_ray.agenda import Agenda
-from sde_ray.bookmark import Bookmark
+from sde_ray.checkpoint import Checkpoint
 from sde_ray.config import check
 from sde_ray.design import make
 from sde_ray.plan import Plan, plan
@@ -138,7 +138,7 @@ def test_trials_on_their_way_come_first_whatever_the_method_would_propose() -> N
         budget = {} if method == "grid" else {"trials": 20}
         whole = made(**FEW, seeds=[0, 1], search={"method": method, **budget})
         ended, going = whole.trials[0], next(trial for trial in whole.trials[30:] if trial.seed == 1)
-        marks = {trial.key: Bookmark(trial.key, ()) for trial in (ended, going)}
+        marks = {trial.key: Checkpoint(trial.key, ()) for trial in (ended, going)}
         agenda = Agenda(whole, score, {ended.key: ran(ended)}, marks)
         assert set(agenda.in_flight) == {going.key}
         handed = drain(agenda)

@@ -13,7 +13,7 @@ from fake_runner import BEST, planted
 
 from sde_ray.agenda import Agenda
 from sde_ray.asked import Asked, agenda_of
-from sde_ray.bookmark import Bookmark
+from sde_ray.checkpoint import Checkpoint
 from sde_ray.cli.planned import plain, summary
 from sde_ray.config import check
 from sde_ray.errors import UserError
@@ -65,7 +65,7 @@ def drain(agenda: Asked, at_once: int = 2, limit: int = 10**6) -> list[TrialResu
 
 
 def asked(
-    whole: Plan, results: dict[str, TrialResult] | None = None, marks: dict[str, Bookmark] | None = None
+    whole: Plan, results: dict[str, TrialResult] | None = None, marks: dict[str, Checkpoint] | None = None
 ) -> Asked:
     agenda = agenda_of(whole, score, results or {}, marks or {})
     assert isinstance(agenda, Asked)
@@ -222,7 +222,7 @@ def test_a_trial_on_its_way_is_handed_out_first_and_its_decisions_stand() -> Non
     before = {result.key: result for result in undisturbed[:place]}
     trial = next(trial for trial in whole.trials if trial.key == further.key)
     for went_on in (False, True):
-        agenda = asked(whole, before, {trial.key: Bookmark(trial.key, further.rungs[:2], went_on=went_on)})
+        agenda = asked(whole, before, {trial.key: Checkpoint(trial.key, further.rungs[:2], went_on=went_on)})
         assert agenda.left > 0 and set(agenda.in_flight) == {trial.key}
         assert agenda.next() == trial
         assert agenda.waiting and agenda.search.running
@@ -241,7 +241,7 @@ def test_a_trial_on_its_way_is_asked_about_where_it_was_not_decided() -> None:
     trial = next(trial for trial in whole.trials if trial.key == stopped.key)
     before = {result.key: result for result in undisturbed[:place]}
     last = len(stopped.rungs) - 1
-    agenda = asked(whole, before, {trial.key: Bookmark(trial.key, stopped.rungs)})
+    agenda = asked(whole, before, {trial.key: Checkpoint(trial.key, stopped.rungs)})
     assert agenda.next() == trial
     assert not agenda.go_on(trial, last, worth(trial, last)), "killed before it was told: it is stopped now"
 
@@ -249,5 +249,5 @@ def test_a_trial_on_its_way_is_asked_about_where_it_was_not_decided() -> None:
 def test_a_finished_trial_is_not_on_its_way() -> None:
     whole = made()
     done = result_of(whole.trials[0], 2)
-    agenda = asked(whole, {done.key: done}, {done.key: Bookmark(done.key, done.rungs[:1])})
+    agenda = asked(whole, {done.key: done}, {done.key: Checkpoint(done.key, done.rungs[:1])})
     assert agenda.in_flight == {} and agenda.next() != whole.trials[0]

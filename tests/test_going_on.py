@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from sde_ray import bookmark, design, engine_state
+from sde_ray import checkpoint, design, engine_state
 from sde_ray.group import WorkerGroup
 from sde_ray.ledger import load_result
 from sde_ray.race import Rival
@@ -113,11 +113,11 @@ def assert_same(result: TrialResult, folder: Path, undisturbed: tuple[TrialResul
     names = [PREDICTIONS, *(path.name for path in its.glob("predictions.*.jsonl")), ADAPTER]
     for name in names:
         assert (folder / name).read_bytes() == (its / name).read_bytes(), name
-    assert marks(folder) == [], "what has ended leaves no bookmark"
+    assert marks(folder) == [], "what has ended leaves no checkpoint"
 
 
 def marks(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("bookmark*"))
+    return sorted(path.name for path in folder.glob("checkpoint*"))
 
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -138,7 +138,7 @@ def test_a_trial_goes_on_to_the_last_digit(
 ) -> None:
     cut_off(runner_on(worker), config, tmp_path, after=0)
     cut_off(runner_on(worker), config, tmp_path, after=1)
-    assert marks(tmp_path) == ["bookmark.1.0.safetensors", "bookmark.json"]
+    assert marks(tmp_path) == ["checkpoint.1.0.safetensors", "checkpoint.json"]
     result = run_trial(runner_on(worker), config, tmp_path)
     assert steps == list(range(6)), "no step is trained twice"
     assert len(set(whole[0].losses)) == 6, "it must train to compare anything"
@@ -161,17 +161,17 @@ def test_whatever_the_settings(
     assert_same(result, tmp_path / "cut", (whole, tmp_path / "whole"))
 
 
-# ---- bookmarks that do not serve -------------------------------------------------------------------------------------
+# ---- checkpoints that do not serve -----------------------------------------------------------------------------------
 
 
 def share_of(folder: Path) -> Path:
-    (path,) = folder.glob(bookmark.SHARES)
+    (path,) = folder.glob(checkpoint.SHARES)
     return path
 
 
 def edit(folder: Path, **changes: Any) -> None:
-    outer = json.loads((folder / bookmark.NAME).read_text())
-    (folder / bookmark.NAME).write_text(json.dumps({**outer, **changes}))
+    outer = json.loads((folder / checkpoint.NAME).read_text())
+    (folder / checkpoint.NAME).write_text(json.dumps({**outer, **changes}))
 
 
 def flip_a_bit(folder: Path) -> None:
@@ -186,31 +186,31 @@ def half(path: Path) -> None:
 
 
 def change_a_loss(folder: Path) -> None:
-    outer = json.loads((folder / bookmark.NAME).read_text())
+    outer = json.loads((folder / checkpoint.NAME).read_text())
     mark = json.loads(outer["mark"])
     mark["losses"][0] += 1.0
     edit(folder, mark=json.dumps(mark))
 
 
 def give_to_another(folder: Path) -> None:
-    mark = bookmark.read(folder, json.loads((folder / "config.json").read_text())["key"])
+    mark = checkpoint.read(folder, json.loads((folder / "config.json").read_text())["key"])
     assert mark is not None
-    bookmark.write(folder, replace(mark, key="f" * 16))
+    checkpoint.write(folder, replace(mark, key="f" * 16))
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a share is cut short": (lambda folder: half(share_of(folder)), r"bookmark\.0\.0\.safetensors is damaged"),
+    "a share is cut short": (lambda folder: half(share_of(folder)), r"checkpoint\.0\.0\.safetensors is damaged"),
     "a bit has flipped": (flip_a_bit, "is damaged"),
     "a share is gone": (lambda folder: share_of(folder).unlink(), "cannot be read"),
-    "the bookmark is cut short": (lambda folder: half(folder / bookmark.NAME), r"bookmark\.json cannot be read"),
-    "the bookmark was edited": (change_a_loss, r"bookmark\.json is damaged"),
-    "the bookmark is another trial's": (give_to_another, "it belongs to the trial ffff"),
-    "the bookmark has another format": (lambda folder: edit(folder, format=99), "format 99"),
+    "the checkpoint is cut short": (lambda folder: half(folder / checkpoint.NAME), r"checkpoint\.json cannot be read"),
+    "the checkpoint was edited": (change_a_loss, r"checkpoint\.json is damaged"),
+    "the checkpoint is another trial's": (give_to_another, "it belongs to the trial ffff"),
+    "the checkpoint has another format": (lambda folder: edit(folder, format=99), "format 99"),
 }
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-def test_a_damaged_or_foreign_bookmark_is_told_and_not_used(
+def test_a_damaged_or_foreign_checkpoint_is_told_and_not_used(
     what: str, worker: Worker, config: TrialConfig, tmp_path: Path
 ) -> None:
     harm, told = DAMAGE[what]
@@ -218,11 +218,11 @@ def test_a_damaged_or_foreign_bookmark_is_told_and_not_used(
     harm(tmp_path)
     begun = runner_on(worker).begin(config, tmp_path)
     assert begun.rungs == () and begun.passed == 0
-    assert re.fullmatch(rf"The trial starts from its beginning, not from its bookmark: .*{told}.*\.", begun.note)
+    assert re.fullmatch(rf"The trial starts from its beginning, not from its checkpoint: .*{told}.*\.", begun.note)
     assert marks(tmp_path) == []
 
 
-def test_a_bookmark_of_other_libraries_is_told_and_not_used(
+def test_a_checkpoint_of_other_libraries_is_told_and_not_used(
     worker: Worker, config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_off(runner_on(worker), config, tmp_path, after=0)
@@ -233,7 +233,7 @@ def test_a_bookmark_of_other_libraries_is_told_and_not_used(
     assert begun == Begun(note=begun.note) and "torch" in begun.note and "99.0" in begun.note
 
 
-def test_after_a_bookmark_that_does_not_serve_the_trial_is_as_undisturbed(
+def test_after_a_checkpoint_that_does_not_serve_the_trial_is_as_undisturbed(
     worker: Worker, config: TrialConfig, whole: tuple[TrialResult, Path], steps: list[int], tmp_path: Path
 ) -> None:
     cut_off(runner_on(worker), config, tmp_path, after=1)
@@ -243,29 +243,29 @@ def test_after_a_bookmark_that_does_not_serve_the_trial_is_as_undisturbed(
     assert_same(result, tmp_path, whole)
 
 
-def test_a_kill_while_a_bookmark_is_written_leaves_the_one_before(
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
     worker: Worker, config: TrialConfig, whole: tuple[TrialResult, Path], steps: list[int], tmp_path: Path
 ) -> None:
-    """The moment after the new share, or a part of it, and before the new `bookmark.json`."""
+    """The moment after the new share, or a part of it, and before the new `checkpoint.json`."""
     cut_off(runner_on(worker), config, tmp_path, after=0)
-    (tmp_path / bookmark.share_name(1, 0)).write_bytes(b"the new share")
-    (tmp_path / (bookmark.NAME + ".new")).write_bytes(b"{")
+    (tmp_path / checkpoint.share_name(1, 0)).write_bytes(b"the new share")
+    (tmp_path / (checkpoint.NAME + ".new")).write_bytes(b"{")
     result = run_trial(runner_on(worker), config, tmp_path)
     assert steps == list(range(6))
     assert_same(result, tmp_path, whole)
 
 
-@pytest.mark.parametrize("path", [bookmark.NAME, bookmark.share_name(0, 0)])
-def test_where_a_bookmark_cannot_be_written_the_trial_goes_on(
+@pytest.mark.parametrize("path", [checkpoint.NAME, checkpoint.share_name(0, 0)])
+def test_where_a_checkpoint_cannot_be_written_the_trial_goes_on(
     path: str, worker: Worker, config: TrialConfig, whole: tuple[TrialResult, Path], tmp_path: Path
 ) -> None:
     (tmp_path / (path + ".new")).mkdir()  # in the way of the file
-    with pytest.warns(UserWarning, match=rf"No bookmark of the trial {config.key} is kept: .*directory"):
+    with pytest.warns(UserWarning, match=rf"No checkpoint of the trial {config.key} is kept: .*directory"):
         cut_off(runner := runner_on(worker), config, tmp_path, after=0)
-    assert bookmark.read(tmp_path, config.key) is None
+    assert checkpoint.read(tmp_path, config.key) is None
     (tmp_path / (path + ".new")).rmdir()
     runner.rung(1)
-    assert len(bookmark.read(tmp_path, config.key).rungs) == 2  # type: ignore[union-attr]
+    assert len(checkpoint.read(tmp_path, config.key).rungs) == 2  # type: ignore[union-attr]
 
 
 def test_an_optimiser_out_of_reach_is_not_kept(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
@@ -276,14 +276,14 @@ def test_an_optimiser_out_of_reach_is_not_kept(worker: Worker, config: TrialConf
     assert not (tmp_path / "share").exists()
 
 
-# ---- what a bookmark says --------------------------------------------------------------------------------------------
+# ---- what a checkpoint says ------------------------------------------------------------------------------------------
 
 
-def test_a_bookmark_says_where_the_trial_stands(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
+def test_a_checkpoint_says_where_the_trial_stands(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
     runner = runner_on(worker)
     runner.begin(config, tmp_path)
     done = runner.rung(0, Rival(tmp_path / "rival-key", "weighted_kappa"))
-    mark = bookmark.read(tmp_path, config.key)
+    mark = checkpoint.read(tmp_path, config.key)
     assert mark is not None
     assert (mark.rungs, len(mark.losses), mark.rival) == ((done,), 2, "rival-key")
     assert (mark.went_on, mark.passed) == (False, 0), "whether it goes on is not decided yet"
@@ -313,7 +313,7 @@ def test_a_trial_that_is_given_up_keeps_nothing(
     assert marks(tmp_path) == []
 
 
-def test_bookmarks_beside_a_trials_end_are_removed_and_others_found(config: TrialConfig, tmp_path: Path) -> None:
+def test_checkpoints_beside_a_trials_end_are_removed_and_others_found(config: TrialConfig, tmp_path: Path) -> None:
     rung = RungResult(0, 2, {"dev": {"weighted_kappa": 0.5}})
     two = (rung, replace(rung, rung=1))
     kinds = {"new": (rung,), "failed": (rung,), "pruned": (rung,), "further": two, "finished": two, "odd": (rung,)}
@@ -322,8 +322,8 @@ def test_bookmarks_beside_a_trials_end_are_removed_and_others_found(config: Tria
     for kind, trial in trials.items():
         (tmp_path / trial.key).mkdir()
         went_on = kind in ("again", "finished")
-        bookmark.write(tmp_path / trial.key, bookmark.Bookmark(trial.key, kinds[kind], went_on=went_on))
-    half(tmp_path / trials["odd"].key / bookmark.NAME)
+        checkpoint.write(tmp_path / trial.key, checkpoint.Checkpoint(trial.key, kinds[kind], went_on=went_on))
+    half(tmp_path / trials["odd"].key / checkpoint.NAME)
     ends: dict[str, Any] = {"failed": ("failed", ()), "pruned": ("pruned", (rung,)), "further": ("pruned", (rung,))}
     ends["again"] = ends["pruned"]
     ends["finished"] = ("finished", (*two, rung))
@@ -331,7 +331,7 @@ def test_bookmarks_beside_a_trials_end_are_removed_and_others_found(config: Tria
         trials[kind].key: TrialResult(trials[kind].key, {}, status, rungs=rungs)
         for kind, (status, rungs) in ends.items()
     }
-    found = bookmark.in_flight(tmp_path, trials.values(), results)
+    found = checkpoint.in_flight(tmp_path, trials.values(), results)
     assert set(found) == {trials[kind].key for kind in ("new", "failed", "further", "again")}
     left = {kind for kind, trial in trials.items() if marks(tmp_path / trial.key)}
     assert left == {"new", "failed", "further", "again", "odd"}
@@ -366,7 +366,7 @@ def test_tune_hears_of_every_rung_once_more_and_of_what_was_decided(
     assert marks(tmp_path) != [], "the driver removes it, when the ledger has the end"
 
 
-def test_tune_hears_why_a_bookmark_is_not_used(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
+def test_tune_hears_why_a_checkpoint_is_not_used(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
     trainable(config, tmp_path, worker).step()
     flip_a_bit(tmp_path)
     trial = trainable(config, tmp_path, worker)

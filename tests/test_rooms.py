@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"axes", "data", "metrics"},
     {"tasks", "design", "render", "tokens"},
     {"search", "sections", "rescore", "ledger", "lease", "store", "items", "mixed", "surface", "intervals", "models"},
-    {"bookmark", "race"},
+    {"checkpoint", "race"},
     {"runner"},
     {"published", "rationales"},
     {"claims", "config", "effects", "faults", "search.tune"},
@@ -43,7 +43,7 @@ FLOORS: list[set[str]] = [
 ]
 HEAVY = {"torch", "ray", "mlflow", "deepspeed", "transformers", "peft", "datasets", "optuna"}
 CORE = [
-    "asked", "axes", "bookmark", "budget", "config", "data", "design", "doctor", "effects", "errors", "extension",
+    "asked", "axes", "checkpoint", "budget", "config", "data", "design", "doctor", "effects", "errors", "extension",
     "flow", "items", "known", "ledger", "lease", "metrics", "plan", "predict", "progress", "race", "render", "report",
     "rescore", "runner", "samples", "search", "sections", "strategy", "surface", "tasks", "tokens", "types", "cli",
 ]  # fmt: skip

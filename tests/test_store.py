@@ -9,9 +9,11 @@ import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import in_process
 import pytest
+from fake_runner import Fakes
 from flaky_store import Flaky
 from in_process import Killed, on
 from stores import DESIGNS, KINDS, Run, begun, configure, quick, results, runs, storage, there, unsent  # noqa: F401
@@ -78,6 +80,28 @@ def test_a_node_with_a_mirror_of_its_own_sends_all_and_the_driver_brings_what_is
     assert not (mirror / "adapter").exists()
     assert with_adapter(f"{place_of(config)}/trials/{key}") == mirror
     assert json.loads((mirror / "adapter" / "sde.json").read_text()) == {"trial": key}
+
+
+class CutOff(in_process.Tune):
+    """The driver and its trial are gone after the trial's first rung."""
+
+    def _run(self, given: dict[str, Any], factory: Any, recorder: Any) -> None:
+        with on(self.node or Path()):
+            assert not self._warm(given, factory).step()["done"]
+        raise Killed
+
+
+@pytest.mark.parametrize("kind", ["file", "memory"])
+def test_a_trial_that_was_cut_off_goes_on_on_another_machine(kind: str, tmp_path: Path, run: Run) -> None:
+    config = configure(kind, tmp_path, search={"method": "grid", "asha": {"rungs": [0.5, 1.0]}})
+    with pytest.raises(Killed):
+        run(config, CutOff(node=tmp_path / "one"))
+    (key,) = {name.split("/")[1] for name in there(config) if name.endswith("/checkpoint.json")}
+    with on(tmp_path / "elsewhere"):
+        assert len(run(config, in_process.Tune(node=tmp_path / "two")).results) == 4
+    ran = Fakes(tmp_path / "calls.jsonl").ran()
+    assert ran[:2] == [(key, 0), (key, 1)] and len(ran) == len(set(ran)) == 8, "no rung runs twice"
+    assert not [name for name in there(config) if "checkpoint" in name], "what has ended needs none"
 
 
 def test_what_was_removed_or_changed_in_the_store_is_so_in_the_mirror(tmp_path: Path, run: Run) -> None:

@@ -25,6 +25,7 @@ from sde_ray.progress import Progress
 from sde_ray.recorder import Recorder
 from sde_ray.sections import Resources
 from sde_ray.session import bundles, ray_session
+from sde_ray.store import Store
 from sde_ray.sweep import SweepOutcome, run_sweep
 from sde_ray.types import TrialConfig, TrialResult
 
@@ -225,7 +226,7 @@ def test_a_tracker_that_fails_only_warns(tmp_path: Path) -> None:
     recorder = Recorder(ledger_of(tmp_path), agenda, score, object(), Progress(Console(file=io.StringIO())))
     result = TrialResult(trial.key, trial.resolved(), "finished", {"dev": {"weighted_kappa": 0.5}})
     with pytest.warns(UserWarning, match="Tracking failed in trial_finished: AttributeError"):
-        recorder.record(result, tmp_path)
+        recorder.record(result, Store(str(tmp_path)), tmp_path)
     assert ledger_of(tmp_path).results() == {trial.key: result}
     assert agenda.left == 0 and not recorder.stopping
 

@@ -23,7 +23,7 @@ import yaml
 from fake_runner import Fakes
 from rich.console import Console
 
-from sde_ray import bookmark
+from sde_ray import checkpoint
 from sde_ray.config import check, load_config
 from sde_ray.group import WorkerGroup
 from sde_ray.ledger import Ledger
@@ -109,7 +109,7 @@ def test_a_driver_that_ends_between_rungs_loses_no_rung(method: str, ends: signa
     process = fake_driver(tmp_path, seconds=0.6)
     key, _ = wait_until(lambda: next((ran for ran in fakes.ran()[3:] if ran[1] == 1), None), process)
     end(process, ends)
-    mark = bookmark.read(tmp_path / "runs" / "x" / "trials" / key, key)
+    mark = checkpoint.read(tmp_path / "runs" / "x" / "trials" / key, key)
     assert mark is not None
     found = len(mark.rungs)  # its process may have come to the end of the rung that it was in
     assert (found, mark.passed) in {(1, 1), (2, 1)}
@@ -122,7 +122,7 @@ def test_a_driver_that_ends_between_rungs_loses_no_rung(method: str, ends: signa
     assert following == (key, found) or (following[0] != key and found == 2), "goes on, or was asked about and stopped"
     after = entries(tmp_path)
     assert after[: len(ended)] == ended and after[len(ended)].key == key
-    assert not list((tmp_path / "runs").rglob("bookmark*"))
+    assert not list((tmp_path / "runs").rglob("checkpoint*"))
     if method == "asha":  # what it decides hangs on the scores and their order only
         twice = {one for one, count in Counter(fakes.ran()).items() if count > 1}
         assert twice == ({(key, 1)} if found == 1 else set()), "only a rung that was cut off is run again"
@@ -173,9 +173,9 @@ def test_real_training_goes_on_after_its_driver_was_killed(tmp_path: Path, tiny_
     (trial,) = plan(load_config(tmp_path / "x.yaml")).trials
     folder = tmp_path / "runs" / "x" / "trials" / trial.key
     process = start(tmp_path, ["sde_ray", "run", "--no-validate"])
-    wait_until(lambda: (one := bookmark.read(folder, trial.key)) and len(one.rungs) >= 2, process)
+    wait_until(lambda: (one := checkpoint.read(folder, trial.key)) and len(one.rungs) >= 2, process)
     end(process, signal.SIGKILL)
-    mark = bookmark.read(folder, trial.key)
+    mark = checkpoint.read(folder, trial.key)
     assert mark is not None and 2 <= len(mark.rungs) <= 3
     assert entries(tmp_path) == []
     said = finish(start(tmp_path, ["sde_ray", "run", "--no-validate"]))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from sde_ray import bookmark, design
+from sde_ray import checkpoint, design
 from sde_ray.errors import UserError
 from sde_ray.group import WorkerGroup
 from sde_ray.runner import RunnerLost, RunnerPlace
@@ -108,7 +108,7 @@ def test_two_workers_go_on_from_a_rung_to_the_last_digit(
     folder = tmp_path / "cut"
     pair.begin(config, folder)
     done = pair.rung(0)
-    assert len(list(folder.glob(bookmark.SHARES))) == 2, "each worker keeps its share"
+    assert len(list(folder.glob(checkpoint.SHARES))) == 2, "each worker keeps its share"
     begun = pair.begin(config, folder)
     assert (begun.rungs, begun.note) == ((done,), "")
     pair.rung(1)
@@ -122,9 +122,9 @@ def test_a_share_that_is_gone_on_one_worker_is_used_on_none(
     config = sharded(config, "zero 2")
     pair.begin(config, tmp_path)
     pair.rung(0)
-    (tmp_path / bookmark.share_name(0, 1)).unlink()
+    (tmp_path / checkpoint.share_name(0, 1)).unlink()
     begun = pair.begin(config, tmp_path)
-    assert begun.rungs == () and "bookmark.0.1.safetensors cannot be read" in begun.note
+    assert begun.rungs == () and "checkpoint.0.1.safetensors cannot be read" in begun.note
     pair.end("failed", "")
 
 

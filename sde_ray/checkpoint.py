@@ -1,10 +1,10 @@
-"""A trial's bookmark: how far it got, so that it goes on from its last rung when it is begun again.
+"""A trial's checkpoint: how far it got, so that it goes on from its last rung when it is begun again.
 
-    bookmark.json                rungs scored, losses, whom it races, and the digests of the shares
-    bookmark.1.0.safetensors     after rung 1, worker 0's share of the engine's state (`engine_state.py`)
+    checkpoint.json                rungs scored, losses, whom it races, and the digests of the shares
+    checkpoint.1.0.safetensors     after rung 1, worker 0's share of the engine's state (`engine_state.py`)
 
-Written after every rung but the last, in the trial's folder. The shares come first and `bookmark.json` names them: it
-is replaced in one move, and only then are older shares removed. So at any moment there is one whole bookmark or none,
+Written after every rung but the last, in the trial's folder. The shares come first and `checkpoint.json` names them: it
+is replaced in one move, and only then are older shares removed. So at any moment there is one whole checkpoint or none,
 whatever is killed. It belongs to one trial by its key. It is removed when the ledger has the trial's end.
 """
 
@@ -18,19 +18,19 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from sde_ray.store import CHECKPOINT
 from sde_ray.types import RungResult, TrialConfig, TrialResult
 
-FORMAT = 1  # of `bookmark.json` and of the shares; another one is not read
-NAME = "bookmark.json"
-SHARES = "bookmark.*.safetensors"
+FORMAT = 1  # of `checkpoint.json` and of the shares; another one is not read
+NAME, SHARES = CHECKPOINT, "checkpoint.*.safetensors"
 
 
 class Unusable(Exception):
-    """There is a bookmark, but the trial cannot go on from it; the message says why."""
+    """There is a checkpoint, but the trial cannot go on from it; the message says why."""
 
 
 @dataclass(frozen=True)
-class Bookmark:
+class Checkpoint:
     """What a trial has behind it. `losses` has one value a step, so its length is the number of steps done.
 
     `went_on`: the search has let the trial go on after the last of `rungs`. `rival`: the key of the trial that it
@@ -54,11 +54,11 @@ class Bookmark:
 
 
 def share_name(rung: int, rank: int) -> str:
-    return f"bookmark.{rung}.{rank}.safetensors"
+    return f"checkpoint.{rung}.{rank}.safetensors"
 
 
-def write(folder: Path, mark: Bookmark) -> Bookmark:
-    """Put the bookmark in the place of the one before; its shares are on disk already."""
+def write(folder: Path, mark: Checkpoint) -> Checkpoint:
+    """Put the checkpoint in the place of the one before; its shares are on disk already."""
     text = json.dumps(asdict(mark), ensure_ascii=False, sort_keys=True)
     save(folder / NAME, json.dumps({"format": FORMAT, "sha256": digest(text.encode()), "mark": text}).encode())
     for path in folder.glob(SHARES):
@@ -67,8 +67,8 @@ def write(folder: Path, mark: Bookmark) -> Bookmark:
     return mark
 
 
-def read(folder: Path, key: str) -> Bookmark | None:
-    """The bookmark of the trial with this key; None where there is none. `Unusable` for any other."""
+def read(folder: Path, key: str) -> Checkpoint | None:
+    """The checkpoint of the trial with this key; None where there is none. `Unusable` for any other."""
     try:
         outer = json.loads((folder / NAME).read_bytes())
         if outer["format"] != FORMAT:
@@ -91,10 +91,10 @@ def remove(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def in_flight(folder: Path, trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> dict[str, Bookmark]:
-    """The bookmarks of trials that began in an earlier run and have not ended, by key. `folder`: that of all trials.
+def in_flight(folder: Path, trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> dict[str, Checkpoint]:
+    """The checkpoints of trials that began in an earlier run and have not ended, by key. `folder`: that of all trials.
 
-    A bookmark that was left beside a trial's end, by a driver killed between the two, is removed. One that has
+    A checkpoint that was left beside a trial's end, by a driver killed between the two, is removed. One that has
     passed that end belongs to a trial that the search has asked for once more, to get further.
     """
     found = {}
@@ -128,8 +128,8 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _from_json(plain: dict[str, Any]) -> Bookmark:
-    values = {name: plain[name] for name in (one.name for one in fields(Bookmark))}
+def _from_json(plain: dict[str, Any]) -> Checkpoint:
+    values = {name: plain[name] for name in (one.name for one in fields(Checkpoint))}
     values["rungs"] = tuple(RungResult(**rung) for rung in values["rungs"])
     values["losses"] = tuple(values["losses"])
-    return Bookmark(**values)
+    return Checkpoint(**values)
