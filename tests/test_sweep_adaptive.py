@@ -21,6 +21,7 @@ from sde_ray.progress import Progress
 from sde_ray.recorder import Recorder
 from sde_ray.sections import Resources
 from sde_ray.session import ray_session
+from sde_ray.store import Store
 from sde_ray.sweep import SweepOutcome, run_sweep
 from sde_ray.types import TrialResult
 
@@ -83,8 +84,8 @@ def test_stopped_half_way_it_goes_on_within_the_same_budget(
 ) -> None:
     record = Recorder.record
 
-    def stop_after_ten(recorder: Recorder, result: TrialResult, folder: Path) -> None:
-        record(recorder, result, folder)
+    def stop_after_ten(recorder: Recorder, result: TrialResult, store: Store, folder: Path) -> None:
+        record(recorder, result, store, folder)
         recorder.stopping = len(recorder.ended) >= 10
 
     with monkeypatch.context() as patch:

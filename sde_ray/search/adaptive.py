@@ -161,12 +161,24 @@ class Adaptive:
             trial.rung = rung
 
     def recommend(self, contest: int = 0) -> Design:
-        """The design with the highest expected value, those apart that have failed and never brought a score."""
+        """Of the designs that have brought a score the one with the highest expected value.
+
+        One that was never tried may be expected to be better still. The search will try it; until then that is what a
+        model says of it, which knows no ceiling and no surprise.
+        """
+        if not self._scored[contest].any():
+            return self._favourite(contest)
+        return self._highest(contest, self._scored[contest])
+
+    def _favourite(self, contest: int) -> Design:
+        """The design with the highest expected value, tried or not, those apart that have failed."""
+        return self._highest(contest, self._scored[contest] | (self._able()[contest] & (self._failures[contest] == 0)))
+
+    def _highest(self, contest: int, among: Mask) -> Design:
         belief = self._belief()
         if belief is None:
             return self._screens[contest][0]
-        eligible = self._scored[contest] | (self._able()[contest] & (self._failures[contest] == 0))
-        value = np.where(eligible[belief.pool], belief.mean[contest, -1], -np.inf)
+        value = np.where(among[belief.pool], belief.mean[contest, -1], -np.inf)
         return self.designs[int(belief.pool[int(value.argmax())])]
 
     def expected(self, contest: int, design: Design) -> float | None:
@@ -237,7 +249,7 @@ class Adaptive:
         last = len(self.rungs) - 1
         missing = []
         for contest in contests:
-            design = self.recommend(contest)
+            design = self._favourite(contest)
             number = self._number[design]
             own = {seed: trial for seed in self.seeds if (trial := self._trials.get((contest, number, seed)))}
             tried = any(last in trial.scores or (trial.running and trial.rung == last) for trial in own.values())
@@ -343,7 +355,7 @@ class Adaptive:
         kept = [ask for ask in self._unconfirmed(own) if self._name(ask)[:2] != name[:2]]
         left = self._left(own) - len(kept) + self.rungs[trial.rung] - self.rungs[rung]
         settled = self._settled(own)
-        confirms = trial.rung == len(self.rungs) - 1 and self._number[self.recommend(name[0])] == name[1]
+        confirms = trial.rung == len(self.rungs) - 1 and self._number[self._favourite(name[0])] == name[1]
         if confirms and (settled or left < 1):
             return True  # what was kept of the budget for the recommended design is spent on it
         further = [r for r in range(rung + 1, len(self.rungs)) if self.rungs[r] - self.rungs[rung] <= left]
