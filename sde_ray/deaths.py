@@ -26,7 +26,7 @@ def as_death(exception: Exception) -> Exception:
 def recognise_deaths() -> None:
     """Let Tune, in this process, take every such error as a trial's; safe to call again."""
 
-    def failed(manager: Any, task: Any, exception: Exception) -> None:
-        _task_failed(manager, task, as_death(exception))
+    def failed(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:  # Ray gives them by name
+        _task_failed(manager, tracked_actor_task, as_death(exception))
 
     RayActorManager._actor_task_failed = failed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -50,6 +51,7 @@ def ray_session(resources: Resources) -> Iterator[int]:
         _init(_options(resources, folder))
         yield _room(resources)
     finally:
+        gc.collect()  # what Tune leaves refers to Ray; freed by another thread during the shutdown, it ends the process
         ray.shutdown()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)

@@ -26,6 +26,6 @@ def test_tune_hears_of_deaths_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RayActorManager, "_actor_task_failed", RayActorManager._actor_task_failed)  # put back after it
     monkeypatch.setattr(deaths, "_task_failed", lambda manager, task, exception: heard.append((task, exception)))
     deaths.recognise_deaths()
-    RayActorManager._actor_task_failed(None, "task", OutOfMemoryError("too much"))
+    RayActorManager._actor_task_failed(None, tracked_actor_task="task", exception=OutOfMemoryError("too much"))
     ((task, exception),) = heard
     assert task == "task" and isinstance(exception, RayActorError)
