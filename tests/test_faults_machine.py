@@ -96,6 +96,7 @@ class Study:
 # ---- the driver ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_killed_driver_leaves_no_process_of_its_ray_behind(tmp_path: Path, drivers: Drivers) -> None:
     study = Study(tmp_path, drivers, ["baseline", "es-sde"])
     driver = study.start(hold=2)
@@ -103,7 +104,7 @@ def test_a_killed_driver_leaves_no_process_of_its_ray_behind(tmp_path: Path, dri
     ray = family(driver.pid)[1:]
     assert len(ray) >= 3, "gcs_server, raylet, the trial's process"
     os.kill(driver.pid, signal.SIGKILL)
-    _, left = psutil.wait_procs(ray, timeout=60)
+    _, left = psutil.wait_procs(ray, timeout=LIMIT)  # Ray's agents first try, for a minute, to tell somebody
     assert [safely(one) for one in left] == []
     study.finish()
     study.assert_whole()
