@@ -71,6 +71,12 @@ class Shared:
         return row | {"says": self.verdict}
 
 
+def short(groups: Sequence[str]) -> dict[str, str]:
+    """What tables call each group: a folder's last name where no other group has it, else the whole name."""
+    last = {name: name.rstrip("/").rpartition("/")[2] if name.startswith(("/", ".", "~")) else name for name in groups}
+    return {name: one if list(last.values()).count(one) == 1 else name for name, one in last.items()}
+
+
 def sign(one: Estimate) -> str:
     """`+`, `−`, or in brackets where the interval holds 0 or is not known."""
     mark = "+" if one.value > 0 else "−" if one.value < 0 else "0"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from planted import ALL, additive, one_at_a_time, result
 
-from sde_ray.across import across, sign
+from sde_ray.across import across, short, sign
 from sde_ray.consistency import correlations, kendall, spearman
 from sde_ray.effects import Group
 from sde_ray.pooled import pool
@@ -116,3 +116,10 @@ def test_signs_in_brackets_are_not_shown() -> None:
     assert [sign(one) for one in (Estimate(0.1, 0.05, 0.2), Estimate(0.1, -0.05, 0.2), Estimate(-0.1))] == [
         "+", "(+)", "(−)",
     ]  # fmt: skip
+
+
+def test_folders_are_called_by_their_last_name_where_it_is_their_own() -> None:
+    assert short(["tiny", "/a/bases/small", "./b/large/", "org/small2"]) == {
+        "tiny": "tiny", "/a/bases/small": "small", "./b/large/": "large", "org/small2": "org/small2",
+    }  # fmt: skip
+    assert short(["/a/small", "/b/small", "tiny"]) == {"/a/small": "/a/small", "/b/small": "/b/small", "tiny": "tiny"}

@@ -65,6 +65,13 @@ class TestCondition:
         assert first.low < 0.8 < first.high and first.high - first.low < 0.1
         assert [row["condition"] for row in judged.plain()] == ["size 40"] * 5
 
+    def test_two_seeds_tell_the_noise_together(self) -> None:
+        """Of five contenders with noise 0.01 on two seeds no score's interval is wider than a tenth."""
+        judged = judge("x", planted(LEVELS, seeds=2))
+        for row in judged.rows:
+            assert row.low is not None and row.high is not None and row.low < row.score < row.high
+            assert row.high - row.low < 0.1
+
     def test_one_design_under_two_names_is_compared_once(self) -> None:
         same = {ASSEMBLED: NAMED["es-sde"], "es-sde": NAMED["es-sde"], "baseline": NAMED["baseline"]}
         values = {(name, seed, 0): level for name, level in (

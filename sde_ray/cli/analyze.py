@@ -169,7 +169,7 @@ def _print(config: SweepConfig, found: Analysis) -> None:
 def _picked(pick: Pick) -> str:
     from sde_ray.design import label
 
-    return label(pick.design) + (f", or one of {pick.tied - 1} alike (mean place)" if pick.tied > 1 else "")
+    return label(pick.design) + (f" and {pick.tied - 1} alike (mean place)" if pick.tied > 1 else "")
 
 
 def _ranked(one: Ranked) -> tuple[str, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 
+from sde_ray.across import short
 from sde_ray.cli.console import interval, number, table
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ def across(found: Across) -> Group:
     """Rank correlations, then the effects with their sign in each group and what they share."""
     parts: list[Any] = [f"\n[bold]Consistency over {found.kind}[/] ({found.within})"]
     if found.agreements:
-        parts += [agreements(found.agreements), ""]
+        parts += [agreements(found.agreements, short(found.groups)), ""]
     else:
         parts.append("No two of them have tried enough of the same designs to compare their rankings.")
     if found.rows:
@@ -30,20 +32,21 @@ def across(found: Across) -> Group:
     return Group(*parts)
 
 
-def agreements(rows: list[Agreement]) -> Table:
-    """A pair of groups a row."""
+def agreements(rows: list[Agreement], names: Mapping[str, str]) -> Table:
+    """A pair of groups a row. `names`: what to call each."""
     numbers = ("designs", "Spearman", "95% interval", "Kendall", "its interval")
     shown = table("How alike designs are ranked", "", "and", *numbers, right=numbers)
     for row in rows:
         cells = [*_estimate(row.spearman), *_estimate(row.kendall)]
-        shown.add_row(row.first, row.second, str(row.designs), *cells)
+        shown.add_row(names[row.first], names[row.second], str(row.designs), *cells)
     return shown
 
 
 def signs(rows: list[Shared], groups: tuple[str, ...]) -> Table:
     """An option a row. In brackets: its interval holds zero."""
     shown = table(
-        "Effects by sign; in brackets: the interval holds zero", "axis", "option", *groups, "shared effect",
+        "Effects by sign; in brackets: the interval holds zero", "axis", "option", *short(groups).values(),
+        "shared effect",
         "95% interval", "", right=("shared effect", "95% interval"),
     )  # fmt: skip
     for row in rows:

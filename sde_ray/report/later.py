@@ -36,7 +36,7 @@ def _figure(path: Path) -> Html | None:
         return None
     data = base64.b64encode(path.read_bytes()).decode()
     image = tag("img", src=f"data:image/svg+xml;base64,{data}", alt=f"figure of {path.stem}", class_="figure")
-    return tag("figure", image, class_="wide")
+    return tag("figure", image, class_="wide" if path.stem.startswith("analysis") else None)  # panels side by side
 
 
 def _said(words: str) -> Html:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sde_ray.across import Across
+from sde_ray.across import Across, short
 from sde_ray.report import figures
 from sde_ray.report.html import Html, interval, joined, signed, table, tag
 
@@ -16,8 +16,9 @@ def write(family: Across) -> Html:
 def _ranks(family: Across) -> Html:
     if not family.agreements:
         return tag("p", "No two of them have tried enough of the same designs to compare their rankings.")
+    names = short(family.groups)
     rows = [
-        {"pair": f"{one.first} and {one.second}", "designs": one.designs,
+        {"pair": f"{names[one.first]} and {names[one.second]}", "designs": one.designs,
          "spearman": signed(one.spearman.value), "its": interval(one.spearman.low, one.spearman.high),
          "kendall": signed(one.kendall.value), "its_": interval(one.kendall.low, one.kendall.high)}
         for one in family.agreements
@@ -39,7 +40,7 @@ def _effects(family: Across) -> Html | None:
          "interval": interval(row.shared.low, row.shared.high) if row.shared else None, "says": row.verdict}
         for row in family.rows
     ]  # fmt: skip
-    columns = {"axis": "axis", "option": "option", **{name: name for name in family.groups}}
+    columns = {"axis": "axis", "option": "option", **{said: name for name, said in short(family.groups).items()}}
     columns |= {"shared effect": "shared", "95% interval": "interval", "": "says"}
     words = (
         f"What the {family.kind} share, with its interval; small dots: each of them alone. "

@@ -126,11 +126,13 @@ def judge(condition: str, cells: Cells) -> Judged:
     distinct = _distinct(cells.designs)
     found = compare(_of(cells.scores, distinct), cells.drawn and _of(cells.drawn, distinct), ASSEMBLED)
     names = {design: name for name, design in cells.designs.items() if name in distinct}
-    rows = [_row(ASSEMBLED, cells, None, "")]
+    levels = {cells.designs[name]: level for name, level in _levels(cells, distinct).items()}
+    rows = [_row(ASSEMBLED, levels[cells.designs[ASSEMBLED]], None, "")]
     for name in (name for name in cells.scores if name != ASSEMBLED):
         same = cells.designs[name] == cells.designs[ASSEMBLED]
         paired = None if same else found[names[cells.designs[name]]]
-        rows.append(_row(name, cells, paired, "same design" if same else claim_of(paired)))
+        level = levels[cells.designs[name]]
+        rows.append(_row(name, level, paired, "same design" if same else claim_of(paired)))
     return Judged(condition, tuple(rows), _words(rows), _holds(rows))
 
 
@@ -145,11 +147,18 @@ def _of(values: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
     return {name: values[name] for name in names}
 
 
-def _row(name: str, cells: Cells, paired: Paired | None, claim: str) -> Row:
-    own = {name: cells.scores[name], ZERO: np.zeros_like(cells.scores[name])}
-    drawn = {name: cells.drawn[name], ZERO: np.zeros_like(cells.drawn[name])} if cells.drawn else None
-    level = compare(own, drawn, name)[ZERO]  # the lead over nothing is the score itself, with its interval
-    return Row(name, level.difference, level.low, level.high, paired, claim)
+def _levels(cells: Cells, names: Sequence[str]) -> dict[str, Paired]:
+    """Each contender's score as its lead over nothing, all in one family: a few seeds tell the noise only together."""
+    nothing = np.zeros_like(cells.scores[ASSEMBLED])
+    scores = {ZERO: nothing, **_of(cells.scores, names)}
+    drawn = cells.drawn and {ZERO: np.zeros_like(cells.drawn[ASSEMBLED]), **_of(cells.drawn, names)}
+    return compare(scores, drawn, ZERO)
+
+
+def _row(name: str, level: Paired, paired: Paired | None, claim: str) -> Row:
+    """`level` is nothing's lead over the contender."""
+    low, high = (None if bound is None else -bound for bound in (level.high, level.low))
+    return Row(name, -level.difference, low, high, paired, claim)
 
 
 def _holds(rows: Sequence[Row]) -> bool | None:
