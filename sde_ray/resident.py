@@ -94,7 +94,8 @@ def _value(reference: Any) -> Any:
     except ray.exceptions.RayTaskError as fault:
         raise (fault.cause if isinstance(fault.cause, UserError) else fault) from None
     except ray.exceptions.RayActorError as fault:
+        why = (str(fault).strip().splitlines() or [""])[-1].strip()
         raise UserError(
-            "A worker process died (out of memory, or its machine is gone). What it had finished is kept: run the same "
-            "command again, with a smaller decode.batch_size if memory was short."
+            f"A worker process died ({why}). What it had finished is kept: run the same command again, with a smaller "
+            "decode.batch_size if memory was short."
         ) from fault

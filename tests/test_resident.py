@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -35,8 +36,10 @@ def test_a_few_calls_are_made_here_on_one_object() -> None:
 
 
 @pytest.mark.slow
-def test_many_calls_go_to_workers_that_stay() -> None:
+def test_many_calls_go_to_workers_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two workers answer 40 calls, each on an object of its own; what one of them refuses is told as it is."""
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))  # they must find `Squares`
     count = resident.FEW + 16
     resources = Resources(cpus_per_worker=1, concurrent=2)
     found = dict(resident.spread(resources, Squares, [(n + 100,) for n in range(count)]))
