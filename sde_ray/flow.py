@@ -296,7 +296,7 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
         try:
             yield tracker
             status = "FINISHED"
-        except (Interrupted, KeyboardInterrupt):
+        except (Interrupted, KeyboardInterrupt, SystemExit):
             status = "KILLED"
             raise
         finally:
@@ -312,5 +312,9 @@ def _terminable() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
+    except SystemExit as end:
+        if end.code == signal.SIGTERM:  # Ray has a handler of its own, which it sets as it starts
+            raise KeyboardInterrupt from None
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
