@@ -157,6 +157,7 @@ def test_a_process_or_worker_that_dies_once_costs_the_rung_it_was_in(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_real_training_goes_on_after_its_driver_was_killed(tmp_path: Path, tiny_llama: Path) -> None:
     given = values(
         tmp_path,

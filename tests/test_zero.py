@@ -99,7 +99,9 @@ def assert_equal_to_the_digit(one: TrialResult, folder: Path, other: TrialResult
         assert (folder / name).read_bytes() == (its / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize(
+    "section", ["zero 2", *(pytest.param(name, marks=pytest.mark.long) for name in SECTIONS if name != "zero 2")]
+)
 def test_two_workers_go_on_from_a_rung_to_the_last_digit(
     section: str, pair: TrialRunner, config: TrialConfig, tmp_path: Path
 ) -> None:

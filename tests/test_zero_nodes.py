@@ -21,7 +21,7 @@ from sde_ray.runner import RunnerPlace
 from sde_ray.trial import TrialRunner, run_trial
 from sde_ray.types import TrialConfig, TrialResult
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 LIMIT = 240.0
 
 
