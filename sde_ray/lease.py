@@ -37,16 +37,23 @@ def lease(folder: Path, term: float = TERM) -> Iterator[None]:
         ) from None
     stop = threading.Event()
     renewal = threading.Thread(target=_renew, args=(path, owner, term, stop), daemon=True)
-    renewal.start()
     try:
+        renewal.start()
         yield
     finally:
         stop.set()
-        renewal.join()
         try:
-            path.unlink(missing_ok=True)
-        except OSError:
-            pass  # a disk that can only be read by now; the process is gone soon, and its lease with it
+            if renewal.ident is not None:
+                renewal.join()
+        finally:  # also where a signal comes just now
+            _let_go(path)
+
+
+def _let_go(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        pass  # a disk that can only be read by now; the process is gone soon, and its lease with it
 
 
 def refuse_if_held(folder: Path) -> None:
