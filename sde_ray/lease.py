@@ -47,7 +47,6 @@ def lease(folder: Path, term: float = TERM, remote: Remote | None = None) -> Ite
             f'Cannot write to "{folder}": {error.strerror}. What is there is kept. Free some space or correct the '
             "permissions, or set storage to another folder; then run the same command again."
         ) from None
-<<<<<<< HEAD
     held = Held(path, owner, term, remote)
     try:
         held.take_remote()
@@ -60,27 +59,10 @@ def lease(folder: Path, term: float = TERM, remote: Remote | None = None) -> Ite
             renewal.join()
             held.leave_remote()
     finally:
-=======
-    stop = threading.Event()
-    renewal = threading.Thread(target=_renew, args=(path, owner, term, stop), daemon=True)
-    try:
-        renewal.start()
-        yield
-    finally:
-        stop.set()
->>>>>>> faults
         try:
-            if renewal.ident is not None:
-                renewal.join()
-        finally:  # also where a signal comes just now
-            _let_go(path)
-
-
-def _let_go(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        pass  # a disk that can only be read by now; the process is gone soon, and its lease with it
+            path.unlink(missing_ok=True)
+        except OSError:
+            pass  # a disk that can only be read by now; the process is gone soon, and its lease with it
 
 
 class Held:
