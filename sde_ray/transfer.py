@@ -191,6 +191,7 @@ class Remote:
         for wait in () if self._away else WAITS:
             try:
                 return action()
+            # The last: a store that lacks what was asked, such as exclusive creation, lacks it the next time, too.
             except (UserError, FileNotFoundError, PermissionError, NotImplementedError):
                 raise
             except Exception:  # each library of a store has its own for the network

@@ -28,6 +28,7 @@ def test_hostile(one: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("os.fsync", lambda file: None)  # what is written here need not outlive the machine
     monkeypatch.chdir(tmp_path)  # given back, whatever a family does
     run(one, tmp_path)
+    assert TALLY.ran[one.name] == wanted(one)
 
 
 def test_the_run_was_as_large_as_it_says(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from sde_ray.doctor import Place, tracking
 from sde_ray.errors import UserError
 from sde_ray.items import read_items
 from sde_ray.keyed import KeyedFile
-from sde_ray.lease import refuse_if_held
+from sde_ray.lease import lease, refuse_if_held
 from sde_ray.ledger import Ledger, load_result, to_json
 from sde_ray.metrics.matching import near, pairs
 from sde_ray.plain import DEEPEST, read_json
@@ -218,6 +218,8 @@ def test_an_error_text_that_is_no_unicode_does_not_end_the_sweep(tmp_path: Path)
 def test_a_lease_that_is_none_holds_nobody_up(expires: Any, tmp_path: Path) -> None:
     (tmp_path / "lease.json").write_text(json.dumps({"host": "other", "pid": 1, "started": "5", "expires": expires}))
     refuse_if_held(tmp_path)
+    with lease(tmp_path):
+        assert json.loads((tmp_path / "lease.json").read_text())["host"] != "other"
 
 
 GOOD_ROW = '{"id": "masa-d1-dev-0", "split": "dev", "prediction": "food: positive"}'
