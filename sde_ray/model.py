@@ -167,7 +167,7 @@ def merged(adapted: PeftModel) -> Iterator[torch.nn.Module]:
     """
     layers = [m for m in adapted.modules() if hasattr(m, "get_delta_weight") and ADAPTER in getattr(m, "lora_A", {})]
     if not layers or any(layer.get_base_layer().weight.dtype != torch.float32 for layer in layers):
-        yield adapted
+        yield adapted.get_base_model()  # its layers carry the adapter; peft's own forward hides what the model takes
         return
     kept = [(layer.get_base_layer().weight, layer.get_base_layer().weight.data) for layer in layers]
     try:

@@ -61,6 +61,27 @@ def test_equals_generate(base: model.Base, prompts: list[list[int]], stops: list
     assert written == expected
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_decoded_in_batches(tiny_llama: Path, prompts: list[list[int]], dtype: torch.dtype) -> None:
+    """One prefill a batch, with the adapter beside its layers: its weights change what is written."""
+    half = model.load_base(str(tiny_llama), dtype=dtype)
+    plain = generate.decode(half.model, prompts, stops=[2], pad=0, max_new_tokens=NEW, batch_size=6)
+    adapted = model.attach(half.model, LoraSettings(dropout=0.0)).eval()
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.5, generator=torch.Generator().manual_seed(7))
+    rows: list[int] = []
+    with model.merged(adapted) as decoding:
+        handle = decoding.register_forward_pre_hook(
+            lambda _, given, named: rows.append(named["input_ids"].shape[0]), with_kwargs=True
+        )
+        written = generate.decode(decoding, prompts, stops=[2], pad=0, max_new_tokens=NEW, batch_size=6)
+        handle.remove()
+    assert max(rows) == 6
+    assert len(rows) <= 3 * NEW  # three batches of 17 prompts, not 17 times as many forwards
+    assert written != plain
+
+
 @pytest.mark.parametrize("kind", ["gpt2", "sliding", "mamba"])
 def test_other_architectures(kind: str, prompts: list[list[int]]) -> None:
     """Learned positions, a sliding window, and a state that is no key-value cache."""
