@@ -66,6 +66,20 @@ def fingerprint(net: torch.nn.Module) -> dict[str, int]:
     return {name: hash(tensor.numpy().tobytes()) for name, tensor in net.state_dict().items()}
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_first_update_is_the_whole_learning_rate(worker: Worker, config: TrialConfig, precision: str) -> None:
+    """AdamW's first step moves each weight by the learning rate, whatever its gradient: DeepSpeed must not count one
+    of its own before (its stage 0 does, in half precision: 0.745 of the rate).
+    """
+    train = settings(precision=precision, lr=1e-2, schedule="constant")
+    worker.attach(replace(config, train=train, lora=LoraSettings(dropout=0.0)), samples(config.train_size))
+    worker.train(1)
+    moved = [weight.detach().float().abs() for name, weight in worker._adapted.named_parameters() if "lora_B" in name]
+    steps = torch.cat([weight.flatten() for weight in moved])
+    assert steps[steps > 0].median().item() == pytest.approx(1e-2, rel=0.01)
+    worker.detach()
+
+
 def test_steps_are_a_function_of_the_seed_only() -> None:
     wanted = settings(epochs=1.5, batch_size=4)
     steps = batches.steps(10, wanted, seed=3)
