@@ -18,8 +18,9 @@ demo: $(VENV)/.installed
 	$(BIN)/sde-ray run $(SWEEP)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -m "not slow and not cluster and not faults and not realdata and not long"
-	$(BIN)/python -m pytest -q -m "(slow or cluster or faults) and not realdata and not long"
+	$(BIN)/python -m pytest -q -m "not slow and not cluster and not faults and not realdata and not long and not walk"
+	$(BIN)/python -m pytest -q -m "(slow or cluster or faults) and not realdata and not long and not walk"
+	$(BIN)/python -m pytest -q -m walk
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from sde_ray.address import SECRET, join, local_path, mask
+from sde_ray.address import SECRET, is_uri, join, local_path, mask
 from sde_ray.errors import FaultList, UserError
 from sde_ray.faults import sentence, table_faults
 from sde_ray.sections import SweepConfig
@@ -118,7 +118,7 @@ def open_tasks(config: SweepConfig) -> dict[str, Task]:
             task = get_task(one)
             name = task.name if task.name.partition("@")[0] in TASKS else one
         else:
-            task, name = task_from_yaml(one, Path()), place_of(config, "tasks", _task_file(config, one).name)
+            task, name = task_from_yaml(one, Path()), _task_place(config, one)
         tasks[name] = replace(task, name=name)
     return tasks
 
@@ -130,6 +130,12 @@ def write_tasks(config: SweepConfig) -> None:
             path = _task_file(config, one)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(yaml.safe_dump(one, allow_unicode=True, sort_keys=False), encoding="utf-8")
+
+
+def _task_place(config: SweepConfig, section: Mapping[str, Any]) -> str:
+    """Where workers find a written-out task: an address, or an absolute path, as a worker may run in another folder."""
+    place = place_of(config, "tasks", _task_file(config, section).name)
+    return place if is_uri(place) else str(Path(place).absolute())
 
 
 def _task_file(config: SweepConfig, section: Mapping[str, Any]) -> Path:

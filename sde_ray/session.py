@@ -24,6 +24,7 @@ MARGIN = 0.01  # of a CPU, for the trial's own process: taken from each bundle, 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a YAML mean the same in a worker as in the driver
     "RAY_AIR_NEW_OUTPUT": "0",  # the sweep shows its own progress
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no result files beside our own
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no score
