@@ -1,12 +1,11 @@
-"""Prompts against samples: does what an untuned model makes of a design tell how good the design is for tuning?
+"""Analysis: scores become effects, a strategy and a verdict, each with its interval.
 
-context.py     zero-shot and in-context prompts that fit the context
-perplexity.py  likelihoods of prompts and gold outputs
-look.py        one design, measured: what is kept and never measured twice
-run.py         all designs of a sweep on one model
-tuned.py       the tuned scores of the same designs: from the sweep's ledger, or from a table
-correlate.py   rank correlations with intervals, and the verdict in words
-conclude.py    what an analysis comes to, and its files in the sweep's folder
-figure.py      the scatter plot
-logged.py      a run a design in MLflow, beside the trials
+response_surface.py  mixed_model.py   the regression behind all of it, and its noise
+effects.py  claims.py                 what each option does, and what may be said of it
+leaderboard.py  pareto.py             designs ranked; designs worth their price
+study.py                              comparable trials together
+cross_study.py  rank_agreement.py  pooling.py   several models, tasks or sizes
+strategy.py                           the assembled design
+validation.py  paired.py  verdict.py  the final comparison
+report/                               the page
 """

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sde_ray.axes import AXES
+from sde_ray.design.axes import AXES
 from sde_ray.errors import UserError
 from sde_ray.types import TrialResult
 
@@ -63,7 +63,7 @@ def write(found: Sequence[Row], path: Path = PATH) -> None:
 
 
 if __name__ == "__main__":
-    from sde_ray.ledger import Ledger
+    from sde_ray.storage.ledger import Ledger
 
     made = rows(list(Ledger(Path(sys.argv[1]) / "ledger.jsonl").results().values()))
     write(made)

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from sde_ray.design import NAMED
+from sde_ray.design.designs import NAMED
 from sde_ray.types import TrainSettings, TrialConfig
 
 BAR_SECONDS = 1.0
@@ -27,8 +27,8 @@ BAR_SECONDS = 1.0
 
 def measure(trials: int = 3, model: str = "tiny", task: str = "masa:d1", train_size: int = 400) -> dict[str, Any]:
     """Seconds of each warm trial (a different design each), of one cold process, and their medians' ratio."""
-    from sde_ray.runner import RunnerPlace
-    from sde_ray.trial import make_runner
+    from sde_ray.training.runner import RunnerPlace
+    from sde_ray.training.trial_runner import make_runner
 
     runner = make_runner(RunnerPlace())
     designs = list(NAMED)
@@ -90,9 +90,9 @@ def _cold(model: str, task: str, train_size: int) -> float:
 
 def _step_in_this_process(model: str, task: str, train_size: int) -> float:
     """Take one step and return the time of day."""
-    from sde_ray.group import WorkerGroup
-    from sde_ray.runner import RunnerPlace
-    from sde_ray.trial import TrialRunner
+    from sde_ray.training.runner import RunnerPlace
+    from sde_ray.training.trial_runner import TrialRunner
+    from sde_ray.training.worker_group import WorkerGroup
 
     runner = TrialRunner(WorkerGroup(RunnerPlace(), in_process=True))
     with tempfile.TemporaryDirectory() as folder:

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from sde_ray.axes import AXES
-from sde_ray.items import Items, Part
+from sde_ray.design.axes import AXES
+from sde_ray.evaluation.per_item import Items, Part
 from sde_ray.types import Design, TrialConfig, TrialResult
 
 Array = npt.NDArray[np.float64]

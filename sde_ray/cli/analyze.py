@@ -12,12 +12,12 @@ from sde_ray.cli.console import emit, err, number, out, table
 from sde_ray.cli.options import Json, Sets, Sweep
 
 if TYPE_CHECKING:
-    from sde_ray.analysis.conclude import Analysis
-    from sde_ray.analysis.correlate import Pick, Ranked
-    from sde_ray.analysis.run import Cost
-    from sde_ray.analysis.tuned import Tuned
-    from sde_ray.config import SweepConfig
-    from sde_ray.plan import Contest
+    from sde_ray.config.load import SweepConfig
+    from sde_ray.pipeline.prompting.correlation import Pick, Ranked
+    from sde_ray.pipeline.prompting.result import Analysis
+    from sde_ray.pipeline.prompting.run import Cost
+    from sde_ray.pipeline.prompting.tuned_scores import Tuned
+    from sde_ray.sweep.plan import Contest
 
 RECORDED = "recorded"
 OF_RECORDED = ("masa:d1", "tiny")
@@ -36,11 +36,13 @@ def analyze(
     as_json: Json = False,
 ) -> None:
     """Ask the untuned model about every design: would good prompting have picked a good sample design?"""
-    from sde_ray import flow, plan
-    from sde_ray.analysis import conclude, logged
-    from sde_ray.config import load_config, suffix, sweep_folder
-    from sde_ray.study import look
-    from sde_ray.track import tracking_of
+    from sde_ray.analysis.study import look
+    from sde_ray.config.load import load_config, suffix, sweep_folder
+    from sde_ray.pipeline import run as flow
+    from sde_ray.pipeline.prompting import result
+    from sde_ray.sweep import plan
+    from sde_ray.tracking import prompting_runs
+    from sde_ray.tracking.mlflow_tracker import tracking_of
 
     config = load_config(sweep, sets or [])
     look(config)
@@ -49,7 +51,7 @@ def analyze(
     for contest in plan.plan(config).contests:
         one = _analyze(config, contest, items, wanted, seed, tuned, dry_run)
         if one is not None:
-            conclude.save(config, one)
+            result.save(config, one)
             found.append(one)
     if dry_run:
         return None
@@ -57,11 +59,11 @@ def analyze(
         for one in found:
             rows, end = [dict(row) for row in one.rows], suffix(config, one.task, one.model)
             correlated = [each.plain() for each in one.correlations]
-            logged.log(tracker, rows, correlated, one.figure, end)
+            prompting_runs.log(tracker, rows, correlated, one.figure, end)
     if config.mlflow.enabled:
         for one in found:
             where = (tracking_of(config), config.mlflow.experiment, sweep_folder(config), config.name)
-            logged.log_runs(*where, one.task, one.model, one.rows)
+            prompting_runs.log_runs(*where, one.task, one.model, one.rows)
     page = flow.rewrite(config)
     if as_json:
         return emit([one.plain() for one in found])
@@ -85,16 +87,16 @@ def _analyze(
     config: SweepConfig, contest: Contest, items: int, shots: tuple[int, ...], seed: int, tuned: str, dry_run: bool
 ) -> Analysis | None:
     """One task on one model; None where only the cost was wanted."""
-    from sde_ray.analysis import conclude, run
-    from sde_ray.config import open_tasks, place_of, sweep_folder
-    from sde_ray.keyed import KeyedFile
-    from sde_ray.progress import duration
-    from sde_ray.store import store_at
+    from sde_ray.config.load import open_tasks, place_of, sweep_folder
+    from sde_ray.pipeline.prompting import result, run
+    from sde_ray.storage.jsonl_cache import KeyedFile
+    from sde_ray.storage.mirror import store_at
+    from sde_ray.sweep.progress import duration
 
     task = open_tasks(config)[contest.task]
     scores = _tuned(config, contest, tuned)  # before the dear part: a table that cannot be read is told at once
     looks = run.prepare(config, task, contest.model, list(contest.trials), items or config.eval_size, shots, seed)
-    file = KeyedFile(sweep_folder(config) / conclude.MEASURED)
+    file = KeyedFile(sweep_folder(config) / result.MEASURED)
     price = run.cost(looks, file)
     err().print(f"{contest.task} on {contest.model}: {_price(price, len(looks))}", highlight=False, markup=False)
     if dry_run:
@@ -110,14 +112,14 @@ def _analyze(
 
     rows = run.measure(looks, contest.model, config, file, heard)
     metric = config.objective.metric or task.objective
-    return conclude.conclude(contest.task, contest.model, metric, rows, scores, shots)
+    return result.conclude(contest.task, contest.model, metric, rows, scores, shots)
 
 
 def _tuned(config: SweepConfig, contest: Contest, given: str) -> Tuned:
-    from sde_ray.analysis import tuned
-    from sde_ray.config import open_tasks
+    from sde_ray.analysis.study import ledger_of
+    from sde_ray.config.load import open_tasks
     from sde_ray.errors import UserError
-    from sde_ray.study import ledger_of
+    from sde_ray.pipeline.prompting import tuned_scores
 
     metric = config.objective.metric or open_tasks(config)[contest.task].objective
     if given == RECORDED and (contest.task, contest.model) != OF_RECORDED:
@@ -128,15 +130,15 @@ def _tuned(config: SweepConfig, contest: Contest, given: str) -> Tuned:
     if given == RECORDED:
         from sde_ray.bench.designs import PATH
 
-        return tuned.from_table(PATH, metric)
+        return tuned_scores.from_table(PATH, metric)
     if given:
-        return tuned.from_table(Path(given), metric)
+        return tuned_scores.from_table(Path(given), metric)
     results = tuple(ledger_of(config).results().values())
-    return tuned.from_results(results, contest.task, contest.model, metric, config.objective.split)
+    return tuned_scores.from_results(results, contest.task, contest.model, metric, config.objective.split)
 
 
 def _price(price: Cost, designs: int) -> str:
-    from sde_ray.progress import duration
+    from sde_ray.sweep.progress import duration
 
     if not price.missing:
         return f"all of {designs} designs is measured already."
@@ -149,7 +151,7 @@ def _price(price: Cost, designs: int) -> str:
 
 
 def _print(config: SweepConfig, found: Analysis) -> None:
-    from sde_ray.config import place_of, suffix
+    from sde_ray.config.load import place_of, suffix
 
     columns = ("Spearman", "95%", "Kendall", "95%", "designs", "its pick", "of")
     title = f"\n{found.task} on {found.model}: measures of the untuned model against {found.metric} after tuning"
@@ -167,7 +169,7 @@ def _print(config: SweepConfig, found: Analysis) -> None:
 
 
 def _picked(pick: Pick) -> str:
-    from sde_ray.design import label
+    from sde_ray.design.designs import label
 
     return label(pick.design) + (f" and {pick.tied - 1} alike (mean place)" if pick.tied > 1 else "")
 

@@ -16,7 +16,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from sde_ray import __version__
-from sde_ray.cli import analyze, cluster, evidence, look, machine, rationales, robustness, score, sweep, use
+from sde_ray.cli import analyze, cluster, doctor, inspect, predict, rationales, results, robustness, run, score
 from sde_ray.cli.console import err
 from sde_ray.errors import UserError
 
@@ -81,7 +81,7 @@ def options(
     """Find out how to write fine-tuning samples, with evidence."""
 
 
-for group in (sweep, look, rationales, analyze, score, evidence, robustness, use, cluster, machine):
+for group in (run, inspect, rationales, analyze, score, results, robustness, predict, cluster, doctor):
     group.add_to(app)
 
 

@@ -15,8 +15,8 @@ from sde_ray.cli.options import Json, Place, Sets, Sweep
 from sde_ray.errors import UserError
 
 if TYPE_CHECKING:
-    from sde_ray.packing import Package
-    from sde_ray.submit import Job, Sent
+    from sde_ray.sweep.cluster.jobs import Job, Sent
+    from sde_ray.sweep.cluster.package import Package
 
 Address = Annotated[
     str | None,
@@ -43,9 +43,9 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """Send a sweep to a Ray cluster, where it runs on its own. The same command again goes on where it stopped."""
-    from sde_ray import packing
-    from sde_ray import submit as jobs
-    from sde_ray.config import load_config
+    from sde_ray.config.load import load_config
+    from sde_ray.sweep.cluster import jobs
+    from sde_ray.sweep.cluster import package as packing
 
     if check:
         load_config(sweep, sets or [])
@@ -63,7 +63,7 @@ def submit(
 
 
 def _tell(sent: Sent, package: Package, passed: list[str], address: str) -> None:
-    from sde_ray.config import mask
+    from sde_ray.config.load import mask
 
     say = out()
     name, size = package.largest
@@ -85,7 +85,7 @@ def _tell(sent: Sent, package: Package, passed: list[str], address: str) -> None
 
 
 def _follow(client: Any, submission: str) -> None:
-    from sde_ray import submit as jobs
+    from sde_ray.sweep.cluster import jobs
 
     def write(text: str) -> None:
         sys.stdout.write(text)
@@ -103,7 +103,7 @@ def _follow(client: Any, submission: str) -> None:
 
 def status(sweep: Which, address: Address = None, sets: Sets = None, as_json: Json = False) -> None:
     """Say how a submitted sweep is doing: its jobs, the trials that have ended, the best so far."""
-    from sde_ray import submit as jobs
+    from sde_ray.sweep.cluster import jobs
 
     found = jobs.status(jobs.connect(address), _name(sweep, sets))
     if as_json:
@@ -119,7 +119,7 @@ def status(sweep: Which, address: Address = None, sets: Sets = None, as_json: Js
 
 
 def _times(job: Job) -> tuple[str, str]:
-    from sde_ray.progress import duration
+    from sde_ray.sweep.progress import duration
 
     if job.started is None:
         return "", ""
@@ -129,7 +129,7 @@ def _times(job: Job) -> tuple[str, str]:
 
 def logs(sweep: Which, address: Address = None, follow: Follow = False, sets: Sets = None) -> None:
     """Print what the driver of a submitted sweep has printed; with --follow until it ends."""
-    from sde_ray import submit as jobs
+    from sde_ray.sweep.cluster import jobs
 
     client = jobs.connect(address)
     last = jobs.latest(client, _name(sweep, sets))
@@ -141,7 +141,7 @@ def logs(sweep: Which, address: Address = None, follow: Follow = False, sets: Se
 
 def stop(sweep: Which, address: Address = None, sets: Sets = None, as_json: Json = False) -> None:
     """Stop a submitted sweep in order. What is finished is kept; submitting it again goes on from there."""
-    from sde_ray import submit as jobs
+    from sde_ray.sweep.cluster import jobs
 
     job = jobs.stop(jobs.connect(address), _name(sweep, sets))
     if as_json:
@@ -156,8 +156,8 @@ def sync(
     as_json: Json = False,
 ) -> None:
     """Bring MLflow up to date with a sweep's folder, without duplicates: after an outage, or from nothing."""
-    from sde_ray import study
-    from sde_ray import sync as syncing
+    from sde_ray.analysis import study
+    from sde_ray.pipeline import mlflow_sync as syncing
 
     done = syncing.sync(study.open_sweep(place, sets or []))
     if as_json:
@@ -170,9 +170,9 @@ def sync(
 
 def _name(sweep: str, sets: list[str] | None) -> str:
     """The sweep's id on the cluster, from its file or folder; a bare name stands for itself."""
-    from sde_ray.address import is_uri, split
-    from sde_ray.submit import sweep_id
-    from sde_ray.yaml_file import assign, read_yaml
+    from sde_ray.safe_yaml import assign, read_yaml
+    from sde_ray.storage.uri import is_uri, split
+    from sde_ray.sweep.cluster.jobs import sweep_id
 
     if is_uri(sweep):
         storage, name = split(sweep)

@@ -11,8 +11,8 @@ from sde_ray.cli.console import emit, err, out
 from sde_ray.cli.options import Json, Sets
 
 if TYPE_CHECKING:
-    from sde_ray.endpoint import Endpoint
-    from sde_ray.rationales import Cost, Written
+    from sde_ray.tasks.rationales.chat_client import Endpoint
+    from sde_ray.tasks.rationales.generate import Cost, Written
     from sde_ray.types import Example, Task
 
 SHOWN = 5
@@ -36,8 +36,8 @@ def rationales(
     as_json: Json = False,
 ) -> None:
     """Give training examples the reasons that the reasoning axis needs: from a template, or written by a model."""
-    from sde_ray.endpoint import Endpoint
     from sde_ray.errors import UserError
+    from sde_ray.tasks.rationales.chat_client import Endpoint
 
     task = _task(place, sets or [])
     examples = task.load("train")
@@ -50,7 +50,7 @@ def rationales(
         raise UserError("Where shall the examples be written? Add --out FOLDER.")
     if not template and not model:
         raise UserError("Which model shall the endpoint ask? Add --model NAME.")
-    from sde_ray import rationales as rooms
+    from sde_ray.tasks.rationales import generate as rooms
 
     if template:
         written = rooms.Written(rooms.from_template(chosen, task, template), {})
@@ -66,7 +66,7 @@ def rationales(
 
 
 def _task(place: str, sets: list[str]) -> Task:
-    from sde_ray.config import load_config, open_tasks
+    from sde_ray.config.load import load_config, open_tasks
     from sde_ray.errors import UserError
     from sde_ray.tasks import get_task
 
@@ -90,7 +90,7 @@ def _written(
     as_json: bool,
 ) -> Written | None:
     """The examples with what the model has written; None where only the cost was wanted."""
-    from sde_ray import rationales as rooms
+    from sde_ray.tasks.rationales import generate as rooms
 
     price = rooms.cost(examples, task, endpoint, replies, again)
     err().print(_price(price), highlight=False)
@@ -116,7 +116,7 @@ def _price(price: Cost) -> str:
 
 
 def _told(written: Written, whole: list[Example], folder: Path, as_json: bool) -> None:
-    from sde_ray import rationales as rooms
+    from sde_ray.tasks.rationales import generate as rooms
 
     if as_json:
         return emit(
@@ -133,8 +133,8 @@ def _told(written: Written, whole: list[Example], folder: Path, as_json: bool) -
 
 def _state(task: Task, examples: list[Example], as_json: bool) -> None:
     """What there is already, and what that means for the axis."""
-    from sde_ray import rationales as rooms
-    from sde_ray.axes import AXES
+    from sde_ray.design.axes import AXES
+    from sde_ray.tasks.rationales import generate as rooms
 
     pinned = AXES["reasoning"].pinned(task, any(example.rationale for example in examples))
     if as_json:

@@ -11,7 +11,7 @@ from sde_ray.cli.console import emit, err, number, out, table
 from sde_ray.cli.options import Json, Sets
 
 if TYPE_CHECKING:
-    from sde_ray.robustness.run import Found, Study
+    from sde_ray.pipeline.robustness.run import Found, Study
 
 
 def robustness(
@@ -27,11 +27,11 @@ def robustness(
     as_json: Json = False,
 ) -> None:
     """Test the assembled strategy over training sizes, decoding seeds and wordings; resumes where it stopped."""
-    from sde_ray import flow
-    from sde_ray.final import run_trials
-    from sde_ray.progress import Progress
-    from sde_ray.robustness import run
-    from sde_ray.study import open_sweep
+    from sde_ray.analysis.study import open_sweep
+    from sde_ray.pipeline import run as flow
+    from sde_ray.pipeline.robustness import run
+    from sde_ray.sweep.final import run_trials
+    from sde_ray.sweep.progress import Progress
 
     study = run.prepare(
         strategy,
@@ -75,9 +75,9 @@ def _numbers(name: str, given: str) -> tuple[int, ...]:
 
 
 def _price(study: Study) -> str:
-    from sde_ray.progress import duration
-    from sde_ray.robustness.run import decodings, reader_of
-    from sde_ray.study import ledger_of
+    from sde_ray.analysis.study import ledger_of
+    from sde_ray.pipeline.robustness.run import decodings, reader_of
+    from sde_ray.sweep.progress import duration
 
     results = ledger_of(study.config).results()
     open_ones = [

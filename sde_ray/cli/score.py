@@ -15,8 +15,8 @@ from sde_ray.cli.console import emit, err, number, out, table
 from sde_ray.cli.options import Json
 
 if TYPE_CHECKING:
-    from sde_ray.published import Published
-    from sde_ray.rescore import Rescored, Scored
+    from sde_ray.evaluation.reference_scorers import Published
+    from sde_ray.evaluation.rescore import Rescored, Scored
 
 
 def score(
@@ -30,10 +30,11 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Recompute every metric from saved completions, without a model."""
-    from sde_ray import rescore, study
-    from sde_ray.address import is_uri
-    from sde_ray.config import sweep_folder
+    from sde_ray.analysis import study
+    from sde_ray.config.load import sweep_folder
     from sde_ray.errors import UserError
+    from sde_ray.evaluation import rescore
+    from sde_ray.storage.uri import is_uri
 
     if compat and not form:
         raise UserError("--compat needs the form of the file, e.g. --task masa_zh:d1 --form natural --compat.")
@@ -44,11 +45,11 @@ def score(
         raise UserError(f"Which task are the lines of {path}? Add --task, e.g. --task masa:d1 (list: sde-ray tasks).")
     if not form:
         return _print_file(rescore.of_file(path, task, design), as_json)
-    from sde_ray import published
+    from sde_ray.evaluation import reference_scorers
 
     if compat:
-        return _print_published(published.score_as_published(path, task, form), as_json)
-    return _print_file(published.score_file(path, task, form), as_json)
+        return _print_published(reference_scorers.score_as_published(path, task, form), as_json)
+    return _print_file(reference_scorers.score_file(path, task, form), as_json)
 
 
 def _print_file(scored: Scored, as_json: bool) -> None:
@@ -90,7 +91,7 @@ def _print_published(found: Published, as_json: bool) -> None:
 
 
 def _print_sweep(found: Sequence[Rescored], as_json: bool) -> None:
-    from sde_ray.design import label
+    from sde_ray.design.designs import label
 
     if as_json:
         return emit([one.plain() for one in found])

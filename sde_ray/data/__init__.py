@@ -8,8 +8,6 @@
 """
 
 from sde_ray.data.asap import load_asap
-from sde_ray.data.disjoint import Splits, separate
-from sde_ray.data.draw import draw, fingerprint
 from sde_ray.data.entityquestions import load_entityquestions
 from sde_ray.data.format import Format
 from sde_ray.data.formats import FORMATS
@@ -18,8 +16,10 @@ from sde_ray.data.jsonl import load_jsonl
 from sde_ray.data.mams import load_mams
 from sde_ray.data.maven import load_maven
 from sde_ray.data.phee import load_phee
+from sde_ray.data.sampling import draw, fingerprint
 from sde_ray.data.schema import Schema, schema_of
 from sde_ray.data.source import Source, open_source
+from sde_ray.data.splits import Splits, separate
 
 __all__ = [
     "FORMATS",

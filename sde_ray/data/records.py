@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.errors import UserError
-from sde_ray.plain import read_json as read_json_text
+from sde_ray.safe_json import read_json as read_json_text
 
 SHOWN = 10
 

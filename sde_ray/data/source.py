@@ -19,10 +19,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from sde_ray.data.disjoint import ORDER, Splits, separate
 from sde_ray.data.formats import FORMATS
 from sde_ray.data.hub import read_hub, split_names
 from sde_ray.data.schema import Schema
+from sde_ray.data.splits import ORDER, Splits, separate
 from sde_ray.errors import FaultList, UserError, suggest, unknown
 from sde_ray.types import Example, Split
 

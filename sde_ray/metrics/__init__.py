@@ -22,11 +22,11 @@ from types import FunctionType
 import numpy as np
 
 from sde_ray.errors import UserError, unknown
-from sde_ray.extension import load_object
 from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, pack, share, unpack
 from sde_ray.metrics.free import FREE
 from sde_ray.metrics.label import LABEL, confusion, is_sentiment
 from sde_ray.metrics.span import SPAN
+from sde_ray.plugins import load_object
 from sde_ray.types import Example, Parsed, Task
 
 __all__ = [

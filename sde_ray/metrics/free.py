@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, share
-from sde_ray.metrics.matching import holds, plain, words
+from sde_ray.metrics.span_matching import holds, plain, words
 from sde_ray.types import Example, Parsed, Task
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, share
-from sde_ray.metrics.matching import near, near_and_within, pairs, plain
+from sde_ray.metrics.span_matching import near, near_and_within, pairs, plain
 from sde_ray.types import Example, Parsed, Task
 
 SOFT = {"within": near_and_within, "near": near}

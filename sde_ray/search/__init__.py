@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sde_ray.search.base import Proposer
-from sde_ray.search.optuna import Optuna
 from sde_ray.search.ordered import Grid, OneAtATime, Random
+from sde_ray.search.tpe import Optuna
 
 
 def _factorial(*given: Any, **named: Any) -> Proposer:
@@ -26,7 +26,7 @@ def _factorial(*given: Any, **named: Any) -> Proposer:
 
 
 def _adaptive(*given: Any, **named: Any) -> Any:
-    from sde_ray.search.adaptive import Adaptive
+    from sde_ray.search.adaptive.search import Adaptive
 
     return Adaptive(*given, **named)
 

@@ -19,7 +19,7 @@ from scipy import linalg
 
 from sde_ray.errors import UserError, unknown
 from sde_ray.search.base import Proposer
-from sde_ray.search.geometry import Array, Index, Likeness
+from sde_ray.search.kernel import Array, Index, Likeness
 from sde_ray.types import Design
 
 STARTS = 4

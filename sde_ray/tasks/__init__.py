@@ -18,14 +18,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sde_ray.address import is_uri
 from sde_ray.errors import UserError, suggest, unknown
-from sde_ray.extension import is_path, load_object
+from sde_ray.plugins import is_path, load_object
+from sde_ray.storage.remote import fetched
+from sde_ray.storage.uri import is_uri
 from sde_ray.tasks import events, mams, masa, masa_zh, nested_ner, qa
-from sde_ray.tasks.check import check
-from sde_ray.tasks.own_data import with_source
-from sde_ray.tasks.source import no_examples
-from sde_ray.transfer import fetched
+from sde_ray.tasks.bundled import no_examples
+from sde_ray.tasks.checks import check
+from sde_ray.tasks.with_data import with_source
 from sde_ray.types import Split, Task
 
 TASKS: Mapping[str, Task] = {

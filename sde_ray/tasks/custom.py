@@ -23,17 +23,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sde_ray.axes.wording import WORDINGS
 from sde_ray.data.schema import SENTIMENT_NUMBERS, Schema
 from sde_ray.data.source import Source, open_source
+from sde_ray.design.wording import WORDINGS
 from sde_ray.errors import FaultList, UserError, suggest
 from sde_ray.metrics import check_metric, is_sentiment
+from sde_ray.safe_yaml import read_yaml
+from sde_ray.tasks.bundled import Load
 from sde_ray.tasks.defaults import ABSENT, INSTRUCTIONS, METRICS, NOUNS
-from sde_ray.tasks.fields import Section, check_keys, choice, mapping, text, words
-from sde_ray.tasks.reasons import Reasoned, check_template
-from sde_ray.tasks.source import Load
+from sde_ray.tasks.rationales.template import Reasoned, check_template
+from sde_ray.tasks.yaml_fields import Section, check_keys, choice, mapping, text, words
 from sde_ray.types import Nouns, Task
-from sde_ray.yaml_file import read_yaml
 
 REQUIRED = ("name", "kind", "slots", "data")
 KEYS = (

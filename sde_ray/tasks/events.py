@@ -6,8 +6,8 @@ Bundled data (MAVEN's types) are made by this package; `events:phee` needs the u
 
 from __future__ import annotations
 
+from sde_ray.tasks.bundled import Load, bundled, user_data_only
 from sde_ray.tasks.nested_ner import METRICS
-from sde_ray.tasks.source import Load, bundled, user_data_only
 from sde_ray.types import Nouns, Task
 
 MAVEN = (

@@ -5,8 +5,8 @@ The data are the user's copy of MAMS-ACSA, in its native XML.
 
 from __future__ import annotations
 
+from sde_ray.tasks.bundled import user_data_only
 from sde_ray.tasks.masa import INSTRUCTIONS, LABELS, METRICS, NUMBERS, WORDINGS
-from sde_ray.tasks.source import user_data_only
 from sde_ray.types import Nouns, Task
 
 SLOTS = ("food", "service", "staff", "price", "ambience", "menu", "place", "miscellaneous")

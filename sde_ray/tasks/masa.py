@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sde_ray.tasks.source import bundled
+from sde_ray.tasks.bundled import bundled
 from sde_ray.types import Nouns, Task
 
 SLOTS: Mapping[str, tuple[str, ...]] = {

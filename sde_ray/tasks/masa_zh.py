@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sde_ray.tasks.bundled import user_data_only
 from sde_ray.tasks.masa import METRICS
-from sde_ray.tasks.source import user_data_only
 from sde_ray.types import Nouns, Task
 
 _D1 = ("食品评价", "饮品评价", "价格水平", "卫生情况", "服务人员态度", "停车方便程度")

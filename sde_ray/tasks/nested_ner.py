@@ -6,7 +6,7 @@ Bundled data are made by this package; the user's own are read in GENIA's JSON l
 
 from __future__ import annotations
 
-from sde_ray.tasks.source import bundled
+from sde_ray.tasks.bundled import bundled
 from sde_ray.types import Nouns, Task
 
 SLOTS = ("DNA", "RNA", "protein", "cell_type", "cell_line")

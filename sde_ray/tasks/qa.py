@@ -6,7 +6,7 @@ book) or as JSONL. An answer is right where it matches the gold answer or one of
 
 from __future__ import annotations
 
-from sde_ray.tasks.source import bundled
+from sde_ray.tasks.bundled import bundled
 from sde_ray.types import Nouns, Task
 
 SLOTS = ("answer",)

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from sde_ray.analysis.response_surface import fit
 from sde_ray.bench.search.truth import Truth
-from sde_ray.design import make
+from sde_ray.config.schema import Asha, Search
+from sde_ray.design.designs import make
 from sde_ray.search import METHODS, Proposer
-from sde_ray.sections import Asha, Search
-from sde_ray.surface import fit
 from sde_ray.types import Design
 
 Costs = Sequence[int]
@@ -80,7 +80,7 @@ def factorial(truth: Truth, costs: Costs, seed: int) -> Chosen:
 
 def asha(truth: Truth, costs: Costs, seed: int) -> Chosen:
     """Random order, stopped at rungs by successive halving as a sweep does; the best score of those that finished."""
-    from sde_ray.search.tune import BUDGET, SCORE, RungScheduler, budget
+    from sde_ray.sweep.tune_search import BUDGET, SCORE, RungScheduler, budget
 
     settings = Asha()
     scheduler = RungScheduler(settings)

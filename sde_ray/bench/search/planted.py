@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from sde_ray.axes import AXES
 from sde_ray.bench.search.contestants import CONTESTANTS
 from sde_ray.bench.search.race import COSTS, Table, race
 from sde_ray.bench.search.truth import FAMILIES, REPORTED, TUNED, TUNING, Truth
-from sde_ray.design import space
+from sde_ray.design.axes import AXES
+from sde_ray.design.designs import space
 from sde_ray.tasks import get_task
 from sde_ray.types import Design
 

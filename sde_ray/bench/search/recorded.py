@@ -13,12 +13,12 @@ from functools import cache, partial
 
 import numpy as np
 
-from sde_ray.axes import AXES
 from sde_ray.bench.designs import read
 from sde_ray.bench.search.contestants import WITHOUT_RUNGS
 from sde_ray.bench.search.race import COSTS, Table, race
 from sde_ray.bench.search.truth import SEEDS, Truth
-from sde_ray.design import make
+from sde_ray.design.axes import AXES
+from sde_ray.design.designs import make
 from sde_ray.errors import UserError
 from sde_ray.types import Design
 
@@ -68,7 +68,7 @@ def repeated() -> list[list[float]]:
 
 def noise() -> float:
     """Standard deviation of a trial: between the seeds of a design; around a surface where no design has several."""
-    from sde_ray.search.adaptive import Adaptive, Ask
+    from sde_ray.search.adaptive.search import Adaptive, Ask
 
     several = repeated()
     if several:

@@ -1,0 +1,104 @@
+"""`report.html`: a sweep on one page, without scripts or network, for a browser, a phone, or a colleague's mail.
+
+    write(folder / "report.html", Report("quickstart", [Chapter(study, strategy, verdict)], plan))
+
+In: what a sweep has found. Out: leaderboard, effects, samples, the final comparison with its verdict, what several
+models agree on, what was pinned, dropped, pruned or failed, and how to reproduce all of it. `chapter.py` writes the
+part on one study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sde_ray
+from sde_ray.analysis.cross_study import Across
+from sde_ray.analysis.report import excluded, figures
+from sde_ray.analysis.report.chapter import Chapter
+from sde_ray.analysis.report.chapter import figures_of as chapter_figures
+from sde_ray.analysis.report.chapter import write as write_chapter
+from sde_ray.analysis.report.cross_study import write as write_across
+from sde_ray.analysis.report.html import Html, escape, joined, table, tag
+from sde_ray.analysis.report.style import PAGE
+
+__all__ = ["Chapter", "Report", "figures_of", "page", "write"]
+
+NO_NETWORK = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the page tells. `pinned` and `dropped` as in the plan; `settings` as they are to be shown.
+
+    `later`: sections on what was asked after the sweep (`later.py`).
+    """
+
+    name: str
+    chapters: Sequence[Chapter]
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    dropped: Sequence[tuple[str, str]] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+    command: str = ""
+    across: Sequence[Across] = ()
+    later: Sequence[Html] = ()
+
+
+def write(path: Path, report: Report) -> Path:
+    """Write the page, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + ".new")
+    new.write_text(page(report), encoding="utf-8")
+    new.replace(path)
+    return path
+
+
+def page(report: Report) -> str:
+    """The whole document."""
+    head = [
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", http_equiv="Content-Security-Policy", content=NO_NETWORK),
+        tag("title", f"sde_ray: {report.name}"),
+        Html(f"<style>{PAGE}</style>"),
+    ]
+    body = tag("body", tag("main", *_body(report)))
+    return "<!doctype html>\n" + tag("html", tag("head", *head), body, lang="en") + "\n"
+
+
+def figures_of(chapter: Chapter) -> dict[str, str]:
+    """A chapter's figures as SVG files, by name, for MLflow."""
+    return {name: figures.standalone(figure) for name, figure in chapter_figures(chapter).items()}
+
+
+def _body(report: Report) -> Iterator[Html | None]:
+    yield tag("h1", f"Sample design: {report.name}")
+    if len(report.chapters) > 1:
+        links = [tag("a", str(chapter.study.group), href=f"#study-{n}") for n, chapter in enumerate(report.chapters)]
+        yield tag("nav", *links)
+    for n, chapter in enumerate(report.chapters):
+        yield write_chapter(chapter, f"study-{n}")
+    for family in report.across:
+        yield write_across(family)
+    yield from report.later
+    yield excluded.write([chapter.study for chapter in report.chapters], report.pinned, report.dropped)
+    yield _reproduce(report)
+
+
+def _reproduce(report: Report) -> Html:
+    rows = [{"what": key, "value": str(value)} for key, value in report.settings.items()]
+    results = [result for chapter in report.chapters for result in chapter.study.results]
+    for name in ("seed", "train_size", "eval_size", "data"):
+        values = sorted({result.config[name] for result in results if name in result.config})
+        rows.append({"what": name, "value": ", ".join(map(str, values[:20]))})
+    rows.append({"what": "version", "value": f"sde_ray {sde_ray.__version__}"})
+    command = report.command or f"sde-ray run sweeps/{report.name}.yaml"
+    return joined(
+        [
+            tag("h2", "How to reproduce"),
+            tag("pre", escape(command)),
+            tag("p", "The same seeds give the same results; what the ledger already has is not run again."),
+            table({"what": "what", "value": "value"}, rows),
+        ]
+    )

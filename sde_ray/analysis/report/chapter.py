@@ -1,0 +1,279 @@
+"""The report's chapter on one study: verdict, strategy, validation, leaderboard, effects, interactions, samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sde_ray.analysis.claims import BETTER, MARGIN, NOT_SHOWN, PERHAPS_BETTER, PERHAPS_WORSE, SAME, UNKNOWN, WORSE
+from sde_ray.analysis.leaderboard import Ranked
+from sde_ray.analysis.report import figures
+from sde_ray.analysis.report.html import Html, escape, interval, joined, signed, table, tag
+from sde_ray.analysis.report.samples import Answered, answers, rendered
+from sde_ray.analysis.strategy import axes_of
+from sde_ray.analysis.study import Study
+from sde_ray.analysis.verdict import Verdict
+from sde_ray.analysis.verdict import table as verdict_table
+from sde_ray.design.designs import NAMED
+from sde_ray.types import Strategy
+
+SPLITS = {"test": "in-domain", "test_ood": "out-of-domain"}
+SHOWN = 15  # rows of the leaderboard, then the last ones
+LAST = 3
+INTERACTIONS = 8
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What a report tells of one study; strategy and verdict where it came to them."""
+
+    study: Study
+    strategy: Strategy | None = None
+    verdict: Verdict | None = None
+
+
+def write(chapter: Chapter, anchor: str) -> Html:
+    """The chapter as a section."""
+    return tag("section", tag("h2", str(chapter.study.group)), *_parts(chapter), id=anchor)
+
+
+def _parts(chapter: Chapter) -> Iterator[Html | None]:
+    study, strategy = chapter.study, chapter.strategy
+    if chapter.verdict is not None:
+        yield _verdict(chapter.verdict)
+    if strategy is not None:
+        yield _strategy(strategy, chapter.verdict is None)
+    if chapter.verdict is not None:
+        yield _validation(chapter.verdict)
+    if not study.ranked:
+        yield tag("p", "No trial of this study has finished with a score.")
+        return
+    yield _leaderboard(study, strategy)
+    yield _effects(study)
+    yield _interactions(study)
+    yield _costs(chapter)
+    yield _samples(study)
+
+
+# ---- what it came to -----------------------------------------------------------------------------------------------
+
+
+def _verdict(verdict: Verdict) -> Html:
+    headline, _, rest = verdict.words.partition(". ")
+    return tag("div", tag("strong", f"{headline.rstrip('.')}."), rest, class_="verdict")
+
+
+def _strategy(strategy: Strategy, open_: bool) -> Html:
+    rows = axes_of(strategy)
+    said = f"Predicted {strategy.objective} {strategy.predicted:.3f}."
+    note = tag("p", f"{said} Not validated yet: selection flatters this number.") if open_ else tag("p", said)
+    columns = {"axis": "axis", "option": "option", "why": "reason"}
+    return joined(
+        [tag("h3", "The assembled design"), note, table(columns, rows, strategy.design.slug.replace(",", ", "))]
+    )
+
+
+def _validation(verdict: Verdict) -> Html:
+    rows = []
+    for row in verdict_table(verdict):
+        rows.append(
+            {
+                **row,
+                "where": SPLITS.get(row["split"], row["split"]),
+                "size": "all" if row["train_size"] is None else str(row["train_size"]),
+                "difference": signed(row["difference"]),
+                "interval": interval(row["low"], row["high"]),
+                "claim": tag(
+                    "span", row["claim"], class_=row["claim"] if row["claim"] in ("better", "worse") else None
+                ),
+                "class_": "chosen" if row["control"] == verdict.recommended else None,
+            }
+        )
+    columns = {
+        "assembled against": "control", "test": "where", "it is": "claim", "difference": "difference",
+        "95% interval": "interval", "p (Holm)": "adjusted", "assembled": "assembled", "control": "score",
+        "samples": "size", "seeds": "seeds", "items": "items",
+    }  # fmt: skip
+    note = "Fresh seeds and test items that no selection has seen; differences are paired by seed and item."
+    return joined([tag("h3", "Final comparison"), tag("p", note, class_="quiet"), table(columns, rows)])
+
+
+# ---- the evidence --------------------------------------------------------------------------------------------------
+
+
+def _leaderboard(study: Study, strategy: Strategy | None) -> Html:
+    ranked = list(enumerate(study.ranked, 1))
+    wanted = {*NAMED.values(), *([strategy.design] if strategy else [])}
+    shown = [(n, row) for n, row in ranked if n <= SHOWN or n > len(ranked) - LAST or row.design in wanted]
+    rows = [_row(place, row, strategy) for place, row in shown]
+    columns = {
+        "#": "place", "design": "label", study.objective: "score", "spread": "spread", "out of domain": "ood",
+        "format ok": "adherence", "output tokens": "tokens", "seconds": "seconds", "trials": "trials",
+    }  # fmt: skip
+    if all(row.ood is None for row in study.ranked):
+        columns.pop("out of domain")
+    left = (
+        f"The best {SHOWN}, the named ones and the last {LAST} of {len(ranked)} designs."
+        if len(shown) < len(ranked)
+        else ""
+    )
+    note = f"Mean over seeds on {study.split}; spread is the range over seeds. {left}"
+    ahead = tag("p", study.lead.words) if study.lead else None
+    return joined([tag("h3", "Leaderboard"), tag("p", note, class_="quiet"), ahead, table(columns, rows)])
+
+
+def _row(place: int, row: Ranked, strategy: Strategy | None) -> dict[str, Any]:
+    names = [name for name, design in NAMED.items() if design == row.design]
+    shown: dict[str, Any] = {**row.plain(), "place": place, "label": f"{row.label}{''.join(f' ({n})' for n in names)}"}
+    shown |= {"tokens": f"{row.tokens:.1f}", "seconds": f"{row.seconds:.1f}"}
+    return shown | {"class_": "chosen" if strategy and row.design == strategy.design else None}
+
+
+def _effects(study: Study) -> Html:
+    if not study.effects:
+        return joined([tag("h3", "Effects"), tag("p", "No axis has two options in the finished trials.")])
+    rows = [
+        {**row, "effect": signed(row["difference"]), "interval": interval(row["low"], row["high"]),
+         "away": signed(row["difference_ood"]), "away_interval": interval(row["low_ood"], row["high_ood"])}
+        for row in study.effects
+    ]  # fmt: skip
+    columns = {
+        "axis": "axis",
+        "option": "option",
+        "against": "reference",
+        "effect": "effect",
+        "95% interval": "interval",
+    }
+    if any(row["difference_ood"] is not None for row in study.effects):
+        columns |= {"out of domain": "away", "95% interval ": "away_interval"}
+    columns |= {"says": "claim", "interacts with": "interacts"}
+    words = f"What each option does to {study.objective}. A bar across 0: no difference shown. {study.scope}"
+    figure = figures.caption(words, figures.effects(study.effects, study.objective))
+    return joined([tag("h3", "Effects"), figure, _matters(study), _folded("The numbers", table(columns, rows))])
+
+
+def _matters(study: Study) -> Html:
+    """Which options matter, which do not, and of which it is not known."""
+    kinds = {
+        "Matter": (BETTER, WORSE),
+        "Perhaps matter (clear alone, not among all options)": (PERHAPS_BETTER, PERHAPS_WORSE),
+        f"Do not matter (within ±{MARGIN:g})": (SAME,),
+        "Not shown either way": (NOT_SHOWN, UNKNOWN),
+    }
+    found = []
+    for title, claims in kinds.items():
+        names = [f"{row['axis']}={row['option']}" for row in study.effects if row["claim"] in claims]
+        if names:
+            found.append(tag("li", tag("b", f"{title}: "), ", ".join(names)))
+    return tag("ul", *found)
+
+
+def _interactions(study: Study) -> Html | None:
+    if not study.interactions:
+        return None
+    rows = [
+        {"pair": " with ".join(f"{a}={o}" for a, o in zip(one.axes, one.options, strict=True)),
+         "difference": signed(one.difference), "interval": interval(one.low, one.high)}
+        for one in study.interactions[:INTERACTIONS]
+    ]  # fmt: skip
+    words = (
+        "What two options bring together beyond the sum of each alone: blue more, orange less; a dot: 0 is excluded."
+    )
+    figure = figures.caption(words, figures.interactions(study.interactions, study.objective))
+    columns = {"pair": "pair", "more or less": "difference", "95% interval": "interval"}
+    return joined([tag("h3", "Interactions"), figure, _folded("The strongest", table(columns, rows))])
+
+
+def figures_of(chapter: Chapter) -> dict[str, Html]:
+    """Every figure of a chapter by its name, for the page and as files."""
+    study, strategy = chapter.study, chapter.strategy
+    if not study.ranked:
+        return {}
+    best, marked = study.ranked[0], {study.ranked[0].design.slug: "best seen"}
+    if strategy is not None:
+        marked[strategy.design.slug] = "assembled" if strategy.design != best.design else "assembled, best seen"
+    marked |= {NAMED["baseline"].slug: "baseline"} if NAMED["baseline"].slug not in marked else {}
+    costs = [(row.design.slug, row.tokens, row.score) for row in study.ranked if row.tokens > 0]
+    away = [(row.design.slug, row.score, row.ood) for row in study.ranked if row.ood is not None]
+    found = {
+        "effects": figures.effects(study.effects, study.objective),
+        "interactions": figures.interactions(study.interactions, study.objective) if study.interactions else None,
+        "cost": figures.scatter(costs, "output tokens", study.objective, marked, front=True),
+        "domains": figures.scatter(away, f"{study.objective} in-domain", "out-of-domain", marked),
+        "rungs": figures.rungs(study.results, study.objective, study.split, best.design.slug),
+    }
+    return {name: figure for name, figure in found.items() if figure is not None}
+
+
+def _costs(chapter: Chapter) -> Html:
+    made = figures_of(chapter)
+    words = {
+        "cost": "Score against output tokens. On the dashed line no other design is both shorter and better.",
+        "domains": "The same designs in-domain and out-of-domain.",
+        "rungs": "Score by training examples; the best design is bold, pruned trials are dashed or a single dot.",
+    }
+    parts = [figures.caption(said, made[name]) for name, said in words.items() if name in made]
+    return joined(
+        [tag("h3", "Cost, domains and training"), tag("div", *parts, class_="figures"), _front(chapter.study)]
+    )
+
+
+def _front(study: Study) -> Html | None:
+    """The designs on the dashed line, with what each gains over the next cheaper one."""
+    if not study.front:
+        return None
+    rows = [
+        {"label": step.row.label, "tokens": f"{step.tokens:.1f}", "score": step.row.score,
+         "gain": signed(step.gain.value) if step.gain else None,
+         "interval": interval(step.gain.low, step.gain.high) if step.gain else None,
+         "adherence": step.row.adherence}
+        for step in study.front
+    ]  # fmt: skip
+    columns = {
+        "design": "label", "output tokens": "tokens", study.objective: "score", "gain": "gain",
+        "95% interval": "interval", "format ok": "adherence",
+    }  # fmt: skip
+    return joined([tag("h4", "Worth their price"), table(columns, rows)])
+
+
+# ---- samples -------------------------------------------------------------------------------------------------------
+
+
+def _samples(study: Study) -> Html | None:
+    best, worst = study.ranked[0], study.ranked[-1]
+    if best.design == worst.design:
+        return None
+    texts = rendered(study, [best.design, worst.design])
+    if texts is None:
+        return None
+    kept = [answers(study, row.design) for row in (best, worst)]
+    columns = [
+        tag(
+            "div",
+            tag("h3", f"{name}: {study.objective} {row.score:.3f}"),
+            tag("p", row.label, class_="quiet"),
+            tag("pre", *texts[row.design]),
+            *_answers(own),
+        )
+        for name, row, own in zip(("Best seen", "Worst seen"), (best, worst), kept, strict=True)
+    ]
+    note = "The same training example in both designs; what the loss counts is marked. Below: held-out answers."
+    return joined([tag("h3", "Samples"), tag("p", note, class_="quiet"), tag("div", *columns, class_="pair")])
+
+
+def _answers(found: list[Answered]) -> list[Html]:
+    return [
+        joined(
+            [
+                tag("p", escape(one.text), class_="quiet"),
+                tag("pre", one.completion or "(empty)"),
+                tag("p", "right" if one.right else "wrong", class_="better" if one.right else "worse"),
+            ]
+        )
+        for one in found
+    ]
+
+
+def _folded(title: str, inside: Html) -> Html:
+    return tag("details", tag("summary", title), inside)

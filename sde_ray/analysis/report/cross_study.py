@@ -1,0 +1,51 @@
+"""The report's section on what several models, tasks or training sizes show together."""
+
+from __future__ import annotations
+
+from sde_ray.analysis.cross_study import Across, short
+from sde_ray.analysis.report import figures
+from sde_ray.analysis.report.html import Html, interval, joined, signed, table, tag
+
+
+def write(family: Across) -> Html:
+    """The section: ranks, signs, shared effects."""
+    title = tag("h2", f"Consistency over {family.kind}")
+    return joined([title, tag("p", family.within, class_="quiet"), _ranks(family), _effects(family)])
+
+
+def _ranks(family: Across) -> Html:
+    if not family.agreements:
+        return tag("p", "No two of them have tried enough of the same designs to compare their rankings.")
+    names = short(family.groups)
+    rows = [
+        {"pair": f"{names[one.first]} and {names[one.second]}", "designs": one.designs,
+         "spearman": signed(one.spearman.value), "its": interval(one.spearman.low, one.spearman.high),
+         "kendall": signed(one.kendall.value), "its_": interval(one.kendall.low, one.kendall.high)}
+        for one in family.agreements
+    ]  # fmt: skip
+    columns = {
+        "": "pair", "designs": "designs", "Spearman": "spearman", "95% interval": "its", "Kendall": "kendall",
+        "95% interval ": "its_",
+    }  # fmt: skip
+    note = "How alike they rank the designs that both have tried: 1 the same order, 0 unrelated, −1 the reverse."
+    return joined([tag("h3", "Rankings"), tag("p", note, class_="quiet"), table(columns, rows)])
+
+
+def _effects(family: Across) -> Html | None:
+    if not family.rows:
+        return None
+    rows = [
+        {"axis": row.axis, "option": f"{row.option} (against {row.reference})", **row.signs,
+         "shared": signed(row.shared.value) if row.shared else None,
+         "interval": interval(row.shared.low, row.shared.high) if row.shared else None, "says": row.verdict}
+        for row in family.rows
+    ]  # fmt: skip
+    columns = {"axis": "axis", "option": "option", **{said: name for name, said in short(family.groups).items()}}
+    columns |= {"shared effect": "shared", "95% interval": "interval", "": "says"}
+    words = (
+        f"What the {family.kind} share, with its interval; small dots: each of them alone. "
+        + (f"They differ by {family.spread:.3f} (standard deviation)." if family.spread is not None else "")
+    )  # fmt: skip
+    note = "In brackets: the interval holds 0, so the sign is not shown."
+    figure = figures.caption(words, figures.shared(family.rows, family.kind))
+    return joined([tag("h3", "Effects by sign"), tag("p", note, class_="quiet"), table(columns, rows), figure])

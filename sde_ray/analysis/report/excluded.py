@@ -1,0 +1,94 @@
+"""The report's section on what was left out: pinned axes, dropped designs, trials that failed or were pruned, and why.
+
+A pruned trial is told with the score for which it was stopped, beside the scores of those that went on from there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from sde_ray.analysis.effects import design_of, not_finite
+from sde_ray.analysis.report.html import Html, joined, table, tag
+from sde_ray.analysis.study import Study
+from sde_ray.design.designs import label
+from sde_ray.types import RungResult, TrialResult
+
+LONGEST = 300  # characters of an error
+
+
+def write(studies: Sequence[Study], pinned: Mapping[str, str], dropped: Sequence[tuple[str, str]]) -> Html:
+    """The section."""
+    results = [result for study in studies for result in study.results]
+    ends = Counter(result.status for result in results)
+    said = ", ".join(f"{ends[status]} {status}" for status in ("finished", "pruned", "failed") if ends[status])
+    rows = [{"what": axis, "why": f"pinned: {why}"} for axis, why in pinned.items()]
+    rows += [{"what": what, "why": f"dropped: {why}"} for what, why in dropped]
+    rows += [*_failed(results), *_pruned(results), *_odd(studies)]
+    shown = table({"what": "what", "why": "why"}, rows) if rows else tag("p", "Nothing was pinned, dropped or pruned.")
+    return joined([tag("h2", "What was left out"), tag("p", f"Trials: {said or 'none'}."), shown, _each(studies)])
+
+
+def _failed(results: Sequence[TrialResult]) -> Iterator[dict[str, str]]:
+    errors = Counter(result.error.split("\n")[0][:LONGEST] for result in results if result.status == "failed")
+    for error, count in errors.items():
+        yield {"what": f"{count} trials", "why": f"failed: {error or 'no reason given'}"}
+
+
+def _pruned(results: Sequence[TrialResult]) -> Iterator[dict[str, str]]:
+    pruned = [result for result in results if result.status == "pruned"]
+    if pruned:
+        early = Counter(result.rungs[-1].examples for result in pruned if result.rungs)
+        at = ", ".join(f"{count} at {examples} examples" for examples, count in sorted(early.items()))
+        why = f"pruned on their score: {at}. They are not in leaderboard and effects"
+        yield {"what": f"{len(pruned)} trials", "why": why}
+
+
+def _odd(studies: Sequence[Study]) -> Iterator[dict[str, str]]:
+    for study in studies:
+        odd = not_finite(study.results, study.objective, study.split)
+        if odd:
+            yield {"what": f"{len(odd)} trials", "why": f"left out: their {study.objective} is not a finite number"}
+
+
+# ---- each pruned trial ---------------------------------------------------------------------------------------------
+
+
+def _each(studies: Sequence[Study]) -> Html | None:
+    """Every pruned trial with its last score, beside those that went on."""
+    rows = [row for study in studies for row in _rows(study)]
+    if not rows:
+        return None
+    columns = {
+        "design": "label", "seed": "seed", "stopped at": "examples", "score there": "score",
+        "median of those that went on": "others", "given up": "why",
+    }  # fmt: skip
+    return tag("details", tag("summary", "Each pruned trial"), table(columns, rows))
+
+
+def _rows(study: Study) -> Iterator[dict[str, Any]]:
+    for result in study.results:
+        if result.status != "pruned" or not result.rungs:
+            continue
+        last = result.rungs[-1]
+        on = [
+            _score(rung, study)
+            for other in study.results
+            for rung in other.rungs
+            if rung.rung == last.rung and (other.status == "finished" or other.rungs[-1].rung > last.rung)
+        ]
+        known = [score for score in on if score is not None]
+        yield {
+            "label": label(design_of(result)),
+            "seed": str(result.config["seed"]),
+            "examples": f"{last.examples} examples",
+            "score": _score(last, study),
+            "others": median(known) if known else None,
+            "why": last.given_up or "by its rank at this rung",
+        }
+
+
+def _score(rung: RungResult, study: Study) -> float | None:
+    return rung.scores.get(study.split, {}).get(study.objective)

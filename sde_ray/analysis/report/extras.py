@@ -1,0 +1,101 @@
+"""The report's sections on what was asked after the sweep: `analyze` and `robustness`, from their files.
+
+    read(folder) -> one section a file: analysis*.json (and .svg), robustness*.json (and .svg)
+
+A figure is put in as an image, so that nothing in its file can be markup of the page. A file that cannot be read, or is
+of another version, has no section.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sde_ray.analysis.report.html import Html, interval, joined, signed, table, tag
+
+Found = Mapping[str, Any]
+
+
+def read(folder: Path) -> list[Html]:
+    """The sections, the analyses' first."""
+    found = []
+    for kind, write in (("analysis", _analysis), ("robustness", _robustness)):
+        for path in sorted(folder.glob(f"{kind}*.json")):
+            try:
+                found.append(write(json.loads(path.read_text(encoding="utf-8")), _figure(path.with_suffix(".svg"))))
+            except (OSError, ValueError, LookupError, TypeError, AttributeError):
+                continue
+    return found
+
+
+def _figure(path: Path) -> Html | None:
+    if not path.is_file():
+        return None
+    data = base64.b64encode(path.read_bytes()).decode()
+    image = tag("img", src=f"data:image/svg+xml;base64,{data}", alt=f"figure of {path.stem}", class_="figure")
+    return tag("figure", image, class_="wide" if path.stem.startswith("analysis") else None)  # panels side by side
+
+
+def _said(words: str) -> Html:
+    headline, _, rest = words.partition(". ")
+    return tag("div", tag("strong", f"{headline.rstrip('.')}."), rest, class_="verdict")
+
+
+def _analysis(found: Found, figure: Html | None) -> Html:
+    rows = [
+        {"measure": str(one["measure"]).replace("_", " "),
+         "spearman": signed(one["spearman"]), "its": interval(one["spearman_low"], one["spearman_high"]),
+         "kendall": signed(one["kendall"]), "its_": interval(one["kendall_low"], one["kendall_high"]),
+         "place": f"{one['pick_place']} of {one['designs']}" if one.get("pick") else None}
+        for one in found["correlations"]
+    ]  # fmt: skip
+    columns = {
+        "measure (more is better)": "measure", "Spearman": "spearman", "95% interval": "its", "Kendall": "kendall",
+        "95% interval ": "its_", "its pick's place": "place",
+    }  # fmt: skip
+    of = f"Measures of the untuned {found['model']} on {found['task']}, against {found['metric']} after tuning."
+    return joined(
+        [
+            tag("h2", "Would good prompting have told?"),
+            tag("p", of, class_="quiet"),
+            _said(found["verdict"]),
+            *(tag("p", note) for note in found["notes"]),
+            figure,
+            table(columns, rows),
+        ]
+    )
+
+
+def _claim(claim: str) -> object:
+    return tag("span", claim, class_=claim) if claim in ("better", "worse") else claim
+
+
+def _robustness(found: Found, figure: Html | None) -> Html:
+    rows, last = [], None
+    for row in found["rows"]:
+        condition = row["condition"] if row["condition"] != last else ""
+        last = row["condition"]
+        rows.append(
+            {"condition": condition, "design": row["design"], "score": row["score"],
+             "interval": None if row["low"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]",
+             "lead": signed(row["lead"]),
+             "of_it": interval(row["lead_low"], row["lead_high"]),
+             "claim": _claim(row["claim"])}
+        )  # fmt: skip
+    columns = {
+        "condition": "condition", "design": "design", "score": "score", "95% interval": "interval",
+        "lead of the assembled": "lead", "95% interval ": "of_it", "it is": "claim",
+    }  # fmt: skip
+    saved = [tag("li", one["words"]) for one in found["savings"]]
+    return joined(
+        [
+            tag("h2", "Does the assembled design hold elsewhere?"),
+            _said(found["words"]),
+            tag("ul", *saved) if saved else None,
+            figure,
+            table(columns, rows),
+        ]
+    )

@@ -1,0 +1,261 @@
+"""Figures as SVG: effects with their intervals, interactions, scores against each other, rung curves.
+
+Each returns one `<svg>` that scales to its place, coloured by the variables of `style.py`, so that light and dark
+work alike; `standalone(svg)` makes a file of its own of it, for MLflow. A figure of nothing is None.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sde_ray.analysis.cross_study import Shared, sign
+from sde_ray.analysis.effects import Interaction
+from sde_ray.analysis.pareto import undominated
+from sde_ray.analysis.report.html import Html, signed, tag
+from sde_ray.analysis.report.style import VARIABLES
+from sde_ray.analysis.response_surface import Estimate
+from sde_ray.types import TrialResult
+
+WIDTH = 420
+
+
+class Scale:
+    """Numbers onto pixels."""
+
+    def __init__(self, low: float, high: float, start: float, end: float) -> None:
+        span = (high - low) or abs(high) or 1.0
+        self.low, self.high = low - 0.05 * span, high + 0.05 * span
+        self.start, self.end = start, end
+
+    def __call__(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 2)
+
+    def ticks(self, wanted: int = 5) -> list[float]:
+        """Round numbers within the range."""
+        raw = (self.high - self.low) / wanted
+        power = 10.0 ** math.floor(math.log10(raw))
+        step = next(power * times for times in (1, 2, 5, 10) if power * times >= raw)
+        first = math.ceil(self.low / step)
+        return [round((first + n) * step, 10) for n in range(int((self.high - first * step) / step) + 1)]
+
+
+def svg(height: float, title: str, parts: Iterable[object]) -> Html:
+    """The frame: as wide as its place, its text as an accessible name."""
+    return tag(
+        "svg", tag("title", title), *parts, viewBox=f"0 0 {WIDTH} {height:g}", role="img", class_="figure",
+        xmlns="http://www.w3.org/2000/svg",
+    )  # fmt: skip
+
+
+def text(x: float, y: float, words: object, anchor: str = "start", class_: str = "label") -> Html:
+    return tag("text", words, x=f"{x:g}", y=f"{y:g}", text_anchor=anchor, class_=class_)
+
+
+def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Html:
+    return tag("line", x1=f"{x1:g}", y1=f"{y1:g}", x2=f"{x2:g}", y2=f"{y2:g}", class_=class_)
+
+
+def standalone(figure: Html) -> str:
+    """The figure as a file: with its own colours, on its own ground."""
+    style = f"<style>{VARIABLES} svg {{ background: var(--ground); }}</style>"
+    return figure.replace("<title>", f"{style}<title>", 1)
+
+
+# ---- effects -------------------------------------------------------------------------------------------------------
+
+
+def effects(rows: Sequence[Mapping[str, Any]], metric: str) -> Html | None:
+    """One line an option: the difference to the default with its interval, in-domain and out-of-domain."""
+    if not rows:
+        return None
+    away = any(row["difference_ood"] is not None for row in rows)
+    names = ("difference", "low", "high") + (("difference_ood", "low_ood", "high_ood") if away else ())
+    values = [row[name] for row in rows for name in names if row[name] is not None]
+    scale = Scale(min(0.0, *values), max(0.0, *values), 150, WIDTH - 12)
+    parts, y, axis = [], 26.0, ""
+    for row in rows:
+        if row["axis"] != axis:
+            axis = row["axis"]
+            parts.append(text(4, y + 4, f"{axis} (against {row['reference']})", class_="group"))
+            y += 20
+        parts += [text(142, y + 4, row["option"], "end"), _mark(row, "", scale, y - (4 if away else 0), "home")]
+        if row["difference_ood"] is not None:
+            parts.append(_mark(row, "_ood", scale, y + 5, "away"))
+        y += 24 if away else 20
+    frame = [line(scale(0), 14, scale(0), y, "zero"), *_ticks(scale, 14, y)]
+    return svg(y + 22, f"Effects on {metric} with 95% intervals", [_legend(away), *frame, *parts])
+
+
+def shared(rows: Sequence[Shared], kind: str) -> Html | None:
+    """One line an option: what the groups share, with its interval, and a small dot for each group."""
+    known = [row for row in rows if row.shared is not None]
+    if not known:
+        return None
+    values = [v for row in known for one in (row.shared, *row.alone.values()) if one for v in _span(one)]
+    scale = Scale(min(0.0, *values), max(0.0, *values), 150, WIDTH - 12)
+    parts: list[Html] = []
+    y = 24.0
+    for row in known:
+        parts.append(text(142, y + 4, row.option, "end"))
+        for name, one in row.alone.items():
+            words = tag("title", f"{name}: {signed(one.value)} {sign(one)}")
+            parts.append(tag("circle", words, cx=scale(one.value), cy=f"{y:g}", r="3", class_="dot faint"))
+        if row.shared is not None:
+            one = row.shared
+            whole = {"option": row.option, "difference": one.value, "low": one.low, "high": one.high}
+            parts.append(_mark(whole, "", scale, y, "home"))
+        y += 22
+    frame = [line(scale(0), 12, scale(0), y, "zero"), *_ticks(scale, 12, y)]
+    return svg(y + 22, f"Effects shared by the {kind}", [*frame, *parts])
+
+
+def _span(one: Estimate) -> list[float]:
+    return [value for value in (one.low, one.value, one.high) if value is not None]
+
+
+def _mark(row: Mapping[str, Any], suffix: str, scale: Scale, y: float, class_: str) -> Html:
+    value, low, high = (row[name + suffix] for name in ("difference", "low", "high"))
+    known = low is not None and high is not None
+    words = f"{row['option']}: {signed(value)}" + (f" [{signed(low)}, {signed(high)}]" if known else ", no interval")
+    bar = line(scale(low), y, scale(high), y, f"bar {class_}") if known else None
+    shape = tag("circle", cx=scale(value), cy=f"{y:g}", r="4", class_=f"dot {class_}" + ("" if known else " hollow"))
+    return tag("g", tag("title", words), bar, shape)
+
+
+def _ticks(scale: Scale, top: float, bottom: float) -> list[Html]:
+    marks = []
+    for value in scale.ticks():
+        marks.append(line(scale(value), top, scale(value), bottom, "grid"))
+        marks.append(text(scale(value), bottom + 14, f"{value:+g}" if value else "0", "middle", "tick"))
+    return marks
+
+
+def _legend(away: bool) -> Html:
+    if not away:
+        return Html("")
+    return tag(
+        "g",
+        tag("circle", cx="160", cy="7", r="4", class_="dot home"), text(168, 11, "in-domain", class_="tick"),
+        tag("circle", cx="250", cy="7", r="4", class_="dot away"), text(258, 11, "out-of-domain", class_="tick"),
+    )  # fmt: skip
+
+
+# ---- interactions --------------------------------------------------------------------------------------------------
+
+
+def interactions(found: Sequence[Interaction], metric: str) -> Html | None:
+    """A heat map of options against options: what two bring together beyond the sum of what each brings alone."""
+    names = list(
+        dict.fromkeys((axis, option) for one in found for axis, option in zip(one.axes, one.options, strict=True))
+    )
+    order = sorted({axis for axis, _ in names}, key=[axis for one in found for axis in one.axes].index)
+    names.sort(key=lambda name: order.index(name[0]))
+    if len(names) < 2:
+        return None
+    strongest = max(abs(one.difference) for one in found) or 1.0
+    left, top = 108.0, 84.0
+    cell = (WIDTH - left - 4) / len(names)
+    place = {name: n for n, name in enumerate(names)}
+    parts: list[Html] = []
+    for name, n in place.items():
+        parts.append(text(left - 6, top + (n + 0.5) * cell + 4, name[1], "end"))
+        x, y = left + (n + 0.5) * cell, top - 8
+        parts.append(tag("text", name[1], x=f"{x:g}", y=f"{y:g}", class_="label", transform=f"rotate(-45 {x:g} {y:g})"))
+    for one in found:
+        a, b = (place[name] for name in zip(one.axes, one.options, strict=True))
+        for column, row in ((a, b), (b, a)):
+            parts.append(_cell(one, left + column * cell, top + row * cell, cell, strongest))
+    return svg(top + len(names) * cell + 4, f"Interactions on {metric}", parts)
+
+
+def _cell(one: Interaction, x: float, y: float, size: float, strongest: float) -> Html:
+    clear = one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
+    known = f" [{signed(one.low)}, {signed(one.high)}]" if one.low is not None else ", no interval"
+    words = f"{one.options[0]} with {one.options[1]}: {signed(one.difference)}{known}"
+    sign = "gain" if one.difference > 0 else "loss"
+    box = tag(
+        "rect", x=f"{x + 1:g}", y=f"{y + 1:g}", width=f"{size - 2:g}", height=f"{size - 2:g}", rx="2",
+        class_=f"cell {sign}", fill_opacity=f"{0.08 + 0.92 * abs(one.difference) / strongest:.2f}",
+    )  # fmt: skip
+    mark = tag("circle", cx=f"{x + size / 2:g}", cy=f"{y + size / 2:g}", r="2.5", class_="sure") if clear else None
+    return tag("g", tag("title", words), box, mark)
+
+
+# ---- points and curves ---------------------------------------------------------------------------------------------
+
+
+def scatter(
+    points: Sequence[tuple[str, float, float]],
+    across: str,
+    upwards: str,
+    marked: Mapping[str, str],
+    front: bool = False,
+) -> Html | None:
+    """(name, x, y) as points; `marked` names some. `front`: join those that no other beats in both (less x, more y)."""
+    if len(points) < 2:
+        return None
+    height = 250.0
+    x = Scale(min(p[1] for p in points), max(p[1] for p in points), 46, WIDTH - 14)
+    y = Scale(min(p[2] for p in points), max(p[2] for p in points), height - 38, 12)
+    parts = [
+        *_frame(x, y, height),
+        text(WIDTH - 14, height - 4, across, "end", "tick"),
+        text(4, 9, upwards, class_="tick"),
+    ]
+    if front:
+        best = undominated(points, lambda point: point[1], lambda point: point[2])
+        path = " ".join(f"{'L' if n else 'M'}{x(p[1])} {y(p[2])}" for n, p in enumerate(best))
+        parts.append(tag("path", tag("title", "no design is shorter and better"), d=path, class_="front"))
+    for name, across_, up in sorted(points, key=lambda point: point[0] in marked):
+        words = tag("title", f"{name}: {up:.3f} at {across_:.3g}")
+        class_ = "dot home" if name in marked else "dot faint"
+        parts.append(tag("circle", words, cx=x(across_), cy=y(up), r="4", class_=class_))
+    last = -math.inf
+    for name, across_, up in sorted((point for point in points if point[0] in marked), key=lambda point: -point[2]):
+        far, last = x(across_) > WIDTH * 0.6, max(y(up) + 4, last + 13)  # names below each other, never on each other
+        parts.append(text(x(across_) + (-8 if far else 8), last, marked[name], "end" if far else "start"))
+    return svg(height, f"{upwards} against {across}", parts)
+
+
+def _frame(x: Scale, y: Scale, height: float) -> list[Html]:
+    parts = []
+    for value in x.ticks():
+        parts.append(text(x(value), height - 22, f"{value:g}", "middle", "tick"))
+    for value in y.ticks():
+        parts += [line(42, y(value), WIDTH - 8, y(value), "grid"), text(38, y(value) + 4, f"{value:g}", "end", "tick")]
+    return parts
+
+
+def rungs(results: Sequence[TrialResult], metric: str, split: str, best: str) -> Html | None:
+    """Score by training examples, a line a trial; pruned trials end early, `best` (a slug) stands out."""
+    lines = [
+        (result, [(r.examples, r.scores[split][metric]) for r in result.rungs if metric in r.scores.get(split, {})])
+        for result in results
+    ]
+    lines = [(result, points) for result, points in lines if len(result.rungs) > 1 or result.status == "pruned"]
+    every = [point for _, points in lines for point in points]
+    if len({examples for examples, _ in every}) < 2:
+        return None
+    height = 230.0
+    x = Scale(min(p[0] for p in every), max(p[0] for p in every), 46, WIDTH - 14)
+    y = Scale(min(p[1] for p in every), max(p[1] for p in every), height - 38, 12)
+    parts = [*_frame(x, y, height), text(WIDTH - 14, height - 4, "training examples", "end", "tick")]
+    parts.append(text(4, 9, metric, class_="tick"))
+    for result, points in lines:
+        slug = ",".join(f"{axis}={option}" for axis, option in sorted(result.config["design"].items()))
+        class_ = "curve best" if slug == best else "curve pruned" if result.status == "pruned" else "curve"
+        words = tag("title", f"{slug} ({result.status})")
+        if len(points) == 1:  # pruned at its first rung: a line of one point would not be seen
+            parts.append(tag("circle", words, cx=x(points[0][0]), cy=y(points[0][1]), r="2.5", class_="dot faint"))
+            continue
+        path = " ".join(f"{'L' if n else 'M'}{x(a)} {y(b)}" for n, (a, b) in enumerate(points))
+        parts.append(tag("path", words, d=path, class_=class_))
+    return svg(height, f"{metric} by training examples", parts)
+
+
+def caption(words: str, figure: Html | None) -> Html | None:
+    """A figure with its caption; None of None."""
+    return figure and tag("figure", figure, tag("figcaption", words))

@@ -1,0 +1,70 @@
+"""Samples and held-out answers for the report: one training example in several designs, and what a trial answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sde_ray.analysis.effects import design_of
+from sde_ray.analysis.report.html import Html, escape, tag
+from sde_ray.analysis.study import Study
+from sde_ray.design import render
+from sde_ray.errors import UserError
+from sde_ray.evaluation.per_item import rows_of
+from sde_ray.tasks import get_task
+from sde_ray.types import Design
+
+LONGEST = 4000  # characters of a text that is shown
+ANSWERS = 2
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A held-out text, a trial's completion for it, and whether the answer was right."""
+
+    text: str
+    completion: str
+    right: bool
+
+
+def rendered(study: Study, designs: Sequence[Design]) -> dict[Design, list[Html]] | None:
+    """The first training example in each design, with its loss marked; None where its task cannot be loaded."""
+    try:
+        task = get_task(study.group.task)
+        example = task.load("train")[0]
+    except (UserError, OSError, IndexError):
+        return None
+    wording = int(study.results[0].config.get("wording", 0))
+    found: dict[Design, list[Html]] = {}
+    for design in designs:
+        sample = render.write(example, task, design, wording)
+        parts = [(part.text[:LONGEST], part.loss) for part in (*sample.prompt, sample.completion)]
+        found[design] = [tag("mark", text) if loss else escape(text) for text, loss in parts]
+    return found
+
+
+def answers(study: Study, design: Design) -> list[Answered]:
+    """Completions that a trial of the design kept for the first held-out items."""
+    for result in study.results:
+        path = study.folder / "trials" / result.key / "predictions.jsonl"
+        if result.status == "finished" and design_of(result) == design and path.is_file():
+            return _read(study, design, path)
+    return []
+
+
+def _read(study: Study, design: Design, path: Path) -> list[Answered]:
+    task = get_task(study.group.task)
+    texts = {example.id: example for example in task.load("dev")}
+    found: list[Answered] = []
+    try:
+        rows = rows_of(path)
+    except (OSError, ValueError):
+        return []  # a damaged file costs the report its examples only
+    for row in rows:
+        if row.split != "dev" or row.id not in texts or len(found) == ANSWERS:
+            continue
+        example, parsed = texts[row.id], render.read(row.prediction, task, design)
+        right = dict(parsed.answer) == dict(example.answer) and not parsed.faults
+        found.append(Answered(example.text[:LONGEST], row.prediction[:LONGEST], right))
+    return found

@@ -1,0 +1,188 @@
+"""What a sweep's trials show, study by study: one task, one model, one training size.
+
+    for study in studies(config, results): study.ranked, study.effects, study.interactions
+
+Reads the ledger's results and the completions that trials kept; loads no model. A training size or a model more is a
+study more: an effect at 500 samples need not be one at 5,000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sde_ray.analysis.effects import (
+    OUT_OF_DOMAIN,
+    Group,
+    Interaction,
+    design_of,
+    effects_of,
+    fit,
+    groups,
+    interactions_of,
+    scope_of,
+    table,
+    usable,
+)
+from sde_ray.analysis.leaderboard import Lead, Ranked, lead, rank
+from sde_ray.analysis.pareto import Step, front
+from sde_ray.analysis.response_surface import Fit
+from sde_ray.config.load import SweepConfig, load_config, open_tasks, place_of, sweep_folder
+from sde_ray.errors import UserError
+from sde_ray.evaluation.per_item import Items, read_all
+from sde_ray.storage.lease import is_at_work
+from sde_ray.storage.ledger import LEDGER, Ledger
+from sde_ray.storage.mirror import store_at
+from sde_ray.storage.remote import fetched
+from sde_ray.storage.uri import is_uri, split
+from sde_ray.types import Effect, TrialResult
+
+Results = tuple[TrialResult, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Comparable trials, and the metric and split on which they are compared."""
+
+    group: Group
+    objective: str
+    split: str
+    results: Results
+    folder: Path
+
+    @cached_property
+    def ranked(self) -> list[Ranked]:
+        """The leaderboard."""
+        return rank(self.results, self.objective, self.split)
+
+    @cached_property
+    def items(self) -> dict[str, dict[str, Items]]:
+        """Counts by item of every trial that kept its completions: split -> key -> items."""
+        return {
+            split: read_all(self.results, self.folder / "trials", split, self.objective)
+            for split in ("dev", "dev" + OUT_OF_DOMAIN)
+        }
+
+    @cached_property
+    def fitted(self) -> Fit | None:
+        """The response surface on the objective's split; None where nothing has a score."""
+        if not usable(self.results, self.objective, self.split):
+            return None
+        return fit(self.results, self.objective, self.split, self.items[self.split])
+
+    @cached_property
+    def lead(self) -> Lead | None:
+        """Is the best design shown to be better than the baseline, given how many were compared?"""
+        return lead(self.ranked, self.fitted) if self.fitted else None
+
+    @cached_property
+    def front(self) -> list[Step]:
+        """The designs that no other one beats in both score and output tokens."""
+        return front(self.ranked, self.fitted)
+
+    @cached_property
+    def own_effects(self) -> list[Effect]:
+        """The effects on the objective's split."""
+        return effects_of(self.fitted, [design_of(one) for one in self.scored]) if self.fitted else []
+
+    @cached_property
+    def scored(self) -> list[TrialResult]:
+        """The finished trials with a finite score."""
+        return usable(self.results, self.objective, self.split)
+
+    @cached_property
+    def scope(self) -> str:
+        """What an effect of this study is, and what its interval holds; for below a table or a figure."""
+        return scope_of(self.fitted) if self.fitted else ""
+
+    @cached_property
+    def effects(self) -> list[dict[str, Any]]:
+        """One row an option, in-domain and out-of-domain side by side."""
+        return table(self.results, self.objective, self.items)
+
+    @cached_property
+    def interactions(self) -> list[Interaction]:
+        """Pairs of options that do more, or less, together than apart; strongest first."""
+        return interactions_of(self.fitted) if self.fitted else []
+
+    def plain(self) -> dict[str, Any]:
+        """For a program."""
+        return {
+            **asdict(self.group),
+            "objective": self.objective,
+            "split": self.split,
+            "leaderboard": [row.plain() for row in self.ranked],
+            "effects": self.effects,
+            "interactions": [asdict(one) for one in self.interactions],
+            "scope": self.scope,
+            "lead": self.lead and self.lead.plain(),
+            "front": [step.plain() for step in self.front],
+        }
+
+
+def studies(config: SweepConfig, results: Sequence[TrialResult]) -> list[Study]:
+    """The studies of a sweep, in the order of their first trial; trials of a final comparison choose nothing."""
+    tasks = open_tasks(config)
+    own = [result for result in results if result.config["task"] in tasks and "dev" in result.config["splits"]]
+    return [
+        Study(
+            group=group,
+            objective=config.objective.metric or tasks[group.task].objective,
+            split=config.objective.split,
+            results=tuple(grouped),
+            folder=sweep_folder(config),
+        )
+        for group, grouped in groups(own).items()
+    ]
+
+
+def open_sweep(place: str | Path, sets: Sequence[str] = ()) -> SweepConfig:
+    """The configuration of a sweep named by its YAML file, or by the folder or address of a run.
+
+    Of a sweep in a store, what is small is brought here.
+    """
+    config = _open_uri(str(place), sets) if is_uri(place) else _open_path(Path(place), sets)
+    look(config)
+    return config
+
+
+def look(config: SweepConfig) -> None:
+    """Bring this machine's mirror of the sweep up to date, unless a driver of this machine is ahead of the store."""
+    store = store_at(place_of(config))
+    if store.remote and not is_at_work(store.folder):
+        store.pull()
+
+
+def _open_uri(place: str, sets: Sequence[str]) -> SweepConfig:
+    try:
+        storage, name = split(place)
+    except ValueError as fault:
+        raise UserError(str(fault)) from None
+    path = fetched(f"{storage}/{name}/sweep.yaml")
+    return load_config(path, [f"storage={storage}", f"name={name}", *sets])
+
+
+def _open_path(place: Path, sets: Sequence[str]) -> SweepConfig:
+    if not place.is_dir():
+        return load_config(place, sets)
+    if not (place / "sweep.yaml").is_file():
+        raise UserError(
+            f'"{place}" is not the folder of a sweep: it has no sweep.yaml. Give one such as runs/quickstart.'
+        )
+    return load_config(place / "sweep.yaml", [f"storage={place.absolute().parent}", f"name={place.name}", *sets])
+
+
+def ledger_of(config: SweepConfig) -> Ledger:
+    """The ledger of a sweep."""
+    return Ledger(sweep_folder(config) / LEDGER)
+
+
+def results_of(config: SweepConfig) -> Results:
+    """What the ledger has; `UserError` where that is nothing."""
+    found = tuple(ledger_of(config).results().values())
+    if not found:
+        raise UserError(f"{place_of(config)} has no finished trial. Run the sweep first: sde-ray run SWEEP.yaml")
+    return found

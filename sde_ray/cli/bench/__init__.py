@@ -1,0 +1,1 @@
+"""`sde-ray bench`: measurements of searches, intervals and warm starts."""

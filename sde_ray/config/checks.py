@@ -1,0 +1,136 @@
+"""What is wrong with a sweep's values, in sentences: pydantic's findings, and those that need the tables.
+
+The tables are axes, options, named designs, tasks, metrics and search methods. Ill-shaped values are left to pydantic,
+so that both kinds of faults of one file can be shown together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from sde_ray.config.schema import SweepConfig
+from sde_ray.design import designs
+from sde_ray.design.axes import find_axis, find_option
+from sde_ray.errors import UserError, suggest, unknown
+from sde_ray.metrics import check_metric
+from sde_ray.search import METHODS
+from sde_ray.tasks import get_task
+from sde_ray.tasks.checks import check
+from sde_ray.tasks.custom import task_from_yaml
+from sde_ray.types import Task
+
+Attempt = Callable[[str, Callable[[], Any]], Any]
+
+
+def sentence(fault: Any) -> str:
+    """One of pydantic's errors as `key: what was given, what was expected`."""
+    parts = [str(part) for part in fault["loc"]]
+    where = ".".join(parts)
+    if fault["type"] == "extra_forbidden":
+        known = _fields_at(fault["loc"][:-1])
+        return f'Unknown key "{where}".{suggest(parts[-1], known)} Known here: {", ".join(sorted(known))}.'
+    if fault["type"] == "missing":
+        return f'"{where}" is missing. Add a line such as "{where}: masa:d1".'
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "value_error":
+        return f"{where}: {message}" if where else message
+    given = json.dumps(fault["input"], default=str, ensure_ascii=False)
+    return f"{where}: {given[:80]} is not allowed. {message}."
+
+
+def _fields_at(location: Iterable[Any]) -> list[str]:
+    model: type[BaseModel] = SweepConfig
+    for part in location:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
+        if not inner:
+            return []
+        model = inner[0]
+    return list(model.model_fields)
+
+
+def table_faults(values: Mapping[str, Any], base: Path) -> list[str]:
+    """The faults that need the tables. `base`: the folder that data files of a written-out task are relative to."""
+    found: list[str] = []
+
+    def attempt(where: str, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except UserError as error:
+            text = str(error)
+            if f"{where}: {text}" not in found:
+                found.append(f"{where}: {text}")
+            return None
+
+    _check_axes(values, found, attempt)
+    for where, given in _named_designs(values):
+        attempt(where, partial(designs.parse, given))
+    tasks = [attempt("task", partial(_open, one, base)) for one in _list(values.get("task")) if one]
+    for name in _list(values.get("out_of_domain")):
+        if isinstance(name, str) and name != "auto":
+            attempt("out_of_domain", partial(get_task, name))
+    _check_search(values, found)
+    metric = _dict(values.get("objective")).get("metric")
+    for task in tasks:
+        if isinstance(task, Task) and isinstance(metric, str) and metric:
+            attempt("objective.metric", partial(check_metric, task, metric))
+    return found
+
+
+def _open(one: Any, base: Path) -> Task | None:
+    if isinstance(one, str):
+        return get_task(one)
+    return check(task_from_yaml(one, base)) if isinstance(one, dict) else None
+
+
+def _check_axes(values: Mapping[str, Any], found: list[str], attempt: Attempt) -> None:
+    axes, fixed = _dict(values.get("axes")), _dict(values.get("fixed"))
+    for axis, options in [*axes.items(), *((axis, [option]) for axis, option in fixed.items())]:
+        where = "axes" if axis in axes else "fixed"
+        if not isinstance(options, list) or attempt(where, partial(find_axis, axis)) is None:
+            continue
+        if not options:
+            found.append(f"axes.{axis} lists no option. Name at least one, or leave the axis out to try all.")
+        for option in options:
+            attempt(where, partial(find_option, axis, designs.option_name(option)))
+    for axis in sorted(set(axes) & set(fixed)):
+        found.append(f'The axis "{axis}" stands in `axes` and in `fixed`. Keep one of them.')
+    if values.get("designs") and (axes or fixed):
+        found.append("`designs` lists the designs to try, so `axes` and `fixed` do nothing. Keep one or the other.")
+
+
+def _named_designs(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    search, validation = _dict(values.get("search")), _dict(values.get("validation"))
+    given = [("designs", one) for one in _list(values.get("designs"))]
+    given += [("search.around", search["around"])] if "around" in search else []
+    given += [("validation.controls", one) for one in _list(validation.get("controls"))]
+    return [(where, one) for where, one in given if isinstance(one, str | dict)]
+
+
+def _check_search(values: Mapping[str, Any], found: list[str]) -> None:
+    search = _dict(values.get("search"))
+    method = search.get("method", "adaptive")
+    if isinstance(method, str) and method not in METHODS:
+        found.append(f"search.method: {unknown('search method', method, METHODS)}")
+    if method == "grid" and search.get("trials") is not None:
+        found.append("search.trials: grid tries every design. Set search.method: random to try some of them.")
+    if method == "adaptive" and search.get("asha") is not None:
+        found.append("search.asha: adaptive decides itself which trials go on. Set search.rungs: [0.25, 0.5, 1.0].")
+    elif search.get("asha") is not None and "rungs" in search:
+        found.append("search.rungs and search.asha both set rungs. Keep those of asha: {rungs: [...]}.")
+    if method != "factorial" and search.get("pairs"):
+        found.append(f"search.pairs is for search.method: factorial, not for {method}. Leave it out.")
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]

@@ -1,0 +1,191 @@
+"""From a YAML file to a checked `SweepConfig`, and back to complete JSON.
+
+    config = load_config("sweeps/quickstart.yaml", sets=("train.lr=1e-3", "seeds=[0,1]"))
+    tasks = open_tasks(config)                 # {"masa:d1": Task(...)}, by the names that trials carry
+
+Precedence, low to high: the defaults of `sections.py` < the YAML file < `--set`. All faults of a file are told at once,
+with the nearest known name. A resolved configuration holds every field; passwords in it are masked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from sde_ray.config.checks import sentence, table_faults
+from sde_ray.config.schema import SweepConfig
+from sde_ray.errors import FaultList, UserError
+from sde_ray.safe_yaml import assign, read_yaml
+from sde_ray.storage.uri import SECRET, is_uri, join, local_path, mask
+from sde_ray.tasks import TASKS, get_task
+from sde_ray.tasks.custom import task_from_yaml
+from sde_ray.types import Task
+
+__all__ = [
+    "SweepConfig",
+    "check",
+    "load_config",
+    "mask",
+    "open_tasks",
+    "place_of",
+    "resolved",
+    "suffix",
+    "sweep_folder",
+    "write_sweep",
+    "write_tasks",
+]
+
+DATA_PATHS = ("path", "train", "dev", "test")
+
+
+def load_config(path: str | Path, sets: Sequence[str] = ()) -> SweepConfig:
+    """Read, override and check a sweep; one `UserError` tells all its faults."""
+    path = Path(path)
+    values = {"name": path.stem, **read_yaml(path)}
+    for one in sets:
+        assign(values, one)
+    return check(values, title=str(path), base=path.parent)
+
+
+def check(values: Mapping[str, Any], title: str = "Sweep", base: Path | None = None) -> SweepConfig:
+    """The configuration that plain values describe. Data files of a written-out task are relative to `base`."""
+    base = base or Path()
+    faults = FaultList(title)
+    config: SweepConfig | None = None
+    try:
+        config = SweepConfig.model_validate(_absolute(values, base))
+    except ValidationError as error:
+        for fault in error.errors():
+            faults.add(sentence(fault))
+    for text in table_faults(values, base):
+        faults.add(text)
+    faults.raise_if_any()
+    assert config is not None
+    return config
+
+
+def _absolute(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """The values with absolute data paths in written-out tasks: a worker may run elsewhere. Hub names stay."""
+    given = values.get("task")
+    tasks = given if isinstance(given, list) else [given]
+    placed = [_placed(task, base) for task in tasks]
+    return {**values, **({"task": placed if isinstance(given, list) else placed[0]} if given is not None else {})}
+
+
+def _placed(task: Any, base: Path) -> Any:
+    if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
+        return task
+    paths = {
+        key: str((base / value).resolve())
+        for key, value in task["data"].items()
+        if key in DATA_PATHS and isinstance(value, str) and os.path.exists(base / value)
+    }
+    return {**task, "data": {**task["data"], **paths}}
+
+
+def sweep_folder(config: SweepConfig) -> Path:
+    """Where everything of the sweep is on this machine: where its storage is an address, in a mirror of that."""
+    return local_path(config.storage) / config.name
+
+
+def place_of(config: SweepConfig, *names: str) -> str:
+    """Where the sweep is for everyone, or a file of it: its path, or its address."""
+    return join(config.storage, config.name, *names)
+
+
+def suffix(config: SweepConfig, task: str, model: str) -> str:
+    """What tells the files of several tasks and models apart; nothing where there is one of each."""
+    parts = [task] * (len(config.task) > 1) + [model] * (len(config.model) > 1)
+    return "".join("-" + re.sub(r"[^\w-]+", "_", part).strip("_") for part in parts)
+
+
+def open_tasks(config: SweepConfig) -> dict[str, Task]:
+    """The sweep's tasks by the names that its trials carry, which `get_task` understands in any process.
+
+    A task that is written out in the sweep is named by the file that `write_tasks` makes of it.
+    """
+    tasks: dict[str, Task] = {}
+    for one in config.task:
+        if isinstance(one, str):
+            task = get_task(one)
+            name = task.name if task.name.partition("@")[0] in TASKS else one
+        else:
+            task, name = task_from_yaml(one, Path()), _task_place(config, one)
+        tasks[name] = replace(task, name=name)
+    return tasks
+
+
+def write_tasks(config: SweepConfig) -> None:
+    """Write the tasks that the sweep spells out, for the workers to read."""
+    for one in config.task:
+        if not isinstance(one, str):
+            path = _task_file(config, one)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(yaml.safe_dump(one, allow_unicode=True, sort_keys=False), encoding="utf-8")
+
+
+def _task_place(config: SweepConfig, section: Mapping[str, Any]) -> str:
+    """Where workers find a written-out task: an address, or an absolute path, as a worker may run in another folder."""
+    place = place_of(config, "tasks", _task_file(config, section).name)
+    return place if is_uri(place) else str(Path(place).absolute())
+
+
+def _task_file(config: SweepConfig, section: Mapping[str, Any]) -> Path:
+    # A task's name is free text; its file may not leave the folder.
+    return sweep_folder(config) / "tasks" / (re.sub(r"[^\w-]+", "_", str(section["name"])) + ".yaml")
+
+
+def resolved(config: SweepConfig) -> dict[str, Any]:
+    """The configuration as complete plain JSON, with passwords masked."""
+    plain: dict[str, Any] = config.model_dump(mode="json")
+    return {key: _masked(value, key) for key, value in plain.items()}
+
+
+def _masked(value: Any, name: str) -> Any:
+    """The value without secrets: a text whose name tells one is ***, and so is a password in any address."""
+    if isinstance(value, dict):
+        return {key: _masked(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_masked(inner, name) for inner in value]
+    if isinstance(value, str):
+        return "***" if value and SECRET.search(name) else mask(value)
+    return value
+
+
+def write_sweep(config: SweepConfig) -> None:
+    """Write what will run into the sweep's folder: sweep.yaml (sparse), resolved.json (complete), written-out tasks."""
+    folder = sweep_folder(config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        plain = resolved(config)
+        (folder / "resolved.json").write_text(json.dumps(plain, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        sparse = _sparse(plain, resolved(SweepConfig(name=config.name, task=("",))))
+        (folder / "sweep.yaml").write_text(
+            yaml.safe_dump(sparse, allow_unicode=True, sort_keys=False), encoding="utf-8"
+        )
+        write_tasks(config)
+    except OSError as error:
+        raise UserError(f'Cannot write to "{folder}": {error.strerror}. Set storage to a folder with room.') from None
+
+
+def _sparse(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are not defaults, as a person would write them."""
+    own: dict[str, Any] = {}
+    for key, value in plain.items():
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict) and default:
+            value = _sparse(value, default)
+            if not value:
+                continue
+        elif value == default and key != "name":
+            continue
+        own[key] = value
+    return own

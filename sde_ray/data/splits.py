@@ -1,0 +1,100 @@
+"""Splits that share no text: overlap is refused or dropped, and a missing split is cut from train.
+
+Two texts are the same if they differ in case and white space only. The published code took the first rows of one file
+for training and the last for validation without a check (PAPER.md 1.13, 13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from sde_ray.data.sampling import shuffle
+from sde_ray.errors import UserError
+from sde_ray.types import Example, Split
+
+ORDER: tuple[Split, ...] = ("train", "dev", "test")
+CUT_SHARE, CUT_MOST = 0.1, 1000
+"""A missing dev or test split is a tenth of the train examples, one at least and a thousand at most."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The examples by split; in words, the copies that were `dropped` and the splits that were `cut` from train."""
+
+    examples: Mapping[Split, tuple[Example, ...]]
+    dropped: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
+
+
+def same_text(text: str) -> str:
+    """What two equal texts have in common."""
+    return " ".join(text.casefold().split())
+
+
+def separate(given: Mapping[Split, Sequence[Example]], overlap: Literal["error", "drop"], title: str) -> Splits:
+    """Disjoint train, dev and test from the splits at hand.
+
+    `overlap="error"`: a text in two splits is a `UserError` with the first ids. `"drop"`: it stays in the later split
+    (test before dev before train), and a note counts what was dropped.
+    """
+    if not given.get("train"):
+        raise UserError(f"{title} has no train split. Give one; dev and test can be cut from it.")
+    if overlap == "error":
+        _refuse(given, title)
+    kept, dropped = _drop(given)
+    for split in kept:
+        if not kept[split]:
+            raise UserError(f"{title}: every {split} text is also in a later split. Give {split} texts of its own.")
+    texts, missing = len({same_text(example.text) for example in kept["train"]}), 3 - len(kept)
+    if missing and texts <= missing:
+        raise UserError(f"{title}: {texts} train texts are too few to cut the missing splits from. Give 3 or more.")
+    cut = []
+    for split in ("test", "dev"):
+        if split not in kept:
+            kept["train"], kept[split] = _cut(kept["train"])
+            cut.append(f"{split}: {len(kept[split])} examples cut from train, as there was no {split} split")
+    return Splits({split: tuple(kept[split]) for split in ORDER}, tuple(dropped), tuple(cut))
+
+
+def _refuse(given: Mapping[Split, Sequence[Example]], title: str) -> None:
+    faults = []
+    for one, other in combinations([split for split in ORDER if split in given], 2):
+        first = {same_text(example.text): example.id for example in given[one]}
+        shared = {same_text(example.text): example.id for example in given[other] if same_text(example.text) in first}
+        if shared:
+            pairs = [f'"{first[text]}" = "{name}"' for text, name in list(shared.items())[:3]]
+            faults.append(f"{one} and {other} share {len(shared)} texts, first {', '.join(pairs)}")
+    if faults:
+        raise UserError(
+            f"{title}: {'; '.join(faults)}. Splits must be disjoint, also by text. "
+            "Delete the copies, or set `overlap: drop` to keep them in the later split only."
+        )
+
+
+def _drop(given: Mapping[Split, Sequence[Example]]) -> tuple[dict[Split, list[Example]], list[str]]:
+    seen: set[str] = set()
+    kept: dict[Split, list[Example]] = {}
+    dropped = []
+    for split in reversed(ORDER):
+        if split in given:
+            kept[split] = [example for example in given[split] if same_text(example.text) not in seen]
+            seen |= {same_text(example.text) for example in given[split]}
+            if count := len(given[split]) - len(kept[split]):
+                dropped.append(
+                    f"{split}: {count} of {len(given[split])} examples dropped, their text is in a later split"
+                )
+    return kept, dropped
+
+
+def _cut(train: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """Train and a part cut from it, the same for the same examples in any order; copies of a text stay together."""
+    by_text: dict[str, Example] = {}
+    for example in sorted(train, key=lambda e: e.id):
+        by_text.setdefault(same_text(example.text), example)
+    size = min(CUT_MOST, max(1, int(len(train) * CUT_SHARE)))
+    chosen = {same_text(example.text) for example in shuffle(by_text.values(), seed=0)[:size]}
+    rest = [example for example in train if same_text(example.text) not in chosen]
+    return rest, [example for example in train if same_text(example.text) in chosen]

@@ -1,0 +1,94 @@
+"""Bundled data: examples made by seeded generators in this package, copied from no data set.
+
+    load("masa", "d1", "train") -> [Example("masa-d1-train-0", "the soup was ...", {"food": ("negative",)}, ...), ...]
+
+Sizes are `SIZES`; the splits of a set are disjoint, also by text, and also from every text that the embedded base model
+was pretrained on (`RESERVED` tells the pretraining corpus which texts to leave out). Made on the fly, the same to the
+letter on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from random import Random
+
+from sde_ray.data.synthetic import entities, events, questions, reviews
+from sde_ray.data.synthetic.lexicon import ASPECTS
+from sde_ray.types import Example, Split
+
+SIZES: dict[str, int] = {"train": 2000, "dev": 500, "test": 1000}
+DOMAINS: dict[str, tuple[str, ...]] = {
+    "d1": ("food", "drinks", "price", "hygiene", "staff", "parking"),
+    "d2": ("transport", "queueing", "serving speed", "decoration", "noise"),
+}
+NO_ANSWER_EVIDENCE = "the text does not tell"
+
+
+def _masa(domain: str) -> Callable[[Random, str], Example]:
+    own = [ASPECTS[name] for name in DOMAINS[domain]]
+    others = [ASPECTS[name] for other, names in DOMAINS.items() if other != domain for name in names]
+
+    def make(random: Random, name: str) -> Example:
+        made = reviews.review(random, own, others)
+        answer = {slot: (made.labels[slot],) for slot in DOMAINS[domain] if slot in made.labels}
+        return Example(name, made.text, answer, {slot: made.evidence[slot] for slot in answer})
+
+    return make
+
+
+def _marked(sentence: Callable[[Random], entities.Marked], reason: str) -> Callable[[Random, str], Example]:
+    def make(random: Random, name: str) -> Example:
+        made = sentence(random)
+        rationale = {kind: reason.format(n=len(found), kind=kind) for kind, found in made.mentions.items()}
+        return Example(name, made.text, dict(made.mentions), rationale)
+
+    return make
+
+
+def _question(random: Random, name: str) -> Example:
+    made = questions.question(random)
+    if not made.answer:
+        return Example(name, made.text, {}, {"answer": NO_ANSWER_EVIDENCE})
+    return Example(name, made.text, {"answer": (made.answer,)}, {"answer": made.evidence}, {"answer": made.aliases})
+
+
+_MAKERS: dict[str, dict[str, Callable[[Random, str], Example]]] = {
+    "masa": {domain: _masa(domain) for domain in DOMAINS},
+    "nested_ner": {"all": _marked(entities.sentence, "{n} found")},
+    "events": {"all": _marked(events.sentence, "{n} found")},
+    "qa": {"all": _question},
+}
+
+
+@cache
+def _splits(task: str, domain: str) -> dict[str, tuple[Example, ...]]:
+    make = _MAKERS[task][domain]
+    random = Random(f"sde_ray made {task} {domain}")
+    seen: set[str] = set()
+    splits: dict[str, tuple[Example, ...]] = {}
+    for split, size in SIZES.items():
+        examples: list[Example] = []
+        while len(examples) < size:
+            example = make(random, f"{task}-{domain}-{split}-{len(examples)}")
+            if example.text not in seen:
+                seen.add(example.text)
+                examples.append(example)
+        splits[split] = tuple(examples)
+    return splits
+
+
+def load(task: str, domain: str, split: Split) -> list[Example]:
+    """All examples of a split, in a fixed order."""
+    return list(_splits(task, domain)[split])
+
+
+def reserved() -> frozenset[str]:
+    """Every bundled text, of all tasks and splits: pretraining leaves these out."""
+    return frozenset(
+        example.text
+        for task, domains in _MAKERS.items()
+        for domain in domains
+        for examples in _splits(task, domain).values()
+        for example in examples
+    )

@@ -1,0 +1,150 @@
+"""The axes on lines: `unmentioned`, `labels` and `reasoning`.
+
+The lines of {"food": ("positive",)} on their way through placeholder, number and cot, and back:
+    (food, positive)
+    (food, positive)        (price, )                     unmentioned=placeholder: every slot of the task
+    (food, 1)               (price, )                     labels=number; the placeholder becomes "-2"
+    (food, 1, tasty soup)   (price, , not mentioned)      reasoning=cot
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+from sde_ray.design.base import AnswerOption, Axis, Brief, Faults, Form, Lines
+from sde_ray.design.wording import say
+from sde_ray.types import Example, Fault, Line, Task
+
+
+def check_slots(lines: Lines, task: Task, form: Form) -> tuple[Lines, Faults]:
+    """The first line of every slot of the task, and what is wrong with the slots."""
+    kept: dict[str, Line] = {}
+    faults: list[Fault] = []
+    for line in lines:
+        if line.slot not in task.slots:
+            faults.append(Fault("unknown_slot", line.slot))
+        elif line.slot in kept:
+            faults.append(Fault("repeated_slot", line.slot))
+        else:
+            kept[line.slot] = line
+            if not line.values and not form.complete:
+                faults.append(Fault("unexpected_placeholder", line.slot))
+    missing = [slot for slot in task.slots if form.complete and slot not in kept]
+    return tuple(kept.values()), (*faults, *(Fault("missing_slot", slot) for slot in missing))
+
+
+def _add_absent(lines: Lines, task: Task, example: Example) -> Lines:
+    stated = {line.slot: line for line in lines}
+    return tuple(stated.get(slot, Line(slot, ())) for slot in task.slots)
+
+
+def _drop_absent(lines: Lines, task: Task) -> tuple[Lines, Faults]:
+    return tuple(line for line in lines if line.values), ()
+
+
+def _placeholder_sentence(brief: Brief) -> str:
+    # The list of labels already shows the placeholder of a label task.
+    return "" if brief.task.kind == "label" else brief.say("placeholder", entry=brief.absent_entry)
+
+
+UNMENTIONED = Axis(
+    "unmentioned",
+    default="placeholder",
+    options={
+        "placeholder": AnswerOption("PU", write=_add_absent, read=_drop_absent, sentence=_placeholder_sentence),
+        "omit": AnswerOption(
+            "OU",
+            read=_drop_absent,
+            shape=lambda form, task: replace(form, complete=False),
+            sentence=lambda brief: brief.say("omit", marker=brief.marker),
+        ),
+    },
+)
+
+
+def numbers_of(task: Task) -> Mapping[str, str]:
+    """The number of every label and of the placeholder: the task's own, else the label's index and -1."""
+    indices = {label: str(index) for index, label in enumerate(task.labels or ())}
+    return {**indices, task.absent: "-1", **task.numbers}
+
+
+def _read_labels(lines: Lines, label_of: Mapping[str, str]) -> tuple[Lines, Faults]:
+    """Lines with the labels that the words stand for. A word must match whole: "not positive" is no label."""
+    known = [line for line in lines if all(value in label_of for value in line.values)]
+    faults = [Fault("unknown_label", f"{line.slot}: {line.values[0]}") for line in lines if line not in known]
+    return tuple(replace(line, values=tuple(label_of[value] for value in line.values)) for line in known), tuple(faults)
+
+
+def _read_text(lines: Lines, task: Task) -> tuple[Lines, Faults]:
+    return (lines, ()) if task.labels is None else _read_labels(lines, {label: label for label in task.labels})
+
+
+def _write_number(lines: Lines, task: Task, example: Example) -> Lines:
+    if task.labels is None:
+        return lines
+    numbers = numbers_of(task)
+    return tuple(replace(line, values=tuple(numbers[value] for value in line.values)) for line in lines)
+
+
+def _read_number(lines: Lines, task: Task) -> tuple[Lines, Faults]:
+    if task.labels is None:
+        return lines, ()
+    numbers = numbers_of(task)
+    return _read_labels(lines, {numbers[label]: label for label in task.labels})
+
+
+def _number_form(form: Form, task: Task) -> Form:
+    return form if task.labels is None else replace(form, absent=numbers_of(task)[task.absent])
+
+
+def _number_sentence(brief: Brief) -> str:
+    numbers = numbers_of(brief.task)
+    pairs = [brief.say("number_pair", label=label, number=numbers[label]) for label in brief.labels]
+    return brief.say("numbers", pairs=brief.form.marks.comma.join(pairs)) if pairs else ""
+
+
+LABELS = Axis(
+    "labels",
+    default="text",
+    options={
+        "text": AnswerOption("TxtLabel", read=_read_text),
+        "number": AnswerOption(
+            "NumLabel", write=_write_number, read=_read_number, shape=_number_form, sentence=_number_sentence
+        ),
+    },
+    pinned=lambda task, rationales: "" if task.kind == "label" else f"the answers of {task.name} are not labels",
+)
+
+
+def _add_why(lines: Lines, task: Task, example: Example) -> Lines:
+    return tuple(replace(line, why=_why(line, task, example)) for line in lines)
+
+
+def _why(line: Line, task: Task, example: Example) -> str:
+    fallback = "no_rationale" if not line.values else "plain_rationale"
+    return example.rationale.get(line.slot, "").strip() or say(task, fallback)
+
+
+def _drop_why(lines: Lines, task: Task) -> tuple[Lines, Faults]:
+    faults = tuple(Fault("missing_rationale", line.slot) for line in lines if not (line.why or "").strip())
+    return tuple(replace(line, why=None) for line in lines), faults
+
+
+def _reasoned(label: str, why: Literal["first", "last"]) -> AnswerOption:
+    return AnswerOption(
+        label,
+        write=_add_why,
+        read=_drop_why,
+        shape=lambda form, task: replace(form, why=why),
+        sentence=lambda brief: brief.say(f"why_{why}"),
+    )
+
+
+REASONING = Axis(
+    "reasoning",
+    default="none",
+    options={"none": AnswerOption("No-CoT"), "cot": _reasoned("CoT", "first"), "rcot": _reasoned("R-CoT", "last")},
+    pinned=lambda task, rationales: "" if rationales else f"the examples of {task.name} have no rationales",
+)

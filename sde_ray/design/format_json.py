@@ -1,0 +1,116 @@
+"""The formats whose every row is JSON: `json`, an object a slot, and `pairs`, a list of slot and value a row.
+
+`pairs` is the heuristic design of Han et al. 2023 (arXiv 2305.14450) and so not swept by default. Completions are read
+with `json` alone: never `eval`.
+"""
+
+from __future__ import annotations
+
+import json
+
+from sde_ray.design.base import Faults, Form, FormatOption, Lines, collect, rows
+from sde_ray.design.lexer import read_json
+from sde_ray.types import Line
+
+
+def _absent_value(form: Form) -> list[str] | str | None:
+    """What an object says of an absent slot; a free value may be any string, so only `null` is none."""
+    return {"span": [], "label": form.absent, "free": None}[form.kind]
+
+
+def _absent_item(form: Form) -> str | None:
+    """What a pair says of an absent slot."""
+    return form.absent if form.kind == "label" else None
+
+
+def _write_object(line: Line, form: Form) -> str:
+    value: object = _absent_value(form)
+    if line.values:
+        value = list(line.values) if form.many else line.values[0]
+    fields: list[tuple[str, object]] = [(form.nouns.slot, line.slot), (form.nouns.value, value)]
+    if form.why and line.why is not None:
+        fields.insert(1 if form.why == "first" else 2, (form.nouns.why, line.why))
+    return json.dumps(dict(fields), ensure_ascii=False)
+
+
+def _read_object(row: str, form: Form) -> Line:
+    fields = read_json(row)
+    needed = {form.nouns.slot, form.nouns.value}
+    allowed = needed | ({form.nouns.why} if form.why else set())
+    if not isinstance(fields, dict) or not needed <= set(fields) <= allowed:
+        raise ValueError(f"not an object with the keys {', '.join(sorted(needed))}")
+    values: object = fields[form.nouns.value]
+    if values == _absent_value(form):
+        values = []
+    elif not form.many:
+        values = [values]
+    if not isinstance(values, list):
+        raise ValueError(f"{form.nouns.value!r} is not a list")
+    why = fields.get(form.nouns.why)
+    return Line(_string(fields[form.nouns.slot]), tuple(map(_string, values)), None if why is None else _string(why))
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a string")
+    return value
+
+
+def _read_objects(text: str, form: Form) -> tuple[Lines, Faults]:
+    if text.strip() == "{}":
+        return (), ()
+    return collect(rows(text), lambda row: _read_object(row, form))
+
+
+def _write_pairs(line: Line, form: Form) -> str:
+    return "\n".join(_write_pair(line, value, form) for value in line.values or (_absent_item(form),))
+
+
+def _write_pair(line: Line, value: str | None, form: Form) -> str:
+    items = [line.slot, value]
+    if form.why and line.why is not None:
+        items.insert(1 if form.why == "first" else 2, line.why)
+    return json.dumps(items, ensure_ascii=False)
+
+
+def _read_pair(row: str, form: Form) -> Line:
+    items = read_json(row)
+    if not isinstance(items, list) or len(items) not in ((2, 3) if form.why else (2,)):
+        raise ValueError(f"not a list of {form.nouns.slot} and {form.nouns.value}")
+    why = _string(items.pop(1 if form.why == "first" else 2)) if len(items) == 3 else None
+    slot, value = items
+    return Line(_string(slot), () if value == _absent_item(form) else (_string(value),), why)
+
+
+def _read_pairs(text: str, form: Form) -> tuple[Lines, Faults]:
+    if text.strip() == "[]":
+        return (), ()
+    pairs, faults = collect(rows(text), lambda row: _read_pair(row, form))
+    return (_merge(pairs) if form.many else pairs), faults
+
+
+def _merge(pairs: Lines) -> Lines:
+    """One line a slot, with the values of all its pairs and the first rationale."""
+    values: dict[str, list[str]] = {}
+    whys: dict[str, str | None] = {}
+    for pair in pairs:
+        values.setdefault(pair.slot, []).extend(pair.values)
+        whys.setdefault(pair.slot, pair.why)
+    return tuple(Line(slot, tuple(several), whys[slot]) for slot, several in values.items())
+
+
+JSON = FormatOption(
+    label="JSON",
+    entry=_write_object,
+    separator=lambda form: "\n",
+    marker=lambda form: "{}",
+    read=_read_objects,
+)
+PAIRS = FormatOption(
+    label="Pairs",
+    entry=_write_pairs,
+    separator=lambda form: "\n",
+    marker=lambda form: "[]",
+    read=_read_pairs,
+    swept=False,
+)

@@ -1,0 +1,114 @@
+"""The formats that read like sentences: `natural` and `lines`.
+
+    entry   slot: value            or   slot: value, value
+            slot: why => value     or   slot: value <= why
+
+Slots, values and rationales are atoms (see `atoms`): bare, or quoted where they hold a delimiter of their format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sde_ray.design.base import Faults, Form, FormatOption, Lines, collect, rows
+from sde_ray.design.lexer import Atom, Token, is_plain, lex, write_atom
+from sde_ray.types import Line
+
+ARROWS = {"first": " => ", "last": " <= "}
+
+
+def _natural_separator(form: Form) -> str:
+    # A comma already parts the values of a list.
+    return form.marks.semicolon if form.many else form.marks.comma
+
+
+def _delimiters(form: Form, separator: str) -> list[str]:
+    within = [form.marks.comma] if form.many else []
+    arrow = [ARROWS[form.why]] if form.why else []
+    return [form.marks.colon, separator, *within, *arrow]
+
+
+def _write_entry(line: Line, form: Form, separator: str, stop: str) -> str:
+    delimiters = _delimiters(form, separator)
+
+    def atom(text: str) -> str:
+        return write_atom(text, delimiters, form.absent, stop)
+
+    parts = [form.marks.comma.join(map(atom, line.values)) if line.values else form.absent]
+    if form.why and line.why is not None:
+        parts.insert(0 if form.why == "first" else 1, atom(line.why))
+    return atom(line.slot) + form.marks.colon + (ARROWS[form.why] if form.why else "").join(parts)
+
+
+def _read_entry(tokens: Sequence[Token], form: Form) -> Line:
+    """The line that an entry's tokens write; `ValueError` says what is wrong with them."""
+    if len(tokens) < 3 or tokens[1] != form.marks.colon:
+        raise ValueError(f"no {form.marks.colon!r} after the {form.nouns.slot}")
+    rest, why = list(tokens[2:]), None
+    arrow = ARROWS[form.why] if form.why else None
+    if arrow in rest:
+        before, after = rest[: rest.index(arrow)], rest[rest.index(arrow) + 1 :]
+        rest, whole_why = (after, before) if form.why == "first" else (before, after)
+        why = _read_atom(whole_why)
+    return Line(_read_atom(tokens[:1]), _read_values(rest, form), why)
+
+
+def _read_values(tokens: Sequence[Token], form: Form) -> tuple[str, ...]:
+    if list(tokens) == [Atom(form.absent)]:
+        return ()
+    if any(token != form.marks.comma for token in tokens[1::2]):
+        raise ValueError("more than one value, or a delimiter too many")
+    if Atom(form.absent) in tokens:
+        raise ValueError(f"{form.absent!r} beside other values")
+    return tuple(_read_atom([token]) for token in tokens[::2])
+
+
+def _read_atom(tokens: Sequence[Token]) -> str:
+    if len(tokens) != 1 or not isinstance(tokens[0], Atom):
+        raise ValueError("a delimiter too many")
+    atom = tokens[0]
+    if not atom.quoted and not is_plain(atom.text):
+        raise ValueError("nothing between delimiters, a line break in a word, or broken quotes")
+    return atom.text
+
+
+def _read_natural(text: str, form: Form) -> tuple[Lines, Faults]:
+    body = text.strip().removesuffix(form.marks.stop)
+    if body == form.absent:
+        return (), ()
+    separator = _natural_separator(form)
+    return collect(_split(lex(body, _delimiters(form, separator)), separator), lambda entry: _read_entry(entry, form))
+
+
+def _split(tokens: Sequence[Token], separator: str) -> list[list[Token]]:
+    entries: list[list[Token]] = [[]]
+    for token in tokens:
+        if token == separator:
+            entries.append([])
+        else:
+            entries[-1].append(token)
+    return entries
+
+
+def _read_lines(text: str, form: Form) -> tuple[Lines, Faults]:
+    if text.strip() == form.absent:
+        return (), ()
+    delimiters = _delimiters(form, "\n")
+    return collect([lex(row, delimiters) for row in rows(text)], lambda entry: _read_entry(entry, form))
+
+
+NATURAL = FormatOption(
+    label="Natural",
+    entry=lambda line, form: _write_entry(line, form, _natural_separator(form), form.marks.stop),
+    separator=_natural_separator,
+    terminator=lambda form: form.marks.stop,
+    marker=lambda form: form.absent,
+    read=_read_natural,
+)
+LINES = FormatOption(
+    label="Lines",
+    entry=lambda line, form: _write_entry(line, form, "\n", stop=""),
+    separator=lambda form: "\n",
+    marker=lambda form: form.absent,
+    read=_read_lines,
+)

@@ -1,0 +1,59 @@
+"""The axes on the prompt: `instruction` (where it stands) and `input_modeling` (whether the prompt's tokens count).
+
+    last     text, ---, instruction, "Output: "
+    first    instruction, ---, text, "Output: "
+    none     text, "Output: "
+
+`input_modeling` is the loss on prompt and completion tokens alike (paper: MI); without it only the completion counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from sde_ray.design.base import Axis, PromptOption, Where
+from sde_ray.types import Segment
+
+Segments = tuple[Segment, ...]
+Ask = Callable[[Where], str]
+
+RULE = Segment("\n---\n", loss=False)
+
+
+def begin(text: str, cue: str) -> Segments:
+    """What every prompt begins as: the text, and the cue that the completion follows."""
+    return Segment(text, loss=False, role="text"), Segment("\n" + cue, loss=False)
+
+
+def _instruct_first(segments: Segments, ask: Ask) -> Segments:
+    return Segment(ask("below"), loss=False, role="instruction"), RULE, *segments
+
+
+def _instruct_last(segments: Segments, ask: Ask) -> Segments:
+    *text, cue = segments
+    return *text, RULE, Segment(ask("above"), loss=False, role="instruction"), cue
+
+
+def _keep(segments: Segments, ask: Ask) -> Segments:
+    return segments
+
+
+def _model_input(segments: Segments, ask: Ask) -> Segments:
+    return tuple(replace(segment, loss=True) for segment in segments)
+
+
+INSTRUCTION = Axis(
+    "instruction",
+    default="last",
+    options={
+        "first": PromptOption("Inst-first", _instruct_first),
+        "last": PromptOption("Inst-last", _instruct_last),
+        "none": PromptOption("No-inst", _keep),
+    },
+)
+INPUT_MODELING = Axis(
+    "input_modeling",
+    default="off",
+    options={"off": PromptOption("No-MI", _keep), "on": PromptOption("MI", _model_input)},
+)

@@ -1,0 +1,137 @@
+"""The pipeline of a design: forward it writes samples, backward it reads completions.
+
+    write(example, task, design) -> Sample       prompt segments and the completion
+    read(completion, task, design) -> Parsed     the answer and the faults; total: any text, no exception
+    law: read(write(example).completion.text).answer == example.answer, without a fault
+
+The form that the instruction shows is a *schematic*, a made-up answer ("aspect 1: sentiment, ...") written through the
+same pipeline, as are all words that a sentence quotes; so the prompt cannot contradict the completion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from sde_ray.design.answer import check_slots, numbers_of
+from sde_ray.design.axes import AnswerOption, FormatOption, PromptOption, find_option
+from sde_ray.design.base import MARKS, Brief, Form, Lines, Option, Where
+from sde_ray.design.prompt import begin
+from sde_ray.design.wording import count_word, say, say_template
+from sde_ray.errors import UserError
+from sde_ray.types import Design, Example, Fault, Line, Parsed, Sample, Segment, Task
+
+
+def write(example: Example, task: Task, design: Design, wording: int = 0) -> Sample:
+    """The example as a sample: what the model sees, and what it is to answer."""
+    completion = Segment(completion_of(example, task, design), loss=True, role="completion")
+    return Sample(example.id, prompt_of(example.text, task, design, wording), completion)
+
+
+def read(text: str, task: Task, design: Design) -> Parsed:
+    """What a completion says. Only its first line counts for a slot; what is not of the task is left out."""
+    if not text.strip():
+        return Parsed({}, (Fault("empty"),))
+    lines, faults = _format(design).read(text, form_of(task, design))
+    lines, more = check_slots(lines, task, form_of(task, design))
+    faults += more
+    for option in reversed(_answer_options(design)):
+        lines, more = option.read(lines, task)
+        faults += more
+    return Parsed({line.slot: line.values for line in lines if line.values}, faults)
+
+
+def prompt_of(text: str, task: Task, design: Design, wording: int = 0) -> tuple[Segment, ...]:
+    """The prompt for a text, the same in training and at inference."""
+    segments = begin(text, say(task, "cue"))
+    for option in _options(design):
+        if isinstance(option, PromptOption):
+            segments = option.write(segments, lambda where: instruction(task, design, wording, where))
+    return segments
+
+
+def completion_of(example: Example, task: Task, design: Design) -> str:
+    """What the model is to answer; `read` is its inverse."""
+    return _format(design).write(write_lines(example, task, design), form_of(task, design))
+
+
+def write_lines(example: Example, task: Task, design: Design) -> Lines:
+    """The example's answer as the lines that the format option writes."""
+    lines: Lines = tuple(Line(slot, tuple(example.answer[slot])) for slot in task.slots if example.answer.get(slot))
+    for option in _answer_options(design):
+        lines = option.write(lines, task, example)
+    return lines
+
+
+def form_of(task: Task, design: Design) -> Form:
+    """What the format option has to know of the lines."""
+    form = Form(task.kind, MARKS[task.language], task.nouns, task.absent)
+    for option in _answer_options(design):
+        form = option.shape(form, task)
+    return form
+
+
+def instruction(task: Task, design: Design, wording: int, where: Where) -> str:
+    """What is asked of the text that stands `where`: the task's wording, what an option needs said, the form."""
+    if not 0 <= wording < len(task.instructions):
+        raise UserError(f"{task.name} has no wording {wording}. Choose one of 0 to {len(task.instructions) - 1}.")
+    template, brief = task.instructions[wording], _brief(task, design)
+    words = {
+        "where": say(task, where),
+        "slots": brief.form.marks.comma.join(task.slots),
+        "labels": say(task, "label_comma").join(brief.labels),
+        "count": count_word(task, len(brief.labels)),
+        "schematic": schematic(task, design),
+    }
+    parts = [say_template(task, template, **words), *(option.sentence(brief) for option in _answer_options(design))]
+    if "{schematic}" not in template:
+        parts.append(say(task, "form" if brief.form.complete else "form_omit", **words))
+    return say(task, "join").join(filter(None, parts))
+
+
+def schematic(task: Task, design: Design) -> str:
+    """The form in the abstract: "aspect 1: sentiment, aspect 2: sentiment, ..."."""
+    stand_in, example = _stand_in(task)
+    lines, form = write_lines(example, stand_in, design), form_of(stand_in, design)
+    write_form = _format(design).sketch if len(task.slots) > len(stand_in.slots) else _format(design).write
+    return write_form(lines, form)
+
+
+def _stand_in(task: Task) -> tuple[Task, Example]:
+    """A task whose slots and labels are nouns ("aspect 1", "sentiment"), and an example of it with every slot."""
+    slots = task.slots
+    if len(slots) > 1:
+        slots = tuple(say(task, "schematic_slot", n=str(n)) for n in (1, 2))
+    value = say(task, "schematic_value")
+    first = (value, value) if task.kind == "span" else (value,)
+    answer = dict.fromkeys(slots, (value,)) | {slots[0]: first}
+    numbers = {value: say(task, "schematic_number"), task.absent: numbers_of(task)[task.absent]}
+    stand_in = replace(task, slots=slots, labels=task.labels and (value,), numbers=numbers)
+    return stand_in, Example("schematic", "", answer, rationale=dict.fromkeys(slots, task.nouns.why))
+
+
+def _brief(task: Task, design: Design) -> Brief:
+    form, format_option = form_of(task, design), _format(design)
+    stand_in, example = _stand_in(task)
+    absent = write_lines(replace(example, answer={}), stand_in, design)
+    return Brief(
+        task=task,
+        form=form,
+        labels=(*task.labels, *([task.absent] if form.complete else ())) if task.labels else (),
+        absent_entry=format_option.entry(absent[0], form) if absent else "",
+        marker=format_option.write((), form),
+        say=partial(say, task),
+    )
+
+
+def _options(design: Design) -> list[Option]:
+    return [find_option(axis, option) for axis, option in design.options]
+
+
+def _answer_options(design: Design) -> list[AnswerOption]:
+    return [option for option in _options(design) if isinstance(option, AnswerOption)]
+
+
+def _format(design: Design) -> FormatOption:
+    (option,) = (option for option in _options(design) if isinstance(option, FormatOption))
+    return option

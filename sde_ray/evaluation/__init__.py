@@ -1,0 +1,7 @@
+"""Evaluation: completions on disk become scores, item by item; no model is loaded here.
+
+per_item.py           counts by item, bootstrap weights, jackknife influence
+racing.py             futility stopping of a trial on its first items
+rescore.py            every metric again from the raw completions
+reference_scorers/    the paper's own file forms, and its scorers' numbers
+"""

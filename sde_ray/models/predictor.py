@@ -1,0 +1,137 @@
+"""Use what a sweep found: text in, parsed answer out, by a trial's adapter in the trial's own design.
+
+    predictor = Predictor.load("runs/quickstart")
+    predictor.predict(["Great food, slow service."])  -> [(Parsed({"food": ("positive",), ...}), "food: positive, ...")]
+
+An adapter answers well only to prompts written as in its training. So `sde.json` lies beside its weights and says all
+that makes a prompt: task, design, wording, model, chat, lengths.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from sde_ray.design import render
+from sde_ray.design.designs import parse
+from sde_ray.errors import UserError
+from sde_ray.models.adapter_files import read_own
+from sde_ray.safe_json import one_line, read_json
+from sde_ray.storage.mirror import with_adapter
+from sde_ray.storage.uri import is_uri
+from sde_ray.tasks import get_task
+from sde_ray.types import Parsed, TrialConfig
+
+CARD = "sde.json"
+
+
+def write_card(folder: Path, config: TrialConfig, max_new_tokens: int) -> None:
+    """Put beside an adapter what its prompts are made of."""
+    card = {
+        "task": config.task,
+        "design": dict(config.design.options),
+        "wording": config.wording,
+        "model": config.model,
+        "chat": config.chat,
+        "trust_remote_code": config.trust_remote_code,
+        "max_length": config.train.max_length,
+        "max_new_tokens": max_new_tokens,
+        "trial": config.key,
+    }
+    (folder / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def find_adapter(place: str | Path) -> Path:
+    """The adapter's folder in what a user may name: itself, its trial, its sweep, or the sweep's strategy.yaml."""
+    path = with_adapter(str(place)) if is_uri(place) else Path(place)
+    start = path.parent if os.path.isfile(path) else path
+    found = next((folder for folder in (start, start / "adapter") if os.path.isfile(folder / CARD)), None)
+    if found is None:
+        raise UserError(
+            f"{place} holds no adapter of a trial: {CARD} is not in it, nor in {start / 'adapter'}. Give the folder "
+            "of a finished trial (runs/<sweep>/trials/<key>), or of a sweep that was validated."
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Card:
+    """What an adapter's `sde.json` says."""
+
+    task: str
+    design: Mapping[str, str]
+    model: str
+    max_length: Annotated[int, Field(ge=8)]
+    max_new_tokens: Annotated[int, Field(ge=1)]
+    wording: Annotated[int, Field(ge=0)] = 0
+    chat: Literal["auto", "off"] = "auto"
+    trust_remote_code: bool = False
+
+
+_CARD = TypeAdapter(Card)
+
+
+def read_card(folder: Path) -> Card:
+    """The card of an adapter; `UserError` where it is damaged."""
+    try:
+        return _CARD.validate_python(read_json(read_own(folder, CARD)))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise UserError(
+            f"{folder / CARD} does not tell how the adapter's prompts are written: {reason}. Give an adapter that a "
+            "sweep has saved, whole and unchanged."
+        ) from None
+
+
+class Predictor:
+    """A base model with one adapter, ready to answer."""
+
+    def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
+        """`folder`: an adapter with its card. Raises UserError where the model or the adapter cannot be loaded."""
+        from sde_ray.models import base, tokenization
+        from sde_ray.types import TrainSettings
+
+        self.card = read_card(folder)
+        if self.card.trust_remote_code and not trust_remote_code:  # the card may be somebody else's
+            raise UserError(
+                f'The adapter in {folder} wants its base model "{self.card.model}" to run code of its own. If you '
+                "trust that model, say so: --trust-remote-code, or Predictor.load(place, trust_remote_code=True)."
+            )
+        self.task = get_task(self.card.task)
+        self.design = parse(self.card.design)
+        dtype = base.DTYPES[base.precision(TrainSettings())]
+        self._base = base.load_base(self.card.model, self.card.trust_remote_code, dtype)
+        self._adapted = base.load_adapter(self._base.model, folder)
+        context = min(self.card.max_length, self._base.context)
+        self._encoder = tokenization.Encoder(self._base.tokenizer, context, self.card.chat)
+
+    @classmethod
+    def load(cls, place: str | Path, trust_remote_code: bool = False) -> Predictor:
+        return cls(find_adapter(place), trust_remote_code)
+
+    def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[tuple[Parsed, str]]:
+        """The answer to each text as read, and the completion it was read from."""
+        from sde_ray.models import base, generation, tokenization
+
+        room = self.card.max_new_tokens
+        prompts = [
+            (f"text {n}", render.prompt_of(text, self.task, self.design, self.card.wording))
+            for n, text in enumerate(texts, 1)
+        ]
+        with base.merged(self._adapted) as decoding:
+            written = generation.decode(
+                decoding,
+                self._encoder.prompts(prompts, room),
+                stops=self._base.stops,
+                pad=tokenization.pad_token(self._base.tokenizer),
+                max_new_tokens=room,
+                batch_size=batch_size,
+            )
+        completions = [tokenization.completion_text(self._base.tokenizer, ids) for ids in written]
+        return [(render.read(text, self.task, self.design), text) for text in completions]

@@ -1,0 +1,110 @@
+"""What the steps of `flow.py` share and hand on: who listens, where things lie, what a study came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from sde_ray.analysis import verdict as verdicts
+from sde_ray.analysis.cross_study import Across, across
+from sde_ray.analysis.study import Study
+from sde_ray.analysis.verdict import Verdict
+from sde_ray.config.load import SweepConfig, place_of, suffix, sweep_folder
+from sde_ray.storage.mirror import Store, store_at
+from sde_ray.sweep.plan import Plan
+from sde_ray.sweep.progress import Progress
+from sde_ray.tracking.mlflow_tracker import Tracker
+from sde_ray.training.runner import RunnerFactory
+from sde_ray.types import Strategy, TrialConfig
+
+
+class Story(Protocol):
+    """Hears of each step as it ends."""
+
+    progress: Progress
+
+    def planned(self, made: Plan) -> None: ...
+    def studied(self, study: Study) -> None: ...
+    def compared(self, family: Across) -> None: ...
+    def assembled(self, strategy: Strategy, path: Path) -> None: ...
+    def comparing(self, trials: dict[str, list[TrialConfig]]) -> None: ...
+    def judged(self, verdict: Verdict, path: Path) -> None: ...
+    def reported(self, path: Path) -> None: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """What every step needs: the sweep, who listens, where it is logged, and what trains."""
+
+    config: SweepConfig
+    story: Story
+    tracker: Tracker
+    runner_factory: RunnerFactory | None = None
+
+    @property
+    def folder(self) -> Path:
+        return sweep_folder(self.config)
+
+    @property
+    def store(self) -> Store:
+        return store_at(place_of(self.config))
+
+    def keep(self, *paths: Path) -> None:
+        """Files of the sweep's folder are written: MLflow gets them, and the store where there is one."""
+        self.tracker.log_files(paths)
+        self.store.push(*paths)
+
+    def suffix(self, task: str, model: str, train_size: int = 0) -> str:
+        """What tells the files of several tasks, models and sizes apart; nothing where there is one of each."""
+        sized = train_size > 0 and len(self.config.train_sizes) > 1
+        return suffix(self.config, task, model) + (f"-{train_size}" if sized else "")
+
+    def strategy_path(self, task: str, model: str) -> Path:
+        return self.folder / f"strategy{self.suffix(task, model)}.yaml"
+
+    def validation_path(self, task: str, model: str) -> Path:
+        return self.folder / f"validation{self.suffix(task, model)}.json"
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What one task and model came to. `verdict` is None until the final comparison has run."""
+
+    study: Study
+    strategy: Strategy
+    path: Path
+    verdict: Verdict | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """For a program."""
+        judged = self.verdict and {
+            "words": self.verdict.words,
+            "recommended": self.verdict.recommended,
+            "rows": verdicts.table(self.verdict),
+        }
+        strategy = {**asdict(self.strategy), "design": dict(self.strategy.design.options)}
+        return {"strategy": strategy, "path": str(self.path), "verdict": judged}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run has brought. `interrupted`: the user stopped it, and what is saved."""
+
+    folder: Path
+    studies: tuple[Study, ...] = ()
+    conclusions: Sequence[Conclusion] = ()
+    report: Path | None = None
+    interrupted: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """For a program."""
+        return {
+            "folder": str(self.folder),
+            "interrupted": bool(self.interrupted),
+            "report": self.report and str(self.report),
+            "studies": [study.plain() for study in self.studies],
+            "across": [family.plain() for family in across(self.studies)],
+            "conclusions": [one.plain() for one in self.conclusions],
+        }

@@ -1,0 +1,53 @@
+"""The scatter plot of an analysis: a panel a measure, each design a point, the tuned score upwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sde_ray.analysis.report.figures import Scale, standalone, text
+from sde_ray.analysis.report.html import Html, tag
+from sde_ray.design.designs import label, parse
+from sde_ray.pipeline.prompting.correlation import Correlation, goodness
+from sde_ray.pipeline.prompting.tuned_scores import Tuned
+
+PANEL, HEIGHT, ACROSS = 280, 230, 3
+
+
+def scatter(
+    rows: Sequence[Mapping[str, Any]], tuned: Tuned, found: Sequence[Correlation], shots: Sequence[int], metric: str
+) -> str:
+    """The figure as a file of its own; measures that too few designs have are left out."""
+    shown = [one for one in found if one.pick is not None]
+    panels = []
+    for n, one in enumerate(shown):
+        points = []
+        for row in rows:
+            design, value = parse(str(row["design"])), goodness(row, one.measure, shots)
+            if value is not None and design in tuned:
+                points.append((label(design), value, tuned[design]))
+        left, top = PANEL * (n % ACROSS), HEIGHT * (n // ACROSS)
+        panels.append(tag("g", *_panel(one, points, metric), transform=f"translate({left},{top})"))
+    wide, high = PANEL * min(ACROSS, max(1, len(shown))), HEIGHT * max(1, -(-len(shown) // ACROSS))
+    title = tag("title", f"Measures of the untuned model against {metric} after tuning")
+    figure = tag(
+        "svg", title, *panels, viewBox=f"0 0 {wide} {high}", role="img", class_="figure",
+        xmlns="http://www.w3.org/2000/svg",
+    )  # fmt: skip
+    return standalone(figure)
+
+
+def _panel(one: Correlation, points: Sequence[tuple[str, float, float]], metric: str) -> list[Html]:
+    x = Scale(min(p[1] for p in points), max(p[1] for p in points), 44, PANEL - 12)
+    y = Scale(min(p[2] for p in points), max(p[2] for p in points), HEIGHT - 44, 30)
+    value = one.spearman.value
+    said = f"{one.measure.replace('_', ' ')}" + ("" if value is None else f": rho {value:+.2f}")
+    parts = [text(44, 16, said, class_="group")]
+    parts += [text(x(at), HEIGHT - 26, f"{at:g}", "middle", "tick") for at in x.ticks(3)]
+    parts += [text(38, y(at) + 4, f"{at:g}", "end", "tick") for at in y.ticks(4)]
+    parts.append(text(PANEL - 12, HEIGHT - 8, "better →", "end", "tick"))
+    parts.append(text(6, 28, metric, class_="tick"))
+    for name, across, up in points:
+        words = tag("title", f"{name}: {across:.3g}, {metric} {up:.3f}")
+        parts.append(tag("circle", words, cx=f"{x(across):g}", cy=f"{y(up):g}", r="3", class_="dot home"))
+    return parts

@@ -1,0 +1,107 @@
+"""What an analysis comes to: rows, correlations, a verdict; as values, and as files in the sweep's folder.
+
+analysis.jsonl (every measurement, by key) ─▶ analysis.json (rows, correlations, verdict) · analysis.svg
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sde_ray.config.load import SweepConfig, place_of, suffix, sweep_folder
+from sde_ray.design.designs import parse
+from sde_ray.errors import UserError
+from sde_ray.pipeline.prompting.correlation import Correlation, correlations, verdict
+from sde_ray.pipeline.prompting.figure import scatter
+from sde_ray.pipeline.prompting.tuned_scores import Tuned
+from sde_ray.storage.mirror import store_at
+
+Row = Mapping[str, Any]
+MEASURED = "analysis.jsonl"
+HARDLY = 0.5  # the share of well-formed completions, below which a prompting score is mostly that of silence
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One task on one model. `notes` say what did not fit and was cut or left out."""
+
+    task: str
+    model: str
+    metric: str
+    rows: tuple[Row, ...]
+    correlations: tuple[Correlation, ...]
+    verdict: str
+    notes: tuple[str, ...]
+    figure: str
+
+    def plain(self) -> dict[str, Any]:
+        """For a program."""
+        return {
+            "task": self.task,
+            "model": self.model,
+            "metric": self.metric,
+            "verdict": self.verdict,
+            "notes": list(self.notes),
+            "correlations": [one.plain() for one in self.correlations],
+            "rows": [dict(row) for row in self.rows],
+        }
+
+
+def conclude(task: str, model: str, metric: str, rows: Sequence[Row], tuned: Tuned, shots: Sequence[int]) -> Analysis:
+    """Hold what was measured against the tuned scores."""
+    found = correlations(rows, tuned, shots)
+    scored = [{**row, "tuned": tuned.get(parse(str(row["design"])))} for row in rows]
+    figure = scatter(rows, tuned, found, shots, metric)
+    return Analysis(task, model, metric, tuple(scored), tuple(found), verdict(found), _notes(rows, shots), figure)
+
+
+def _notes(rows: Sequence[Row], shots: Sequence[int]) -> tuple[str, ...]:
+    """What the numbers do not say: cut texts, demonstrations left out, designs without a value."""
+    notes = []
+    kept_to = [
+        float(row[f"{k}_shot_adherence"]) for row in rows for k in shots if row.get(f"{k}_shot_adherence") is not None
+    ]
+    if kept_to and max(kept_to) < HARDLY:
+        notes.append(
+            f"The untuned model hardly does this task by prompting: in no design do more than {max(kept_to):.0%} of "
+            "its completions have the form that was asked for, so its prompting scores say little."
+        )
+    cut = [row for row in rows if row.get("cut")]
+    if cut:
+        worst = max(float(row["cut"]) for row in cut)
+        notes.append(f"In {len(cut)} designs texts were cut to fit the context, in at most {worst:.0%} of the items.")
+    for k in shots:
+        fewer = [float(row[f"{k}_shot_fewer"]) for row in rows if row.get(f"{k}_shot_fewer")]
+        if fewer:
+            notes.append(
+                f"Of {k} demonstrations not all fit the context in {len(fewer)} designs, in at most {max(fewer):.0%} "
+                "of the items; the last ones were left out."
+            )
+    reasons: dict[str, int] = {}
+    for row in rows:
+        if row.get("error"):
+            reasons[str(row["error"])] = reasons.get(str(row["error"]), 0) + 1
+    notes += [f"{count} designs lack values: {reason}" for reason, count in list(reasons.items())[:3]]
+    return tuple(notes)
+
+
+def save(config: SweepConfig, found: Analysis) -> list[Path]:
+    """Write analysis.json and analysis.svg, each whole or not at all."""
+    folder, end = sweep_folder(config), suffix(config, found.task, found.model)
+    texts = {
+        folder / f"analysis{end}.json": json.dumps(found.plain(), ensure_ascii=False, indent=1) + "\n",
+        folder / f"analysis{end}.svg": found.figure,
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in texts.items():
+            new = path.with_name(path.name + ".new")
+            new.write_text(text, encoding="utf-8")
+            new.replace(path)
+    except OSError as error:
+        raise UserError(f'Cannot write to "{folder}": {error.strerror}. Set storage to a folder with room.') from None
+    store_at(place_of(config)).push(*texts, folder / MEASURED)
+    return list(texts)

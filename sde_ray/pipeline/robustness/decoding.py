@@ -1,0 +1,143 @@
+"""A trained adapter's answers to test items, decoded in another way or asked in other words than in its training.
+
+    reader = Reader(KeyedFile(folder / "robustness.jsonl"))
+    reader.fill([(trial, folder, Asked(sampling_seed=1)), ...], config.resources)
+    reader.answers(trial, Asked(sampling_seed=1))             {"d1-17": "food: positive, ...", ...}
+
+No training: the adapters are those of the final comparison. The base stays resident, adapters take turns on it. Answers
+are kept by trial, decoding and wording, and never made twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sde_ray import data
+from sde_ray.config.schema import Resources
+from sde_ray.design import render
+from sde_ray.errors import UserError
+from sde_ray.evaluation.per_item import Items, part_of
+from sde_ray.models import base as models
+from sde_ray.models import generation
+from sde_ray.models.generation import Sampling
+from sde_ray.models.predictor import find_adapter, read_card
+from sde_ray.models.tokenization import Encoder, completion_text, pad_token
+from sde_ray.storage.jsonl_cache import KeyedFile, key_of
+from sde_ray.sweep.cluster.actor_pool import spread
+from sde_ray.tasks import get_task
+from sde_ray.types import Example, Task, TrialConfig
+
+ITEMS_SEED = 0  # the items that trials are scored on
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How the items are put to the model. `wording` None: as in training; `sampling_seed` None: greedily."""
+
+    sampling_seed: int | None = None
+    wording: int | None = None
+
+
+Wanted = tuple[TrialConfig, Path, Asked]
+
+
+class Reader:
+    """Answers by trial and by how its items were asked, from a file."""
+
+    def __init__(self, file: KeyedFile) -> None:
+        self.file, self.kept = file, file.read()
+
+    def missing(self, wanted: Sequence[Wanted]) -> list[Wanted]:
+        """Those that would have to be decoded."""
+        return list({_key(one[0], one[2]): one for one in wanted if _key(one[0], one[2]) not in self.kept}.values())
+
+    def fill(
+        self,
+        wanted: Sequence[Wanted],
+        resources: Resources,
+        heard: Callable[[int, int], None] = lambda done, count: None,
+    ) -> None:
+        """Decode what is missing; a trial's folder is where its adapter lies. `heard(done, count)` after each."""
+        todo = self.missing(wanted)
+        for done, (n, texts) in enumerate(spread(resources, Decoder, todo), 1):
+            trial, _, asked = todo[n]
+            self.kept[_key(trial, asked)] = {"answers": texts}
+            self.file.append(_key(trial, asked), {"answers": texts})
+            heard(done, len(todo))
+
+    def answers(self, trial: TrialConfig, asked: Asked) -> Mapping[str, str]:
+        """Completions by the id of the item."""
+        found: Mapping[str, str] = self.kept[_key(trial, asked)]["answers"]
+        return found
+
+
+class Decoder:
+    """The resident base; adapters take turns on it."""
+
+    def __init__(self) -> None:
+        self._base: Any = None
+        self._base_of = ""
+
+    def __call__(self, trial: TrialConfig, folder: Path, asked: Asked) -> dict[str, str]:
+        place = find_adapter(folder)
+        card = read_card(place)
+        self._load(trial)
+        encoder = Encoder(self._base.tokenizer, min(card.max_length, self._base.context), card.chat)
+        task, examples = held(trial)
+        wording = trial.wording if asked.wording is None else asked.wording
+        prompts = [(one.id, render.prompt_of(one.text, task, trial.design, wording)) for one in examples]
+        room = card.max_new_tokens
+        adapted = models.load_adapter(self._base.model, place)
+        try:
+            with models.merged(adapted) as decoding:
+                written = generation.decode(
+                    decoding,
+                    encoder.prompts(prompts, room),
+                    stops=self._base.stops,
+                    pad=pad_token(self._base.tokenizer),
+                    max_new_tokens=room,
+                    batch_size=trial.decode.batch_size,
+                    sampling=None if asked.sampling_seed is None else Sampling(asked.sampling_seed),
+                )
+        finally:
+            models.detach(adapted)
+        texts = [completion_text(self._base.tokenizer, ids) for ids in written]
+        return {one.id: text for one, text in zip(examples, texts, strict=True)}
+
+    def _load(self, trial: TrialConfig) -> None:
+        if self._base_of != trial.model:
+            dtype = models.DTYPES[models.precision(trial.train)]
+            self._base = models.load_base(trial.model, trial.trust_remote_code, dtype)
+            self._base_of = trial.model
+
+
+def _key(trial: TrialConfig, asked: Asked) -> str:
+    sampling = None if asked.sampling_seed is None else asdict(Sampling(asked.sampling_seed))
+    return key_of({"trial": trial.key, "wording": asked.wording, "sampling": sampling})
+
+
+def held(trial: TrialConfig) -> tuple[Task, list[Example]]:
+    """The trial's own task and its test items."""
+    task = get_task(trial.task)
+    examples = task.load("test")
+    return task, data.draw(examples, min(trial.eval_size, len(examples)), ITEMS_SEED)
+
+
+def check_wordings(task: Task, wordings: Sequence[int]) -> None:
+    """`UserError` for a wording that the task does not have."""
+    wrong = [one for one in wordings if not 0 <= one < len(task.instructions)]
+    if wrong:
+        last = len(task.instructions) - 1
+        raise UserError(
+            f"{task.name} has no wording {wrong[0]}. Choose of 0 to {last}, or give the task more wordings."
+        )
+
+
+def items_of(trial: TrialConfig, answers: Mapping[str, str], metric: str) -> tuple[float, Items]:
+    """The metric of the answers, and their counts item by item."""
+    task, examples = held(trial)
+    part = part_of(task, trial.design, examples, answers, metric)
+    return float(part.measure(part.rows.sum(axis=0))), Items((part,))

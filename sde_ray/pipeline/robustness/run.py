@@ -1,0 +1,252 @@
+"""A robustness study, top to bottom: trials over training sizes, then their adapters under other conditions.
+
+    study = prepare(Path("runs/quickstart/strategy.yaml"), sizes=(40, 80, 160))
+    study.trials                      what must be trained: fresh seeds, the test split; shared with `sde-ray validate`
+    found = conclude(study, results)  conditions, savings, words
+
+Sizes are trained; decoding seeds and wordings need no training, as the adapters of the largest size answer again. A
+contender whose design has no instruction cannot be asked in other words, so it is left out there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sde_ray.analysis import strategy as strategies
+from sde_ray.analysis.study import ledger_of, open_sweep
+from sde_ray.analysis.validation import validation_trials
+from sde_ray.config.load import SweepConfig, open_tasks, place_of, suffix, sweep_folder
+from sde_ray.errors import UserError
+from sde_ray.evaluation.per_item import read_items
+from sde_ray.pipeline.robustness.conditions import Cells, Judged, Key, gather, judge, summary
+from sde_ray.pipeline.robustness.decoding import Asked, Reader, Wanted, check_wordings, items_of
+from sde_ray.pipeline.robustness.figure import curves
+from sde_ray.pipeline.robustness.learning_curve import Saving, savings
+from sde_ray.storage.jsonl_cache import KeyedFile
+from sde_ray.storage.mirror import TRIALS, store_at
+from sde_ray.storage.remote import fetched
+from sde_ray.storage.uri import is_uri
+from sde_ray.types import Design, Strategy, TrialConfig, TrialResult
+
+CONTROLS = ("baseline", "es-sde", "ew-sde", "heuristic")
+DECODING_SEEDS = (1, 2, 3, 4, 5)  # PAPER.md 1.15
+SPLIT = "test"
+ANSWERS = "robustness.jsonl"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is compared. `trials` by contender, over all sizes and seeds; `suffix` ends the names of its files."""
+
+    strategy: Strategy
+    config: SweepConfig
+    trials: Mapping[str, Sequence[TrialConfig]]
+    sizes: tuple[int, ...]
+    decoding_seeds: tuple[int, ...]
+    wordings: tuple[int, ...]
+    suffix: str = ""
+
+    @property
+    def folder(self) -> Path:
+        return sweep_folder(self.config)
+
+    @property
+    def wanted(self) -> list[TrialConfig]:
+        """Every trial once."""
+        return list({trial.key: trial for own in self.trials.values() for trial in own}.values())
+
+    @property
+    def designs(self) -> dict[str, Design]:
+        return {name: own[0].design for name, own in self.trials.items()}
+
+    def largest(self) -> list[tuple[str, TrialConfig]]:
+        """The contenders' trials of the largest size."""
+        return [(name, one) for name, own in self.trials.items() for one in own if one.train_size == self.sizes[-1]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a study has shown."""
+
+    sizes: tuple[Judged, ...]
+    others: tuple[Judged, ...]
+    savings: tuple[Saving, ...]
+    words: str
+    figure: str
+
+    @property
+    def conditions(self) -> tuple[Judged, ...]:
+        return (*self.sizes, *self.others)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A flat row a condition and contender."""
+        return [row for one in self.conditions for row in one.plain()]
+
+    def plain(self) -> dict[str, Any]:
+        """For a program."""
+        verdicts = [{"condition": one.condition, "holds": one.holds, "words": one.words} for one in self.conditions]
+        return {
+            "words": self.words,
+            "verdicts": verdicts,
+            "savings": [{**one.plain(), "words": one.words} for one in self.savings],
+            "rows": self.rows(),
+        }
+
+
+def prepare(
+    path: str | Path,
+    sweep: str | Path | None = None,
+    sets: Sequence[str] = (),
+    sizes: Sequence[int] = (),
+    decoding_seeds: Sequence[int] = DECODING_SEEDS,
+    wordings: Sequence[int] | None = None,
+) -> Study:
+    """The study of a strategy. `sweep`: its sweep, where the strategy does not lie in the sweep's folder."""
+    strategy = strategies.load(fetched(str(path)))
+    config = open_sweep(sweep or _sweep_of(path), sets)
+    tasks = open_tasks(config)
+    if strategy.task not in tasks:
+        raise UserError(
+            f'"{path}" is a strategy for the task {strategy.task}, but the sweep "{config.name}" is on '
+            f"{', '.join(tasks)}. Give the strategy of this sweep, or its own sweep with --sweep."
+        )
+    task = tasks[strategy.task]
+    chosen = tuple(sorted(set(sizes))) or _sizes(max(config.train_sizes), len(task.load("train")))
+    available = len(task.load("train"))
+    if chosen[0] < 1 or chosen[-1] > available:
+        raise UserError(f"--sizes {list(chosen)}: {task.name} has {available} training examples. Choose of 1 to that.")
+    asked = tuple(range(len(task.instructions))) if wordings is None else tuple(wordings)
+    check_wordings(task, asked)
+    final = config.validation.model_copy(update={"train_sizes": chosen, "controls": CONTROLS})
+    end = suffix(config, strategy.task, strategy.model)
+    config = config.model_copy(update={"validation": final, "model": (strategy.model,)})
+    results = tuple(ledger_of(config).results().values())
+    trials = validation_trials(strategy, config, results)
+    return Study(strategy, config, trials, chosen, tuple(decoding_seeds), asked, end)
+
+
+def _sweep_of(path: str | Path) -> str | Path:
+    if is_uri(path):
+        return str(path).rpartition("/")[0]
+    path = Path(path)
+    if not (path.parent / "sweep.yaml").is_file():
+        raise UserError(f'"{path}" does not lie in the folder of a sweep. Name its sweep with --sweep SWEEP.yaml.')
+    return path.parent
+
+
+def _sizes(largest: int, available: int) -> tuple[int, ...]:
+    """A quarter, a half, the whole and, where there are so many examples, the double of the sweep's size."""
+    wanted = {max(1, largest // 4), max(1, largest // 2), largest}
+    return tuple(sorted(wanted | ({2 * largest} if 2 * largest <= available else set())))
+
+
+def reader_of(study: Study) -> Reader:
+    """What a study has decoded already."""
+    return Reader(KeyedFile(study.folder / "robustness.jsonl"))
+
+
+def decodings(study: Study) -> list[Wanted]:
+    """What is decoded beyond the trials' own evaluation, with the folders of the adapters."""
+    conditions = [Asked(sampling_seed=seed) for seed in study.decoding_seeds]
+    conditions += [Asked(wording=wording) for wording in study.wordings]
+    largest = {trial.key: trial for _, trial in study.largest()}
+    return [
+        (trial, study.folder / "trials" / trial.key, asked)
+        for trial in largest.values()
+        for asked in conditions
+        if asked.wording is None or (asked.wording != trial.wording and trial.design["instruction"] != "none")
+    ]
+
+
+def conclude(
+    study: Study,
+    results: Mapping[str, TrialResult],
+    heard: Callable[[int, int], None] = lambda done, count: None,
+) -> Found:
+    """Judge every condition. `results` by trial key; what is missing of them is missing in the verdicts, too."""
+    ended = {key: one for key, one in results.items() if one.status == "finished"}
+    by_size = _trained(study, ended)
+    curve = tuple(judge(f"{size} samples", _of_variant(by_size, size)) for size in study.sizes)
+    metric = study.strategy.objective
+    others = tuple(_again(study, ended, metric, heard))
+    saved = tuple(savings(by_size, study.sizes))
+    whole = (*curve, *others)
+    return Found(curve, others, saved, summary(whole), curves(study.sizes, curve, metric))
+
+
+def _trained(study: Study, ended: Mapping[str, TrialResult]) -> Cells:
+    """The trials' own evaluations, a variant a training size."""
+    values: dict[Key, float] = {}
+    items: dict[Key, Any] = {}
+    metric = study.strategy.objective
+    for name, own in study.trials.items():
+        for trial in own:
+            scores = ended[trial.key].scores.get(SPLIT, {}) if trial.key in ended else {}
+            if metric in scores:
+                key = (name, trial.seed, trial.train_size)
+                values[key] = scores[metric]
+                known = read_items(ended[trial.key], study.folder / "trials" / trial.key, SPLIT, metric)
+                if known is not None:
+                    items[key] = known
+    return gather(values, items, study.designs)
+
+
+def _of_variant(cells: Cells, variant: Any) -> Cells:
+    """The cells of one variant alone."""
+    if variant not in cells.variants:
+        return Cells({}, None, {}, (), (variant,))
+    n = cells.variants.index(variant)
+    scores = {name: own[:, n : n + 1] for name, own in cells.scores.items()}
+    drawn = cells.drawn and {name: own[:, :, n : n + 1] for name, own in cells.drawn.items()}
+    return Cells(scores, drawn, cells.designs, cells.seeds, (variant,))
+
+
+def _again(
+    study: Study, ended: Mapping[str, TrialResult], metric: str, heard: Callable[[int, int], None]
+) -> list[Judged]:
+    """The adapters of the largest size under sampled decoding and in other words."""
+    reader, store = reader_of(study), store_at(place_of(study.config))
+    store.hold(study.folder / ANSWERS)
+    todo = [one for one in decodings(study) if one[0].key in ended]
+    for trial, _, _ in reader.missing(todo):
+        store.pull(f"{TRIALS}/{trial.key}")
+    reader.fill(todo, study.config.resources, heard)
+    answered = {(t.key, asked): items_of(t, reader.answers(t, asked), metric) for t, _, asked in todo}
+    sampled = [Asked(sampling_seed=seed) for seed in study.decoding_seeds]
+    found = [judge("sampled decoding", _cells(study, answered, sampled))] if sampled else []
+    trained = study.config.wording
+    for wording in study.wordings:
+        if wording != trained:
+            cells = _cells(study, answered, [Asked(wording=wording)])
+            found.append(judge(f"trained on wording {trained}, asked in wording {wording}", cells))
+    return found
+
+
+def _cells(study: Study, answered: Mapping[tuple[str, Asked], tuple[float, Any]], variants: Sequence[Asked]) -> Cells:
+    values: dict[Key, float] = {}
+    items: dict[Key, Any] = {}
+    for name, trial in study.largest():
+        for asked in variants:
+            if (trial.key, asked) in answered:
+                values[name, trial.seed, asked], items[name, trial.seed, asked] = answered[trial.key, asked]
+    return gather(values, items, study.designs)
+
+
+def save(study: Study, found: Found) -> list[Path]:
+    """Write robustness.json and, where there is a curve, robustness.svg; each whole or not at all."""
+    end = study.suffix
+    texts = {f"robustness{end}.json": json.dumps(found.plain(), ensure_ascii=False, indent=1) + "\n"}
+    texts |= {f"robustness{end}.svg": found.figure} if found.figure else {}
+    paths = []
+    for name, text in texts.items():
+        path = study.folder / name
+        new = path.with_name(name + ".new")
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+        paths.append(path)
+    store_at(place_of(study.config)).push(*paths, study.folder / ANSWERS)
+    return paths

@@ -1,0 +1,320 @@
+"""A whole study, top to bottom: plan, sweep, effects, strategy, validation, report. What `sde-ray run` does.
+
+    outcome = run(load_config("sweeps/quickstart.yaml"), Story(...))
+
+Each step leaves its file in the sweep's folder, and each is safe to repeat: what is finished is not done again. `Story`
+hears what happens; it prints on the command line, and tests listen.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sde_ray.analysis import strategy as strategies
+from sde_ray.analysis import validation
+from sde_ray.analysis import verdict as verdicts
+from sde_ray.analysis.cross_study import across
+from sde_ray.analysis.strategy import Constraints
+from sde_ray.analysis.study import Study, ledger_of, look, studies
+from sde_ray.config.load import SweepConfig, place_of, resolved, suffix, sweep_folder
+from sde_ray.pipeline.context import Conclusion, Outcome, Step, Story
+from sde_ray.storage.lease import refuse_if_held
+from sde_ray.storage.mirror import TRIALS, Store, store_at
+from sde_ray.sweep.adaptive_queue import Asked, agenda_of
+from sde_ray.sweep.plan import Plan, plan
+from sde_ray.tracking.background import Outbox
+from sde_ray.tracking.mlflow_tracker import SWEEP_ID, MlflowTracker, NullTracker, Tracker, identity_of, tracking_of
+from sde_ray.training.runner import RunnerFactory
+from sde_ray.types import Design, TrialConfig
+
+if TYPE_CHECKING:
+    from sde_ray.analysis.report import Chapter
+
+
+class Interrupted(Exception):
+    """The user has stopped a step; the message says what is saved."""
+
+
+def run(
+    config: SweepConfig, story: Story, with_validation: bool = True, runner_factory: RunnerFactory | None = None
+) -> Outcome:
+    """The whole study. `runner_factory` stands in for the training engine in tests."""
+    folder = sweep_folder(config)
+    look(config)
+    story.planned(plan_of(config))
+    try:
+        with tracked(config) as tracker:
+            step = Step(config, story, tracker, runner_factory)
+            found = sweep(step)
+            ends = [assemble(step, study) for study in decisive(found)]
+            if with_validation:
+                ends = [validate(step, one) for one in ends]
+            path = report(step, found, ends)
+    except Interrupted as stopped:
+        return Outcome(folder, interrupted=str(stopped))
+    return Outcome(folder, found, ends, path)
+
+
+def sweep(step: Step) -> tuple[Study, ...]:
+    """Run what the ledger lacks; what the trials show."""
+    from sde_ray.sweep.run import run_sweep
+
+    swept = run_sweep(step.config, step.runner_factory, step.tracker, step.story.progress)
+    if swept.interrupted:
+        raise Interrupted(swept.message)
+    found = tuple(studies(step.config, swept.results))
+    for study in found:
+        step.story.studied(study)
+        log_study(step, study)
+    _compare(step, found)
+    return found
+
+
+def log_study(step: Step, study: Study) -> None:
+    """The study's tables, for the tracker."""
+    name = step.suffix(study.group.task, study.group.model, study.group.train_size)
+    step.tracker.log_table(f"leaderboard{name}", [row.plain() for row in study.ranked])
+    step.tracker.log_table(f"effects{name}", study.effects)
+    step.tracker.log_table(f"pareto{name}", [one.plain() for one in study.front])
+
+
+def _compare(step: Step, found: Sequence[Study]) -> None:
+    """What several models, tasks or sizes show together."""
+    for n, family in enumerate(across(found)):
+        step.story.compared(family)
+        name = "consistency" + (f"-{n}" if n else "")
+        step.tracker.log_table(name, [one.plain() for one in family.agreements])
+        step.tracker.log_table(f"{name}-effects", [one.plain() for one in family.rows])
+
+
+def plan_of(config: SweepConfig) -> Plan:
+    """What the sweep would run, with what its ledger already has."""
+    return plan(config, ledger_of(config).results())
+
+
+# ---- strategy ------------------------------------------------------------------------------------------------------
+
+
+def decisive(found: Sequence[Study]) -> list[Study]:
+    """The studies that a strategy is made from: of each task and model, the one with the most training samples."""
+    largest: dict[tuple[str, str], Study] = {}
+    for study in found:
+        contest = (study.group.task, study.group.model)
+        if contest not in largest or study.group.train_size > largest[contest].group.train_size:
+            largest[contest] = study
+    return list(largest.values())
+
+
+def assemble(step: Step, study: Study, constraints: Constraints | None = None) -> Conclusion:
+    """The best combination that a study's evidence carries, saved in the sweep's folder.
+
+    `constraints` stand in for those of the configuration.
+    """
+    strategy = strategies.assemble(
+        study.results,
+        study.objective,
+        weights={study.split: 1.0},
+        constraints=constraints or constraints_of(step.config),
+        items=study.items[study.split],
+        sweep=step.config.name,
+        recommended=_recommended(step.config, study),
+    )
+    path = step.strategy_path(strategy.task, strategy.model)
+    strategies.save(strategy, path)
+    step.keep(path)
+    step.story.assembled(strategy, path)
+    return Conclusion(study, strategy, path)
+
+
+def _recommended(config: SweepConfig, study: Study) -> tuple[Design, float] | None:
+    """What the search itself has come to, with the score it expects; None for methods that only hand out designs."""
+    from sde_ray.sweep.run import scorer
+
+    agenda = agenda_of(plan_of(config), scorer(config), ledger_of(config).results())
+    if not isinstance(agenda, Asked):
+        return None
+    name = (study.group.task, study.group.model, study.group.train_size)
+    expected = agenda.expected(name)
+    return None if expected is None else (agenda.recommend()[name], expected)
+
+
+def constraints_of(
+    config: SweepConfig, min_format_adherence: float | None = None, max_output_tokens: float | None = None
+) -> Constraints:
+    """What the assembled design must keep to: as given here, else as the configuration's section `assembly` says."""
+    own = config.assembly
+    return Constraints(
+        own.min_format_adherence if min_format_adherence is None else min_format_adherence,
+        own.max_output_tokens if max_output_tokens is None else max_output_tokens,
+    )
+
+
+# ---- validation ----------------------------------------------------------------------------------------------------
+
+
+def validate(step: Step, conclusion: Conclusion) -> Conclusion:
+    """The final comparison: train contenders on fresh seeds, judge, keep the verdict and the recommended adapter."""
+    from sde_ray.sweep.final import run_trials
+
+    strategy = conclusion.strategy
+    suffix = step.suffix(strategy.task, strategy.model)
+    trials = validation.validation_trials(strategy, step.config, tuple(ledger_of(step.config).results().values()))
+    step.story.comparing(trials)
+    wanted = [trial for own in trials.values() for trial in own]
+    ended = run_trials(step.config, wanted, step.runner_factory, step.tracker, step.story.progress)
+    if ended.interrupted:
+        raise Interrupted(ended.message)
+    results = {result.key: result for result in ended.results}
+    verdict = validation.judge(strategy, trials, results, step.folder / "trials")
+    strategy = replace(strategy, verdict=verdict.words)
+    strategies.save(strategy, conclusion.path)
+    path = step.validation_path(strategy.task, strategy.model)
+    verdicts.save(verdict, path)
+    step.tracker.log_table(f"validation{suffix}", verdicts.table(verdict))
+    step.keep(conclusion.path, path)
+    adapter = _keep_adapter(step.store, trials[verdict.recommended], step.folder / f"adapter{suffix}")
+    if adapter is not None:
+        step.tracker.register_adapter(strategy, adapter)
+    step.story.judged(verdict, path)
+    return replace(conclusion, strategy=strategy, verdict=verdict)
+
+
+def _keep_adapter(store: Store, trials: Sequence[TrialConfig], place: Path) -> Path | None:
+    """Copy the adapter to use beside the strategy: of the largest training size, with the first seed.
+
+    Not with the best one: to choose a seed by its test score would spend the test split on a selection.
+    """
+    trial = f"{TRIALS}/{max(trials, key=lambda trial: trial.train_size).key}"
+    store.pull(trial)
+    source = store.folder / trial / "adapter"
+    if not source.is_dir():
+        return None
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(source, place)
+    store.push(place)
+    return place
+
+
+# ---- report --------------------------------------------------------------------------------------------------------
+
+
+def report(step: Step, found: Sequence[Study], concluded: Sequence[Conclusion]) -> Path:
+    """The page that tells all of it, in the sweep's folder and in MLflow."""
+    chapters = _chapters(found, concluded)
+    path = _write_page(step.config, chapters, found)
+    step.keep(path)
+    _log_figures(step, chapters)
+    step.story.reported(path)
+    return path
+
+
+def rewrite(config: SweepConfig) -> Path | None:
+    """The page once more, with what was asked since; None where the sweep has none yet."""
+    if not (sweep_folder(config) / "report.html").is_file():
+        return None
+    found = studies(config, tuple(ledger_of(config).results().values()))
+    path = _write_page(config, _chapters(found, concluded(config, found)), found)
+    store_at(place_of(config)).push(path)
+    return path
+
+
+def _chapters(found: Sequence[Study], concluded: Sequence[Conclusion]) -> list[Chapter]:
+    from sde_ray.analysis.report import Chapter
+
+    ends = {one.study.group: one for one in concluded}
+    return [
+        Chapter(study, ends[study.group].strategy, ends[study.group].verdict) if study.group in ends else Chapter(study)
+        for study in found
+    ]
+
+
+def _write_page(config: SweepConfig, chapters: Sequence[Chapter], found: Sequence[Study]) -> Path:
+    from sde_ray.analysis.report import Report, write
+    from sde_ray.analysis.report.extras import read
+
+    folder, made = sweep_folder(config), plan_of(config)
+    settings = {"method": config.search.method, "model": ", ".join(config.model)}
+    command = f"sde-ray run {place_of(config, 'sweep.yaml')}"
+    page = Report(config.name, chapters, made.pinned, made.dropped, settings, command, across(found), read(folder))
+    return write(folder / "report.html", page)
+
+
+def _log_figures(step: Step, chapters: Sequence[Chapter]) -> None:
+    """The figures of the page, each as a file of its own."""
+    from sde_ray.analysis.report import figures_of
+
+    for chapter in chapters:
+        group = chapter.study.group
+        name = step.suffix(group.task, group.model, group.train_size)
+        for kind, figure in figures_of(chapter).items():
+            step.tracker.log_text(f"{kind}{name}.svg", figure)
+
+
+def concluded(config: SweepConfig, found: Sequence[Study]) -> list[Conclusion]:
+    """What earlier runs came to, read from the sweep's folder."""
+    folder = sweep_folder(config)
+    ends = []
+    for study in decisive(found):
+        end = suffix(config, study.group.task, study.group.model)
+        path, judged = folder / f"strategy{end}.yaml", folder / f"validation{end}.json"
+        if path.is_file():
+            verdict = verdicts.load(judged) if judged.is_file() else None
+            ends.append(Conclusion(study, strategies.load(path), path, verdict))
+    return ends
+
+
+# ---- MLflow --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def tracked(config: SweepConfig) -> Iterator[Tracker]:
+    """The sweep's run in MLflow, from its start to a true end, whatever happens in between."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # our own progress is shown
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # that a new database is made is no news
+    tracker: Tracker = NullTracker()
+    store = store_at(place_of(config))
+    if config.mlflow.enabled:
+        refuse_if_held(sweep_folder(config), store.remote)  # or this run would end the runs of the driver at work
+        if store.remote:
+            store.pull()
+            identity_of(store.folder)  # the sweep's run in MLflow is the same from every machine
+            store.push(store.folder / SWEEP_ID)
+        mlflow = MlflowTracker(tracking_of(config), config.mlflow.experiment)
+        retry, grace = config.mlflow.retry, config.mlflow.grace
+        tracker = Outbox(mlflow, lambda: ledger_of(config).results().values(), retry=retry, grace=grace)
+    with _terminable():
+        tracker.start_sweep(config.name, resolved(config), sweep_folder(config))
+        status = "FAILED"
+        try:
+            yield tracker
+            status = "FINISHED"
+        except (Interrupted, KeyboardInterrupt, SystemExit):
+            status = "KILLED"
+            raise
+        finally:
+            tracker.finish_sweep(status)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM is Ctrl-C: lease, run and Ray end in order also where no trial runs, at the start or in a report."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except SystemExit as end:
+        if end.code == signal.SIGTERM:  # Ray has a handler of its own, which it sets as it starts
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,69 @@
+"""A file of results by key that is only ever appended to: one JSON line each, on disk when `append` returns.
+
+    file = KeyedFile(folder / "analysis.jsonl")
+    known = file.read()                       {"5f0c...": {"score": 0.8}}: of several lines with one key the last counts
+    file.append("5f0c...", {"score": 0.8})
+
+For what is dear to make and is never made twice: a model's replies, an analysis' measurements. A line that a dying
+process has torn is passed over and made again; threads and processes exclude each other by a file lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sde_ray.errors import UserError
+from sde_ray.safe_json import read_json
+
+
+def key_of(value: Any) -> str:
+    """sha256 of plain JSON values, 16 hex digits; the order of a mapping's keys does not matter."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+class KeyedFile:
+    """The file; made with its folder when the first line is appended."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """Every value by its key; what is no such line is passed over."""
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise UserError(f'Cannot read "{self.path}": {error.strerror}. Correct its permissions.') from None
+        found: dict[str, dict[str, Any]] = {}
+        for line in lines:
+            try:
+                row = read_json(line)
+                found[row["key"]] = dict(row["value"])
+            except (ValueError, TypeError, LookupError):
+                continue
+        return found
+
+    def append(self, key: str, value: Mapping[str, Any]) -> None:
+        """Write one value. `UserError` where the disk refuses it."""
+        line = json.dumps({"key": key, "value": dict(value)}, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                # An empty line before it costs nothing, and a torn line of a dead process cannot swallow this one.
+                file.write((b"\n" if file.seek(0, os.SEEK_END) else b"") + line + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UserError(
+                f'Cannot write "{self.path}": {error.strerror}. What it holds is kept; free some space or correct the '
+                "permissions, then run the same command again."
+            ) from None

@@ -1,0 +1,200 @@
+"""The ledger of a sweep: one JSON line a trial that ended, in `ledger.jsonl`. Finished = the ledger has it.
+
+    ledger = Ledger(folder / "ledger.jsonl")
+    ledger.append(result)                  # on disk when it returns: written, flushed, synced
+    ledger.results()["5f0c..."].scores     # a finished entry wins over a pruned, a pruned over a failed, then the later
+
+A process that dies while it writes leaves a torn last line. The next reader sets it aside in `ledger.jsonl.torn`, says
+so, and the trial runs again. Readers and writers of several processes exclude each other by a file lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from sde_ray.errors import UserError
+from sde_ray.safe_json import read_json
+from sde_ray.types import TrialResult
+
+LEDGER = "ledger.jsonl"
+SCHEMA = 1
+_RANK = {"failed": 0, "pruned": 1, "finished": 2}
+_RESULT = TypeAdapter(TrialResult)
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What every trial's configuration tells."""
+
+    task: str
+    design: dict[str, str]
+
+
+_DESCRIBED = TypeAdapter(_Described)
+
+
+def to_json(result: TrialResult) -> dict[str, Any]:
+    """A result as plain JSON values."""
+    plain: dict[str, Any] = {"schema": SCHEMA, **asdict(result)}
+    return plain
+
+
+def from_json(plain: Any) -> TrialResult:
+    """The inverse of `to_json`; ValueError for anything else, values of other types included."""
+    result = _RESULT.validate_python(plain)
+    _DESCRIBED.validate_python(result.config)
+    if not re.fullmatch(r"\w[\w.-]*", result.key):  # it names the trial's folder
+        raise ValueError(f"key {result.key!r}")
+    return result
+
+
+class Ledger:
+    """The file of results; made with its folder when the first one is appended. `appended`: called after each."""
+
+    def __init__(self, path: Path, appended: Callable[[], object] | None = None) -> None:
+        self.path, self._appended = Path(path), appended
+
+    def entries(self) -> list[TrialResult]:
+        """Every line in the order of writing; repairs the file where lines are torn."""
+        if not self.path.exists():
+            return []
+        if not os.access(self.path.parent, os.W_OK):  # read-only, or someone else's: it can be read all the same
+            return [result for _, result in self._read()[0]]
+        with self._locked():
+            good, torn = self._read()
+            if torn:
+                self._set_aside(torn, [line for line, _ in good])
+        return [result for _, result in good]
+
+    def results(self) -> dict[str, TrialResult]:
+        """The entry that counts for each key."""
+        best: dict[str, TrialResult] = {}
+        for result in self.entries():
+            other = best.get(result.key)
+            if other is None or _RANK[result.status] >= _RANK[other.status]:
+                best[result.key] = result
+        return best
+
+    def append(self, result: TrialResult) -> None:
+        """Write one result; it is on disk when this returns. `UserError` where the disk refuses it."""
+        line = json.dumps(to_json(result), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                self._write(line)
+        except OSError as error:
+            raise UserError(_refusal(self.path, error)) from error
+        if self._appended is not None:
+            self._appended()
+
+    def unite(self, other: bytes) -> None:
+        """Take in the lines of another copy of this ledger, which then stand before those that only this one has."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            own = self.path.read_bytes() if self.path.exists() else b""
+            theirs = [line for line in other.split(b"\n") if line.strip()]
+            known = set(theirs)
+            lines = [*theirs, *(line for line in own.split(b"\n") if line.strip() and line not in known)]
+            self._replace(lines)
+
+    def _write(self, line: bytes) -> None:
+        with self.path.open("ab", buffering=0) as file:  # a buffer would be written once more when the file is closed
+            size = file.seek(0, os.SEEK_END)
+            if size and not self._ends_with_newline():
+                line = b"\n" + line  # a torn line of a dead writer must not swallow this one
+            try:
+                while line:  # a disk that fills up takes the first part of a line, and refuses the next
+                    line = line[file.write(line) :]
+                os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):  # the first refusal is the one to tell
+                    os.truncate(self.path, size)  # half a line is worse than none
+                raise
+
+    def _ends_with_newline(self) -> bool:
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+
+    def _read(self) -> tuple[list[tuple[bytes, TrialResult]], list[bytes]]:
+        good: list[tuple[bytes, TrialResult]] = []
+        torn: list[bytes] = []
+        for number, line in enumerate(self.path.read_bytes().split(b"\n"), 1):
+            if not line.strip():
+                continue
+            try:
+                plain = read_json(line)
+                self._check_schema(plain, number)
+                good.append((line, from_json(plain)))
+            except ValueError:
+                torn.append(line)
+        return good, torn
+
+    def _check_schema(self, plain: Any, number: int) -> None:
+        if isinstance(plain, dict) and plain.get("schema") != SCHEMA:
+            raise UserError(
+                f'"{self.path}", line {number}, has schema {plain.get("schema")}; this version reads schema {SCHEMA}. '
+                "Use the version of sde_ray that wrote it, or give the sweep another name."
+            )
+
+    def _set_aside(self, torn: list[bytes], good: list[bytes]) -> None:
+        aside = self.path.with_name(self.path.name + ".torn")
+        with aside.open("ab") as file:
+            file.write(b"".join(line + b"\n" for line in torn))
+        self._replace(good)
+        warnings.warn(
+            f'"{self.path}" had {len(torn)} torn line(s), now in "{aside.name}". The trials of these lines run again.',
+            stacklevel=3,
+        )
+
+    def _replace(self, lines: list[bytes]) -> None:
+        replacement = self.path.with_name(self.path.name + ".new")
+        with replacement.open("wb") as file:
+            file.write(b"".join(line + b"\n" for line in lines))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(replacement, self.path)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self.path.with_name(self.path.name + ".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield  # closing the file lets the lock go
+
+
+def _refusal(path: Path, error: OSError) -> str:
+    try:
+        free = f"{shutil.disk_usage(path.parent).free / 2**20:.0f} MB are free there"
+    except OSError:
+        free = "its free space is unknown"
+    return (
+        f'Cannot write "{path}": {error.strerror or error}; {free}. Everything finished before is kept. '
+        "Free some space or correct the permissions, then run the same command again: it goes on where it stopped."
+    )
+
+
+def save_result(path: Path, result: TrialResult) -> None:
+    """Write one result as a file of its own, whole or not at all."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(json.dumps(to_json(result), ensure_ascii=False), encoding="utf-8", errors="replace")
+    os.replace(new, path)
+
+
+def load_result(path: Path) -> TrialResult | None:
+    """The result in a file of `save_result`; None where there is none."""
+    try:
+        return from_json(read_json(path.read_bytes()))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,374 @@
+"""A sweep's folder: a plain one, or one in a store with a mirror on each machine.
+
+    store = store_at("s3://bucket/runs/hotels")       or store_at("runs/hotels"), whose methods then do nothing
+    store.pull()                                      what is small: ledger, strategy, completions, scores
+    store.push(store.folder / "report.html")          True; False where the store is away: it goes up with a later push
+    store.pull("trials/5f0c")                         all of one trial, its adapter too
+
+The store is the truth; a mirror is what this machine has seen of it, and what it has not been able to send yet. Each
+such file or folder has a mark in `.unsent`: marked things are never overwritten from the store, and go up at the next
+chance, also in another process or a later run on this machine. A ledger that could not be sent is united with the
+store's, line by line, so that no result is lost on either side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from sde_ray.errors import UserError
+from sde_ray.storage.lease import is_alive
+from sde_ray.storage.ledger import LEDGER, Ledger, load_result, to_json
+from sde_ray.storage.remote import REMEDY, Remote, Seen, reason, set_time
+from sde_ray.storage.uri import checked, is_uri, local_path
+from sde_ray.types import TrialResult
+
+RESULT, PARTIAL, TRIALS, ADAPTER = "result.json", "partial.json", "trials", "adapter"
+CHECKPOINT = "checkpoint.json"
+LATE = (CHECKPOINT, PARTIAL, RESULT)  # of a trial's files those that speak of the others: they are sent last, in turn
+UNSENT = ".unsent"
+OWN = (UNSENT, ".tune", ".nodes", "lease.json", "lease.lock", f"{LEDGER}.lock", f"{LEDGER}.torn")
+SMALL = (".json", ".jsonl", ".txt")  # of a trial's files; its adapter and the like are pulled when they are needed
+
+
+class Store:
+    """A plain folder: it is where it is, so there is nothing to bring or to send."""
+
+    remote: Remote | None = None
+    strategy = "PACK"  # how Ray spreads the processes of a trial over nodes, which all see the folder
+
+    def __init__(self, place: str) -> None:
+        self.place, self.folder = place, local_path(place).absolute()
+
+    def trial(self, key: str) -> str:
+        """The place of a trial's folder, for another process: `of_trial` finds the folder there."""
+        return str(self.folder / TRIALS / key)
+
+    @contextmanager
+    def driven(self, check: Callable[[], None]) -> Iterator[Ledger]:
+        """The ledger of the driver that has the lease. `check`: `UserError` where it was lost, asked at each result."""
+        yield Ledger(self.folder / LEDGER)
+
+    def pull(self, within: str = "") -> None:
+        """Bring what is small, or all that is `within` a file or folder. `UserError` where the store is away."""
+
+    def hold(self, path: Path) -> None:
+        """A file is being written that is dear to make: no pull may replace it before it is pushed."""
+
+    def push(self, *paths: Path) -> bool:
+        """Send files or folders of this folder, after what is still unsent; False where some could not be sent."""
+        return True
+
+    def begin(self, folder: Path) -> None:
+        """A trial starts here: bring what an earlier attempt has left."""
+
+    def keep(self, folder: Path, result: TrialResult | None, last: bool) -> str:
+        """Send a trial's folder; what to report to the driver besides, as JSON."""
+        return ""
+
+    def bring(self, folder: Path) -> None:
+        """Bring the small files of a trial that may have run on another machine, if that can be done now."""
+
+    def drop(self, folder: Path, *patterns: str) -> None:
+        """Remove files of a trial, here and in the store if that can be done now."""
+        for pattern in patterns:
+            for path in folder.glob(pattern):
+                path.unlink(missing_ok=True)
+
+    def say_unsent(self, why: str) -> None:
+        """Tell, once, that files did not go up."""
+
+
+class RemoteStore(Store):
+    """A folder in a store, with its mirror."""
+
+    remote: Remote
+    strategy = "STRICT_PACK"  # a trial's processes write into one mirror
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place)
+        self.remote = Remote(place)
+        self._ledger_seen: Seen | None = None
+        self._missing: set[str] = set()
+        self._told = False
+
+    def trial(self, key: str) -> str:
+        return f"{self.place}/{TRIALS}/{key}"
+
+    # ---- from the store ----------------------------------------------------------------------------------------------
+
+    def pull(self, within: str = "") -> None:
+        self.remote.try_again()  # nothing goes on without it
+        try:
+            self._pull(within, whole=bool(within))
+        except UserError:
+            raise
+        except Exception as fault:
+            raise UserError(f'"{self.place}" cannot be read ({reason(fault)}). {REMEDY}') from fault
+
+    def _pull(self, within: str, whole: bool) -> None:
+        listed = self.remote.list(within)
+        unsent = self._unsent()
+        mine = {name for name in self._local(within) if not _is_below(name, unsent)}
+        there = {name: seen for name, seen in listed.items() if not _is_below(name, {*unsent, *OWN})}
+        for gone in mine - set(there):
+            (self.folder / gone).unlink(missing_ok=True)
+        wanted = {name: seen for name, seen in there.items() if whole or _is_small(name)}
+        self.remote.get(self.folder, {n: seen for n, seen in wanted.items() if not seen.is_that_of(self.folder / n)})
+        if LEDGER in listed:
+            if LEDGER in unsent:
+                self._unite(listed[LEDGER])
+            self._ledger_seen = listed[LEDGER]
+
+    def _unite(self, seen: Seen) -> None:
+        if seen != self._ledger_seen:
+            Ledger(self.folder / LEDGER).unite(self.remote.read(LEDGER) or b"")
+
+    def _local(self, within: str) -> list[str]:
+        """The mirror's files by their path in it, but for what is this machine's own."""
+        start = self.folder / within
+        found = [start] if start.is_file() else [Path(at, name) for at, _, names in os.walk(start) for name in names]
+        names = [path.relative_to(self.folder).as_posix() for path in found]
+        return [name for name in names if not _is_below(name, OWN) and not name.endswith(".new")]
+
+    def bring(self, folder: Path) -> None:
+        name = self._name(folder)
+        try:
+            self._pull(name, whole=False)
+            self._missing.discard(name)
+        except Exception as fault:
+            self._missing.add(name)
+            self._say(fault)
+
+    def begin(self, folder: Path) -> None:
+        name = self._name(folder)
+        try:
+            self._pull(name, whole=True)
+        except UserError:
+            raise
+        except Exception:
+            pass  # a trial can do without what an earlier attempt has left
+        self._mark(name, at_work=True)
+
+    def drop(self, folder: Path, *patterns: str) -> None:
+        super().drop(folder, *patterns)
+        try:
+            listed = self.remote.list(self._name(folder))
+            self.remote.remove(name for name in listed if any(Path(name).match(pattern) for pattern in patterns))
+        except Exception as fault:
+            self._say(fault)
+
+    # ---- to the store ------------------------------------------------------------------------------------------------
+
+    def hold(self, path: Path) -> None:
+        self._mark(self._name(path), at_work=True)
+
+    def push(self, *paths: Path) -> bool:
+        names = [self._name(path) for path in paths if path.exists()]
+        for name in names:
+            self._mark(name)
+        try:
+            for name in names:
+                self._send(name)
+                self._unmark(name)
+            self._send_unsent()
+        except UserError:
+            raise
+        except Exception as fault:
+            self._say(fault)
+            return False
+        return True
+
+    def _send(self, name: str) -> None:
+        """Make a file or folder of the store what the mirror has: what says that a trial has ended comes last."""
+        listed = self.remote.list(name)
+        local = self._local(name)
+        changed = [one for one in local if one not in listed or not listed[one].is_that_of(self.folder / one)]
+        ends = [one for last in LATE for one in changed if one.endswith(f"/{last}")]
+        self.remote.put(self.folder, [one for one in changed if one not in ends])
+        self.remote.put(self.folder, ends)
+        self.remote.remove(one for one in listed if one not in local and (self.folder / name).is_dir())
+        if changed:
+            after = self.remote.list(name)
+            for one in changed:
+                if one in after and after[one].size == (self.folder / one).stat().st_size:
+                    set_time(self.folder / one, after[one])
+
+    def _send_unsent(self) -> None:
+        """Send what nobody is at work on. A trial that has meanwhile ended elsewhere is no longer wanted."""
+        for name, at_work in self._unsent().items():
+            if at_work or name == LEDGER:
+                continue
+            if not (self.folder / name).exists() or (name.startswith(f"{TRIALS}/") and self._is_outdone(name)):
+                self._unmark(name)
+                continue
+            self._send(name)
+            self._unmark(name)
+
+    def _is_outdone(self, name: str) -> bool:
+        own = load_result(self.folder / name / RESULT)
+        there = self.remote.read(f"{name}/{RESULT}")
+        if there is None:
+            return False
+        return own is None or own.status == "failed" or json.loads(there).get("status") == "finished"
+
+    def keep(self, folder: Path, result: TrialResult | None, last: bool) -> str:
+        name, why = self._name(folder), ""
+        try:
+            self._mark(name, at_work=True)
+            self._send(name)
+            if last:
+                self._unmark(name)
+                self._send_unsent()
+        except Exception as fault:
+            why = reason(fault)
+            self._mark(name, at_work=not last)
+        return json.dumps({"result": result and to_json(result), "last": last, "unsent": why})
+
+    @contextmanager
+    def driven(self, check: Callable[[], None]) -> Iterator[Ledger]:
+        self.pull()  # another driver may have ended since the plan was made
+        self._mark(LEDGER, at_work=True)
+        try:
+            yield Ledger(self.folder / LEDGER, lambda: self._push_ledger(check))
+        finally:
+            self._settle()
+
+    def _push_ledger(self, check: Callable[[], None]) -> bool:
+        check()
+        if not (self.folder / LEDGER).is_file():
+            return True
+        try:
+            seen = self.remote.seen(LEDGER)
+            if seen is not None and seen.is_that_of(self.folder / LEDGER):
+                return True
+            if seen is not None:
+                self._unite(seen)
+            self.remote.put(self.folder, [LEDGER])
+            self._ledger_seen = self.remote.seen(LEDGER)
+            if self._ledger_seen:
+                set_time(self.folder / LEDGER, self._ledger_seen)
+        except UserError:
+            raise
+        except Exception as fault:
+            self._say(fault)
+            return False
+        return True
+
+    def _settle(self) -> None:
+        """A driver ends: send what is unsent, bring what is missing, and say what could not be."""
+        self.remote.try_again()  # the last chance
+        sent = self._push_ledger(lambda: None)
+        if sent:
+            self._unmark(LEDGER)
+        else:
+            self._mark(LEDGER)
+        sent = self.push() and sent
+        for name in sorted(self._missing):
+            self.bring(self.folder / name)
+        if not sent:
+            warnings.warn(
+                f'"{self.place}" does not have everything of this sweep. It is in "{self.folder}" on this machine: run '
+                "the same command here again when the store answers.",
+                stacklevel=2,
+            )
+        elif self._missing:
+            warnings.warn(
+                f"The completions of {len(self._missing)} trials could not be fetched, so intervals are wider. Run the "
+                "same command again when the store answers.",
+                stacklevel=2,
+            )
+
+    def say_unsent(self, why: str) -> None:
+        if why and not self._told:
+            self._told = True
+            warnings.warn(
+                f'"{self.place}" does not take or give files now ({why}). The sweep goes on: results are kept in '
+                "the mirror of each machine and go up when the store answers again.",
+                stacklevel=3,
+            )
+
+    def _say(self, fault: Exception) -> None:
+        self.say_unsent(reason(fault))
+
+    # ---- marks -------------------------------------------------------------------------------------------------------
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+    def _mark(self, name: str, at_work: bool = False) -> None:
+        path = self.folder / UNSENT / quote(name, safe="")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        owner = {"host": socket.gethostname(), "pid": os.getpid()} if at_work else {"host": socket.gethostname()}
+        path.write_text(json.dumps(owner))
+
+    def _unmark(self, name: str) -> None:
+        (self.folder / UNSENT / quote(name, safe="")).unlink(missing_ok=True)
+
+    def _unsent(self) -> dict[str, bool]:
+        """What is not in the store yet, and whether a process is at work on it (any on another host may be)."""
+        found = {}
+        for path in sorted((self.folder / UNSENT).glob("*")):
+            try:
+                owner: dict[str, Any] = json.loads(path.read_text())
+            except (OSError, ValueError):
+                owner = {}  # it was being written when its process died
+            elsewhere = owner.get("host", socket.gethostname()) != socket.gethostname()
+            found[unquote(path.name)] = elsewhere or ("pid" in owner and is_alive(int(owner["pid"])))
+        return found
+
+
+def _is_below(name: str, folders: Iterable[str]) -> bool:
+    return any(name == folder or name.startswith(f"{folder}/") for folder in folders)
+
+
+def _is_small(name: str) -> bool:
+    """Of a trial its own texts, of the rest all but adapters."""
+    parts = name.split("/")
+    if parts[0] == TRIALS:
+        return len(parts) == 3 and name.endswith(SMALL)
+    return len(parts) == 1 or parts[0] == "tasks"
+
+
+def store_at(place: str) -> Store:
+    """The store of a sweep's place."""
+    if not is_uri(place):
+        return Store(place)
+    if place not in _remotes:
+        _remotes[place] = RemoteStore(place)
+    return _remotes[place]
+
+
+_remotes: dict[str, RemoteStore] = {}  # one of each for a process, as it knows what it has seen and said
+
+
+def with_adapter(place: str) -> Path:
+    """The folder on this machine of a sweep, a trial or an adapter in a store, its adapter brought."""
+    try:
+        place = checked(place)
+    except ValueError as fault:
+        raise UserError(str(fault)) from None
+    sweep, _, trial = place.partition(f"/{TRIALS}/")
+    if trial:
+        store_at(sweep).pull(f"{TRIALS}/{trial.partition('/')[0]}")
+        return local_path(place)
+    folder, _, name = place.rpartition("/")
+    if name.endswith((".yaml", ".yml")):
+        return with_adapter(folder)
+    store_at(place).pull(ADAPTER)
+    if not (local_path(place) / ADAPTER).is_dir() and name.startswith(ADAPTER):
+        store_at(folder).pull(name)  # the adapter itself
+    return local_path(place)
+
+
+def of_trial(place: str) -> tuple[Store, Path]:
+    """The store of a trial's place, and the trial's folder on this machine."""
+    sweep = place.rpartition(f"/{TRIALS}/")[0]
+    return store_at(sweep), local_path(place)

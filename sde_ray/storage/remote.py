@@ -1,0 +1,263 @@
+"""One folder of a store, by fsspec: list, get, put, remove, each tried again when the network fails.
+
+    remote = Remote("s3://bucket/runs/hotels")
+    remote.list()                      {"ledger.jsonl": Seen(5120, 1764000000.0), "trials/5f0c/result.json": ...}
+    remote.put(mirror, ["ledger.jsonl"]); remote.get(mirror, ["sweep.yaml"])
+
+A file is the same here and there when its size and its time of change are: both ways set the local one's time to the
+store's. Whatever a reader finds is whole: object stores put so by themselves, elsewhere a file is moved into its place.
+fsspec is imported when the first store is opened, so a sweep in a plain folder never loads it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cached_property, lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from sde_ray.errors import UserError
+from sde_ray.storage.uri import is_uri, local_path, mask, scheme, split
+
+WAITS: tuple[float, ...] = (0.5, 2.0)  # seconds before the second and the third attempt
+PAUSE = 20.0  # seconds between two attempts at a store that is away
+WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "tos", "memory"}  # a put is seen whole, or not
+EXCLUSIVE = {"s3", "s3a", "file", "local", "memory"}  # a create that finds a file fails, whoever else creates
+TIMES = ("LastModified", "last_modified", "mtime", "updated", "modify", "time", "created")
+NEW = ".new"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A file as a listing tells it. `changed`: seconds since 1970; None where the store does not say."""
+
+    size: int
+    changed: float | None
+
+    def is_that_of(self, path: Path) -> bool:
+        try:
+            own = path.stat()
+        except OSError:
+            return False
+        return own.st_size == self.size and self.changed is not None and abs(own.st_mtime - self.changed) < 1e-3
+
+
+class Remote:
+    """The folder at an address. `UserError` where no driver for it is installed; what the store raises else."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._away: tuple[Exception, float] | None = None  # the last call's fault, and until when none is made
+
+    def try_again(self) -> None:
+        """Forget that the store was away: the next call is made at once, and tried again."""
+        self._away = None
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        from fsspec.core import url_to_fs
+
+        try:
+            system, root = url_to_fs(self.uri)
+        except ImportError as error:
+            package = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
+            needed = package.get(scheme(self.uri), "")
+            remedy = f"pip install {needed}" if needed else f"{error}"
+            raise UserError(f'"{self.uri}" needs a package that is not installed here: {remedy}') from None
+        return system, str(root).rstrip("/")
+
+    @property
+    def system(self) -> Any:
+        return self._opened[0]
+
+    def path(self, name: str) -> str:
+        return f"{self._opened[1]}/{name}" if name else self._opened[1]
+
+    # ---- whole files -------------------------------------------------------------------------------------------------
+
+    def list(self, within: str = "") -> dict[str, Seen]:
+        """Every file by its path below this folder; `within` is a file or a folder of it. Nothing: an empty mapping."""
+
+        def find() -> Mapping[str, Any]:
+            self.system.invalidate_cache()
+            try:
+                found: Mapping[str, Any] = self.system.find(self.path(within), detail=True)
+                return {name: info or self.system.info(name) for name, info in found.items()}
+            except FileNotFoundError:
+                return {}
+
+        start = len(self.path("")) + 1
+        found = {name[start:]: info for name, info in self._tried(find).items() if info.get("type") != "directory"}
+        return {name: _seen(info) for name, info in found.items() if is_inside(name) and not name.endswith(NEW)}
+
+    def seen(self, name: str) -> Seen | None:
+        """One file; None where there is none."""
+
+        def ask() -> Seen | None:
+            self.system.invalidate_cache()
+            try:
+                return _seen(self.system.info(self.path(name)))
+            except FileNotFoundError:
+                return None
+
+        return self._tried(ask)
+
+    def get(self, folder: Path, names: Mapping[str, Seen]) -> None:
+        """Bring files into `folder`, each whole or not at all, with the store's time of change."""
+        if not names:
+            return
+        ways = [(self.path(name), folder / name) for name in names]
+        for _, local in ways:
+            local.parent.mkdir(parents=True, exist_ok=True)
+        arriving = [local.with_name(f"{local.name}.{os.getpid()}{NEW}") for _, local in ways]
+        self._tried(lambda: self.system.get([remote for remote, _ in ways], list(map(str, arriving))))
+        for new, (_, local), seen in zip(arriving, ways, names.values(), strict=True):
+            set_time(new, seen)
+            os.replace(new, local)
+
+    def put(self, folder: Path, names: Iterable[str]) -> None:
+        """Bring files of `folder` to the store, in this order where it matters: what stands last arrives last."""
+        names = list(names)
+        if not names:
+            return None
+        if scheme(self.uri) in WHOLE:
+            ways = [str(folder / name) for name in names], [self.path(name) for name in names]
+            return self._tried(lambda: self.system.put(*ways))
+        for name in names:
+            self._tried(lambda name=name: self._put_beside(folder / name, self.path(name)))  # type: ignore[misc]
+        return None
+
+    def _put_beside(self, local: Path, remote: str) -> None:
+        new = f"{remote}.{os.getpid()}{NEW}"
+        self.system.makedirs(remote.rpartition("/")[0], exist_ok=True)
+        self.system.put_file(str(local), new)
+        self.system.mv(new, remote)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Take files away; one that is gone already is no fault."""
+        for name in names:
+            try:
+                self._tried(lambda name=name: self.system.rm_file(self.path(name)))  # type: ignore[misc]
+            except FileNotFoundError:
+                pass
+
+    # ---- small texts -------------------------------------------------------------------------------------------------
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file; None where there is none."""
+
+        def read() -> bytes | None:
+            self.system.invalidate_cache()
+            try:
+                return bytes(self.system.cat_file(self.path(name)))
+            except FileNotFoundError:
+                return None
+
+        return self._tried(read)
+
+    def write(self, name: str, content: bytes, exclusive: bool = False) -> bool:
+        """Write a small file; False where it should be made but is there already (see `EXCLUSIVE`)."""
+        path = self.path(name)
+
+        def write() -> bool:
+            if scheme(self.uri) not in WHOLE:
+                self.system.makedirs(path.rpartition("/")[0], exist_ok=True)
+            try:
+                if exclusive and scheme(self.uri) in ("file", "local"):
+                    with self.system.open(path, "xb") as file:  # its pipe_file would look first, and then write
+                        file.write(content)
+                else:
+                    self.system.pipe_file(path, content, mode="create" if exclusive else "overwrite")
+            except FileExistsError:
+                return False
+            return True
+
+        return self._tried(write)
+
+    # ---- trying again ------------------------------------------------------------------------------------------------
+
+    def _tried(self, action: Callable[[], T]) -> T:
+        """What the action gives. Its last exception where it fails each time; a refusal is not tried again.
+
+        While a store is away, one call in `PAUSE` seconds is made, once: a library may take long to give up.
+        """
+        if self._away and time.monotonic() < self._away[1]:
+            raise self._away[0]
+        for wait in () if self._away else WAITS:
+            try:
+                return action()
+            # The last: a store that lacks what was asked, such as exclusive creation, lacks it the next time, too.
+            except (UserError, FileNotFoundError, PermissionError, NotImplementedError):
+                raise
+            except Exception:  # each library of a store has its own for the network
+                time.sleep(wait)
+        try:
+            done = action()
+        except Exception as fault:
+            if not isinstance(fault, UserError | FileNotFoundError):
+                self._away = fault, time.monotonic() + PAUSE
+            raise
+        self._away = None
+        return done
+
+
+def _seen(info: Mapping[str, Any]) -> Seen:
+    changed: Any = next((info[key] for key in TIMES if info.get(key) is not None), None)
+    if isinstance(changed, str):
+        try:
+            changed = datetime.fromisoformat(changed.replace("Z", "+00:00"))
+        except ValueError:
+            changed = None
+    if isinstance(changed, datetime):
+        changed = (changed if changed.tzinfo else changed.replace(tzinfo=timezone.utc)).timestamp()
+    return Seen(int(info.get("size") or 0), float(changed) if isinstance(changed, int | float) else None)
+
+
+def set_time(path: Path, seen: Seen) -> None:
+    """Mark a local file as the same as the store's."""
+    if seen.changed is not None:
+        os.utime(path, (seen.changed, seen.changed))
+
+
+def is_inside(name: str) -> bool:
+    """Whether a store's name for a file stays in the folder that it is brought into."""
+    parts = PurePosixPath(name).parts
+    return bool(parts) and name == "/".join(parts) and ".." not in parts and not set("\\\0") & set(name)
+
+
+def reason(fault: BaseException) -> str:
+    """A store's exception in one line, without secrets."""
+    said = " ".join(str(fault).split())[:300]
+    return said if isinstance(fault, UserError) else str(mask(f"{type(fault).__name__}: {said}"))
+
+
+@lru_cache(maxsize=64)
+def fetched(place: str) -> Path:
+    """One file, brought here if it is at an address; once in a process. `UserError` where it cannot be read."""
+    if not is_uri(place):
+        return Path(place)
+    try:
+        folder, name = split(place)
+    except ValueError as fault:
+        raise UserError(str(fault)) from None
+    path = local_path(folder) / name
+    try:
+        remote = Remote(folder)
+        seen = remote.list(name)
+        remote.get(path.parent, seen)
+    except UserError:
+        raise
+    except Exception as fault:
+        if not path.is_file():
+            raise UserError(f'"{place}" cannot be read ({reason(fault)}). {REMEDY}') from fault
+    if not path.is_file():
+        raise UserError(f'There is no file "{place}".')
+    return path
+
+
+REMEDY = "Check the address, this machine's network, and the variables that the store's library asks for."

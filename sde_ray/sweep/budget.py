@@ -1,0 +1,66 @@
+"""How many trials a search may use in a contest, what it takes at least, and that in words.
+
+budget(config, designs)      -> 22          trials; for `adaptive` full trainings, whatever they are spent on
+in_words(config, designs)    -> "screening: 20 designs ..."      for `sde-ray plan`; empty where nothing needs saying
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from sde_ray.config.load import SweepConfig
+from sde_ray.errors import UserError
+from sde_ray.search import METHODS
+from sde_ray.types import Design
+
+SHARE = 10  # `adaptive` takes one in so many designs' worth of trials, unless it is told otherwise,
+EACH = 2  # and at least so many trials, up to the first rung, for each number that describes the options
+
+
+def budget(config: SweepConfig, designs: Sequence[Design]) -> int:
+    """Designs tried in a contest, or full trainings that `adaptive` may use. `UserError` if those are too few."""
+    search = config.search
+    if not METHODS[search.method].trials:
+        return len(designs) if search.trials is None else min(len(designs), search.trials)
+    if not designs:
+        return 0
+    from sde_ray.search.factorial import coefficients  # scipy: only where it is used
+
+    most = len(designs) * len(config.seeds)
+    first = config.rungs()[0]
+    numbers = coefficients(designs)
+    if search.trials is None:
+        return min(most, max(math.ceil(len(designs) / SHARE), math.ceil(EACH * numbers * first) + 2))
+    least = min(len(designs), math.ceil(numbers * first) + 1)
+    if search.trials < least:
+        raise UserError(
+            f"search.trials is {search.trials}, but adaptive takes at least {least}: {numbers} trials up to the first "
+            f"rung ({first:g} of a training) to tell the options apart, and a full one. Set search.trials: {least} "
+            "or more, list fewer options, or set search.method: random."
+        )
+    return min(most, search.trials)
+
+
+def repeats(config: SweepConfig) -> int:
+    """How many trials, or budgets, a design's or contest's number stands for: seeds and training sizes."""
+    sizes = len(config.train_sizes)
+    return sizes if METHODS[config.search.method].trials else sizes * len(config.seeds)
+
+
+def in_words(config: SweepConfig, designs: Sequence[Design]) -> str:
+    """What `adaptive` will do with its budget in a contest."""
+    if not METHODS[config.search.method].trials or not designs:
+        return ""
+    from sde_ray.search.factorial import screening
+
+    rungs, total = config.rungs(), budget(config, designs)
+    count = screening(designs, total, rungs[0])
+    begin = f"screening: {count} designs, a D-optimal fraction"
+    if len(rungs) > 1:
+        begin += f", each up to {rungs[0]:g} of its training ({count * rungs[0]:g} full trials)"
+    again = f"seeds {', '.join(map(str, config.seeds))} repeat" if len(config.seeds) > 1 else "one seed: none repeats"
+    end = f"{total} full trials"
+    if config.search.confidence < 1:
+        end += f", or before when {config.search.confidence:.0%} sure to be within {config.search.margin:g} of the best"
+    return f"{begin}; then where a score is worth most for its cost ({again}), to the end of {end}"

@@ -1,0 +1,120 @@
+"""What the driver does as trials end: ledger first, then the agenda, the tracker and the progress.
+
+Ray Tune calls `Recorder` in the driver's own process, so the ledger and MLflow have one writer.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from sde_ray.config.load import mask
+from sde_ray.errors import UserError
+from sde_ray.storage.ledger import Ledger, from_json, load_result
+from sde_ray.storage.mirror import PARTIAL, RESULT, Store, of_trial
+from sde_ray.sweep.progress import Progress
+from sde_ray.sweep.queue import Course, Score
+from sde_ray.sweep.trainable import KEPT
+from sde_ray.sweep.tune_search import NOTE
+from sde_ray.training import checkpoint
+from sde_ray.types import TrialConfig, TrialResult
+
+HOPELESS = 4  # so many failures with the same error, and nothing finished, end a sweep
+
+
+class Recorder(tune.Callback):
+    """Tune's callback of a sweep. `stopping` ends the sweep at the next moment; `fault` says why, if not the user."""
+
+    def __init__(self, ledger: Ledger, agenda: Course, score: Score, tracker: Any, progress: Progress) -> None:
+        self.ledger, self.agenda, self.score, self.tracker, self.progress = ledger, agenda, score, tracker, progress
+        self.stopping = False
+        self.fault: Exception | None = None
+        self.ended: list[TrialResult] = []
+        self._told: dict[str, tuple[TrialResult, bool]] = {}  # by key, from reports; whether the trial has ended
+        self.known = {key: result for key, result in ledger.results().items() if result.status != "failed"}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        config: TrialConfig = trial.config["trial"]
+        self.progress.started(config)
+        self._track("trial_started", config)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Keep a result that came with the report, and take it out, as Tune would keep every one."""
+        if result.get(NOTE):
+            self.progress.say(trial.config["trial"], result[NOTE])
+        if KEPT in result:
+            told = json.loads(result.pop(KEPT))
+            self._told[trial.config["trial"].key] = from_json(told["result"]), told["last"]
+            of_trial(trial.config["folder"])[0].say_unsent(told["unsent"])
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        store, folder = of_trial(trial.config["folder"])
+        store.bring(folder)
+        told, ended = self._told.pop(trial.config["trial"].key, (None, False))
+        result = told if ended else load_result(folder / RESULT) if told is None else None
+        if result is None and self.stopping:
+            return  # cut off by the end of the sweep: it runs again when the sweep is resumed
+        so_far = told or load_result(folder / PARTIAL)
+        self.record(result or so_far or _lost(trial, "The trial left no result."), store, folder)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if self.stopping:
+            return
+        error = _reason(Path(trial.error_file))
+        self.record(_lost(trial, f"The trial's process died: {error}"), *of_trial(trial.config["folder"]))
+
+    def record(self, result: TrialResult, store: Store, folder: Path) -> None:
+        """A trial has ended: ledger, agenda, progress, tracker, in this order. Its checkpoint goes after the first."""
+        if self.fault is not None:
+            return
+        try:
+            self.ledger.append(result)
+        except Exception as fault:  # Tune would bury it under a traceback; the sweep raises it when Tune has let go
+            self.fault, self.stopping = fault, True
+            return
+        store.drop(folder, checkpoint.NAME, checkpoint.SHARES)
+        self.ended.append(result)
+        if result.status != "failed":
+            self.known[result.key] = result
+        self.agenda.ended(result)
+        self.progress.ended(result, self.score(result))
+        self._track("trial_finished", result, folder)
+        self._give_up_if_hopeless()
+
+    def _give_up_if_hopeless(self) -> None:
+        first = self.ended[:HOPELESS]
+        if len(self.ended) == HOPELESS and all(r.status == "failed" and r.error == first[0].error for r in first):
+            self.stopping = True
+            self.fault = UserError(f"The first {HOPELESS} trials all failed: {first[0].error}")
+
+    def _track(self, action: str, *arguments: Any) -> None:
+        """A tracker that fails only warns, once for each action: the ledger has the results."""
+        if self.tracker is None:
+            return
+        try:
+            call: Callable[..., None] = getattr(self.tracker, action)
+            call(*arguments)
+        except Exception as fault:
+            warnings.warn(f"Tracking failed in {action}: {mask(f'{type(fault).__name__}: {fault}')}", stacklevel=2)
+
+
+def _lost(trial: Any, error: str) -> TrialResult:
+    config: TrialConfig = trial.config["trial"]
+    return TrialResult(config.key, config.resolved(), "failed", error=error)
+
+
+def _reason(path: Path) -> str:
+    """What Tune has noted of a death: the first line says which, the last one why."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except OSError:
+        lines = []
+    said = [line for line in lines if not line.startswith("Failure #")]
+    return " ... ".join(dict.fromkeys([said[0], said[-1]]))[:600] if said else "no reason was given"

@@ -1,0 +1,239 @@
+"""Is this machine ready? Every check gives a row: ok, warn or fail, what was found, and the remedy.
+
+    examine(storage="runs", tracking_uri=None) -> [Check("python", "ok", "3.11.7"), ...]
+
+A check is a function of `Place` and a row of `CHECKS`. A check that breaks is itself a warning, never the end of the
+examination: a doctor must not be the sickest one in the room.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import platform
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import sde_ray
+from sde_ray.storage.remote import REMEDY, Remote, reason
+from sde_ray.storage.uri import is_uri, local_path, mask
+
+State = Literal["ok", "warn", "fail"]
+PACKAGES = ("torch", "ray", "transformers", "peft", "deepspeed", "datasets", "mlflow", "optuna")
+GIB = 2**30
+LOCK_AGE = 600  # seconds; DeepSpeed's slowest kernel compiles in less
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of the examination; `remedy` is empty where nothing has to be done."""
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is examined: this machine, with a sweep's storage folder and tracking address."""
+
+    storage: str | Path = "runs"
+    tracking_uri: str | None = None
+
+
+def examine(place: Place) -> list[Check]:
+    """All checks, in the order of `CHECKS`."""
+    return [check for name, run in CHECKS.items() for check in _examine_one(name, run, place)]
+
+
+def _examine_one(name: str, run: Callable[[Place], list[Check]], place: Place) -> list[Check]:
+    try:
+        return run(place)
+    except Exception as error:
+        return [Check(name, "warn", f"could not be checked: {type(error).__name__}: {error}")]
+
+
+def python(place: Place) -> list[Check]:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    return [Check("python", "ok", found)]
+
+
+def packages(place: Place) -> list[Check]:
+    checks = []
+    for name in PACKAGES:
+        try:
+            checks.append(Check(name, "ok", metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            checks.append(Check(name, "fail", "not installed", f"pip install -c constraints.txt {name}"))
+    return checks
+
+
+def compiler(place: Place) -> list[Check]:
+    missing = [
+        tool for tool in ("g++", "ninja") if not (shutil.which(tool) or (Path(sys.prefix) / "bin" / tool).exists())
+    ]
+    if not missing:
+        return [Check("compiler", "ok", "g++ and ninja")]
+    remedy = (
+        "Only a `deepspeed` section with compiled kernels (CPUAdam, offload) needs them: apt install g++ ninja-build"
+    )
+    return [Check("compiler", "warn", f"no {' and no '.join(missing)}", remedy)]
+
+
+def build_lock(place: Place) -> list[Check]:
+    """A process killed while a kernel compiles leaves a lock on which every later build waits for ever."""
+    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions")
+    locks = [lock for lock in root.glob("**/lock") if time.time() - lock.stat().st_mtime > LOCK_AGE]
+    if not locks:
+        return [Check("build lock", "ok", "none left behind")]
+    names = " ".join(map(str, locks))
+    return [Check("build lock", "fail", f"left by a killed build: {names}", f"No build runs? Then: rm {names}")]
+
+
+def cores(place: Place) -> list[Check]:
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return [Check("cores", "ok", f"{count}", "" if count > 1 else "One trial at a time; the demo takes twice as long.")]
+
+
+def memory(place: Place) -> list[Check]:
+    """What is free, within the container's limit where there is one."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and limit.read_text().strip().isdigit():
+        free = min(free, int(limit.read_text()))
+    state: State = "ok" if free > 3 * GIB else "warn"
+    remedy = "" if state == "ok" else "A worker needs about 1.5 GiB beside its model: set resources.concurrent: 1."
+    return [Check("memory", state, f"{free / GIB:.1f} GiB free", remedy)]
+
+
+def gpu(place: Place) -> list[Check]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return [Check("gpu", "ok", "none: trials run on the CPU (right for the embedded base)")]
+    names = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    found = ", ".join(f"{one.name} {one.total_memory / GIB:.0f} GiB" for one in names)
+    return [Check("gpu", "ok", found, "Set resources.gpus_per_worker: 1 to train on it.")]
+
+
+def disk(place: Place) -> list[Check]:
+    if is_uri(place.storage):
+        return [_store(str(place.storage))]
+    folder = Path(place.storage).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if not os.access(folder, os.W_OK):
+        return [Check("storage", "fail", f"{folder} cannot be written", "Set `storage` to a folder of yours.")]
+    state: State = "fail" if free < GIB // 2 else "warn" if free < 3 * GIB else "ok"
+    remedy = "" if state == "ok" else "Free some space, or set `storage` to another disk."
+    return [Check("storage", state, f"{free / GIB:.1f} GiB free at {folder}", remedy)]
+
+
+def _store(storage: str) -> Check:
+    """A marker goes to the store and comes back."""
+    name, remote = f".doctor-{os.getpid()}", Remote(storage)
+    try:
+        remote.write(name, b"here")
+        read = remote.read(name)
+        remote.remove([name])
+    except Exception as fault:
+        return Check("storage", "fail", f"{storage}: {reason(fault)}", REMEDY)
+    if read != b"here":
+        return Check("storage", "fail", f"{storage} does not give back what was written there", REMEDY)
+    return Check("storage", "ok", f"{storage} answers; its mirror here is {local_path(storage)}")
+
+
+def tracking(place: Place) -> list[Check]:
+    """MLflow 3 refuses the old file store; a server must answer before the sweep relies on it."""
+    uri = place.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
+    shown = re.sub(r"//[^/]*@", "//***@", str(mask(uri)))
+    scheme = urlsplit(uri).scheme
+    if not uri:
+        return [Check("mlflow tracking", "ok", f"sqlite in {local_path(str(place.storage))}/mlflow.db")]
+    if scheme in ("http", "https"):
+        return [_answers(uri, shown)]
+    if "://" in uri and scheme.partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql", "databricks"):
+        return [Check("mlflow tracking", "ok", shown)]
+    remedy = "Use sqlite:////absolute/path/mlflow.db, or a server's http address."
+    return [Check("mlflow tracking", "fail", f"{shown}: MLflow 3 keeps no runs in plain files", remedy)]
+
+
+def _answers(uri: str, shown: str) -> Check:
+    try:
+        address = re.sub(r"//\S*@", "//", uri).rstrip("/")  # urllib takes a password for a port, and tells it
+        with urllib.request.urlopen(address + "/health", timeout=5) as answer:
+            return Check("mlflow tracking", "ok", f"{shown} answers ({answer.status})")
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            remedy = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
+            return Check("mlflow tracking", "fail", f"{shown} refuses us ({error.code})", remedy)
+        return Check("mlflow tracking", "warn", f"{shown} answers with {error.code}", "Is this an MLflow server?")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        remedy = "Start it (mlflow server --backend-store-uri sqlite:///mlflow.db), or leave tracking_uri out."
+        return Check("mlflow tracking", "fail", f"{shown} does not answer: {error}", remedy)
+
+
+def ray_address(place: Place) -> list[Check]:
+    """Ray attaches to the address a file or variable names, also when that cluster is long gone."""
+    pointer = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
+    named = {"RAY_ADDRESS": os.environ.get("RAY_ADDRESS", "")}
+    named[str(pointer)] = pointer.read_text().strip() if pointer.is_file() else ""
+    checks = []
+    for where, address in named.items():
+        host, _, port = address.rpartition("://")[2].rpartition(":")
+        if not port.isdigit():
+            continue
+        if _listens(host, int(port)):
+            checks.append(Check("ray cluster", "ok", f"{address} ({where})"))
+            continue
+        remedy = f"unset {where}" if where == "RAY_ADDRESS" else f"Nobody uses that cluster? Then: rm {where}"
+        checks.append(Check("ray cluster", "warn", f"{where} names {address}, where nothing listens", remedy))
+    return checks or [Check("ray cluster", "ok", "none: Ray starts on this machine with each sweep")]
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def embedded_model(place: Place) -> list[Check]:
+    folder = Path(sde_ray.__file__).parent / "models" / "tiny"
+    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+        remedy = "Reinstall sde_ray, or set `model` to another one."
+        return [Check("embedded model", "fail", f"missing in {folder}", remedy)]
+    size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    return [Check("embedded model", "ok", f"tiny, {size / 2**20:.1f} MiB")]
+
+
+CHECKS: dict[str, Callable[[Place], list[Check]]] = {
+    "python": python,
+    "packages": packages,
+    "compiler": compiler,
+    "build lock": build_lock,
+    "cores": cores,
+    "memory": memory,
+    "gpu": gpu,
+    "storage": disk,
+    "mlflow tracking": tracking,
+    "ray cluster": ray_address,
+    "embedded model": embedded_model,
+}

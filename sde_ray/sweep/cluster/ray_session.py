@@ -1,0 +1,159 @@
+"""Ray for the time of a sweep: this machine's own, or a running cluster, and whether a trial fits it at all."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sde_ray.config.schema import Resources
+from sde_ray.errors import UserError
+from sde_ray.storage.lease import is_alive
+
+STARTS = 3  # attempts to start Ray
+MARGIN = 0.01  # of a CPU, for the trial's own process: taken from each bundle, so that whole cores still divide evenly
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a YAML mean the same in a worker as in the driver
+    "RAY_AIR_NEW_OUTPUT": "0",  # the sweep shows its own progress
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no result files beside our own
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no score
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the sweep has its own
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the ledger is what a sweep resumes from
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "5",
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # `resources.env` adds to what `sde-ray submit` has passed on
+}
+
+
+@contextmanager
+def ray_session(resources: Resources) -> Iterator[int]:
+    """Connect or start Ray; gives how many trials fit at a time. A Ray that the caller has started is left running."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield _fits(resources, ray.cluster_resources())
+        return
+    folder = None if resources.address else short_folder()
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is told by its result, not by a traceback
+    try:
+        _init(_options(resources, folder))
+        yield _room(resources)
+    finally:
+        gc.collect()  # what Tune leaves refers to Ray; freed by another thread during the shutdown, it ends the process
+        ray.shutdown()
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _init(options: dict[str, Any]) -> None:
+    """Start Ray, or connect to it. Ray gives its processes 30 s to start, which is too little on a busy machine."""
+    import ray
+
+    for _ in range(STARTS):
+        try:
+            ray.init(**options)
+            return
+        except Exception as fault:  # Ray has no type of its own for this
+            if "timed out during startup" not in str(fault):
+                raise
+            ray.shutdown()
+    raise UserError(
+        f"Ray did not start within 30 s, in {STARTS} attempts: this machine has too much else to do. "
+        "Run the same command again when it has less."
+    )
+
+
+def _room(resources: Resources) -> int:
+    """How many trials fit. Where not one does, a cluster is asked to grow and has `resources.wait` seconds for it."""
+    import ray
+    from ray.autoscaler.sdk import request_resources
+
+    deadline = time.monotonic() + (resources.wait if resources.address else 0.0)
+    asked = False
+    while True:
+        try:
+            fit = _fits(resources, ray.cluster_resources())
+        except UserError:
+            if time.monotonic() >= deadline:
+                raise
+            if not asked:
+                print(f"Waiting up to {resources.wait:.0f} s for nodes that a trial fits on.", file=sys.stderr)
+                request_resources(bundles=bundles(resources))
+            asked = True
+            time.sleep(min(2.0, max(0.0, deadline - time.monotonic())))
+            continue
+        if asked:
+            request_resources(bundles=[])  # from here on the trials themselves ask
+        return fit
+
+
+def bundles(resources: Resources) -> list[dict[str, float]]:
+    """A trial's placement group: one for the trial's own process, one for each worker."""
+    worker = {"CPU": round(resources.cpus_per_worker - MARGIN, 4)}
+    if resources.gpus_per_worker:
+        worker["GPU"] = resources.gpus_per_worker
+    # Never {"CPU": 0}: Ray drops such a bundle, and the indexes shift.
+    return [{"CPU": MARGIN}, *(dict(worker) for _ in range(resources.workers_per_trial))]
+
+
+def short_folder() -> str:
+    """A folder for Ray's sockets, whose paths may have 107 characters at most; named by its process.
+
+    Removes the folders of processes that were killed before they could do it.
+    """
+    usual = tempfile.gettempdir()
+    place = Path(usual if len(usual) <= 20 or not os.path.isdir("/tmp") else "/tmp")
+    for folder in place.glob("sde-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not is_alive(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"sde-{os.getpid()}-", dir=place)
+
+
+def _options(resources: Resources, folder: str | None) -> dict[str, Any]:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    environment = {"runtime_env": {"env_vars": dict(resources.env)}} if resources.env else {}
+    if resources.address:
+        return {"address": resources.address, **quiet, **environment}
+    each = resources.cpus_per_worker * resources.workers_per_trial
+    at_once = resources.concurrent or max(1, int(_cores() // each))
+    return {
+        "address": "local",  # never a cluster that happens to run here
+        "num_cpus": max(1, -(-at_once * each // 1)),
+        "include_dashboard": False,
+        "_temp_dir": folder,
+        **quiet,
+        **environment,
+    }
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _fits(resources: Resources, available: dict[str, float]) -> int:
+    """How many trials the resources hold; `UserError` where not even one fits, as Ray would wait for ever."""
+    needed: dict[str, float] = {}
+    for bundle in bundles(resources):
+        for what, amount in bundle.items():
+            needed[what] = needed.get(what, 0) + amount
+    for what, amount in needed.items():
+        if amount > available.get(what, 0) + 1e-6:
+            raise UserError(
+                f"A trial needs {amount:g} {what}, but Ray has {available.get(what, 0):g}. Lower "
+                "resources.cpus_per_worker, gpus_per_worker or workers_per_trial, or use a larger cluster."
+            )
+    return min(int((available[what] + 1e-6) // amount) for what, amount in needed.items())

@@ -1,0 +1,324 @@
+"""The plan of a sweep: which trials it consists of, what was left out and why, what it will cost.
+
+    config ──designs × seeds × train sizes × models × tasks──▶ contests ──search method──▶ trials
+
+A *contest* is one task on one model: the designs in it compete with each other. Methods that do not look at scores
+have their trials in the plan one by one; for the others the plan holds every trial that may run, and how many will.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from sde_ray.config.load import SweepConfig, open_tasks
+from sde_ray.data import draw
+from sde_ray.design import designs
+from sde_ray.design.axes import AXES
+from sde_ray.design.render import write
+from sde_ray.errors import FaultList, UserError
+from sde_ray.search import METHODS, Proposer
+from sde_ray.sweep.budget import budget, in_words, repeats
+from sde_ray.sweep.resume import cost, known
+from sde_ray.tasks import fingerprint, get_task
+from sde_ray.types import Design, Split, Task, TrialConfig, TrialResult
+
+Dropped = tuple[str, str]
+SKETCHED = 4  # examples that are written in each design to estimate its length
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The designs that compete on a task and a model, each with its trials (seeds × training sizes)."""
+
+    task: str
+    model: str
+    trials: Mapping[Design, tuple[TrialConfig, ...]]
+    around: Design
+    axes: Mapping[str, tuple[str, ...]]
+
+    def proposer(self, config: SweepConfig) -> Proposer:
+        """The search method over this contest's designs."""
+        search, method = config.search, METHODS[config.search.method]
+        assert not method.trials, "asks for trials of all contests (see asked.py)"
+        options = {name: getattr(search, name) for name in method.options}
+        made: Proposer = method.build(
+            tuple(self.trials), budget=search.trials, seed=search.seed, around=self.around, **options
+        )
+        return made
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the sweep will cost. Seconds and hours are None until a trial of this sweep has ended."""
+
+    trials: int
+    finished: int
+    train_characters: int
+    seconds: float | None = None
+    gpu_hours: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will run. `pinned` says why an axis stands still, `dropped` why something does not run.
+
+    `count` is in trials; for a method that stops and repeats trials, in full trainings. `search` says in words what
+    such a method will do.
+    """
+
+    config: SweepConfig
+    contests: tuple[Contest, ...]
+    trials: tuple[TrialConfig, ...]
+    count: int
+    pinned: Mapping[str, str]
+    dropped: tuple[Dropped, ...]
+    counts: Mapping[str, int]
+    search: str = ""
+    estimate: Estimate = field(default=Estimate(0, 0, 0))
+
+
+def plan(config: SweepConfig, results: Mapping[str, TrialResult] | None = None) -> Plan:
+    """Expand a configuration. `results` is what the ledger has. `UserError` for no trial, or for far too many."""
+    tasks = list(open_tasks(config).values())
+    dropped: dict[Dropped, None] = {}
+    pinned: dict[str, str] = {}
+    spaces = [_space(config, task, pinned, dropped) for task in tasks]
+    counts = _counts(config, spaces)
+    _refuse_too_many(config, counts, spaces)
+    sizes = [_sizes(config, task) for task in tasks]
+    contests = tuple(
+        _contest(config, task, model, space, eval_size)
+        for model in config.model
+        for task, space, eval_size in zip(tasks, spaces, sizes, strict=True)
+    )
+    contests = tuple(_settle(config, contest) for contest in contests)
+    tries = METHODS[config.search.method].trials
+    budgets = [budget(config, tuple(contest.trials)) for contest in contests]
+    counts["designs"] = max(len(contest.trials) for contest in contests) if tries else max(budgets)
+    trials = tuple(trial for contest in contests for own in contest.trials.values() for trial in own)
+    count = sum(budgets) * repeats(config)
+    if not trials:
+        raise UserError(f'The sweep "{config.name}" has no trial. {_why_none(dropped)}')
+    words = in_words(config, tuple(contests[0].trials))
+    made = Plan(config, contests, trials, count, pinned, tuple(dropped), counts, words)
+    return replace(made, estimate=estimate(made, results or {}))
+
+
+def make_trial(
+    config: SweepConfig,
+    task: Task,
+    model: str,
+    design: Design,
+    seed: int,
+    train_size: int,
+    eval_size: int,
+    data: str,
+    splits: tuple[str, ...] = ("dev",),
+    rungs: tuple[float, ...] | None = None,
+) -> TrialConfig:
+    """One trial with a sweep's settings; the same values give the same key in every sweep."""
+    siblings = out_of_domain(config, task)
+    return TrialConfig(
+        task=task.name,
+        design=design,
+        model=model,
+        seed=seed,
+        train_size=train_size,
+        eval_size=eval_size,
+        splits=splits,
+        out_of_domain=siblings,
+        wording=config.wording,
+        chat=config.chat,
+        trust_remote_code=config.trust_remote_code,
+        lora=config.lora_settings(),
+        train=config.train_settings(rungs),
+        decode=config.decode_settings(racing=rungs is None),
+        data=data,
+    )
+
+
+def out_of_domain(config: SweepConfig, task: Task) -> tuple[str, ...]:
+    """The tasks scored beside `task`."""
+    return task.domains if config.out_of_domain == "auto" else tuple(n for n in config.out_of_domain if n != task.name)
+
+
+def fingerprint_all(config: SweepConfig, task: Task) -> str:
+    """What the trials of a task carry as `data`: the definition and examples of the task and of those beside it."""
+    prints = [fingerprint(task), *(fingerprint(get_task(name)) for name in out_of_domain(config, task))]
+    return prints[0] if len(prints) == 1 else hashlib.sha256(" ".join(prints).encode()).hexdigest()[:16]
+
+
+# ---- the designs of a task -----------------------------------------------------------------------------------------
+
+
+def _space(config: SweepConfig, task: Task, pinned: dict[str, str], dropped: dict[Dropped, None]) -> designs.Space:
+    rationales = any(example.rationale for example in task.load("train"))
+    space = designs.space(task, rationales, fixed=config.fixed, axes=config.axes)
+    pinned.update(space.pinned)
+    if config.designs:
+        space = replace(space, designs=_listed(config, task, space, dropped))
+    if config.objective.split == "dev_ood":
+        space = replace(space, designs=_answerable(config, task, space, dropped))
+    elif out_of_domain(config, task) and any(design["instruction"] == "none" for design in space.designs):
+        dropped[("out-of-domain score of instruction=none", _NOT_ASKED)] = None
+    return space
+
+
+_NOT_ASKED = "not applicable: without an instruction a model cannot be asked for other slots than it was trained on"
+
+
+def _listed(config: SweepConfig, task: Task, space: designs.Space, dropped: dict[Dropped, None]) -> tuple[Design, ...]:
+    """The designs that the configuration lists, with pinned axes at their option, each once."""
+    kept: dict[Design, str] = {}
+    for given in config.designs:
+        wanted = designs.parse(given)
+        fitted = Design(
+            tuple((axis, space.axes[axis][0] if axis in space.pinned else option) for axis, option in wanted.options)
+        )
+        if fitted in kept:
+            dropped[(f"design {given} on {task.name}", f"makes the same samples as {kept[fitted]}")] = None
+        kept.setdefault(fitted, str(given))
+    return tuple(kept)
+
+
+def _answerable(
+    config: SweepConfig, task: Task, space: designs.Space, dropped: dict[Dropped, None]
+) -> tuple[Design, ...]:
+    """The designs that have an out-of-domain score, where that is the objective."""
+    if not out_of_domain(config, task):
+        raise UserError(
+            f'objective.split is dev_ood, but the task "{task.name}" has no out-of-domain task. '
+            "List some in out_of_domain, or set objective.split: dev."
+        )
+    kept = tuple(design for design in space.designs if design["instruction"] != "none")
+    if len(kept) < len(space.designs):
+        dropped[(f"{len(space.designs) - len(kept)} designs with instruction=none on {task.name}", _NOT_ASKED)] = None
+    return kept
+
+
+def _around(config: SweepConfig, space: designs.Space) -> Design:
+    """`search.around` within the space: where an axis has not the wanted option, its default or first one."""
+    wanted = dict(designs.parse(config.search.around).options)
+
+    def nearest(axis: str, options: tuple[str, ...]) -> str:
+        default = AXES[axis].default if axis in AXES else options[0]
+        return next(option for option in (wanted.get(axis), default, options[0]) if option in options)
+
+    return Design(tuple((axis, nearest(axis, options)) for axis, options in space.axes.items()))
+
+
+# ---- trials --------------------------------------------------------------------------------------------------------
+
+
+def _contest(config: SweepConfig, task: Task, model: str, space: designs.Space, eval_size: int) -> Contest:
+    data = fingerprint_all(config, task)
+    trials = {
+        design: tuple(
+            make_trial(config, task, model, design, seed, size, eval_size, data)
+            for size in config.train_sizes
+            for seed in config.seeds
+        )
+        for design in space.designs
+    }
+    around = _around(config, space)
+    if around not in trials and trials:
+        around = next(iter(trials))
+    return Contest(task.name, model, trials, around, space.axes)
+
+
+def _settle(config: SweepConfig, contest: Contest) -> Contest:
+    """Keep the designs that the method will propose, in its order, where that is known beforehand."""
+    if METHODS[config.search.method].adaptive or not contest.trials:
+        return contest
+    proposer = contest.proposer(config)
+    order = iter(proposer.propose, None)
+    return replace(contest, trials={design: contest.trials[design] for design in order})
+
+
+def _counts(config: SweepConfig, spaces: Sequence[designs.Space]) -> dict[str, int]:
+    return {
+        "designs": max(len(space.designs) for space in spaces),
+        "seeds": len(config.seeds),
+        "train_sizes": len(config.train_sizes),
+        "models": len(config.model),
+        "tasks": len(spaces),
+    }
+
+
+def _refuse_too_many(config: SweepConfig, counts: Mapping[str, int], spaces: Sequence[designs.Space]) -> None:
+    if config.search.method == "one_at_a_time":
+        each = [1 + sum(len(options) - 1 for options in space.axes.values()) for space in spaces]
+        each = [n if config.search.trials is None else min(n, config.search.trials) for n in each]
+    else:
+        each = [budget(config, space.designs) for space in spaces]
+    total = sum(each) * repeats(config) * len(config.model)
+    if total > config.search.max_trials:
+        product = " × ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
+        raise UserError(
+            f'The sweep "{config.name}" has {total:,} trials ({product}); at most {config.search.max_trials:,} are '
+            "allowed. Set search.method: adaptive, random or optuna with search.trials, list fewer seeds or sizes, or "
+            "raise search.max_trials."
+        )
+
+
+def _sizes(config: SweepConfig, task: Task) -> int:
+    """The number of items a trial is scored on; `UserError` where a split has too few examples."""
+    faults = FaultList(f"Task {task.name}")
+    available = len(task.load("train"))
+    for size in config.train_sizes:
+        if size > available:
+            faults.add(f"train_sizes has {size}, but the train split has {available} examples. Lower it or add data.")
+    held: list[int] = []
+    split: Split = "dev"
+    for other in (task, *(get_task(name) for name in out_of_domain(config, task))):
+        held.append(len(other.load(split)))
+        if not held[-1]:
+            faults.add(f"the dev split of {other.name} is empty. Selection needs dev items: add some.")
+    faults.raise_if_any()
+    return min(config.eval_size, *held)
+
+
+def _why_none(dropped: Mapping[Dropped, None]) -> str:
+    reasons = "; ".join(f"{what}: {why}" for what, why in dropped)
+    return f"Everything was dropped: {reasons}." if reasons else "Give at least one seed, training size and option."
+
+
+# ---- cost ----------------------------------------------------------------------------------------------------------
+
+
+def estimate(made: Plan, results: Mapping[str, TrialResult]) -> Estimate:
+    """Trials, characters to train on, and, from trials that have ended, the time that the others will take."""
+    config = made.config
+    done = list(known(made.trials, results).values())
+    finished = sum(result.status != "failed" for result in done)
+    used = sum(cost(config, result) for result in done if result.status != "failed")
+    tasks = open_tasks(config)
+    characters = sum(_characters(contest, tasks[contest.task], config) for contest in made.contests)
+    measured = [result.seconds["total"] for result in done if result.status == "finished" and "total" in result.seconds]
+    seconds = gpu_hours = None
+    if measured:
+        each = sum(measured) / len(measured)
+        left = max(0, made.count - used)
+        seconds = each * left / (config.resources.concurrent or 1)
+        workers = config.resources.workers_per_trial * config.resources.gpus_per_worker
+        gpu_hours = each * left * workers / 3600
+    return Estimate(made.count, finished, characters, seconds, gpu_hours)
+
+
+def _characters(contest: Contest, task: Task, config: SweepConfig) -> int:
+    """Characters that all trials of a contest train on, from the first examples written in each design."""
+    if not contest.trials:
+        return 0
+    train = task.load("train")
+    examples = draw(train, min(SKETCHED, len(train)), config.seeds[0])
+    total = 0.0
+    for design, trials in contest.trials.items():
+        samples = [write(example, task, design, config.wording) for example in examples]
+        length = sum(len(s.completion.text) + sum(len(p.text) for p in s.prompt) for s in samples) / len(samples)
+        total += length * sum(trial.train_size for trial in trials) * config.train.epochs
+    designs = len(contest.trials)
+    if METHODS[config.search.method].trials:
+        designs *= len(config.seeds)
+    return round(total * budget(config, tuple(contest.trials)) / designs)

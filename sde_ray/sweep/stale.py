@@ -1,0 +1,54 @@
+"""What a sweep has kept that no longer fits: data that have changed since, trials whose folder is gone.
+
+    for note in notes(made, results, folder): ...       a sentence each, with what follows from it
+
+Nothing is thrown away: a trial's key holds a fingerprint of its data, so changed data make new trials, and the old
+results stay where they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sde_ray.config.load import place_of
+from sde_ray.storage.ledger import LEDGER
+from sde_ray.sweep.plan import Plan
+from sde_ray.types import TrialResult
+
+
+def notes(made: Plan, results: Mapping[str, TrialResult], folder: Path) -> list[str]:
+    """What a user should know before the plan runs on top of what the ledger has."""
+    return [*_changed_data(made, results), *_missing_folders(made, results, folder)]
+
+
+def _changed_data(made: Plan, results: Mapping[str, TrialResult]) -> list[str]:
+    known = {_without_data(result.config) for result in results.values()}
+    changed = Counter(
+        trial.task for trial in made.trials if trial.key not in results and _without_data(trial.resolved()) in known
+    )
+    return [
+        f'The data or the definition of the task "{task}" have changed since {count} of these trials ran: they run '
+        "again. The old results stay in the ledger, under keys of their own; with the old data they count again."
+        for task, count in changed.items()
+    ]
+
+
+def _without_data(config: Mapping[str, Any]) -> str:
+    return json.dumps({key: value for key, value in config.items() if key != "data"}, sort_keys=True)
+
+
+def _missing_folders(made: Plan, results: Mapping[str, TrialResult], folder: Path) -> list[str]:
+    wanted = [trial.key for trial in made.trials if trial.key in results and results[trial.key].status != "failed"]
+    gone = [key for key in wanted if not (folder / "trials" / key).is_dir()]
+    if not gone:
+        return []
+    some = ", ".join([*gone[:3], *["..."] * (len(gone) > 3)])
+    return [
+        f"{len(gone)} of {len(wanted)} ended trials have no folder any more ({some}). "
+        "Their scores count, but their completions and adapters are gone: intervals are wider, and `score` and "
+        f"`predict` cannot use them. To run them again, take their lines out of {place_of(made.config, LEDGER)}."
+    ]

@@ -1,0 +1,86 @@
+"""Designs that a model's tokenizer cannot write: left out of the plan, before anything is trained.
+
+A tokenizer without `{` loses every brace of a JSON answer without a word, and the trial would score the tokenizer. Only
+the characters that the design itself brings count (instruction, labels, punctuation); what the texts bring is lost for
+every design alike, and is only noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sde_ray.config.load import open_tasks
+from sde_ray.design.render import prompt_of, write
+from sde_ray.errors import UserError
+from sde_ray.models.tokenization import missing_characters
+from sde_ray.sweep.budget import budget, in_words, repeats
+from sde_ray.sweep.plan import Contest, Dropped, Plan, estimate
+from sde_ray.types import Design, Example, Task
+
+LOOKED_AT = 200  # examples whose texts are looked at
+WRITTEN = 5  # examples that are written in every design
+
+
+def drop_unencodable(made: Plan) -> Plan:
+    """The plan without the designs that need characters the tokenizer lacks; `UserError` if none is left."""
+    from sde_ray.models.base import load_tokenizer
+
+    tasks = open_tasks(made.config)
+    contests: list[Contest] = []
+    dropped = list(made.dropped)
+    for contest in made.contests:
+        tokenizer = load_tokenizer(contest.model, made.config.trust_remote_code)
+        kept, reasons = _fit(contest, tasks[contest.task], tokenizer, made.config.wording)
+        contests.append(kept)
+        dropped += reasons
+    if len(dropped) == len(made.dropped):
+        return made
+    trials = tuple(trial for contest in contests for own in contest.trials.values() for trial in own)
+    if not trials:
+        reasons = dropped[len(made.dropped) :]
+        raise UserError(f"No design can be written for this model. {reasons[0][1]}. Choose another model.")
+    budgets = [budget(made.config, tuple(contest.trials)) for contest in contests]
+    count = min(made.count, sum(budgets) * repeats(made.config))
+    words = in_words(made.config, tuple(contests[0].trials))
+    left = replace(made, contests=tuple(contests), trials=trials, dropped=tuple(dropped), count=count, search=words)
+    return replace(left, estimate=replace(estimate(left, {}), finished=made.estimate.finished))
+
+
+def _fit(contest: Contest, task: Task, tokenizer: Any, wording: int) -> tuple[Contest, list[Dropped]]:
+    examples = task.load("train")[:LOOKED_AT]
+    data = _brought_by(examples, task)
+    reasons: list[Dropped] = []
+    lost = missing_characters(tokenizer, [data])
+    if lost:
+        reasons.append((f"{len(lost)} characters of the texts of {task.name}", _lack(contest.model, lost)))
+    kept = {}
+    for design, trials in contest.trials.items():
+        missing = missing_characters(tokenizer, [_brought_by_design(design, task, examples[:WRITTEN], data, wording)])
+        if missing:
+            reasons.append((f"design {design.slug} on {task.name}", _lack(contest.model, missing)))
+        else:
+            kept[design] = trials
+    around = contest.around if contest.around in kept else next(iter(kept), contest.around)
+    return replace(contest, trials=kept, around=around), reasons
+
+
+def _brought_by(examples: Sequence[Example], task: Task) -> str:
+    """Every character of the data: texts, rationales, and values where they are not the task's own labels."""
+    texts = [example.text for example in examples]
+    texts += [why for example in examples for why in example.rationale.values()]
+    if task.kind != "label":
+        texts += [value for example in examples for values in example.answer.values() for value in values]
+    return "".join(sorted(set("".join(texts))))
+
+
+def _brought_by_design(design: Design, task: Task, examples: Sequence[Example], data: str, wording: int) -> str:
+    prompt = "".join(segment.text for segment in prompt_of("", task, design, wording))
+    completions = "".join(write(example, task, design, wording).completion.text for example in examples)
+    return "".join(sorted(set(prompt) | (set(completions) - set(data))))
+
+
+def _lack(model: str, characters: set[str]) -> str:
+    shown = " ".join(sorted(characters)[:12])
+    return f"the tokenizer of {model} lacks {shown}" + (" ..." if len(characters) > 12 else "")

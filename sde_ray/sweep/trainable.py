@@ -1,0 +1,161 @@
+"""The process that Ray Tune keeps from trial to trial, with a runner in it.
+
+Tune calls `step` once a rung. After each, the result so far is in the trial's folder (`partial.json`, at the end
+`result.json`) before the driver hears of it; what is reported is a score and a number, so the driver stays small. A
+rung that an earlier run of the trial has left is reported once more, not run again. A failing trial is a result like
+any other; the process and its runner go on with the next one. Only where a process of the runner is gone does the trial
+end with an error: then Tune begins it once more, where there is room.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from typing import Any
+
+from ray import tune
+
+from sde_ray.errors import UserError
+from sde_ray.evaluation.racing import Rival
+from sde_ray.storage.ledger import save_result
+from sde_ray.storage.mirror import PARTIAL, RESULT, of_trial
+from sde_ray.sweep.tune_search import BUDGET, NOTE, PASSED, RUNG, SCORE
+from sde_ray.training.runner import Begun, Runner, RunnerFactory, RunnerLost, RunnerPlace
+from sde_ray.types import RungResult, Status, TrialConfig, TrialResult
+
+KEPT = "kept"  # in a report: the result itself, where the driver may not see the trial's folder
+
+
+class WarmTrial(tune.Trainable):
+    """One trial after another on one runner.
+
+    `config`: trial, folder (its place), metric, split, factor (of the budget), rival (a trial's place, or "").
+    """
+
+    def setup(self, config: dict[str, Any], factory: RunnerFactory, place: RunnerPlace) -> None:
+        self._factory, self._place = factory, place
+        self._runner: Runner | None = None
+        self._open = False
+        self._take(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._leave()
+        self._take(new_config)
+        return True
+
+    def _take(self, config: dict[str, Any]) -> None:
+        self._wanted = config
+        self._trial: TrialConfig = config["trial"]
+        self._store, self._folder = of_trial(config["folder"])
+        self._rungs: list[RungResult] = []
+        self._begun = Begun()
+        self._started = time.perf_counter()
+
+    def step(self) -> dict[str, Any]:
+        rung = len(self._rungs)
+        try:
+            self._rungs.append(self._run(rung))
+            given_up = bool(self._rungs[-1].given_up)
+            last = given_up or len(self._rungs) == len(self._trial.train.rungs)
+            result = self._end("pruned" if given_up else "finished") if last else self._so_far()
+        except RunnerLost:
+            raise
+        except Exception as fault:  # the trial boundary: a failed trial is data
+            last, result = True, self._fail(fault)
+        save_result(self._folder / (RESULT if last else PARTIAL), result)
+        if last:
+            (self._folder / PARTIAL).unlink(missing_ok=True)
+        kept = self._store.keep(self._folder, result, last)
+        score = result.scores.get(self._wanted["split"], {}).get(self._wanted["metric"])
+        report = {BUDGET: self._wanted["factor"] ** rung, RUNG: rung, "done": last, **self._told(rung)}
+        report |= {KEPT: kept} if kept else {}
+        return report if score is None or result.status == "failed" else {**report, SCORE: score}
+
+    def _run(self, rung: int) -> RungResult:
+        if rung == 0:
+            self._started = time.perf_counter()
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._store.begin(self._folder)
+            for name in (RESULT, PARTIAL):
+                (self._folder / name).unlink(missing_ok=True)
+            self._runner = self._runner or self._factory(self._place)
+            self._open = True
+            self._begun = self._runner.begin(self._trial, self._folder)
+        assert self._runner is not None
+        before = self._begun.rungs
+        return before[rung] if rung < len(before) else self._runner.rung(rung, self._rival())
+
+    def _told(self, rung: int) -> dict[str, Any]:
+        """What the driver hears of an earlier run of this trial: that the search let it pass here, and a remark."""
+        note = self._begun.note if rung == 0 else ""
+        return {PASSED: rung < self._begun.passed, **({NOTE: note} if note else {})}
+
+    def _rival(self) -> Rival | None:
+        """Whom this trial races: told when it was handed out, in-domain only."""
+        if not self._wanted.get("rival"):
+            return None
+        store, folder = of_trial(self._wanted["rival"])
+        store.bring(folder)
+        return Rival(folder, self._wanted["metric"])
+
+    def _end(self, status: Status) -> TrialResult:
+        assert self._runner is not None
+        self._open = False
+        return self._runner.end(status)
+
+    def _so_far(self) -> TrialResult:
+        """What the ledger keeps if the trial goes no further."""
+        trial, rungs = self._trial, tuple(self._rungs)
+        return TrialResult(trial.key, trial.resolved(), "pruned", rungs[-1].scores, rungs=rungs, seconds=self._spent())
+
+    def _fail(self, fault: Exception) -> TrialResult:
+        """The failure as a result; a runner that cannot even end its trial is let go."""
+        text = describe(fault)
+        bare = TrialResult(self._trial.key, self._trial.resolved(), "failed", error=text, seconds=self._spent())
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "error.txt").write_text("".join(traceback.format_exception(fault)), encoding="utf-8")
+        if self._runner is None or not self._open:
+            return bare
+        try:
+            self._open = False
+            return self._runner.end("failed", text)
+        except Exception:
+            self._let_go()
+            return bare
+
+    def _leave(self) -> None:
+        """End a trial that Tune has stopped between two rungs."""
+        if self._runner is None or not self._open:
+            return
+        self._open = False
+        try:
+            self._runner.end("pruned")
+        except Exception:
+            self._let_go()
+        self._store.keep(self._folder, None, last=True)
+
+    def _let_go(self) -> None:
+        runner, self._runner = self._runner, None
+        try:
+            if runner is not None:
+                runner.close()
+        except Exception:
+            pass  # it is gone either way; the next trial makes a new one
+
+    def _spent(self) -> dict[str, float]:
+        return {"total": round(time.perf_counter() - self._started, 4)}
+
+    def cleanup(self) -> None:
+        self._leave()
+        self._let_go()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: a trial that dies goes on from the checkpoint in its folder."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: a trial that dies goes on from the checkpoint in its folder."""
+
+
+def describe(fault: BaseException) -> str:
+    """An error as one text: what a user caused in full, anything else with its type."""
+    return str(fault) if isinstance(fault, UserError) else f"{type(fault).__name__}: {fault}"

@@ -1,0 +1,210 @@
+"""Rationales for examples that have none: from a template, or written by a model behind an endpoint.
+
+    from_template(examples, task, 'the {text} says "{value}"')        (tasks/reasons.py)
+    written = from_model(examples, task, Endpoint("http://127.0.0.1:8000/v1", "qwen2.5-7b"), folder / "replies.jsonl")
+    save(folder, task, {"train": written.examples, "dev": ..., "test": ...})
+
+The reasoning axis needs a reason for every slot that a training example mentions; without any the axis is pinned. What
+an example has already is kept. A model gets one request an example and answers with JSON, a reason a slot; what it says
+otherwise is data: kept, counted and told, and the slot goes without. Replies are kept by the content of their request,
+so a run that was stopped goes on, and no request is sent twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sde_ray.design.lexer import read_json
+from sde_ray.design.wording import fill
+from sde_ray.errors import UserError
+from sde_ray.storage.jsonl_cache import KeyedFile, key_of
+from sde_ray.tasks.rationales.chat_client import Endpoint, Reply, ask, check
+from sde_ray.tasks.rationales.template import from_template, missing
+from sde_ray.types import Example, Task
+
+__all__ = ["Cost", "Written", "cost", "covered", "from_model", "from_template", "read_reply", "save"]
+
+LONGEST = 300  # characters of a rationale that are kept
+TOKENS_A_REASON = 60
+CHARACTERS_A_TOKEN = {"en": 4.0, "zh": 1.5}
+
+ASK = {
+    "en": "Below is a {text} and what was found in it. Give the {why} for each {slot} in one short phrase that says "
+    "what the {text} says of it. Do not change what was found. Answer with one JSON object with exactly these keys: "
+    "{slots}.\n\n{text}:\n{content}\n\nfound:\n{found}",
+    "zh": "下面是一段{text}以及从中得到的结果。请为每个{slot}写出{why}，用一个短语说明{text}中的依据，不要改动结果。"
+    "请只输出一个JSON对象，键恰好为：{slots}。\n\n{text}：\n{content}\n\n结果：\n{found}",
+}
+
+Message = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is still to be asked: requests, and tokens as estimated from characters."""
+
+    requests: int
+    kept: int
+    tokens_in: int
+    tokens_out: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """The examples with their rationales; `bad` tells by id what is wrong with a reply."""
+
+    examples: list[Example]
+    bad: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is asked of the model for one example."""
+
+    example: Example
+    slots: tuple[str, ...]
+    messages: tuple[Message, ...]
+    key: str
+
+    @property
+    def max_tokens(self) -> int:
+        return TOKENS_A_REASON * len(self.slots) + 20
+
+
+def covered(examples: Sequence[Example]) -> int:
+    """How many examples have a reason for every slot they mention."""
+    return sum(not missing(example) for example in examples)
+
+
+# ---- written by a model ----------------------------------------------------------------------------------------------
+
+
+def cost(examples: Sequence[Example], task: Task, endpoint: Endpoint, replies: Path, again: bool = False) -> Cost:
+    """What `from_model` would send, before anything is sent."""
+    requests = list(_requests(examples, task, endpoint.model))
+    known = _known(replies, requests, again)
+    open_ones = [request for request in requests if request.key not in known]
+    characters = sum(len(message["content"]) for request in open_ones for message in request.messages)
+    tokens = round(characters / CHARACTERS_A_TOKEN[task.language])
+    most = sum(request.max_tokens for request in open_ones)
+    return Cost(len(open_ones), len(requests) - len(open_ones), tokens, most)
+
+
+def from_model(
+    examples: Sequence[Example],
+    task: Task,
+    endpoint: Endpoint,
+    replies: Path,
+    parallel: int = 4,
+    again: bool = False,
+    heard: Callable[[int, int], None] = lambda done, count: None,
+) -> Written:
+    """Ask for every missing reason. `replies` keeps what was said; `again`: ask anew where a reply was bad.
+
+    `heard(done, count)` is called after each reply. `UserError` where the endpoint cannot be used; what was said until
+    then is kept.
+    """
+    check(endpoint)
+    requests = list(_requests(examples, task, endpoint.model))
+    known = _known(replies, requests, again)
+    wanted = list({request.key: request for request in requests if request.key not in known}.values())
+    file = KeyedFile(replies)
+    with ThreadPoolExecutor(max_workers=max(1, parallel)) as pool:
+        futures = {pool.submit(ask, endpoint, request.messages, request.max_tokens): request for request in wanted}
+        try:
+            for done, future in enumerate(as_completed(futures), 1):
+                reply = future.result()
+                known[futures[future].key] = reply
+                file.append(futures[future].key, {"text": reply.text, "fault": reply.fault})
+                heard(done, len(wanted))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return _apply(examples, requests, known)
+
+
+def _requests(examples: Sequence[Example], task: Task, model: str) -> Iterator[_Request]:
+    nouns = task.nouns
+    for example in examples:
+        slots = missing(example)
+        if slots:
+            found = "\n".join(f"{slot}: {', '.join(example.answer[slot])}" for slot in slots)
+            keys = ", ".join(json.dumps(slot, ensure_ascii=False) for slot in slots)
+            words = {"text": nouns.text, "why": nouns.why, "slot": nouns.slot, "slots": keys}
+            text = fill(ASK[task.language], content=example.text, found=found, **words)
+            messages = ({"role": "user", "content": text},)
+            yield _Request(example, slots, messages, key_of({"model": model, "messages": messages}))
+
+
+def _known(replies: Path, requests: Sequence[_Request], again: bool) -> dict[str, Reply]:
+    """The kept replies of these requests; with `again` only those that give every reason."""
+    kept = KeyedFile(replies).read()
+    slots = {request.key: request.slots for request in requests}
+    found = {
+        key: Reply(str(value.get("text", "")), str(value.get("fault", "")))
+        for key, value in kept.items()
+        if key in slots
+    }
+    return {key: reply for key, reply in found.items() if not again or not read_reply(reply, slots[key])[1]}
+
+
+def _apply(examples: Sequence[Example], requests: Sequence[_Request], known: Mapping[str, Reply]) -> Written:
+    reasons: dict[int, dict[str, str]] = {}
+    bad: dict[str, str] = {}
+    for request in requests:
+        said, fault = read_reply(known[request.key], request.slots)
+        reasons[id(request.example)] = said
+        if fault:
+            bad[request.example.id] = fault
+    written = [replace(one, rationale={**one.rationale, **reasons.get(id(one), {})}) for one in examples]
+    return Written(written, bad)
+
+
+def read_reply(reply: Reply, slots: Sequence[str]) -> tuple[dict[str, str], str]:
+    """The reasons that a reply gives, and what is wrong with it. Total: a model may have said anything."""
+    if reply.fault:
+        return {}, reply.fault
+    start, end = reply.text.find("{"), reply.text.rfind("}")  # models like to put JSON between other words
+    value: Any = None
+    try:
+        value = read_json(reply.text[start : end + 1]) if 0 <= start < end else None
+    except ValueError:
+        pass
+    if not isinstance(value, dict):
+        return {}, f"no JSON object: {reply.text[:80]!r}"
+    given = {slot: value[slot] for slot in slots if isinstance(value.get(slot), str)}
+    reasons = {slot: " ".join(why.split())[:LONGEST] for slot, why in given.items() if why.strip()}
+    lacking = [slot for slot in slots if slot not in reasons]
+    return reasons, f"no reason for {', '.join(lacking)}" if lacking else ""
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def save(folder: Path, task: Task, splits: Mapping[str, Sequence[Example]]) -> None:
+    """A JSONL file a split that is not empty, for `data: {format: jsonl, path: FOLDER}`; whole or not at all."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, examples in splits.items():
+            if examples:
+                rows = [json.dumps(_row(example, task), ensure_ascii=False) + "\n" for example in examples]
+                new = folder / f".{split}.new"
+                new.write_text("".join(rows), encoding="utf-8")
+                new.replace(folder / f"{split}.jsonl")
+    except OSError as error:
+        raise UserError(f'Cannot write to "{folder}": {error.strerror}. Give a folder with room by --out.') from None
+
+
+def _row(example: Example, task: Task) -> dict[str, Any]:
+    answer = {slot: values[0] if task.kind == "label" else list(values) for slot, values in example.answer.items()}
+    row: dict[str, Any] = {"id": example.id, "text": example.text, "answer": answer}
+    if example.rationale:
+        row["rationale"] = dict(example.rationale)
+    if example.aliases:
+        row["aliases"] = {slot: list(values) for slot, values in example.aliases.items()}
+    return row

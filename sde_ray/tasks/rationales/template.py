@@ -1,0 +1,63 @@
+"""Reasons from a template, for examples that have none.
+
+    from_template(examples, task, 'the {text} says "{value}" of {slot}')
+    rationale: {template: "the {slot} is called {value}"}            in a task's YAML: at every load
+
+A reason that an example has already is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from sde_ray.design.wording import fill
+from sde_ray.errors import UserError, unknown
+from sde_ray.types import Example, Split, Task
+
+PLACES = ("text", "slot", "value")
+COMMA = {"en": ", ", "zh": "，"}
+
+
+def missing(example: Example) -> tuple[str, ...]:
+    """The slots that the example mentions and has no reason for."""
+    return tuple(slot for slot, values in example.answer.items() if values and not example.rationale.get(slot))
+
+
+def from_template(examples: Sequence[Example], task: Task, template: str) -> list[Example]:
+    """Every missing reason from one template with {text}, {slot} and {value}; other braces stay."""
+    check_template(template)
+    return [filled(example, task.language, template) for example in examples]
+
+
+def check_template(template: str) -> None:
+    """`UserError` for a template that cannot tell one reason from another."""
+    places = set(re.findall(r"\{(\w+)\}", template))
+    for place in sorted(places - set(PLACES)):
+        raise UserError(f"Template: {unknown('place', place, PLACES)}")
+    if not template.strip():
+        raise UserError('The template is empty. Give one such as "the review says {value} of {slot}".')
+    if not places & {"slot", "value"}:
+        raise UserError("The template is the same for every slot. Use {slot} or {value} in it, or {text} with them.")
+
+
+def filled(example: Example, language: str, template: str) -> Example:
+    """The example with a reason for every slot it mentions."""
+    reasons = {
+        slot: fill(template, text=example.text, slot=slot, value=COMMA[language].join(example.answer[slot]))
+        for slot in missing(example)
+    }
+    return replace(example, rationale={**example.rationale, **reasons})
+
+
+@dataclass(frozen=True)
+class Reasoned:
+    """A task's `load` whose examples get their missing reasons from a template."""
+
+    load: Callable[[Split], list[Example]]
+    language: str
+    template: str
+
+    def __call__(self, split: Split) -> list[Example]:
+        return [filled(example, self.language, self.template) for example in self.load(split)]

@@ -1,0 +1,327 @@
+"""MLflow: a parent run for the sweep, a child run for each trial, found again when a sweep goes on.
+
+    tracker = MlflowTracker("sqlite:////abs/runs/mlflow.db", "sde_ray")
+    tracker.start_sweep("quickstart", resolved(config), folder)
+    tracker.trial_started(config); tracker.trial_finished(result, trial_folder)
+    tracker.log_files([folder / "strategy.yaml"]); tracker.finish_sweep()
+
+Only the driver writes. A parent is found by the tag `sde.sweep_id` (kept in the sweep's folder), a child by `sde.key`,
+so nothing is ever logged twice. Every run ends with a terminal status: FINISHED, FAILED, or KILLED (pruned, cut off).
+`MlflowTracker` waits for its server and raises what goes wrong; a sweep talks to it through `outbox.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import uuid
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from sde_ray.config.load import SweepConfig, mask
+from sde_ray.design.designs import label, make
+from sde_ray.errors import UserError
+from sde_ray.storage.uri import local_path
+from sde_ray.tracking.run_data import LONGEST, chunks, metrics_of, named, params_of, sample_of
+from sde_ray.types import Strategy, TrialConfig, TrialResult
+
+ENDED = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+SWEEP_ID = "sweep_id"
+
+
+class Tracker(Protocol):
+    """Hears what happens in a sweep."""
+
+    def start_sweep(
+        self, name: str, resolved: Mapping[str, Any], folder: Path, results: Iterable[TrialResult] = ()
+    ) -> None: ...
+    def trial_started(self, config: TrialConfig) -> None: ...
+    def trial_finished(self, result: TrialResult, folder: Path) -> None: ...
+    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None: ...
+    def log_text(self, name: str, text: str) -> None: ...
+    def log_files(self, paths: Iterable[Path]) -> None: ...
+    def register_adapter(self, strategy: Strategy, adapter: Path) -> str | None: ...
+    def finish_sweep(self, status: str = "FINISHED") -> None: ...
+
+
+class NullTracker:
+    """Logs nothing."""
+
+    def start_sweep(
+        self, name: str, resolved: Mapping[str, Any], folder: Path, results: Iterable[TrialResult] = ()
+    ) -> None:
+        pass
+
+    def trial_started(self, config: TrialConfig) -> None:
+        pass
+
+    def trial_finished(self, result: TrialResult, folder: Path) -> None:
+        pass
+
+    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        pass
+
+    def log_text(self, name: str, text: str) -> None:
+        pass
+
+    def log_files(self, paths: Iterable[Path]) -> None:
+        pass
+
+    def register_adapter(self, strategy: Strategy, adapter: Path) -> str | None:
+        return None
+
+    def finish_sweep(self, status: str = "FINISHED") -> None:
+        pass
+
+
+class MlflowTracker:
+    """Writes one sweep to an MLflow store. Every method may raise, and may be called again: nothing is logged twice.
+
+    `lacking`: keys of trials whose files could not be stored; their runs end all the same, and a later `start_sweep`
+    completes them.
+    """
+
+    def __init__(self, tracking_uri: str, experiment: str = "sde_ray") -> None:
+        check_address(tracking_uri)
+        self.tracking_uri, self.experiment = tracking_uri, experiment
+        self.parent = ""
+        self.children: dict[str, str] = {}
+        self.lacking: set[str] = set()
+        self.tables: dict[str, None] = {}
+        self._client: Any = None
+
+    @property
+    def client(self) -> Any:
+        """MLflow's client; the store is made by the first call, which takes seconds for a new database."""
+        if self._client is None:
+            os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for our own, as JSON
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a dead server is asked again later
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+            from mlflow import MlflowClient
+
+            if self.tracking_uri.startswith("sqlite:"):
+                _database(self.tracking_uri).parent.mkdir(parents=True, exist_ok=True)
+            self._client = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+        return self._client
+
+    # ---- the sweep's run -------------------------------------------------------------------------------------------
+
+    def start_sweep(
+        self, name: str, resolved: Mapping[str, Any], folder: Path, results: Iterable[TrialResult] = ()
+    ) -> None:
+        """Find the sweep's run or begin one; trials that ended unseen (`results` of the ledger) are caught up on."""
+        experiment = self._experiment_id()
+        identity = identity_of(folder)
+        found = self.client.search_runs(
+            [experiment], f"tags.`sde.sweep_id` = '{identity}' and tags.`sde.run` = 'sweep'"
+        )
+        if found:
+            self.parent = self._the_one(found)
+            self.client.update_run(self.parent, status="RUNNING")
+        else:
+            tags = {"sde.sweep": name, "sde.sweep_id": identity, "sde.run": "sweep"}
+            self.parent = self.client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        self.name, self.experiment_id, self.identity = name, experiment, identity
+        self.client.log_text(self.parent, json.dumps(resolved, ensure_ascii=False, indent=1), "resolved.json")
+        ended = self._find_children()
+        for result in results:
+            if ended.get(result.key) != result.status:
+                self.trial_finished(result, folder / "trials" / result.key)
+
+    def _experiment_id(self) -> str:
+        known = self.client.get_experiment_by_name(self.experiment)
+        if known is not None:
+            return str(known.experiment_id)
+        place = None
+        if self.tracking_uri.startswith("sqlite:"):  # else artifacts would go to ./mlruns, wherever that is
+            place = (_database(self.tracking_uri).parent / "mlartifacts").absolute().as_uri()
+        return str(self.client.create_experiment(self.experiment, artifact_location=place))
+
+    def _the_one(self, runs: Sequence[Any]) -> str:
+        """Of several runs for one thing the first made; a server that answered too late may have made more."""
+        first, *others = sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+        for run in others:
+            self.client.delete_run(run.info.run_id)
+        return str(first.info.run_id)
+
+    def _find_children(self) -> dict[str, str]:
+        """Learn the runs of trials by key; what was cut off by the end of its process is KILLED. Status by key."""
+        runs: dict[str, list[Any]] = {}
+        for run in self._search(f"tags.`sde.sweep_id` = '{self.identity}' and tags.`sde.run` = 'trial'"):
+            runs.setdefault(run.data.tags["sde.key"], []).append(run)
+        ended = {}
+        for key, own in runs.items():
+            self.children[key] = self._the_one(own)
+            run = next(one for one in own if one.info.run_id == self.children[key])
+            if run.data.tags.get("mlflow.parentRunId") != self.parent:
+                self.client.set_tag(run.info.run_id, "mlflow.parentRunId", self.parent)
+            if "design" not in run.data.params:  # cut off between its creation and its params
+                del self.children[key]
+                self.client.delete_run(run.info.run_id)
+            elif run.info.status == "RUNNING":
+                self.client.set_terminated(run.info.run_id, "KILLED")
+            elif "sde.status" in run.data.tags:
+                ended[key] = run.data.tags["sde.status"]
+        return ended
+
+    def _search(self, query: str) -> Iterable[Any]:
+        """All runs of the experiment that the query finds."""
+        token = None
+        while True:
+            page = self.client.search_runs([self.experiment_id], query, max_results=1000, page_token=token)
+            yield from list(page)
+            token = page.token
+            if not token:
+                return
+
+    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """A table of the sweep (leaderboard, effects, validation), in MLflow's own table format."""
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        data = [[row.get(column) for column in columns] for row in rows]
+        self.client.log_text(self.parent, json.dumps({"columns": columns, "data": data}), f"{name}.json")
+        self.tables[f"{name}.json"] = None
+        known = [{"path": path, "type": "table"} for path in self.tables]
+        self.client.set_tag(self.parent, "mlflow.loggedArtifacts", json.dumps(known))
+
+    def log_text(self, name: str, text: str) -> None:
+        """A text, page or SVG figure of the sweep."""
+        self.client.log_text(self.parent, text, name)
+
+    def log_files(self, paths: Iterable[Path]) -> None:
+        """Files of the sweep: strategy, validation, report."""
+        for path in paths:
+            if path.is_file():
+                self.client.log_artifact(self.parent, str(path))
+
+    def finish_sweep(self, status: str = "FINISHED") -> None:
+        """End the sweep's run, and any trial's run that is still open."""
+        if not self.parent:
+            return
+        query = f"tags.`mlflow.parentRunId` = '{self.parent}' and attributes.status = 'RUNNING'"
+        for run in list(self._search(query)):
+            self.client.set_terminated(run.info.run_id, "KILLED")
+        self.client.set_terminated(self.parent, status)
+
+    # ---- the trials' runs ------------------------------------------------------------------------------------------
+
+    def trial_started(self, config: TrialConfig) -> None:
+        """The trial's run, with everything that decides its outcome as params."""
+        self._child(config.key, config.resolved())
+
+    def trial_finished(self, result: TrialResult, folder: Path) -> None:
+        """Scores by rung, cost, what was kept; and the true end. `sde.status` comes last: it says that all is there."""
+        from mlflow.entities import Metric
+
+        run, ended = self._child(result.key, result.config), self._ended(result, folder)
+        for values in chunks(metrics_of(result), 900):
+            self.client.log_batch(run, metrics=[Metric(name, value, ended, step) for name, value, step in values])
+        if result.error:
+            self.client.set_tag(run, "sde.error", result.error[:LONGEST])
+        if self._artifacts(run, result, folder):
+            self.client.set_tag(run, "sde.status", result.status)
+        self.client.set_terminated(run, ENDED[result.status])
+
+    def _ended(self, result: TrialResult, folder: Path) -> int:
+        """When the trial ended, in ms: the same however often it is logged, as MLflow keeps a metric once a moment."""
+        try:
+            return int((folder / "result.json").stat().st_mtime * 1000)
+        except OSError:
+            return int(self.client.get_run(self.children[result.key]).info.start_time)
+
+    def _child(self, key: str, config: Mapping[str, Any]) -> str:
+        if key in self.children:
+            run = self.children[key]
+            self.client.update_run(run, status="RUNNING")
+            return run
+        from mlflow.entities import Param
+
+        axes = {str(axis): str(option) for axis, option in config["design"].items()}
+        tags = {
+            "mlflow.parentRunId": self.parent,
+            "sde.sweep": self.name,
+            "sde.sweep_id": self.identity,
+            "sde.run": "trial",
+            "sde.key": key,
+            **{f"sde.axis.{named(axis)}": option for axis, option in axes.items()},
+        }
+        name = f"{label(make(**axes))} · seed {config['seed']}"
+        made = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
+        self.children[key] = str(made.info.run_id)
+        params = [Param(name, value) for name, value in params_of(config).items()]
+        for some in chunks(params, 90):
+            self.client.log_batch(self.children[key], params=some)
+        return self.children[key]
+
+    def _artifacts(self, run: str, result: TrialResult, folder: Path) -> bool:
+        """Store the trial's files. A store that refuses them keeps no run from ending: False, and warns once."""
+        try:
+            for name in ("predictions.jsonl", "config.json", "scores.json"):
+                if (folder / name).is_file():
+                    self.client.log_artifact(run, str(folder / name))
+            self.client.log_text(run, sample_of(result), "sample.txt")
+        except Exception as fault:
+            if not self.lacking:
+                warnings.warn(f"MLflow stores no files: {type(fault).__name__}: {mask(str(fault))}", stacklevel=2)
+            self.lacking.add(result.key)
+            return False
+        self.lacking.discard(result.key)
+        return True
+
+    # ---- the model -------------------------------------------------------------------------------------------------
+
+    def register_adapter(self, strategy: Strategy, adapter: Path) -> str | None:
+        """Register an adapter together with its design, once; returns "name/version"."""
+        from sde_ray.tracking.registry import register
+
+        return register(self.client, self.parent, strategy, adapter)
+
+
+# ---- the store -------------------------------------------------------------------------------------------------------
+
+
+def tracking_of(config: SweepConfig) -> str:
+    """The address of a sweep's MLflow store: as set, else sqlite beside the sweeps."""
+    set_to = config.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return set_to or f"sqlite:///{(local_path(config.storage) / 'mlflow.db').absolute()}"
+
+
+def check_address(tracking_uri: str, nodes: int = 1) -> None:
+    """`UserError` for a store that cannot work."""
+    shown = mask(tracking_uri)
+    if tracking_uri.startswith("sqlite:") and nodes > 1:
+        raise UserError(
+            f"mlflow.tracking_uri {shown} is a file on one machine, but the sweep is on {nodes} nodes. Start a server "
+            "(mlflow server --backend-store-uri ...) and set mlflow.tracking_uri: http://HOST:5000."
+        )
+    if not re.match(r"(sqlite|https?|postgresql|mysql|mssql|databricks)(\+\w+)?:|databricks$", tracking_uri):
+        raise UserError(
+            f'mlflow.tracking_uri "{shown}" is no store that MLflow keeps runs in. Give sqlite:////abs/path/mlflow.db '
+            "(folders of files are no longer supported) or http://HOST:5000."
+        )
+
+
+def ui_command(tracking_uri: str, port: int = 5000, host: str = "127.0.0.1") -> list[str]:
+    """The command that shows a store in the browser. One with a password goes by `MLFLOW_BACKEND_STORE_URI` instead:
+
+    arguments can be read by every user of the machine.
+    """
+    store = [] if "@" in tracking_uri else ["--backend-store-uri", tracking_uri]
+    return [sys.executable, "-m", "mlflow", "ui", *store, "--host", host, "--port", str(port)]
+
+
+def _database(tracking_uri: str) -> Path:
+    return Path(re.sub(r"^sqlite:/{0,3}", "", tracking_uri.partition("?")[0]) or "mlflow.db")
+
+
+def identity_of(folder: Path) -> str:
+    """The sweep's own id, kept in its folder: a sweep of the same name elsewhere is another one."""
+    path = folder / SWEEP_ID
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(uuid.uuid4().hex + "\n", encoding="utf-8")
+    return path.read_text(encoding="utf-8").strip()

@@ -1,0 +1,88 @@
+"""What MLflow is told of a trial: params, metrics by rung, and a sample as the model saw it.
+
+    params_of(config)      {"format": "lines", "seed": "0", "lora.r": "8", "design": "format=lines,...", ...}
+    metrics_of(result)     [("dev/weighted_kappa", 0.71, step=250), ..., ("seconds/train", 4.2, step=500)]
+
+Pure values: `track.py` writes them. Values whose name tells a secret, and passwords in addresses, are ***.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from math import isfinite
+from typing import Any
+
+from sde_ray.design import render
+from sde_ray.design.designs import label, make
+from sde_ray.storage.uri import SECRET, mask
+from sde_ray.tasks import get_task
+from sde_ray.types import Example, Task, TrialResult
+
+PLAIN = {"decode.max_new_tokens"}  # tokens, but not of the secret kind
+LONGEST = 5000  # characters of a param or tag; MLflow takes 6000
+
+
+def params_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """A trial's configuration as flat params: axes by their own names, sections dotted; secrets are masked."""
+    flat: dict[str, str] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, Mapping) and value:
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else str(key), inner)
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            secret = bool(SECRET.search(prefix)) and prefix not in PLAIN
+            flat[named(prefix)] = "***" if secret else str(mask(text))[:LONGEST]
+
+    walk("", {key: value for key, value in config.items() if key != "design"})
+    for axis, option in config["design"].items():
+        walk(str(axis), option)
+    flat["design"] = make(**config["design"]).slug
+    return flat
+
+
+def metrics_of(result: TrialResult) -> list[tuple[str, float, int]]:
+    """(name, value, examples): scores of each rung; cost, faults and the last loss at the end. Finite values only."""
+    last = result.rungs[-1].examples if result.rungs else 0
+    rungs = {rung.examples: rung.scores for rung in result.rungs} or {last: result.scores}
+    values: list[tuple[str, float, int]] = [
+        (f"{split}/{name}", value, step)
+        for step, scores in rungs.items()
+        for split, own in scores.items()
+        for name, value in own.items()
+    ]
+    values += [(f"seconds/{phase}", seconds, last) for phase, seconds in result.seconds.items()]
+    values += [(f"tokens/{part}", number, last) for part, number in result.tokens.items()]
+    values += [(f"faults/{split}/{kind}", n, last) for split, own in result.faults.items() for kind, n in own.items()]
+    values += [("train/loss", result.losses[-1], last)] if result.losses else []
+    values += [("peak_memory_mb", result.peak_memory_mb, last)]
+    return [(named(name), float(value), step) for name, value, step in values if isfinite(value)]
+
+
+def sample_of(result: TrialResult) -> str:
+    """The first training example as this trial's model saw it; marked: what the loss counts."""
+    task, example = _first_example(str(result.config["task"]))
+    design = make(**result.config["design"])
+    sample = render.write(example, task, design, int(result.config.get("wording", 0)))
+    parts = [f"⟦{part.text}⟧" if part.loss else part.text for part in (*sample.prompt, sample.completion)]
+    return f"{label(design)}\n{example.id}, the loss counts ⟦...⟧\n\n{''.join(parts)}\n"
+
+
+@lru_cache(maxsize=16)
+def _first_example(name: str) -> tuple[Task, Example]:
+    task = get_task(name)
+    return task, task.load("train")[0]
+
+
+def named(name: str) -> str:
+    """A name that MLflow takes: letters of any script, digits, and _ - . / blank."""
+    return re.sub(r"[^\w\-./ ]", "_", name)[:240]
+
+
+def chunks(values: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+    """Slices of at most `size`, as MLflow takes only so many at a time."""
+    return (values[start : start + size] for start in range(0, len(values), size))

@@ -1,0 +1,121 @@
+"""The training of one adapter: a DeepSpeed engine on the resident base, run rung by rung.
+
+    Training(adapted, samples, config, ...) ─▶ .run(until=25 steps) ─▶ losses ─▶ .run(until=100) ─▶ .destroy()
+
+The engine is made anew for each trial and destroyed after it; model, process group and compiled kernels stay. All
+randomness (adapter start, dropout, order) comes from the trial's seed, so a trial's losses do not depend on what ran
+before it in the process.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from peft import PeftModel
+from pydantic import ValidationError
+from torch.nn.functional import cross_entropy
+from transformers import get_scheduler
+
+from sde_ray.errors import UserError
+from sde_ray.models.tokenization import Encoded
+from sde_ray.training import batching, deepspeed_engine
+from sde_ray.types import TrainSettings
+
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
+def seed_everything(seed: int) -> None:
+    """Set every generator that the adapter's start and dropout may draw from."""
+    import numpy
+
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+class Training:
+    """A trial's engine. `losses`: the mean loss of each optimiser step, or this worker's part of it."""
+
+    def __init__(
+        self,
+        adapted: PeftModel,
+        samples: Sequence[Encoded],
+        settings: TrainSettings,
+        *,
+        seed: int,
+        precision: str,
+        pad: int,
+        rank: int = 0,
+    ) -> None:
+        self.adapted, self.samples, self.settings = adapted, samples, settings
+        self.rank, self.pad, self.precision = rank, pad, precision
+        self.steps = batching.steps(len(samples), settings, seed)
+        self.losses: list[float] = []
+        self.engine = _engine(adapted, settings, len(self.steps), precision)
+        self.device = next(adapted.parameters()).device
+        self._few_logits = "logits_to_keep" in inspect.signature(adapted.get_base_model().forward).parameters
+        seed_everything(seed + rank)  # dropout differs between workers; the adapter's start was drawn before
+
+    def run(self, until: int) -> list[float]:
+        """Train up to step number `until` and return the new losses; stops at one that is not finite."""
+        first = len(self.losses)
+        self.engine.train()
+        for step in self.steps[first:until]:
+            self.losses.append(self._step(step))
+            if self.settings.workers == 1 and not math.isfinite(self.losses[-1]):
+                break
+        self.engine.eval()
+        return self.losses[first:]
+
+    def destroy(self) -> None:
+        """Free the optimiser's state and take the engine's hooks off the model."""
+        self.engine.destroy()
+        self.adapted.zero_grad(set_to_none=True)
+
+    def _step(self, step: batching.Step) -> float:
+        settings = self.settings
+        counted = sum(self.samples[i].supervised for i in step)
+        mine = batching.share(step, self.rank, settings.workers)
+        loss = torch.zeros((), device=self.device)
+        for part in batching.micro_batches(mine, settings.gradient_accumulation):
+            part_loss = self._loss([self.samples[i] for i in part]) / counted
+            # DeepSpeed averages gradients over workers and accumulation; the division by `counted` has done both.
+            self.engine.backward(part_loss * settings.workers, scale_wrt_gas=False)
+            self.engine.step()
+            loss += part_loss.detach()
+        return loss.item()
+
+    def _loss(self, rows: list[Encoded]) -> torch.Tensor:
+        """The summed cross entropy over the counted tokens of `rows`."""
+        ids, targets, kept = (tensor.to(self.device) for tensor in batching.collate(rows, self.pad))
+        more = {"logits_to_keep": kept} if self._few_logits else {}
+        logits = self.engine(input_ids=ids, use_cache=False, **more).logits
+        logits = logits if self._few_logits else logits[:, kept]
+        return cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
+
+
+def _engine(adapted: PeftModel, settings: TrainSettings, total_steps: int, precision: str) -> Any:
+    import deepspeed
+
+    section = deepspeed_engine.configuration(settings, precision)
+    trained = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    schedule = get_scheduler(
+        SCHEDULES[settings.schedule],
+        optimizer,
+        num_warmup_steps=round(settings.warmup * total_steps),
+        num_training_steps=total_steps,
+    )
+    try:
+        engine, *_ = deepspeed.initialize(
+            model=adapted, optimizer=optimizer, model_parameters=trained, lr_scheduler=schedule, config=section
+        )
+    except ValidationError as fault:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in fault.errors())
+        raise UserError(f"deepspeed section: {wrong}. See https://www.deepspeed.ai/docs/config-json/.") from fault
+    return engine

@@ -1,0 +1,362 @@
+"""One trial, start to end: examples ─write─▶ samples ─train─▶ adapter ─decode─▶ completions ─read─▶ scores.
+
+    runner = make_runner(RunnerPlace())
+    runner.begin(config, folder); runner.rung(0); result = runner.end()
+
+What ran is on disk before it runs: `config.json`, then the raw completions (`predictions.jsonl`), then `scores.json`.
+The runner reads, writes and scores in the calling process; the workers only see samples and prompts. So one warm group
+of workers carries any trial, whatever its task or design.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from sde_ray import data, metrics
+from sde_ray.design import render
+from sde_ray.errors import UserError
+from sde_ray.evaluation.racing import Rival, slices
+from sde_ray.models.predictor import write_card
+from sde_ray.tasks import get_task
+from sde_ray.training import checkpoint
+from sde_ray.training.runner import Begun, Runner, RunnerPlace
+from sde_ray.training.worker import Attached
+from sde_ray.training.worker_group import WorkerGroup
+from sde_ray.types import Example, Parsed, RungResult, Scores, Status, Task, TrialConfig, TrialResult
+
+PREDICTIONS = "predictions.jsonl"
+EVAL_SEED = 0  # the items of an evaluation do not change with the trial's seed: scores are compared item by item
+
+
+def make_runner(place: RunnerPlace) -> Runner:
+    """A runner whose workers are Ray actors where Ray runs or several are needed, else this very process."""
+    import ray
+
+    if place.bundles > 1 and not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False)
+    return TrialRunner(WorkerGroup(place, in_process=not ray.is_initialized()))
+
+
+def run_trial(runner: Runner, config: TrialConfig, folder: Path) -> TrialResult:
+    """All rungs of one trial; any failure ends in a result that says so, and the runner can go on."""
+    try:
+        begun = runner.begin(config, folder)
+        for index in range(len(begun.rungs), len(config.train.rungs)):
+            runner.rung(index)
+    except Exception as fault:  # the trial boundary: a trial's failure is a result, not the end of a sweep
+        result = runner.end("failed", f"{type(fault).__name__}: {fault}")
+    else:
+        result = runner.end()
+    checkpoint.remove(folder)
+    return result
+
+
+class TrialRunner:
+    """Carries one trial at a time on a group of workers that outlives it."""
+
+    def __init__(self, workers: WorkerGroup) -> None:
+        self.workers = workers
+        self._trial: _Trial | None = None
+
+    def begin(self, config: TrialConfig, folder: Path) -> Begun:
+        self._trial = trial = _Trial(config, folder)
+        if config.train.workers != self.workers.place.bundles:
+            raise UserError(
+                f"The trial wants {config.train.workers} workers, its place has {self.workers.place.bundles}. "
+                "Set resources.workers_per_trial."
+            )
+        _write_json(folder / "config.json", {"key": config.key, **config.resolved()})
+        started = time.perf_counter()
+        task = cached_task(config.task)
+        examples = data.draw(load(config.task, "train"), config.train_size, config.seed)
+        samples = [render.write(example, task, config.design, config.wording) for example in examples]
+        trial.spent("write", started)
+        trial.attached = self.workers.call("attach", config, samples)[0]
+        trial.seconds |= trial.attached.seconds
+        trial.tokens |= trial.attached.tokens
+        begun = self._go_on(trial)
+        trial.spent("setup", started)
+        return begun
+
+    def _go_on(self, trial: _Trial) -> Begun:
+        """Where the folder has a checkpoint of this very trial, take up all that was done before it was written."""
+        try:
+            mark = checkpoint.read(trial.folder, trial.config.key)
+            if mark is None:
+                return Begun()
+            shares = [(trial.folder / name, digest) for name, digest in mark.shares.items()]
+            if len(shares) != self.workers.place.bundles:
+                raise checkpoint.Unusable(f"{len(shares)} workers have left it, here are {self.workers.place.bundles}")
+            for why in filter(None, self.workers.call_each("find", shares)):
+                raise checkpoint.Unusable(why)
+        except checkpoint.Unusable as why:
+            checkpoint.remove(trial.folder)
+            return Begun(note=f"The trial starts from its beginning, not from its checkpoint: {why}.")
+        self.workers.call("go_on")
+        trial.take(mark)
+        return Begun(mark.rungs, mark.passed)
+
+    def rung(self, index: int, rival: Rival | None = None) -> RungResult:
+        trial = self._running()
+        config = trial.config
+        if trial.mark and not trial.mark.went_on:
+            trial.mark = checkpoint.write(trial.folder, replace(trial.mark, went_on=True))
+        until = max(1, round(config.train.rungs[index] * trial.attached.steps))
+        if not trial.losses:
+            self._train(1, "first_step")
+        self._train(until, "train")
+        scores, given_up = self._score(predictions_of(config, index), rival)
+        done = RungResult(index, min(until * _step_size(config), config.train_size), scores, given_up)
+        trial.rungs.append(done)
+        _write_json(trial.folder / "scores.json", {"rung": index, "scores": scores, "faults": trial.faults})
+        if index + 1 < len(config.train.rungs) and not given_up:
+            self._keep(index, rival)
+        return done
+
+    def _keep(self, index: int, rival: Rival | None) -> None:
+        """Leave a checkpoint. Where that cannot be done the trial goes on without one."""
+        trial = self._running()
+        started = time.perf_counter()
+        names = [checkpoint.share_name(index, rank) for rank in range(self.workers.place.bundles)]
+        kept = self.workers.call_each("keep", [(trial.folder / name,) for name in names])
+        trial.spent("keep", started)
+        shares = dict(zip(names, (digest for digest, _ in kept), strict=True))
+        why = next((why for _, why in kept if why), "")
+        try:
+            if not why:
+                trial.mark = checkpoint.write(trial.folder, trial.marked(shares, rival))
+        except OSError as fault:
+            why = f"{fault.filename}: {fault.strerror}"
+        if why:
+            trial.mark = None
+            checkpoint.remove(trial.folder)
+            warnings.warn(f"No checkpoint of the trial {trial.config.key} is kept: {why}.", stacklevel=2)
+
+    def end(self, status: Status = "finished", error: str = "") -> TrialResult:
+        trial = self._running()
+        self._trial = None
+        peak = 0.0
+        try:
+            if status != "failed":
+                self.workers.call("save", trial.folder / "adapter")
+                write_card(trial.folder / "adapter", trial.config, trial.attached.max_new_tokens)
+            if self.workers.running:
+                peak = max(self.workers.call("detach"))
+        except Exception as fault:  # still the trial boundary: an adapter that cannot be saved fails its trial only
+            status, error = "failed", error or f"{type(fault).__name__}: {fault}"
+            self.workers.close()
+        return trial.result(status, error, peak)
+
+    def close(self) -> None:
+        self.workers.close()
+
+    def _running(self) -> _Trial:
+        assert self._trial is not None, "begin() comes first"
+        return self._trial
+
+    def _train(self, until: int, phase: str) -> None:
+        trial = self._running()
+        started = time.perf_counter()
+        parts = self.workers.call("train", until)
+        losses = [sum(part) for part in zip(*parts, strict=True)]
+        trial.losses += losses
+        trial.spent(phase, started)
+        bad = next((n for n, loss in enumerate(trial.losses, 1) if not isfinite(loss)), None)
+        if bad is not None:
+            raise UserError(
+                f"The loss of step {bad} is not finite. Lower train.lr (now {trial.config.train.lr:g}) or set "
+                "train.precision to fp32."
+            )
+
+    def _score(self, name: str, rival: Rival | None) -> tuple[dict[str, Scores], str]:
+        """Decode all splits of the trial, read and score each task's; and why the trial was given up, if it was."""
+        trial = self._running()
+        started = time.perf_counter()
+        answered, written, given_up = self._ask(list(_evaluations(trial.config)), name, rival)
+        trial.tokens["output"] = written / max(1, sum(len(texts) for _, texts in answered))
+        trial.spent("decode", started)
+        by_split: dict[str, list[Scores]] = {}
+        for path in dict.fromkeys((name, PREDICTIONS)):
+            _write_predictions(trial.folder / path, answered)
+        trial.faults.clear()
+        for part, own in answered:
+            parsed = [render.read(text, part.task, trial.config.design) for text in own]
+            by_split.setdefault(part.split, []).append(metrics.score(part.task, part.examples, parsed))
+            trial.count_faults(part.split, parsed)
+        return {split: _mean(scores) for split, scores in by_split.items()}, given_up
+
+    def _ask(self, parts: list[_Evaluation], name: str, rival: Rival | None) -> tuple[list[_Answered], int, str]:
+        """The completions of every part, together (longer batches of like length); the new tokens; why it ended early.
+
+        In a race the home part is cut into slices, with or without a rival: a completion must not depend on that.
+        """
+        config = self._running().config
+        home, looks = parts[0], config.decode.looks
+        prompts = home.prompts(config)
+        early: list[str] = []
+        count = 0
+        for place in slices(len(prompts), looks)[:-1] if looks else ():
+            texts, written = self._decode(prompts[place])
+            early, count = early + texts, count + written
+            asked = home.examples[: len(early)]
+            why = rival.ahead_of(name, home.task, config.design, asked, early, len(looks)) if rival else ""
+            if why:
+                return [(_Evaluation(home.split, home.name, asked), early)], count, why
+        rest = prompts[len(early) :] + [pair for part in parts[1:] for pair in part.prompts(config)]
+        texts, written = self._decode(rest)
+        texts = early + texts
+        return [(part, [texts.pop(0) for _ in part.examples]) for part in parts], count + written, ""
+
+    def _decode(self, prompts: list[Any]) -> tuple[list[str], int]:
+        """Spread prompts over the workers in turn, bring completions back in order; and the number of new tokens."""
+        count = self.workers.place.bundles
+        shares = [prompts[rank::count] for rank in range(count)]
+        answers = self.workers.call_each("decode", [(share,) for share in shares])
+        completions = [""] * len(prompts)
+        for rank, (texts, _) in enumerate(answers):
+            completions[rank::count] = texts
+        return completions, sum(written for _, written in answers)
+
+
+def predictions_of(config: TrialConfig, rung: int) -> str:
+    """The file in a trial's folder that keeps the completions of a rung; that of the last one is `PREDICTIONS`."""
+    return PREDICTIONS if rung + 1 == len(config.train.rungs) else f"predictions.{rung}.jsonl"
+
+
+class _Evaluation:
+    """The held items of one task in one split of the report: `dev`, or `dev_ood` for an out-of-domain task."""
+
+    def __init__(self, split: str, name: str, examples: list[Example]) -> None:
+        self.split, self.name, self.task, self.examples = split, name, cached_task(name), examples
+
+    def prompts(self, config: TrialConfig) -> list[Any]:
+        return [
+            (example.id, render.prompt_of(example.text, self.task, config.design, config.wording))
+            for example in self.examples
+        ]
+
+
+_Answered = tuple[_Evaluation, list[str]]
+
+
+class _Trial:
+    """What a running trial has gathered so far."""
+
+    attached: Attached
+
+    def __init__(self, config: TrialConfig, folder: Path) -> None:
+        self.config, self.folder = config, folder
+        self.rungs: list[RungResult] = []
+        self.faults: dict[str, dict[str, int]] = {}
+        self.losses: list[float] = []
+        self.seconds: dict[str, float] = {}
+        self.tokens: dict[str, float] = {}
+        self.mark: checkpoint.Checkpoint | None = None
+        self._started = time.perf_counter()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def spent(self, phase: str, started: float) -> None:
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - started
+
+    def marked(self, shares: dict[str, str], rival: Rival | None) -> checkpoint.Checkpoint:
+        """What is done so far, but for the engine's state."""
+        total = self.seconds.get("total", 0.0) + time.perf_counter() - self._started
+        return checkpoint.Checkpoint(
+            key=self.config.key,
+            rungs=tuple(self.rungs),
+            losses=tuple(self.losses),
+            faults={split: dict(counts) for split, counts in self.faults.items()},
+            tokens=dict(self.tokens),
+            seconds={**self.seconds, "total": total},
+            rival=rival.folder.name if rival else "",
+            shares=shares,
+        )
+
+    def take(self, mark: checkpoint.Checkpoint) -> None:
+        """Count all of a checkpoint as done."""
+        self.mark, self.rungs, self.losses = mark, list(mark.rungs), list(mark.losses)
+        self.faults = {split: dict(counts) for split, counts in mark.faults.items()}
+        self.tokens = dict(mark.tokens)
+        for phase, seconds in mark.seconds.items():
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
+
+    def count_faults(self, split: str, parsed: Sequence[Parsed]) -> None:
+        counts = self.faults.setdefault(split, {})
+        for kind, number in metrics.fault_counts(parsed).items():
+            counts[kind] = counts.get(kind, 0) + number
+
+    def result(self, status: Status, error: str, peak_memory_mb: float) -> TrialResult:
+        self.spent("total", self._started)
+        return TrialResult(
+            key=self.config.key,
+            config=self.config.resolved(),
+            status=status,
+            scores=self.rungs[-1].scores if self.rungs else {},
+            faults={split: dict(counts) for split, counts in self.faults.items()},
+            rungs=tuple(self.rungs),
+            error=error,
+            seconds={phase: round(seconds, 4) for phase, seconds in self.seconds.items()},
+            tokens={part: round(number, 4) for part, number in self.tokens.items()},
+            losses=tuple(self.losses),
+            peak_memory_mb=round(peak_memory_mb, 1),
+        )
+
+
+@lru_cache(maxsize=32)
+def cached_task(name: str) -> Task:
+    return get_task(name)
+
+
+@lru_cache(maxsize=64)
+def load(name: str, split: Any) -> list[Example]:
+    """All examples of a task's split; the trials of a sweep share them."""
+    return cached_task(name).load(split)
+
+
+def _evaluations(config: TrialConfig) -> list[_Evaluation]:
+    """The split's own task, then the out-of-domain ones, which a design without instruction cannot be asked for."""
+    parts = []
+    for split in config.splits:
+        parts.append(_Evaluation(split, config.task, _held(config.task, split, config.eval_size)))
+        if config.design["instruction"] != "none":
+            for other in config.out_of_domain:
+                parts.append(_Evaluation(f"{split}_ood", other, _held(other, split, config.eval_size)))
+    return parts
+
+
+def _held(name: str, split: str, size: int) -> list[Example]:
+    examples = load(name, split)
+    return data.draw(examples, min(size, len(examples)), EVAL_SEED)
+
+
+def _write_predictions(path: Path, answered: Sequence[tuple[_Evaluation, Sequence[str]]]) -> None:
+    """The raw completions of the last rung, one JSON object a line; `task` tells out-of-domain tasks apart."""
+    lines = [
+        {"split": part.split, "id": example.id, "prediction": text, "task": part.name}
+        for part, completions in answered
+        for example, text in zip(part.examples, completions, strict=True)
+    ]
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+
+
+def _mean(scores: Sequence[Scores]) -> Scores:
+    """The mean over tasks of each metric; a metric that only some tasks have (one aspect's) over those."""
+    names = list(dict.fromkeys(name for one in scores for name in one))
+    having = {name: [one[name] for one in scores if name in one] for name in names}
+    return {name: sum(values) / len(values) for name, values in having.items()}
+
+
+def _step_size(config: TrialConfig) -> int:
+    return config.train.batch_size * config.train.gradient_accumulation
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,266 @@
+"""One worker: a process that holds the base model and carries one trial after another on it.
+
+    attach (fresh adapter, samples as ids, engine) ─▶ train ─▶ decode ─▶ keep ─▶ ... ─▶ save ─▶ detach
+                                      find, go_on ─▶ (a trial that was cut off goes on where it was kept)
+
+Everything that goes in or comes out is plain Python, so that a worker is the same object inside a Ray actor, in a group
+of actors that share a trial (ZeRO), or in the calling process. With several workers every call goes to all of them.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import socket
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sde_ray.types import Sample, Segment, TrialConfig
+
+Prompts = Sequence[tuple[str, tuple[Segment, ...]]]
+
+
+@dataclass(frozen=True)
+class Attached:
+    """What a trial looks like after tokenizing: sizes for the report, steps for the rungs, seconds by phase."""
+
+    steps: int
+    max_new_tokens: int
+    tokens: dict[str, float]
+    seconds: dict[str, float]
+
+
+class Worker:
+    """The resident process of one share of a trial. `rank` counts from 0 to `workers` - 1."""
+
+    def __init__(self, rank: int = 0, workers: int = 1, cpus: float = 1.0) -> None:
+        _quiet()
+        import torch
+
+        torch.set_num_threads(max(1, round(cpus)))  # fixed, since the order of a sum decides its last digit
+        self.rank, self.workers = rank, workers
+        self._base: Any = None
+        self._base_is: tuple[Any, ...] = ()
+        self._adapted: Any = None
+        self._training: Any = None
+        self._found: Any = None
+
+    def address(self) -> tuple[str, int]:
+        """An address and a free port of this worker's host, for the group to meet at."""
+        with socket.socket() as free:
+            free.bind(("", 0))
+            port = int(free.getsockname()[1])
+        if self.workers == 1:
+            return "127.0.0.1", port
+        import ray
+
+        return ray.util.get_node_ip_address(), port
+
+    def join(self, address: str, port: int) -> None:
+        """Meet the other workers; once in a process' life, before any model is loaded."""
+        from torch import distributed
+
+        from sde_ray.training import deepspeed_engine
+
+        if not distributed.is_initialized():
+            deepspeed_engine.init_group(self.rank, self.workers, address, port)
+
+    def attach(self, config: TrialConfig, samples: Sequence[Sample]) -> Attached:
+        """Load the base if it is another one, tokenize, attach a fresh adapter and initialise its engine."""
+        from sde_ray.models import base as model
+        from sde_ray.models import tokenization
+        from sde_ray.training import trainer
+
+        self.detach()
+        _reset_peak_memory()
+        clock = _Clock()
+        precision = model.precision(config.train)
+        self._load(config, precision)
+        clock.lap("load")
+        encoder = tokenization.Encoder(
+            self._base.tokenizer, min(config.train.max_length, self._base.context), config.chat
+        )
+        self._reserve = _reserve(config, encoder, samples)
+        encoded = encoder.samples(samples, self._reserve)
+        self._encoder, self._config = encoder, config
+        clock.lap("tokenize")
+        trainer.seed_everything(config.seed)
+        try:
+            self._adapted = model.attach(self._base.model, config.lora)
+        except Exception:
+            self._base, self._base_is = None, ()  # it may have part of an adapter in it
+            raise
+        self._training = trainer.Training(
+            self._adapted,
+            encoded,
+            config.train,
+            seed=config.seed,
+            precision=precision,
+            pad=tokenization.pad_token(self._base.tokenizer),
+            rank=self.rank,
+        )
+        clock.lap("attach")
+        return Attached(len(self._training.steps), self._reserve, _sizes(encoded), clock.seconds)
+
+    def train(self, until: int) -> list[float]:
+        """Train up to step `until`; the losses of the new steps (this worker's part: their sum is the loss)."""
+        losses: list[float] = self._training.run(until)
+        return losses
+
+    def decode(self, prompts: Prompts) -> tuple[list[str], int]:
+        """The completion of each (id, prompt), greedily, and how many tokens they have in all."""
+        from sde_ray.models import base as model
+        from sde_ray.models import generation, tokenization
+        from sde_ray.training import deepspeed_engine
+
+        engine = self._training.engine if self._training else None
+        base, settings = self._base, self._config.decode
+        with deepspeed_engine.whole_parameters(engine, self._adapted), model.merged(self._adapted) as decoding:
+            written = generation.decode(
+                decoding,
+                self._encoder.prompts(prompts, self._reserve),
+                stops=base.stops,
+                pad=tokenization.pad_token(base.tokenizer),
+                max_new_tokens=self._reserve,
+                batch_size=settings.batch_size,
+            )
+        return [tokenization.completion_text(base.tokenizer, ids) for ids in written], sum(map(len, written))
+
+    def save(self, folder: Path) -> None:
+        """Write the adapter; under ZeRO every worker takes part, the first one writes."""
+        from sde_ray.models import base as model
+        from sde_ray.training import deepspeed_engine
+
+        engine = self._training.engine if self._training else None
+        with deepspeed_engine.whole_parameters(engine, self._adapted):
+            if self.rank == 0:
+                model.save_adapter(self._adapted, folder)
+
+    def keep(self, path: Path) -> tuple[str, str]:
+        """Write this worker's share of the trial's state: its sha256, or "" and why it cannot be kept."""
+        from sde_ray.training import checkpoint, engine_state
+
+        try:
+            return engine_state.write(self._training, path), ""
+        except checkpoint.Unusable as why:
+            return "", str(why)
+        except OSError as fault:
+            return "", f"{path}: {fault.strerror or fault}"
+
+    def find(self, path: Path, digest: str) -> str:
+        """Read what `keep` wrote; why it cannot be used, or nothing. The trial is as it was until `go_on`."""
+        from sde_ray.training import checkpoint, engine_state
+
+        try:
+            self._found = engine_state.read(path, digest)
+            engine_state.fits(self._training, self._found)
+        except checkpoint.Unusable as why:
+            return str(why)
+        return ""
+
+    def go_on(self) -> None:
+        """Go on from what `find` has found."""
+        from sde_ray.training import engine_state
+
+        engine_state.put_back(self._training, self._found)
+        self._found = None
+
+    def detach(self) -> float:
+        """End the trial, whatever state it is in; the base stays. Returns the trial's peak memory in MB."""
+        import torch
+
+        from sde_ray.models import base as model
+
+        if self._training is not None:
+            self._training.destroy()
+        if self._adapted is not None:
+            model.detach(self._adapted)
+        self._training = self._adapted = self._found = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return _peak_memory_mb()
+
+    def _load(self, config: TrialConfig, precision: str) -> None:
+        """Make the trial's base resident. One that ZeRO-3 has sharded serves no other stage."""
+        from sde_ray.models import base as model
+        from sde_ray.training import deepspeed_engine
+
+        sharded = deepspeed_engine.stage(config.train) == 3
+        wanted = (config.model, config.trust_remote_code, precision, sharded)
+        if wanted != self._base_is:
+            self._base, self._base_is = None, ()
+            self._base = model.load_base(config.model, config.trust_remote_code, model.DTYPES[precision])
+            self._base_is = wanted
+            gc.freeze()  # modules and base are here to stay: the collection after each trial need not walk them
+
+
+class _Clock:
+    """Seconds by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, phase: str) -> None:
+        now = time.perf_counter()
+        self.seconds[phase], self._last = now - self._last, now
+
+
+def _reserve(config: TrialConfig, encoder: Any, samples: Sequence[Sample]) -> int:
+    """The most tokens a completion may have: as set, else 1.5 times the longest gold one if it fits."""
+    if config.decode.max_new_tokens:
+        return config.decode.max_new_tokens
+    longest = max(map(len, encoder.completions(samples)))
+    room = encoder.context - max(encoder.fixed_length(sample.prompt) for sample in samples)
+    return max(longest, min(int(1.5 * longest), room // 2))
+
+
+def _sizes(encoded: Sequence[Any]) -> dict[str, float]:
+    """Mean tokens a sample, by part, and the share of samples whose text was cut."""
+    count = len(encoded)
+    return {
+        "train": sum(len(row.ids) for row in encoded) / count,
+        "prompt": sum(len(row.prompt) for row in encoded) / count,
+        "output_gold": sum(len(row.completion) for row in encoded) / count,
+        "supervised": sum(row.supervised for row in encoded) / count,
+        "share_cut": sum(row.cut > 0 for row in encoded) / count,
+    }
+
+
+def _quiet() -> None:
+    """Keep progress bars and notices to library authors out of a sweep's output; faults still speak."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    for library in ("torch", "transformers", "deepspeed", "peft"):
+        warnings.filterwarnings("ignore", category=FutureWarning, module=library)
+
+
+def _reset_peak_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # Linux: start the process' high-water mark anew
+        except OSError:
+            pass
+
+
+def _peak_memory_mb() -> float:
+    """Since the last reset: of the GPU where there is one, else of the process."""
+    import torch
+
+    if torch.cuda.is_available():
+        return float(torch.cuda.max_memory_allocated()) / 2**20
+    try:
+        marks = [line.split() for line in Path("/proc/self/status").read_text().splitlines()]
+        return next(float(mark[1]) / 1024 for mark in marks if mark and mark[0] == "VmHWM:")
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,116 @@
+"""The workers of one runner: as many as a trial needs, in Ray actors or in this process, started once and kept.
+
+Every call goes to all workers at once and gives one value a worker, since the steps of a ZeRO trial need them all. When
+a call fails in a group of several, the others may wait in a collective for ever: then the whole group is let go, and
+the next call starts a fresh one. A single worker stays after an ordinary exception; a dead one is started again. A
+worker's death is told as `RunnerLost`, whatever its partners say of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sde_ray.errors import UserError
+from sde_ray.training.runner import RunnerLost, RunnerPlace
+from sde_ray.training.worker import Worker
+
+NOTICED = 20.0  # seconds in which Ray has noticed that a process is gone
+
+
+class WorkerGroup:
+    """`call("train", 25)` runs `Worker.train(25)` on all workers and returns their values in the order of ranks."""
+
+    def __init__(self, place: RunnerPlace, in_process: bool) -> None:
+        assert not (in_process and place.bundles > 1), "one process can be one worker only"
+        self.place, self.in_process = place, in_process
+        self._workers: list[Any] = []
+
+    @property
+    def running(self) -> bool:
+        return bool(self._workers)
+
+    def call(self, method: str, *arguments: Any) -> list[Any]:
+        return self.call_each(method, [arguments] * self.place.bundles)
+
+    def call_each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Like `call`, with arguments of its own for each worker."""
+        self._start()
+        if self.in_process:
+            return [getattr(self._workers[0], method)(*arguments[0])]
+        return self._gather([getattr(w, method).remote(*a) for w, a in zip(self._workers, arguments, strict=True)])
+
+    def close(self) -> None:
+        """Let the workers go, whatever they are doing."""
+        if not self.in_process:
+            import ray
+
+            for worker in self._workers:
+                ray.kill(worker)
+        self._workers = []
+
+    def _start(self) -> None:
+        if self._workers:
+            return
+        place = self.place
+        if self.in_process:
+            self._workers = [Worker(0, 1, place.cpus)]
+            self._workers[0].join(*self._workers[0].address())
+            return
+        self._workers = [_actor(place, rank) for rank in range(place.bundles)]
+        address, port = self._gather([self._workers[0].address.remote()])[0]
+        self._gather([worker.join.remote(address, port) for worker in self._workers])
+
+    def _gather(self, references: list[Any]) -> list[Any]:
+        """Wait for all, but no longer than the first failure."""
+        import ray
+
+        waiting = list(references)
+        try:
+            while waiting:
+                done, waiting = ray.wait(waiting, num_returns=1)
+                ray.get(done)
+            return list(ray.get(references))
+        except ray.exceptions.RayTaskError as fault:
+            own = fault.cause if isinstance(fault.cause, UserError) else None
+            death = None if own else _death(waiting)
+            if self.place.bundles > 1:
+                self.close()
+            raise (death or own or fault) from None
+        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as fault:
+            self.close()
+            raise _lost(fault) from fault
+
+
+def _actor(place: RunnerPlace, rank: int) -> Any:
+    """A worker in bundle `rank + 1` of the trial's placement group (the first is the trial's own), else anywhere."""
+    import ray
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    options: dict[str, Any] = {"num_cpus": place.cpus, "num_gpus": place.gpus}
+    group = ray.util.get_current_placement_group()
+    if group is not None:
+        options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank + 1)
+    return ray.remote(Worker).options(**options).remote(rank, place.bundles, place.cpus)
+
+
+def _death(waiting: list[Any]) -> RunnerLost | None:
+    """Whether another worker's death is behind a failure: its partners lose their connection before Ray knows of it."""
+    import ray
+
+    for reference in waiting:
+        try:
+            ray.get(reference, timeout=NOTICED / len(waiting))
+        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as fault:
+            return _lost(fault)
+        except Exception:
+            continue  # failed in the same way, or still at work
+    return None
+
+
+def _lost(fault: Exception) -> RunnerLost:
+    return RunnerLost(f"A worker process died ({_reason(fault)}). The next trial starts a new one.")
+
+
+def _reason(fault: Exception) -> str:
+    return next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)

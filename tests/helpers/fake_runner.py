@@ -1,0 +1,143 @@
+"""A runner without a model: the score is planted in the design, and every call is written to a file.
+
+`Fakes` is the factory: picklable, with what should happen on its sleeve. Each trial that begins appends a line to
+`calls`, and each rung that is run one to the file beside it, so a test can count calls over processes that are gone. A
+fake trial leaves a checkpoint as a real one does, but for the engine's state.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sde_ray.design.designs import make
+from sde_ray.evaluation.racing import Rival
+from sde_ray.training import checkpoint
+from sde_ray.training.runner import Begun, RunnerLost, RunnerPlace
+from sde_ray.types import Design, RungResult, Status, TrialConfig, TrialResult
+
+BEST = make(instruction="first", format="lines")
+WORTH = {
+    "first": 0.2,
+    "lines": 0.2,
+    "json": 0.05,
+    "omit": -0.1,
+    "on": -0.05,
+    "number": -0.1,
+    "cot": -0.02,
+    "rcot": -0.03,
+}
+
+
+def planted(design: Design, seed: int = 0) -> float:
+    """Additive in the options, with a little noise that depends on design and seed."""
+    noise = random.Random(f"{design.slug}/{seed}").uniform(-0.004, 0.004)
+    return 0.4 + sum(WORTH.get(option, 0.0) for _, option in design.options) + noise
+
+
+@dataclass(frozen=True)
+class Fakes:
+    """Makes fake runners. `fail`: trials with this option raise; `die`: they kill their process; "*" means all.
+
+    `die_once`, `lose_once`: in their second rung, for the first time, they kill their process or a worker of theirs.
+    """
+
+    calls: Path
+    fail: str = ""
+    die: str = ""
+    die_once: str = ""
+    lose_once: str = ""
+    seconds: float = 0.0
+
+    def __call__(self, place: RunnerPlace) -> FakeRunner:
+        return FakeRunner(self, place)
+
+    def begun(self) -> list[dict[str, Any]]:
+        """Every trial that has begun, in order: key, pid, bundles, and how many rungs it found done."""
+        return _lines(self.calls)
+
+    def ran(self) -> list[tuple[str, int]]:
+        """Every rung that was begun, in order: key and number."""
+        return [(call["key"], call["rung"]) for call in _lines(self.rungs)]
+
+    @property
+    def rungs(self) -> Path:
+        return self.calls.with_suffix(".rungs")
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _note(path: Path, **call: Any) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(call) + "\n")
+
+
+class FakeRunner:
+    def __init__(self, fakes: Fakes, place: RunnerPlace) -> None:
+        self.fakes, self.place = fakes, place
+
+    def begin(self, config: TrialConfig, folder: Path) -> Begun:
+        self.config, self.folder = config, folder
+        self.rungs: list[RungResult] = []
+        begun = self._find()
+        self.rungs += begun.rungs
+        _note(self.fakes.calls, key=config.key, pid=os.getpid(), bundles=self.place.bundles, found=len(begun.rungs))
+        if self._meant(self.fakes.fail):
+            raise ValueError(f"planted failure of {self.fakes.fail}")
+        if self._meant(self.fakes.die):
+            os._exit(1)
+        return begun
+
+    def _find(self) -> Begun:
+        self.mark = None
+        try:
+            self.mark = checkpoint.read(self.folder, self.config.key)
+        except checkpoint.Unusable as why:
+            return Begun(note=f"unusable: {why}")
+        return Begun(self.mark.rungs, self.mark.passed) if self.mark else Begun()
+
+    def _meant(self, option: str) -> bool:
+        return bool(option) and option in ("*", *dict(self.config.design.options).values())
+
+    def rung(self, index: int, rival: Rival | None = None) -> RungResult:
+        _note(self.fakes.rungs, key=self.config.key, rung=index)
+        if self.mark:
+            self.mark = checkpoint.write(self.folder, replace(self.mark, went_on=True))
+        if index == 1 and self.fakes.ran().count((self.config.key, 1)) == 1:
+            if self._meant(self.fakes.die_once):
+                os._exit(1)
+            if self._meant(self.fakes.lose_once):
+                raise RunnerLost("A worker process died (planted).")
+        time.sleep(self.fakes.seconds)
+        share = self.config.train.rungs[index]
+        score = planted(self.config.design, self.config.seed) * (0.5 + 0.5 * share)
+        scores = {"dev": {"weighted_kappa": score, "format_adherence": 1.0}}
+        self.rungs.append(RungResult(index, round(share * self.config.train_size), scores))
+        if index + 1 < len(self.config.train.rungs):
+            rivals = rival.folder.name if rival else ""
+            mark = checkpoint.Checkpoint(self.config.key, tuple(self.rungs), rival=rivals)
+            self.mark = checkpoint.write(self.folder, mark)
+        return self.rungs[-1]
+
+    def end(self, status: Status = "finished", error: str = "") -> TrialResult:
+        (self.folder / "ended.txt").write_text(status)
+        scores = self.rungs[-1].scores if self.rungs else {}
+        return TrialResult(
+            self.config.key,
+            self.config.resolved(),
+            status,
+            scores,
+            rungs=tuple(self.rungs),
+            error=error,
+            seconds={"total": 2.0},
+        )
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,268 @@
+"""The laws of designs: reading undoes writing, reading never fails, and the prompt is one and the same.
+
+They run over every design, the heuristic's `pairs` included, times every task of the package and of `helpers.tasks`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from helpers.tasks import ALL, ENTITIES, ENTITIES_ZH, ODD_LABELS, QUESTIONS, REVIEWS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sde_ray.design import designs
+from sde_ray.design.axes import AXES
+from sde_ray.design.render import completion_of, prompt_of, read, write
+from sde_ray.tasks import TASKS, get_task
+from sde_ray.types import Design, Example, Fault, Parsed, Task
+
+EVERY_DESIGN = [
+    Design(tuple(zip(AXES, options, strict=True)))
+    for options in itertools.product(*(axis.options for axis in AXES.values()))
+]
+# What the prompt's axes do not touch: enough where only completions matter.
+EVERY_FORM = [d for d in EVERY_DESIGN if (d["instruction"], d["input_modeling"]) == ("last", "off")]
+
+
+def made_examples(task: Task) -> list[Example]:
+    """Examples of a task of the package: each slot alone, all slots, none."""
+    values = {slot: (task.labels[i % 3] if task.labels else f"value {i}",) for i, slot in enumerate(task.slots)}
+    single = [Example(slot, "a text", {slot: values[slot]}, {slot: "a, b"}) for slot in task.slots]
+    return [*single, Example("all", "a text", values), Example("none", "a text", {})]
+
+
+CASES = [*ALL, *((task, made_examples(task)) for task in TASKS.values())]
+NAMES = [task.name for task, _ in CASES]
+
+
+def test_every_option_is_in_the_designs():
+    assert len(EVERY_DESIGN) == 3 * 2 * 4 * 2 * 2 * 3 and len(EVERY_FORM) == 48
+    assert len([d for d in EVERY_DESIGN if d["format"] != "pairs"]) == 216
+
+
+@pytest.mark.parametrize(("task", "examples"), CASES, ids=NAMES)
+def test_reading_undoes_writing(task: Task, examples: list[Example]):
+    for design, example in itertools.product(EVERY_FORM, examples):
+        completion = completion_of(example, task, design)
+        assert completion.strip() == completion != "", (design.slug, completion)
+        assert read(completion, task, design) == Parsed(example.answer), (design.slug, example.id, completion)
+
+
+@pytest.mark.parametrize(("task", "examples"), CASES, ids=NAMES)
+def test_prompt_is_one_and_the_same_and_the_completion_follows(task: Task, examples: list[Example]):
+    for design in EVERY_DESIGN:
+        sample = write(examples[0], task, design)
+        assert read(sample.completion.text, task, design) == Parsed(examples[0].answer)
+        assert sample.prompt == prompt_of(examples[0].text, task, design)
+        assert [s.text for s in sample.prompt if s.role == "text"] == [examples[0].text]
+        assert len([s for s in sample.prompt if s.role == "instruction"]) == (design["instruction"] != "none")
+        assert sample.completion.loss and sample.completion.role == "completion"
+        assert {s.loss for s in sample.prompt} == {design["input_modeling"] == "on"}
+
+
+# ---- any values ------------------------------------------------------------------------------------------------------
+
+PIECES = [
+    *"ab :,;.\"'\\=><[]{}\n\r\t：，；。、\x85\u2028\u3000\xa0",
+    " => ",
+    " <= ",
+    "none",
+    "food",
+    "DNA",
+    '"x"',
+    ": ",
+]
+nasty = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
+anything = st.text(max_size=12) | nasty | st.sampled_from(["none", "unknown", "无", "", "null", "[]", "{}", "DNA: x"])
+
+
+def answers(task: Task) -> st.SearchStrategy[dict[str, tuple[str, ...]]]:
+    value = st.sampled_from(task.labels) if task.labels else anything
+    values = st.lists(value, min_size=1, max_size=4 if task.kind == "span" else 1).map(tuple)
+    return st.dictionaries(st.sampled_from(task.slots), values, max_size=len(task.slots))
+
+
+TASKS_TO_FUZZ = [REVIEWS, ODD_LABELS, ENTITIES, ENTITIES_ZH, QUESTIONS]
+fuzz = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+
+
+@pytest.mark.parametrize("task", TASKS_TO_FUZZ, ids=lambda task: task.name)
+@fuzz
+@given(data=st.data())
+def test_reading_undoes_writing_of_any_value(task: Task, data: st.DataObject):
+    why = data.draw(st.dictionaries(st.sampled_from(task.slots), anything, max_size=2))
+    example = Example("x", "", data.draw(answers(task)), why)
+    for design in EVERY_FORM:
+        completion = completion_of(example, task, design)
+        assert read(completion, task, design) == Parsed(example.answer), (design.slug, completion)
+
+
+@pytest.mark.parametrize("slot", ["none", "a: b", "x, y", "", " ", '"', "=>", "f\ng", "unmentioned", "s."])
+def test_reading_undoes_writing_of_any_slot_name(slot: str):
+    for base in (REVIEWS, ENTITIES):
+        task = replace(base, slots=(slot, "other"))
+        example = Example("x", "", {slot: (base.labels[0] if base.labels else "IL-2",)})
+        for design in EVERY_FORM:
+            assert read(completion_of(example, task, design), task, design) == Parsed(example.answer), design.slug
+
+
+# ---- any completion --------------------------------------------------------------------------------------------------
+
+
+def assert_is_an_answer(parsed: Parsed, task: Task, design: Design) -> None:
+    for slot, values in parsed.answer.items():
+        assert slot in task.slots and values
+        assert all(isinstance(value, str) for value in values)
+        assert task.kind == "span" or len(values) == 1
+        assert task.labels is None or values[0] in task.labels
+    # What was understood can be stored, and written again in the same design.
+    example = Example("again", "", parsed.answer)
+    str(parsed).encode()
+    assert read(completion_of(example, task, design), task, design).answer == parsed.answer
+
+
+@pytest.mark.parametrize("task", TASKS_TO_FUZZ, ids=lambda task: task.name)
+@fuzz
+@given(text=st.text() | nasty | st.lists(nasty, max_size=6).map("".join))
+def test_any_text_is_read(task: Task, text: str):
+    for design in EVERY_FORM:
+        parsed = read(text, task, design)
+        assert_is_an_answer(parsed, task, design)
+        if not text.strip():
+            assert parsed == Parsed({}, (Fault("empty"),))
+
+
+@pytest.mark.parametrize("task", TASKS_TO_FUZZ, ids=lambda task: task.name)
+@fuzz
+@given(data=st.data())
+def test_any_spoiled_completion_is_read(task: Task, data: st.DataObject):
+    design = data.draw(st.sampled_from(EVERY_FORM))
+    text = completion_of(Example("x", "", data.draw(answers(task))), task, design)
+    for _ in range(data.draw(st.integers(1, 3))):
+        start, end = sorted(data.draw(st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))))
+        text = text[:start] + data.draw(nasty | st.just(text[start:end] * 2) | st.just("")) + text[end:]
+    assert_is_an_answer(read(text, task, design), task, design)
+
+
+HOSTILE = [
+    "[" * 100_000, '{"a":' * 50_000, "9" * 10_000, "\x00" * 99, "DNA: " * 5_000, '"' * 2_000,
+    # Half a character, legal in JSON: it could not be stored.
+    'DNA: "\\ud800"', '{"type": "DNA", "entity": ["\\ud800"]}', '["DNA", "\\ud800"]',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:20])
+def test_hostile_text_is_read(text: str):
+    for design in EVERY_FORM:
+        parsed = read(text, ENTITIES, design)
+        assert parsed.answer == {} and parsed.faults, design.slug
+
+
+# ---- each fault ------------------------------------------------------------------------------------------------------
+
+OMIT = {"unmentioned": "omit"}
+LINES_OMIT = {**OMIT, "format": "lines"}
+JSON_OMIT = {**OMIT, "format": "json"}
+PAIRS_OMIT = {**OMIT, "format": "pairs"}
+NUMBER_OMIT = {**OMIT, "labels": "number"}
+COT_OMIT = {**OMIT, "reasoning": "cot"}
+
+FAULTS: list[tuple[Task, dict[str, str], str, dict[str, tuple[str, ...]], list[str]]] = [
+    (REVIEWS, {}, " \n", {}, ["empty"]),
+    (REVIEWS, {}, "food: positive, drinks: negative, price: unmentioned",
+     {"food": ("positive",), "drinks": ("negative",)}, []),  # the full stop may be missing
+    (REVIEWS, {}, "food: positive, drinks negative, price: unmentioned.",
+     {"food": ("positive",)}, ["syntax", "missing_slot"]),
+    (REVIEWS, {}, "food: not positive, drinks: unmentioned, price: unmentioned.", {}, ["unknown_label"]),
+    (REVIEWS, {}, "food: Positive, drinks: unmentioned, price: unmentioned.", {}, ["unknown_label"]),
+    (REVIEWS, {}, "food: positive, food: negative, drinks: unmentioned, price: unmentioned.",
+     {"food": ("positive",)}, ["repeated_slot"]),
+    (REVIEWS, {}, "food: positive, drinks: unmentioned, price: neutral, wine: neutral.",
+     {"food": ("positive",), "price": ("neutral",)}, ["unknown_slot"]),
+    (REVIEWS, {}, "food: positive, , drinks: unmentioned, price: neutral.",
+     {"food": ("positive",), "price": ("neutral",)}, ["syntax"]),
+    (REVIEWS, {}, "unmentioned.", {}, ["missing_slot"] * 3),
+    (REVIEWS, OMIT, "unmentioned.", {}, []),
+    (REVIEWS, OMIT, "food: positive.", {"food": ("positive",)}, []),
+    (REVIEWS, OMIT, "food: positive, price: unmentioned.",
+     {"food": ("positive",)}, ["unexpected_placeholder"]),
+    (REVIEWS, NUMBER_OMIT, "food: 1, price: -1.",
+     {"food": ("positive",), "price": ("negative",)}, []),
+    (REVIEWS, NUMBER_OMIT, "food: 7, price: positive.", {}, ["unknown_label"] * 2),
+    (REVIEWS, {"labels": "number"}, "food: -2, price: 0, drinks: -2.", {"price": ("neutral",)}, []),
+    (REVIEWS, COT_OMIT, "food: tasty => positive, price: neutral.",
+     {"food": ("positive",), "price": ("neutral",)}, ["missing_rationale"]),
+    (REVIEWS, {"reasoning": "rcot", "unmentioned": "omit"}, "food: positive <= tasty, price: dear => neutral.",
+     {"food": ("positive",)}, ["missing_rationale", "unknown_label"]),
+    (REVIEWS, COT_OMIT, "food: a => b => positive.", {}, ["syntax"]),
+    (REVIEWS, JSON_OMIT, '{"aspect": "food", "sentiment": ["positive"]}', {}, ["syntax"]),
+    (REVIEWS, JSON_OMIT, '{"aspect": "food", "sentiment": "positive"}, {}', {}, ["syntax"]),
+    (REVIEWS, JSON_OMIT, '{"aspect": "food", "sentiment": "positive", "note": ""}', {},
+     ["syntax"]),
+    (REVIEWS, JSON_OMIT, '{"aspect": "food", "sentiment": "positive"}\n{"aspect"',
+     {"food": ("positive",)}, ["syntax"]),
+    (REVIEWS, JSON_OMIT, "{}", {}, []),
+    (REVIEWS, JSON_OMIT, "__import__('os').abort()", {}, ["syntax"]),
+    (REVIEWS, PAIRS_OMIT, '["food", "positive"]\n["food", "negative"]',
+     {"food": ("positive",)}, ["repeated_slot"]),
+    (REVIEWS, LINES_OMIT, "food: positive\n\n  price: neutral \n",
+     {"food": ("positive",), "price": ("neutral",)}, []),
+    (ENTITIES, OMIT, 'DNA: "none", none.', {}, ["syntax"]),
+    (ENTITIES, OMIT, 'DNA: "a; RNA: b.', {"RNA": ("b",)}, ["syntax"]),
+    (ENTITIES, OMIT, 'DNA: "a" x, b; RNA: c.', {"RNA": ("c",)}, ["syntax"]),
+    (ENTITIES, OMIT, "DNA: a\nb; RNA: c.", {"RNA": ("c",)}, ["syntax"]),
+    (ENTITIES, OMIT, 'RNA: "e.g."', {"RNA": ("e.g.",)}, []),
+    (ENTITIES, {"format": "lines"}, "DNA: none\nRNA: a\nprotein: none", {"RNA": ("a",)}, []),
+    (ENTITIES, JSON_OMIT, '{"type": "DNA", "entity": "a"}', {}, ["syntax"]),
+    (ENTITIES, JSON_OMIT, '{"type": "DNA", "entity": []}', {}, ["unexpected_placeholder"]),
+    (ENTITIES, PAIRS_OMIT, '["DNA", "a"]\n["DNA", "a"]\n["RNA"]',
+     {"DNA": ("a", "a")}, ["syntax"]),
+    (ENTITIES, PAIRS_OMIT, "[]", {}, []),
+    (QUESTIONS, {}, "answer: unknown.", {}, []),
+    (QUESTIONS, {"format": "json"}, '{"field": "answer", "value": "unknown"}', {"answer": ("unknown",)}, []),
+    (QUESTIONS, {"format": "json"}, '{"field": "answer", "value": null}', {}, []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("task", "options", "text", "answer", "kinds"), FAULTS, ids=[row[2][:60] for row in FAULTS])
+def test_departures_are_faults(task, options, text, answer, kinds):
+    parsed = read(text, task, designs.make(**options))
+    assert (dict(parsed.answer), sorted(fault.kind for fault in parsed.faults)) == (answer, sorted(kinds))
+
+
+def test_faults_tell_what_is_wrong():
+    parsed = read("food: good, wine: neutral, price", REVIEWS, designs.make(unmentioned="omit"))
+    assert parsed.faults[0].detail == "no ': ' after the aspect: 'price'"
+    assert [fault.detail for fault in parsed.faults[1:]] == ["wine", "food: good"]
+
+
+# ---- the core stays light --------------------------------------------------------------------------------------------
+
+HEAVY = ["torch", "ray", "mlflow", "deepspeed", "transformers", "peft", "datasets", "optuna"]
+CORE = ["axes", "design", "render", "tasks", "metrics", "data", "data.made", "config", "plan", "ledger"]
+
+
+def test_core_imports_nothing_heavy():
+    code = (
+        "import importlib, importlib.util, sys\n"
+        f"for name in {CORE!r}:\n"
+        "    if importlib.util.find_spec('sde_ray.' + name):\n"
+        "        importlib.import_module('sde_ray.' + name)\n"
+        "from sde_ray import tasks\n"
+        "tasks.get_task('masa:d1').load('dev')\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_bundled_examples_keep_the_law():
+    for name in ("masa:d1", "masa:d2", "nested_ner", "events", "qa"):
+        task = get_task(name)
+        for example, design in itertools.product(task.load("dev")[:8], EVERY_FORM):
+            assert read(completion_of(example, task, design), task, design) == Parsed(example.answer), example

@@ -1,0 +1,152 @@
+"""Every shipped sweep loads, plans, and its samples read back; those on public data sets with a few made rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from sde_ray.config.load import load_config, open_tasks
+from sde_ray.data import asap
+from sde_ray.design import render
+from sde_ray.design.designs import NAMED
+from sde_ray.sweep.plan import Plan, plan
+
+ROOT = Path(__file__).parents[2]
+SWEEPS = {path.stem: path for path in sorted((ROOT / "sweeps").glob("*.yaml"))}
+
+# One made row in the native format of each public data set; the text of a split differs from the others'.
+ACSA = (
+    "<sentences><sentence><text>{n} the soup was warm but the waiter was not</text><aspectCategories>"
+    '<aspectCategory category="food" polarity="positive"/><aspectCategory category="staff" polarity="negative"/>'
+    "</aspectCategories></sentence></sentences>"
+)
+GENIA_ENTITY = {"entity_type": "DNA", "surface": "ABC gene", "char_start": 7, "char_end": 15}
+GENIA_TRAIN = {"text": "{n} ABC gene", "entity_mentions": [GENIA_ENTITY]}
+GENIA_DEV = {
+    "tokens": ["{n}", "ABC", "gene"],
+    "entity_mentions": [{"start": 1, "end": 3, "entity_type": "DNA", "text": "ABC gene"}],
+}
+PHEE = {
+    "id": "{n}",
+    "context": "{n} the pill induced a rash",
+    "annotations": [{"events": [{"event_type": "Adverse_event", "Trigger": {"text": [["induced"]], "start": [[11]]}}]}],
+}
+MAVEN = {
+    "id": "{n}",
+    "tokens": ["{n}", "rebels", "raided", "the", "harbour"],
+    "events": [{"text": "raided", "start": 2, "end": 3, "event_type": "Attack"}],
+}
+ASAP_VALUES = {"dish_taste": "1", "service_waiters_attitude": "-1"}
+ASAP_ROW = ",".join(["{n}", "{n} 汤很好喝，服务员很冷淡", "4", *(ASAP_VALUES.get(slot, "-2") for slot in asap.SLOTS)])
+ROWS = {
+    "genia": (GENIA_TRAIN, GENIA_DEV, "jsonl"),
+    "phee": (PHEE, PHEE, "json"),
+    "maven": (MAVEN, MAVEN, "jsonl"),
+}
+TASKS = {"genia": "nested_ner", "phee": "events:phee", "maven": "events"}
+
+
+def few_rows(name: str, folder: Path) -> str:
+    """A tiny data set where the sweep's own would lie; returns the task that reads it, or nothing."""
+    name = name.removeprefix("confirm_")
+    if name == "mams":
+        for split, numbers in (("train", range(600)), ("val", range(600, 640))):
+            sentences = [re.search("<sentence>.*</sentence>", ACSA).group().replace("{n}", f"no {n}") for n in numbers]
+            (folder / f"{split}.xml").write_text(f"<sentences>{''.join(sentences)}</sentences>")
+        return f"mams@{folder}"
+    if name == "review11":
+        header = ",".join(["index", "reviewbody", "star", *asap.SLOTS])
+        for split, numbers in (("train", range(1200)), ("dev", range(1200, 1240))):
+            lines = [header, *(ASAP_ROW.replace("{n}", str(n)) for n in numbers)]
+            (folder / f"{split}.csv").write_text("\n".join(lines) + "\n")
+        return f"masa_zh:all@{folder}"
+    if name in ROWS:
+        train, dev, suffix = ROWS[name]
+        for split, row, numbers in (("train", train, range(1200)), ("dev", dev, range(1200, 1240))):
+            lines = [json.dumps(row).replace("{n}", f"no{n:04}") for n in numbers]
+            (folder / f"{split}.{suffix}").write_text("\n".join(lines) + "\n")
+        return f"{TASKS[name]}@{folder}"
+    return ""
+
+
+def planned(name: str, tmp_path: Path) -> Plan:
+    task = few_rows(name, tmp_path)
+    sets = [f"storage={tmp_path / 'runs'}", *([f"task={task}"] if task else [])]
+    return plan(load_config(SWEEPS[name], sets))
+
+
+def test_the_promised_sweeps_are_there() -> None:
+    wanted = {"quickstart", "mams", "genia", "phee", "paper", "paper_models", "bring_your_own", "masa_216", "zero3"}
+    assert wanted | {"confirm_genia", "confirm_maven", "confirm_review11"} <= set(SWEEPS)
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_shipped_sweep_plans_and_its_samples_read_back(name: str, tmp_path: Path) -> None:
+    made = planned(name, tmp_path)
+    assert made.count > 0
+    assert len({trial.key for trial in made.trials}) == len(made.trials)
+    tasks = open_tasks(made.config)
+    examples = {task_name: task.load("train")[:3] for task_name, task in tasks.items()}
+    for trial in made.trials:
+        task = tasks[trial.task]
+        for example in examples[trial.task]:
+            sample = render.write(example, task, trial.design, trial.wording)
+            parsed = render.read(sample.completion.text, task, trial.design)
+            assert (dict(parsed.answer), parsed.faults) == (dict(example.answer), ())
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_shipped_sweep_says_what_it_is_and_how_to_run_it(name: str) -> None:
+    head = SWEEPS[name].read_text(encoding="utf-8").split("\nname:")[0]
+    assert f"sde-ray run sweeps/{name}.yaml" in head
+    assert load_config_name(name) == name
+
+
+def load_config_name(name: str) -> str:
+    line = next(line for line in SWEEPS[name].read_text(encoding="utf-8").splitlines() if line.startswith("name:"))
+    return line.partition(":")[2].strip()
+
+
+def test_counts_of_the_grid_and_of_the_papers_study(tmp_path: Path) -> None:
+    assert planned("masa_216", tmp_path).count == 216
+    paper = planned("paper", tmp_path)
+    one_at_a_time = 1 + 2 + 1 + 2 + 1 + 1 + 2
+    assert paper.count == one_at_a_time * 3 * 2 * 2  # seeds, training sizes, tasks
+
+
+def test_the_papers_study_runs_on_several_models_sizes_and_domains(tmp_path: Path) -> None:
+    made = planned("paper_models", tmp_path)
+    assert made.count == 10 * 3 * 2 * 2 * 4  # designs, seeds, training sizes, tasks, models
+    assert made.config.train_sizes == (500, 1000) and len(made.config.model) == 4
+    assert {trial.out_of_domain for trial in made.trials} == {("masa:d2",), ("masa:d1",)}
+
+
+@pytest.mark.parametrize("name", [name for name in SWEEPS if name.startswith("confirm_")])
+def test_the_confirmation_runs_exactly_the_integrated_strategies(name: str, tmp_path: Path) -> None:
+    made = planned(name, tmp_path)
+    assert {trial.design for trial in made.trials} == {NAMED[n] for n in ("baseline", "heuristic", "ew-sde", "es-sde")}
+    assert made.count == 4 * 3 * 2
+
+
+def test_zero3_shards_each_trial_over_whole_gpus(tmp_path: Path) -> None:
+    made = planned("zero3", tmp_path)
+    assert {trial.train.workers for trial in made.trials} == {4}
+    assert made.config.deepspeed["zero_optimization"]["stage"] == 3 and made.config.resources.gpus_per_worker == 1
+
+
+def test_rationales_are_pinned_where_a_data_set_has_none(tmp_path: Path) -> None:
+    assert set(planned("genia", tmp_path).pinned) == {"labels", "reasoning"}
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [("mams", "mams@{}/mams/MAMS-ACSA"), ("genia", "nested_ner@{}/genia"), ("phee", "events:phee@{}/phee")],
+)
+def test_sweeps_on_public_data_plan_on_the_real_files(name: str, task: str, realdata: Path, tmp_path: Path) -> None:
+    config = load_config(SWEEPS[name], [f"task={task.format(realdata / 'data')}", f"storage={tmp_path}"])
+    made = plan(config)
+    assert made.count == len(made.trials) >= 6

@@ -1,0 +1,247 @@
+"""What samples look like, for people to read; the published prompt to the letter; no word against the completion."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import replace
+
+import pytest
+from helpers.tasks import ALL, ENTITIES, QUESTIONS, REVIEWS
+
+from sde_ray.design import designs
+from sde_ray.design.answer import numbers_of
+from sde_ray.design.axes import AXES
+from sde_ray.design.render import completion_of, form_of, instruction, prompt_of, read, schematic, write
+from sde_ray.errors import UserError
+from sde_ray.tasks import TASKS, get_task
+from sde_ray.types import Design, Example, Parsed, Segment, Task
+
+DESIGNS = [
+    Design(tuple(zip(AXES, options, strict=True)))
+    for options in itertools.product(*(axis.options for axis in AXES.values()))
+    if options[:2] == ("last", "off")
+]
+TASKS_AND_MORE = [*TASKS.values(), *(task for task, _ in ALL)]
+
+
+def shown(task: Task, example: Example, **options: str) -> str:
+    sample = write(example, task, designs.make(**options))
+    return "".join(segment.text for segment in sample.prompt) + "|" + sample.completion.text
+
+
+# ---- Chinese, as published (PAPER.md 1.6) ----------------------------------------------------------------------------
+
+ZH = get_task("masa_zh:d1")
+ZH_EXAMPLE = Example("1", "菜一般。", {"食品评价": ("中性",)}, {"食品评价": "菜的味道一般，不贵"})
+
+
+def test_published_prompt_to_the_letter():
+    assert shown(ZH, ZH_EXAMPLE) == (
+        "菜一般。\n---\n"
+        "阅读上面这段评论，观察以下这些方面：食品评价，饮品评价，价格水平，卫生情况，服务人员态度，停车方便程度。"
+        "请根据评论对这些方面进行情感分析，具体有四类情感：正面、负面、中性、未提及。"
+        '请用以下格式给出所有方面的情感："方面1：情感类别，方面2：情感类别，..."\n'
+        "输出：|食品评价：中性，饮品评价：未提及，价格水平：未提及，卫生情况：未提及，服务人员态度：未提及，停车方便程度：未提及。"
+    )
+
+
+def test_published_lines():
+    text = shown(ZH, ZH_EXAMPLE, format="lines", instruction="first")
+    assert text.startswith("阅读下面这段评论，")
+    assert '"方面1：情感类别\n方面2：情感类别\n..."\n---\n菜一般。\n输出：|食品评价：中性\n饮品评价：未提及\n' in text
+
+
+def test_published_json_and_rationales():
+    plain = shown(ZH, ZH_EXAMPLE, format="json", unmentioned="omit")
+    cot = shown(ZH, ZH_EXAMPLE, format="json", unmentioned="omit", reasoning="cot")
+    rcot = shown(ZH, ZH_EXAMPLE, format="json", unmentioned="omit", reasoning="rcot")
+    assert plain.split("|")[1] == '{"方面": "食品评价", "情感": "中性"}'
+    assert cot.split("|")[1] == '{"方面": "食品评价", "描述": "菜的味道一般，不贵", "情感": "中性"}'
+    assert rcot.split("|")[1] == '{"方面": "食品评价", "情感": "中性", "描述": "菜的味道一般，不贵"}'
+
+
+def test_omitted_placeholder_is_not_counted_or_listed():
+    text = shown(ZH, ZH_EXAMPLE, unmentioned="omit")
+    assert '具体有三类情感：正面、负面、中性。不要输出未提及的方面；如果都未提及，输出："未提及。"。' in text
+    assert "所有方面" not in text
+
+
+def test_published_numbers():
+    text = shown(ZH, ZH_EXAMPLE, labels="number")
+    assert "用数字表示：正面为1，负面为-1，中性为0，未提及为-2。" in text and '"方面1：数字，方面2：数字，..."' in text
+    assert text.endswith("|食品评价：0，饮品评价：-2，价格水平：-2，卫生情况：-2，服务人员态度：-2，停车方便程度：-2。")
+
+
+# ---- English ---------------------------------------------------------------------------------------------------------
+
+SOUP = Example("1", "Nice soup.", {"food": ("positive",)}, {"food": "nice, warm"})
+GENE = Example("1", "IL-2 gene, in B cells.", {"DNA": ("IL-2 gene",), "protein": ("IL-2", "a, b")})
+
+
+def test_baseline():
+    assert shown(get_task("masa:d1"), SOUP) == (
+        "Nice soup.\n---\n"
+        "Read the review above and rate these aspects: food, drinks, price, hygiene, staff, parking. "
+        "Ratings: positive, negative, neutral, unmentioned.\n"
+        "Form:\naspect 1: sentiment, aspect 2: sentiment, ...\n"
+        "Output: |food: positive, drinks: unmentioned, price: unmentioned, hygiene: unmentioned, "
+        "staff: unmentioned, parking: unmentioned."
+    )
+
+
+def test_es_sde_on_spans():
+    assert shown(get_task("nested_ner"), GENE, instruction="first", format="lines") == (
+        "Read the sentence below and list the entities of these types: DNA, RNA, protein, cell_type, cell_line.\n"
+        "If a type has no entity, write: type 1: none\n"
+        "Form:\ntype 1: entity, entity\ntype 2: entity\n...\n---\n"
+        "IL-2 gene, in B cells.\n"
+        'Output: |DNA: IL-2 gene\nRNA: none\nprotein: IL-2, "a, b"\ncell_type: none\ncell_line: none'
+    )
+
+
+def test_heuristic_on_spans():
+    options = {"instruction": "first", "format": "pairs", "unmentioned": "omit"}
+    assert shown(ENTITIES, GENE, **options) == (
+        "List the DNA, RNA, protein of the sentence below.\n"
+        "Leave out every type that has no entity; if none has one, write: []\n"
+        'Form:\n["type 1", "entity"]\n["type 1", "entity"]\n["type 2", "entity"]\n...\n---\n'
+        'IL-2 gene, in B cells.\nOutput: |["DNA", "IL-2 gene"]\n["protein", "IL-2"]\n["protein", "a, b"]'
+    )
+    assert shown(ENTITIES, Example("1", "x", {}), **options).endswith("|[]")
+
+
+@pytest.mark.parametrize(
+    ("options", "completion"),
+    [
+        ({"reasoning": "cot"}, 'food: "nice, warm" => positive, drinks: not mentioned => unmentioned, '
+                               "price: not mentioned => unmentioned."),
+        ({"reasoning": "rcot", "format": "lines", "labels": "number"},
+         "food: 1 <= nice, warm\ndrinks: -2 <= not mentioned\nprice: -2 <= not mentioned"),
+        ({"reasoning": "cot", "format": "json", "unmentioned": "omit", "labels": "number"},
+         '{"aspect": "food", "reason": "nice, warm", "sentiment": "1"}'),
+        ({"reasoning": "rcot", "format": "pairs", "unmentioned": "omit"}, '["food", "positive", "nice, warm"]'),
+        ({"format": "pairs"}, '["food", "positive"]\n["drinks", "unmentioned"]\n["price", "unmentioned"]'),
+    ],
+)  # fmt: skip
+def test_completions(options, completion):
+    assert completion_of(SOUP, REVIEWS, designs.make(**options)) == completion
+
+
+@pytest.mark.parametrize(
+    ("value", "natural", "lines"),
+    [
+        ("5'-flank (1,25)", "5'-flank (1,25)", "5'-flank (1,25)"),
+        ("[3H]thymidine", "[3H]thymidine", "[3H]thymidine"),
+        ("a; b", '"a; b"', "a; b"),
+        ("e.g.", '"e.g."', "e.g."),  # a model may forget the full stop of the sentence
+        ("none", '"none"', '"none"'),
+        ("None", "None", "None"),
+        ("a\u2028b", '"a\u2028b"', '"a\u2028b"'),
+    ],
+)
+def test_values_are_quoted_only_where_they_need_it(value, natural, lines):
+    example = Example("1", "x", {"DNA": (value,)})
+    assert completion_of(example, ENTITIES, designs.make(unmentioned="omit")) == f"DNA: {natural}."
+    assert completion_of(example, ENTITIES, designs.make(unmentioned="omit", format="lines")) == f"DNA: {lines}"
+
+
+def test_a_mentioned_slot_without_rationale_is_not_said_to_be_unmentioned():
+    bare = replace(SOUP, rationale={})
+    assert completion_of(bare, REVIEWS, designs.make(reasoning="cot", unmentioned="omit")) == (
+        "food: as the text says => positive."
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "marker"),
+    [(REVIEWS, ["unmentioned.", "unmentioned", "{}", "[]"]), (ENTITIES, ["none.", "none", "{}", "[]"]),
+     (ZH, ["未提及。", "未提及", "{}", "[]"]), (QUESTIONS, ["unknown.", "unknown", "{}", "[]"])],
+)  # fmt: skip
+def test_an_empty_answer_is_written(task, marker):
+    empty = Example("1", "x", {})
+    formats = [designs.make(format=name, unmentioned="omit") for name in ("natural", "lines", "json", "pairs")]
+    assert [completion_of(empty, task, design) for design in formats] == marker
+
+
+def test_segments_carry_role_and_loss():
+    on = designs.make(instruction="first", input_modeling="on")
+    asked = instruction(REVIEWS, on, 0, "below")
+    assert prompt_of("Text.", REVIEWS, on) == (
+        Segment(asked, True, "instruction"), Segment("\n---\n", True), Segment("Text.", True, "text"),
+        Segment("\nOutput: ", True),
+    )  # fmt: skip
+    none = designs.make(instruction="none")
+    assert prompt_of("Text.", REVIEWS, none) == (Segment("Text.", False, "text"), Segment("\nOutput: ", False))
+
+
+# ---- nothing in the prompt contradicts the completion ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", TASKS_AND_MORE, ids=lambda task: task.name)
+def test_schematic_reads_as_the_form_it_shows(task: Task):
+    """The abstract form, without its dots, is a completion of the same design for a task with those slots."""
+    for design in DESIGNS:
+        slots = task.slots if len(task.slots) == 1 else (f"{task.nouns.slot} 1", f"{task.nouns.slot} 2")
+        if task.language == "zh":
+            slots = tuple(slot.replace(" ", "") for slot in slots)
+        value = task.wordings.get("schematic_value", task.nouns.value)
+        number = {"en": "number", "zh": "数字"}[task.language]
+        stand_in = replace(task, slots=slots, labels=task.labels and (value,),
+                           numbers={value: number, task.absent: numbers_of(task)[task.absent]})  # fmt: skip
+        text = schematic(task, design)
+        assert text.endswith("...") == (len(task.slots) > 2)
+        parsed = read(re.sub(r"[,;，；]? ?\n?\.\.\.$", "", text), stand_in, design)
+        assert not parsed.faults and list(parsed.answer) == list(slots), (design.slug, text, parsed)
+
+
+@pytest.mark.parametrize("task", TASKS_AND_MORE, ids=lambda task: task.name)
+def test_instruction_speaks_of_its_own_design_only(task: Task):
+    as_number = {"en": "{} as {}", "zh": "{}为{}"}[task.language]
+    comma = {"en": ", ", "zh": "、"}[task.language]
+    for design in DESIGNS:
+        asked, form = instruction(task, design, 0, "above"), form_of(task, design)
+        assert asked.count(schematic(task, design)) == 1
+        others = [schematic(task, design.replace(format=name)) for name in AXES["format"].options]
+        assert [other for other in others if other in asked and other not in schematic(task, design)] == []
+        if task.labels and "{labels}" in task.instructions[0]:
+            assert comma.join(task.labels) in asked
+            assert (comma.join([*task.labels, task.absent]) in asked) == form.complete
+        for label in task.labels or ():
+            assert (as_number.format(label, numbers_of(task)[label]) in asked) == (design["labels"] == "number")
+        if not form.complete:
+            assert completion_of(Example("x", "", {}), task, design) in asked.replace(schematic(task, design), "")
+
+
+@pytest.mark.parametrize("task", [ENTITIES, QUESTIONS, TASKS["events"]], ids=lambda task: task.name)
+def test_entry_shown_for_an_absent_slot_reads_as_absent(task: Task):
+    slot = task.slots[0] if len(task.slots) == 1 else "type 1"
+    for design in DESIGNS:
+        if design["unmentioned"] == "placeholder":
+            sentence = next(row for row in instruction(task, design, 0, "above").split("\n") if "write: " in row)
+            shown_entry = sentence.split("write: ")[1]
+            assert read(shown_entry, replace(task, slots=(slot,)), design) == Parsed({}), (design.slug, shown_entry)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_three_wordings_speak_of_text_slots_and_place(name):
+    task = TASKS[name]
+    for wording, where in itertools.product(range(3), ("above", "below")):
+        asked = instruction(task, designs.make(), wording, where)
+        place = {"above": "上面", "below": "下面"}[where] if task.language == "zh" else where
+        assert place in asked and task.nouns.text in asked
+        assert task.kind == "free" or all(slot in asked for slot in task.slots)
+        assert all(label in asked for label in task.labels or ())
+    assert len({task.instructions[n] for n in range(3)}) == len(task.instructions) == 3
+
+
+def test_braces_of_the_users_own_stay():
+    task = replace(REVIEWS, instructions=('Rate {slots} like {"food": 1} or {this}: {schematic}!',))
+    assert instruction(task, designs.make(), 0, "above") == (
+        'Rate food, drinks, price like {"food": 1} or {this}: aspect 1: sentiment, aspect 2: sentiment, ...!'
+    )
+
+
+def test_unknown_wording_is_explained():
+    with pytest.raises(UserError, match="reviews has no wording 3. Choose one of 0 to 2."):
+        prompt_of("x", REVIEWS, designs.make(), wording=3)

@@ -1,0 +1,201 @@
+"""Other models: each architecture is trained, decoded and scored; LoRA finds its layers, and a chat template its frame.
+
+Tiny random configurations, the tokenizer of `tiny_llama`. Packed projections (Phi-3, GPT-NeoX, Bloom) and ALiBi (Bloom)
+stand for Baichuan, whose own code transformers does not have.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sde_ray.design import designs
+from sde_ray.errors import UserError
+from sde_ray.models import base as model
+from sde_ray.models import generation
+from sde_ray.models.predictor import Predictor
+from sde_ray.models.tokenization import Encoder, chat_frame, completion_text
+from sde_ray.training.runner import RunnerPlace
+from sde_ray.training.trial_runner import TrialRunner, run_trial
+from sde_ray.training.worker_group import WorkerGroup
+from sde_ray.types import DecodeSettings, LoraSettings, Segment, TrainSettings, TrialConfig
+
+SMALL = {
+    "vocab_size": 400, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "max_position_embeddings": 1024, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "initializer_range": 0.2,
+}  # fmt: skip
+GROUPED = {"num_key_value_heads": 2}
+ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("LlamaConfig", GROUPED),
+    "llama-tied": ("LlamaConfig", {**GROUPED, "tie_word_embeddings": True}),
+    "qwen2": ("Qwen2Config", GROUPED),
+    "qwen3": ("Qwen3Config", {**GROUPED, "head_dim": 8}),
+    "mistral": ("MistralConfig", {**GROUPED, "sliding_window": 64}),
+    "gemma": ("GemmaConfig", {**GROUPED, "head_dim": 8}),
+    "gemma2": ("Gemma2Config", {**GROUPED, "head_dim": 8, "sliding_window": 64}),
+    "gpt-neox": ("GPTNeoXConfig", {}),
+    "internlm3": ("InternLM3Config", {**GROUPED, "head_dim": 8, "qkv_bias": True, "bias": True}),
+    "phi3": ("Phi3Config", GROUPED),
+    "bloom": ("BloomConfig", {"n_layer": 2, "n_head": 4}),
+}
+LAYERS = {
+    "llama": "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj",
+    "gpt-neox": "query_key_value dense dense_h_to_4h dense_4h_to_h",
+    "phi3": "qkv_proj o_proj gate_up_proj down_proj",
+    "bloom": "query_key_value dense dense_h_to_4h dense_4h_to_h",
+}  # all others have Llama's names
+
+
+@pytest.fixture(scope="module")
+def saved(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A model of an architecture, as `save_pretrained` writes it."""
+    root = tmp_path_factory.mktemp("architectures")
+
+    def make(name: str) -> Path:
+        import transformers
+
+        folder = root / name
+        if not folder.exists():
+            kind, more = ARCHITECTURES[name]
+            torch.manual_seed(0)
+            config = getattr(transformers, kind)(**{**SMALL, **more})
+            transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+            for file in tiny_llama.glob("tokenizer*"):
+                shutil.copy(file, folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[TrialRunner]:
+    one = TrialRunner(WorkerGroup(RunnerPlace(), in_process=True))
+    yield one
+    one.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_an_architecture_is_trained_decoded_and_scored(
+    name: str, saved: Callable[[str], Path], runner: TrialRunner, tmp_path: Path
+) -> None:
+    config = TrialConfig(
+        "masa:d1", designs.make(instruction="none", unmentioned="omit"), str(saved(name)), 1, 8, 3,
+        lora=LoraSettings(r=4), train=TrainSettings(lr=5e-3, batch_size=4, epochs=2), decode=DecodeSettings(32, 12),
+    )  # fmt: skip
+    result = run_trial(runner, config, tmp_path / "trial")
+    assert result.status == "finished", result.error
+    assert len(result.losses) == 4 and all(math.isfinite(loss) for loss in result.losses)
+    assert result.losses[-1] < result.losses[0], "it learns"
+    assert 0 <= result.scores["dev"]["format_adherence"] <= 1
+    answers = Predictor.load(tmp_path / "trial").predict(["Good soup.", "Rude waiter, cheap wine."])
+    assert len(answers) == 2
+    again = run_trial(runner, replace(config, eval_size=2), tmp_path / "again")
+    assert again.losses == result.losses, "the base is as it was"
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_lora_adapts_every_projection_and_no_output_layer(name: str, saved: Callable[[str], Path]) -> None:
+    base = model.load_base(str(saved(name)))
+    adapted = model.attach(base.model, LoraSettings())
+    paths = [path for path, _ in adapted.named_parameters() if ".lora_A." in path]
+    layers = {path.partition(".lora_A.")[0].rpartition(".")[2] for path in paths}
+    assert layers == set(LAYERS.get(name, LAYERS["llama"]).split())
+    model.detach(adapted)
+
+
+def test_the_papers_baichuan_target_is_named_where_it_is_missing(saved: Callable[[str], Path]) -> None:
+    base = model.load_base(str(saved("llama")))
+    with pytest.raises(UserError, match='lora.targets.*"all-linear", or names.*q_proj'):
+        model.attach(base.model, LoraSettings(targets=("W_pack",)))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_decoding_equals_transformers_own(name: str, saved: Callable[[str], Path]) -> None:
+    base = model.load_base(str(saved(name)))
+    prompts = [[1, *range(10, 10 + length)] for length in (3, 9, 90)]
+    written = generation.decode(base.model, prompts, stops=[2], pad=0, max_new_tokens=10, batch_size=3)
+    for prompt, tokens in zip(prompts, written, strict=True):
+        ids = torch.tensor([prompt])
+        out: Any = base.model.generate(  # type: ignore[operator]
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=10,
+            eos_token_id=[2],
+            pad_token_id=0,
+        )
+        expected = out[0, len(prompt) :].tolist()
+        assert tokens == (expected[:-1] if expected[-1] == 2 else expected)
+
+
+# ---- chat templates --------------------------------------------------------------------------------------------------
+
+TURNS = "{% for m in messages %}"
+TEMPLATES = {
+    "chatml (Qwen, InternLM2)": (
+        "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nYou help.<|im_end|>\n{% endif %}"
+        + TURNS
+        + "<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n"
+        "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}{% endif %}",
+        "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+    ),
+    "llama 2, mistral": (
+        "{{ bos_token }}" + TURNS + "[INST] {{ m['content'] | trim }} [/INST]{% endfor %}",
+        " [/INST]",
+    ),
+    "llama 3": (
+        "{{ bos_token }}"
+        + TURNS
+        + "<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n{{ m.content | trim }}<|eot_id|>"
+        "{% endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}",
+        "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+    ),
+    "gemma": (
+        "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        + TURNS
+        + "<start_of_turn>{{ m['role'] }}\n{{ m['content'] | trim }}<end_of_turn>\n{% endfor %}"
+        "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}",
+        "<end_of_turn>\n<start_of_turn>model\n",
+    ),
+    "baichuan 2": (TURNS + "<reserved_106>{{ m['content'] }}{% endfor %}<reserved_107>", "<reserved_107>"),
+}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_prompt_goes_through_the_chat_template(name: str, tiny_llama: Path) -> None:
+    tokenizer = model.load_tokenizer(str(tiny_llama))
+    tokenizer.chat_template, after = TEMPLATES[name]
+    frame = chat_frame(tokenizer, "auto")
+    assert frame is not None and frame[1] == after
+    expected = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Rate it: good soup."}],
+        tokenize=False,
+        add_generation_prompt=True,
+        enable_thinking=False,
+    )
+    prompt = (Segment("Rate it: ", False, "instruction"), Segment("good soup.", False, "text"))
+    (ids,) = Encoder(tokenizer, 500).prompts([("x", prompt)], 5)
+    assert tokenizer.decode(list(ids), clean_up_tokenization_spaces=False) == expected
+    assert (
+        completion_text(tokenizer, Encoder(tokenizer, 500, "off").prompts([("x", prompt)], 5)[0])
+        == "Rate it: good soup."
+    )
+
+
+def test_a_template_that_cannot_be_used_is_told(tiny_llama: Path) -> None:
+    tokenizer = model.load_tokenizer(str(tiny_llama))
+    tokenizer.chat_template = "{{ raise_exception('a system message is needed') }}"
+    with pytest.raises(UserError, match="a system message is needed.*chat: off"):
+        chat_frame(tokenizer, "auto")
+    tokenizer.chat_template = "{{ messages[0].content }}{{ messages[0].content }}"
+    with pytest.raises(UserError, match="exactly once.*chat: off"):
+        chat_frame(tokenizer, "auto")

@@ -1,0 +1,159 @@
+"""Ids and labels of samples: what counts for the loss, what is cut, what a tokenizer cannot write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sde_ray.errors import UserError
+from sde_ray.models.tokenization import (
+    IGNORED,
+    Encoder,
+    completion_text,
+    end_token,
+    leading_tokens,
+    missing_characters,
+    pad_token,
+)
+from sde_ray.types import Sample, Segment
+
+CHAT = (
+    "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<s>assistant: {% endif %}"
+)
+
+
+@pytest.fixture
+def tokenizer(tiny_llama: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_llama)
+
+
+def sample(text: str = "good food", instruction: str = "Rate:", loss: bool = False, completion: str = "1") -> Sample:
+    prompt = (
+        Segment(text, loss, "text"),
+        Segment("\n", loss, "glue"),
+        Segment(instruction, loss, "instruction"),
+    )
+    return Sample("s1", prompt, Segment(completion, True, "completion"))
+
+
+def test_segments_are_tokenized_one_by_one(tokenizer: Any) -> None:
+    (row,) = Encoder(tokenizer, 100).samples([sample()])
+    parts = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("good food", "\n", "Rate:", "1")]
+    assert list(row.ids) == [i for part in parts for i in part] + [2]
+    assert row.completion == (*parts[3], 2)
+
+
+def test_loss_covers_the_completion_and_its_end(tokenizer: Any) -> None:
+    (row,) = Encoder(tokenizer, 100).samples([sample()])
+    assert row.labels == (IGNORED,) * len(row.prompt) + row.completion
+    assert row.supervised == len(row.completion)
+
+
+def test_the_end_token_spelled_in_a_text_is_text(tokenizer: Any) -> None:
+    (row,) = Encoder(tokenizer, 100).samples([sample(text="so </s> good", completion="a </s>")])
+    assert row.ids.count(2) == 1 and row.ids[-1] == 2
+
+
+def test_input_modeling_counts_every_token(tokenizer: Any) -> None:
+    (row,) = Encoder(tokenizer, 100).samples([sample(loss=True)])
+    assert row.labels == row.ids
+    assert row.supervised == len(row.ids) - 1, "the first token of a sequence has nothing to be predicted from"
+
+
+def test_prompt_is_the_same_at_inference(tokenizer: Any) -> None:
+    encoder = Encoder(tokenizer, 30)
+    one = sample(text="good food, " * 10, completion="food: positive")
+    for reserve in (0, 12, 16):
+        encoded = encoder.samples([one], reserve)[0]
+        needed = max(reserve, len(encoded.completion))
+        assert encoder.prompts([("s1", one.prompt)], needed) == [encoded.prompt]
+
+
+def test_only_the_text_is_cut_from_its_end(tokenizer: Any) -> None:
+    one = sample(text="good food, " * 10, completion="food: positive")
+    whole = Encoder(tokenizer, 500).samples([one])[0]
+    row = Encoder(tokenizer, 30).samples([one])[0]
+    assert len(row.ids) == 30
+    assert row.cut == len(whole.ids) - 30 > 0
+    tail = (
+        tokenizer("\n", add_special_tokens=False)["input_ids"]
+        + tokenizer("Rate:", add_special_tokens=False)["input_ids"]
+    )
+    assert list(row.prompt[-len(tail) :]) == tail
+    kept = len(row.prompt) - len(tail)
+    assert row.prompt[:kept] == whole.prompt[:kept]
+    assert row.completion == whole.completion
+
+
+def test_what_cannot_be_cut_is_refused_with_sizes(tokenizer: Any) -> None:
+    with pytest.raises(UserError, match=r"s1 does not fit.* 30, .*context of 20"):
+        Encoder(tokenizer, 20).samples([sample()], reserve=30)
+
+
+def test_a_sample_without_anything_to_learn_is_refused(tokenizer: Any) -> None:
+    nothing = Sample("s9", (), Segment("", True, "completion"))
+    with pytest.raises(UserError, match="s9 has no token to learn"):
+        Encoder(tokenizer, 20).samples([nothing])
+
+
+def test_chat_template_frames_the_prompt_and_never_counts(tokenizer: Any) -> None:
+    tokenizer.chat_template = CHAT
+    one = sample(loss=True)
+    (row,) = Encoder(tokenizer, 100).samples([one])
+    content = "".join(segment.text for segment in one.prompt)
+    rendered = tokenizer.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
+    assert tokenizer.decode(row.prompt) == rendered
+    before = tokenizer("<s>user: ", add_special_tokens=False)["input_ids"]
+    after = tokenizer("</s><s>assistant: ", add_special_tokens=False)["input_ids"]
+    assert row.labels[: len(before)] == (IGNORED,) * len(before)
+    assert row.labels[len(row.prompt) - len(after) : len(row.prompt)] == (IGNORED,) * len(after)
+    assert row.supervised == len(row.ids) - len(before) - len(after)
+    plain = Encoder(tokenizer, 100, chat="off").samples([one])[0]
+    assert plain.prompt == row.prompt[len(before) : -len(after)]
+
+
+def test_a_template_that_hides_the_message_is_refused(tokenizer: Any) -> None:
+    tokenizer.chat_template = "nothing of it"
+    with pytest.raises(UserError, match="chat: off"):
+        Encoder(tokenizer, 100)
+
+
+def test_begin_token_by_the_tokenizers_own_rule(tokenizer: Any) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    assert leading_tokens(tokenizer) == ()
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    assert leading_tokens(tokenizer) == (1,)
+    (row,) = Encoder(tokenizer, 100).samples([sample(loss=True)])
+    assert row.ids[0] == 1 and row.ids.count(1) == 1
+    assert row.labels[0] == IGNORED
+
+
+def test_missing_end_and_pad_tokens(tokenizer: Any) -> None:
+    tokenizer.pad_token = None
+    assert pad_token(tokenizer) == end_token(tokenizer) == 2
+    tokenizer.eos_token = None
+    with pytest.raises(UserError, match="eos_token"):
+        Encoder(tokenizer, 100)
+
+
+def test_every_character_survives_a_byte_level_tokenizer(tokenizer: Any) -> None:
+    text = "{\"食物\": 'gut', é\n\t#%}，。😀"
+    assert missing_characters(tokenizer, [text, "plain"]) == set()
+    assert completion_text(tokenizer, tokenizer(text)["input_ids"]) == text
+
+
+@pytest.mark.realdata
+def test_a_foreign_tokenizer_lacks_characters(realdata: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(realdata / "models" / "TinyStories-656K")
+    lacking = set("#%&()*+/=@[\\]^`{}~é食")
+    assert missing_characters(tokenizer, ['food: positive, 1 or -2; "x"?', "".join(lacking)]) == lacking

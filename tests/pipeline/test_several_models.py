@@ -1,0 +1,90 @@
+"""One sweep over a base model and a chat model: each gets its prompts in its own way, and both are held together."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from sde_ray.analysis.cross_study import across
+from sde_ray.analysis.study import studies
+from sde_ray.config.load import SweepConfig, check, sweep_folder, write_sweep
+from sde_ray.pipeline import run
+from sde_ray.storage.ledger import Ledger
+from sde_ray.sweep.plan import plan
+from sde_ray.training.runner import RunnerPlace
+from sde_ray.training.trial_runner import TrialRunner, run_trial
+from sde_ray.training.worker_group import WorkerGroup
+from sde_ray.types import TrialResult
+
+TEMPLATE = (
+    "{% for m in messages %}<user>{{ m.content }}</user>{% endfor %}{% if add_generation_prompt %}<bot>{% endif %}"
+)
+FRAME = "<user></user><bot>"
+
+
+@pytest.fixture(scope="module")
+def chat(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same weights with a chat template."""
+    folder = shutil.copytree(tiny_llama, tmp_path_factory.mktemp("models") / "chat")
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def swept(
+    tiny_llama: Path, chat: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[SweepConfig, list[TrialResult]]:
+    """Six designs on both models, on one worker that takes its bases in turn."""
+    values = {
+        "name": "both", "task": "masa:d1", "out_of_domain": [], "model": [str(tiny_llama), str(chat)],
+        "axes": {"format": ["natural", "lines", "json"], "unmentioned": ["placeholder", "omit"]},
+        "fixed": {"instruction": "first", "input_modeling": "off", "labels": "text", "reasoning": "none"},
+        "search": {"method": "grid"}, "train_sizes": [4], "eval_size": 3, "train": {"lr": 0.01},
+        "decode": {"max_new_tokens": 6}, "storage": str(tmp_path_factory.mktemp("runs")),
+    }  # fmt: skip
+    config = check(values)
+    write_sweep(config)
+    folder, runner, results = sweep_folder(config), TrialRunner(WorkerGroup(RunnerPlace(), in_process=True)), []
+    for trial in plan(config).trials:
+        results.append(run_trial(runner, trial, folder / "trials" / trial.key))
+        Ledger(folder / "ledger.jsonl").append(results[-1])
+    runner.close()
+    return config, results
+
+
+@pytest.mark.slow
+def test_each_model_reads_its_prompts_in_its_own_way(
+    swept: tuple[SweepConfig, list[TrialResult]], tiny_llama: Path, chat: Path
+) -> None:
+    _, results = swept
+    assert len(results) == 12 and {(one.status, one.error) for one in results} == {("finished", "")}
+    frame = len(AutoTokenizer.from_pretrained(chat)(FRAME, add_special_tokens=False)["input_ids"])
+    prompts: dict[str, dict[str, float]] = {}
+    for one in results:
+        prompts.setdefault(one.config["model"], {})[json.dumps(one.config["design"])] = one.tokens["prompt"]
+    assert set(prompts) == {str(tiny_llama), str(chat)} and frame > 5
+    for design, length in prompts[str(tiny_llama)].items():
+        assert prompts[str(chat)][design] == length + frame
+
+
+@pytest.mark.slow
+def test_their_findings_stand_side_by_side(
+    swept: tuple[SweepConfig, list[TrialResult]], tiny_llama: Path, chat: Path
+) -> None:
+    config, results = swept
+    (family,) = across(studies(config, results))
+    assert family.kind == "models" and family.groups == (str(tiny_llama), str(chat))
+    assert {(row.axis, row.option) for row in family.rows} == {
+        ("format", "lines"), ("format", "json"), ("unmentioned", "omit"),
+    }  # fmt: skip
+    assert all(set(row.signs) == set(family.groups) and row.verdict for row in family.rows)
+    (sweep_folder(config) / "report.html").write_text("")
+    page = run.rewrite(config)
+    assert page is not None and "Consistency over models" in page.read_text()

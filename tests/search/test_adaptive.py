@@ -1,0 +1,307 @@
+"""Our own search: it finds planted designs cheaply, keeps its budget, and goes on whatever becomes of its trials."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from sde_ray.bench.search.planted import designs
+from sde_ray.bench.search.truth import NOTHING, PAPER, TUNED, TUNING, Truth
+from sde_ray.design.designs import make, space
+from sde_ray.search.adaptive.knowledge_gradient import worth
+from sde_ray.search.adaptive.posterior import Belief, Cells, Frame, Report, covariance, first_scales, fit_scales
+from sde_ray.search.adaptive.search import HOPELESS, Adaptive, Ask
+from sde_ray.search.kernel import Likeness
+from sde_ray.tasks import get_task
+from sde_ray.types import Design
+
+SPACE = designs()
+RUNGS = (0.25, 0.5, 1.0)
+Scored = tuple[Ask, int]
+
+
+def small() -> tuple[Design, ...]:
+    axes = {"input_modeling": ["off"], "reasoning": ["none"], "labels": ["text", "number"]}
+    return space(get_task("masa:d1"), True, axes=axes).designs[:-2]
+
+
+def drive(search: Adaptive, score: Callable[[Ask, int], float | None], limit: int = 500) -> list[Scored]:
+    """Run trial after trial; what was asked, with the rung at which each ended."""
+    done: list[Scored] = []
+    while (ask := search.propose()) is not None:
+        rung = 0
+        while search.report(ask, rung, score(ask, rung)):
+            rung += 1
+        search.ended(ask, rung)
+        done.append((ask, rung))
+        assert len(done) <= limit
+    return done
+
+
+def scores_of(truth: Truth) -> Callable[[Ask, int], float]:
+    return lambda ask, rung: truth.report(ask.design, ask.seed, rung)
+
+
+def cost(done: Sequence[Scored], rungs: Sequence[float]) -> float:
+    return sum(rungs[rung] for _, rung in done)
+
+
+@pytest.mark.parametrize("family", [PAPER, *TUNING.values()], ids=lambda family: family.name)
+def test_a_tenth_of_the_budget_finds_a_design_near_the_best(family: object) -> None:
+    """Against the same cost of random designs, on surfaces that no other number is reported on."""
+    regrets, chance = [], []
+    for seed in range(TUNED, TUNED + 4):
+        truth = family.draw(seed, SPACE)  # type: ignore[attr-defined]
+        search = Adaptive([SPACE], seeds=truth.seeds, rungs=RUNGS, budget=22, seed=seed, confidence=0.95, margin=0.01)
+        done = drive(search, scores_of(truth))
+        assert cost(done, RUNGS) <= 22 + 1e-9
+        regrets.append(truth.regret(search.recommend()))
+        tried = random.Random(seed).sample(SPACE, 22)
+        chance.append(truth.regret(max(tried, key=truth.report)))
+    assert np.mean(regrets) < 0.02
+    assert np.mean(regrets) < np.mean(chance) / 2
+
+
+def test_without_rungs_it_still_beats_chance_by_far() -> None:
+    regrets = []
+    for seed in range(TUNED, TUNED + 6):
+        truth = PAPER.draw(seed, SPACE)
+        search = Adaptive([SPACE], seeds=truth.seeds, budget=30, seed=seed)
+        done = drive(search, lambda ask, rung, truth=truth: truth.report(ask.design, ask.seed))  # type: ignore[misc]
+        assert len(done) == 30
+        regrets.append(truth.regret(search.recommend()))
+    assert np.mean(regrets) < 0.02
+
+
+def test_the_budget_is_counted_in_full_trials_and_kept() -> None:
+    truth = PAPER.draw(TUNED, SPACE)
+    for budget in (6, 11.5):
+        search = Adaptive([SPACE], seeds=(0, 1), rungs=RUNGS, budget=budget, seed=1)
+        done = drive(search, scores_of(truth))
+        assert budget - 1 < cost(done, RUNGS) <= budget + 1e-9
+        assert search.spent(0) == pytest.approx(cost(done, RUNGS))
+
+
+def test_no_trial_is_run_twice_unless_it_goes_further() -> None:
+    truth = PAPER.draw(TUNED, SPACE)
+    ended: dict[tuple[Design, int], int] = {}
+    for ask, rung in drive(Adaptive([SPACE], seeds=(0,), rungs=RUNGS, budget=30), scores_of(truth)):
+        name = ask.design, ask.seed
+        assert rung > ended.get(name, -1)
+        ended[name] = rung
+    once = drive(Adaptive([small()], seeds=(0, 1)), lambda ask, rung: float(ask.design["format"] == "lines"))
+    assert len(once) == len({(ask.design, ask.seed) for ask, _ in once}) == 2 * len(small())
+
+
+def test_the_recommended_design_has_been_trained_to_the_end() -> None:
+    for seed in range(3):
+        truth = PAPER.draw(TUNED + seed, SPACE)
+        search = Adaptive([SPACE], seeds=truth.seeds, rungs=RUNGS, budget=12, seed=seed)
+        done = drive(search, scores_of(truth))
+        full = {ask.design for ask, rung in done if rung == 2}
+        assert full
+        left = 12 - cost(done, RUNGS)
+        assert search.recommend() in full or left < 1
+
+
+def test_what_was_never_tried_is_not_recommended() -> None:
+    """Below a ceiling a sum of effects promises more than there is, most of all of designs that nobody has tried."""
+    level = {design: sum(map(hash_of, design.options)) for design in SPACE}
+    search, tried = Adaptive([SPACE], seeds=(0,), budget=30, seed=2), set()
+    while (ask := search.propose()) is not None:
+        tried.add(ask.design)
+        search.report(ask, 0, min(0.97, 0.5 + 0.2 * level[ask.design]))
+        search.ended(ask, 0)
+        assert search.recommend() in tried
+    assert search.expected(0, search.recommend()) is not None
+
+
+def hash_of(choice: tuple[str, str]) -> float:
+    """A number in [0, 1) for an option, the same in every process."""
+    return random.Random("/".join(choice)).random()
+
+
+def test_the_same_seed_and_scores_give_the_same_asks() -> None:
+    truth = PAPER.draw(TUNED, SPACE)
+    runs = [drive(Adaptive([SPACE], seeds=(0, 1, 2), rungs=RUNGS, budget=9, seed=5), scores_of(truth)) for _ in "ab"]
+    assert runs[0] == runs[1]
+    assert runs[0] != drive(Adaptive([SPACE], seeds=(0, 1, 2), rungs=RUNGS, budget=9, seed=6), scores_of(truth))
+
+
+def test_a_resumed_search_goes_on_as_if_it_had_not_stopped() -> None:
+    truth = PAPER.draw(TUNED, SPACE)
+    score = scores_of(truth)
+    whole = drive(Adaptive([SPACE], seeds=(0, 1), rungs=RUNGS, budget=10, seed=2), score)
+    half = len(whole) // 2
+    again = Adaptive([SPACE], seeds=(0, 1), rungs=RUNGS, budget=10, seed=2)
+    for ask, last in whole[:half]:
+        for rung in range(last + 1):
+            again.learn(ask, rung, score(ask, rung))
+        again.ended(ask, last)
+    rest = drive(again, score)
+    assert cost(whole[:half] + rest, RUNGS) <= 10 + 1e-9
+    assert not {(a.design, a.seed, r) for a, r in whole[:half]} & {(a.design, a.seed, r) for a, r in rest}
+    assert truth.regret(again.recommend()) < 0.06
+
+
+def test_trials_may_end_late_out_of_order_fail_or_report_nothing_finite() -> None:
+    truth = PAPER.draw(TUNED, SPACE)
+    chance = random.Random(0)
+    search = Adaptive([SPACE], seeds=(0, 1, 2), rungs=RUNGS, budget=25, seed=3)
+    running: list[list[object]] = []
+    names: list[tuple[Design, int]] = []
+    spent = 0.0
+    while True:
+        while len(running) < 5 and (ask := search.propose()) is not None:
+            assert (ask.design, ask.seed) not in [(one[0].design, one[0].seed) for one in running]  # type: ignore[attr-defined]
+            running.append([ask, 0])
+            names.append((ask.design, ask.seed))
+        if not running:
+            break
+        one = running.pop(chance.randrange(len(running)))
+        ask, rung = one  # type: ignore[misc]
+        fate = chance.random()
+        if fate < 0.1:
+            search.ended(ask, None)
+            continue
+        score = math.nan if fate < 0.15 else truth.report(ask.design, ask.seed, rung)
+        if search.report(ask, rung, score):
+            running.append([ask, rung + 1])
+        else:
+            search.ended(ask, rung)
+            spent += RUNGS[rung]
+    assert len(names) > 25 and spent <= 25
+    assert truth.regret(search.recommend()) < 0.08
+    assert not search.running and search.propose() is None
+
+
+def test_a_design_that_always_fails_is_left_alone() -> None:
+    search = Adaptive([small()], seeds=tuple(range(9)), budget=40)
+    asked: Counter[str] = Counter()
+    while (ask := search.propose()) is not None:
+        asked[ask.design["format"]] += 1
+        broken = ask.design["format"] == "json"
+        if not broken:
+            search.report(ask, 0, 0.5 + 0.1 * (ask.design["instruction"] == "first") + ask.seed / 1000)
+        search.ended(ask, None if broken else 0)
+    assert asked["json"] <= 2 * sum(design["format"] == "json" for design in small())
+    assert search.recommend()["format"] != "json"
+
+
+def test_it_stops_when_it_is_sure_and_not_before() -> None:
+    clear = {design: 0.5 + 0.2 * (design["format"] == "lines") for design in SPACE}
+    clear = {design: value + 0.1 * (design["instruction"] == "first") for design, value in clear.items()}
+    chance = random.Random(0)
+    noisy = {(design, seed): chance.gauss(0, 0.005) for design in SPACE for seed in range(4)}
+    search = Adaptive([SPACE], seeds=range(4), budget=100, confidence=0.95, margin=0.02)
+    done = drive(search, lambda ask, rung: clear[ask.design] + noisy[ask.design, ask.seed])
+    assert len(done) < 60 and clear[search.recommend()] == pytest.approx(0.8)
+    never = Adaptive([SPACE], seeds=range(4), budget=40, confidence=1.0)
+    assert len(drive(never, lambda ask, rung: clear[ask.design] + noisy[ask.design, ask.seed])) == 40
+
+
+def test_a_second_task_needs_fewer_trials_with_what_the_first_has_shown() -> None:
+    """Two contests with the same effects: the second one's own trials are few, and its answer is as good."""
+    regrets = []
+    for seed in range(3):
+        truth = PAPER.draw(TUNED + 50 + seed, SPACE)
+        search = Adaptive([SPACE, SPACE], seeds=(0, 1), rungs=RUNGS, budget=[30, 6], groups=[0, 1], seed=seed)
+        done = drive(search, lambda ask, rung, t=truth: t.report(ask.design, ask.seed, rung) + 0.2 * ask.contest)  # type: ignore[misc]
+        order = [ask.contest for ask, _ in done]
+        assert order == sorted(order), "one model after another"
+        regrets.append(truth.regret(search.recommend(1)))
+    assert np.mean(regrets) < 0.02
+
+
+def test_contests_may_have_different_designs() -> None:
+    some = tuple(design for design in SPACE if design["reasoning"] == "none")
+    search = Adaptive([SPACE, some], seeds=(0,), budget=[14, 10])
+    done = drive(search, lambda ask, rung: len(ask.design["format"]) / 10)
+    assert {ask.design for ask, _ in done if ask.contest == 1} <= set(some)
+    assert search.recommend(1) in some
+
+
+def test_spaces_of_one_design_and_of_one_axis() -> None:
+    done = drive(Adaptive([[make()]], seeds=(0, 1), rungs=RUNGS, budget=3), lambda ask, rung: 0.5)
+    assert {ask.design for ask, _ in done} == {make()} and done[-1][1] == 2
+    two = [make(), make(format="lines")]
+    search = Adaptive([two], seeds=(0, 1, 2), budget=6)
+    drive(search, lambda ask, rung: 0.5 + 0.1 * (ask.design == two[1]) + ask.seed / 100)
+    assert search.recommend() == two[1]
+
+
+def test_when_nothing_differs_nothing_is_made_of_it() -> None:
+    truth = NOTHING.draw(TUNED, SPACE)
+    search = Adaptive([SPACE], seeds=truth.seeds, rungs=RUNGS, budget=22)
+    drive(search, scores_of(truth))
+    scales = search.scales()
+    assert scales["options"] < 0.02 and scales["pairs"] < 0.02
+
+
+def test_a_belief_is_the_posterior_of_its_reports() -> None:
+    """Update by update the same as the textbook's formula at once; what is expected moves no mean."""
+    frame = Frame(Likeness(small()), contests=2, shares=(0.5, 1.0))
+    scales = first_scales(frame, 0.1)
+    reports = [Report(0, 1, 0, 0), Report(0, 1, 0, 1), Report(1, 3, 0, 1), Report(0, 1, 1, 0), Report(0, 7, 0, 0)]
+    scores = np.array([0.4, 0.5, 0.45, 0.42, 0.3])
+    belief = Belief(frame, scales, 0.4, np.arange(len(small())))
+    for report, score in zip(reports, scores, strict=True):
+        belief.add([report], [score])
+    at_once = Belief(frame, scales, 0.4, np.arange(len(small())))
+    at_once.add(reports, scores.tolist())
+    cells = Cells([Report(1, 5, -1, 1), Report(0, 2, -1, 0)])
+    seen = Cells(reports)
+    across = covariance(frame, scales, cells, seen, noise=False)
+    gain = np.linalg.solve(covariance(frame, scales, seen, seen), across.T).T
+    mean = 0.4 + gain @ (scores - 0.4)
+    variance = np.diag(covariance(frame, scales, cells, cells, noise=False) - gain @ across.T)
+    for one in (belief, at_once):
+        assert np.allclose([one.mean[1, 1, 5], one.mean[0, 0, 2]], mean)
+        assert np.allclose([one.variance[1, 1, 5], one.variance[0, 0, 2]], variance)
+    before, sure = belief.mean.copy(), belief.variance.copy()
+    more = belief.copy()
+    more.expect([Report(0, 2, 0, 1)])
+    assert np.allclose(more.mean, before) and more.variance[0, 1, 2] < sure[0, 1, 2]
+    assert np.array_equal(belief.variance, sure), "the copy learns alone"
+
+
+def test_scales_are_found_again_in_what_they_have_made() -> None:
+    chance = np.random.default_rng(0)
+    frame = Frame(Likeness(SPACE), contests=1, shares=(0.25, 1.0))
+    scales = {**first_scales(frame, 0.1), "options": 0.06, "trial": 0.02, "rung design": 0.02, "report": 0.001}
+    reports = [Report(0, int(d), s, r) for d in chance.permutation(216)[:90] for s in (0, 1) for r in (0, 1)]
+    cells = Cells(reports)
+    scores = chance.multivariate_normal(np.zeros(len(reports)), covariance(frame, scales, cells, cells))
+    found = fit_scales(frame, reports, scores)
+    for name in ("trial", "rung design"):
+        assert scales[name] / 1.5 < found[name] < scales[name] * 1.5, name
+    assert found["options"] > 0.02
+
+
+def test_worth_is_the_expected_gain_of_the_best_mean() -> None:
+    """Two designs, the second measured: E[max(0, d)] for a normal difference, in closed form."""
+    mean, shared, variance = np.array([0.5, 0.45]), np.array([[0.0], [0.0036]]), np.array([0.0036])
+    step = 0.0036 / math.sqrt(0.0036)
+    z = -0.05 / step
+    exact = step * (math.exp(-z * z / 2) / math.sqrt(2 * math.pi) + z * 0.5 * math.erfc(-z / math.sqrt(2)))
+    found = worth(mean, np.sqrt([0.0, 0.0036]), shared, variance)
+    assert found.shape == (1,) and abs(float(found[0]) - exact) < 0.15 * exact + 1e-4
+
+
+def test_an_option_whose_trials_only_fail_is_given_up() -> None:
+    search = Adaptive([SPACE], seeds=(0, 1), budget=30, seed=1, confidence=1.0)
+    failed = 0
+    while (ask := search.propose()) is not None:
+        if ask.design["format"] == "lines":
+            failed += 1
+            search.ended(ask, None)
+        else:
+            search.report(ask, 0, 0.5 + 0.1 * (ask.design["format"] == "natural"))
+            search.ended(ask, 0)
+    assert 1 <= failed <= HOPELESS
+    assert search.recommend()["format"] == "natural"

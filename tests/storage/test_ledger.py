@@ -1,0 +1,166 @@
+"""The ledger keeps what it was given through torn lines, full disks and many writers; the lease is for one driver."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sde_ray.errors import UserError
+from sde_ray.storage.lease import lease
+from sde_ray.storage.ledger import Ledger, from_json, load_result, save_result, to_json
+from sde_ray.types import RungResult, TrialResult
+
+RESULT = TrialResult(
+    key="k0",
+    config={"task": "masa:d1", "design": {"format": "lines"}},
+    status="finished",
+    scores={"dev": {"weighted_kappa": 0.5}, "dev_ood": {"weighted_kappa": 0.25}},
+    faults={"dev": {"syntax": 3}},
+    rungs=(RungResult(0, 50, {"dev": {"weighted_kappa": 0.5}}),),
+    error="",
+    seconds={"total": 3.5},
+    tokens={"output": 20.0},
+    losses=(1.5, 0.25),
+    peak_memory_mb=12.5,
+)
+
+
+def test_a_result_survives_the_way_to_disk_and_back(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "sweep" / "ledger.jsonl")
+    assert ledger.results() == {}
+    ledger.append(RESULT)
+    assert Ledger(ledger.path).results() == {"k0": RESULT}
+    assert from_json(json.loads(json.dumps(to_json(RESULT)))) == RESULT
+
+
+@pytest.mark.parametrize(
+    ("written", "counts"),
+    [
+        (["failed", "finished"], 1),
+        (["finished", "failed"], 0),
+        (["failed", "failed"], 1),
+        (["pruned", "finished"], 1),
+        (["finished", "pruned"], 0),
+        (["pruned", "failed"], 0),
+    ],
+)
+def test_the_better_entry_counts_then_the_later(tmp_path: Path, written: list[str], counts: int) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    for number, status in enumerate(written):
+        ledger.append(replace(RESULT, status=status, error=str(number)))
+    assert ledger.results()["k0"].error == str(counts)
+    assert len(ledger.entries()) == 2
+
+
+@pytest.mark.parametrize("cut", [1, 7, 40, -2])
+def test_a_torn_last_line_is_set_aside_and_the_rest_kept(tmp_path: Path, cut: int) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(RESULT)
+    ledger.append(replace(RESULT, key="k1"))
+    whole = ledger.path.read_bytes()
+    first = whole.index(b"\n") + 1
+    torn = whole[first:-1][:cut]
+    ledger.path.write_bytes(whole[:first] + torn)
+    with pytest.warns(UserWarning, match="torn"):
+        assert list(ledger.results()) == ["k0"]
+    assert ledger.path.read_bytes() == whole[:first]
+    assert (tmp_path / "ledger.jsonl.torn").read_bytes() == torn + b"\n"
+    ledger.append(replace(RESULT, key="k2"))
+    assert list(ledger.results()) == ["k0", "k2"]
+
+
+def test_a_last_line_that_only_lacks_its_end_is_kept(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(RESULT)
+    ledger.path.write_bytes(ledger.path.read_bytes()[:-1])
+    ledger.append(replace(RESULT, key="k1"))
+    assert list(ledger.results()) == ["k0", "k1"]
+
+
+def test_another_schema_is_refused_with_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_text(json.dumps({**to_json(RESULT), "schema": 99}) + "\n")
+    with pytest.raises(UserError, match=r"line 1, has schema 99; this version reads schema 1"):
+        Ledger(path).results()
+    assert path.exists()
+
+
+def test_a_full_disk_names_the_file_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(RESULT)
+    before = ledger.path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match=r"ledger.jsonl.*No space left on device.*MB are free.*same command again"):
+            ledger.append(replace(RESULT, key="k1"))
+    assert ledger.path.read_bytes() == before
+    ledger.append(replace(RESULT, key="k1"))
+    assert list(ledger.results()) == ["k0", "k1"]
+
+
+def _append_many(path: Path, name: str) -> None:
+    for number in range(20):
+        Ledger(path).append(replace(RESULT, key=f"{name}{number}"))
+
+
+def test_several_writers_do_not_mix_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    writers = [multiprocessing.get_context("fork").Process(target=_append_many, args=(path, n)) for n in "abc"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(Ledger(path).results()) == 60
+
+
+def test_a_result_file_is_whole_or_none(tmp_path: Path) -> None:
+    save_result(tmp_path / "result.json", RESULT)
+    assert load_result(tmp_path / "result.json") == RESULT
+    assert load_result(tmp_path / "missing.json") is None
+    (tmp_path / "broken.json").write_text('{"key": ')
+    assert load_result(tmp_path / "broken.json") is None
+
+
+def test_a_second_driver_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
+    with lease(tmp_path):
+        with pytest.raises(UserError, match=f"run by process {os.getpid()} on {socket.gethostname()}"), lease(tmp_path):
+            pass
+        assert (tmp_path / "lease.json").exists()
+    with lease(tmp_path):
+        pass
+    assert not (tmp_path / "lease.json").exists()
+
+
+def test_the_lease_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    holder = {"host": socket.gethostname(), "pid": dead.pid, "started": "1", "expires": time.time() + 1000}
+    (tmp_path / "lease.json").write_text(json.dumps(holder))
+    with lease(tmp_path):
+        assert json.loads((tmp_path / "lease.json").read_text())["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize(("ahead", "free"), [(1000, False), (-1, True)])
+def test_the_lease_of_another_host_counts_until_it_expires(tmp_path: Path, ahead: float, free: bool) -> None:
+    holder = {"host": "elsewhere", "pid": 1, "started": "1", "expires": time.time() + ahead}
+    (tmp_path / "lease.json").write_text(json.dumps(holder))
+    if free:
+        with lease(tmp_path):
+            pass
+    else:
+        with pytest.raises(UserError, match="on elsewhere"), lease(tmp_path):
+            pass

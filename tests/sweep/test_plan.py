@@ -1,0 +1,166 @@
+"""The plan: every trial that will run, what stands still, what was left out and why, and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sde_ray.config.load import check
+from sde_ray.design.designs import NAMED, make
+from sde_ray.errors import UserError
+from sde_ray.storage.ledger import from_json
+from sde_ray.sweep.plan import Plan, plan
+from sde_ray.types import TrialConfig, TrialResult
+
+BASE: dict[str, Any] = {
+    "name": "x",
+    "task": "masa:d1",
+    "train_sizes": 40,
+    "eval_size": 20,
+    "search": {"method": "grid"},
+}
+FEW: dict[str, Any] = {"axes": {"format": ["natural", "lines"]}, "fixed": {"reasoning": "none", "labels": "text"}}
+
+
+def made(**values: Any) -> Plan:
+    return plan(check({**BASE, **values}))
+
+
+def finished(trial: TrialConfig, seconds: float = 30.0) -> TrialResult:
+    return TrialResult(trial.key, trial.resolved(), "finished", {}, seconds={"total": seconds})
+
+
+def test_a_full_grid_has_every_design_once() -> None:
+    whole = made()
+    assert whole.count == len(whole.trials) == len({trial.key for trial in whole.trials}) == 216
+    assert whole.counts == {"designs": 216, "seeds": 1, "train_sizes": 1, "models": 1, "tasks": 1}
+    assert whole.trials[0].design != make(), "random order"
+    assert {trial.eval_size for trial in whole.trials} == {20}
+
+
+def test_seeds_sizes_models_and_tasks_multiply() -> None:
+    whole = made(**FEW, seeds=[0, 1], train_sizes=[20, 40], model=["tiny", "other"], task=["masa:d1", "masa:d2"])
+    assert whole.count == len({trial.key for trial in whole.trials}) == 24 * 2 * 2 * 2 * 2
+    assert [contest.model for contest in whole.contests] == ["tiny", "tiny", "other", "other"]
+    first = whole.trials[:4]
+    assert len({trial.design for trial in first}) == 1, "all trials of a design stand together"
+    assert {(trial.train_size, trial.seed) for trial in first} == {(20, 0), (20, 1), (40, 0), (40, 1)}
+
+
+def test_every_design_of_a_sweep_sees_the_same_examples() -> None:
+    whole = made(**FEW)
+    assert len({(trial.data, trial.seed, trial.train_size, trial.wording) for trial in whole.trials}) == 1
+    assert whole.trials[0].data != made(**FEW, task="masa:d2").trials[0].data
+    assert whole.trials[0].data != made(**FEW, out_of_domain=[]).trials[0].data
+
+
+def test_the_same_configuration_gives_the_same_keys_in_the_same_order() -> None:
+    keys = [trial.key for trial in made(**FEW).trials]
+    assert keys == [trial.key for trial in made(**FEW).trials]
+    other = [trial.key for trial in made(**FEW, search={"method": "grid", "seed": 5}).trials]
+    assert set(other) == set(keys) and other != keys
+
+
+def test_one_at_a_time_begins_with_the_baseline() -> None:
+    whole = made(search={"method": "one_at_a_time"}, seeds=[0, 1])
+    assert whole.count == 20
+    assert whole.trials[0].design == whole.trials[1].design == make()
+    around = made(search={"method": "one_at_a_time", "around": "es-sde"})
+    assert around.trials[0].design == NAMED["es-sde"]
+
+
+def test_around_is_moved_into_the_space() -> None:
+    whole = made(search={"method": "one_at_a_time", "around": "es-sde"}, axes={"format": ["json", "natural"]})
+    assert whole.trials[0].design == make(instruction="first", format="natural")
+
+
+def test_random_takes_its_budget_and_a_raised_budget_only_adds() -> None:
+    few = made(search={"method": "random", "trials": 5})
+    more = made(search={"method": "random", "trials": 9})
+    assert (few.count, more.count, more.counts["designs"]) == (5, 9, 9)
+    assert {trial.key for trial in few.trials} < {trial.key for trial in more.trials}
+
+
+def test_an_adaptive_method_plans_all_that_may_run_and_counts_what_will() -> None:
+    whole = made(search={"method": "optuna", "trials": 12}, seeds=[0, 1])
+    assert (whole.count, len(whole.trials)) == (24, 432)
+    assert whole.estimate.trials == 24
+
+
+def test_axes_that_cannot_change_a_task_are_pinned_with_the_reason() -> None:
+    whole = made(task="qa", fixed={"instruction": "last"})
+    assert whole.pinned["instruction"] == "fixed by the sweep"
+    assert whole.pinned["labels"]
+    assert {trial.design["labels"] for trial in whole.trials} == {"text"}
+
+
+def test_no_instruction_out_of_domain_is_not_applicable_not_zero() -> None:
+    reasons = [reason for what, reason in made(**FEW).dropped if "instruction=none" in what]
+    assert len(reasons) == 1 and reasons[0].startswith("not applicable")
+    assert made(**FEW, out_of_domain=[]).dropped == ()
+    judged = made(**FEW, objective={"split": "dev_ood"})
+    assert judged.count == 16
+    assert {trial.design["instruction"] for trial in judged.trials} == {"first", "last"}
+    assert judged.dropped[0][0].startswith("8 designs with instruction=none")
+
+
+def test_listed_designs_are_tried_as_they_are_and_once() -> None:
+    whole = made(designs=["baseline", "es-sde", "heuristic", {"format": "lines", "instruction": "first"}])
+    assert {trial.design for trial in whole.trials} == {NAMED["baseline"], NAMED["es-sde"], NAMED["heuristic"]}
+    assert [reason for _, reason in whole.dropped if "same samples as es-sde" in reason]
+
+
+def test_a_sweep_of_a_hundred_thousand_trials_is_refused_with_its_factors() -> None:
+    with pytest.raises(UserError) as error:
+        made(seeds=list(range(500)), validation={"seeds": [1000]})
+    assert "108,000 trials (216 designs × 500 seeds × 1 train sizes × 1 models × 1 tasks)" in str(error.value)
+    assert "search.method: adaptive, random or optuna with search.trials" in str(error.value)
+    few = made(**FEW, seeds=[0, 1, 2], search={"method": "grid", "max_trials": 72})
+    assert few.count == 72
+    with pytest.raises(UserError, match="at most 71"):
+        made(**FEW, seeds=[0, 1, 2], search={"method": "grid", "max_trials": 71})
+
+
+def test_a_budget_keeps_a_large_space_within_bounds() -> None:
+    assert made(seeds=list(range(60)), search={"method": "random", "trials": 10}).count == 600
+
+
+def test_a_sweep_without_a_trial_is_refused_with_the_reason() -> None:
+    with pytest.raises(UserError, match="has no trial. Everything was dropped: .*not applicable"):
+        made(fixed={"instruction": "none"}, objective={"split": "dev_ood"})
+
+
+def test_an_out_of_domain_objective_needs_an_out_of_domain_task() -> None:
+    with pytest.raises(UserError, match="has no out-of-domain task"):
+        made(task="nested_ner", objective={"split": "dev_ood"})
+
+
+def test_more_examples_than_there_are_is_refused() -> None:
+    with pytest.raises(UserError, match=r"train_sizes has 999999, but the train split has \d+ examples"):
+        made(train_sizes=[40, 999_999])
+    assert made(**FEW, eval_size=10**6).trials[0].eval_size == 500
+
+
+def test_a_sweep_with_rungs_has_them_in_every_trial() -> None:
+    assert {trial.train.rungs for trial in made(**FEW, search={"method": "grid", "asha": {}}).trials} == {
+        (0.25, 0.5, 1.0)
+    }
+
+
+def test_the_estimate_comes_from_trials_that_have_ended() -> None:
+    config = check({**BASE, **FEW, "resources": {"gpus_per_worker": 1, "concurrent": 2}})
+    before = plan(config)
+    assert before.estimate.seconds is None
+    assert 24 * 40 * 200 < before.estimate.train_characters < 24 * 40 * 3000
+    results = {trial.key: finished(trial) for trial in before.trials[:4]}
+    broken = before.trials[5]
+    results[broken.key] = replace(finished(broken), status="failed")
+    after = plan(config, results).estimate
+    assert (after.finished, after.seconds, after.gpu_hours) == (4, 20 * 30 / 2, 20 * 30 / 3600)
+
+
+def test_a_result_of_the_ledger_matches_its_trial() -> None:
+    trial = made(**FEW).trials[0]
+    assert from_json({"key": trial.key, "config": trial.resolved(), "status": "finished"}).key == trial.key

@@ -1,0 +1,84 @@
+"""A cluster that is still growing: a sweep waits until a trial fits, asks for room once, and gives up in time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sde_ray.config.schema import Resources
+from sde_ray.errors import UserError
+from sde_ray.sweep.cluster import ray_session
+
+
+class Growing:
+    """Ray's view of a cluster: the resources at each look, the last for ever; and what it was asked for."""
+
+    def __init__(self, *looks: dict[str, float]) -> None:
+        self.looks, self.asked = list(looks), list[Any]()
+
+    def resources(self) -> dict[str, float]:
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+    def request(self, bundles: list[dict[str, float]]) -> None:
+        self.asked.append(bundles)
+
+
+def grow(monkeypatch: pytest.MonkeyPatch, *looks: dict[str, float]) -> Growing:
+    cluster = Growing(*looks)
+    monkeypatch.setattr("ray.cluster_resources", cluster.resources)
+    monkeypatch.setattr("ray.autoscaler.sdk.request_resources", cluster.request)
+    monkeypatch.setattr(ray_session.time, "sleep", lambda seconds: None)
+    return cluster
+
+
+def test_a_sweep_waits_for_nodes_and_asks_for_room_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = grow(monkeypatch, {"CPU": 0}, {"CPU": 0}, {"CPU": 4, "GPU": 2})
+    wanted = Resources(address="auto", gpus_per_worker=1)
+    assert ray_session._room(wanted) == 2
+    assert cluster.asked == [ray_session.bundles(wanted), []], "asked for once, and let go again"
+    assert "Waiting up to 300 s for nodes" in capsys.readouterr().err
+
+
+def test_a_cluster_that_has_room_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = grow(monkeypatch, {"CPU": 3})
+    assert ray_session._room(Resources(address="auto")) == 3 and cluster.asked == []
+
+
+@pytest.mark.parametrize(
+    "resources", [Resources(address="auto", wait=0, gpus_per_worker=1), Resources(gpus_per_worker=1)]
+)
+def test_where_no_room_will_come_the_sweep_says_so_at_once(
+    monkeypatch: pytest.MonkeyPatch, resources: Resources
+) -> None:
+    grow(monkeypatch, {"CPU": 2})
+    with pytest.raises(UserError, match="A trial needs 1 GPU, but Ray has 0"):
+        ray_session._room(resources)
+
+
+def test_the_environment_of_a_sweep_adds_to_that_of_its_job() -> None:
+    assert ray_session.ENVIRONMENT["RAY_OVERRIDE_JOB_RUNTIME_ENV"] == "1"
+
+
+@pytest.mark.parametrize(("failures", "starts"), [(2, 3), (3, 3)])
+def test_ray_is_started_again_where_a_busy_machine_let_it_start_too_slowly(
+    monkeypatch: pytest.MonkeyPatch, failures: int, starts: int
+) -> None:
+    import ray
+
+    tried: list[Any] = []
+
+    def init(**options: Any) -> None:
+        tried.append(options)
+        if len(tried) <= failures:
+            raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setattr(ray, "init", init)
+    if failures < ray_session.STARTS:
+        ray_session._init({"address": "local"})
+    else:
+        with pytest.raises(UserError, match="did not start within 30 s, in 3 attempts"):
+            ray_session._init({"address": "local"})
+    assert tried == [{"address": "local"}] * starts

@@ -1,0 +1,257 @@
+"""Tracking through the outbox: trials never wait, nothing is lost over an outage, and what is missing is said."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sde_ray.config.load import check
+from sde_ray.design.designs import make
+from sde_ray.pipeline import run as flow
+from sde_ray.tracking.background import Outbox
+from sde_ray.types import TrialConfig, TrialResult
+
+
+def trial(seed: int) -> TrialConfig:
+    return TrialConfig("masa:d1", make(), "tiny", seed, 100, 20)
+
+
+def ended(seed: int) -> TrialResult:
+    return TrialResult(trial(seed).key, trial(seed).resolved(), "finished", {"dev": {"weighted_kappa": 0.5}})
+
+
+class Server:
+    """A tracker that stands for MLflow: can be away, held up, or break at one method; remembers what it holds."""
+
+    def __init__(self) -> None:
+        self.tracking_uri, self.lacking = "http://user:hush@mlflow:5000", set[str]()
+        self.away, self.breaks, self.tried = False, "", 0
+        self.lets_in = threading.Event()
+        self.lets_in.set()
+        self.runs: dict[str, str] = {}
+        self.tables: dict[str, list[Any]] = {}
+        self.logged: list[str] = []
+        self.status = ""
+
+    def _enter(self, method: str) -> None:
+        self.tried += 1
+        assert self.lets_in.wait(60), "the test forgot to let it in"
+        if self.away:
+            raise ConnectionError("http://user:hush@mlflow:5000 refused")
+        if method == self.breaks:
+            raise ValueError("a defect")
+
+    def start_sweep(self, name: str, resolved: Any, folder: Path, results: Iterable[TrialResult] = ()) -> None:
+        self._enter("start_sweep")
+        self.status = "RUNNING"
+        for result in results:
+            if self.runs.get(result.key) != result.status:
+                self.trial_finished(result, folder)
+
+    def trial_started(self, config: TrialConfig) -> None:
+        self._enter("trial_started")
+        self.runs[config.key] = "running"
+
+    def trial_finished(self, result: TrialResult, folder: Path) -> None:
+        self._enter("trial_finished")
+        self.runs[result.key] = result.status
+        self.logged.append(result.key)
+
+    def log_table(self, name: str, rows: list[Any]) -> None:
+        self._enter("log_table")
+        self.tables[name] = rows
+
+    def log_files(self, paths: Any) -> None:
+        self._enter("log_files")
+
+    def register_adapter(self, strategy: Any, adapter: Path) -> None:
+        self._enter("register_adapter")
+
+    def finish_sweep(self, status: str) -> None:
+        self._enter("finish_sweep")
+        self.status = status
+
+
+class Sweep:
+    """A driver in miniature: a ledger, and an outbox in front of a server."""
+
+    def __init__(self, server: Server, **options: Any) -> None:
+        self.ledger: list[TrialResult] = []
+        self.outbox = Outbox(server, lambda: list(self.ledger), **{"retry": 0.05, "grace": 60.0, **options})  # type: ignore[arg-type]
+
+    def begin(self) -> None:
+        self.outbox.start_sweep("x", {}, Path("runs/x"))
+
+    def run(self, *seeds: int) -> None:
+        for seed in seeds:
+            self.outbox.trial_started(trial(seed))
+            self.ledger.append(ended(seed))
+            self.outbox.trial_finished(ended(seed), Path("t"))
+
+
+def keys(*seeds: int) -> dict[str, str]:
+    return {trial(seed).key: "finished" for seed in seeds}
+
+
+def wait_until(condition: Any) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
+
+
+def test_everything_arrives_in_order_and_once() -> None:
+    server = Server()
+    sweep = Sweep(server)
+    sweep.begin()
+    sweep.run(0, 1, 2)
+    sweep.outbox.log_table("leaderboard", [{"score": 1}])
+    sweep.outbox.finish_sweep()
+    assert server.runs == keys(0, 1, 2) and len(server.logged) == 3
+    assert server.tables == {"leaderboard": [{"score": 1}]} and server.status == "FINISHED"
+
+
+def test_trials_do_not_wait_for_a_slow_server_and_the_end_does() -> None:
+    server = Server()
+    server.lets_in.clear()  # it would hold whoever waits for it, for ever
+    sweep = Sweep(server)
+    sweep.begin()
+    sweep.run(*range(8))
+    assert server.logged == []
+    threading.Timer(0.3, server.lets_in.set).start()
+    sweep.outbox.finish_sweep()
+    assert server.runs == keys(*range(8)) and server.status == "FINISHED"
+
+
+def test_a_server_that_is_away_at_the_start_gets_all_when_it_comes(recwarn: pytest.WarningsRecorder) -> None:
+    server = Server()
+    server.away = True
+    sweep = Sweep(server)
+    sweep.begin()
+    sweep.run(0, 1)
+    sweep.outbox.log_table("leaderboard", [{"score": 1}])
+    wait_until(lambda: server.tried >= 2)
+    assert server.runs == {}
+    server.away = False
+    wait_until(lambda: server.runs == keys(0, 1) and server.tables)
+    sweep.run(2)
+    sweep.outbox.finish_sweep()
+    assert server.runs == keys(0, 1, 2) and server.status == "FINISHED"
+    told = [str(one.message) for one in recwarn]
+    assert sum("failed in start_sweep" in text for text in told) == 1, "an outage is told once"
+    assert not any("hush" in text for text in told)
+
+
+def test_an_outage_in_the_middle_loses_nothing_and_logs_nothing_twice() -> None:
+    server = Server()
+    sweep = Sweep(server)
+    sweep.begin()
+    sweep.run(0)
+    wait_until(lambda: server.runs == keys(0))
+    server.away = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sweep.run(1, 2)
+        sweep.outbox.trial_started(trial(3))  # in flight when the server comes back
+        tried = server.tried
+        wait_until(lambda: server.tried >= tried + 2)
+        server.away = False
+        wait_until(lambda: server.runs == {**keys(0, 1, 2), trial(3).key: "running"})
+    sweep.ledger.append(ended(3))
+    sweep.outbox.trial_finished(ended(3), Path("t"))
+    sweep.outbox.finish_sweep()
+    assert server.runs == keys(0, 1, 2, 3)
+    assert sorted(server.logged) == sorted(keys(0, 1, 2, 3))
+
+
+def test_a_server_that_stays_away_is_told_with_the_command_that_makes_up_for_it() -> None:
+    server = Server()
+    server.away = True
+    sweep = Sweep(server)
+    with pytest.warns(UserWarning, match="sde-ray sync runs/x"):
+        sweep.begin()
+        sweep.run(0)
+        sweep.outbox.finish_sweep()
+    assert server.runs == {}
+
+
+def test_a_server_that_is_away_is_asked_once_more_at_the_end_and_not_twice() -> None:
+    server = Server()
+    server.away = True
+    sweep = Sweep(server, retry=60.0)
+    with pytest.warns(UserWarning):
+        sweep.begin()
+        wait_until(lambda: server.tried == 1)
+        sweep.outbox.finish_sweep()
+    assert server.tried == 2, "whoever does not take the sweep's run does not take its end"
+
+
+def test_the_patience_with_a_server_is_the_sweep_s_own(tmp_path: Path) -> None:
+    mlflow = {"tracking_uri": "http://127.0.0.1:9", "retry": 0.5, "grace": 0}
+    config = check({"name": "x", "task": "masa:d1", "storage": str(tmp_path), "mlflow": mlflow})
+    with pytest.warns(UserWarning, match="does not have everything"), flow.tracked(config) as outbox:
+        assert isinstance(outbox, Outbox)
+        assert (outbox._retry, outbox._grace) == (0.5, 0)
+
+
+def test_a_server_that_hangs_holds_the_end_of_a_sweep_no_longer_than_its_grace() -> None:
+    server = Server()
+    server.lets_in.clear()
+    sweep = Sweep(server, grace=0.3)
+    with pytest.warns(UserWarning, match="does not have everything"):
+        sweep.begin()
+        sweep.run(0)
+        sweep.outbox.finish_sweep()
+    server.lets_in.set()
+
+
+def test_a_full_queue_leaves_trials_to_the_ledger() -> None:
+    server = Server()
+    server.lets_in.clear()
+    sweep = Sweep(server, room=4)
+    sweep.begin()
+    sweep.run(*range(50))
+    server.lets_in.set()
+    sweep.outbox.finish_sweep()
+    assert server.runs == keys(*range(50)) and len(set(server.logged)) == len(server.logged) == 50
+
+
+def test_a_defect_in_one_call_keeps_no_other_back() -> None:
+    server = Server()
+    server.breaks = "log_files"
+    sweep = Sweep(server)
+    with pytest.warns(UserWarning, match="failed in log_files: ValueError: a defect"):
+        sweep.begin()
+        sweep.outbox.log_files([Path("report.html")])
+        sweep.run(0)
+        sweep.outbox.log_table("leaderboard", [])
+        sweep.outbox.finish_sweep("KILLED")
+    assert server.runs == keys(0) and server.tables == {"leaderboard": []} and server.status == "KILLED"
+
+
+def test_what_fails_for_itself_is_tried_a_few_times_only() -> None:
+    server = Server()
+    server.breaks = "log_files"
+    sweep = Sweep(server)
+    with pytest.warns(UserWarning):
+        sweep.begin()
+        sweep.outbox.log_files([Path("report.html")])
+        wait_until(lambda: not sweep.outbox._kept and not sweep.outbox._behind)
+        sweep.run(0)
+        sweep.outbox.finish_sweep()
+    assert server.runs == keys(0) and server.status == "FINISHED"
+
+
+def test_files_that_the_store_refused_are_told_at_the_end() -> None:
+    server = Server()
+    server.lacking = {"k"}
+    sweep = Sweep(server)
+    with pytest.warns(UserWarning, match="does not have everything"):
+        sweep.begin()
+        sweep.outbox.finish_sweep()

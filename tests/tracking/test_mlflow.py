@@ -1,0 +1,292 @@
+"""MLflow on a sqlite store: the tree of runs, resumed without duplicates, true ends, and no way to stop a sweep."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.planted import one_at_a_time, result, results
+
+from sde_ray.analysis.strategy import assemble
+from sde_ray.design.designs import make
+from sde_ray.errors import UserError
+from sde_ray.tracking.background import Outbox
+from sde_ray.tracking.mlflow_tracker import MlflowTracker, NullTracker, Tracker, check_address, ui_command
+from sde_ray.tracking.registry import model_name
+from sde_ray.tracking.run_data import metrics_of, named, params_of
+from sde_ray.types import RungResult, TrainSettings, TrialConfig, TrialResult
+
+METRIC = "weighted_kappa"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One database for the file: to make its tables takes seconds."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    yield f"sqlite:///{folder / 'runs' / 'mlflow.db'}"
+
+
+def config(seed: int = 0, **options: str) -> TrialConfig:
+    train = TrainSettings(rungs=(0.5, 1.0), deepspeed={"zero_optimization": {"stage": 2}, "api_key": "hush"})
+    return TrialConfig("masa:d1", make(**options), "tiny", seed, 100, 20, train=train)
+
+
+def ended(trial: TrialConfig, status: Any = "finished") -> TrialResult:
+    rungs = (
+        RungResult(0, 48, {"dev": {METRIC: 0.3}}),
+        RungResult(1, 100, {"dev": {METRIC: 0.6, f"{METRIC}/food": 0.7}, "dev_ood": {METRIC: 0.4}}),
+    )
+    return TrialResult(
+        trial.key, trial.resolved(), status, rungs[-1].scores, {"dev": {"syntax": 3}}, rungs,
+        error="boom" if status == "failed" else "", seconds={"train": 4.5}, tokens={"output": 12.0}, losses=(2.0, 0.5),
+    )  # fmt: skip
+
+
+def track(store: str, folder: Path, name: str = "quick", known: list[TrialResult] | None = None) -> MlflowTracker:
+    tracker = MlflowTracker(store)
+    tracker.start_sweep(name, {"name": name, "task": ["masa:d1"]}, folder, known or [])
+    return tracker
+
+
+def children(tracker: MlflowTracker) -> list[Any]:
+    query = f"tags.`mlflow.parentRunId` = '{tracker.parent}'"
+    return list(tracker.client.search_runs([tracker.experiment_id], query))
+
+
+def texts(tracker: MlflowTracker, run: str) -> dict[str, str]:
+    """The text artifacts of a run by path."""
+    return {
+        one.path: Path(tracker.client.download_artifacts(run, one.path)).read_text(encoding="utf-8")
+        for one in tracker.client.list_artifacts(run)
+        if not one.is_dir
+    }
+
+
+def test_a_trial_is_a_child_with_params_metrics_and_artifacts(store: str, tmp_path: Path) -> None:
+    tracker, trial = track(store, tmp_path), config(format="lines")
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "predictions.jsonl").write_text('{"split": "dev"}\n')
+    tracker.trial_started(trial)
+    assert [run.info.status for run in children(tracker)] == ["RUNNING"]
+    tracker.trial_finished(ended(trial), tmp_path / "t")
+    tracker.finish_sweep()
+    (run,) = children(tracker)
+    assert run.info.status == "FINISHED" and run.data.tags["sde.key"] == trial.key
+    assert run.data.tags["sde.sweep"] == "quick" and run.data.tags["sde.axis.format"] == "lines"
+    params = run.data.params
+    assert (params["format"], params["seed"], params["train_size"], params["lora.r"]) == ("lines", "0", "100", "8")
+    assert params["train.deepspeed.zero_optimization.stage"] == "2" and params["train.deepspeed.api_key"] == "***"
+    assert "hush" not in json.dumps([params, run.data.tags])
+    history = tracker.client.get_metric_history(run.info.run_id, f"dev/{METRIC}")
+    assert [(one.step, one.value) for one in history] == [(48, 0.3), (100, 0.6)]
+    assert run.data.metrics[f"dev_ood/{METRIC}"] == 0.4 and run.data.metrics[f"dev/{METRIC}/food"] == 0.7
+    assert run.data.metrics["seconds/train"] == 4.5 and run.data.metrics["faults/dev/syntax"] == 3
+    kept = texts(tracker, run.info.run_id)
+    assert kept["predictions.jsonl"] == '{"split": "dev"}\n'
+    assert "⟦" in kept["sample.txt"] and "Lines" in kept["sample.txt"]
+    parent = tracker.client.get_run(tracker.parent)
+    assert parent.info.status == "FINISHED" and parent.info.run_name == "quick"
+    assert json.loads(texts(tracker, tracker.parent)["resolved.json"])["task"] == ["masa:d1"]
+
+
+def test_a_resumed_sweep_finds_its_runs_and_catches_up(store: str, tmp_path: Path) -> None:
+    first = track(store, tmp_path)
+    first.trial_started(config(0))
+    first.trial_finished(ended(config(0)), tmp_path)
+    first.trial_started(config(1))  # and the process dies
+    second = track(store, tmp_path, known=[ended(config(0)), ended(config(2))])
+    assert second.parent == first.parent
+    by_key = {run.data.tags["sde.key"]: run.info.status for run in children(second)}
+    assert by_key == {config(0).key: "FINISHED", config(1).key: "KILLED", config(2).key: "FINISHED"}
+    second.trial_started(config(1))
+    second.trial_finished(ended(config(1)), tmp_path)
+    second.finish_sweep()
+    assert sorted(run.info.status for run in children(second)) == ["FINISHED"] * 3
+    third = track(store, tmp_path, known=[ended(config(n)) for n in range(3)])
+    assert len(children(third)) == 3
+    run = third.client.get_run(third.children[config(0).key])
+    assert len(third.client.get_metric_history(run.info.run_id, f"dev/{METRIC}")) == 2  # not logged again
+
+
+def test_a_sweep_of_the_same_name_elsewhere_is_another_one(store: str, tmp_path: Path) -> None:
+    one, other = track(store, tmp_path / "a"), track(store, tmp_path / "b")
+    assert one.parent != other.parent
+    one.trial_finished(ended(config(0)), tmp_path)
+    other.trial_finished(ended(config(0)), tmp_path)
+    assert len(children(one)) == len(children(other)) == 1
+
+
+@pytest.mark.parametrize(("status", "shown"), [("failed", "FAILED"), ("pruned", "KILLED"), ("finished", "FINISHED")])
+def test_every_end_is_true(store: str, tmp_path: Path, status: str, shown: str) -> None:
+    tracker = track(store, tmp_path)
+    tracker.trial_started(config(0))
+    tracker.trial_finished(ended(config(0), status), tmp_path)
+    tracker.trial_started(config(1))
+    tracker.finish_sweep("KILLED")
+    found = {run.data.tags["sde.key"]: run for run in children(tracker)}
+    assert found[config(0).key].info.status == shown and found[config(0).key].data.tags["sde.status"] == status
+    assert found[config(0).key].data.tags.get("sde.error") == ("boom" if status == "failed" else None)
+    assert found[config(1).key].info.status == "KILLED"
+    assert tracker.client.get_run(tracker.parent).info.status == "KILLED"
+
+
+def test_tables_texts_and_files_stand_on_the_parent_once(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = track(store, tmp_path)
+    (tmp_path / "strategy.yaml").write_text("kind: x\n")
+    for _ in range(2):
+        tracker.log_table("leaderboard", [{"design": "a", "score": 0.5}, {"design": "b", "score": None}])
+        tracker.log_text("effects.svg", "<svg/>")
+        tracker.log_files([tmp_path / "strategy.yaml", tmp_path / "missing.json"])
+    kept = texts(tracker, tracker.parent)
+    assert json.loads(kept["leaderboard.json"]) == {"columns": ["design", "score"], "data": [["a", 0.5], ["b", None]]}
+    assert kept["effects.svg"] == "<svg/>" and kept["strategy.yaml"] == "kind: x\n" and "missing.json" not in kept
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)  # MLflow's own reader of tables knows only this store
+    loaded = tracker.client.load_table(tracker.experiment_id, "leaderboard.json", run_ids=[tracker.parent])
+    assert list(loaded["design"]) == ["a", "b"]
+
+
+def test_a_failing_store_warns_once_and_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    tracker = Outbox(MlflowTracker(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"), list, grace=60)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tracker.start_sweep("quick", {}, tmp_path / "sweep")
+        tracker.trial_started(config())
+        tracker.trial_finished(ended(config()), tmp_path)
+        tracker.log_table("leaderboard", [])
+        tracker.finish_sweep()
+        assert tracker.register_adapter(assemble(results(one_at_a_time()), METRIC), tmp_path) is None
+    told = [str(one.message) for one in caught]
+    assert sum("The sweep goes on" in text for text in told) == 1
+    assert sum(f"sde-ray sync {tmp_path / 'sweep'}" in text for text in told) == 1
+
+
+def test_a_database_that_another_process_has_locked_gets_everything_when_it_is_free(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    first = MlflowTracker(uri)
+    first.start_sweep("quick", {}, tmp_path)  # the database is there
+    other = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    results = [ended(config(seed)) for seed in range(3)]
+    outbox = Outbox(MlflowTracker(f"{uri}?timeout=0.2"), lambda: results, retry=0.2)
+    with pytest.warns(UserWarning, match="database is locked"):
+        outbox.start_sweep("quick", {}, tmp_path)
+        for result in results:
+            outbox.trial_finished(result, tmp_path)
+        deadline = time.monotonic() + 60
+        while not outbox._told_away and time.monotonic() < deadline:
+            time.sleep(0.05)
+        other.execute("COMMIT")
+        other.close()
+        outbox.finish_sweep()
+    first.start_sweep("quick", {}, tmp_path)
+    runs = children(first)
+    assert sorted(run.data.tags["sde.key"] for run in runs) == sorted(result.key for result in results)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_what_a_slow_server_made_twice_is_one_run_after_the_next_look(store: str, tmp_path: Path) -> None:
+    tracker = track(store, tmp_path)
+    tracker.trial_finished(ended(config(0)), tmp_path)
+    known = tracker.children.pop(config(0).key)
+    twin = tracker._child(config(0).key, config(0).resolved())  # made again: the answer to the first came too late
+    assert twin != known and len(children(tracker)) == 2
+    again = track(store, tmp_path, known=[ended(config(0))])
+    assert [run.info.run_id for run in children(again)] == [known]
+
+
+def test_a_run_that_was_cut_off_before_its_params_is_made_anew(store: str, tmp_path: Path) -> None:
+    tracker = track(store, tmp_path)
+    tags = {"sde.sweep_id": tracker.identity, "sde.run": "trial", "sde.key": config(0).key}
+    tracker.client.create_run(tracker.experiment_id, tags=tags)
+    again = track(store, tmp_path, known=[ended(config(0))])
+    (run,) = children(again)
+    assert run.info.status == "FINISHED" and run.data.params["format"] == "natural"
+
+
+def test_files_that_are_refused_keep_no_run_from_its_end_and_come_later(store: str, tmp_path: Path) -> None:
+    tracker = track(store, tmp_path)
+    place = Path(store.removeprefix("sqlite:///")).with_name("mlartifacts")
+    place.rename(place.with_name("away"))
+    place.write_text("the store is not what it was")
+    with pytest.warns(UserWarning, match="stores no files: NotADirectoryError"):
+        tracker.trial_finished(ended(config(0)), tmp_path)
+    place.unlink()
+    place.with_name("away").rename(place)
+    (run,) = children(tracker)
+    assert run.info.status == "FINISHED" and tracker.lacking == {config(0).key}
+    again = track(store, tmp_path, known=[ended(config(0))])
+    (run,) = children(again)
+    assert "sample.txt" in texts(again, run.info.run_id) and again.lacking == set()
+    assert len(again.client.get_metric_history(run.info.run_id, f"dev/{METRIC}")) == 2  # no point twice
+
+
+def test_the_address_is_checked_without_telling_its_password() -> None:
+    for fine in ("sqlite:////a/b.db", "http://host:5000", "postgresql+psycopg2://u:p@h/db", "databricks"):
+        check_address(fine)
+    check_address("http://host:5000", nodes=4)
+    with pytest.raises(UserError, match="sweep is on 2 nodes"):
+        check_address("sqlite:////a/b.db", nodes=2)
+    for wrong in ("./mlruns", "file:///a/mlruns"):
+        with pytest.raises(UserError, match="sqlite:////abs"):
+            check_address(wrong)
+    with pytest.raises(UserError) as told:
+        check_address("ftp://user:hush@host")
+    assert "hush" not in str(told.value)
+    command = ui_command("sqlite:////a/b.db", port=7000)
+    assert command[1:] == [
+        *("-m", "mlflow", "ui", "--backend-store-uri", "sqlite:////a/b.db", "--host", "127.0.0.1", "--port", "7000")
+    ]
+
+
+def test_params_and_metrics_take_any_name() -> None:
+    trial = replace(config(), model="https://user:hush@host/model")
+    params = params_of(trial.resolved())
+    assert params["model"] == "https://user:***@host/model" and params["decode.max_new_tokens"] == "0"
+    assert params["design"] == trial.design.slug and all(len(value) <= 5000 for value in params.values())
+    odd = result(make(), float("nan"))
+    assert f"dev/{METRIC}" not in [name for name, _, _ in metrics_of(odd)]
+    assert named("dev/f1/食品#质量") == "dev/f1/食品_质量"
+
+
+def test_the_null_tracker_is_a_tracker(tmp_path: Path) -> None:
+    trackers: list[Tracker] = [NullTracker(), MlflowTracker("sqlite:////a/b.db")]
+    assert trackers[0].register_adapter(assemble(results(one_at_a_time()), METRIC), tmp_path) is None
+
+
+def test_a_registered_adapter_is_found_with_its_design_and_answers(
+    store: str, tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from sde_ray.models.predictor import write_card
+
+    tracker, trial = track(store, tmp_path), replace(config(format="lines"), model=str(tiny_llama))
+    base = AutoModelForCausalLM.from_pretrained(tiny_llama)
+    get_peft_model(base, LoraConfig(r=4, target_modules="all-linear")).save_pretrained(tmp_path / "adapter")
+    write_card(tmp_path / "adapter", trial, 8)
+    strategy = replace(assemble(results(one_at_a_time()), METRIC, sweep="quick"), verdict="Wins.")
+    place = tracker.register_adapter(strategy, tmp_path / "adapter")
+    assert place == "quick-masa-d1/1" == f"{model_name(strategy)}/1"
+    assert tracker.register_adapter(strategy, tmp_path / "adapter") == place  # once
+    version = tracker.client.get_model_version_by_alias("quick-masa-d1", "validated")
+    assert version.tags["sde.axis.format"] == "lines" and version.tags["sde.axis.instruction"] == "last"
+    assert version.description == "Wins." and version.run_id == tracker.parent
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    loaded = mlflow.pyfunc.load_model("models:/quick-masa-d1@validated")
+    (answer,) = loaded.predict(["Great food, slow service."])
+    assert set(answer) == {"answer", "completion", "faults"} and isinstance(answer["completion"], str)
+    assert not list(
+        Path(tracker.client.get_run(tracker.parent).info.artifact_uri.removeprefix("file://")).rglob("*.pkl")
+    )

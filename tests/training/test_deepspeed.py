@@ -1,0 +1,155 @@
+"""ZeRO over two workers on a CPU: whole adapters, the losses and the completions of one worker; and it goes on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from sde_ray.design import designs
+from sde_ray.errors import UserError
+from sde_ray.training import checkpoint
+from sde_ray.training.runner import RunnerLost, RunnerPlace
+from sde_ray.training.trial_runner import TrialRunner, run_trial
+from sde_ray.training.worker_group import WorkerGroup
+from sde_ray.types import DecodeSettings, LoraSettings, TrainSettings, TrialConfig, TrialResult
+
+pytestmark = pytest.mark.cluster
+
+SECTIONS: dict[str, dict[str, Any]] = {
+    "zero 2": {"stage": 2},
+    "zero 3": {"stage": 3},
+    "zero 3, all sharded": {"stage": 3, "stage3_param_persistence_threshold": 0},
+}
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[TrialRunner]:
+    """A runner on two actors, in a Ray of its own."""
+    import ray
+
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="sde_") as folder:
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
+        runner = TrialRunner(WorkerGroup(RunnerPlace(bundles=2), in_process=False))
+        yield runner
+        runner.close()
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def config(tiny_llama: Path) -> TrialConfig:
+    """Three steps, the last of them on a single sample, so that one worker has nothing to do in it."""
+    return TrialConfig(
+        "masa:d1",
+        designs.NAMED["es-sde"],
+        str(tiny_llama),
+        seed=1,
+        train_size=9,
+        eval_size=5,
+        lora=LoraSettings(dropout=0.0),
+        train=TrainSettings(lr=3e-2, batch_size=4, max_length=2048, rungs=(0.5, 1.0)),
+        decode=DecodeSettings(batch_size=4, max_new_tokens=10),
+    )
+
+
+@pytest.fixture(scope="module")
+def alone(config: TrialConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialResult, Path]:
+    """The same trial by one worker."""
+    folder = tmp_path_factory.mktemp("alone")
+    runner = TrialRunner(WorkerGroup(RunnerPlace(), in_process=True))
+    result = run_trial(runner, config, folder)
+    runner.close()
+    return result, folder
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_two_workers_are_as_one(
+    section: str, pair: TrialRunner, config: TrialConfig, alone: tuple[TrialResult, Path], tmp_path: Path
+) -> None:
+    one, folder = alone
+    train = replace(config.train, workers=2, deepspeed={"zero_optimization": SECTIONS[section]})
+    two = run_trial(pair, replace(config, train=train), tmp_path)
+    assert (two.status, two.error) == ("finished", "")
+    assert two.losses == pytest.approx(one.losses, rel=1e-3)
+    assert two.losses[-1] != pytest.approx(two.losses[0], rel=1e-2), "it must have learned to compare anything"
+    assert (tmp_path / "predictions.jsonl").read_text() == (folder / "predictions.jsonl").read_text()
+    assert two.scores == one.scores
+    expected = load_file(folder / "adapter" / "adapter_model.safetensors")
+    found = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert {name: tensor.shape for name, tensor in found.items()} == {n: t.shape for n, t in expected.items()}
+    for name, tensor in found.items():
+        assert (tensor - expected[name]).abs().max() < 0.02, name
+        assert tensor.any(), name
+
+
+def sharded(config: TrialConfig, section: str) -> TrialConfig:
+    """The trial by two workers, with dropout, which draws differently in each of them."""
+    train = replace(config.train, workers=2, deepspeed={"zero_optimization": SECTIONS[section]})
+    return replace(config, train=train, lora=replace(config.lora, dropout=0.3))
+
+
+def assert_equal_to_the_digit(one: TrialResult, folder: Path, other: TrialResult, its: Path) -> None:
+    assert (one.status, one.error) == ("finished", "")
+    assert (one.losses, one.rungs) == (other.losses, other.rungs)
+    for name in ("predictions.jsonl", "adapter/adapter_model.safetensors"):
+        assert (folder / name).read_bytes() == (its / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    "section", ["zero 2", *(pytest.param(name, marks=pytest.mark.long) for name in SECTIONS if name != "zero 2")]
+)
+def test_two_workers_go_on_from_a_rung_to_the_last_digit(
+    section: str, pair: TrialRunner, config: TrialConfig, tmp_path: Path
+) -> None:
+    config = sharded(config, section)
+    whole = run_trial(pair, config, tmp_path / "whole")
+    folder = tmp_path / "cut"
+    pair.begin(config, folder)
+    done = pair.rung(0)
+    assert len(list(folder.glob(checkpoint.SHARES))) == 2, "each worker keeps its share"
+    begun = pair.begin(config, folder)
+    assert (begun.rungs, begun.note) == ((done,), "")
+    pair.rung(1)
+    assert pair._running().losses[:2] == list(whole.losses[:2]) and len(whole.losses) == 3
+    assert_equal_to_the_digit(pair.end(), folder, whole, tmp_path / "whole")
+
+
+def test_a_share_that_is_gone_on_one_worker_is_used_on_none(
+    pair: TrialRunner, config: TrialConfig, tmp_path: Path
+) -> None:
+    config = sharded(config, "zero 2")
+    pair.begin(config, tmp_path)
+    pair.rung(0)
+    (tmp_path / checkpoint.share_name(0, 1)).unlink()
+    begun = pair.begin(config, tmp_path)
+    assert begun.rungs == () and "checkpoint.0.1.safetensors cannot be read" in begun.note
+    pair.end("failed", "")
+
+
+def test_a_broken_group_is_replaced_and_the_trial_goes_on(
+    pair: TrialRunner, config: TrialConfig, tmp_path: Path
+) -> None:
+    """A worker that dies in mid-trial is told as lost; the trial goes on on new workers from its last rung."""
+    import ray
+
+    config = sharded(config, "zero 2")
+    whole = run_trial(pair, config, tmp_path / "whole")
+    folder = tmp_path / "cut"
+    pair.begin(config, folder)
+    pair.rung(0)
+    ray.kill(pair.workers._workers[1])
+    with pytest.raises(RunnerLost, match="worker process died"):
+        pair.rung(1)
+    assert_equal_to_the_digit(run_trial(pair, config, folder), folder, whole, tmp_path / "whole")
+
+
+def test_a_users_error_keeps_its_words(pair: TrialRunner, config: TrialConfig, tmp_path: Path) -> None:
+    config = replace(config, model=str(tmp_path), train=replace(config.train, workers=2))
+    with pytest.raises(UserError, match=r"no config\.json"):
+        pair.begin(config, tmp_path / "trial")
+    assert pair.end("failed", "refused").error == "refused"

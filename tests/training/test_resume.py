@@ -1,0 +1,396 @@
+"""A trial that was cut off goes on from its last rung, to the last digit of one that was not; or says why it does not.
+
+Real training on the tiny random model. "Cut off" is a runner that is let go after a rung; another one begins the trial.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sde_ray.design import designs
+from sde_ray.evaluation.racing import Rival
+from sde_ray.storage.ledger import load_result
+from sde_ray.sweep.trainable import WarmTrial
+from sde_ray.sweep.tune_search import NOTE, PASSED, RUNG, SCORE
+from sde_ray.training import checkpoint, engine_state
+from sde_ray.training.runner import Begun, RunnerLost, RunnerPlace
+from sde_ray.training.trainer import Training
+from sde_ray.training.trial_runner import TrialRunner, run_trial
+from sde_ray.training.worker import Worker
+from sde_ray.training.worker_group import WorkerGroup
+from sde_ray.types import DecodeSettings, LoraSettings, RungResult, TrainSettings, TrialConfig, TrialResult
+
+PREDICTIONS = "predictions.jsonl"
+ADAPTER = "adapter/adapter_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    one = Worker()
+    one.join(*one.address())
+    yield one
+    one.detach()
+
+
+def runner_on(worker: Worker) -> TrialRunner:
+    """A new runner on a worker that has detached: what the one before knew is gone, but for the resident base."""
+    worker.detach()
+    group = WorkerGroup(RunnerPlace(), in_process=True)
+    group._workers = [worker]
+    return TrialRunner(group)
+
+
+@pytest.fixture(scope="module")
+def config(tiny_llama: Path) -> TrialConfig:
+    """Six steps, scored after the second, the fourth and the last; dropout, warm-up and accumulation are all on."""
+    train = TrainSettings(
+        lr=1e-2, batch_size=1, gradient_accumulation=2, warmup=0.3, schedule="cosine", weight_decay=0.1, epochs=2
+    )
+    return TrialConfig(
+        "masa:d1",
+        designs.make(),
+        str(tiny_llama),
+        seed=1,
+        train_size=6,
+        eval_size=2,
+        lora=LoraSettings(dropout=0.3),
+        train=replace(train, max_length=2048, rungs=(0.3, 0.6, 1.0)),
+        decode=DecodeSettings(batch_size=4, max_new_tokens=8),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(worker: Worker, config: TrialConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialResult, Path]:
+    """The same trial, undisturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    return run_trial(runner_on(worker), config, folder), folder
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of every step that is trained, in order."""
+    taken: list[int] = []
+    step = Training._step
+
+    def counted(training: Training, own: Any) -> float:
+        taken.append(len(training.losses))
+        return step(training, own)
+
+    monkeypatch.setattr(Training, "_step", counted)
+    return taken
+
+
+def cut_off(runner: TrialRunner, config: TrialConfig, folder: Path, after: int) -> None:
+    """Run the trial up to this rung, no further."""
+    begun = runner.begin(config, folder)
+    for rung in range(len(begun.rungs), after + 1):
+        runner.rung(rung)
+    scramble()
+
+
+def scramble() -> None:
+    """What another process would not share either."""
+    random.seed(99)
+    np.random.seed(99)
+    torch.manual_seed(99)
+
+
+def assert_same(result: TrialResult, folder: Path, undisturbed: tuple[TrialResult, Path]) -> None:
+    whole, its = undisturbed
+    assert (result.status, result.error) == ("finished", "")
+    assert result.losses == whole.losses
+    assert result.rungs == whole.rungs
+    assert (result.scores, result.faults, result.tokens) == (whole.scores, whole.faults, whole.tokens)
+    names = [PREDICTIONS, *(path.name for path in its.glob("predictions.*.jsonl")), ADAPTER]
+    for name in names:
+        assert (folder / name).read_bytes() == (its / name).read_bytes(), name
+    assert marks(folder) == [], "what has ended leaves no checkpoint"
+
+
+def marks(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("checkpoint*"))
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "no dropout": {"lora": LoraSettings(dropout=0.0)},
+    "constant rate": {"schedule": "constant", "gradient_accumulation": 1, "epochs": 1.5},
+    "linear, clipped": {"schedule": "linear", "max_grad_norm": 0.01},
+    "bf16": {"precision": "bf16"},
+    "ZeRO 1": {"deepspeed": {"zero_optimization": {"stage": 1}}},
+    "ZeRO 2": {"deepspeed": {"zero_optimization": {"stage": 2}}},
+    "ZeRO 2, bf16": {"precision": "bf16", "deepspeed": {"zero_optimization": {"stage": 2}}},
+    "ZeRO 2, offloaded": {"deepspeed": {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}},
+    "ZeRO 3": {"deepspeed": {"zero_optimization": {"stage": 3}}},
+}
+
+
+def test_a_trial_goes_on_to_the_last_digit(
+    worker: Worker, config: TrialConfig, whole: tuple[TrialResult, Path], steps: list[int], tmp_path: Path
+) -> None:
+    cut_off(runner_on(worker), config, tmp_path, after=0)
+    cut_off(runner_on(worker), config, tmp_path, after=1)
+    assert marks(tmp_path) == ["checkpoint.1.0.safetensors", "checkpoint.json"]
+    result = run_trial(runner_on(worker), config, tmp_path)
+    assert steps == list(range(6)), "no step is trained twice"
+    assert len(set(whole[0].losses)) == 6, "it must train to compare anything"
+    assert_same(result, tmp_path, whole)
+    assert result.seconds["total"] > result.seconds["train"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_whatever_the_settings(
+    settings: str, worker: Worker, config: TrialConfig, steps: list[int], tmp_path: Path
+) -> None:
+    given = dict(SETTINGS[settings])
+    config = replace(config, lora=given.pop("lora", config.lora), train=replace(config.train, **given))
+    whole = run_trial(runner_on(worker), config, tmp_path / "whole")
+    total = len(whole.losses)
+    cut_off(runner_on(worker), config, tmp_path / "cut", after=1)
+    result = run_trial(runner_on(worker), config, tmp_path / "cut")
+    assert steps == 2 * list(range(total)) and len(set(whole.losses)) > total / 2
+    assert_same(result, tmp_path / "cut", (whole, tmp_path / "whole"))
+
+
+# ---- checkpoints that do not serve -----------------------------------------------------------------------------------
+
+
+def share_of(folder: Path) -> Path:
+    (path,) = folder.glob(checkpoint.SHARES)
+    return path
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    outer = json.loads((folder / checkpoint.NAME).read_text())
+    (folder / checkpoint.NAME).write_text(json.dumps({**outer, **changes}))
+
+
+def flip_a_bit(folder: Path) -> None:
+    path = share_of(folder)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def change_a_loss(folder: Path) -> None:
+    outer = json.loads((folder / checkpoint.NAME).read_text())
+    mark = json.loads(outer["mark"])
+    mark["losses"][0] += 1.0
+    edit(folder, mark=json.dumps(mark))
+
+
+def give_to_another(folder: Path) -> None:
+    mark = checkpoint.read(folder, json.loads((folder / "config.json").read_text())["key"])
+    assert mark is not None
+    checkpoint.write(folder, replace(mark, key="f" * 16))
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a share is cut short": (lambda folder: half(share_of(folder)), r"checkpoint\.0\.0\.safetensors is damaged"),
+    "a bit has flipped": (flip_a_bit, "is damaged"),
+    "a share is gone": (lambda folder: share_of(folder).unlink(), "cannot be read"),
+    "the checkpoint is cut short": (lambda folder: half(folder / checkpoint.NAME), r"checkpoint\.json cannot be read"),
+    "the checkpoint was edited": (change_a_loss, r"checkpoint\.json is damaged"),
+    "the checkpoint is another trial's": (give_to_another, "it belongs to the trial ffff"),
+    "the checkpoint has another format": (lambda folder: edit(folder, format=99), "format 99"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_damaged_or_foreign_checkpoint_is_told_and_not_used(
+    what: str, worker: Worker, config: TrialConfig, tmp_path: Path
+) -> None:
+    harm, told = DAMAGE[what]
+    cut_off(runner_on(worker), config, tmp_path, after=0)
+    harm(tmp_path)
+    begun = runner_on(worker).begin(config, tmp_path)
+    assert begun.rungs == () and begun.passed == 0
+    assert re.fullmatch(rf"The trial starts from its beginning, not from its checkpoint: .*{told}.*\.", begun.note)
+    assert marks(tmp_path) == []
+
+
+def test_a_checkpoint_of_other_libraries_is_told_and_not_used(
+    worker: Worker, config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off(runner_on(worker), config, tmp_path, after=0)
+    versions = engine_state._versions()
+    assert set(versions) == {"sde_ray", "torch", "transformers", "peft", "deepspeed"}
+    monkeypatch.setattr(engine_state, "_versions", lambda: {**versions, "torch": "99.0"})
+    begun = runner_on(worker).begin(config, tmp_path)
+    assert begun == Begun(note=begun.note) and "torch" in begun.note and "99.0" in begun.note
+
+
+def test_after_a_checkpoint_that_does_not_serve_the_trial_is_as_undisturbed(
+    worker: Worker, config: TrialConfig, whole: tuple[TrialResult, Path], steps: list[int], tmp_path: Path
+) -> None:
+    cut_off(runner_on(worker), config, tmp_path, after=1)
+    flip_a_bit(tmp_path)
+    result = run_trial(runner_on(worker), config, tmp_path)
+    assert steps == [0, 1, 2, 3, *range(6)]
+    assert_same(result, tmp_path, whole)
+
+
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
+    worker: Worker, config: TrialConfig, whole: tuple[TrialResult, Path], steps: list[int], tmp_path: Path
+) -> None:
+    """The moment after the new share, or a part of it, and before the new `checkpoint.json`."""
+    cut_off(runner_on(worker), config, tmp_path, after=0)
+    (tmp_path / checkpoint.share_name(1, 0)).write_bytes(b"the new share")
+    (tmp_path / (checkpoint.NAME + ".new")).write_bytes(b"{")
+    result = run_trial(runner_on(worker), config, tmp_path)
+    assert steps == list(range(6))
+    assert_same(result, tmp_path, whole)
+
+
+@pytest.mark.parametrize("path", [checkpoint.NAME, checkpoint.share_name(0, 0)])
+def test_where_a_checkpoint_cannot_be_written_the_trial_goes_on(
+    path: str, worker: Worker, config: TrialConfig, whole: tuple[TrialResult, Path], tmp_path: Path
+) -> None:
+    (tmp_path / (path + ".new")).mkdir()  # in the way of the file
+    with pytest.warns(UserWarning, match=rf"No checkpoint of the trial {config.key} is kept: .*directory"):
+        cut_off(runner := runner_on(worker), config, tmp_path, after=0)
+    assert checkpoint.read(tmp_path, config.key) is None
+    (tmp_path / (path + ".new")).rmdir()
+    runner.rung(1)
+    assert len(checkpoint.read(tmp_path, config.key).rungs) == 2  # type: ignore[union-attr]
+
+
+def test_an_optimiser_out_of_reach_is_not_kept(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
+    runner = runner_on(worker)
+    runner.begin(config, tmp_path)
+    worker._training.engine.basic_optimizer.state.clear()  # as if DeepSpeed had them on NVMe
+    assert worker.keep(tmp_path / "share") == ("", "DeepSpeed holds the optimiser's state outside of this process")
+    assert not (tmp_path / "share").exists()
+
+
+# ---- what a checkpoint says ------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_says_where_the_trial_stands(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
+    runner = runner_on(worker)
+    runner.begin(config, tmp_path)
+    done = runner.rung(0, Rival(tmp_path / "rival-key", "weighted_kappa"))
+    mark = checkpoint.read(tmp_path, config.key)
+    assert mark is not None
+    assert (mark.rungs, len(mark.losses), mark.rival) == ((done,), 2, "rival-key")
+    assert (mark.went_on, mark.passed) == (False, 0), "whether it goes on is not decided yet"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrialRunner, "_train", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            runner.rung(1)
+    assert runner_on(worker).begin(config, tmp_path) == Begun((done,), passed=1)
+    engine = worker._training.engine
+    assert (engine.global_steps, engine.micro_steps, engine.lr_scheduler.last_epoch) == (2, 4, 2)
+
+
+def test_a_trial_of_one_rung_keeps_nothing(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
+    runner = runner_on(worker)
+    runner.begin(replace(config, train=replace(config.train, rungs=(1.0,))), tmp_path)
+    runner.rung(0)
+    assert marks(tmp_path) == []
+
+
+def test_a_trial_that_is_given_up_keeps_nothing(
+    worker: Worker, config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = runner_on(worker)
+    runner.begin(config, tmp_path)
+    monkeypatch.setattr(runner, "_score", lambda name, rival: ({"dev": {}}, "far behind"))
+    assert runner.rung(0).given_up == "far behind"
+    assert marks(tmp_path) == []
+
+
+def test_checkpoints_beside_a_trials_end_are_removed_and_others_found(config: TrialConfig, tmp_path: Path) -> None:
+    rung = RungResult(0, 2, {"dev": {"weighted_kappa": 0.5}})
+    two = (rung, replace(rung, rung=1))
+    kinds = {"new": (rung,), "failed": (rung,), "pruned": (rung,), "further": two, "finished": two, "odd": (rung,)}
+    kinds["again"] = (rung,)  # pruned there, asked for once more, and let go on
+    trials = {kind: replace(config, seed=seed) for seed, kind in enumerate(kinds)}
+    for kind, trial in trials.items():
+        (tmp_path / trial.key).mkdir()
+        went_on = kind in ("again", "finished")
+        checkpoint.write(tmp_path / trial.key, checkpoint.Checkpoint(trial.key, kinds[kind], went_on=went_on))
+    half(tmp_path / trials["odd"].key / checkpoint.NAME)
+    ends: dict[str, Any] = {"failed": ("failed", ()), "pruned": ("pruned", (rung,)), "further": ("pruned", (rung,))}
+    ends["again"] = ends["pruned"]
+    ends["finished"] = ("finished", (*two, rung))
+    results = {
+        trials[kind].key: TrialResult(trials[kind].key, {}, status, rungs=rungs)
+        for kind, (status, rungs) in ends.items()
+    }
+    found = checkpoint.in_flight(tmp_path, trials.values(), results)
+    assert set(found) == {trials[kind].key for kind in ("new", "failed", "further", "again")}
+    left = {kind for kind, trial in trials.items() if marks(tmp_path / trial.key)}
+    assert left == {"new", "failed", "further", "again", "odd"}
+
+
+# ---- under Ray Tune's trainable --------------------------------------------------------------------------------------
+
+
+def trainable(config: TrialConfig, folder: Path, worker: Worker) -> WarmTrial:
+    """A warm trial without Tune around it."""
+    trial: WarmTrial = WarmTrial.__new__(WarmTrial)
+    wanted = {"trial": config, "folder": str(folder), "metric": "weighted_kappa", "split": "dev", "factor": 2.0}
+    trial.setup(wanted, factory=lambda place: runner_on(worker), place=RunnerPlace())
+    return trial
+
+
+def test_tune_hears_of_every_rung_once_more_and_of_what_was_decided(
+    worker: Worker, config: TrialConfig, whole: tuple[TrialResult, Path], steps: list[int], tmp_path: Path
+) -> None:
+    first = trainable(config, tmp_path, worker)
+    told = [first.step(), first.step()]
+    assert [(one[RUNG], one[PASSED], one["done"]) for one in told] == [(0, False, False), (1, False, False)]
+    first.cleanup()  # what Tune does with a trial when the sweep is stopped
+    second = trainable(config, tmp_path, worker)
+    again = [second.step() for _ in range(3)]
+    assert [one[SCORE] for one in again[:2]] == [one[SCORE] for one in told]
+    assert [(one[RUNG], one[PASSED]) for one in again] == [(0, True), (1, False), (2, False)]
+    assert not any(NOTE in one for one in again) and again[-1]["done"]
+    assert steps == list(range(6))
+    kept = load_result(tmp_path / "result.json")
+    assert kept is not None and (kept.losses, kept.rungs) == (whole[0].losses, whole[0].rungs)
+    assert marks(tmp_path) != [], "the driver removes it, when the ledger has the end"
+
+
+def test_tune_hears_why_a_checkpoint_is_not_used(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
+    trainable(config, tmp_path, worker).step()
+    flip_a_bit(tmp_path)
+    trial = trainable(config, tmp_path, worker)
+    assert "is damaged" in trial.step()[NOTE]
+    assert NOTE not in trial.step()
+
+
+def test_a_lost_worker_ends_the_trainable_and_an_ordinary_failure_does_not(
+    worker: Worker, config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*_: Any) -> None:
+        raise RunnerLost("A worker process died (killed).")
+
+    trial = trainable(config, tmp_path, worker)
+    trial.step()
+    monkeypatch.setattr(TrialRunner, "_train", lose)
+    with pytest.raises(RunnerLost):
+        trial.step()
+    assert marks(tmp_path) != [] and load_result(tmp_path / "result.json") is None
+    monkeypatch.setattr(TrialRunner, "_train", lambda *_: 1 / 0)
+    assert trainable(config, tmp_path, worker)._begun == Begun()
+    failing = trainable(config, tmp_path, worker)
+    failing.step()
+    assert failing.step()["done"]
+    failed = load_result(tmp_path / "result.json")
+    assert failed is not None and failed.status == "failed" and "ZeroDivisionError" in failed.error
