@@ -85,7 +85,7 @@ class Parsed:
 
 
 @dataclass(frozen=True)
-class Nouns:
+class PromptNouns:
     """The words a task's prompt is made of; also the JSON keys (`slot`, `value`, `why`)."""
 
     text: str = "text"
@@ -112,7 +112,7 @@ class Task:
     kind: Literal["label", "span", "free"]
     language: Literal["en", "zh"]
     slots: tuple[str, ...]
-    nouns: Nouns
+    nouns: PromptNouns
     instructions: tuple[str, ...]
     metrics: tuple[str, ...]
     objective: str
@@ -224,13 +224,13 @@ Status = Literal["finished", "pruned", "failed"]
 class RungResult:
     """A trial's scores after a share of its training; keys of `scores` are splits ("dev", "dev_ood").
 
-    `given_up`: why the trial was not asked all items, with the scores of those that it was asked; empty: it was.
+    `stopped_early`: why the trial was not asked all items, with the scores of those that it was asked; empty: it was.
     """
 
     rung: int
     examples: int
     scores: Mapping[str, Scores]
-    given_up: str = ""
+    stopped_early: str = ""
 
 
 @dataclass(frozen=True)

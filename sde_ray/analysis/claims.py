@@ -3,7 +3,8 @@
     claim_of(estimate, sure)      "better" · "worse" · "perhaps better" · "perhaps worse" · "the same" · "not shown"
 
 An estimate's own interval is right 95 times in 100, so among ten options that do nothing one is often clear of 0 by
-luck. `sure` is the interval that holds for all options of the table at once (`Fit.family`): only what is clear in it is
+luck. `sure` is the interval that holds for all options of the table at once (`SurfaceFit.family`): only
+what is clear in it is
 "better" or "worse", what is clear in its own interval alone is "perhaps". "The same" is a finding, too: the interval
 lies within the margin on both sides of 0. "Not shown" is neither: the trials are too few to tell.
 """

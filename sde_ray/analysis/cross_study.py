@@ -17,7 +17,7 @@ import numpy as np
 
 from sde_ray.analysis.effects import effect_rows
 from sde_ray.analysis.pooling import Pooled, pool
-from sde_ray.analysis.rank_agreement import Agreement, correlations
+from sde_ray.analysis.rank_agreement import RankAgreement, correlations
 from sde_ray.analysis.response_surface import Estimate
 from sde_ray.analysis.study import Study
 from sde_ray.types import Effect
@@ -27,7 +27,7 @@ Key = tuple[str, str, str]  # axis, option, the option it is compared with
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedEffect:
     """An option's effect in every group: as estimated there, drawn towards the others, and what all share.
 
     `own` and `shared` are None where not all groups have the option, or the noise of one is not known.
@@ -57,7 +57,7 @@ class Shared:
             return "all agree"
         return f"{'the same sign, ' if alike else 'signs differ, '}shown in {clear} of {len(self.alone)}"
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """A flat row for JSON, MLflow and tables."""
         row: dict[str, Any] = {"axis": self.axis, "option": self.option, "reference": self.reference}
         shared = self.shared or Estimate(float("nan"))
@@ -84,29 +84,29 @@ def sign(one: Estimate) -> str:
 
 
 @dataclass(frozen=True)
-class Across:
+class CrossStudy:
     """A family of studies that differ in `kind`; `within` says in words what they have in common."""
 
     kind: str
     within: str
     groups: tuple[str, ...]
-    agreements: list[Agreement]
-    rows: list[Shared]
+    agreements: list[RankAgreement]
+    rows: list[SharedEffect]
     spread: float | None
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For a program."""
         return {
             "kind": self.kind,
             "within": self.within,
             "groups": list(self.groups),
-            "agreements": [one.plain() for one in self.agreements],
-            "effects": [one.plain() for one in self.rows],
+            "agreements": [one.to_dict() for one in self.agreements],
+            "effects": [one.to_dict() for one in self.rows],
             "spread_of_groups": self.spread,
         }
 
 
-def across(studies: Sequence[Study]) -> list[Across]:
+def across(studies: Sequence[Study]) -> list[CrossStudy]:
     """Every family of at least two studies with scores."""
     found = []
     for kind, name in KINDS.items():
@@ -119,16 +119,16 @@ def across(studies: Sequence[Study]) -> list[Across]:
     return found
 
 
-def _family(kind: str, studies: dict[str, Study]) -> Across:
+def _family(kind: str, studies: dict[str, Study]) -> CrossStudy:
     group = next(iter(studies.values())).group
     shared = {"task": group.task, "model": group.model, "train_size": f"{group.train_size} samples"}
     within = ", ".join(value for name, value in shared.items() if name != KINDS[kind])
     agreements = correlations({name: {row.design: row.score for row in one.ranked} for name, one in studies.items()})
     rows, spread = _shared(studies)
-    return Across(kind, within, tuple(studies), agreements, rows, spread)
+    return CrossStudy(kind, within, tuple(studies), agreements, rows, spread)
 
 
-def _shared(studies: dict[str, Study]) -> tuple[list[Shared], float | None]:
+def _shared(studies: dict[str, Study]) -> tuple[list[SharedEffect], float | None]:
     """Every option's effect, pooled over the options that all groups have."""
     effects = {name: {_key(one): one for one in study.own_effects} for name, study in studies.items()}
     every = list(dict.fromkeys(key for own in effects.values() for key in own))
@@ -138,10 +138,10 @@ def _shared(studies: dict[str, Study]) -> tuple[list[Shared], float | None]:
     for key in every:
         alone = {name: Estimate(o[key].difference, o[key].low, o[key].high) for name, o in effects.items() if key in o}
         if pooled is None or key not in common:
-            rows.append(Shared(*key, alone, None, None))
+            rows.append(SharedEffect(*key, alone, None, None))
         else:
             place = common.index(key)
-            rows.append(Shared(*key, alone, {n: pooled.own[n][place] for n in alone}, pooled.shared[place]))
+            rows.append(SharedEffect(*key, alone, {n: pooled.own[n][place] for n in alone}, pooled.shared[place]))
     return rows, pooled.spread if pooled else None
 
 

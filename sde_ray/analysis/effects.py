@@ -28,12 +28,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sde_ray.analysis.claims import MARGIN, claim_of
-from sde_ray.analysis.response_surface import Estimate, Fit
+from sde_ray.analysis.response_surface import Estimate, SurfaceFit
 from sde_ray.analysis.response_surface import fit as fit_surface
 from sde_ray.design.axes import find_axis
 from sde_ray.design.designs import make
 from sde_ray.errors import UserError, unknown
-from sde_ray.evaluation.per_item import Items, influence_of
+from sde_ray.evaluation.per_item import ItemCounts, influence_of
 from sde_ray.types import Design, Effect, TrialResult
 
 OUT_OF_DOMAIN = "_ood"
@@ -104,8 +104,8 @@ def reference_of(axis: str, options: Sequence[str]) -> str:
 
 
 def fit(
-    results: Sequence[TrialResult], objective: str, split: str = "dev", items: Mapping[str, Items] | None = None
-) -> Fit:
+    results: Sequence[TrialResult], objective: str, split: str = "dev", items: Mapping[str, ItemCounts] | None = None
+) -> SurfaceFit:
     """The fitted surface of one task, model and training size."""
     found = groups(results)
     if len(found) > 1:
@@ -116,9 +116,9 @@ def fit(
         raise UserError(_nothing(results, objective, split))
     designs = [design_of(result) for result in scored]
     orders = {axis: tuple(find_axis(axis).options) for design in designs[:1] for axis, _ in design.options}
-    influence = influence_of([(items or {}).get(result.key) for result in scored])
+    jackknife_influence = influence_of([(items or {}).get(result.key) for result in scored])
     scores = [result.scores[split][objective] for result in scored]
-    return fit_surface(designs, scores, orders, influence)
+    return fit_surface(designs, scores, orders, jackknife_influence)
 
 
 def _nothing(results: Sequence[TrialResult], objective: str, split: str) -> str:
@@ -142,7 +142,7 @@ def not_finite(results: Sequence[TrialResult], objective: str, split: str = "dev
 
 
 def effects(
-    results: Sequence[TrialResult], objective: str, split: str = "dev", items: Mapping[str, Items] | None = None
+    results: Sequence[TrialResult], objective: str, split: str = "dev", items: Mapping[str, ItemCounts] | None = None
 ) -> list[Effect]:
     """Every option against the default of its axis; axis by axis, no row for the default itself."""
     if not usable(results, objective, split):
@@ -152,7 +152,7 @@ def effects(
     return effects_of(fitted, designs)
 
 
-def scope_of(fitted: Fit) -> str:
+def scope_of(fitted: SurfaceFit) -> str:
     """What an effect of this fit is, and what its interval holds, in words."""
     where = (
         "Averaged over the options of the other axes."
@@ -167,7 +167,7 @@ def scope_of(fitted: Fit) -> str:
     return f"{where} {noise.get(fitted.noise, UNKNOWN_NOISE)}"
 
 
-def effects_of(fitted: Fit, designs: Sequence[Design]) -> list[Effect]:
+def effects_of(fitted: SurfaceFit, designs: Sequence[Design]) -> list[Effect]:
     """The effects of a fitted surface; `designs` are those of the trials, to count the replicates of an option."""
     found = []
     for axis, options in fitted.coding.axes:
@@ -182,14 +182,14 @@ def effects_of(fitted: Fit, designs: Sequence[Design]) -> list[Effect]:
     return found
 
 
-def effect_rows(fitted: Fit, differences: Sequence[tuple[str, str, str]]) -> list[Array]:
+def effect_rows(fitted: SurfaceFit, differences: Sequence[tuple[str, str, str]]) -> list[Array]:
     """The contrasts behind effects, given as (axis, option, reference)."""
     row_of = fitted.coding.option_row
     return [np.asarray(row_of(axis, option) - row_of(axis, reference)) for axis, option, reference in differences]
 
 
 def interactions(
-    results: Sequence[TrialResult], objective: str, split: str = "dev", items: Mapping[str, Items] | None = None
+    results: Sequence[TrialResult], objective: str, split: str = "dev", items: Mapping[str, ItemCounts] | None = None
 ) -> list[Interaction]:
     """Pairs of options against both defaults, strongest first; none where the trials cannot show any."""
     if not usable(results, objective, split):
@@ -197,7 +197,7 @@ def interactions(
     return interactions_of(fit(results, objective, split, items))
 
 
-def interactions_of(fitted: Fit) -> list[Interaction]:
+def interactions_of(fitted: SurfaceFit) -> list[Interaction]:
     """The interactions of a fitted surface, strongest first."""
     if not fitted.pairs:
         return []
@@ -210,13 +210,15 @@ def interactions_of(fitted: Fit) -> list[Interaction]:
 
 
 def _interaction(
-    fitted: Fit, axes: tuple[str, str], options: tuple[str, str], references: tuple[str, str]
+    fitted: SurfaceFit, axes: tuple[str, str], options: tuple[str, str], references: tuple[str, str]
 ) -> Interaction:
     estimate = fitted.contrast(_pair_row(fitted, axes, options, references))
     return Interaction(axes, options, references, estimate.value, estimate.low, estimate.high)
 
 
-def _pair_row(fitted: Fit, axes: tuple[str, str], options: tuple[str, str], references: tuple[str, str]) -> Array:
+def _pair_row(
+    fitted: SurfaceFit, axes: tuple[str, str], options: tuple[str, str], references: tuple[str, str]
+) -> Array:
     """The difference of differences: both options, minus each alone, plus none."""
     signed = (
         (options[0], options[1], 1.0),
@@ -231,7 +233,7 @@ def _pair_row(fitted: Fit, axes: tuple[str, str], options: tuple[str, str], refe
 def table(
     results: Sequence[TrialResult],
     objective: str,
-    items: Mapping[str, Mapping[str, Items]] | None = None,
+    items: Mapping[str, Mapping[str, ItemCounts]] | None = None,
     margin: float = MARGIN,
 ) -> list[dict[str, Any]]:
     """One row an option: the effect in-domain and, where the trials have it, out-of-domain; `items` by split.
@@ -249,7 +251,7 @@ def table(
 
 
 def _claimed(
-    results: Sequence[TrialResult], objective: str, split: str, items: Mapping[str, Items] | None, margin: float
+    results: Sequence[TrialResult], objective: str, split: str, items: Mapping[str, ItemCounts] | None, margin: float
 ) -> list[dict[str, Any]]:
     """The effects on a split as rows, each with its claim and what it interacts with."""
     scored = usable(results, objective, split)
@@ -269,7 +271,7 @@ def _claimed(
     ]
 
 
-def _partners(fitted: Fit) -> dict[tuple[str, str], list[str]]:
+def _partners(fitted: SurfaceFit) -> dict[tuple[str, str], list[str]]:
     """(axis, option) -> options that change its effect, clearly even among all pairs."""
     pairs = interactions_of(fitted)
     sure = fitted.family([_pair_row(fitted, one.axes, one.options, one.references) for one in pairs])

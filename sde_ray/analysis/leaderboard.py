@@ -16,7 +16,7 @@ from statistics import fmean
 from typing import Any
 
 from sde_ray.analysis.effects import OUT_OF_DOMAIN, design_of, reference_of, usable
-from sde_ray.analysis.response_surface import Estimate, Fit
+from sde_ray.analysis.response_surface import Estimate, SurfaceFit
 from sde_ray.design.designs import label
 from sde_ray.types import Design, TrialResult
 
@@ -38,7 +38,7 @@ class Ranked:
     def label(self) -> str:
         return label(self.design)
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON and tables: the axes first."""
         numbers = ("score", "spread", "ood", "adherence", "tokens", "seconds", "trials")
         return {**dict(self.design.options), **{name: getattr(self, name) for name in numbers}}
@@ -73,7 +73,7 @@ def _mean(scores: Sequence[Mapping[str, float]], name: str) -> float | None:
 
 
 @dataclass(frozen=True)
-class Lead:
+class BestVsBaseline:
     """How far the best design is ahead of the baseline, by the response surface, for as many as were compared."""
 
     design: Design
@@ -92,14 +92,14 @@ class Lead:
             return f"{label(self.design)} is better than the baseline by {found}, also as the best of {self.compared}."
         return f"The best is not shown to be better than the baseline: {found}, as the best of {self.compared}."
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For a program."""
         one = self.estimate
         numbers = {"difference": one.value, "low": one.low, "high": one.high, "compared": self.compared}
         return {"design": self.design.slug, "baseline": self.baseline.slug, **numbers, "words": self.words}
 
 
-def lead(ranked: Sequence[Ranked], fitted: Fit) -> Lead | None:
+def lead(ranked: Sequence[Ranked], fitted: SurfaceFit) -> BestVsBaseline | None:
     """The lead of the design that the surface expects most of; None where the baseline's options were not tried."""
     axes = {axis: reference_of(axis, options) for axis, options in fitted.coding.axes}
     if not axes or not ranked:
@@ -111,4 +111,4 @@ def lead(ranked: Sequence[Ranked], fitted: Fit) -> Lead | None:
     start = fitted.coding.row(baseline)
     found = fitted.family([fitted.coding.row(design) - start for design in others])
     best = max(range(len(others)), key=lambda n: found[n].value)
-    return Lead(others[best], baseline, found[best], len(others))
+    return BestVsBaseline(others[best], baseline, found[best], len(others))

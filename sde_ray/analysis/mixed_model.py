@@ -1,7 +1,7 @@
 """The mixed model under the response surface: which coefficients, and which noise, the trials speak for.
 
-In: designs as rows of numbers, their trials' scores, how each score moves with each item. Out: an `Evidence`, the mean
-coefficients and draws of what they may truly be.
+In: designs as rows of numbers, their trials' scores, how each score moves with each item. Out: a
+`MixedModelFit`, the mean coefficients and draws of what they may truly be.
 
     score of a trial = options (free) + pairs of options (random, one variance) + lack of fit of the design
                        + training (seed) + items
@@ -27,8 +27,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 DRAWS = 2000
-RATIOS = np.logspace(-1.5, 1.2, 14)  # sd of a pair's coefficient / sd of the noise
-LACKS = (
+INTERACTION_SD_GRID = np.logspace(-1.5, 1.2, 14)  # sd of a pair's coefficient / sd of the noise
+LACK_OF_FIT_GRID = (
     0.0,
     0.1,
     0.2,
@@ -40,7 +40,7 @@ TINY = 1e-14
 
 
 @dataclass(frozen=True)
-class Evidence:
+class MixedModelFit:
     """Mean coefficients, draws of the true ones (None: nothing tells the noise of training), and what they hold."""
 
     coefficients: Array
@@ -49,7 +49,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Means:
+class DesignMeans:
     """Each design once: its mean score, its number of trials, and how the mean moves with each item.
 
     `within`: sum of squares of trials about their design's mean, with its degrees of `freedom`; `own`: the part of a
@@ -59,29 +59,29 @@ class Means:
 
     scores: Array
     counts: Array
-    influence: Array | None
+    jackknife_influence: Array | None
     within: float
     freedom: int
     own: float
     items: Array
 
 
-def means_of(groups: npt.NDArray[np.intp], scores: Array, influence: Array | None) -> Means:
+def means_of(groups: npt.NDArray[np.intp], scores: Array, jackknife_influence: Array | None) -> DesignMeans:
     """The designs' means. `groups`: the number of each trial's design."""
     counts = np.bincount(groups).astype(float)
     mean = np.bincount(groups, scores) / counts
     within, freedom = float(((scores - mean[groups]) ** 2).sum()), len(scores) - len(counts)
-    if influence is None:
-        return Means(mean, counts, None, within, freedom, 0.0, np.zeros(len(counts)))
-    moved = np.zeros((len(counts), influence.shape[1]))
-    np.add.at(moved, groups, influence)
+    if jackknife_influence is None:
+        return DesignMeans(mean, counts, None, within, freedom, 0.0, np.zeros(len(counts)))
+    moved = np.zeros((len(counts), jackknife_influence.shape[1]))
+    np.add.at(moved, groups, jackknife_influence)
     moved /= counts[:, None]
-    own = float(((influence - moved[groups]) ** 2).sum()) / freedom if freedom else 0.0
+    own = float(((jackknife_influence - moved[groups]) ** 2).sum()) / freedom if freedom else 0.0
     apart = ((moved - moved.mean(axis=0)) ** 2).sum(axis=1) * len(counts) / max(len(counts) - 1, 1)
-    return Means(mean, counts, moved, within, freedom, own, apart)
+    return DesignMeans(mean, counts, moved, within, freedom, own, apart)
 
 
-def solve(means: Means, free: Array, pairs: Array, seed: int = 0) -> Evidence:
+def solve(means: DesignMeans, free: Array, pairs: Array, seed: int = 0) -> MixedModelFit:
     """The evidence of the designs' means. `free` and `pairs`: a row a design; coefficients stand in this order.
 
     Free columns that the designs do not tell apart get the smallest coefficients that fit.
@@ -92,14 +92,14 @@ def solve(means: Means, free: Array, pairs: Array, seed: int = 0) -> Evidence:
     weights = _weights(cells)
     reduced = np.sum([w * cell.solution for w, cell in zip(weights, cells, strict=True)], axis=0)
     told = means.freedom > 0 or len(free) > rank  # else items are known, but not what training adds to them
-    parts = (("seeds", cells[0].noisy), ("items", told and means.influence is not None))
+    parts = (("seeds", cells[0].noisy), ("items", told and means.jackknife_influence is not None))
     known = [name for name, there in parts if there]
     drawn = _draws(cells, weights, means, pairs, np.random.default_rng(seed)) if known else None
 
     def whole(values: Array) -> Array:
         return np.concatenate([values[..., :rank] @ basis.T, values[..., rank:]], axis=-1)
 
-    return Evidence(whole(reduced), None if drawn is None else whole(drawn), " and ".join(known) or "nothing")
+    return MixedModelFit(whole(reduced), None if drawn is None else whole(drawn), " and ".join(known) or "nothing")
 
 
 def _basis(free: Array) -> Array:
@@ -130,16 +130,16 @@ class _Cell:
     noisy: bool
 
 
-def _cells(means: Means, free: Array, pairs: Array) -> list[_Cell]:
+def _cells(means: DesignMeans, free: Array, pairs: Array) -> list[_Cell]:
     spare = len(free) - free.shape[1]
-    shares: Sequence[float] = (1.0,) if not means.freedom else LACKS if spare else (0.0,)
-    ratios = RATIOS.tolist() if pairs.shape[1] else [0.0]
+    shares: Sequence[float] = (1.0,) if not means.freedom else LACK_OF_FIT_GRID if spare else (0.0,)
+    ratios = INTERACTION_SD_GRID.tolist() if pairs.shape[1] else [0.0]
     alike = bool(np.all(means.counts == means.counts[0]))  # then the share changes no solution, only its likelihood
     grouped = [shares] if alike else [(share,) for share in shares]
     return [_cell(means, free, pairs, ratio, some) for some in grouped for ratio in ratios]
 
 
-def _cell(means: Means, free: Array, pairs: Array, ratio: float, shares: Sequence[float]) -> _Cell:
+def _cell(means: DesignMeans, free: Array, pairs: Array, ratio: float, shares: Sequence[float]) -> _Cell:
     """Henderson's mixed model equations at a ratio (0 leaves the pairs out), and how well each noise level fits."""
     usual = len(means.counts) / float((1 / means.counts).sum())  # the seeds of a typical design
     scale = shares[0] + (1 - shares[0]) * usual / means.counts
@@ -160,7 +160,7 @@ def _cell(means: Means, free: Array, pairs: Array, ratio: float, shares: Sequenc
     return _Cell(ratio, solution, gain, scale, levels, training, logs, len(levels) > 1)
 
 
-def _seeds(means: Means, training: Array, shares: Sequence[float]) -> Array:
+def _seeds(means: DesignMeans, training: Array, shares: Sequence[float]) -> Array:
     """Log likelihood of the spread of trials within designs, the mean over the shares of lack of fit."""
     if not means.freedom:
         return np.zeros(len(training))
@@ -169,7 +169,7 @@ def _seeds(means: Means, training: Array, shares: Sequence[float]) -> Array:
     return np.asarray(np.logaddexp.reduce(each, axis=0) - np.log(len(shares)))
 
 
-def _levels(means: Means, left: float, usual: float, items: float) -> tuple[Array, Array]:
+def _levels(means: DesignMeans, left: float, usual: float, items: float) -> tuple[Array, Array]:
     """Variances of a design's mean to weigh, even on the log scale, and the part of each that is not items."""
     guess = max(left, means.within / means.freedom / usual if means.freedom else 0.0)
     if not guess > 0:  # neither a spare design nor a second seed: only the items are known
@@ -198,7 +198,9 @@ def _weights(cells: Sequence[_Cell]) -> Array:
 # ---- draws ---------------------------------------------------------------------------------------------------------
 
 
-def _draws(cells: Sequence[_Cell], weights: Array, means: Means, pairs: Array, random: np.random.Generator) -> Array:
+def _draws(
+    cells: Sequence[_Cell], weights: Array, means: DesignMeans, pairs: Array, random: np.random.Generator
+) -> Array:
     """Draws of the true coefficients: a cell by its weight, then its solution minus a simulated error."""
     counts = random.multinomial(DRAWS, weights)
     return np.concatenate(
@@ -206,14 +208,14 @@ def _draws(cells: Sequence[_Cell], weights: Array, means: Means, pairs: Array, r
     )
 
 
-def _truths(cell: _Cell, count: int, means: Means, pairs: Array, random: np.random.Generator) -> Array:
+def _truths(cell: _Cell, count: int, means: DesignMeans, pairs: Array, random: np.random.Generator) -> Array:
     chances = np.exp(cell.logs - cell.logs.max())
     level = random.choice(len(cell.levels), count, p=chances / chances.sum())
     spread = np.sqrt(cell.training[level])[:, None] * np.sqrt(cell.scale)
     observed = spread * random.normal(size=(count, len(cell.scale)))
-    if means.influence is not None:
-        items = means.influence.shape[1]
-        observed += (random.multinomial(items, np.full(items, 1 / items), count) - 1.0) @ means.influence.T
+    if means.jackknife_influence is not None:
+        items = means.jackknife_influence.shape[1]
+        observed += (random.multinomial(items, np.full(items, 1 / items), count) - 1.0) @ means.jackknife_influence.T
     truth = np.zeros((count, len(cell.solution)))
     if cell.ratio:
         rank = len(cell.solution) - pairs.shape[1]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sde_ray.analysis.leaderboard import Ranked
-from sde_ray.analysis.response_surface import Estimate, Fit
+from sde_ray.analysis.response_surface import Estimate, SurfaceFit
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Step:
     tokens: float
     gain: Estimate | None
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """A flat row for JSON, MLflow and tables."""
         gain = self.gain or Estimate(0.0)
         known = {} if self.gain is None else {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high}
@@ -45,7 +45,7 @@ def undominated(points: Iterable[T], cost: Callable[[T], float], worth: Callable
     return found
 
 
-def front(ranked: Sequence[Ranked], fitted: Fit | None = None) -> list[Step]:
+def front(ranked: Sequence[Ranked], fitted: SurfaceFit | None = None) -> list[Step]:
     """The front of designs that ran; `fitted` is their response surface, which tells how sure each gain is."""
     rows = undominated((row for row in ranked if row.tokens > 0), lambda row: row.tokens, lambda row: row.score)
     steps = [Step(row, row.tokens, None) for row in rows[:1]]
@@ -54,7 +54,7 @@ def front(ranked: Sequence[Ranked], fitted: Fit | None = None) -> list[Step]:
     return steps
 
 
-def _gain(row: Ranked, cheaper: Ranked, fitted: Fit | None) -> Estimate:
+def _gain(row: Ranked, cheaper: Ranked, fitted: SurfaceFit | None) -> Estimate:
     """What the response surface expects of the one over the other; without a surface, what was seen."""
     if fitted is None or not (fitted.covers(row.design) and fitted.covers(cheaper.design)):
         return Estimate(row.score - cheaper.score)

@@ -25,7 +25,7 @@ LEAST = 5  # designs in common; fewer have no interval that means anything
 
 
 @dataclass(frozen=True)
-class Agreement:
+class RankAgreement:
     """How alike two groups rank the designs that both have tried."""
 
     first: str
@@ -34,7 +34,7 @@ class Agreement:
     spearman: Estimate
     kendall: Estimate
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """A flat row for JSON, MLflow and tables."""
         values = {
             f"{name}{part}": value
@@ -44,7 +44,7 @@ class Agreement:
         return {"first": self.first, "second": self.second, "designs": self.designs, **values}
 
 
-def correlations(scores: Mapping[str, Mapping[Design, float]]) -> list[Agreement]:
+def correlations(scores: Mapping[str, Mapping[Design, float]]) -> list[RankAgreement]:
     """Every pair of groups with enough designs in common, in the order given."""
     found = []
     for (first, mine), (second, other) in combinations(scores.items(), 2):
@@ -52,7 +52,9 @@ def correlations(scores: Mapping[str, Mapping[Design, float]]) -> list[Agreement
         ours, theirs = [mine[design] for design in common], [other[design] for design in common]
         if len(common) >= LEAST and len(set(ours)) > 1 and len(set(theirs)) > 1:
             rho, tau = stats.spearmanr(ours, theirs).statistic, stats.kendalltau(ours, theirs).statistic
-            found.append(Agreement(first, second, len(common), spearman(rho, len(common)), kendall(tau, len(common))))
+            found.append(
+                RankAgreement(first, second, len(common), spearman(rho, len(common)), kendall(tau, len(common)))
+            )
     return found
 
 

@@ -1,7 +1,7 @@
 """The response surface behind effects and strategy: score = mean + options + pairs of options + noise.
 
 In: rows of (design, score) and, where predictions were kept, how each score moves with each evaluated item.
-Out: a `Fit` that predicts designs and gives 95% intervals for differences between them.
+Out: a `SurfaceFit` that predicts designs and gives 95% intervals for differences between them.
 
 Options enter as orthonormal centred indicators with flat priors, pairs as their products with a common variance
 (random effects), so a fraction of the designs still gives unbiased main effects and shrunken interactions. `mixed.py`
@@ -46,7 +46,7 @@ def _codes(count: int) -> Array:
 
 
 @dataclass(frozen=True)
-class Coding:
+class DesignCoding:
     """Designs as rows of numbers; `axes` are those with at least two options, `fixed` the others."""
 
     axes: tuple[tuple[str, tuple[str, ...]], ...]
@@ -93,7 +93,7 @@ class Coding:
         return self.row(Design(tuple((axis, options[0]) for axis, options in self.axes)))
 
 
-def coding_of(designs: Sequence[Design], orders: Mapping[str, Sequence[str]]) -> Coding:
+def coding_of(designs: Sequence[Design], orders: Mapping[str, Sequence[str]]) -> DesignCoding:
     """The axes and options that occur in `designs`, options in the given orders (else alphabetical)."""
     seen: dict[str, set[str]] = {}
     for design in designs:
@@ -105,19 +105,19 @@ def coding_of(designs: Sequence[Design], orders: Mapping[str, Sequence[str]]) ->
         return tuple(sorted(seen[axis], key=lambda option: (order.index(option) if option in order else 99, option)))
 
     swept = tuple((axis, ordered(axis)) for axis in seen if len(seen[axis]) > 1)
-    return Coding(swept, {axis: next(iter(options)) for axis, options in seen.items() if len(options) == 1})
+    return DesignCoding(swept, {axis: next(iter(options)) for axis, options in seen.items() if len(options) == 1})
 
 
 @dataclass(frozen=True)
-class Fit:
+class SurfaceFit:
     """Coefficients with draws of what they may truly be; `noise` says in words what the intervals cover."""
 
-    coding: Coding
+    coding: DesignCoding
     coefficients: Array
     draws: Array | None
     noise: str
     pairs: bool
-    blind: Array
+    null_space: Array
 
     def covers(self, design: Design) -> bool:
         return self.coding.covers(design)
@@ -132,7 +132,7 @@ class Fit:
 
     def separable(self, row: Array) -> bool:
         """Do the trials tell this contrast apart from others, or are options confounded?"""
-        return bool(np.all(np.abs(self.blind @ row[: self.coding.mains]) < 1e-6))
+        return bool(np.all(np.abs(self.null_space @ row[: self.coding.mains]) < 1e-6))
 
     def contrast(self, row: Array) -> Estimate:
         value = float(row @ self.coefficients)
@@ -165,10 +165,10 @@ def fit(
     designs: Sequence[Design],
     scores: Sequence[float],
     orders: Mapping[str, Sequence[str]] | None = None,
-    influence: Array | None = None,
+    jackknife_influence: Array | None = None,
     seed: int = 0,
-) -> Fit:
-    """Fit the surface. `influence[trial, item]`: change of a trial's score per unit of weight of an item."""
+) -> SurfaceFit:
+    """Fit the surface. `jackknife_influence[trial, item]`: change of a trial's score per unit of weight of an item."""
     coding = coding_of(designs, orders or {})
     unique = list(dict.fromkeys(designs))
     place = {design: n for n, design in enumerate(unique)}
@@ -177,9 +177,9 @@ def fit(
     free = rows[:, : coding.mains]
     rank = int(np.linalg.matrix_rank(free))
     pairs = rows.shape[1] > coding.mains and len(unique) > rank
-    means = means_of(groups, np.asarray(scores, dtype=float), influence)
+    means = means_of(groups, np.asarray(scores, dtype=float), jackknife_influence)
     found = solve(means, free, rows[:, coding.mains :] if pairs else rows[:, :0], seed)
     left = np.zeros(rows.shape[1] - len(found.coefficients))
     draws = None if found.draws is None else np.hstack([found.draws, np.zeros((len(found.draws), len(left)))])
-    blind = linalg.null_space(free) if rank < coding.mains else np.zeros((coding.mains, 0))
-    return Fit(coding, np.concatenate([found.coefficients, left]), draws, found.noise, pairs, blind.T)
+    null_space = linalg.null_space(free) if rank < coding.mains else np.zeros((coding.mains, 0))
+    return SurfaceFit(coding, np.concatenate([found.coefficients, left]), draws, found.noise, pairs, null_space.T)

@@ -25,11 +25,11 @@ import yaml
 from pydantic import TypeAdapter
 
 from sde_ray.analysis.effects import design_of, effects_of, fit, reference_of, usable
-from sde_ray.analysis.response_surface import Estimate, Fit
+from sde_ray.analysis.response_surface import Estimate, SurfaceFit
 from sde_ray.design.axes import find_axis
 from sde_ray.design.designs import label, make
 from sde_ray.errors import UserError
-from sde_ray.evaluation.per_item import Items
+from sde_ray.evaluation.per_item import ItemCounts
 from sde_ray.safe_json import one_line
 from sde_ray.safe_yaml import read_yaml
 from sde_ray.types import Design, Strategy, TrialResult
@@ -53,7 +53,7 @@ def assemble(
     objective: str,
     weights: Mapping[str, float] | None = None,
     constraints: Constraints = Constraints(),
-    items: Mapping[str, Items] | None = None,
+    items: Mapping[str, ItemCounts] | None = None,
     sweep: str = "",
     recommended: tuple[Design, float] | None = None,
 ) -> Strategy:
@@ -72,8 +72,8 @@ def assemble(
     combined = [_combined(result, objective, weights) for result in results]
     fitted = fit(combined, COMBINED, "dev", items if len(weights) == 1 else None)
     counted = usable(combined, COMBINED)
-    allowed = _Allowed(combined, constraints)
-    if recommended and fitted.covers(recommended[0]) and not allowed.excess(recommended[0]):
+    allowed = ConstraintCheck(combined, constraints)
+    if recommended and fitted.covers(recommended[0]) and not allowed.violations(recommended[0]):
         design, predicted = recommended
     else:
         design = _simplified(max(allowed.of(_combinations(fitted)), key=fitted.predict), fitted, allowed)
@@ -109,7 +109,7 @@ def _combined(result: TrialResult, objective: str, weights: Mapping[str, float])
     return replace(result, scores={**result.scores, "dev": home})
 
 
-def _combinations(fitted: Fit) -> Iterator[Design]:
+def _combinations(fitted: SurfaceFit) -> Iterator[Design]:
     """The combinations of the options tried whose score the trials can tell, axes in the order of the designs."""
     tried = {**{axis: (option,) for axis, option in fitted.coding.fixed.items()}, **dict(fitted.coding.axes)}
     order = [axis for axis, _ in make().options if axis in tried]
@@ -120,7 +120,7 @@ def _combinations(fitted: Fit) -> Iterator[Design]:
             yield design
 
 
-class _Allowed:
+class ConstraintCheck:
     """Which designs meet the constraints: by their trials' means, else as predicted from the others."""
 
     def __init__(self, results: Sequence[TrialResult], constraints: Constraints) -> None:
@@ -131,7 +131,7 @@ class _Allowed:
         if constraints.max_output_tokens is not None:
             self.costs["output_tokens"] = _Cost(results, lambda r: r.tokens.get("output"))
 
-    def excess(self, design: Design) -> dict[str, str]:
+    def violations(self, design: Design) -> dict[str, str]:
         """The constraints that a design breaks, in words; empty: allowed."""
         least, most = self.constraints.min_format_adherence, self.constraints.max_output_tokens
         broken = {}
@@ -143,13 +143,13 @@ class _Allowed:
 
     def of(self, designs: Iterator[Design]) -> list[Design]:
         known = list(designs)
-        kept = [design for design in known if not self.excess(design)]
+        kept = [design for design in known if not self.violations(design)]
         if kept:
             return kept
         nearest = min(known, key=self._distance)
         raise UserError(
             f"No design meets the constraints. The nearest is {label(nearest)}: "
-            f"{', '.join(self.excess(nearest).values())}. Loosen them, or train longer."
+            f"{', '.join(self.violations(nearest).values())}. Loosen them, or train longer."
         )
 
     def _distance(self, design: Design) -> float:
@@ -182,7 +182,7 @@ class _Cost:
         return min(max(self.fitted.predict(design), self.bounds[0]), self.bounds[1])
 
 
-def _simplified(best: Design, fitted: Fit, allowed: _Allowed) -> Design:
+def _simplified(best: Design, fitted: SurfaceFit, allowed: ConstraintCheck) -> Design:
     """The design with as many defaults as the evidence does not speak against."""
     current = best
     while True:
@@ -198,13 +198,13 @@ def _simplified(best: Design, fitted: Fit, allowed: _Allowed) -> Design:
         current = min(free, key=lambda pair: pair[0])[1]
 
 
-def _simpler(design: Design, fitted: Fit, allowed: _Allowed) -> Iterator[Design]:
+def _simpler(design: Design, fitted: SurfaceFit, allowed: ConstraintCheck) -> Iterator[Design]:
     """The design with one axis set back to its default."""
     for axis, options in fitted.coding.axes:
         reference = reference_of(axis, options)
         candidate = design.replace(**{axis: reference})
         known = fitted.separable(fitted.coding.row(candidate))
-        if design[axis] != reference and known and not allowed.excess(candidate):
+        if design[axis] != reference and known and not allowed.violations(candidate):
             yield candidate
 
 
@@ -216,7 +216,7 @@ def _shown(step: Estimate) -> bool:
 # ---- reasons in words ----------------------------------------------------------------------------------------------
 
 
-def _reasons(design: Design, fitted: Fit, allowed: _Allowed) -> Iterator[tuple[str, str]]:
+def _reasons(design: Design, fitted: SurfaceFit, allowed: ConstraintCheck) -> Iterator[tuple[str, str]]:
     """Why each axis has its option."""
     swept = dict(fitted.coding.axes)
     for axis, option in design.options:
@@ -231,11 +231,11 @@ def _reasons(design: Design, fitted: Fit, allowed: _Allowed) -> Iterator[tuple[s
             yield axis, text + _against_average(axis, option, fitted)
 
 
-def _why_default(design: Design, axis: str, option: str, fitted: Fit, allowed: _Allowed) -> str:
+def _why_default(design: Design, axis: str, option: str, fitted: SurfaceFit, allowed: ConstraintCheck) -> str:
     others = [other for other in dict(fitted.coding.axes)[axis] if other != option]
     steps = {other: fitted.difference(design.replace(**{axis: other}), design) for other in others}
     other = max(others, key=lambda name: steps[name].value)
-    broken = allowed.excess(design.replace(**{axis: other}))
+    broken = allowed.violations(design.replace(**{axis: other}))
     if steps[other].value > 0 and broken:
         return f"{option}, the default: {other} would bring {words(steps[other])}, but {'; '.join(broken.values())}"
     if steps[other].value > TIE:
@@ -245,7 +245,7 @@ def _why_default(design: Design, axis: str, option: str, fitted: Fit, allowed: _
     )
 
 
-def _against_average(axis: str, option: str, fitted: Fit) -> str:
+def _against_average(axis: str, option: str, fitted: SurfaceFit) -> str:
     """A note where the option is not the one with the best average: then an interaction has decided."""
     options = dict(fitted.coding.axes)[axis]
     rows = {name: fitted.coding.option_row(axis, name) for name in options}

@@ -27,16 +27,16 @@ from sde_ray.analysis.effects import (
     table,
     usable,
 )
-from sde_ray.analysis.leaderboard import Lead, Ranked, lead, rank
+from sde_ray.analysis.leaderboard import BestVsBaseline, Ranked, lead, rank
 from sde_ray.analysis.pareto import Step, front
-from sde_ray.analysis.response_surface import Fit
+from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.config.load import SweepConfig, load_config, open_tasks, place_of, sweep_folder
 from sde_ray.errors import UserError
-from sde_ray.evaluation.per_item import Items, read_all
-from sde_ray.storage.lease import is_at_work
+from sde_ray.evaluation.per_item import ItemCounts, read_all
+from sde_ray.storage.lease import is_locked
 from sde_ray.storage.ledger import LEDGER, Ledger
-from sde_ray.storage.mirror import store_at
-from sde_ray.storage.remote import fetched
+from sde_ray.storage.mirror import open_folder
+from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri, split
 from sde_ray.types import Effect, TrialResult
 
@@ -59,7 +59,7 @@ class Study:
         return rank(self.results, self.objective, self.split)
 
     @cached_property
-    def items(self) -> dict[str, dict[str, Items]]:
+    def items(self) -> dict[str, dict[str, ItemCounts]]:
         """Counts by item of every trial that kept its completions: split -> key -> items."""
         return {
             split: read_all(self.results, self.folder / "trials", split, self.objective)
@@ -67,14 +67,14 @@ class Study:
         }
 
     @cached_property
-    def fitted(self) -> Fit | None:
+    def fitted(self) -> SurfaceFit | None:
         """The response surface on the objective's split; None where nothing has a score."""
         if not usable(self.results, self.objective, self.split):
             return None
         return fit(self.results, self.objective, self.split, self.items[self.split])
 
     @cached_property
-    def lead(self) -> Lead | None:
+    def lead(self) -> BestVsBaseline | None:
         """Is the best design shown to be better than the baseline, given how many were compared?"""
         return lead(self.ranked, self.fitted) if self.fitted else None
 
@@ -108,18 +108,18 @@ class Study:
         """Pairs of options that do more, or less, together than apart; strongest first."""
         return interactions_of(self.fitted) if self.fitted else []
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For a program."""
         return {
             **asdict(self.group),
             "objective": self.objective,
             "split": self.split,
-            "leaderboard": [row.plain() for row in self.ranked],
+            "leaderboard": [row.to_dict() for row in self.ranked],
             "effects": self.effects,
             "interactions": [asdict(one) for one in self.interactions],
             "scope": self.scope,
-            "lead": self.lead and self.lead.plain(),
-            "front": [step.plain() for step in self.front],
+            "lead": self.lead and self.lead.to_dict(),
+            "front": [step.to_dict() for step in self.front],
         }
 
 
@@ -151,17 +151,17 @@ def open_sweep(place: str | Path, sets: Sequence[str] = ()) -> SweepConfig:
 
 def look(config: SweepConfig) -> None:
     """Bring this machine's mirror of the sweep up to date, unless a driver of this machine is ahead of the store."""
-    store = store_at(place_of(config))
-    if store.remote and not is_at_work(store.folder):
+    store = open_folder(place_of(config))
+    if store.remote and not is_locked(store.folder):
         store.pull()
 
 
 def _open_uri(place: str, sets: Sequence[str]) -> SweepConfig:
     try:
         storage, name = split(place)
-    except ValueError as fault:
-        raise UserError(str(fault)) from None
-    path = fetched(f"{storage}/{name}/sweep.yaml")
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    path = fetch_file(f"{storage}/{name}/sweep.yaml")
     return load_config(path, [f"storage={storage}", f"name={name}", *sets])
 
 

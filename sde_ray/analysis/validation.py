@@ -26,7 +26,7 @@ from sde_ray.analysis.verdict import ASSEMBLED, BEST_SEEN, Comparison, Verdict, 
 from sde_ray.config.load import SweepConfig, open_tasks
 from sde_ray.design.designs import parse, space
 from sde_ray.errors import UserError
-from sde_ray.evaluation.per_item import Items, draw_weights, read_all
+from sde_ray.evaluation.per_item import ItemCounts, bootstrap_weights, read_all
 from sde_ray.sweep.plan import fingerprint_all, make_trial
 from sde_ray.types import Design, Strategy, Task, TrialConfig, TrialResult
 
@@ -106,7 +106,7 @@ def judge_items(
     strategy: Strategy,
     trials: Trials,
     results: Mapping[str, TrialResult],
-    items: Mapping[str, Mapping[str, Items]],
+    items: Mapping[str, Mapping[str, ItemCounts]],
 ) -> Verdict:
     """Compare, with the items already read: split -> trial key -> items."""
     ended = {key: result for key, result in results.items() if result.status == "finished"}
@@ -119,7 +119,7 @@ def judge_items(
 
 
 def _rows(
-    trials: Trials, ended: Mapping[str, TrialResult], items: Mapping[str, Items], split: str, metric: str
+    trials: Trials, ended: Mapping[str, TrialResult], items: Mapping[str, ItemCounts], split: str, metric: str
 ) -> list[Comparison]:
     """All comparisons on a split: over all sizes, then by size where there are several."""
     sizes = sorted({trial.train_size for own in trials.values() for trial in own})
@@ -160,13 +160,13 @@ class _Cells:
     def scores(self, name: str) -> npt.NDArray[np.float64]:
         return np.array([[self.values[self.keys[name, seed, size]] for size in self.sizes] for seed in self.seeds])
 
-    def resampled(self, items: Mapping[str, Items]) -> dict[str, npt.NDArray[np.float64]] | None:
+    def resampled(self, items: Mapping[str, ItemCounts]) -> dict[str, npt.NDArray[np.float64]] | None:
         """Scores under draws of the items (draws, seeds, sizes) by contender; None where items are not shared."""
         keys = {self.keys[name, seed, size] for name in self.names for seed in self.seeds for size in self.sizes}
         known = [items[key] for key in keys if key in items]
         if len(known) < len(keys) or not known or any(one.ids != known[0].ids for one in known):
             return None
-        weights = draw_weights(known[0].ids, ITEM_DRAWS, np.random.default_rng(0))
+        weights = bootstrap_weights(known[0].ids, ITEM_DRAWS, np.random.default_rng(0))
         drawn = {key: items[key].scores(weights) for key in keys}
         return {
             name: np.stack(
@@ -177,7 +177,7 @@ class _Cells:
 
 
 def _family(
-    cells: _Cells, items: Mapping[str, Items], trials: Trials, split: str, size: int | None
+    cells: _Cells, items: Mapping[str, ItemCounts], trials: Trials, split: str, size: int | None
 ) -> list[Comparison]:
     """One row a control; a design that stands under several names is compared once."""
     designs = {name: own[0].design for name, own in trials.items() if own}

@@ -34,7 +34,7 @@ import numpy.typing as npt
 from sde_ray.analysis.claims import BETTER, WORSE, claim_of
 from sde_ray.analysis.effects import effect_rows, effects_of, interactions_of
 from sde_ray.analysis.leaderboard import lead, rank
-from sde_ray.analysis.response_surface import Estimate, Fit
+from sde_ray.analysis.response_surface import Estimate, SurfaceFit
 from sde_ray.analysis.response_surface import fit as fit_surface
 from sde_ray.analysis.strategy import assemble
 from sde_ray.analysis.validation import judge_items
@@ -122,11 +122,11 @@ def _random(setting: Setting, number: int) -> np.random.Generator:
     return np.random.default_rng([number, setting.designs, setting.seeds, setting.interactions])
 
 
-def _fitted(setting: Setting, world: World, designs: Sequence[Design], random: np.random.Generator) -> Fit:
+def _fitted(setting: Setting, world: World, designs: Sequence[Design], random: np.random.Generator) -> SurfaceFit:
     right = outcomes(world, designs, setting.seeds, random)
-    influence = (right - right.mean(axis=1, keepdims=True)) / right.shape[1]
+    jackknife_influence = (right - right.mean(axis=1, keepdims=True)) / right.shape[1]
     trials = [design for design in designs for _ in range(setting.seeds)]
-    return fit_surface(trials, right.mean(axis=1).tolist(), ORDERS, influence)
+    return fit_surface(trials, right.mean(axis=1).tolist(), ORDERS, jackknife_influence)
 
 
 # ---- intervals -----------------------------------------------------------------------------------------------------
@@ -192,10 +192,10 @@ def nothing(setting: Setting, number: int) -> dict[str, float]:
     designs = designs if BASE in designs else [BASE, *designs[1:]]
     seen = observe(equal_world(), designs, range(setting.seeds), random)
     scores = [result.scores["dev"][METRIC] for result in seen.results]
-    influence = np.stack(
+    jackknife_influence = np.stack(
         [(one.parts[0].rows[:, 0] - s) / 200 for one, s in zip(seen.items.values(), scores, strict=True)]
     )
-    fitted = fit_surface([trial.design for trial in seen.trials], scores, ORDERS, influence)
+    fitted = fit_surface([trial.design for trial in seen.trials], scores, ORDERS, jackknife_influence)
     found = effects_of(fitted, designs)
     sure = fitted.family(effect_rows(fitted, [(one.axis, one.option, one.reference) for one in found]))
     said = [claim_of(Estimate(o.difference, o.low, o.high), s) for o, s in zip(found, sure, strict=True)]

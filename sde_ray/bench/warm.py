@@ -27,10 +27,10 @@ BAR_SECONDS = 1.0
 
 def measure(trials: int = 3, model: str = "tiny", task: str = "masa:d1", train_size: int = 400) -> dict[str, Any]:
     """Seconds of each warm trial (a different design each), of one cold process, and their medians' ratio."""
-    from sde_ray.training.runner import RunnerPlace
+    from sde_ray.training.runner import RunnerResources
     from sde_ray.training.trial_runner import make_runner
 
-    runner = make_runner(RunnerPlace())
+    runner = make_runner(RunnerResources())
     designs = list(NAMED)
     with tempfile.TemporaryDirectory() as folder:
         seconds = [
@@ -90,11 +90,11 @@ def _cold(model: str, task: str, train_size: int) -> float:
 
 def _step_in_this_process(model: str, task: str, train_size: int) -> float:
     """Take one step and return the time of day."""
-    from sde_ray.training.runner import RunnerPlace
+    from sde_ray.training.runner import RunnerResources
     from sde_ray.training.trial_runner import TrialRunner
     from sde_ray.training.worker_group import WorkerGroup
 
-    runner = TrialRunner(WorkerGroup(RunnerPlace(), in_process=True))
+    runner = TrialRunner(WorkerGroup(RunnerResources(), in_process=True))
     with tempfile.TemporaryDirectory() as folder:
         runner.begin(_config(model, task, "baseline", train_size, 0), Path(folder))
         runner.workers.call("train", 1)

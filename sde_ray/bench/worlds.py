@@ -22,7 +22,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from sde_ray.design.axes import AXES
-from sde_ray.evaluation.per_item import Items, Part
+from sde_ray.evaluation.per_item import ItemCounts, Part
 from sde_ray.types import Design, TrialConfig, TrialResult
 
 Array = npt.NDArray[np.float64]
@@ -126,7 +126,7 @@ class Observed:
 
     trials: list[TrialConfig]
     results: list[TrialResult]
-    items: dict[str, Items]
+    items: dict[str, ItemCounts]
 
 
 def observe(
@@ -147,7 +147,7 @@ def observe(
         for trial, row in zip(trials, right, strict=True)
     ]
     kept = {
-        result.key: Items((Part(ids, np.column_stack([row, ones]), _share),))
+        result.key: ItemCounts((Part(ids, np.column_stack([row, ones]), _share),))
         for result, row in zip(results, right, strict=True)
     }
     return Observed(trials, results, kept)

@@ -58,7 +58,7 @@ def analyze(
     with flow.tracked(config) as tracker:
         for one in found:
             rows, end = [dict(row) for row in one.rows], suffix(config, one.task, one.model)
-            correlated = [each.plain() for each in one.correlations]
+            correlated = [each.to_dict() for each in one.correlations]
             prompting_runs.log(tracker, rows, correlated, one.figure, end)
     if config.mlflow.enabled:
         for one in found:
@@ -66,7 +66,7 @@ def analyze(
             prompting_runs.log_runs(*where, one.task, one.model, one.rows)
     page = flow.rewrite(config)
     if as_json:
-        return emit([one.plain() for one in found])
+        return emit([one.to_dict() for one in found])
     for one in found:
         _print(config, one)
     if page:
@@ -89,28 +89,28 @@ def _analyze(
     """One task on one model; None where only the cost was wanted."""
     from sde_ray.config.load import open_tasks, place_of, sweep_folder
     from sde_ray.pipeline.prompting import result, run
-    from sde_ray.storage.jsonl_cache import KeyedFile
-    from sde_ray.storage.mirror import store_at
+    from sde_ray.storage.jsonl_cache import JsonlCache
+    from sde_ray.storage.mirror import open_folder
     from sde_ray.sweep.progress import duration
 
     task = open_tasks(config)[contest.task]
     scores = _tuned(config, contest, tuned)  # before the dear part: a table that cannot be read is told at once
     looks = run.prepare(config, task, contest.model, list(contest.trials), items or config.eval_size, shots, seed)
-    file = KeyedFile(sweep_folder(config) / result.MEASURED)
+    file = JsonlCache(sweep_folder(config) / result.MEASURED)
     price = run.cost(looks, file)
     err().print(f"{contest.task} on {contest.model}: {_price(price, len(looks))}", highlight=False, markup=False)
     if dry_run:
         return None
-    store_at(place_of(config)).hold(file.path)
+    open_folder(place_of(config)).hold(file.path)
 
     started = time.monotonic()
 
-    def heard(done: int, count: int) -> None:
+    def on_progress(done: int, count: int) -> None:
         if done in (min(8, count), count) or done % max(1, count // 10) == 0:
             left = duration((time.monotonic() - started) / done * (count - done))
             err().print(f"{done} of {count} measured" + (f" · {left} left" if done < count else ""), highlight=False)
 
-    rows = run.measure(looks, contest.model, config, file, heard)
+    rows = run.measure(looks, contest.model, config, file, on_progress)
     metric = config.objective.metric or task.objective
     return result.conclude(contest.task, contest.model, metric, rows, scores, shots)
 
@@ -180,5 +180,5 @@ def _ranked(one: Ranked) -> tuple[str, str]:
     return number(one.value, sign=True), f"{one.low:+.2f} .. {one.high:+.2f}"
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     app.command()(analyze)

@@ -36,8 +36,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except UserError as fault:
-            err().print(f"[bold red]error:[/] {escape(str(fault))}", highlight=False, soft_wrap=True)
+        except UserError as error:
+            err().print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             raise SystemExit(2) from None
         except KeyboardInterrupt:
             err().print("Stopped. What is finished is saved; the same command goes on from there.")
@@ -46,12 +46,12 @@ class Commands(TyperGroup):
             # `sde-ray axes | head`: the reader has enough. Python would complain again when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
-        except OSError as fault:
-            if fault.errno not in REFUSALS:
+        except OSError as error:
+            if error.errno not in REFUSALS:
                 raise
-            where = escape(str(fault.filename or "no file named"))
+            where = escape(str(error.filename or "no file named"))
             err().print(
-                f"[bold red]error:[/] {REFUSALS[fault.errno]} ({where}). Nothing finished is lost. "
+                f"[bold red]error:[/] {REFUSALS[error.errno]} ({where}). Nothing finished is lost. "
                 "Free some space, or set `storage` to another disk, and run the same command again.",
                 highlight=False,
                 soft_wrap=True,
@@ -82,7 +82,7 @@ def options(
 
 
 for group in (run, inspect, rationales, analyze, score, results, robustness, predict, cluster, doctor):
-    group.add_to(app)
+    group.register(app)
 
 
 def main() -> None:

@@ -191,7 +191,7 @@ def _name(sweep: str, sets: list[str] | None) -> str:
     return sweep_id(name, str(values["storage"])) if "storage" in values else name
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     app.command()(submit)
     app.command()(status)
     app.command()(logs)

@@ -81,6 +81,6 @@ def bench_table(
     out().print(shown)
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     app.command()(doctor)
     app.add_typer(bench, name="bench")

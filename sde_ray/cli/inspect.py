@@ -70,9 +70,9 @@ def show(
     if sweep is not None:
         chosen = preview.of_sweep(sweep, sets or [], design or [], n)
     else:
-        chosen = preview.of_task(task, design or ["baseline"], n, wording)
+        chosen = preview.from_task(task, design or ["baseline"], n, wording)
     if as_json:
-        return emit([one.plain() for one in chosen])
+        return emit([one.to_dict() for one in chosen])
     from sde_ray.cli.views import sample
 
     for one in chosen:
@@ -80,7 +80,7 @@ def show(
     out().print(sample.LEGEND)
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     app.command()(show)
     app.command()(axes)
     app.command()(tasks)

@@ -69,6 +69,6 @@ def ui(
     os.execv(command[0], command)
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     app.command()(predict)
     app.command()(ui)

@@ -100,11 +100,11 @@ def _written(
         err().print("Nothing was sent. Add --yes to send them.")
         return None
 
-    def heard(done: int, count: int) -> None:
+    def on_progress(done: int, count: int) -> None:
         if done % 50 == 0 or done == count:
             err().print(f"{done} of {count} answered", highlight=False)
 
-    return rooms.from_model(examples, task, endpoint, replies, parallel, again, heard)
+    return rooms.from_model(examples, task, endpoint, replies, parallel, again, on_progress)
 
 
 def _price(price: Cost) -> str:
@@ -145,5 +145,5 @@ def _state(task: Task, examples: list[Example], as_json: bool) -> None:
     out().print(f"{said} Reasons come from --template, or from a model by --endpoint and --model.", highlight=False)
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     app.command()(rationales)

@@ -23,8 +23,8 @@ def effects(place: Place, sets: Sets = None, as_json: Json = False) -> None:
     found = study.studies(config, study.results_of(config))
     families = across(found)
     if as_json:
-        together = [family.plain() for family in families]
-        return emit([one.plain() | ({"across": together} if together else {}) for one in found])
+        together = [family.to_dict() for family in families]
+        return emit([one.to_dict() | ({"across": together} if together else {}) for one in found])
     for one in found:
         out().print(tables.study(one))
     for family in families:
@@ -50,20 +50,20 @@ def assemble(
     """Assemble the best combination that the evidence carries, and save it as strategy.yaml."""
     from sde_ray.analysis import study
     from sde_ray.cli.views import tables
-    from sde_ray.cli.views.live import Story
+    from sde_ray.cli.views.live import PipelineListener
     from sde_ray.pipeline import run
     from sde_ray.pipeline.context import Step
     from sde_ray.sweep.progress import Progress
     from sde_ray.tracking.mlflow_tracker import NullTracker
 
     config = study.open_sweep(place, sets or [])
-    found = run.decisive(study.studies(config, study.results_of(config)))
-    step = Step(config, Story(err() if as_json else out(), Progress(err())), NullTracker())
+    found = run.largest_studies(study.studies(config, study.results_of(config)))
+    step = Step(config, PipelineListener(err() if as_json else out(), Progress(err())), NullTracker())
     constraints = run.constraints_of(config, adherence, tokens)
     made = [run.assemble(step, one, constraints) for one in found]
     if as_json:
-        fronts = [{"pareto": [step.plain() for step in one.front]} if pareto else {} for one in found]
-        return emit([one.plain() | front for one, front in zip(made, fronts, strict=True)])
+        fronts = [{"pareto": [step.to_dict() for step in one.front]} if pareto else {} for one in found]
+        return emit([one.to_dict() | front for one, front in zip(made, fronts, strict=True)])
     for one in found if pareto else []:
         out().print(tables.pareto(one.front, one.objective))
     return None
@@ -72,42 +72,42 @@ def assemble(
 def validate(place: Place, sets: Sets = None, as_json: Json = False) -> None:
     """Compare the assembled design with its controls on fresh seeds and test items; resumes where it stopped."""
     from sde_ray.analysis import study
-    from sde_ray.cli.views.live import Story
+    from sde_ray.cli.views.live import PipelineListener
     from sde_ray.pipeline import run
     from sde_ray.pipeline.context import Step
     from sde_ray.sweep.progress import Progress
 
     config = study.open_sweep(place, sets or [])
-    story = Story(err() if as_json else out(), Progress(err()))
+    story = PipelineListener(err() if as_json else out(), Progress(err()))
     found = study.studies(config, study.results_of(config))
     try:
         with run.tracked(config) as tracker:
             step = Step(config, story, tracker)
-            made = [run.validate(step, run.assemble(step, one)) for one in run.decisive(found)]
+            made = [run.validate(step, run.assemble(step, one)) for one in run.largest_studies(found)]
             run.report(step, found, made)
     except run.Interrupted as stopped:
         err().print(str(stopped), highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(130) from None
     if as_json:
-        emit([one.plain() for one in made])
+        emit([one.to_dict() for one in made])
 
 
 def report(place: Place, sets: Sets = None) -> None:
     """Write report.html again from what the sweep has kept; nothing is trained."""
     from sde_ray.analysis import study
-    from sde_ray.cli.views.live import Story
+    from sde_ray.cli.views.live import PipelineListener
     from sde_ray.pipeline import run
     from sde_ray.pipeline.context import Step
     from sde_ray.sweep.progress import Progress
     from sde_ray.tracking.mlflow_tracker import NullTracker
 
     config = study.open_sweep(place, sets or [])
-    step = Step(config, Story(out(), Progress(err())), NullTracker())
+    step = Step(config, PipelineListener(out(), Progress(err())), NullTracker())
     found = study.studies(config, study.results_of(config))
-    run.report(step, found, run.concluded(config, found))
+    run.report(step, found, run.load_conclusions(config, found))
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     app.command()(effects)
     app.command()(assemble)
     app.command()(validate)

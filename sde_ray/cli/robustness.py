@@ -45,7 +45,7 @@ def robustness(
     if dry_run:
         return None
 
-    def heard(done: int, count: int) -> None:
+    def on_progress(done: int, count: int) -> None:
         if done == count or done % max(1, count // 10) == 0:
             err().print(f"{done} of {count} decodings", highlight=False)
 
@@ -55,13 +55,13 @@ def robustness(
         if ended.interrupted:
             err().print(ended.message)
             raise typer.Exit(130)
-        found = run.conclude(study, {one.key: one for one in ended.results}, heard)
+        found = run.conclude(study, {one.key: one for one in ended.results}, on_progress)
         paths = run.save(study, found)
         tracker.log_table(f"robustness{study.suffix}", found.rows())
         tracker.log_files(paths)
     page = flow.rewrite(swept)
     if as_json:
-        return emit(found.plain())
+        return emit(found.to_dict())
     return _print(found, [*paths, *([page] if page else [])])
 
 
@@ -117,5 +117,5 @@ def _span(low: float | None, high: float | None) -> str:
     return "–" if low is None or high is None else f"{low:.3f} .. {high:.3f}"
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     app.command()(robustness)

@@ -25,7 +25,7 @@ def run(
 ) -> None:
     """Run a sweep from its YAML file to a validated strategy. The same command again goes on where it stopped."""
     from sde_ray.analysis import study
-    from sde_ray.cli.views.live import Story
+    from sde_ray.cli.views.live import PipelineListener
     from sde_ray.config.load import load_config, place_of, sweep_folder
     from sde_ray.pipeline import run as flow
     from sde_ray.sweep.progress import Progress
@@ -36,9 +36,9 @@ def run(
     for note in notes(flow.plan_of(config), study.ledger_of(config).results(), sweep_folder(config)):
         err().print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     # With --json, stdout is the program's; the person watches on stderr.
-    outcome = flow.run(config, Story(err() if as_json else out(), Progress(err())), with_validation=validate)
+    outcome = flow.run(config, PipelineListener(err() if as_json else out(), Progress(err())), with_validation=validate)
     if as_json:
-        emit(outcome.plain())
+        emit(outcome.to_dict())
     if outcome.interrupted:
         err().print(outcome.interrupted, highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(130)
@@ -82,6 +82,6 @@ def plan(sweep: Sweep, sets: Sets = None, as_json: Json = False) -> None:
     return planned.show(made)
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     app.command()(run)
     app.command()(plan)

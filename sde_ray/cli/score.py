@@ -94,7 +94,7 @@ def _print_sweep(found: Sequence[Rescored], as_json: bool) -> None:
     from sde_ray.design.designs import label
 
     if as_json:
-        return emit([one.plain() for one in found])
+        return emit([one.to_dict() for one in found])
     first = next(iter(found[0].scores.values()))
     metrics = [name for name in first if "/" not in name and not name.endswith("_strict")]
     shown = table(f"{len(found)} trials", "trial", "design", "seed", "split", *metrics, right=tuple(metrics))
@@ -107,5 +107,5 @@ def _print_sweep(found: Sequence[Rescored], as_json: bool) -> None:
     out().print(f"\nLargest difference from what the trials themselves reported: {worst:.2g}")
 
 
-def add_to(app: typer.Typer) -> None:
+def register(app: typer.Typer) -> None:
     app.command()(score)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-from sde_ray.design.base import AnswerOption, Axis, Brief, Faults, Form, Lines
+from sde_ray.design.base import AnswerOption, Axis, Faults, Form, InstructionContext, Lines
 from sde_ray.design.wording import say
 from sde_ray.types import Example, Fault, Line, Task
 
@@ -44,7 +44,7 @@ def _drop_absent(lines: Lines, task: Task) -> tuple[Lines, Faults]:
     return tuple(line for line in lines if line.values), ()
 
 
-def _placeholder_sentence(brief: Brief) -> str:
+def _placeholder_sentence(brief: InstructionContext) -> str:
     # The list of labels already shows the placeholder of a label task.
     return "" if brief.task.kind == "label" else brief.say("placeholder", entry=brief.absent_entry)
 
@@ -99,7 +99,7 @@ def _number_form(form: Form, task: Task) -> Form:
     return form if task.labels is None else replace(form, absent=numbers_of(task)[task.absent])
 
 
-def _number_sentence(brief: Brief) -> str:
+def _number_sentence(brief: InstructionContext) -> str:
     numbers = numbers_of(brief.task)
     pairs = [brief.say("number_pair", label=label, number=numbers[label]) for label in brief.labels]
     return brief.say("numbers", pairs=brief.form.marks.comma.join(pairs)) if pairs else ""

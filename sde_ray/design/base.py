@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeVar
 
-from sde_ray.types import Example, Fault, Line, Nouns, Segment, Task
+from sde_ray.types import Example, Fault, Line, PromptNouns, Segment, Task
 
 Lines = tuple[Line, ...]
 Faults = tuple[Fault, ...]
@@ -27,7 +27,7 @@ Piece = TypeVar("Piece")
 
 
 @dataclass(frozen=True)
-class Marks:
+class Punctuation:
     """The punctuation of a language, blanks included."""
 
     colon: str
@@ -36,7 +36,7 @@ class Marks:
     stop: str
 
 
-MARKS: Mapping[str, Marks] = {"en": Marks(": ", ", ", "; ", "."), "zh": Marks("：", "，", "；", "。")}
+MARKS: Mapping[str, Punctuation] = {"en": Punctuation(": ", ", ", "; ", "."), "zh": Punctuation("：", "，", "；", "。")}
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Form:
     """
 
     kind: Literal["label", "span", "free"]
-    marks: Marks
-    nouns: Nouns
+    marks: Punctuation
+    nouns: PromptNouns
     absent: str
     complete: bool = True
     why: Literal["first", "last"] | None = None
@@ -60,7 +60,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class Brief:
+class InstructionContext:
     """What an option's sentence in the instruction may speak of, all of it written by the sample's own pipeline.
 
     `labels` are the words that may stand for a value, the placeholder included where it is written; `absent_entry` is
@@ -90,7 +90,7 @@ def keep_form(form: Form, task: Task) -> Form:
     return form
 
 
-def no_sentence(brief: Brief) -> str:
+def no_sentence(brief: InstructionContext) -> str:
     """Need no words in the instruction."""
     return ""
 
@@ -103,7 +103,7 @@ class AnswerOption:
     write: Callable[[Lines, Task, Example], Lines] = keep
     read: Callable[[Lines, Task], tuple[Lines, Faults]] = keep_read
     shape: Callable[[Form, Task], Form] = keep_form
-    sentence: Callable[[Brief], str] = no_sentence
+    sentence: Callable[[InstructionContext], str] = no_sentence
     swept: bool = True
     stage: ClassVar[Stage] = "answer"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sde_ray.design.base import Faults, Form, FormatOption, Lines, collect, rows
-from sde_ray.design.lexer import Atom, Token, is_plain, lex, write_atom
+from sde_ray.design.lexer import Token, Word, is_plain, quote_if_needed, tokenize
 from sde_ray.types import Line
 
 ARROWS = {"first": " => ", "last": " <= "}
@@ -32,7 +32,7 @@ def _write_entry(line: Line, form: Form, separator: str, stop: str) -> str:
     delimiters = _delimiters(form, separator)
 
     def atom(text: str) -> str:
-        return write_atom(text, delimiters, form.absent, stop)
+        return quote_if_needed(text, delimiters, form.absent, stop)
 
     parts = [form.marks.comma.join(map(atom, line.values)) if line.values else form.absent]
     if form.why and line.why is not None:
@@ -54,17 +54,17 @@ def _read_entry(tokens: Sequence[Token], form: Form) -> Line:
 
 
 def _read_values(tokens: Sequence[Token], form: Form) -> tuple[str, ...]:
-    if list(tokens) == [Atom(form.absent)]:
+    if list(tokens) == [Word(form.absent)]:
         return ()
     if any(token != form.marks.comma for token in tokens[1::2]):
         raise ValueError("more than one value, or a delimiter too many")
-    if Atom(form.absent) in tokens:
+    if Word(form.absent) in tokens:
         raise ValueError(f"{form.absent!r} beside other values")
     return tuple(_read_atom([token]) for token in tokens[::2])
 
 
 def _read_atom(tokens: Sequence[Token]) -> str:
-    if len(tokens) != 1 or not isinstance(tokens[0], Atom):
+    if len(tokens) != 1 or not isinstance(tokens[0], Word):
         raise ValueError("a delimiter too many")
     atom = tokens[0]
     if not atom.quoted and not is_plain(atom.text):
@@ -77,7 +77,9 @@ def _read_natural(text: str, form: Form) -> tuple[Lines, Faults]:
     if body == form.absent:
         return (), ()
     separator = _natural_separator(form)
-    return collect(_split(lex(body, _delimiters(form, separator)), separator), lambda entry: _read_entry(entry, form))
+    return collect(
+        _split(tokenize(body, _delimiters(form, separator)), separator), lambda entry: _read_entry(entry, form)
+    )
 
 
 def _split(tokens: Sequence[Token], separator: str) -> list[list[Token]]:
@@ -94,7 +96,7 @@ def _read_lines(text: str, form: Form) -> tuple[Lines, Faults]:
     if text.strip() == form.absent:
         return (), ()
     delimiters = _delimiters(form, "\n")
-    return collect([lex(row, delimiters) for row in rows(text)], lambda entry: _read_entry(entry, form))
+    return collect([tokenize(row, delimiters) for row in rows(text)], lambda entry: _read_entry(entry, form))
 
 
 NATURAL = FormatOption(

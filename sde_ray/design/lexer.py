@@ -6,7 +6,7 @@ With the delimiters `: ` and `, ` and the placeholder `none`:
     none                ->  "none"                    reads like the placeholder
     5'-flank (1,25)     ->  5'-flank (1,25)           a comma without blank is no delimiter
 
-`lex` cuts a text into atoms and delimiters. It knows a quoted atom from a bare one, so that `"none"` is a span and
+`tokenize` cuts a text into atoms and delimiters. It knows a quoted atom from a bare one, so that `"none"` is a span and
 `none` the placeholder, and it never fails: broken quotes come back as a bare atom that `is_plain` refuses.
 """
 
@@ -19,22 +19,22 @@ from dataclasses import dataclass
 
 from sde_ray.safe_json import read_json
 
-__all__ = ["Atom", "Token", "is_plain", "lex", "read_json", "write_atom"]
+__all__ = ["Token", "Word", "is_plain", "quote_if_needed", "read_json", "tokenize"]
 
 
 @dataclass(frozen=True)
-class Atom:
+class Word:
     """A word of the answer, unquoted; `quoted` tells how it was written."""
 
     text: str
     quoted: bool = False
 
 
-Token = Atom | str
+Token = Word | str
 
 
-def write_atom(text: str, delimiters: Sequence[str], absent: str, stop: str = "") -> str:
-    """`text` as it stands where `lex` reads it back so, else quoted."""
+def quote_if_needed(text: str, delimiters: Sequence[str], absent: str, stop: str = "") -> str:
+    """`text` as it stands where `tokenize` reads it back so, else quoted."""
     # Blanks on both sides stand for the neighbours: "a:" becomes ambiguous only before a blank.
     ambiguous = any(delimiter in f" {text} " for delimiter in delimiters) or (stop != "" and text.endswith(stop))
     if text != absent and is_plain(text) and not ambiguous:
@@ -47,7 +47,7 @@ def is_plain(text: str) -> bool:
     return text.isprintable() and text == text.strip() and text != "" and not text.startswith('"')
 
 
-def lex(text: str, delimiters: Sequence[str]) -> list[Token]:
+def tokenize(text: str, delimiters: Sequence[str]) -> list[Token]:
     """Atoms and delimiters in turn; begins and ends with an atom (perhaps an empty one)."""
     pattern = re.compile("|".join(re.escape(d) for d in sorted(delimiters, key=len, reverse=True)))
     tokens: list[Token] = []
@@ -62,7 +62,7 @@ def lex(text: str, delimiters: Sequence[str]) -> list[Token]:
         start = delimiter.end()
 
 
-def _atom_at(text: str, start: int, pattern: re.Pattern[str]) -> tuple[Atom, int]:
+def _atom_at(text: str, start: int, pattern: re.Pattern[str]) -> tuple[Word, int]:
     if text.startswith('"', start):
         try:
             value, end = json.JSONDecoder().raw_decode(text, start)
@@ -70,10 +70,10 @@ def _atom_at(text: str, start: int, pattern: re.Pattern[str]) -> tuple[Atom, int
             value, end = "", 0
         complete = end == len(text) or (end > 0 and pattern.match(text, end) is not None)
         if complete and not _has_surrogate(value):
-            return Atom(value, quoted=True), end
+            return Word(value, quoted=True), end
     found = pattern.search(text, start)
     end = found.start() if found else len(text)
-    return Atom(text[start:end].strip()), end
+    return Word(text[start:end].strip()), end
 
 
 def _has_surrogate(text: str) -> bool:

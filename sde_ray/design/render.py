@@ -15,7 +15,7 @@ from functools import partial
 
 from sde_ray.design.answer import check_slots, numbers_of
 from sde_ray.design.axes import AnswerOption, FormatOption, PromptOption, find_option
-from sde_ray.design.base import MARKS, Brief, Form, Lines, Option, Where
+from sde_ray.design.base import MARKS, Form, InstructionContext, Lines, Option, Where
 from sde_ray.design.prompt import begin
 from sde_ray.design.wording import count_word, say, say_template
 from sde_ray.errors import UserError
@@ -110,11 +110,11 @@ def _stand_in(task: Task) -> tuple[Task, Example]:
     return stand_in, Example("schematic", "", answer, rationale=dict.fromkeys(slots, task.nouns.why))
 
 
-def _brief(task: Task, design: Design) -> Brief:
+def _brief(task: Task, design: Design) -> InstructionContext:
     form, format_option = form_of(task, design), _format(design)
     stand_in, example = _stand_in(task)
     absent = write_lines(replace(example, answer={}), stand_in, design)
-    return Brief(
+    return InstructionContext(
         task=task,
         form=form,
         labels=(*task.labels, *([task.absent] if form.complete else ())) if task.labels else (),

@@ -4,7 +4,7 @@
 
 The noise of a score has two sources: training (seeds) and the items it was measured on. All trials of a sweep are
 measured on the same items, so resampling them moves all scores together; that is what makes comparisons sharp.
-Values only: how items become known is `read_items`; statistics take `Items` and no files.
+Values only: how items become known is `read_items`; statistics take `ItemCounts` and no files.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Items:
+class ItemCounts:
     """The items of a trial's split; several parts (out-of-domain tasks) count the same."""
 
     parts: tuple[Part, ...]
@@ -67,12 +67,12 @@ class Items:
         return np.asarray(np.mean(each, axis=0))
 
 
-def draw_weights(ids: Sequence[Sequence[str]], draws: int, random: np.random.Generator) -> list[Array]:
+def bootstrap_weights(ids: Sequence[Sequence[str]], draws: int, random: np.random.Generator) -> list[Array]:
     """Bootstrap weights for items: how often each is drawn, (draws, items) a part."""
     return [random.multinomial(len(part), np.full(len(part), 1 / len(part)), draws).astype(float) for part in ids]
 
 
-def influence_of(trials: Sequence[Items | None]) -> Array | None:
+def influence_of(trials: Sequence[ItemCounts | None]) -> Array | None:
     """How each trial's score moves with each item's weight (trials, items): the jackknife. None: items are not shared.
 
     A score's change under a draw of items is then, to first order, a sum over items, which makes a bootstrap of
@@ -81,17 +81,17 @@ def influence_of(trials: Sequence[Items | None]) -> Array | None:
     known = [items for items in trials if items is not None]
     if len(known) < len(trials) or not known or any(items.ids != known[0].ids for items in known):
         return None
-    return np.stack([np.concatenate([influence(p) / len(one.parts) for p in one.parts]) for one in known])
+    return np.stack([np.concatenate([jackknife_influence(p) / len(one.parts) for p in one.parts]) for one in known])
 
 
-def influence(part: Part) -> Array:
+def jackknife_influence(part: Part) -> Array:
     """How the metric of one part moves with each item's weight (items,)."""
     count = len(part.ids)
     left_out = np.asarray(part.measure(part.rows.sum(axis=0) - part.rows))
     return np.asarray((left_out.mean() - left_out) * (count - 1) / count)
 
 
-def read_items(result: TrialResult, folder: Path, split: str, metric: str) -> Items | None:
+def read_items(result: TrialResult, folder: Path, split: str, metric: str) -> ItemCounts | None:
     """Read a trial's completions of a split and count them again; None where they were not kept."""
     path = folder / "predictions.jsonl"
     home = str(result.config["task"])
@@ -101,10 +101,10 @@ def read_items(result: TrialResult, folder: Path, split: str, metric: str) -> It
         return None
     design = make(**result.config["design"])
     parts = [_part(name, split.removesuffix("_ood"), design, texts[name], metric) for name in sorted(texts)]
-    return Items(tuple(parts)) if parts and all(part.ids for part in parts) else None
+    return ItemCounts(tuple(parts)) if parts and all(part.ids for part in parts) else None
 
 
-def read_all(results: Sequence[TrialResult], trials: Path, split: str, metric: str) -> dict[str, Items]:
+def read_all(results: Sequence[TrialResult], trials: Path, split: str, metric: str) -> dict[str, ItemCounts]:
     """The items of every finished trial that kept them, by key; `trials` holds the trials' folders."""
     finished = [result for result in results if result.status == "finished"]
     read_ones = {result.key: read_items(result, trials / result.key, split, metric) for result in finished}

@@ -1,7 +1,7 @@
 """Racing: a trial whose first answers are clearly worse than a rival's is not asked the remaining dev items.
 
     rival = Rival(folder, "weighted_kappa")
-    rival.ahead_of("predictions.jsonl", task, design, examples, texts, looks=2)
+    rival.reason_to_stop("predictions.jsonl", task, design, examples, texts, looks=2)
     -> "0.412 behind on the first 30 items [0.205, 0.619]", or "" where the trial goes on
 
 Both answered the same items, so the difference is paired: what is hard for both cancels. It is looked at after each
@@ -22,7 +22,7 @@ import numpy as np
 from scipy import stats
 
 from sde_ray.design.designs import make
-from sde_ray.evaluation.per_item import Part, completions, influence, part_of
+from sde_ray.evaluation.per_item import Part, completions, jackknife_influence, part_of
 from sde_ray.types import Design, Example, Task
 
 ERROR = 0.01
@@ -30,13 +30,13 @@ FEWEST = 16  # items below which no trial is given up: a jackknife of less is a 
 
 
 @dataclass(frozen=True)
-class Rival:
+class Opponent:
     """The trial to be compared with: its folder, and the metric that decides."""
 
     folder: Path
     metric: str
 
-    def ahead_of(
+    def reason_to_stop(
         self, rung: str, task: Task, design: Design, examples: Sequence[Example], texts: Sequence[str], looks: int
     ) -> str:
         """Why the trial that wrote `texts` is given up; empty: it goes on. `rung`: the file of the rival's answers."""
@@ -53,7 +53,7 @@ def behind(own: Part, other: Part, looks: int) -> str:
     """The loss in words where it is beyond the noise of the items, at `ERROR` over all `looks`; else empty."""
     count = len(own.ids)
     gap = float(other.measure(other.rows.sum(axis=0)) - own.measure(own.rows.sum(axis=0)))
-    each = influence(other) - influence(own)
+    each = jackknife_influence(other) - jackknife_influence(own)
     error = float(np.sqrt((each**2).sum() * count / (count - 1)))
     reach = float(stats.t.ppf(1 - ERROR / looks, count - 1)) * error
     if not np.isfinite(gap) or gap - reach <= 0:

@@ -67,7 +67,7 @@ class Rescored:
     scores: Mapping[str, Scores]
     moved: float
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "design": dict(self.design.options)}
 
 

@@ -103,34 +103,34 @@ def attach(base: torch.nn.Module, settings: LoraSettings) -> PeftModel:
         task_type="CAUSAL_LM",
     )
     try:
-        adapted = get_peft_model(base, lora)  # type: ignore[arg-type]
-    except ValueError as fault:
+        peft_model = get_peft_model(base, lora)  # type: ignore[arg-type]
+    except ValueError as error:
         raise UserError(
-            f'LoRA finds nothing to adapt for lora.targets = {settings.targets}: {fault} Use "all-linear", or names of '
+            f'LoRA finds nothing to adapt for lora.targets = {settings.targets}: {error} Use "all-linear", or names of '
             f"the model's layers such as {', '.join(_linear_names(base)[:6])}."
-        ) from fault
+        ) from error
     if device().type == "cpu":
-        fast_dropout.speed_up(adapted)
-    return adapted  # type: ignore[return-value]
+        fast_dropout.use_fast_dropout(peft_model)
+    return peft_model  # type: ignore[return-value]
 
 
-def detach(adapted: PeftModel) -> torch.nn.Module:
+def detach(peft_model: PeftModel) -> torch.nn.Module:
     """Take the adapter off and give back the base as it was."""
-    base: torch.nn.Module = adapted.unload()
+    base: torch.nn.Module = peft_model.unload()
     base.__dict__.pop("peft_config", None)  # peft leaves it there and would warn of a second adapter
     return base.eval()
 
 
-def save_adapter(adapted: PeftModel, folder: Path) -> None:
+def save_adapter(peft_model: PeftModel, folder: Path) -> None:
     """Write `adapter_model.safetensors` and `adapter_config.json`. The parameters must be whole (gathered) here."""
-    tensors = {name: t.detach().cpu().contiguous() for name, t in get_peft_model_state_dict(adapted).items()}
+    tensors = {name: t.detach().cpu().contiguous() for name, t in get_peft_model_state_dict(peft_model).items()}
     empty = [name for name, tensor in tensors.items() if tensor.numel() == 0]
     assert tensors and not empty, f"adapter tensors without content (not gathered?): {empty[:3]}"
     learned = [name for name, tensor in tensors.items() if "lora_B" in name and bool(tensor.any())]
     assert learned, "every lora_B is zero: the adapter did not learn anything"
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(folder / "adapter_model.safetensors"), metadata={"format": "pt"})
-    adapted.peft_config[ADAPTER].save_pretrained(str(folder))
+    peft_model.peft_config[ADAPTER].save_pretrained(str(folder))
 
 
 def load_adapter(base: torch.nn.Module, folder: Path) -> PeftModel:
@@ -153,28 +153,28 @@ def load_adapter(base: torch.nn.Module, folder: Path) -> PeftModel:
     )
     try:
         return PeftModel.from_pretrained(base, str(folder), config=lora, use_safetensors=True).eval()  # type: ignore[arg-type]
-    except (ValueError, RuntimeError, SafetensorError) as fault:
-        raise UserError(f"The adapter in {folder} does not fit its base model: {one_line(fault)}") from fault
+    except (ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"The adapter in {folder} does not fit its base model: {one_line(error)}") from error
 
 
 @contextmanager
-def merged(adapted: PeftModel) -> Iterator[torch.nn.Module]:
+def merged(peft_model: PeftModel) -> Iterator[torch.nn.Module]:
     """The adapter folded into the weights for the time of decoding, on copies: the base's own tensors wait aside.
 
     Decoding is many small steps, and two more small products per layer would double their cost. peft's own merge and
     unmerge would leave rounding in the base. Only full-precision weights are folded in; a bf16 weight would round the
     adapter away, so there it stays beside its layer.
     """
-    layers = [m for m in adapted.modules() if hasattr(m, "get_delta_weight") and ADAPTER in getattr(m, "lora_A", {})]
+    layers = [m for m in peft_model.modules() if hasattr(m, "get_delta_weight") and ADAPTER in getattr(m, "lora_A", {})]
     if not layers or any(layer.get_base_layer().weight.dtype != torch.float32 for layer in layers):
-        yield adapted.get_base_model()  # its layers carry the adapter; peft's own forward hides what the model takes
+        yield peft_model.get_base_model()  # its layers carry the adapter; peft's own forward hides what the model takes
         return
     kept = [(layer.get_base_layer().weight, layer.get_base_layer().weight.data) for layer in layers]
     try:
-        with adapted.disable_adapter(), torch.no_grad():
+        with peft_model.disable_adapter(), torch.no_grad():
             for layer, (weight, own) in zip(layers, kept, strict=True):
                 weight.data = own + layer.get_delta_weight(ADAPTER).to(own.dtype)
-            yield adapted.get_base_model()
+            yield peft_model.get_base_model()
     finally:
         for weight, own in kept:
             weight.data = own
@@ -187,12 +187,12 @@ def _explained(name: str, part: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as fault:
-        reason = next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(
             f"The {part} of {name} cannot be loaded: {reason} Check the name or path; the folder needs config.json, "
             "*.safetensors and the tokenizer's files. A model with code of its own needs trust_remote_code: true."
-        ) from fault
+        ) from error
 
 
 def _stops(model: torch.nn.Module, tokenizer: Any) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ LEVELS = 2**16
 HALF = 2**15  # 16-bit integers are signed
 
 
-class WordDropout(torch.nn.Module):
+class FastDropout(torch.nn.Module):
     """Zeroes a unit with probability `p` in training and scales the others by 1 / (1 - p)."""
 
     def __init__(self, p: float) -> None:
@@ -29,12 +29,12 @@ class WordDropout(torch.nn.Module):
         return x * scale.mul_(1.0 / (1.0 - self.p))
 
 
-def speed_up(model: torch.nn.Module) -> None:
-    """Put `WordDropout` in the place of every `torch.nn.Dropout` that an adapter brought along."""
+def use_fast_dropout(model: torch.nn.Module) -> None:
+    """Put `FastDropout` in the place of every `torch.nn.Dropout` that an adapter brought along."""
     for module in model.modules():
         drops = getattr(module, "lora_dropout", None)
         if not isinstance(drops, torch.nn.ModuleDict):
             continue
         for name, drop in list(drops.items()):
             if type(drop) is torch.nn.Dropout:
-                drops[name] = WordDropout(drop.p)
+                drops[name] = FastDropout(drop.p)

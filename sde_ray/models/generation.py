@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sde_ray.models.kv_cache import can_drop_rows, can_share, new_cache
+from sde_ray.models.kv_cache import can_drop_rows, make_kv_cache, supports_prefix_sharing
 
 Ids = Sequence[int]
 Choose = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
@@ -147,8 +147,8 @@ class _Batch:
         self.takes_positions = "position_ids" in known
         longest = max(map(len, prompts))
         first = _common(prompts) if shared else 0
-        self.cache: Any = new_cache(model, max_new_tokens + (longest - first if first else 0))
-        first = first if can_share(self.cache) else 0
+        self.cache: Any = make_kv_cache(model, max_new_tokens + (longest - first if first else 0))
+        first = first if supports_prefix_sharing(self.cache) else 0
         self.mask = torch.zeros(len(prompts), 0, dtype=torch.long, device=self.device)
         if first:
             self._take([prompts[0][:first]], pad, 1)

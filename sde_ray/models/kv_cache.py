@@ -13,7 +13,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 
-class RoomyLayer(DynamicLayer):
+class PreallocatedLayer(DynamicLayer):
     """One layer's keys and values, [rows, heads, length, width], as the front part of a longer buffer."""
 
     def __init__(self, room: int) -> None:
@@ -43,10 +43,10 @@ class RoomyLayer(DynamicLayer):
         self.keys, self.values = (buffer[:, :, :length] for buffer in self._buffers)
 
 
-def new_cache(model: Any, room: int) -> DynamicCache:
+def make_kv_cache(model: Any, room: int) -> DynamicCache:
     """An empty cache for the model, roomy in its plain attention layers; other layers (sliding) keep their own kind."""
     cache = DynamicCache(config=model.config.get_text_config())
-    cache.layers = [RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [PreallocatedLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 
 
@@ -55,6 +55,6 @@ def can_drop_rows(cache: Any) -> bool:
     return isinstance(cache, DynamicCache) and all(isinstance(layer, DynamicLayer) for layer in cache.layers)
 
 
-def can_share(cache: Any) -> bool:
+def supports_prefix_sharing(cache: Any) -> bool:
     """Whether one row's states may serve many: in plain attention, where the mask alone says what is near."""
-    return all(isinstance(layer, RoomyLayer) for layer in cache.layers)
+    return all(isinstance(layer, PreallocatedLayer) for layer in cache.layers)

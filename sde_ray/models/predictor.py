@@ -28,7 +28,7 @@ from sde_ray.storage.uri import is_uri
 from sde_ray.tasks import get_task
 from sde_ray.types import Parsed, TrialConfig
 
-CARD = "sde.json"
+ADAPTER_CARD = "sde.json"
 
 
 def write_card(folder: Path, config: TrialConfig, max_new_tokens: int) -> None:
@@ -44,24 +44,24 @@ def write_card(folder: Path, config: TrialConfig, max_new_tokens: int) -> None:
         "max_new_tokens": max_new_tokens,
         "trial": config.key,
     }
-    (folder / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    (folder / ADAPTER_CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def find_adapter(place: str | Path) -> Path:
     """The adapter's folder in what a user may name: itself, its trial, its sweep, or the sweep's strategy.yaml."""
     path = with_adapter(str(place)) if is_uri(place) else Path(place)
     start = path.parent if os.path.isfile(path) else path
-    found = next((folder for folder in (start, start / "adapter") if os.path.isfile(folder / CARD)), None)
+    found = next((folder for folder in (start, start / "adapter") if os.path.isfile(folder / ADAPTER_CARD)), None)
     if found is None:
         raise UserError(
-            f"{place} holds no adapter of a trial: {CARD} is not in it, nor in {start / 'adapter'}. Give the folder "
-            "of a finished trial (runs/<sweep>/trials/<key>), or of a sweep that was validated."
+            f"{place} holds no adapter of a trial: {ADAPTER_CARD} is not in it, nor in {start / 'adapter'}. "
+            "Give the folder of a finished trial (runs/<sweep>/trials/<key>), or of a sweep that was validated."
         )
     return found
 
 
 @dataclass(frozen=True)
-class Card:
+class AdapterCard:
     """What an adapter's `sde.json` says."""
 
     task: str
@@ -74,18 +74,18 @@ class Card:
     trust_remote_code: bool = False
 
 
-_CARD = TypeAdapter(Card)
+_CARD = TypeAdapter(AdapterCard)
 
 
-def read_card(folder: Path) -> Card:
+def read_card(folder: Path) -> AdapterCard:
     """The card of an adapter; `UserError` where it is damaged."""
     try:
-        return _CARD.validate_python(read_json(read_own(folder, CARD)))
+        return _CARD.validate_python(read_json(read_own(folder, ADAPTER_CARD)))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
         raise UserError(
-            f"{folder / CARD} does not tell how the adapter's prompts are written: {reason}. Give an adapter that a "
-            "sweep has saved, whole and unchanged."
+            f"{folder / ADAPTER_CARD} does not tell how the adapter's prompts are written: {reason}. Give an "
+            "adapter that a sweep has saved, whole and unchanged."
         ) from None
 
 
@@ -107,7 +107,7 @@ class Predictor:
         self.design = parse(self.card.design)
         dtype = base.DTYPES[base.precision(TrainSettings())]
         self._base = base.load_base(self.card.model, self.card.trust_remote_code, dtype)
-        self._adapted = base.load_adapter(self._base.model, folder)
+        self._peft_model = base.load_adapter(self._base.model, folder)
         context = min(self.card.max_length, self._base.context)
         self._encoder = tokenization.Encoder(self._base.tokenizer, context, self.card.chat)
 
@@ -124,7 +124,7 @@ class Predictor:
             (f"text {n}", render.prompt_of(text, self.task, self.design, self.card.wording))
             for n, text in enumerate(texts, 1)
         ]
-        with base.merged(self._adapted) as decoding:
+        with base.merged(self._peft_model) as decoding:
             written = generation.decode(
                 decoding,
                 self._encoder.prompts(prompts, room),

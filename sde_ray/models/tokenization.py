@@ -22,12 +22,12 @@ from typing import Any, Literal
 from sde_ray.errors import UserError
 from sde_ray.types import Sample, Segment
 
-IGNORED = -100  # the label that torch's cross entropy skips
+IGNORE_INDEX = -100  # the label that torch's cross entropy skips
 MARK = "\u2063sde-content\u2063"  # stands for the prompt while a chat template is rendered around it
 
 
 @dataclass(frozen=True)
-class Encoded:
+class TokenizedSample:
     """A sample as ids. `cut`: how many tokens of its text were left out."""
 
     id: str
@@ -42,14 +42,14 @@ class Encoded:
 
     @cached_property
     def labels(self) -> tuple[int, ...]:
-        """The ids that count, `IGNORED` elsewhere; same length as `ids`."""
-        seen = tuple(i if loss else IGNORED for i, loss in zip(self.prompt, self.prompt_loss, strict=True))
+        """The ids that count, `IGNORE_INDEX` elsewhere; same length as `ids`."""
+        seen = tuple(i if loss else IGNORE_INDEX for i, loss in zip(self.prompt, self.prompt_loss, strict=True))
         return seen + self.completion
 
     @cached_property
     def supervised(self) -> int:
         """How many tokens a next-token loss counts: the first token of a sequence is never predicted."""
-        return sum(label != IGNORED for label in self.labels[1:])
+        return sum(label != IGNORE_INDEX for label in self.labels[1:])
 
 
 def end_token(tokenizer: Any) -> int:
@@ -97,11 +97,11 @@ def _chat(tokenizer: Any, content: str) -> str:
         return str(
             tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, enable_thinking=False)
         )
-    except (TemplateError, ValueError) as fault:
+    except (TemplateError, ValueError) as error:
         raise UserError(
-            f"The chat template of {tokenizer.name_or_path} cannot be used: {fault}. "
+            f"The chat template of {tokenizer.name_or_path} cannot be used: {error}. "
             "Use `chat: off` to write prompts without it."
-        ) from fault
+        ) from error
 
 
 def completion_text(tokenizer: Any, ids: Sequence[int]) -> str:
@@ -138,7 +138,7 @@ class Encoder:
         self._learn(segment for sample in samples for segment in (*sample.prompt, sample.completion))
         return [(*self._ids[sample.completion.text], self.end) for sample in samples]
 
-    def samples(self, samples: Sequence[Sample], reserve: int = 0) -> list[Encoded]:
+    def samples(self, samples: Sequence[Sample], reserve: int = 0) -> list[TokenizedSample]:
         """Encode for training; each prompt leaves room for `reserve` or its completion, whichever is longer.
 
         Raises UserError where instruction and completion alone exceed the context, or where no token would count.
@@ -146,7 +146,7 @@ class Encoder:
         encoded = []
         for sample, completion in zip(samples, self.completions(samples), strict=True):
             prompt, loss, cut = self._prompt(sample.id, sample.prompt, max(reserve, len(completion)))
-            encoded.append(Encoded(sample.id, prompt, loss, completion, cut))
+            encoded.append(TokenizedSample(sample.id, prompt, loss, completion, cut))
             if not encoded[-1].supervised:
                 raise UserError(
                     f"Sample {sample.id} has no token to learn: prompt and completion are both empty. "

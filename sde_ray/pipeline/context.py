@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sde_ray.analysis import verdict as verdicts
-from sde_ray.analysis.cross_study import Across, across
+from sde_ray.analysis.cross_study import CrossStudy, across
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict
 from sde_ray.config.load import SweepConfig, place_of, suffix, sweep_folder
-from sde_ray.storage.mirror import Store, store_at
+from sde_ray.storage.mirror import LocalFolder, open_folder
 from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.progress import Progress
 from sde_ray.tracking.mlflow_tracker import Tracker
@@ -20,14 +20,14 @@ from sde_ray.training.runner import RunnerFactory
 from sde_ray.types import Strategy, TrialConfig
 
 
-class Story(Protocol):
+class PipelineListener(Protocol):
     """Hears of each step as it ends."""
 
     progress: Progress
 
     def planned(self, made: Plan) -> None: ...
     def studied(self, study: Study) -> None: ...
-    def compared(self, family: Across) -> None: ...
+    def compared(self, family: CrossStudy) -> None: ...
     def assembled(self, strategy: Strategy, path: Path) -> None: ...
     def comparing(self, trials: dict[str, list[TrialConfig]]) -> None: ...
     def judged(self, verdict: Verdict, path: Path) -> None: ...
@@ -39,7 +39,7 @@ class Step:
     """What every step needs: the sweep, who listens, where it is logged, and what trains."""
 
     config: SweepConfig
-    story: Story
+    story: PipelineListener
     tracker: Tracker
     runner_factory: RunnerFactory | None = None
 
@@ -48,8 +48,8 @@ class Step:
         return sweep_folder(self.config)
 
     @property
-    def store(self) -> Store:
-        return store_at(place_of(self.config))
+    def store(self) -> LocalFolder:
+        return open_folder(place_of(self.config))
 
     def keep(self, *paths: Path) -> None:
         """Files of the sweep's folder are written: MLflow gets them, and the store where there is one."""
@@ -69,7 +69,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Conclusion:
+class StudyConclusion:
     """What one task and model came to. `verdict` is None until the final comparison has run."""
 
     study: Study
@@ -77,7 +77,7 @@ class Conclusion:
     path: Path
     verdict: Verdict | None = None
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For a program."""
         judged = self.verdict and {
             "words": self.verdict.words,
@@ -89,22 +89,22 @@ class Conclusion:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PipelineResult:
     """What a run has brought. `interrupted`: the user stopped it, and what is saved."""
 
     folder: Path
     studies: tuple[Study, ...] = ()
-    conclusions: Sequence[Conclusion] = ()
+    conclusions: Sequence[StudyConclusion] = ()
     report: Path | None = None
     interrupted: str = ""
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For a program."""
         return {
             "folder": str(self.folder),
             "interrupted": bool(self.interrupted),
             "report": self.report and str(self.report),
-            "studies": [study.plain() for study in self.studies],
-            "across": [family.plain() for family in across(self.studies)],
-            "conclusions": [one.plain() for one in self.conclusions],
+            "studies": [study.to_dict() for study in self.studies],
+            "across": [family.to_dict() for family in across(self.studies)],
+            "conclusions": [one.to_dict() for one in self.conclusions],
         }

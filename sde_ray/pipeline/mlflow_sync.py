@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sde_ray.analysis.cross_study import Across
+from sde_ray.analysis.cross_study import CrossStudy
 from sde_ray.analysis.study import Study, ledger_of, results_of, studies
 from sde_ray.analysis.verdict import Verdict
 from sde_ray.config.load import SweepConfig, mask, place_of, resolved, sweep_folder
@@ -18,8 +18,8 @@ from sde_ray.errors import UserError
 from sde_ray.pipeline import run
 from sde_ray.pipeline.context import Step
 from sde_ray.storage.lease import lease
-from sde_ray.storage.mirror import store_at
-from sde_ray.sweep.adaptive_queue import agenda_of
+from sde_ray.storage.mirror import open_folder
+from sde_ray.sweep.adaptive_queue import make_trial_queue
 from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.run import scorer
@@ -44,29 +44,29 @@ def sync(config: SweepConfig) -> Synced:
     folder, address = sweep_folder(config), tracking_of(config)
     tracker = MlflowTracker(address, config.mlflow.experiment)
     results = results_of(config)
-    store = store_at(place_of(config))
+    store = open_folder(place_of(config))
     with lease(folder, remote=store.remote):
         identity_of(folder)
         store.push(folder / SWEEP_ID)
         status = "FINISHED" if _complete(config) else "KILLED"
         try:
-            tracker.start_sweep(config.name, resolved(config), folder, results)
+            tracker.on_sweep_start(config.name, resolved(config), folder, results)
             _write_end(Step(config, Silence(), tracker), folder)
-            tracker.finish_sweep(status)
+            tracker.on_sweep_end(status)
         except UserError:
             raise
-        except Exception as fault:
+        except Exception as error:
             raise UserError(
-                f"MLflow at {mask(address)} does not take the sweep: {mask(f'{type(fault).__name__}: {fault}')}. "
+                f"MLflow at {mask(address)} does not take the sweep: {mask(f'{type(error).__name__}: {error}')}. "
                 "Nothing is lost: run the same command again when it answers."
-            ) from fault
+            ) from error
     return Synced(str(mask(address)), len(results), status, len(tracker.lacking))
 
 
 def _complete(config: SweepConfig) -> bool:
     """Is nothing left to run? A search may have ended before its budget, so the agenda is asked."""
     results = ledger_of(config).results()
-    return agenda_of(run.plan_of(config), scorer(config), results).left == 0
+    return make_trial_queue(run.plan_of(config), scorer(config), results).left == 0
 
 
 def _write_end(step: Step, folder: Path) -> None:
@@ -75,7 +75,7 @@ def _write_end(step: Step, folder: Path) -> None:
     for study in found:
         run.log_study(step, study)
     step.tracker.log_files(sorted(path for pattern in FILES for path in folder.glob(pattern)))
-    for one in run.concluded(step.config, found):
+    for one in run.load_conclusions(step.config, found):
         adapter = folder / f"adapter{step.suffix(one.strategy.task, one.strategy.model)}"
         if one.verdict is not None:
             step.store.pull(adapter.name)
@@ -91,7 +91,7 @@ class Silence:
 
     def planned(self, made: Plan) -> None: ...
     def studied(self, study: Study) -> None: ...
-    def compared(self, family: Across) -> None: ...
+    def compared(self, family: CrossStudy) -> None: ...
     def assembled(self, strategy: Strategy, path: Path) -> None: ...
     def comparing(self, trials: dict[str, list[TrialConfig]]) -> None: ...
     def judged(self, verdict: Verdict, path: Path) -> None: ...

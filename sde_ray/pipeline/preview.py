@@ -1,6 +1,6 @@
 """Samples to look at before anything runs: an example, its design, what the model sees and what is read back.
 
-of_task("masa:d1", ["baseline", "es-sde"], n=1)      -> [Shown(...), Shown(...)]
+from_task("masa:d1", ["baseline", "es-sde"], n=1)      -> [Shown(...), Shown(...)]
 of_sweep("sweeps/quickstart.yaml", n=3)              the first three designs that the sweep tries
 """
 
@@ -19,7 +19,7 @@ from sde_ray.types import Design, Example, Parsed, Sample, Task
 
 
 @dataclass(frozen=True)
-class Shown:
+class SamplePreview:
     """One example in one design. `parsed` is what reading the gold completion gives back."""
 
     task: Task
@@ -28,7 +28,7 @@ class Shown:
     sample: Sample
     parsed: Parsed
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON: the texts, not the task's machinery."""
         return {
             "task": self.task.name,
@@ -45,14 +45,14 @@ class Shown:
         }
 
 
-def of_task(name: str, wanted: Sequence[str], n: int = 1, wording: int = 0) -> list[Shown]:
+def from_task(name: str, wanted: Sequence[str], n: int = 1, wording: int = 0) -> list[SamplePreview]:
     """The first `n` training examples of a task, each in every design."""
     task = get_task(name)
     parsed = [designs.parse(one) for one in wanted]
     return [write(example, task, design, wording) for example in task.load("train")[:n] for design in parsed]
 
 
-def of_sweep(path: Path, sets: Sequence[str] = (), wanted: Sequence[str] = (), n: int = 1) -> list[Shown]:
+def of_sweep(path: Path, sets: Sequence[str] = (), wanted: Sequence[str] = (), n: int = 1) -> list[SamplePreview]:
     """The first training example of a sweep's first task, in its first `n` designs or those named."""
     config = load_config(path, list(sets))
     planned = plan(config)
@@ -64,7 +64,7 @@ def of_sweep(path: Path, sets: Sequence[str] = (), wanted: Sequence[str] = (), n
     return [write(example, task, design, first.wording) for design in chosen]
 
 
-def write(example: Example, task: Task, design: Design, wording: int = 0) -> Shown:
+def write(example: Example, task: Task, design: Design, wording: int = 0) -> SamplePreview:
     """An example in a design, and what comes back when its completion is read."""
     sample = render.write(example, task, design, wording)
-    return Shown(task, design, example, sample, render.read(sample.completion.text, task, design))
+    return SamplePreview(task, design, example, sample, render.read(sample.completion.text, task, design))

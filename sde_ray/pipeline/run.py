@@ -2,8 +2,8 @@
 
     outcome = run(load_config("sweeps/quickstart.yaml"), Story(...))
 
-Each step leaves its file in the sweep's folder, and each is safe to repeat: what is finished is not done again. `Story`
-hears what happens; it prints on the command line, and tests listen.
+Each step leaves its file in the sweep's folder, and each is safe to repeat: what is finished is not done again.
+`PipelineListener` hears what happens; it prints on the command line, and tests listen.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from sde_ray.analysis.cross_study import across
 from sde_ray.analysis.strategy import Constraints
 from sde_ray.analysis.study import Study, ledger_of, look, studies
 from sde_ray.config.load import SweepConfig, place_of, resolved, suffix, sweep_folder
-from sde_ray.pipeline.context import Conclusion, Outcome, Step, Story
+from sde_ray.pipeline.context import PipelineListener, PipelineResult, Step, StudyConclusion
 from sde_ray.storage.lease import refuse_if_held
-from sde_ray.storage.mirror import TRIALS, Store, store_at
-from sde_ray.sweep.adaptive_queue import Asked, agenda_of
+from sde_ray.storage.mirror import TRIALS, LocalFolder, open_folder
+from sde_ray.sweep.adaptive_queue import Asked, make_trial_queue
 from sde_ray.sweep.plan import Plan, plan
-from sde_ray.tracking.background import Outbox
+from sde_ray.tracking.background import BackgroundTracker
 from sde_ray.tracking.mlflow_tracker import SWEEP_ID, MlflowTracker, NullTracker, Tracker, identity_of, tracking_of
 from sde_ray.training.runner import RunnerFactory
 from sde_ray.types import Design, TrialConfig
@@ -44,8 +44,11 @@ class Interrupted(Exception):
 
 
 def run(
-    config: SweepConfig, story: Story, with_validation: bool = True, runner_factory: RunnerFactory | None = None
-) -> Outcome:
+    config: SweepConfig,
+    story: PipelineListener,
+    with_validation: bool = True,
+    runner_factory: RunnerFactory | None = None,
+) -> PipelineResult:
     """The whole study. `runner_factory` stands in for the training engine in tests."""
     folder = sweep_folder(config)
     look(config)
@@ -54,13 +57,13 @@ def run(
         with tracked(config) as tracker:
             step = Step(config, story, tracker, runner_factory)
             found = sweep(step)
-            ends = [assemble(step, study) for study in decisive(found)]
+            ends = [assemble(step, study) for study in largest_studies(found)]
             if with_validation:
                 ends = [validate(step, one) for one in ends]
             path = report(step, found, ends)
     except Interrupted as stopped:
-        return Outcome(folder, interrupted=str(stopped))
-    return Outcome(folder, found, ends, path)
+        return PipelineResult(folder, interrupted=str(stopped))
+    return PipelineResult(folder, found, ends, path)
 
 
 def sweep(step: Step) -> tuple[Study, ...]:
@@ -81,9 +84,9 @@ def sweep(step: Step) -> tuple[Study, ...]:
 def log_study(step: Step, study: Study) -> None:
     """The study's tables, for the tracker."""
     name = step.suffix(study.group.task, study.group.model, study.group.train_size)
-    step.tracker.log_table(f"leaderboard{name}", [row.plain() for row in study.ranked])
+    step.tracker.log_table(f"leaderboard{name}", [row.to_dict() for row in study.ranked])
     step.tracker.log_table(f"effects{name}", study.effects)
-    step.tracker.log_table(f"pareto{name}", [one.plain() for one in study.front])
+    step.tracker.log_table(f"pareto{name}", [one.to_dict() for one in study.front])
 
 
 def _compare(step: Step, found: Sequence[Study]) -> None:
@@ -91,8 +94,8 @@ def _compare(step: Step, found: Sequence[Study]) -> None:
     for n, family in enumerate(across(found)):
         step.story.compared(family)
         name = "consistency" + (f"-{n}" if n else "")
-        step.tracker.log_table(name, [one.plain() for one in family.agreements])
-        step.tracker.log_table(f"{name}-effects", [one.plain() for one in family.rows])
+        step.tracker.log_table(name, [one.to_dict() for one in family.agreements])
+        step.tracker.log_table(f"{name}-effects", [one.to_dict() for one in family.rows])
 
 
 def plan_of(config: SweepConfig) -> Plan:
@@ -103,7 +106,7 @@ def plan_of(config: SweepConfig) -> Plan:
 # ---- strategy ------------------------------------------------------------------------------------------------------
 
 
-def decisive(found: Sequence[Study]) -> list[Study]:
+def largest_studies(found: Sequence[Study]) -> list[Study]:
     """The studies that a strategy is made from: of each task and model, the one with the most training samples."""
     largest: dict[tuple[str, str], Study] = {}
     for study in found:
@@ -113,7 +116,7 @@ def decisive(found: Sequence[Study]) -> list[Study]:
     return list(largest.values())
 
 
-def assemble(step: Step, study: Study, constraints: Constraints | None = None) -> Conclusion:
+def assemble(step: Step, study: Study, constraints: Constraints | None = None) -> StudyConclusion:
     """The best combination that a study's evidence carries, saved in the sweep's folder.
 
     `constraints` stand in for those of the configuration.
@@ -131,14 +134,14 @@ def assemble(step: Step, study: Study, constraints: Constraints | None = None) -
     strategies.save(strategy, path)
     step.keep(path)
     step.story.assembled(strategy, path)
-    return Conclusion(study, strategy, path)
+    return StudyConclusion(study, strategy, path)
 
 
 def _recommended(config: SweepConfig, study: Study) -> tuple[Design, float] | None:
     """What the search itself has come to, with the score it expects; None for methods that only hand out designs."""
     from sde_ray.sweep.run import scorer
 
-    agenda = agenda_of(plan_of(config), scorer(config), ledger_of(config).results())
+    agenda = make_trial_queue(plan_of(config), scorer(config), ledger_of(config).results())
     if not isinstance(agenda, Asked):
         return None
     name = (study.group.task, study.group.model, study.group.train_size)
@@ -160,7 +163,7 @@ def constraints_of(
 # ---- validation ----------------------------------------------------------------------------------------------------
 
 
-def validate(step: Step, conclusion: Conclusion) -> Conclusion:
+def validate(step: Step, conclusion: StudyConclusion) -> StudyConclusion:
     """The final comparison: train contenders on fresh seeds, judge, keep the verdict and the recommended adapter."""
     from sde_ray.sweep.final import run_trials
 
@@ -187,7 +190,7 @@ def validate(step: Step, conclusion: Conclusion) -> Conclusion:
     return replace(conclusion, strategy=strategy, verdict=verdict)
 
 
-def _keep_adapter(store: Store, trials: Sequence[TrialConfig], place: Path) -> Path | None:
+def _keep_adapter(store: LocalFolder, trials: Sequence[TrialConfig], place: Path) -> Path | None:
     """Copy the adapter to use beside the strategy: of the largest training size, with the first seed.
 
     Not with the best one: to choose a seed by its test score would spend the test split on a selection.
@@ -206,9 +209,9 @@ def _keep_adapter(store: Store, trials: Sequence[TrialConfig], place: Path) -> P
 # ---- report --------------------------------------------------------------------------------------------------------
 
 
-def report(step: Step, found: Sequence[Study], concluded: Sequence[Conclusion]) -> Path:
+def report(step: Step, found: Sequence[Study], load_conclusions: Sequence[StudyConclusion]) -> Path:
     """The page that tells all of it, in the sweep's folder and in MLflow."""
-    chapters = _chapters(found, concluded)
+    chapters = _chapters(found, load_conclusions)
     path = _write_page(step.config, chapters, found)
     step.keep(path)
     _log_figures(step, chapters)
@@ -221,15 +224,15 @@ def rewrite(config: SweepConfig) -> Path | None:
     if not (sweep_folder(config) / "report.html").is_file():
         return None
     found = studies(config, tuple(ledger_of(config).results().values()))
-    path = _write_page(config, _chapters(found, concluded(config, found)), found)
-    store_at(place_of(config)).push(path)
+    path = _write_page(config, _chapters(found, load_conclusions(config, found)), found)
+    open_folder(place_of(config)).push(path)
     return path
 
 
-def _chapters(found: Sequence[Study], concluded: Sequence[Conclusion]) -> list[Chapter]:
+def _chapters(found: Sequence[Study], load_conclusions: Sequence[StudyConclusion]) -> list[Chapter]:
     from sde_ray.analysis.report import Chapter
 
-    ends = {one.study.group: one for one in concluded}
+    ends = {one.study.group: one for one in load_conclusions}
     return [
         Chapter(study, ends[study.group].strategy, ends[study.group].verdict) if study.group in ends else Chapter(study)
         for study in found
@@ -258,16 +261,16 @@ def _log_figures(step: Step, chapters: Sequence[Chapter]) -> None:
             step.tracker.log_text(f"{kind}{name}.svg", figure)
 
 
-def concluded(config: SweepConfig, found: Sequence[Study]) -> list[Conclusion]:
+def load_conclusions(config: SweepConfig, found: Sequence[Study]) -> list[StudyConclusion]:
     """What earlier runs came to, read from the sweep's folder."""
     folder = sweep_folder(config)
     ends = []
-    for study in decisive(found):
+    for study in largest_studies(found):
         end = suffix(config, study.group.task, study.group.model)
         path, judged = folder / f"strategy{end}.yaml", folder / f"validation{end}.json"
         if path.is_file():
             verdict = verdicts.load(judged) if judged.is_file() else None
-            ends.append(Conclusion(study, strategies.load(path), path, verdict))
+            ends.append(StudyConclusion(study, strategies.load(path), path, verdict))
     return ends
 
 
@@ -280,7 +283,7 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # our own progress is shown
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # that a new database is made is no news
     tracker: Tracker = NullTracker()
-    store = store_at(place_of(config))
+    store = open_folder(place_of(config))
     if config.mlflow.enabled:
         refuse_if_held(sweep_folder(config), store.remote)  # or this run would end the runs of the driver at work
         if store.remote:
@@ -289,9 +292,9 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
             store.push(store.folder / SWEEP_ID)
         mlflow = MlflowTracker(tracking_of(config), config.mlflow.experiment)
         retry, grace = config.mlflow.retry, config.mlflow.grace
-        tracker = Outbox(mlflow, lambda: ledger_of(config).results().values(), retry=retry, grace=grace)
+        tracker = BackgroundTracker(mlflow, lambda: ledger_of(config).results().values(), retry=retry, grace=grace)
     with _terminable():
-        tracker.start_sweep(config.name, resolved(config), sweep_folder(config))
+        tracker.on_sweep_start(config.name, resolved(config), sweep_folder(config))
         status = "FAILED"
         try:
             yield tracker
@@ -300,7 +303,7 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
             status = "KILLED"
             raise
         finally:
-            tracker.finish_sweep(status)
+            tracker.on_sweep_end(status)
 
 
 @contextmanager

@@ -4,7 +4,7 @@
     while (design := proposer.propose()) is not None:
         proposer.observe(design, score_of(design))       # None: every trial of the design failed
 
-A method of your own is one subclass of `Proposer` and one row here. `adaptive` is of another kind: it asks for trials,
+A method of your own is one subclass of `Searcher` and one row here. `adaptive` is of another kind: it asks for trials,
 not designs, and decides at every rung whether one goes on (`adaptive.py`).
 """
 
@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sde_ray.search.base import Proposer
+from sde_ray.search.base import Searcher
 from sde_ray.search.ordered import Grid, OneAtATime, Random
 from sde_ray.search.tpe import Optuna
 
 
-def _factorial(*given: Any, **named: Any) -> Proposer:
+def _factorial(*given: Any, **named: Any) -> Searcher:
     from sde_ray.search.factorial import Factorial  # scipy: only where it is used
 
     return Factorial(*given, **named)
@@ -53,4 +53,4 @@ METHODS: dict[str, Method] = {
     "optuna": Method(Optuna, adaptive=True),
 }
 
-__all__ = ["METHODS", "Method", "Proposer"]
+__all__ = ["METHODS", "Method", "Searcher"]

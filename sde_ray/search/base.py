@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from sde_ray.types import Design
 
 
-class Proposer(ABC):
+class Searcher(ABC):
     """Hands out designs until the budget or the space is used up; the same seed and scores give the same designs.
 
     `designs` are the valid ones, without repetition. `around` is the design to start from, for methods that do.
@@ -28,7 +28,7 @@ class Proposer(ABC):
         self._unseen = dict.fromkeys(self.designs)  # a set that keeps its order
         self._left = len(self.designs) if budget is None else min(budget, len(self.designs))
 
-    def propose(self) -> Design | None:
+    def suggest(self) -> Design | None:
         """The next design to try, or None at the end."""
         if self._left <= 0 or not self._unseen:
             return None

@@ -18,8 +18,8 @@ import numpy as np
 from scipy import linalg
 
 from sde_ray.errors import UserError, unknown
-from sde_ray.search.base import Proposer
-from sde_ray.search.kernel import Array, Index, Likeness
+from sde_ray.search.base import Searcher
+from sde_ray.search.kernel import Array, DesignKernel, Index
 from sde_ray.types import Design
 
 STARTS = 4
@@ -29,7 +29,7 @@ DIFFUSE = 100.0  # that of effects which are to be estimated
 Pairs = Sequence[Sequence[str]]
 
 
-class Factorial(Proposer):
+class Factorial(Searcher):
     """The designs of a D-optimal fraction, in random order."""
 
     def __init__(
@@ -105,7 +105,7 @@ def _exchange(rows: Array, chosen: Index) -> tuple[float, Index]:
 
 def columns(designs: Sequence[Design], pairs: Pairs = ()) -> tuple[Array, Array]:
     """The model's columns that are to be estimated (mean first), and those of all other pairs."""
-    likeness = Likeness(designs)
+    likeness = DesignKernel(designs)
     wanted = {frozenset(_known(pair, designs[0])) for pair in pairs}
     parts = {
         axis: linalg.helmert(int(size))[:, code].T

@@ -23,7 +23,7 @@ Mask = npt.NDArray[np.bool_]
 CACHED = 1000  # so many designs have their likeness kept
 
 
-class Likeness:
+class DesignKernel:
     """Of any list of designs with the same axes, also one that is not a full product."""
 
     def __init__(self, designs: Sequence[Design]) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from sde_ray.search.base import Proposer, distance
+from sde_ray.search.base import Searcher, distance
 from sde_ray.types import Design
 
 
-class Grid(Proposer):
+class Grid(Searcher):
     """Every design once, in a random order: an interrupted grid is a fair sample of the space."""
 
     def __init__(
@@ -32,7 +32,7 @@ class Random(Grid):
     """The first `budget` designs of the random order."""
 
 
-class OneAtATime(Proposer):
+class OneAtATime(Searcher):
     """The paper's protocol (section 1.4): the design `around`, then each that differs from it on exactly one axis."""
 
     def __init__(

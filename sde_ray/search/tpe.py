@@ -12,14 +12,14 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from sde_ray.search.base import Proposer, distance
+from sde_ray.search.base import Searcher, distance
 from sde_ray.types import Design
 
 ASKS = 5
 STARTUP = 8  # random designs before the model proposes
 
 
-class Optuna(Proposer):
+class Optuna(Searcher):
     """Tree-structured Parzen estimator; learns from whatever was observed, waits for nothing."""
 
     def __init__(

@@ -1,6 +1,6 @@
 """A file of results by key that is only ever appended to: one JSON line each, on disk when `append` returns.
 
-    file = KeyedFile(folder / "analysis.jsonl")
+    file = JsonlCache(folder / "analysis.jsonl")
     known = file.read()                       {"5f0c...": {"score": 0.8}}: of several lines with one key the last counts
     file.append("5f0c...", {"score": 0.8})
 
@@ -22,13 +22,13 @@ from sde_ray.errors import UserError
 from sde_ray.safe_json import read_json
 
 
-def key_of(value: Any) -> str:
+def content_hash(value: Any) -> str:
     """sha256 of plain JSON values, 16 hex digits; the order of a mapping's keys does not matter."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-class KeyedFile:
+class JsonlCache:
     """The file; made with its folder when the first line is appended."""
 
     def __init__(self, path: Path) -> None:

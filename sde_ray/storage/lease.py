@@ -24,7 +24,7 @@ from typing import Any
 
 from sde_ray.errors import UserError
 from sde_ray.safe_json import read_json
-from sde_ray.storage.remote import EXCLUSIVE, REMEDY, Remote, reason
+from sde_ray.storage.remote import EXCLUSIVE, REMEDY, RemoteFolder, reason
 from sde_ray.storage.uri import scheme
 
 TERM = 60.0  # seconds; renewed at a third of it
@@ -35,7 +35,7 @@ SETTLE = 2.0  # seconds after which it is read again, where two drivers may have
 
 
 @contextmanager
-def lease(folder: Path, term: float = TERM, remote: Remote | None = None) -> Iterator[Held]:
+def lease(folder: Path, term: float = TERM, remote: RemoteFolder | None = None) -> Iterator[Lease]:
     """Hold the folder, and in the store where it is a mirror; `UserError` where another living driver does."""
     owner = _owner()
     path = folder / FILE
@@ -47,9 +47,9 @@ def lease(folder: Path, term: float = TERM, remote: Remote | None = None) -> Ite
             f'Cannot write to "{folder}": {error.strerror}. What is there is kept. Free some space or correct the '
             "permissions, or set storage to another folder; then run the same command again."
         ) from None
-    held = Held(path, owner, term, remote)
+    held = Lease(path, owner, term, remote)
     try:
-        held.take_remote()
+        held.acquire_remote()
         renewal = threading.Thread(target=held.renew, daemon=True)
         renewal.start()
         try:
@@ -57,7 +57,7 @@ def lease(folder: Path, term: float = TERM, remote: Remote | None = None) -> Ite
         finally:
             held.stop.set()
             renewal.join()
-            held.leave_remote()
+            held.release_remote()
     finally:
         try:
             path.unlink(missing_ok=True)
@@ -65,10 +65,10 @@ def lease(folder: Path, term: float = TERM, remote: Remote | None = None) -> Ite
             pass  # a disk that can only be read by now; the process is gone soon, and its lease with it
 
 
-class Held:
+class Lease:
     """A lease that this process has."""
 
-    def __init__(self, path: Path, owner: dict[str, Any], term: float, remote: Remote | None) -> None:
+    def __init__(self, path: Path, owner: dict[str, Any], term: float, remote: RemoteFolder | None) -> None:
         self.path, self.owner, self.term, self.remote = path, owner, term, remote
         self.stop, self.lost = threading.Event(), False
 
@@ -80,7 +80,7 @@ class Held:
                 "lease there. What this one has finished is kept and counts when it is run again here."
             )
 
-    def take_remote(self) -> None:
+    def acquire_remote(self) -> None:
         if self.remote is None:
             return
         self.remote.try_again()
@@ -88,10 +88,10 @@ class Held:
             self._take_remote(self.remote)
         except UserError:
             raise
-        except Exception as fault:
-            raise UserError(f'"{self.remote.uri}" cannot be written ({reason(fault)}). {REMEDY}') from fault
+        except Exception as error:
+            raise UserError(f'"{self.remote.uri}" cannot be written ({reason(error)}). {REMEDY}') from error
 
-    def _take_remote(self, remote: Remote) -> None:
+    def _take_remote(self, remote: RemoteFolder) -> None:
         holder = _parsed(remote.read(FILE))
         if holder and _lives(holder, self.owner) and not _is_same(holder, self.owner):
             raise UserError(_refusal(remote.uri, holder))
@@ -104,7 +104,7 @@ class Held:
         if other.get("token") != self.owner["token"]:
             raise UserError(_refusal(remote.uri, other))
 
-    def leave_remote(self) -> None:
+    def release_remote(self) -> None:
         """Let go of what is still ours; a store that is away lets it expire."""
         if self.remote is None or self.lost:
             return
@@ -137,7 +137,7 @@ class Held:
         return json.dumps({**self.owner, "expires": time.time() + self.term}).encode()
 
 
-def refuse_if_held(folder: Path, remote: Remote | None = None) -> None:
+def refuse_if_held(folder: Path, remote: RemoteFolder | None = None) -> None:
     """`UserError` where a living driver other than this process holds the folder; takes nothing itself."""
     holder, here = _read(folder / FILE), _owner()
     if holder and holder.get("pid") != here["pid"] and _lives(holder, here):
@@ -146,13 +146,13 @@ def refuse_if_held(folder: Path, remote: Remote | None = None) -> None:
         return
     try:
         other = _parsed(remote.read(FILE)) or here
-    except Exception as fault:
-        raise UserError(f'"{remote.uri}" cannot be read ({reason(fault)}). {REMEDY}') from fault
+    except Exception as error:
+        raise UserError(f'"{remote.uri}" cannot be read ({reason(error)}). {REMEDY}') from error
     if _lives(other, here) and not _is_same(other, here):
         raise UserError(_refusal(remote.uri, other))
 
 
-def is_at_work(folder: Path) -> bool:
+def is_locked(folder: Path) -> bool:
     """Whether a living driver of this machine, this process too, holds the folder: then nothing newer is elsewhere."""
     holder = _read(folder / FILE)
     return bool(holder) and _lives(holder or {}, _owner())

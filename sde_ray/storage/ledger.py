@@ -99,7 +99,7 @@ class Ledger:
         if self._appended is not None:
             self._appended()
 
-    def unite(self, other: bytes) -> None:
+    def merge(self, other: bytes) -> None:
         """Take in the lines of another copy of this ledger, which then stand before those that only this one has."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._locked():

@@ -1,6 +1,6 @@
 """A sweep's folder: a plain one, or one in a store with a mirror on each machine.
 
-    store = store_at("s3://bucket/runs/hotels")       or store_at("runs/hotels"), whose methods then do nothing
+    store = open_folder("s3://bucket/runs/hotels")       or open_folder("runs/hotels"), whose methods then do nothing
     store.pull()                                      what is small: ledger, strategy, completions, scores
     store.push(store.folder / "report.html")          True; False where the store is away: it goes up with a later push
     store.pull("trials/5f0c")                         all of one trial, its adapter too
@@ -26,7 +26,7 @@ from urllib.parse import quote, unquote
 from sde_ray.errors import UserError
 from sde_ray.storage.lease import is_alive
 from sde_ray.storage.ledger import LEDGER, Ledger, load_result, to_json
-from sde_ray.storage.remote import REMEDY, Remote, Seen, reason, set_time
+from sde_ray.storage.remote import REMEDY, FileInfo, RemoteFolder, reason, set_time
 from sde_ray.storage.uri import checked, is_uri, local_path
 from sde_ray.types import TrialResult
 
@@ -38,17 +38,17 @@ OWN = (UNSENT, ".tune", ".nodes", "lease.json", "lease.lock", f"{LEDGER}.lock", 
 SMALL = (".json", ".jsonl", ".txt")  # of a trial's files; its adapter and the like are pulled when they are needed
 
 
-class Store:
+class LocalFolder:
     """A plain folder: it is where it is, so there is nothing to bring or to send."""
 
-    remote: Remote | None = None
+    remote: RemoteFolder | None = None
     strategy = "PACK"  # how Ray spreads the processes of a trial over nodes, which all see the folder
 
     def __init__(self, place: str) -> None:
         self.place, self.folder = place, local_path(place).absolute()
 
     def trial(self, key: str) -> str:
-        """The place of a trial's folder, for another process: `of_trial` finds the folder there."""
+        """The place of a trial's folder, for another process: `open_trial_folder` finds the folder there."""
         return str(self.folder / TRIALS / key)
 
     @contextmanager
@@ -86,16 +86,16 @@ class Store:
         """Tell, once, that files did not go up."""
 
 
-class RemoteStore(Store):
+class MirroredFolder(LocalFolder):
     """A folder in a store, with its mirror."""
 
-    remote: Remote
+    remote: RemoteFolder
     strategy = "STRICT_PACK"  # a trial's processes write into one mirror
 
     def __init__(self, place: str) -> None:
         super().__init__(place)
-        self.remote = Remote(place)
-        self._ledger_seen: Seen | None = None
+        self.remote = RemoteFolder(place)
+        self._ledger_seen: FileInfo | None = None
         self._missing: set[str] = set()
         self._told = False
 
@@ -110,8 +110,8 @@ class RemoteStore(Store):
             self._pull(within, whole=bool(within))
         except UserError:
             raise
-        except Exception as fault:
-            raise UserError(f'"{self.place}" cannot be read ({reason(fault)}). {REMEDY}') from fault
+        except Exception as error:
+            raise UserError(f'"{self.place}" cannot be read ({reason(error)}). {REMEDY}') from error
 
     def _pull(self, within: str, whole: bool) -> None:
         listed = self.remote.list(within)
@@ -121,15 +121,15 @@ class RemoteStore(Store):
         for gone in mine - set(there):
             (self.folder / gone).unlink(missing_ok=True)
         wanted = {name: seen for name, seen in there.items() if whole or _is_small(name)}
-        self.remote.get(self.folder, {n: seen for n, seen in wanted.items() if not seen.is_that_of(self.folder / n)})
+        self.remote.get(self.folder, {n: seen for n, seen in wanted.items() if not seen.matches_local(self.folder / n)})
         if LEDGER in listed:
             if LEDGER in unsent:
                 self._unite(listed[LEDGER])
             self._ledger_seen = listed[LEDGER]
 
-    def _unite(self, seen: Seen) -> None:
+    def _unite(self, seen: FileInfo) -> None:
         if seen != self._ledger_seen:
-            Ledger(self.folder / LEDGER).unite(self.remote.read(LEDGER) or b"")
+            Ledger(self.folder / LEDGER).merge(self.remote.read(LEDGER) or b"")
 
     def _local(self, within: str) -> list[str]:
         """The mirror's files by their path in it, but for what is this machine's own."""
@@ -143,9 +143,9 @@ class RemoteStore(Store):
         try:
             self._pull(name, whole=False)
             self._missing.discard(name)
-        except Exception as fault:
+        except Exception as error:
             self._missing.add(name)
-            self._say(fault)
+            self._say(error)
 
     def begin(self, folder: Path) -> None:
         name = self._name(folder)
@@ -162,8 +162,8 @@ class RemoteStore(Store):
         try:
             listed = self.remote.list(self._name(folder))
             self.remote.remove(name for name in listed if any(Path(name).match(pattern) for pattern in patterns))
-        except Exception as fault:
-            self._say(fault)
+        except Exception as error:
+            self._say(error)
 
     # ---- to the store ------------------------------------------------------------------------------------------------
 
@@ -181,8 +181,8 @@ class RemoteStore(Store):
             self._send_unsent()
         except UserError:
             raise
-        except Exception as fault:
-            self._say(fault)
+        except Exception as error:
+            self._say(error)
             return False
         return True
 
@@ -190,7 +190,7 @@ class RemoteStore(Store):
         """Make a file or folder of the store what the mirror has: what says that a trial has ended comes last."""
         listed = self.remote.list(name)
         local = self._local(name)
-        changed = [one for one in local if one not in listed or not listed[one].is_that_of(self.folder / one)]
+        changed = [one for one in local if one not in listed or not listed[one].matches_local(self.folder / one)]
         ends = [one for last in LATE for one in changed if one.endswith(f"/{last}")]
         self.remote.put(self.folder, [one for one in changed if one not in ends])
         self.remote.put(self.folder, ends)
@@ -227,8 +227,8 @@ class RemoteStore(Store):
             if last:
                 self._unmark(name)
                 self._send_unsent()
-        except Exception as fault:
-            why = reason(fault)
+        except Exception as error:
+            why = reason(error)
             self._mark(name, at_work=not last)
         return json.dumps({"result": result and to_json(result), "last": last, "unsent": why})
 
@@ -247,7 +247,7 @@ class RemoteStore(Store):
             return True
         try:
             seen = self.remote.seen(LEDGER)
-            if seen is not None and seen.is_that_of(self.folder / LEDGER):
+            if seen is not None and seen.matches_local(self.folder / LEDGER):
                 return True
             if seen is not None:
                 self._unite(seen)
@@ -257,8 +257,8 @@ class RemoteStore(Store):
                 set_time(self.folder / LEDGER, self._ledger_seen)
         except UserError:
             raise
-        except Exception as fault:
-            self._say(fault)
+        except Exception as error:
+            self._say(error)
             return False
         return True
 
@@ -337,38 +337,38 @@ def _is_small(name: str) -> bool:
     return len(parts) == 1 or parts[0] == "tasks"
 
 
-def store_at(place: str) -> Store:
+def open_folder(place: str) -> LocalFolder:
     """The store of a sweep's place."""
     if not is_uri(place):
-        return Store(place)
+        return LocalFolder(place)
     if place not in _remotes:
-        _remotes[place] = RemoteStore(place)
+        _remotes[place] = MirroredFolder(place)
     return _remotes[place]
 
 
-_remotes: dict[str, RemoteStore] = {}  # one of each for a process, as it knows what it has seen and said
+_remotes: dict[str, MirroredFolder] = {}  # one of each for a process, as it knows what it has seen and said
 
 
 def with_adapter(place: str) -> Path:
     """The folder on this machine of a sweep, a trial or an adapter in a store, its adapter brought."""
     try:
         place = checked(place)
-    except ValueError as fault:
-        raise UserError(str(fault)) from None
+    except ValueError as error:
+        raise UserError(str(error)) from None
     sweep, _, trial = place.partition(f"/{TRIALS}/")
     if trial:
-        store_at(sweep).pull(f"{TRIALS}/{trial.partition('/')[0]}")
+        open_folder(sweep).pull(f"{TRIALS}/{trial.partition('/')[0]}")
         return local_path(place)
     folder, _, name = place.rpartition("/")
     if name.endswith((".yaml", ".yml")):
         return with_adapter(folder)
-    store_at(place).pull(ADAPTER)
+    open_folder(place).pull(ADAPTER)
     if not (local_path(place) / ADAPTER).is_dir() and name.startswith(ADAPTER):
-        store_at(folder).pull(name)  # the adapter itself
+        open_folder(folder).pull(name)  # the adapter itself
     return local_path(place)
 
 
-def of_trial(place: str) -> tuple[Store, Path]:
+def open_trial_folder(place: str) -> tuple[LocalFolder, Path]:
     """The store of a trial's place, and the trial's folder on this machine."""
     sweep = place.rpartition(f"/{TRIALS}/")[0]
-    return store_at(sweep), local_path(place)
+    return open_folder(sweep), local_path(place)

@@ -33,13 +33,13 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Seen:
+class FileInfo:
     """A file as a listing tells it. `changed`: seconds since 1970; None where the store does not say."""
 
     size: int
     changed: float | None
 
-    def is_that_of(self, path: Path) -> bool:
+    def matches_local(self, path: Path) -> bool:
         try:
             own = path.stat()
         except OSError:
@@ -47,7 +47,7 @@ class Seen:
         return own.st_size == self.size and self.changed is not None and abs(own.st_mtime - self.changed) < 1e-3
 
 
-class Remote:
+class RemoteFolder:
     """The folder at an address. `UserError` where no driver for it is installed; what the store raises else."""
 
     def __init__(self, uri: str) -> None:
@@ -80,7 +80,7 @@ class Remote:
 
     # ---- whole files -------------------------------------------------------------------------------------------------
 
-    def list(self, within: str = "") -> dict[str, Seen]:
+    def list(self, within: str = "") -> dict[str, FileInfo]:
         """Every file by its path below this folder; `within` is a file or a folder of it. Nothing: an empty mapping."""
 
         def find() -> Mapping[str, Any]:
@@ -95,10 +95,10 @@ class Remote:
         found = {name[start:]: info for name, info in self._tried(find).items() if info.get("type") != "directory"}
         return {name: _seen(info) for name, info in found.items() if is_inside(name) and not name.endswith(NEW)}
 
-    def seen(self, name: str) -> Seen | None:
+    def seen(self, name: str) -> FileInfo | None:
         """One file; None where there is none."""
 
-        def ask() -> Seen | None:
+        def ask() -> FileInfo | None:
             self.system.invalidate_cache()
             try:
                 return _seen(self.system.info(self.path(name)))
@@ -107,7 +107,7 @@ class Remote:
 
         return self._tried(ask)
 
-    def get(self, folder: Path, names: Mapping[str, Seen]) -> None:
+    def get(self, folder: Path, names: Mapping[str, FileInfo]) -> None:
         """Bring files into `folder`, each whole or not at all, with the store's time of change."""
         if not names:
             return
@@ -198,15 +198,15 @@ class Remote:
                 time.sleep(wait)
         try:
             done = action()
-        except Exception as fault:
-            if not isinstance(fault, UserError | FileNotFoundError):
-                self._away = fault, time.monotonic() + PAUSE
+        except Exception as error:
+            if not isinstance(error, UserError | FileNotFoundError):
+                self._away = error, time.monotonic() + PAUSE
             raise
         self._away = None
         return done
 
 
-def _seen(info: Mapping[str, Any]) -> Seen:
+def _seen(info: Mapping[str, Any]) -> FileInfo:
     changed: Any = next((info[key] for key in TIMES if info.get(key) is not None), None)
     if isinstance(changed, str):
         try:
@@ -215,10 +215,10 @@ def _seen(info: Mapping[str, Any]) -> Seen:
             changed = None
     if isinstance(changed, datetime):
         changed = (changed if changed.tzinfo else changed.replace(tzinfo=timezone.utc)).timestamp()
-    return Seen(int(info.get("size") or 0), float(changed) if isinstance(changed, int | float) else None)
+    return FileInfo(int(info.get("size") or 0), float(changed) if isinstance(changed, int | float) else None)
 
 
-def set_time(path: Path, seen: Seen) -> None:
+def set_time(path: Path, seen: FileInfo) -> None:
     """Mark a local file as the same as the store's."""
     if seen.changed is not None:
         os.utime(path, (seen.changed, seen.changed))
@@ -237,24 +237,24 @@ def reason(fault: BaseException) -> str:
 
 
 @lru_cache(maxsize=64)
-def fetched(place: str) -> Path:
+def fetch_file(place: str) -> Path:
     """One file, brought here if it is at an address; once in a process. `UserError` where it cannot be read."""
     if not is_uri(place):
         return Path(place)
     try:
         folder, name = split(place)
-    except ValueError as fault:
-        raise UserError(str(fault)) from None
+    except ValueError as error:
+        raise UserError(str(error)) from None
     path = local_path(folder) / name
     try:
-        remote = Remote(folder)
+        remote = RemoteFolder(folder)
         seen = remote.list(name)
         remote.get(path.parent, seen)
     except UserError:
         raise
-    except Exception as fault:
+    except Exception as error:
         if not path.is_file():
-            raise UserError(f'"{place}" cannot be read ({reason(fault)}). {REMEDY}') from fault
+            raise UserError(f'"{place}" cannot be read ({reason(error)}). {REMEDY}') from error
     if not path.is_file():
         raise UserError(f'There is no file "{place}".')
     return path

@@ -1,6 +1,7 @@
 """The agenda of a search that asks for trials one by one, and decides at every rung whether one goes on.
 
-    agenda = agenda_of(plan, score, ledger.results())       an `Asked`, or an `Agenda` for methods that think in designs
+    agenda = make_trial_queue(plan, score, ledger.results())
+
     trial = agenda.next()
     agenda.go_on(trial, rung, score)                        at each rung but the last
     agenda.ended(result)
@@ -20,21 +21,21 @@ from sde_ray.search import METHODS
 from sde_ray.search.adaptive.search import Adaptive, Ask
 from sde_ray.sweep.budget import budget
 from sde_ray.sweep.plan import Plan
-from sde_ray.sweep.queue import Agenda, Course, Score
+from sde_ray.sweep.queue import DesignQueue, Score, TrialQueue
 from sde_ray.sweep.resume import known
 from sde_ray.training.checkpoint import Checkpoint
 from sde_ray.types import Design, TrialConfig, TrialResult
 
 
-def agenda_of(
+def make_trial_queue(
     plan: Plan,
     score: Score,
     results: Mapping[str, TrialResult],
     in_flight: Mapping[str, Checkpoint] = MappingProxyType({}),
-) -> Course:
+) -> TrialQueue:
     """The agenda for a plan's search method. `results` is what the ledger has, `in_flight` what was on its way."""
     asks = METHODS[plan.config.search.method].trials
-    return Asked(plan, score, results, in_flight) if asks else Agenda(plan, score, results, in_flight)
+    return Asked(plan, score, results, in_flight) if asks else DesignQueue(plan, score, results, in_flight)
 
 
 class Asked:
@@ -68,7 +69,7 @@ class Asked:
         for trial in self._first:
             self._take_up(trial, self.in_flight[trial.key])
         # Whether there is anything to do is known before Ray starts; what follows a trial on its way is not.
-        self._held = None if self._first else self.search.propose()
+        self._held = None if self._first else self.search.suggest()
 
     @property
     def left(self) -> float:
@@ -86,7 +87,7 @@ class Asked:
         """The next trial to run, or None when there is none now."""
         if self._first:
             return self._first.popleft()
-        ask, self._held = self._held or self.search.propose(), None
+        ask, self._held = self._held or self.search.suggest(), None
         return None if ask is None else self._trials[ask.contest, ask.design, ask.seed]
 
     def go_on(self, trial: TrialConfig, rung: int, score: float | None) -> bool:

@@ -1,6 +1,6 @@
 """What the driver does as trials end: ledger first, then the agenda, the tracker and the progress.
 
-Ray Tune calls `Recorder` in the driver's own process, so the ledger and MLflow have one writer.
+Ray Tune calls `SweepCallback` in the driver's own process, so the ledger and MLflow have one writer.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from ray import tune
 from sde_ray.config.load import mask
 from sde_ray.errors import UserError
 from sde_ray.storage.ledger import Ledger, from_json, load_result
-from sde_ray.storage.mirror import PARTIAL, RESULT, Store, of_trial
+from sde_ray.storage.mirror import PARTIAL, RESULT, LocalFolder, open_trial_folder
 from sde_ray.sweep.progress import Progress
-from sde_ray.sweep.queue import Course, Score
+from sde_ray.sweep.queue import Score, TrialQueue
 from sde_ray.sweep.trainable import KEPT
 from sde_ray.sweep.tune_search import NOTE
 from sde_ray.training import checkpoint
 from sde_ray.types import TrialConfig, TrialResult
 
-HOPELESS = 4  # so many failures with the same error, and nothing finished, end a sweep
+MAX_IDENTICAL_FAILURES = 4  # so many failures with the same error, and nothing finished, end a sweep
 
 
-class Recorder(tune.Callback):
+class SweepCallback(tune.Callback):
     """Tune's callback of a sweep. `stopping` ends the sweep at the next moment; `fault` says why, if not the user."""
 
-    def __init__(self, ledger: Ledger, agenda: Course, score: Score, tracker: Any, progress: Progress) -> None:
+    def __init__(self, ledger: Ledger, agenda: TrialQueue, score: Score, tracker: Any, progress: Progress) -> None:
         self.ledger, self.agenda, self.score, self.tracker, self.progress = ledger, agenda, score, tracker, progress
         self.stopping = False
         self.fault: Exception | None = None
@@ -41,7 +41,7 @@ class Recorder(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         config: TrialConfig = trial.config["trial"]
         self.progress.started(config)
-        self._track("trial_started", config)
+        self._track("on_trial_start", config)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -52,10 +52,10 @@ class Recorder(tune.Callback):
         if KEPT in result:
             told = json.loads(result.pop(KEPT))
             self._told[trial.config["trial"].key] = from_json(told["result"]), told["last"]
-            of_trial(trial.config["folder"])[0].say_unsent(told["unsent"])
+            open_trial_folder(trial.config["folder"])[0].say_unsent(told["unsent"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        store, folder = of_trial(trial.config["folder"])
+        store, folder = open_trial_folder(trial.config["folder"])
         store.bring(folder)
         told, ended = self._told.pop(trial.config["trial"].key, (None, False))
         result = told if ended else load_result(folder / RESULT) if told is None else None
@@ -68,16 +68,16 @@ class Recorder(tune.Callback):
         if self.stopping:
             return
         error = _reason(Path(trial.error_file))
-        self.record(_lost(trial, f"The trial's process died: {error}"), *of_trial(trial.config["folder"]))
+        self.record(_lost(trial, f"The trial's process died: {error}"), *open_trial_folder(trial.config["folder"]))
 
-    def record(self, result: TrialResult, store: Store, folder: Path) -> None:
+    def record(self, result: TrialResult, store: LocalFolder, folder: Path) -> None:
         """A trial has ended: ledger, agenda, progress, tracker, in this order. Its checkpoint goes after the first."""
         if self.fault is not None:
             return
         try:
             self.ledger.append(result)
-        except Exception as fault:  # Tune would bury it under a traceback; the sweep raises it when Tune has let go
-            self.fault, self.stopping = fault, True
+        except Exception as error:  # Tune would bury it under a traceback; the sweep raises it when Tune has let go
+            self.fault, self.stopping = error, True
             return
         store.drop(folder, checkpoint.NAME, checkpoint.SHARES)
         self.ended.append(result)
@@ -85,14 +85,16 @@ class Recorder(tune.Callback):
             self.known[result.key] = result
         self.agenda.ended(result)
         self.progress.ended(result, self.score(result))
-        self._track("trial_finished", result, folder)
+        self._track("on_trial_end", result, folder)
         self._give_up_if_hopeless()
 
     def _give_up_if_hopeless(self) -> None:
-        first = self.ended[:HOPELESS]
-        if len(self.ended) == HOPELESS and all(r.status == "failed" and r.error == first[0].error for r in first):
+        first = self.ended[:MAX_IDENTICAL_FAILURES]
+        if len(self.ended) == MAX_IDENTICAL_FAILURES and all(
+            r.status == "failed" and r.error == first[0].error for r in first
+        ):
             self.stopping = True
-            self.fault = UserError(f"The first {HOPELESS} trials all failed: {first[0].error}")
+            self.fault = UserError(f"The first {MAX_IDENTICAL_FAILURES} trials all failed: {first[0].error}")
 
     def _track(self, action: str, *arguments: Any) -> None:
         """A tracker that fails only warns, once for each action: the ledger has the results."""
@@ -101,8 +103,8 @@ class Recorder(tune.Callback):
         try:
             call: Callable[..., None] = getattr(self.tracker, action)
             call(*arguments)
-        except Exception as fault:
-            warnings.warn(f"Tracking failed in {action}: {mask(f'{type(fault).__name__}: {fault}')}", stacklevel=2)
+        except Exception as error:
+            warnings.warn(f"Tracking failed in {action}: {mask(f'{type(error).__name__}: {error}')}", stacklevel=2)
 
 
 def _lost(trial: Any, error: str) -> TrialResult:

@@ -18,7 +18,7 @@ from sde_ray.design import designs
 from sde_ray.design.axes import AXES
 from sde_ray.design.render import write
 from sde_ray.errors import FaultList, UserError
-from sde_ray.search import METHODS, Proposer
+from sde_ray.search import METHODS, Searcher
 from sde_ray.sweep.budget import budget, in_words, repeats
 from sde_ray.sweep.resume import cost, known
 from sde_ray.tasks import fingerprint, get_task
@@ -38,12 +38,12 @@ class Contest:
     around: Design
     axes: Mapping[str, tuple[str, ...]]
 
-    def proposer(self, config: SweepConfig) -> Proposer:
+    def proposer(self, config: SweepConfig) -> Searcher:
         """The search method over this contest's designs."""
         search, method = config.search, METHODS[config.search.method]
         assert not method.trials, "asks for trials of all contests (see asked.py)"
         options = {name: getattr(search, name) for name in method.options}
-        made: Proposer = method.build(
+        made: Searcher = method.build(
             tuple(self.trials), budget=search.trials, seed=search.seed, around=self.around, **options
         )
         return made
@@ -233,7 +233,7 @@ def _settle(config: SweepConfig, contest: Contest) -> Contest:
     if METHODS[config.search.method].adaptive or not contest.trials:
         return contest
     proposer = contest.proposer(config)
-    order = iter(proposer.propose, None)
+    order = iter(proposer.suggest, None)
     return replace(contest, trials={design: contest.trials[design] for design in order})
 
 

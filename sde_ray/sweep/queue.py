@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
-from sde_ray.search import Proposer
+from sde_ray.search import Searcher
 from sde_ray.sweep.plan import Contest, Plan
 from sde_ray.sweep.resume import known
 from sde_ray.training.checkpoint import Checkpoint
@@ -25,7 +25,7 @@ from sde_ray.types import Design, TrialConfig, TrialResult
 Score = Callable[[TrialResult], float | None]
 
 
-class Course(Protocol):
+class TrialQueue(Protocol):
     """What a sweep needs of an agenda: this one, or one that asks for single trials (`asked.py`).
 
     `earlier` are the results of earlier runs that count; `left` is 0 when nothing is to run. `in_flight`: trials that
@@ -47,7 +47,7 @@ class Course(Protocol):
     def ended(self, result: TrialResult) -> None: ...
 
 
-class Agenda:
+class DesignQueue:
     """Hands out the trials of a plan that have not ended yet; `left` says how many are still to end."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Agenda:
         """The next trial to run, or None when there is no more."""
         for table in self._tables:
             while not table.waiting:
-                design = table.proposer.propose()
+                design = table.proposer.suggest()
                 if design is None:
                     break
                 table.waiting.extend(table.contest.trials[design])
@@ -118,6 +118,6 @@ class Agenda:
 class _Table:
     """A contest in progress."""
 
-    def __init__(self, contest: Contest, proposer: Proposer) -> None:
+    def __init__(self, contest: Contest, proposer: Searcher) -> None:
         self.contest, self.proposer = contest, proposer
         self.waiting: deque[TrialConfig] = deque()

@@ -24,16 +24,16 @@ from sde_ray.config.load import SweepConfig, open_tasks, place_of, sweep_folder,
 from sde_ray.errors import UserError
 from sde_ray.storage.lease import lease
 from sde_ray.storage.ledger import LEDGER, Ledger
-from sde_ray.storage.mirror import Store, store_at
-from sde_ray.sweep.adaptive_queue import Asked, agenda_of
+from sde_ray.storage.mirror import LocalFolder, open_folder
+from sde_ray.sweep.adaptive_queue import Asked, make_trial_queue
 from sde_ray.sweep.cluster.preflight import check_nodes
 from sde_ray.sweep.cluster.ray_session import bundles, ray_session
 from sde_ray.sweep.plan import Plan, plan
 from sde_ray.sweep.progress import Progress
-from sde_ray.sweep.queue import Course, Score
+from sde_ray.sweep.queue import Score, TrialQueue
 from sde_ray.sweep.resume import cost, known, refuse_foreign
 from sde_ray.training.checkpoint import in_flight
-from sde_ray.training.runner import RunnerFactory, RunnerPlace
+from sde_ray.training.runner import RunnerFactory, RunnerResources
 from sde_ray.types import TrialConfig, TrialResult
 
 TUNE_FOLDER = ".tune"
@@ -66,7 +66,7 @@ def run_sweep(
     progress: Progress | None = None,
 ) -> SweepOutcome:
     """Run what the ledger lacks. `UserError` where nothing can run or every trial failed."""
-    folder, store = sweep_folder(config).absolute(), store_at(place_of(config))
+    folder, store = sweep_folder(config).absolute(), open_folder(place_of(config))
     look(config)
     results = Ledger(folder / LEDGER).results()
     made = plan(config, results)
@@ -89,11 +89,11 @@ def run_plan(
     progress: Progress | None = None,
 ) -> SweepOutcome:
     """Run what the ledger lacks of a plan made elsewhere, such as that of a final comparison."""
-    folder, store = sweep_folder(config).absolute(), store_at(place_of(config))
+    folder, store = sweep_folder(config).absolute(), open_folder(place_of(config))
     with lease(folder, remote=store.remote) as held, store.driven(held.check) as ledger:
         earlier = ledger.results()
         score = scorer(config)
-        agenda = agenda_of(made, score, earlier, in_flight(folder / "trials", made.trials, earlier))
+        agenda = make_trial_queue(made, score, earlier, in_flight(folder / "trials", made.trials, earlier))
         interrupted = False
         if agenda.left:
             progress = progress or Progress()
@@ -138,23 +138,23 @@ def scorer(config: SweepConfig) -> Score:
 def _tune(
     config: SweepConfig,
     made: Plan,
-    agenda: Course,
+    agenda: TrialQueue,
     ledger: Ledger,
     factory: RunnerFactory | None,
     tracker: Any,
     progress: Progress,
 ) -> bool:
     """Let Ray Tune run the agenda; True if the user stopped it."""
-    from sde_ray.sweep.callback import Recorder
+    from sde_ray.sweep.callback import SweepCallback
 
     if factory is None:
         from sde_ray.training.trial_runner import make_runner
 
         factory = make_runner
-    store = store_at(place_of(config))
+    store = open_folder(place_of(config))
     with ray_session(config.resources) as at_once:
         check_nodes(config, store)
-        recorder = Recorder(ledger, agenda, scorer(config), tracker, progress)
+        recorder = SweepCallback(ledger, agenda, scorer(config), tracker, progress)
         with _interruptible(recorder) as interruption:
             try:
                 _run_tune(config, made, agenda, recorder, factory, store, at_once)
@@ -168,21 +168,21 @@ def _tune(
 def _run_tune(
     config: SweepConfig,
     made: Plan,
-    agenda: Course,
+    agenda: TrialQueue,
     recorder: Any,
     factory: RunnerFactory,
-    store: Store,
+    store: LocalFolder,
     at_once: int,
 ) -> None:
     from ray import tune
 
-    from sde_ray.sweep.trainable import WarmTrial
-    from sde_ray.sweep.tune_patches import recognise_deaths
-    from sde_ray.sweep.tune_search import AgendaSearcher, AskingScheduler, Halt, RungScheduler
+    from sde_ray.sweep.trainable import TrialTrainable
+    from sde_ray.sweep.tune_patches import patch_tune_oom_errors
+    from sde_ray.sweep.tune_search import CallbackScheduler, GroupedASHAScheduler, QueueSearcher, StopOnRequest
 
-    recognise_deaths()
+    patch_tune_oom_errors()
     resources, asha = config.resources, config.search.asha
-    place = RunnerPlace(resources.workers_per_trial, bundles(resources)[-1]["CPU"], resources.gpus_per_worker)
+    place = RunnerResources(resources.workers_per_trial, bundles(resources)[-1]["CPU"], resources.gpus_per_worker)
     metrics = {name: config.objective.metric or task.objective for name, task in open_tasks(config).items()}
 
     def describe(trial: TrialConfig) -> dict[str, Any]:
@@ -197,14 +197,14 @@ def _run_tune(
 
     scheduler: Any = None
     if isinstance(agenda, Asked):
-        scheduler = AskingScheduler(agenda.go_on)
+        scheduler = CallbackScheduler(agenda.go_on)
     elif asha:
-        scheduler = RungScheduler(asha, _earlier_rungs(made, recorder.ledger, recorder.score))
+        scheduler = GroupedASHAScheduler(asha, _earlier_rungs(made, recorder.ledger, recorder.score))
     tune.run(
-        tune.with_parameters(WarmTrial, factory=factory, place=place),
+        tune.with_parameters(TrialTrainable, factory=factory, place=place),
         name="sweep",
         storage_path=str(store.folder / TUNE_FOLDER),
-        search_alg=AgendaSearcher(agenda.next, lambda: agenda.waiting, describe),
+        search_alg=QueueSearcher(agenda.next, lambda: agenda.waiting, describe),
         scheduler=scheduler,
         num_samples=-1,  # until the agenda has no more
         max_concurrent_trials=_limit(config, at_once),
@@ -213,12 +213,12 @@ def _run_tune(
         max_failures=1,  # a process that dies is started once more
         raise_on_failed_trial=False,
         callbacks=[recorder],
-        stop=Halt(lambda: recorder.stopping),
+        stop=StopOnRequest(lambda: recorder.stopping),
         verbose=0,
     )
 
 
-def _rival(config: SweepConfig, agenda: Course, recorder: Any, trial: TrialConfig) -> str:
+def _rival(config: SweepConfig, agenda: TrialQueue, recorder: Any, trial: TrialConfig) -> str:
     """The key of the trial that this one races, or "". One on its way goes on against whom it has raced before."""
     if trial.key in agenda.in_flight:
         return agenda.in_flight[trial.key].rival
@@ -230,7 +230,9 @@ def _leader(config: SweepConfig, recorder: Any, trial: TrialConfig) -> TrialResu
     """Whom a trial races: the best of its kind so far, one that came furthest first. None where there is no race."""
     if not config.search.race or config.objective.split != "dev":
         return None
-    peers = [result for result in recorder.known.values() if _alike(result, trial) and not result.rungs[-1].given_up]
+    peers = [
+        result for result in recorder.known.values() if _alike(result, trial) and not result.rungs[-1].stopped_early
+    ]
     scored = [(len(peer.rungs), recorder.score(peer), peer) for peer in peers]
     ranked = [(rungs, score, peer.key, peer) for rungs, score, peer in scored if score is not None]
     return max(ranked)[-1] if ranked else None

@@ -16,23 +16,23 @@ from typing import Any
 from ray import tune
 
 from sde_ray.errors import UserError
-from sde_ray.evaluation.racing import Rival
+from sde_ray.evaluation.racing import Opponent
 from sde_ray.storage.ledger import save_result
-from sde_ray.storage.mirror import PARTIAL, RESULT, of_trial
+from sde_ray.storage.mirror import PARTIAL, RESULT, open_trial_folder
 from sde_ray.sweep.tune_search import BUDGET, NOTE, PASSED, RUNG, SCORE
-from sde_ray.training.runner import Begun, Runner, RunnerFactory, RunnerLost, RunnerPlace
+from sde_ray.training.runner import ResumeState, Runner, RunnerFactory, RunnerResources, WorkerDiedError
 from sde_ray.types import RungResult, Status, TrialConfig, TrialResult
 
 KEPT = "kept"  # in a report: the result itself, where the driver may not see the trial's folder
 
 
-class WarmTrial(tune.Trainable):
+class TrialTrainable(tune.Trainable):
     """One trial after another on one runner.
 
     `config`: trial, folder (its place), metric, split, factor (of the budget), rival (a trial's place, or "").
     """
 
-    def setup(self, config: dict[str, Any], factory: RunnerFactory, place: RunnerPlace) -> None:
+    def setup(self, config: dict[str, Any], factory: RunnerFactory, place: RunnerResources) -> None:
         self._factory, self._place = factory, place
         self._runner: Runner | None = None
         self._open = False
@@ -46,22 +46,22 @@ class WarmTrial(tune.Trainable):
     def _take(self, config: dict[str, Any]) -> None:
         self._wanted = config
         self._trial: TrialConfig = config["trial"]
-        self._store, self._folder = of_trial(config["folder"])
+        self._store, self._folder = open_trial_folder(config["folder"])
         self._rungs: list[RungResult] = []
-        self._begun = Begun()
+        self._begun = ResumeState()
         self._started = time.perf_counter()
 
     def step(self) -> dict[str, Any]:
         rung = len(self._rungs)
         try:
             self._rungs.append(self._run(rung))
-            given_up = bool(self._rungs[-1].given_up)
-            last = given_up or len(self._rungs) == len(self._trial.train.rungs)
-            result = self._end("pruned" if given_up else "finished") if last else self._so_far()
-        except RunnerLost:
+            stopped_early = bool(self._rungs[-1].stopped_early)
+            last = stopped_early or len(self._rungs) == len(self._trial.train.rungs)
+            result = self._end("pruned" if stopped_early else "finished") if last else self._so_far()
+        except WorkerDiedError:
             raise
-        except Exception as fault:  # the trial boundary: a failed trial is data
-            last, result = True, self._fail(fault)
+        except Exception as error:  # the trial boundary: a failed trial is data
+            last, result = True, self._fail(error)
         save_result(self._folder / (RESULT if last else PARTIAL), result)
         if last:
             (self._folder / PARTIAL).unlink(missing_ok=True)
@@ -90,13 +90,13 @@ class WarmTrial(tune.Trainable):
         note = self._begun.note if rung == 0 else ""
         return {PASSED: rung < self._begun.passed, **({NOTE: note} if note else {})}
 
-    def _rival(self) -> Rival | None:
+    def _rival(self) -> Opponent | None:
         """Whom this trial races: told when it was handed out, in-domain only."""
         if not self._wanted.get("rival"):
             return None
-        store, folder = of_trial(self._wanted["rival"])
+        store, folder = open_trial_folder(self._wanted["rival"])
         store.bring(folder)
-        return Rival(folder, self._wanted["metric"])
+        return Opponent(folder, self._wanted["metric"])
 
     def _end(self, status: Status) -> TrialResult:
         assert self._runner is not None

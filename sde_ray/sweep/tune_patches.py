@@ -15,7 +15,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 _task_failed = RayActorManager._actor_task_failed
 
 
-def as_death(exception: Exception) -> Exception:
+def as_actor_error(exception: Exception) -> Exception:
     """What Tune can take: Ray's other errors about a process, as the death of its actor; all else as it is."""
     if isinstance(exception, RayError) and not isinstance(exception, (RayActorError, RayTaskError)):
         # Its first line says what happened; after it comes a page on the whole machine.
@@ -23,10 +23,10 @@ def as_death(exception: Exception) -> Exception:
     return exception
 
 
-def recognise_deaths() -> None:
+def patch_tune_oom_errors() -> None:
     """Let Tune, in this process, take every such error as a trial's; safe to call again."""
 
     def failed(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:  # Ray gives them by name
-        _task_failed(manager, tracked_actor_task, as_death(exception))
+        _task_failed(manager, tracked_actor_task, as_actor_error(exception))
 
     RayActorManager._actor_task_failed = failed

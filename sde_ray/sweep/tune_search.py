@@ -23,7 +23,7 @@ PASSED = "passed"  # an earlier run of the trial was let go on at this rung
 NOTE = "note"  # a remark for the user
 
 
-class AgendaSearcher(Searcher):
+class QueueSearcher(Searcher):
     """Gives Tune the trials of an agenda, one by one; the agenda gets the scores elsewhere."""
 
     def __init__(
@@ -54,7 +54,7 @@ class AgendaSearcher(Searcher):
         """Nothing: a sweep resumes from its ledger."""
 
 
-class RungScheduler(FIFOScheduler):
+class GroupedASHAScheduler(FIFOScheduler):
     """Successive halving among comparable trials: those of one task, model and training size.
 
     A trial reports `budget` after each rung: 1, then the reduction factor, then its square, so that Ray's milestones
@@ -98,7 +98,7 @@ class RungScheduler(FIFOScheduler):
         self._bracket(trial.config["trial"]).on_trial_complete(tune_controller, trial, result)
 
 
-class AskingScheduler(FIFOScheduler):
+class CallbackScheduler(FIFOScheduler):
     """Asks the search at every rung whether a trial goes on. `go_on` takes the trial, its rung and its score."""
 
     def __init__(self, go_on: Callable[[TrialConfig, int, float | None], bool]) -> None:
@@ -116,7 +116,7 @@ def budget(asha: Asha | None, rung: int) -> float:
     return float((asha.reduction_factor if asha else 2.0) ** rung)
 
 
-class Halt(Stopper):
+class StopOnRequest(Stopper):
     """Ends Tune's loop when `stopping` says so."""
 
     def __init__(self, stopping: Callable[[], bool]) -> None:
@@ -129,4 +129,4 @@ class Halt(Stopper):
         return self._stopping()
 
     def __reduce__(self) -> Any:
-        return Halt, (bool,)  # Tune saves its stoppers; a saved one has no sweep to end
+        return StopOnRequest, (bool,)  # Tune saves its stoppers; a saved one has no sweep to end

@@ -20,7 +20,7 @@ from typing import Any
 
 from sde_ray.errors import UserError, suggest, unknown
 from sde_ray.plugins import is_path, load_object
-from sde_ray.storage.remote import fetched
+from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri
 from sde_ray.tasks import events, mams, masa, masa_zh, nested_ner, qa
 from sde_ray.tasks.bundled import no_examples
@@ -73,7 +73,7 @@ def _find(name: str) -> Task:
     if name.endswith((".yaml", ".yml")):
         from sde_ray.tasks.custom import load_task
 
-        return load_task(fetched(name))
+        return load_task(fetch_file(name))
     family, _, domain = name.partition(":")
     first_of = {known.partition(":")[0]: known for known in reversed(list(TASKS))}
     if is_path(name) and family not in first_of:

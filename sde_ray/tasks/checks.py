@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sde_ray.design.answer import numbers_of
 from sde_ray.design.base import MARKS
-from sde_ray.design.lexer import write_atom
+from sde_ray.design.lexer import quote_if_needed
 from sde_ray.errors import FaultList
 from sde_ray.types import Task
 
@@ -28,7 +28,7 @@ def check(task: Task) -> Task:
         _check_labels(task, faults)
     marks = MARKS[task.language]
     delimiters = [marks.colon, marks.comma, marks.semicolon, "\n", " => ", " <= "]
-    if write_atom(task.absent, delimiters, absent="", stop=marks.stop) != task.absent:
+    if quote_if_needed(task.absent, delimiters, absent="", stop=marks.stop) != task.absent:
         faults.add(f'the placeholder "{task.absent}" holds a delimiter. Choose a plain word.')
     faults.raise_if_any()
     return task

@@ -33,7 +33,7 @@ from sde_ray.tasks.bundled import Load
 from sde_ray.tasks.defaults import ABSENT, INSTRUCTIONS, METRICS, NOUNS
 from sde_ray.tasks.rationales.template import Reasoned, check_template
 from sde_ray.tasks.yaml_fields import Section, check_keys, choice, mapping, text, words
-from sde_ray.types import Nouns, Task
+from sde_ray.types import PromptNouns, Task
 
 REQUIRED = ("name", "kind", "slots", "data")
 KEYS = (
@@ -62,7 +62,9 @@ def task_from_yaml(section: Mapping[str, Any], base: Path) -> Task:
         kind=kind,
         language=language,
         slots=schema.slots,
-        nouns=Nouns(**asdict(NOUNS[language][kind]) | mapping(section, "nouns", tuple(asdict(Nouns())), faults)),
+        nouns=PromptNouns(
+            **asdict(NOUNS[language][kind]) | mapping(section, "nouns", tuple(asdict(PromptNouns())), faults)
+        ),
         instructions=_instructions(section, INSTRUCTIONS[language][kind], faults),
         metrics=words(section, "metrics", faults),
         objective=text(section, "objective", "", faults),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sde_ray.types import Nouns
+from sde_ray.types import PromptNouns
 
-NOUNS: Mapping[str, Mapping[str, Nouns]] = {
+NOUNS: Mapping[str, Mapping[str, PromptNouns]] = {
     "en": {
-        "label": Nouns(text="text", slot="aspect", value="label", why="reason"),
-        "span": Nouns(text="text", slot="type", value="span", why="reason"),
-        "free": Nouns(text="text", slot="field", value="value", why="reason"),
+        "label": PromptNouns(text="text", slot="aspect", value="label", why="reason"),
+        "span": PromptNouns(text="text", slot="type", value="span", why="reason"),
+        "free": PromptNouns(text="text", slot="field", value="value", why="reason"),
     },
     "zh": {
-        "label": Nouns(text="文本", slot="方面", value="类别", why="理由"),
-        "span": Nouns(text="文本", slot="类型", value="片段", why="理由"),
-        "free": Nouns(text="文本", slot="字段", value="值", why="理由"),
+        "label": PromptNouns(text="文本", slot="方面", value="类别", why="理由"),
+        "span": PromptNouns(text="文本", slot="类型", value="片段", why="理由"),
+        "free": PromptNouns(text="文本", slot="字段", value="值", why="理由"),
     },
 }
 

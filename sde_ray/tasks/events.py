@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sde_ray.tasks.bundled import Load, bundled, user_data_only
 from sde_ray.tasks.nested_ner import METRICS
-from sde_ray.types import Nouns, Task
+from sde_ray.types import PromptNouns, Task
 
 MAVEN = (
     "Catastrophe", "Attack", "Hostile_encounter", "Causation", "Process_start",
@@ -23,7 +23,7 @@ def _task(name: str, slots: tuple[str, ...], load: Load) -> Task:
         kind="span",
         language="en",
         slots=slots,
-        nouns=Nouns(text="sentence", slot="type", value="trigger", why="reason"),
+        nouns=PromptNouns(text="sentence", slot="type", value="trigger", why="reason"),
         instructions=(
             "Read the {text} {where} and list the trigger words of these event {slot}s: {slots}.",
             "Which words of the {text} {where} tell of an event of the {slot}s {slots}?",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sde_ray.tasks.bundled import user_data_only
 from sde_ray.tasks.masa import INSTRUCTIONS, LABELS, METRICS, NUMBERS, WORDINGS
-from sde_ray.types import Nouns, Task
+from sde_ray.types import PromptNouns, Task
 
 SLOTS = ("food", "service", "staff", "price", "ambience", "menu", "place", "miscellaneous")
 
@@ -17,7 +17,7 @@ TASK = Task(
     kind="label",
     language="en",
     slots=SLOTS,
-    nouns=Nouns(text="sentence", slot="aspect", value="sentiment", why="reason"),
+    nouns=PromptNouns(text="sentence", slot="aspect", value="sentiment", why="reason"),
     instructions=INSTRUCTIONS,
     metrics=METRICS,
     objective="weighted_kappa",

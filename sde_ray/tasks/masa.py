@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sde_ray.tasks.bundled import bundled
-from sde_ray.types import Nouns, Task
+from sde_ray.types import PromptNouns, Task
 
 SLOTS: Mapping[str, tuple[str, ...]] = {
     "d1": ("food", "drinks", "price", "hygiene", "staff", "parking"),
@@ -36,7 +36,7 @@ def _task(domain: str) -> Task:
         kind="label",
         language="en",
         slots=SLOTS[domain],
-        nouns=Nouns(text="review", slot="aspect", value="sentiment", why="reason"),
+        nouns=PromptNouns(text="review", slot="aspect", value="sentiment", why="reason"),
         instructions=INSTRUCTIONS,
         metrics=METRICS,
         objective="weighted_kappa",

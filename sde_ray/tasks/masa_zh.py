@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from sde_ray.tasks.bundled import user_data_only
 from sde_ray.tasks.masa import METRICS
-from sde_ray.types import Nouns, Task
+from sde_ray.types import PromptNouns, Task
 
 _D1 = ("食品评价", "饮品评价", "价格水平", "卫生情况", "服务人员态度", "停车方便程度")
 _D2 = ("交通便利程度", "排队等候情况", "点菜上菜速度", "装修情况", "嘈杂情况")
@@ -36,7 +36,7 @@ def _task(domain: str) -> Task:
         kind="label",
         language="zh",
         slots=SLOTS[domain],
-        nouns=Nouns(text="评论", slot="方面", value="情感", why="描述"),
+        nouns=PromptNouns(text="评论", slot="方面", value="情感", why="描述"),
         instructions=INSTRUCTIONS,
         metrics=METRICS,
         objective="weighted_kappa",

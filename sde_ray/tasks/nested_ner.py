@@ -7,7 +7,7 @@ Bundled data are made by this package; the user's own are read in GENIA's JSON l
 from __future__ import annotations
 
 from sde_ray.tasks.bundled import bundled
-from sde_ray.types import Nouns, Task
+from sde_ray.types import PromptNouns, Task
 
 SLOTS = ("DNA", "RNA", "protein", "cell_type", "cell_line")
 METRICS = ("f1", "precision", "recall", "f1_soft", "precision_soft", "recall_soft")
@@ -18,7 +18,7 @@ TASK = Task(
     kind="span",
     language="en",
     slots=SLOTS,
-    nouns=Nouns(text="sentence", slot="type", value="entity", why="reason"),
+    nouns=PromptNouns(text="sentence", slot="type", value="entity", why="reason"),
     instructions=(
         "Read the {text} {where} and list the entities of these {slot}s: {slots}.",
         "Which words of the {text} {where} name entities of the {slot}s {slots}? Entities may be nested.",

@@ -7,7 +7,7 @@ book) or as JSONL. An answer is right where it matches the gold answer or one of
 from __future__ import annotations
 
 from sde_ray.tasks.bundled import bundled
-from sde_ray.types import Nouns, Task
+from sde_ray.types import PromptNouns, Task
 
 SLOTS = ("answer",)
 
@@ -17,7 +17,7 @@ TASK = Task(
     kind="free",
     language="en",
     slots=SLOTS,
-    nouns=Nouns(text="question", slot="field", value="value", why="reason"),
+    nouns=PromptNouns(text="question", slot="field", value="value", why="reason"),
     instructions=(
         "Answer the {text} {where}.",
         "What is the answer to the {text} {where}? Give it in few words.",

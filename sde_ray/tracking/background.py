@@ -1,8 +1,8 @@
 """Between a sweep and MLflow: a thread of its own writes, so that no trial ever waits for a tracking server.
 
     outbox = Outbox(MlflowTracker(uri), results=lambda: ledger.results().values())
-    outbox.start_sweep(...); outbox.trial_finished(...)        # each returns at once
-    outbox.finish_sweep()                                      # waits while MLflow still takes things, then gives up
+    outbox.on_sweep_start(...); outbox.on_trial_end(...)        # each returns at once
+    outbox.on_sweep_end()                                      # waits while MLflow still takes things, then gives up
 
 The ledger is the truth, so nothing has to be kept for a server that is away: when it answers again (tried every `retry`
 seconds), it is told what the ledger has and it lacks, which trials run, and the latest of each table and file. What is
@@ -42,7 +42,7 @@ class Call:
     keep: str = ""
 
 
-class Outbox:
+class BackgroundTracker:
     """A tracker whose methods return at once and never raise."""
 
     def __init__(
@@ -65,24 +65,24 @@ class Outbox:
 
     # ---- the sweep's side ------------------------------------------------------------------------------------------
 
-    def start_sweep(
+    def on_sweep_start(
         self, name: str, resolved: Mapping[str, Any], folder: Path, results: Iterable[TrialResult] = ()
     ) -> None:
         """Begin, or go on with, the sweep's run; the ledger's `results` are read in the thread."""
-        self._start, self._folder = Call("start_sweep", (name, resolved, folder)), folder
+        self._start, self._folder = Call("on_sweep_start", (name, resolved, folder)), folder
         self._behind = True
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
 
-    def trial_started(self, config: TrialConfig) -> None:
+    def on_trial_start(self, config: TrialConfig) -> None:
         with self._lock:
             self._running[config.key] = config
-        self._put(Call("trial_started", (config,)))
+        self._put(Call("on_trial_start", (config,)))
 
-    def trial_finished(self, result: TrialResult, folder: Path) -> None:
+    def on_trial_end(self, result: TrialResult, folder: Path) -> None:
         with self._lock:
             self._running.pop(result.key, None)
-        self._put(Call("trial_finished", (result, folder)))
+        self._put(Call("on_trial_end", (result, folder)))
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self._put(Call("log_table", (name, list(rows)), keep=f"table {name}"))
@@ -97,7 +97,7 @@ class Outbox:
     def register_adapter(self, strategy: Strategy, adapter: Path) -> None:
         self._put(Call("register_adapter", (strategy, adapter), keep=f"adapter {adapter}"))
 
-    def finish_sweep(self, status: str = "FINISHED") -> None:
+    def on_sweep_end(self, status: str = "FINISHED") -> None:
         """End the run. Waits while MLflow takes what is left; says what it has not taken."""
         if self._thread is None:
             return
@@ -106,7 +106,7 @@ class Outbox:
         while not self._done.wait(0.1) and time.monotonic() - self._moved < self._grace:
             if not told:
                 try:
-                    self._waiting.put_nowait(Call("finish_sweep", (status,)))
+                    self._waiting.put_nowait(Call("on_sweep_end", (status,)))
                     told = True
                 except queue.Full:
                     pass  # it is slow, but it moves
@@ -132,7 +132,7 @@ class Outbox:
             except queue.Empty:
                 self._catch_up()
                 continue
-            if call.method == "finish_sweep":
+            if call.method == "on_sweep_end":
                 self._next_try = 0.0  # the last chance comes at once
                 self._catch_up()
                 if not self._away:
@@ -146,10 +146,10 @@ class Outbox:
 
     def _is_old(self, call: Call) -> bool:
         """Whether a call that waited during an outage tells what the ledger has told since."""
-        if call.method == "trial_started":
+        if call.method == "on_trial_start":
             with self._lock:
                 return call.arguments[0].key not in self._running
-        if call.method == "trial_finished":
+        if call.method == "on_trial_end":
             return (call.arguments[0].key, call.arguments[0].status) in self._in_ledger
         return False
 
@@ -162,10 +162,10 @@ class Outbox:
         with self._lock:
             running, kept = list(self._running.values()), list(self._kept.values())
         self._behind = False  # what comes in from here on is new
-        self._away = not self._deliver(Call("start_sweep", (*self._start.arguments, self._told(self._results()))))
+        self._away = not self._deliver(Call("on_sweep_start", (*self._start.arguments, self._told(self._results()))))
         if self._away:
             return False
-        rest = [*(Call("trial_started", (config,)) for config in running), *kept]
+        rest = [*(Call("on_trial_start", (config,)) for config in running), *kept]
         return not [call for call in rest if not self._deliver(call)]  # one that fails keeps no other back
 
     def _told(self, results: Iterable[TrialResult]) -> Iterable[TrialResult]:
@@ -179,9 +179,9 @@ class Outbox:
         """Make one call; a failure begins an outage, told once for each."""
         try:
             getattr(self.tracker, call.method)(*call.arguments)
-        except Exception as fault:  # whatever goes wrong in tracking, the sweep goes on
+        except Exception as error:  # whatever goes wrong in tracking, the sweep goes on
             self._behind, self._next_try = True, time.monotonic() + self._retry
-            self._say_away(call.method, fault)
+            self._say_away(call.method, error)
             self._give_up(call)
             return False
         self._moved, self._told_away = time.monotonic(), False

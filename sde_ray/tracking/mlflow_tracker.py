@@ -1,9 +1,9 @@
 """MLflow: a parent run for the sweep, a child run for each trial, found again when a sweep goes on.
 
     tracker = MlflowTracker("sqlite:////abs/runs/mlflow.db", "sde_ray")
-    tracker.start_sweep("quickstart", resolved(config), folder)
-    tracker.trial_started(config); tracker.trial_finished(result, trial_folder)
-    tracker.log_files([folder / "strategy.yaml"]); tracker.finish_sweep()
+    tracker.on_sweep_start("quickstart", resolved(config), folder)
+    tracker.on_trial_start(config); tracker.on_trial_end(result, trial_folder)
+    tracker.log_files([folder / "strategy.yaml"]); tracker.on_sweep_end()
 
 Only the driver writes. A parent is found by the tag `sde.sweep_id` (kept in the sweep's folder), a child by `sde.key`,
 so nothing is ever logged twice. Every run ends with a terminal status: FINISHED, FAILED, or KILLED (pruned, cut off).
@@ -26,7 +26,7 @@ from sde_ray.config.load import SweepConfig, mask
 from sde_ray.design.designs import label, make
 from sde_ray.errors import UserError
 from sde_ray.storage.uri import local_path
-from sde_ray.tracking.run_data import LONGEST, chunks, metrics_of, named, params_of, sample_of
+from sde_ray.tracking.run_data import LONGEST, chunks, named, run_metrics, run_params, sample_text
 from sde_ray.types import Strategy, TrialConfig, TrialResult
 
 ENDED = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
@@ -36,30 +36,30 @@ SWEEP_ID = "sweep_id"
 class Tracker(Protocol):
     """Hears what happens in a sweep."""
 
-    def start_sweep(
+    def on_sweep_start(
         self, name: str, resolved: Mapping[str, Any], folder: Path, results: Iterable[TrialResult] = ()
     ) -> None: ...
-    def trial_started(self, config: TrialConfig) -> None: ...
-    def trial_finished(self, result: TrialResult, folder: Path) -> None: ...
+    def on_trial_start(self, config: TrialConfig) -> None: ...
+    def on_trial_end(self, result: TrialResult, folder: Path) -> None: ...
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None: ...
     def log_text(self, name: str, text: str) -> None: ...
     def log_files(self, paths: Iterable[Path]) -> None: ...
     def register_adapter(self, strategy: Strategy, adapter: Path) -> str | None: ...
-    def finish_sweep(self, status: str = "FINISHED") -> None: ...
+    def on_sweep_end(self, status: str = "FINISHED") -> None: ...
 
 
 class NullTracker:
     """Logs nothing."""
 
-    def start_sweep(
+    def on_sweep_start(
         self, name: str, resolved: Mapping[str, Any], folder: Path, results: Iterable[TrialResult] = ()
     ) -> None:
         pass
 
-    def trial_started(self, config: TrialConfig) -> None:
+    def on_trial_start(self, config: TrialConfig) -> None:
         pass
 
-    def trial_finished(self, result: TrialResult, folder: Path) -> None:
+    def on_trial_end(self, result: TrialResult, folder: Path) -> None:
         pass
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -74,14 +74,14 @@ class NullTracker:
     def register_adapter(self, strategy: Strategy, adapter: Path) -> str | None:
         return None
 
-    def finish_sweep(self, status: str = "FINISHED") -> None:
+    def on_sweep_end(self, status: str = "FINISHED") -> None:
         pass
 
 
 class MlflowTracker:
     """Writes one sweep to an MLflow store. Every method may raise, and may be called again: nothing is logged twice.
 
-    `lacking`: keys of trials whose files could not be stored; their runs end all the same, and a later `start_sweep`
+    `lacking`: keys of trials whose files could not be stored; their runs end all the same, and a later `on_sweep_start`
     completes them.
     """
 
@@ -111,7 +111,7 @@ class MlflowTracker:
 
     # ---- the sweep's run -------------------------------------------------------------------------------------------
 
-    def start_sweep(
+    def on_sweep_start(
         self, name: str, resolved: Mapping[str, Any], folder: Path, results: Iterable[TrialResult] = ()
     ) -> None:
         """Find the sweep's run or begin one; trials that ended unseen (`results` of the ledger) are caught up on."""
@@ -131,7 +131,7 @@ class MlflowTracker:
         ended = self._find_children()
         for result in results:
             if ended.get(result.key) != result.status:
-                self.trial_finished(result, folder / "trials" / result.key)
+                self.on_trial_end(result, folder / "trials" / result.key)
 
     def _experiment_id(self) -> str:
         known = self.client.get_experiment_by_name(self.experiment)
@@ -198,7 +198,7 @@ class MlflowTracker:
             if path.is_file():
                 self.client.log_artifact(self.parent, str(path))
 
-    def finish_sweep(self, status: str = "FINISHED") -> None:
+    def on_sweep_end(self, status: str = "FINISHED") -> None:
         """End the sweep's run, and any trial's run that is still open."""
         if not self.parent:
             return
@@ -209,16 +209,16 @@ class MlflowTracker:
 
     # ---- the trials' runs ------------------------------------------------------------------------------------------
 
-    def trial_started(self, config: TrialConfig) -> None:
+    def on_trial_start(self, config: TrialConfig) -> None:
         """The trial's run, with everything that decides its outcome as params."""
         self._child(config.key, config.resolved())
 
-    def trial_finished(self, result: TrialResult, folder: Path) -> None:
+    def on_trial_end(self, result: TrialResult, folder: Path) -> None:
         """Scores by rung, cost, what was kept; and the true end. `sde.status` comes last: it says that all is there."""
         from mlflow.entities import Metric
 
         run, ended = self._child(result.key, result.config), self._ended(result, folder)
-        for values in chunks(metrics_of(result), 900):
+        for values in chunks(run_metrics(result), 900):
             self.client.log_batch(run, metrics=[Metric(name, value, ended, step) for name, value, step in values])
         if result.error:
             self.client.set_tag(run, "sde.error", result.error[:LONGEST])
@@ -252,7 +252,7 @@ class MlflowTracker:
         name = f"{label(make(**axes))} · seed {config['seed']}"
         made = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
         self.children[key] = str(made.info.run_id)
-        params = [Param(name, value) for name, value in params_of(config).items()]
+        params = [Param(name, value) for name, value in run_params(config).items()]
         for some in chunks(params, 90):
             self.client.log_batch(self.children[key], params=some)
         return self.children[key]
@@ -263,10 +263,10 @@ class MlflowTracker:
             for name in ("predictions.jsonl", "config.json", "scores.json"):
                 if (folder / name).is_file():
                     self.client.log_artifact(run, str(folder / name))
-            self.client.log_text(run, sample_of(result), "sample.txt")
-        except Exception as fault:
+            self.client.log_text(run, sample_text(result), "sample.txt")
+        except Exception as error:
             if not self.lacking:
-                warnings.warn(f"MLflow stores no files: {type(fault).__name__}: {mask(str(fault))}", stacklevel=2)
+                warnings.warn(f"MLflow stores no files: {type(error).__name__}: {mask(str(error))}", stacklevel=2)
             self.lacking.add(result.key)
             return False
         self.lacking.discard(result.key)

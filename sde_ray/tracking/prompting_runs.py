@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.design.designs import label, parse
-from sde_ray.storage.jsonl_cache import key_of
+from sde_ray.storage.jsonl_cache import content_hash
 from sde_ray.tracking.mlflow_tracker import SWEEP_ID, MlflowTracker, Tracker
 from sde_ray.tracking.run_data import named
 
@@ -38,11 +38,11 @@ def log_runs(
         known = _known(place)
         for row in rows:
             own = {name: value for name, value in row.items() if name != "tuned"}  # that stands in the trial's run
-            key = key_of([task, model, own])
+            key = content_hash([task, model, own])
             if key not in known:
                 _log_run(place, task, model, own, key)
-    except Exception as fault:  # the tracker's log call: nothing that goes wrong in it may cost a result
-        warnings.warn(f"MLflow failed in an analysis: {type(fault).__name__}: {fault}. Nothing is lost.", stacklevel=2)
+    except Exception as error:  # the tracker's log call: nothing that goes wrong in it may cost a result
+        warnings.warn(f"MLflow failed in an analysis: {type(error).__name__}: {error}. Nothing is lost.", stacklevel=2)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 from sde_ray.analysis.strategy import save
 from sde_ray.design.designs import make
-from sde_ray.models.predictor import CARD, read_card
+from sde_ray.models.predictor import ADAPTER_CARD, read_card
 from sde_ray.types import Strategy
 
 ALIAS = "validated"
@@ -30,7 +30,7 @@ def register(client: Any, run_id: str, strategy: Strategy, adapter: Path) -> str
     """
     from mlflow.exceptions import MlflowException
 
-    if (adapter / CARD).is_file():
+    if (adapter / ADAPTER_CARD).is_file():
         strategy = replace(strategy, design=make(**read_card(adapter).design))
     name = model_name(strategy)
     digest = fingerprint(adapter)

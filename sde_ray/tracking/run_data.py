@@ -1,7 +1,7 @@
 """What MLflow is told of a trial: params, metrics by rung, and a sample as the model saw it.
 
-    params_of(config)      {"format": "lines", "seed": "0", "lora.r": "8", "design": "format=lines,...", ...}
-    metrics_of(result)     [("dev/weighted_kappa", 0.71, step=250), ..., ("seconds/train", 4.2, step=500)]
+    run_params(config)      {"format": "lines", "seed": "0", "lora.r": "8", "design": "format=lines,...", ...}
+    run_metrics(result)     [("dev/weighted_kappa", 0.71, step=250), ..., ("seconds/train", 4.2, step=500)]
 
 Pure values: `track.py` writes them. Values whose name tells a secret, and passwords in addresses, are ***.
 """
@@ -25,7 +25,7 @@ PLAIN = {"decode.max_new_tokens"}  # tokens, but not of the secret kind
 LONGEST = 5000  # characters of a param or tag; MLflow takes 6000
 
 
-def params_of(config: Mapping[str, Any]) -> dict[str, str]:
+def run_params(config: Mapping[str, Any]) -> dict[str, str]:
     """A trial's configuration as flat params: axes by their own names, sections dotted; secrets are masked."""
     flat: dict[str, str] = {}
 
@@ -45,7 +45,7 @@ def params_of(config: Mapping[str, Any]) -> dict[str, str]:
     return flat
 
 
-def metrics_of(result: TrialResult) -> list[tuple[str, float, int]]:
+def run_metrics(result: TrialResult) -> list[tuple[str, float, int]]:
     """(name, value, examples): scores of each rung; cost, faults and the last loss at the end. Finite values only."""
     last = result.rungs[-1].examples if result.rungs else 0
     rungs = {rung.examples: rung.scores for rung in result.rungs} or {last: result.scores}
@@ -63,7 +63,7 @@ def metrics_of(result: TrialResult) -> list[tuple[str, float, int]]:
     return [(named(name), float(value), step) for name, value, step in values if isfinite(value)]
 
 
-def sample_of(result: TrialResult) -> str:
+def sample_text(result: TrialResult) -> str:
     """The first training example as this trial's model saw it; marked: what the loss counts."""
     task, example = _first_example(str(result.config["task"]))
     design = make(**result.config["design"])

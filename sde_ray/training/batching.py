@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import torch
 
-from sde_ray.models.tokenization import IGNORED, Encoded
+from sde_ray.models.tokenization import IGNORE_INDEX, TokenizedSample
 from sde_ray.types import TrainSettings
 
 Step = tuple[int, ...]
@@ -37,13 +37,13 @@ def share(step: Step, rank: int, workers: int) -> Step:
     return step[rank::workers]
 
 
-def micro_batches(samples: Step, count: int) -> list[Step]:
+def split_micro_batches(samples: Step, count: int) -> list[Step]:
     """Cut a worker's share into `count` parts of nearly equal size, in order; parts may be empty."""
     size = -(-len(samples) // count)
     return [samples[part * size : (part + 1) * size] for part in range(count)]
 
 
-def collate(rows: Sequence[Encoded], pad: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def collate(rows: Sequence[TokenizedSample], pad: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(ids [rows, length], targets [rows, kept], kept positions [kept]).
 
     Padding stands on the right, where a causal model's real tokens never see it: no mask is needed. `targets` are the
@@ -52,8 +52,10 @@ def collate(rows: Sequence[Encoded], pad: int) -> tuple[torch.Tensor, torch.Tens
     """
     length = max((len(row.ids) for row in rows), default=1)
     ids = torch.tensor([[*row.ids, *[pad] * (length - len(row.ids))] for row in rows] or [[pad]])
-    labels = torch.tensor([[*row.labels, *[IGNORED] * (length - len(row.ids))] for row in rows] or [[IGNORED]])
-    targets = torch.cat([labels[:, 1:], torch.full((len(labels), 1), IGNORED)], dim=1)
-    kept = (targets != IGNORED).any(dim=0).nonzero().squeeze(1)
+    labels = torch.tensor(
+        [[*row.labels, *[IGNORE_INDEX] * (length - len(row.ids))] for row in rows] or [[IGNORE_INDEX]]
+    )
+    targets = torch.cat([labels[:, 1:], torch.full((len(labels), 1), IGNORE_INDEX)], dim=1)
+    kept = (targets != IGNORE_INDEX).any(dim=0).nonzero().squeeze(1)
     kept = kept if len(kept) else torch.zeros(1, dtype=torch.long)
     return ids, targets[:, kept], kept

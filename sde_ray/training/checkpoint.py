@@ -25,7 +25,7 @@ FORMAT = 1  # of `checkpoint.json` and of the shares; another one is not read
 NAME, SHARES = CHECKPOINT, "checkpoint.*.safetensors"
 
 
-class Unusable(Exception):
+class CheckpointError(Exception):
     """There is a checkpoint, but the trial cannot go on from it; the message says why."""
 
 
@@ -68,20 +68,20 @@ def write(folder: Path, mark: Checkpoint) -> Checkpoint:
 
 
 def read(folder: Path, key: str) -> Checkpoint | None:
-    """The checkpoint of the trial with this key; None where there is none. `Unusable` for any other."""
+    """The checkpoint of the trial with this key; None where there is none. `CheckpointError` for any other."""
     try:
         outer = json.loads((folder / NAME).read_bytes())
         if outer["format"] != FORMAT:
-            raise Unusable(f"it has format {outer['format']}, this version of sde_ray reads format {FORMAT}")
+            raise CheckpointError(f"it has format {outer['format']}, this version of sde_ray reads format {FORMAT}")
         if digest(outer["mark"].encode()) != outer["sha256"]:
-            raise Unusable(f"{NAME} is damaged")
+            raise CheckpointError(f"{NAME} is damaged")
         mark = _from_json(json.loads(outer["mark"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as fault:
-        raise Unusable(f"{NAME} cannot be read ({type(fault).__name__})") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{NAME} cannot be read ({type(error).__name__})") from None
     if mark.key != key:
-        raise Unusable(f"it belongs to the trial {mark.key}, this is {key}")
+        raise CheckpointError(f"it belongs to the trial {mark.key}, this is {key}")
     return mark
 
 
@@ -102,7 +102,7 @@ def in_flight(folder: Path, trials: Iterable[TrialConfig], results: Mapping[str,
         place = folder / trial.key
         try:
             mark = read(place, trial.key)
-        except Unusable:
+        except CheckpointError:
             continue  # the trial itself says so when it begins
         if mark is None:
             continue

@@ -17,7 +17,7 @@ import torch
 from sde_ray.errors import FaultList
 from sde_ray.types import TrainSettings
 
-OWNED = {
+RESERVED_KEYS = {
     "train_batch_size": "train.batch_size",
     "train_micro_batch_size_per_gpu": "train.batch_size and resources.workers_per_trial",
     "gradient_accumulation_steps": "train.gradient_accumulation",
@@ -30,12 +30,12 @@ OWNED = {
 }
 
 
-def check_section(settings: TrainSettings) -> None:
+def check_deepspeed_section(settings: TrainSettings) -> None:
     """Raise UserError, all faults at once, for what cannot stand beside the trial's own settings."""
     faults = FaultList("deepspeed section")
     for key in settings.deepspeed:
-        if key in OWNED:
-            faults.add(f'"{key}" is decided by {OWNED[key]}. Remove it here and set that instead.')
+        if key in RESERVED_KEYS:
+            faults.add(f'"{key}" is decided by {RESERVED_KEYS[key]}. Remove it here and set that instead.')
     if settings.batch_size % settings.workers:
         faults.add(
             f"train.batch_size {settings.batch_size} cannot be spread evenly over {settings.workers} workers. "
@@ -58,7 +58,7 @@ def stage(settings: TrainSettings, precision: str = "fp32") -> Any:
 
 def configuration(settings: TrainSettings, precision: str) -> dict[str, Any]:
     """The complete DeepSpeed configuration of a trial."""
-    check_section(settings)
+    check_deepspeed_section(settings)
     own = {
         "train_micro_batch_size_per_gpu": settings.batch_size // settings.workers,
         "gradient_accumulation_steps": settings.gradient_accumulation,
@@ -91,7 +91,7 @@ def init_group(rank: int, workers: int, address: str, port: int) -> None:
 
 
 @contextmanager
-def whole_parameters(engine: Any, model: torch.nn.Module) -> Iterator[None]:
+def gathered_parameters(engine: Any, model: torch.nn.Module) -> Iterator[None]:
     """Inside, every worker holds the model's full parameters, and ordinary forward passes are safe.
 
     Under ZeRO-3 a parameter is a shard that hooks fetch and drop layer by layer, in step with the other workers. To

@@ -29,10 +29,10 @@ from safetensors.torch import load, save
 
 from sde_ray import __version__
 from sde_ray.training import checkpoint
-from sde_ray.training.checkpoint import Unusable
+from sde_ray.training.checkpoint import CheckpointError
 
 if TYPE_CHECKING:
-    from sde_ray.training.trainer import Training
+    from sde_ray.training.trainer import Trainer
 
 VALUES = "values"  # the tensor that holds, as bytes of JSON, what is not a tensor
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -51,8 +51,8 @@ class Share:
     values: dict[str, Any]
 
 
-def write(training: Training, path: Path) -> str:
-    """Write this worker's share; its sha256. `Unusable` where the state is out of reach, else `OSError`."""
+def write(training: Trainer, path: Path) -> str:
+    """Write this worker's share; its sha256. `CheckpointError` where the state is out of reach, else `OSError`."""
     tensors = {**_weights(training), **_moments(training), **_random_tensors()}
     text = json.dumps(_values(training)).encode()
     # Copies: several parameters may be views of one buffer, which safetensors refuses.
@@ -63,34 +63,34 @@ def write(training: Training, path: Path) -> str:
 
 
 def read(path: Path, digest: str) -> Share:
-    """The share that `write` has written; `Unusable` where it is gone or not what was written."""
+    """The share that `write` has written; `CheckpointError` where it is gone or not what was written."""
     try:
         content = path.read_bytes()
-    except OSError as fault:
-        raise Unusable(f"{path.name} cannot be read ({fault.strerror})") from None
+    except OSError as error:
+        raise CheckpointError(f"{path.name} cannot be read ({error.strerror})") from None
     if checkpoint.digest(content) != digest:
-        raise Unusable(f"{path.name} is damaged")
+        raise CheckpointError(f"{path.name} is damaged")
     try:
         tensors = load(content)
         return Share(tensors, json.loads(tensors.pop(VALUES).numpy().tobytes()))
-    except (SafetensorError, KeyError, ValueError) as fault:
-        raise Unusable(f"{path.name} cannot be read ({type(fault).__name__})") from None
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path.name} cannot be read ({type(error).__name__})") from None
 
 
-def fits(training: Training, share: Share) -> None:
-    """`Unusable` unless the share was written by such an engine, under the same versions."""
+def fits(training: Trainer, share: Share) -> None:
+    """`CheckpointError` unless the share was written by such an engine, under the same versions."""
     for what, own in _made_by(training).items():
         other = share.values["made_by"].get(what)
         if other != own:
-            raise Unusable(f"it was written with {what} {other}, this is {own}")
+            raise CheckpointError(f"it was written with {what} {other}, this is {own}")
     wanted = {**_weights(training), **_random_tensors()}
     for name, tensor in wanted.items():
         kept = share.tensors.get(name)
         if kept is None or kept.shape != tensor.shape or kept.dtype != tensor.dtype:
-            raise Unusable(f"the engine's {name} is not what was kept")
+            raise CheckpointError(f"the engine's {name} is not what was kept")
 
 
-def put_back(training: Training, share: Share) -> None:
+def put_back(training: Trainer, share: Share) -> None:
     """Set the engine, the adapter and the random generators as they were. Every worker must take part."""
     engine, values = training.engine, share.values
     with torch.no_grad():
@@ -124,7 +124,7 @@ def _put_moments(state: dict[str, Any], prefix: str, tensors: Tensors, device: t
                 own.copy_(tensor)
 
 
-def _made_by(training: Training) -> dict[str, str]:
+def _made_by(training: Trainer) -> dict[str, str]:
     settings = training.settings
     made = {
         **_versions(),
@@ -140,34 +140,34 @@ def _versions() -> dict[str, str]:
     return {"sde_ray": __version__, **{name: version(name) for name in LIBRARIES}}
 
 
-def _weights(training: Training) -> Tensors:
+def _weights(training: Trainer) -> Tensors:
     """The trained parameters, under ZeRO-3 this worker's part of each; and masters that are not these."""
-    trained = {name: one for name, one in training.adapted.named_parameters() if one.requires_grad}
+    trained = {name: one for name, one in training.peft_model.named_parameters() if one.requires_grad}
     same = {id(one) for one in trained.values()}
     found = {f"parameter.{name}": getattr(one, "ds_tensor", one).data for name, one in trained.items()}
     masters = enumerate(_masters(training))
     return {**found, **{f"master.{number}": one for number, one in masters if id(one) not in same}}
 
 
-def _masters(training: Training) -> list[torch.Tensor]:
+def _masters(training: Trainer) -> list[torch.Tensor]:
     """What the optimiser works on, in its order."""
     engine = training.engine
     flat = getattr(engine.optimizer, "fp32_partitioned_groups_flat", None)  # ZeRO-3 lends them for the step only
     return list(flat or (one for group in engine.basic_optimizer.param_groups for one in group["params"]))
 
 
-def _moments(training: Training) -> Tensors:
-    """The moments and step counts of all masters; `Unusable` where these are not in this process."""
+def _moments(training: Trainer) -> Tensors:
+    """The moments and step counts of all masters; `CheckpointError` where these are not in this process."""
     found: Tensors = {}
     for number, master in enumerate(_masters(training)):
         state = training.engine.basic_optimizer.state.get(master, {})
         if any(name not in state or state[name].numel() != master.numel() for name in MOMENTS):
-            raise Unusable("DeepSpeed holds the optimiser's state outside of this process")
+            raise CheckpointError("DeepSpeed holds the optimiser's state outside of this process")
         found |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
     return found
 
 
-def _values(training: Training) -> dict[str, Any]:
+def _values(training: Trainer) -> dict[str, Any]:
     engine = training.engine
     return {
         "made_by": _made_by(training),

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sde_ray.evaluation.racing import Rival
+from sde_ray.evaluation.racing import Opponent
 from sde_ray.types import RungResult, Status, TrialConfig, TrialResult
 
 
 @dataclass(frozen=True)
-class RunnerPlace:
+class RunnerResources:
     """The room of one runner: `bundles` workers with `cpus` and `gpus` each."""
 
     bundles: int = 1
@@ -25,7 +25,7 @@ class RunnerPlace:
 
 
 @dataclass(frozen=True)
-class Begun:
+class ResumeState:
     """How a trial begins: from the start, or where its checkpoint in the folder says.
 
     `rungs`: what was scored before, which is not run again; at the first `passed` of them the trial was let go on.
@@ -37,19 +37,19 @@ class Begun:
     note: str = ""
 
 
-class RunnerLost(RuntimeError):
+class WorkerDiedError(RuntimeError):
     """A process of the runner is gone, which is not the trial's doing: it may begin again, on another runner."""
 
 
 class Runner(Protocol):
     """Runs one trial at a time; an exception of `begin` or `rung` leaves it usable after `end("failed", ...)`."""
 
-    def begin(self, config: TrialConfig, folder: Path) -> Begun:
+    def begin(self, config: TrialConfig, folder: Path) -> ResumeState:
         """Load the examples, write the samples, attach a fresh adapter, or that of the last rung where the folder has a
         checkpoint of this trial. Writes `config.json` before anything runs.
         """
 
-    def rung(self, index: int, rival: Rival | None = None) -> RungResult:
+    def rung(self, index: int, rival: Opponent | None = None) -> RungResult:
         """Train to `config.train.rungs[index]`, then decode and score every split of the trial; leave a checkpoint.
 
         With a rival, a trial that is clearly behind it on the first items is given up (`RungResult.given_up`).
@@ -62,4 +62,4 @@ class Runner(Protocol):
         """Let the workers go."""
 
 
-RunnerFactory = Callable[[RunnerPlace], Runner]
+RunnerFactory = Callable[[RunnerResources], Runner]

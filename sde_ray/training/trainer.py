@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from transformers import get_scheduler
 
 from sde_ray.errors import UserError
-from sde_ray.models.tokenization import Encoded
+from sde_ray.models.tokenization import TokenizedSample
 from sde_ray.training import batching, deepspeed_engine
 from sde_ray.types import TrainSettings
 
@@ -38,13 +38,13 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-class Training:
+class Trainer:
     """A trial's engine. `losses`: the mean loss of each optimiser step, or this worker's part of it."""
 
     def __init__(
         self,
-        adapted: PeftModel,
-        samples: Sequence[Encoded],
+        peft_model: PeftModel,
+        samples: Sequence[TokenizedSample],
         settings: TrainSettings,
         *,
         seed: int,
@@ -52,13 +52,13 @@ class Training:
         pad: int,
         rank: int = 0,
     ) -> None:
-        self.adapted, self.samples, self.settings = adapted, samples, settings
+        self.peft_model, self.samples, self.settings = peft_model, samples, settings
         self.rank, self.pad, self.precision = rank, pad, precision
         self.steps = batching.steps(len(samples), settings, seed)
         self.losses: list[float] = []
-        self.engine = _engine(adapted, settings, len(self.steps), precision)
-        self.device = next(adapted.parameters()).device
-        self._few_logits = "logits_to_keep" in inspect.signature(adapted.get_base_model().forward).parameters
+        self.engine = _engine(peft_model, settings, len(self.steps), precision)
+        self.device = next(peft_model.parameters()).device
+        self._few_logits = "logits_to_keep" in inspect.signature(peft_model.get_base_model().forward).parameters
         seed_everything(seed + rank)  # dropout differs between workers; the adapter's start was drawn before
 
     def run(self, until: int) -> list[float]:
@@ -75,14 +75,14 @@ class Training:
     def destroy(self) -> None:
         """Free the optimiser's state and take the engine's hooks off the model."""
         self.engine.destroy()
-        self.adapted.zero_grad(set_to_none=True)
+        self.peft_model.zero_grad(set_to_none=True)
 
     def _step(self, step: batching.Step) -> float:
         settings = self.settings
         counted = sum(self.samples[i].supervised for i in step)
         mine = batching.share(step, self.rank, settings.workers)
         loss = torch.zeros((), device=self.device)
-        for part in batching.micro_batches(mine, settings.gradient_accumulation):
+        for part in batching.split_micro_batches(mine, settings.gradient_accumulation):
             part_loss = self._loss([self.samples[i] for i in part]) / counted
             # DeepSpeed averages gradients over workers and accumulation; the division by `counted` has done both.
             self.engine.backward(part_loss * settings.workers, scale_wrt_gas=False)
@@ -90,7 +90,7 @@ class Training:
             loss += part_loss.detach()
         return loss.item()
 
-    def _loss(self, rows: list[Encoded]) -> torch.Tensor:
+    def _loss(self, rows: list[TokenizedSample]) -> torch.Tensor:
         """The summed cross entropy over the counted tokens of `rows`."""
         ids, targets, kept = (tensor.to(self.device) for tensor in batching.collate(rows, self.pad))
         more = {"logits_to_keep": kept} if self._few_logits else {}
@@ -99,11 +99,11 @@ class Training:
         return cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
 
 
-def _engine(adapted: PeftModel, settings: TrainSettings, total_steps: int, precision: str) -> Any:
+def _engine(peft_model: PeftModel, settings: TrainSettings, total_steps: int, precision: str) -> Any:
     import deepspeed
 
     section = deepspeed_engine.configuration(settings, precision)
-    trained = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     schedule = get_scheduler(
         SCHEDULES[settings.schedule],
@@ -113,9 +113,9 @@ def _engine(adapted: PeftModel, settings: TrainSettings, total_steps: int, preci
     )
     try:
         engine, *_ = deepspeed.initialize(
-            model=adapted, optimizer=optimizer, model_parameters=trained, lr_scheduler=schedule, config=section
+            model=peft_model, optimizer=optimizer, model_parameters=trained, lr_scheduler=schedule, config=section
         )
-    except ValidationError as fault:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in fault.errors())
-        raise UserError(f"deepspeed section: {wrong}. See https://www.deepspeed.ai/docs/config-json/.") from fault
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise UserError(f"deepspeed section: {wrong}. See https://www.deepspeed.ai/docs/config-json/.") from error
     return engine

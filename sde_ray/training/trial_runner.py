@@ -1,6 +1,6 @@
 """One trial, start to end: examples ─write─▶ samples ─train─▶ adapter ─decode─▶ completions ─read─▶ scores.
 
-    runner = make_runner(RunnerPlace())
+    runner = make_runner(RunnerResources())
     runner.begin(config, folder); runner.rung(0); result = runner.end()
 
 What ran is on disk before it runs: `config.json`, then the raw completions (`predictions.jsonl`), then `scores.json`.
@@ -23,12 +23,12 @@ from typing import Any
 from sde_ray import data, metrics
 from sde_ray.design import render
 from sde_ray.errors import UserError
-from sde_ray.evaluation.racing import Rival, slices
+from sde_ray.evaluation.racing import Opponent, slices
 from sde_ray.models.predictor import write_card
 from sde_ray.tasks import get_task
 from sde_ray.training import checkpoint
-from sde_ray.training.runner import Begun, Runner, RunnerPlace
-from sde_ray.training.worker import Attached
+from sde_ray.training.runner import ResumeState, Runner, RunnerResources
+from sde_ray.training.worker import TrialInfo
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import Example, Parsed, RungResult, Scores, Status, Task, TrialConfig, TrialResult
 
@@ -36,7 +36,7 @@ PREDICTIONS = "predictions.jsonl"
 EVAL_SEED = 0  # the items of an evaluation do not change with the trial's seed: scores are compared item by item
 
 
-def make_runner(place: RunnerPlace) -> Runner:
+def make_runner(place: RunnerResources) -> Runner:
     """A runner whose workers are Ray actors where Ray runs or several are needed, else this very process."""
     import ray
 
@@ -51,8 +51,8 @@ def run_trial(runner: Runner, config: TrialConfig, folder: Path) -> TrialResult:
         begun = runner.begin(config, folder)
         for index in range(len(begun.rungs), len(config.train.rungs)):
             runner.rung(index)
-    except Exception as fault:  # the trial boundary: a trial's failure is a result, not the end of a sweep
-        result = runner.end("failed", f"{type(fault).__name__}: {fault}")
+    except Exception as error:  # the trial boundary: a trial's failure is a result, not the end of a sweep
+        result = runner.end("failed", f"{type(error).__name__}: {error}")
     else:
         result = runner.end()
     checkpoint.remove(folder)
@@ -66,7 +66,7 @@ class TrialRunner:
         self.workers = workers
         self._trial: _Trial | None = None
 
-    def begin(self, config: TrialConfig, folder: Path) -> Begun:
+    def begin(self, config: TrialConfig, folder: Path) -> ResumeState:
         self._trial = trial = _Trial(config, folder)
         if config.train.workers != self.workers.place.bundles:
             raise UserError(
@@ -86,25 +86,27 @@ class TrialRunner:
         trial.spent("setup", started)
         return begun
 
-    def _go_on(self, trial: _Trial) -> Begun:
+    def _go_on(self, trial: _Trial) -> ResumeState:
         """Where the folder has a checkpoint of this very trial, take up all that was done before it was written."""
         try:
             mark = checkpoint.read(trial.folder, trial.config.key)
             if mark is None:
-                return Begun()
+                return ResumeState()
             shares = [(trial.folder / name, digest) for name, digest in mark.shares.items()]
             if len(shares) != self.workers.place.bundles:
-                raise checkpoint.Unusable(f"{len(shares)} workers have left it, here are {self.workers.place.bundles}")
-            for why in filter(None, self.workers.call_each("find", shares)):
-                raise checkpoint.Unusable(why)
-        except checkpoint.Unusable as why:
+                raise checkpoint.CheckpointError(
+                    f"{len(shares)} workers have left it, here are {self.workers.place.bundles}"
+                )
+            for why in filter(None, self.workers.map("find", shares)):
+                raise checkpoint.CheckpointError(why)
+        except checkpoint.CheckpointError as why:
             checkpoint.remove(trial.folder)
-            return Begun(note=f"The trial starts from its beginning, not from its checkpoint: {why}.")
+            return ResumeState(note=f"The trial starts from its beginning, not from its checkpoint: {why}.")
         self.workers.call("go_on")
         trial.take(mark)
-        return Begun(mark.rungs, mark.passed)
+        return ResumeState(mark.rungs, mark.passed)
 
-    def rung(self, index: int, rival: Rival | None = None) -> RungResult:
+    def rung(self, index: int, rival: Opponent | None = None) -> RungResult:
         trial = self._running()
         config = trial.config
         if trial.mark and not trial.mark.went_on:
@@ -113,28 +115,28 @@ class TrialRunner:
         if not trial.losses:
             self._train(1, "first_step")
         self._train(until, "train")
-        scores, given_up = self._score(predictions_of(config, index), rival)
-        done = RungResult(index, min(until * _step_size(config), config.train_size), scores, given_up)
+        scores, stopped_early = self._score(predictions_of(config, index), rival)
+        done = RungResult(index, min(until * _step_size(config), config.train_size), scores, stopped_early)
         trial.rungs.append(done)
         _write_json(trial.folder / "scores.json", {"rung": index, "scores": scores, "faults": trial.faults})
-        if index + 1 < len(config.train.rungs) and not given_up:
+        if index + 1 < len(config.train.rungs) and not stopped_early:
             self._keep(index, rival)
         return done
 
-    def _keep(self, index: int, rival: Rival | None) -> None:
+    def _keep(self, index: int, rival: Opponent | None) -> None:
         """Leave a checkpoint. Where that cannot be done the trial goes on without one."""
         trial = self._running()
         started = time.perf_counter()
         names = [checkpoint.share_name(index, rank) for rank in range(self.workers.place.bundles)]
-        kept = self.workers.call_each("keep", [(trial.folder / name,) for name in names])
+        kept = self.workers.map("keep", [(trial.folder / name,) for name in names])
         trial.spent("keep", started)
         shares = dict(zip(names, (digest for digest, _ in kept), strict=True))
         why = next((why for _, why in kept if why), "")
         try:
             if not why:
                 trial.mark = checkpoint.write(trial.folder, trial.marked(shares, rival))
-        except OSError as fault:
-            why = f"{fault.filename}: {fault.strerror}"
+        except OSError as error:
+            why = f"{error.filename}: {error.strerror}"
         if why:
             trial.mark = None
             checkpoint.remove(trial.folder)
@@ -176,11 +178,11 @@ class TrialRunner:
                 "train.precision to fp32."
             )
 
-    def _score(self, name: str, rival: Rival | None) -> tuple[dict[str, Scores], str]:
+    def _score(self, name: str, rival: Opponent | None) -> tuple[dict[str, Scores], str]:
         """Decode all splits of the trial, read and score each task's; and why the trial was given up, if it was."""
         trial = self._running()
         started = time.perf_counter()
-        answered, written, given_up = self._ask(list(_evaluations(trial.config)), name, rival)
+        answered, written, stopped_early = self._ask(list(_evaluations(trial.config)), name, rival)
         trial.tokens["output"] = written / max(1, sum(len(texts) for _, texts in answered))
         trial.spent("decode", started)
         by_split: dict[str, list[Scores]] = {}
@@ -191,9 +193,9 @@ class TrialRunner:
             parsed = [render.read(text, part.task, trial.config.design) for text in own]
             by_split.setdefault(part.split, []).append(metrics.score(part.task, part.examples, parsed))
             trial.count_faults(part.split, parsed)
-        return {split: _mean(scores) for split, scores in by_split.items()}, given_up
+        return {split: _mean(scores) for split, scores in by_split.items()}, stopped_early
 
-    def _ask(self, parts: list[_Evaluation], name: str, rival: Rival | None) -> tuple[list[_Answered], int, str]:
+    def _ask(self, parts: list[_Evaluation], name: str, rival: Opponent | None) -> tuple[list[_Answered], int, str]:
         """The completions of every part, together (longer batches of like length); the new tokens; why it ended early.
 
         In a race the home part is cut into slices, with or without a rival: a completion must not depend on that.
@@ -207,7 +209,7 @@ class TrialRunner:
             texts, written = self._decode(prompts[place])
             early, count = early + texts, count + written
             asked = home.examples[: len(early)]
-            why = rival.ahead_of(name, home.task, config.design, asked, early, len(looks)) if rival else ""
+            why = rival.reason_to_stop(name, home.task, config.design, asked, early, len(looks)) if rival else ""
             if why:
                 return [(_Evaluation(home.split, home.name, asked), early)], count, why
         rest = prompts[len(early) :] + [pair for part in parts[1:] for pair in part.prompts(config)]
@@ -219,7 +221,7 @@ class TrialRunner:
         """Spread prompts over the workers in turn, bring completions back in order; and the number of new tokens."""
         count = self.workers.place.bundles
         shares = [prompts[rank::count] for rank in range(count)]
-        answers = self.workers.call_each("decode", [(share,) for share in shares])
+        answers = self.workers.map("decode", [(share,) for share in shares])
         completions = [""] * len(prompts)
         for rank, (texts, _) in enumerate(answers):
             completions[rank::count] = texts
@@ -250,7 +252,7 @@ _Answered = tuple[_Evaluation, list[str]]
 class _Trial:
     """What a running trial has gathered so far."""
 
-    attached: Attached
+    attached: TrialInfo
 
     def __init__(self, config: TrialConfig, folder: Path) -> None:
         self.config, self.folder = config, folder
@@ -266,7 +268,7 @@ class _Trial:
     def spent(self, phase: str, started: float) -> None:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - started
 
-    def marked(self, shares: dict[str, str], rival: Rival | None) -> checkpoint.Checkpoint:
+    def marked(self, shares: dict[str, str], rival: Opponent | None) -> checkpoint.Checkpoint:
         """What is done so far, but for the engine's state."""
         total = self.seconds.get("total", 0.0) + time.perf_counter() - self._started
         return checkpoint.Checkpoint(

@@ -26,7 +26,7 @@ Prompts = Sequence[tuple[str, tuple[Segment, ...]]]
 
 
 @dataclass(frozen=True)
-class Attached:
+class TrialInfo:
     """What a trial looks like after tokenizing: sizes for the report, steps for the rungs, seconds by phase."""
 
     steps: int
@@ -46,7 +46,7 @@ class Worker:
         self.rank, self.workers = rank, workers
         self._base: Any = None
         self._base_is: tuple[Any, ...] = ()
-        self._adapted: Any = None
+        self._peft_model: Any = None
         self._training: Any = None
         self._found: Any = None
 
@@ -70,7 +70,7 @@ class Worker:
         if not distributed.is_initialized():
             deepspeed_engine.init_group(self.rank, self.workers, address, port)
 
-    def attach(self, config: TrialConfig, samples: Sequence[Sample]) -> Attached:
+    def attach(self, config: TrialConfig, samples: Sequence[Sample]) -> TrialInfo:
         """Load the base if it is another one, tokenize, attach a fresh adapter and initialise its engine."""
         from sde_ray.models import base as model
         from sde_ray.models import tokenization
@@ -91,12 +91,12 @@ class Worker:
         clock.lap("tokenize")
         trainer.seed_everything(config.seed)
         try:
-            self._adapted = model.attach(self._base.model, config.lora)
+            self._peft_model = model.attach(self._base.model, config.lora)
         except Exception:
             self._base, self._base_is = None, ()  # it may have part of an adapter in it
             raise
-        self._training = trainer.Training(
-            self._adapted,
+        self._training = trainer.Trainer(
+            self._peft_model,
             encoded,
             config.train,
             seed=config.seed,
@@ -105,7 +105,7 @@ class Worker:
             rank=self.rank,
         )
         clock.lap("attach")
-        return Attached(len(self._training.steps), self._reserve, _sizes(encoded), clock.seconds)
+        return TrialInfo(len(self._training.steps), self._reserve, _sizes(encoded), clock.seconds)
 
     def train(self, until: int) -> list[float]:
         """Train up to step `until`; the losses of the new steps (this worker's part: their sum is the loss)."""
@@ -120,7 +120,7 @@ class Worker:
 
         engine = self._training.engine if self._training else None
         base, settings = self._base, self._config.decode
-        with deepspeed_engine.whole_parameters(engine, self._adapted), model.merged(self._adapted) as decoding:
+        with deepspeed_engine.gathered_parameters(engine, self._peft_model), model.merged(self._peft_model) as decoding:
             written = generation.decode(
                 decoding,
                 self._encoder.prompts(prompts, self._reserve),
@@ -137,9 +137,9 @@ class Worker:
         from sde_ray.training import deepspeed_engine
 
         engine = self._training.engine if self._training else None
-        with deepspeed_engine.whole_parameters(engine, self._adapted):
+        with deepspeed_engine.gathered_parameters(engine, self._peft_model):
             if self.rank == 0:
-                model.save_adapter(self._adapted, folder)
+                model.save_adapter(self._peft_model, folder)
 
     def keep(self, path: Path) -> tuple[str, str]:
         """Write this worker's share of the trial's state: its sha256, or "" and why it cannot be kept."""
@@ -147,10 +147,10 @@ class Worker:
 
         try:
             return engine_state.write(self._training, path), ""
-        except checkpoint.Unusable as why:
+        except checkpoint.CheckpointError as why:
             return "", str(why)
-        except OSError as fault:
-            return "", f"{path}: {fault.strerror or fault}"
+        except OSError as error:
+            return "", f"{path}: {error.strerror or error}"
 
     def find(self, path: Path, digest: str) -> str:
         """Read what `keep` wrote; why it cannot be used, or nothing. The trial is as it was until `go_on`."""
@@ -159,7 +159,7 @@ class Worker:
         try:
             self._found = engine_state.read(path, digest)
             engine_state.fits(self._training, self._found)
-        except checkpoint.Unusable as why:
+        except checkpoint.CheckpointError as why:
             return str(why)
         return ""
 
@@ -178,9 +178,9 @@ class Worker:
 
         if self._training is not None:
             self._training.destroy()
-        if self._adapted is not None:
-            model.detach(self._adapted)
-        self._training = self._adapted = self._found = None
+        if self._peft_model is not None:
+            model.detach(self._peft_model)
+        self._training = self._peft_model = self._found = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -3,7 +3,7 @@
 Every call goes to all workers at once and gives one value a worker, since the steps of a ZeRO trial need them all. When
 a call fails in a group of several, the others may wait in a collective for ever: then the whole group is let go, and
 the next call starts a fresh one. A single worker stays after an ordinary exception; a dead one is started again. A
-worker's death is told as `RunnerLost`, whatever its partners say of it.
+worker's death is told as `WorkerDiedError`, whatever its partners say of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sde_ray.errors import UserError
-from sde_ray.training.runner import RunnerLost, RunnerPlace
+from sde_ray.training.runner import RunnerResources, WorkerDiedError
 from sde_ray.training.worker import Worker
 
 NOTICED = 20.0  # seconds in which Ray has noticed that a process is gone
@@ -21,7 +21,7 @@ NOTICED = 20.0  # seconds in which Ray has noticed that a process is gone
 class WorkerGroup:
     """`call("train", 25)` runs `Worker.train(25)` on all workers and returns their values in the order of ranks."""
 
-    def __init__(self, place: RunnerPlace, in_process: bool) -> None:
+    def __init__(self, place: RunnerResources, in_process: bool) -> None:
         assert not (in_process and place.bundles > 1), "one process can be one worker only"
         self.place, self.in_process = place, in_process
         self._workers: list[Any] = []
@@ -31,9 +31,9 @@ class WorkerGroup:
         return bool(self._workers)
 
     def call(self, method: str, *arguments: Any) -> list[Any]:
-        return self.call_each(method, [arguments] * self.place.bundles)
+        return self.map(method, [arguments] * self.place.bundles)
 
-    def call_each(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def map(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Like `call`, with arguments of its own for each worker."""
         self._start()
         if self.in_process:
@@ -71,18 +71,18 @@ class WorkerGroup:
                 done, waiting = ray.wait(waiting, num_returns=1)
                 ray.get(done)
             return list(ray.get(references))
-        except ray.exceptions.RayTaskError as fault:
-            own = fault.cause if isinstance(fault.cause, UserError) else None
+        except ray.exceptions.RayTaskError as error:
+            own = error.cause if isinstance(error.cause, UserError) else None
             death = None if own else _death(waiting)
             if self.place.bundles > 1:
                 self.close()
-            raise (death or own or fault) from None
-        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as fault:
+            raise (death or own or error) from None
+        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
             self.close()
-            raise _lost(fault) from fault
+            raise _lost(error) from error
 
 
-def _actor(place: RunnerPlace, rank: int) -> Any:
+def _actor(place: RunnerResources, rank: int) -> Any:
     """A worker in bundle `rank + 1` of the trial's placement group (the first is the trial's own), else anywhere."""
     import ray
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -94,22 +94,22 @@ def _actor(place: RunnerPlace, rank: int) -> Any:
     return ray.remote(Worker).options(**options).remote(rank, place.bundles, place.cpus)
 
 
-def _death(waiting: list[Any]) -> RunnerLost | None:
+def _death(waiting: list[Any]) -> WorkerDiedError | None:
     """Whether another worker's death is behind a failure: its partners lose their connection before Ray knows of it."""
     import ray
 
     for reference in waiting:
         try:
             ray.get(reference, timeout=NOTICED / len(waiting))
-        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as fault:
-            return _lost(fault)
+        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
+            return _lost(error)
         except Exception:
             continue  # failed in the same way, or still at work
     return None
 
 
-def _lost(fault: Exception) -> RunnerLost:
-    return RunnerLost(f"A worker process died ({_reason(fault)}). The next trial starts a new one.")
+def _lost(fault: Exception) -> WorkerDiedError:
+    return WorkerDiedError(f"A worker process died ({_reason(fault)}). The next trial starts a new one.")
 
 
 def _reason(fault: Exception) -> str:

@@ -17,7 +17,7 @@ from sde_ray.analysis.leaderboard import lead, rank
 from sde_ray.analysis.response_surface import Estimate
 from sde_ray.design.designs import make
 from sde_ray.errors import UserError
-from sde_ray.evaluation.per_item import Items, Part, influence_of, read_items
+from sde_ray.evaluation.per_item import ItemCounts, Part, influence_of, read_items
 from sde_ray.types import Design, Effect
 
 METRIC = "weighted_kappa"
@@ -194,19 +194,19 @@ def test_foreign_metrics_and_mixed_groups_are_refused() -> None:
         effects(mixed, METRIC)
 
 
-def right(share: float, seed: int, count: int = 200) -> Items:
+def right(share: float, seed: int, count: int = 200) -> ItemCounts:
     """Items of which a share is right: one column, the mean is the metric."""
     hits = (np.random.default_rng(seed).random(count) < share).astype(float)
     rows = np.column_stack([hits, np.ones(count)])
-    return Items((Part(tuple(map(str, range(count))), rows, lambda totals: totals[..., 0] / totals[..., 1]),))
+    return ItemCounts((Part(tuple(map(str, range(count))), rows, lambda totals: totals[..., 0] / totals[..., 1]),))
 
 
 def test_the_jackknife_of_a_mean_is_exact() -> None:
     items = right(0.6, 3)
-    influence = influence_of([items])
-    assert influence is not None
+    jackknife_influence = influence_of([items])
+    assert jackknife_influence is not None
     hits = items.parts[0].rows[:, 0]
-    assert np.allclose(influence[0], (hits - hits.mean()) / len(hits), atol=1e-9)
+    assert np.allclose(jackknife_influence[0], (hits - hits.mean()) / len(hits), atol=1e-9)
     assert influence_of([items, None]) is None and influence_of([items, right(0.6, 3, 50)]) is None
 
 

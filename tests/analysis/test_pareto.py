@@ -48,7 +48,7 @@ def test_gains_have_the_surface_s_intervals() -> None:
     for step in steps[1:]:
         assert step.gain is not None and step.gain.low is not None and step.gain.high is not None
         assert step.gain.low < step.gain.value < step.gain.high
-        assert step.plain()["gain_low"] == step.gain.low and step.plain()["design"] == step.row.design.slug
+        assert step.to_dict()["gain_low"] == step.gain.low and step.to_dict()["design"] == step.row.design.slug
 
 
 def test_designs_without_a_known_price_are_left_out() -> None:

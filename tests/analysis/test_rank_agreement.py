@@ -103,7 +103,7 @@ def test_models_are_compared_on_one_task(tmp_path: Path) -> None:
     low, high = rows["lines"].shared.low, rows["lines"].shared.high  # type: ignore[union-attr]
     assert low is not None and high is not None and low < 0 < high  # what models like these share is not known
     assert rows["lines"].own is not None and rows["lines"].own["a"].value > 0.05 > rows["lines"].own["b"].value
-    assert family.plain()["effects"][0].keys() >= {"a: sign", "a: alone", "a: pooled", "shared", "says"}
+    assert family.to_dict()["effects"][0].keys() >= {"a: sign", "a: alone", "a: pooled", "shared", "says"}
 
 
 def test_one_study_has_nothing_to_be_compared_with(tmp_path: Path) -> None:

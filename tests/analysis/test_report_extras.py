@@ -83,7 +83,7 @@ def test_an_analysis_is_told_with_its_figure(tmp_path: Path) -> None:
 
 def test_a_robustness_study_is_told(tmp_path: Path) -> None:
     found = studied()
-    (tmp_path / "robustness.json").write_text(json.dumps(found.plain()))
+    (tmp_path / "robustness.json").write_text(json.dumps(found.to_dict()))
     (section,) = read(tmp_path)
     text = html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", section)))
     assert all(one.words in text for one in found.savings) and found.words in text

@@ -348,7 +348,7 @@ def test_early_stopped_trials_leave_no_placement_group_behind(
 
 def test_the_processes_of_a_driver_that_is_gone_are_gone(nodes: Nodes) -> None:
     """Last in the file: of all the sweeps before, no trial's process is left on any node."""
-    left = [one for node in nodes.nodes for one in family(node.pid) if "WarmTrial" in " ".join(safely(one))]
+    left = [one for node in nodes.nodes for one in family(node.pid) if "TrialTrainable" in " ".join(safely(one))]
     assert left == []
 
 

@@ -31,7 +31,7 @@ from sde_ray.sweep.plan import plan
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.run import run_sweep
 from sde_ray.training import checkpoint
-from sde_ray.training.runner import RunnerPlace
+from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import TrialRunner, run_trial
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import TrialResult
@@ -182,7 +182,7 @@ def test_real_training_goes_on_after_its_driver_was_killed(tmp_path: Path, tiny_
     said = finish(start(tmp_path, ["sde_ray", "run", "--no-validate"]))
     assert "Resuming: 0 of 1 trials are in the ledger, 1 goes on from its last rung." in said
     (result,) = entries(tmp_path)
-    runner = TrialRunner(WorkerGroup(RunnerPlace(cpus=0.99), in_process=True))
+    runner = TrialRunner(WorkerGroup(RunnerResources(cpus=0.99), in_process=True))
     whole = run_trial(runner, trial, tmp_path / "whole")
     runner.close()
     assert (result.status, result.losses, result.rungs) == ("finished", whole.losses, whole.rungs)

@@ -16,7 +16,7 @@ from helpers.nodes import Nodes
 from sde_ray.config.load import load_config
 from sde_ray.storage.ledger import Ledger
 from sde_ray.sweep.plan import plan
-from sde_ray.training.runner import RunnerPlace
+from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import TrialRunner, run_trial
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import TrialConfig, TrialResult
@@ -93,7 +93,7 @@ def test_two_workers_on_two_nodes_are_as_one(tmp_path: Path, nodes: Nodes, tiny_
     assert len(workers) == 2
     assert len({one["node_id"] for one in workers}) == 2, "each on a node of its own"
     assert {one["node_id"] for one in workers} < {one["node_id"] for one in nodes.alive()}
-    runner = TrialRunner(WorkerGroup(RunnerPlace(), in_process=True))
+    runner = TrialRunner(WorkerGroup(RunnerResources(), in_process=True))
     alone = run_trial(runner, replace(trial, train=replace(trial.train, workers=1)), tmp_path / "alone")
     runner.close()
     assert result.losses == pytest.approx(alone.losses, rel=1e-3) and len(result.losses) == 3

@@ -16,7 +16,7 @@ from sde_ray.design import designs
 from sde_ray.design.render import write
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import Part
-from sde_ray.evaluation.racing import ERROR, Rival, behind, slices
+from sde_ray.evaluation.racing import ERROR, Opponent, behind, slices
 from sde_ray.sweep.run import _leader, scorer
 from sde_ray.tasks import get_task
 from sde_ray.types import RungResult, TrialConfig, TrialResult
@@ -60,7 +60,7 @@ def test_slices_hold_every_item_once() -> None:
     assert slices(120, (0.25, 0.5)) == [slice(0, 30), slice(30, 60), slice(60, 120)]
 
 
-def rival(folder: Path, share: float) -> Rival:
+def rival(folder: Path, share: float) -> Opponent:
     """A trial in the ES-SDE design that answers a share of the dev items right and leaves the others empty."""
     folder.mkdir()
     draw = random.Random(1)
@@ -71,33 +71,33 @@ def rival(folder: Path, share: float) -> Rival:
     ]
     (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "config.json").write_text(json.dumps({"design": dict(DESIGN.options)}))
-    return Rival(folder, "weighted_kappa")
+    return Opponent(folder, "weighted_kappa")
 
 
 def test_a_rival_in_another_design_is_compared_by_what_was_answered(tmp_path: Path) -> None:
     good, json_design = rival(tmp_path / "good", 1.0), designs.make(format="json")
     first = DEV[:30]
     right = [write(example, TASK, json_design, 0).completion.text for example in first]
-    assert good.ahead_of("predictions.jsonl", TASK, json_design, first, [""] * 30, 2) != ""
-    assert good.ahead_of("predictions.jsonl", TASK, json_design, first, right, 2) == ""
+    assert good.reason_to_stop("predictions.jsonl", TASK, json_design, first, [""] * 30, 2) != ""
+    assert good.reason_to_stop("predictions.jsonl", TASK, json_design, first, right, 2) == ""
 
 
 def test_without_the_rivals_answers_or_with_few_items_nobody_is_given_up(tmp_path: Path) -> None:
     good = rival(tmp_path / "good", 1.0)
-    assert good.ahead_of("predictions.0.jsonl", TASK, DESIGN, DEV[:30], [""] * 30, 2) == ""
-    assert good.ahead_of("predictions.jsonl", TASK, DESIGN, DEV[:10], [""] * 10, 2) == ""
+    assert good.reason_to_stop("predictions.0.jsonl", TASK, DESIGN, DEV[:30], [""] * 30, 2) == ""
+    assert good.reason_to_stop("predictions.jsonl", TASK, DESIGN, DEV[:10], [""] * 10, 2) == ""
     strange = [replace(example, id=f"other-{example.id}") for example in DEV[:30]]
-    assert good.ahead_of("predictions.jsonl", TASK, DESIGN, strange, [""] * 30, 2) == ""
+    assert good.reason_to_stop("predictions.jsonl", TASK, DESIGN, strange, [""] * 30, 2) == ""
 
 
 def test_the_rival_is_the_best_of_its_kind_that_was_asked_everything() -> None:
-    def result(seed: int, score: float, task: str = "masa:d1", given_up: str = "") -> TrialResult:
+    def result(seed: int, score: float, task: str = "masa:d1", stopped_early: str = "") -> TrialResult:
         trial = TrialConfig(task, DESIGN, "tiny", seed, 40, 20)
         scores = {"dev": {"weighted_kappa": score}}
-        rungs = (RungResult(0, 40, scores, given_up),)
-        return TrialResult(trial.key, trial.resolved(), "pruned" if given_up else "finished", scores, rungs=rungs)
+        rungs = (RungResult(0, 40, scores, stopped_early),)
+        return TrialResult(trial.key, trial.resolved(), "pruned" if stopped_early else "finished", scores, rungs=rungs)
 
-    ended = [result(1, 0.5), result(2, 0.7), result(3, 0.9, given_up="behind"), result(4, 0.95, task="masa:d2")]
+    ended = [result(1, 0.5), result(2, 0.7), result(3, 0.9, stopped_early="behind"), result(4, 0.95, task="masa:d2")]
     config = check({"name": "x", "task": ["masa:d1", "masa:d2"], "search": {"race": [0.25]}})
     recorder = SimpleNamespace(known={one.key: one for one in ended}, score=scorer(config))
     trial = TrialConfig("masa:d1", DESIGN, "tiny", 9, 40, 20)

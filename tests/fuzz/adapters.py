@@ -14,7 +14,7 @@ from fuzz.engine import Random, Room, Try, family, mutated, odd, some, spoiled, 
 from sde_ray.design import designs, render
 from sde_ray.errors import UserError
 from sde_ray.models.adapter_files import CONFIG, WEIGHTS, read_adapter
-from sde_ray.models.predictor import CARD, Card, find_adapter, read_card
+from sde_ray.models.predictor import ADAPTER_CARD, AdapterCard, find_adapter, read_card
 from sde_ray.tasks import get_task
 
 NAME = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
@@ -110,10 +110,10 @@ def adapters(room: Room) -> Try:
 @family("cards", 2_500)
 def cards(room: Room) -> Try:
     """`sde.json`: all that a prompt is made of, or a `UserError`."""
-    card = room.folder / "adapter" / CARD
+    card = room.folder / "adapter" / ADAPTER_CARD
     card.parent.mkdir()
 
-    def prompt(found: Card) -> Any:
+    def prompt(found: AdapterCard) -> Any:
         return render.prompt_of("a text", get_task(found.task), designs.parse(found.design), found.wording)
 
     def attempt(rng: Random) -> None:

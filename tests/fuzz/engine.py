@@ -123,8 +123,8 @@ def run(one: Family, folder: Path) -> None:
         try:
             with bounded(LIMIT):
                 attempt(random.Random(f"{seed()}/{one.name}/{number}"))
-        except Exception as fault:
-            raise Found(_story(one, number, room, fault)) from fault
+        except Exception as error:
+            raise Found(_story(one, number, room, error)) from error
         slowest = max(slowest, time.monotonic() - begun)
     assert memory() - base < MEMORY, f"{one.name} added {memory() - base} MiB"
     assert alone or (room.accepted and room.refused) or not (room.accepted or room.refused), (

@@ -18,7 +18,7 @@ from sde_ray.analysis.verdict import table as verdict_table
 from sde_ray.data.formats import FORMATS
 from sde_ray.evaluation import rescore
 from sde_ray.evaluation.per_item import read_items
-from sde_ray.storage.jsonl_cache import KeyedFile
+from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.storage.lease import refuse_if_held
 from sde_ray.storage.ledger import Ledger, load_result, to_json
 from sde_ray.types import RungResult, TrialResult
@@ -236,7 +236,7 @@ def results(room: Room) -> Try:
         raw = lines_of([{"key": "k", "value": {"text": "x"}}] * 2, rng, 0.15)
         room.given = raw
         keyed.write_bytes(raw)
-        assert all(isinstance(value, dict) for value in KeyedFile(keyed).read().values())
+        assert all(isinstance(value, dict) for value in JsonlCache(keyed).read().values())
         raw = lines_of([{**holder, "expires": rng.choice((1.0, 1e12))}], rng, 0.1)
         room.given = raw
         lease.write_bytes(raw)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.design.designs import make
-from sde_ray.evaluation.racing import Rival
+from sde_ray.evaluation.racing import Opponent
 from sde_ray.training import checkpoint
-from sde_ray.training.runner import Begun, RunnerLost, RunnerPlace
+from sde_ray.training.runner import ResumeState, RunnerResources, WorkerDiedError
 from sde_ray.types import Design, RungResult, Status, TrialConfig, TrialResult
 
 BEST = make(instruction="first", format="lines")
@@ -54,7 +54,7 @@ class Fakes:
     lose_once: str = ""
     seconds: float = 0.0
 
-    def __call__(self, place: RunnerPlace) -> FakeRunner:
+    def __call__(self, place: RunnerResources) -> FakeRunner:
         return FakeRunner(self, place)
 
     def begun(self) -> list[dict[str, Any]]:
@@ -80,10 +80,10 @@ def _note(path: Path, **call: Any) -> None:
 
 
 class FakeRunner:
-    def __init__(self, fakes: Fakes, place: RunnerPlace) -> None:
+    def __init__(self, fakes: Fakes, place: RunnerResources) -> None:
         self.fakes, self.place = fakes, place
 
-    def begin(self, config: TrialConfig, folder: Path) -> Begun:
+    def begin(self, config: TrialConfig, folder: Path) -> ResumeState:
         self.config, self.folder = config, folder
         self.rungs: list[RungResult] = []
         begun = self._find()
@@ -95,18 +95,18 @@ class FakeRunner:
             os._exit(1)
         return begun
 
-    def _find(self) -> Begun:
+    def _find(self) -> ResumeState:
         self.mark = None
         try:
             self.mark = checkpoint.read(self.folder, self.config.key)
-        except checkpoint.Unusable as why:
-            return Begun(note=f"unusable: {why}")
-        return Begun(self.mark.rungs, self.mark.passed) if self.mark else Begun()
+        except checkpoint.CheckpointError as why:
+            return ResumeState(note=f"unusable: {why}")
+        return ResumeState(self.mark.rungs, self.mark.passed) if self.mark else ResumeState()
 
     def _meant(self, option: str) -> bool:
         return bool(option) and option in ("*", *dict(self.config.design.options).values())
 
-    def rung(self, index: int, rival: Rival | None = None) -> RungResult:
+    def rung(self, index: int, rival: Opponent | None = None) -> RungResult:
         _note(self.fakes.rungs, key=self.config.key, rung=index)
         if self.mark:
             self.mark = checkpoint.write(self.folder, replace(self.mark, went_on=True))
@@ -114,7 +114,7 @@ class FakeRunner:
             if self._meant(self.fakes.die_once):
                 os._exit(1)
             if self._meant(self.fakes.lose_once):
-                raise RunnerLost("A worker process died (planted).")
+                raise WorkerDiedError("A worker process died (planted).")
         time.sleep(self.fakes.seconds)
         share = self.config.train.rungs[index]
         score = planted(self.config.design, self.config.seed) * (0.5 + 0.5 * share)

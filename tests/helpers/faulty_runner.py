@@ -19,7 +19,7 @@ from typing import Any
 
 from helpers.fake_runner import FakeRunner, Fakes
 
-from sde_ray.training.runner import Begun, RunnerPlace
+from sde_ray.training.runner import ResumeState, RunnerResources
 from sde_ray.types import RungResult, TrialConfig
 
 PATIENCE = 240.0  # seconds that a held trial waits; a test that forgets it must still end
@@ -33,14 +33,14 @@ class Faulty(Fakes):
     go: str = ""
     greed: str = ""
 
-    def __call__(self, place: RunnerPlace) -> FaultyRunner:
+    def __call__(self, place: RunnerResources) -> FaultyRunner:
         return FaultyRunner(self, place)
 
 
 class FaultyRunner(FakeRunner):
     fakes: Faulty
 
-    def begin(self, config: TrialConfig, folder: Path, *more: Any) -> Begun:
+    def begin(self, config: TrialConfig, folder: Path, *more: Any) -> ResumeState:
         begun = super().begin(config, folder, *more)
         self._place = len(self.fakes.begun())
         for one in filter(None, self.fakes.greed.split(",")):

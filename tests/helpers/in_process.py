@@ -2,8 +2,8 @@
 
     monkeypatch.setattr(sweep, "_tune", in_process.tune)
 
-Each trial runs on a `WarmTrial` as Tune would run it, and the `Recorder` hears of it as from Tune. `Machines` lets a
-trial run as if on another machine: with another mirror.
+Each trial runs on a `TrialTrainable` as Tune would run it, and the `SweepCallback` hears of it as from Tune.
+`Machines` lets a trial run as if on another machine: with another mirror.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 from sde_ray.config.load import SweepConfig, place_of
 from sde_ray.storage import mirror as stores
 from sde_ray.storage import remote
-from sde_ray.storage.mirror import store_at
+from sde_ray.storage.mirror import open_folder
 from sde_ray.storage.uri import MIRROR
-from sde_ray.sweep.callback import Recorder
+from sde_ray.sweep.callback import SweepCallback
 from sde_ray.sweep.run import scorer
-from sde_ray.sweep.trainable import WarmTrial
-from sde_ray.training.runner import RunnerPlace
+from sde_ray.sweep.trainable import TrialTrainable
+from sde_ray.training.runner import RunnerResources
 
 
 class Killed(BaseException):
@@ -37,7 +37,7 @@ def on(machine: Path) -> Any:
     before = os.environ.get(MIRROR)
     kept = dict(stores._remotes)
     stores._remotes.clear()
-    remote.fetched.cache_clear()
+    remote.fetch_file.cache_clear()
     os.environ[MIRROR] = str(machine)
     try:
         yield
@@ -45,7 +45,7 @@ def on(machine: Path) -> Any:
         os.environ.pop(MIRROR, None) if before is None else os.environ.update({MIRROR: before})
         stores._remotes.clear()
         stores._remotes.update(kept)
-        remote.fetched.cache_clear()
+        remote.fetch_file.cache_clear()
 
 
 @dataclass
@@ -60,8 +60,8 @@ class Tune:
     def __call__(
         self, config: SweepConfig, made: Any, agenda: Any, ledger: Any, factory: Any, tracker: Any, progress: Any
     ) -> bool:
-        recorder = Recorder(ledger, agenda, scorer(config), tracker, progress)
-        store, number = store_at(place_of(config)), 0
+        recorder = SweepCallback(ledger, agenda, scorer(config), tracker, progress)
+        store, number = open_folder(place_of(config)), 0
         while not recorder.stopping and (trial := agenda.next()) is not None:
             self.before(number)
             given = {"trial": trial, "folder": store.trial(trial.key), "metric": "weighted_kappa", "split": "dev"}
@@ -72,7 +72,7 @@ class Tune:
             raise recorder.fault
         return False
 
-    def _run(self, given: dict[str, Any], factory: Any, recorder: Recorder) -> None:
+    def _run(self, given: dict[str, Any], factory: Any, recorder: SweepCallback) -> None:
         trial, done = SimpleNamespace(config=given), False
         recorder.on_trial_start(0, [], trial)
         if self.node is None:
@@ -92,7 +92,7 @@ class Tune:
         recorder.on_trial_complete(0, [], trial)
 
     @staticmethod
-    def _warm(given: dict[str, Any], factory: Any) -> WarmTrial:
-        warm = WarmTrial.__new__(WarmTrial)
-        warm.setup(given, factory, RunnerPlace())
+    def _warm(given: dict[str, Any], factory: Any) -> TrialTrainable:
+        warm = TrialTrainable.__new__(TrialTrainable)
+        warm.setup(given, factory, RunnerResources())
         return warm

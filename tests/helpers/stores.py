@@ -23,11 +23,11 @@ from sde_ray.storage import lease as leases
 from sde_ray.storage import remote
 from sde_ray.storage.ledger import LEDGER, Ledger
 from sde_ray.storage.mirror import UNSENT
-from sde_ray.storage.remote import Remote
+from sde_ray.storage.remote import RemoteFolder
 from sde_ray.storage.uri import is_uri
 from sde_ray.sweep import run as sweep
 from sde_ray.sweep.run import run_sweep
-from sde_ray.training.runner import RunnerPlace
+from sde_ray.training.runner import RunnerResources
 from sde_ray.types import Status, TrialResult
 
 __all__ = ["DESIGNS", "KINDS", "Run", "begun", "configure", "quick", "results", "runs", "storage", "there", "unsent"]
@@ -66,7 +66,7 @@ def configure(kind: str, folder: Path, **values: Any) -> SweepConfig:
 class Writers(Fakes):
     """Fake runners that leave what a real trial leaves."""
 
-    def __call__(self, place: RunnerPlace) -> FakeRunner:
+    def __call__(self, place: RunnerResources) -> FakeRunner:
         return _Writer(self, place)
 
 
@@ -99,7 +99,7 @@ def begun(folder: Path) -> int:
 def there(config: SweepConfig) -> set[str]:
     """What the store has of the sweep; of a plain folder, what is in it."""
     if is_uri(config.storage):
-        return set(Remote(place_of(config)).list())
+        return set(RemoteFolder(place_of(config)).list())
     return {path.relative_to(sweep_folder(config)).as_posix() for path in sweep_folder(config).rglob("*")}
 
 

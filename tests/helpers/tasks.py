@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from sde_ray.types import Example, Nouns, Task
+from sde_ray.types import Example, PromptNouns, Task
 
 REVIEWS = Task(
     name="reviews",
     kind="label",
     language="en",
     slots=("food", "drinks", "price"),
-    nouns=Nouns("review", "aspect", "sentiment", "reason"),
+    nouns=PromptNouns("review", "aspect", "sentiment", "reason"),
     instructions=("Rate {slots} of the {text} {where}: {labels}.", "Second {where}.", "Third {where}."),
     metrics=("weighted_kappa",),
     objective="weighted_kappa",
@@ -33,7 +33,7 @@ ODD_LABELS = Task(
     kind="label",
     language="en",
     slots=('a: "b"', "none, none", "1"),
-    nouns=Nouns("text", "slot", "value", "why"),
+    nouns=PromptNouns("text", "slot", "value", "why"),
     instructions=('Label {slots} as {labels}, JSON like {"a": 1} or {unknown}.',),
     metrics=("accuracy",),
     objective="accuracy",
@@ -51,7 +51,7 @@ ENTITIES = Task(
     kind="span",
     language="en",
     slots=("DNA", "RNA", "protein"),
-    nouns=Nouns("sentence", "type", "entity", "reason"),
+    nouns=PromptNouns("sentence", "type", "entity", "reason"),
     instructions=("List the {slots} of the {text} {where}.",),
     metrics=("f1",),
     objective="f1",
@@ -76,7 +76,7 @@ ENTITIES_ZH = Task(
     kind="span",
     language="zh",
     slots=("人物", "地点：国内", "组织"),
-    nouns=Nouns("句子", "类型", "实体", "理由"),
+    nouns=PromptNouns("句子", "类型", "实体", "理由"),
     instructions=("找出{where}的{text}中的{slots}。",),
     metrics=("f1",),
     objective="f1",
@@ -98,7 +98,7 @@ QUESTIONS = Task(
     kind="free",
     language="en",
     slots=("answer",),
-    nouns=Nouns("question", "field", "value", "reason"),
+    nouns=PromptNouns("question", "field", "value", "reason"),
     instructions=("Answer the {text} {where}.",),
     metrics=("accuracy",),
     objective="accuracy",
@@ -117,7 +117,7 @@ FORM = Task(
     kind="free",
     language="zh",
     slots=("姓名", "年龄", "城市"),
-    nouns=Nouns("文本", "字段", "值", "理由"),
+    nouns=PromptNouns("文本", "字段", "值", "理由"),
     instructions=("填写{slots}。",),
     metrics=("accuracy",),
     objective="accuracy",

@@ -27,7 +27,7 @@ from sde_ray.models.predictor import find_adapter
 from sde_ray.safe_json import DEEPEST, read_json
 from sde_ray.safe_yaml import DEEPEST as DEEPEST_YAML
 from sde_ray.safe_yaml import LARGEST, MOST, read_yaml
-from sde_ray.storage.jsonl_cache import KeyedFile
+from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.storage.lease import lease, refuse_if_held
 from sde_ray.storage.ledger import Ledger, load_result, to_json
 from sde_ray.sweep.cluster.doctor import Place, tracking
@@ -205,7 +205,7 @@ def test_a_line_that_is_no_mapping_is_set_aside(line: str, tmp_path: Path) -> No
     with pytest.warns(UserWarning, match="torn"):
         assert list(Ledger(tmp_path / "ledger.jsonl").results()) == [RESULT.key]
     (tmp_path / "keyed.jsonl").write_text(f'{line}\n{{"key": "k", "value": {{}}}}\n')
-    assert KeyedFile(tmp_path / "keyed.jsonl").read() == {"k": {}}
+    assert JsonlCache(tmp_path / "keyed.jsonl").read() == {"k": {}}
 
 
 def test_an_error_text_that_is_no_unicode_does_not_end_the_sweep(tmp_path: Path) -> None:

@@ -22,10 +22,10 @@ from sde_ray.config.load import check, load_config, mask, resolved, sweep_folder
 from sde_ray.config.schema import Resources, SweepConfig
 from sde_ray.design.designs import make
 from sde_ray.errors import UserError
-from sde_ray.models.predictor import CARD, Predictor
+from sde_ray.models.predictor import ADAPTER_CARD, Predictor
 from sde_ray.sweep.cluster import ray_session
 from sde_ray.tracking.mlflow_tracker import MlflowTracker, ui_command
-from sde_ray.tracking.run_data import params_of
+from sde_ray.tracking.run_data import run_params
 from sde_ray.types import TrainSettings, TrialConfig
 
 PACKAGE = Path(__file__).parents[2] / "sde_ray"
@@ -127,7 +127,7 @@ def test_code_of_a_model_s_own_is_off_unless_asked_for() -> None:
 
 def test_an_adapter_cannot_ask_for_code_to_be_run(tmp_path: Path) -> None:
     card = {**CARD_OF_A_TRIAL, "model": "somebody/model", "trust_remote_code": True}
-    (tmp_path / CARD).write_text(json.dumps(card))
+    (tmp_path / ADAPTER_CARD).write_text(json.dumps(card))
     with pytest.raises(UserError, match="--trust-remote-code"):
         Predictor.load(tmp_path)
 
@@ -224,7 +224,7 @@ def test_no_secret_is_in_what_a_sweep_writes(tmp_path: Path) -> None:
 def test_no_secret_is_in_the_params_of_a_run() -> None:
     train = TrainSettings(deepspeed={"comms": {"auth_token": "hush"}, "monitor": "http://u:hush@h"})
     trial = replace(TrialConfig("masa:d1", make(), "http://u:hush@h/m", 0, 10, 10), train=train)
-    assert "hush" not in json.dumps(params_of(trial.resolved()))
+    assert "hush" not in json.dumps(run_params(trial.resolved()))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sklearn import metrics as reference
 from sde_ray import metrics
 from sde_ray.errors import UserError
 from sde_ray.metrics.span_matching import holds, near, near_and_within, pairs, words
-from sde_ray.types import Example, Fault, Nouns, Parsed, Task
+from sde_ray.types import Example, Fault, Parsed, PromptNouns, Task
 
 PAPER = [[92, 1, 2, 5], [12, 3, 4, 3], [5, 0, 7, 3], [4, 0, 1, 158]]
 LABELS = ("positive", "neutral", "negative")
@@ -26,7 +26,7 @@ def task(kind="label", slots=("food", "staff"), labels=LABELS, numbers=None, **c
         "kind": kind,
         "language": "en",
         "slots": slots,
-        "nouns": Nouns(),
+        "nouns": PromptNouns(),
         "instructions": ("{slots}",),
         "metrics": (),
         "objective": "accuracy",

@@ -15,7 +15,7 @@ from fuzz.files import DESIGN
 from sde_ray.design.designs import make
 from sde_ray.errors import UserError
 from sde_ray.models.adapter_files import CONFIG, WEIGHTS, read_adapter
-from sde_ray.models.predictor import CARD, read_card
+from sde_ray.models.predictor import ADAPTER_CARD, read_card
 from sde_ray.plugins import load_object
 from sde_ray.tasks import get_task
 
@@ -60,11 +60,11 @@ def test_patterns_and_imports_in_it_are_never_looked_at(tmp_path: Path) -> None:
     assert read_adapter(an_adapter(tmp_path / "adapter", **odd)) == read_adapter(an_adapter(tmp_path / "other"))
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, CONFIG, CARD])
+@pytest.mark.parametrize("name", [WEIGHTS, CONFIG, ADAPTER_CARD])
 def test_a_link_out_of_an_adapter_s_folder_is_not_followed(name: str, tmp_path: Path) -> None:
     folder = an_adapter(tmp_path / "adapter")
-    (folder / CARD).write_text(json.dumps({"task": "masa:d1", "design": DESIGN, "model": "tiny", "max_length": 64,
-                                           "max_new_tokens": 8}))  # fmt: skip
+    (folder / ADAPTER_CARD).write_text(json.dumps({"task": "masa:d1", "design": DESIGN, "model": "tiny",
+                                                   "max_length": 64, "max_new_tokens": 8}))  # fmt: skip
     assert read_card(folder).model == "tiny" and read_adapter(folder)
     (folder / name).rename(tmp_path / name)
     (folder / name).symlink_to(tmp_path / name)
@@ -93,13 +93,13 @@ def test_an_honest_adapter_is_loaded_as_it_was_saved(targets: Any, tmp_path: Pat
     base, ids = model.load_base(str(tiny_llama)), torch.arange(5, 17)[None]
     with torch.no_grad():
         plain = base.model(ids).logits
-        adapted = model.attach(base.model, LoraSettings(targets=targets, dropout=0.0)).eval()
-        for name, weight in adapted.named_parameters():
+        peft_model = model.attach(base.model, LoraSettings(targets=targets, dropout=0.0)).eval()
+        for name, weight in peft_model.named_parameters():
             if "lora" in name:
                 weight.normal_(0, 0.3)
-        trained = adapted(ids).logits
-        model.save_adapter(adapted, tmp_path)
-        model.detach(adapted)
+        trained = peft_model(ids).logits
+        model.save_adapter(peft_model, tmp_path)
+        model.detach(peft_model)
         assert torch.equal(model.load_adapter(base.model, tmp_path)(ids).logits, trained)
     assert not torch.allclose(plain, trained)
 
@@ -112,7 +112,7 @@ def test_an_adapter_cannot_name_code_that_lies_in_its_folder(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its card names a task by import path, and the working folder is importable."""
-    card = tmp_path / (place if place.endswith("adapter") else "x/adapter") / CARD
+    card = tmp_path / (place if place.endswith("adapter") else "x/adapter") / ADAPTER_CARD
     code = tmp_path / place / "evil_code.py"
     for path, text in ((card, "{}"), (code, EVIL)):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from sde_ray.models import base as model
 from sde_ray.models import generation
 from sde_ray.models.predictor import Predictor
 from sde_ray.models.tokenization import Encoder, chat_frame, completion_text
-from sde_ray.training.runner import RunnerPlace
+from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import TrialRunner, run_trial
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import DecodeSettings, LoraSettings, Segment, TrainSettings, TrialConfig
@@ -76,7 +76,7 @@ def saved(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[TrialRunner]:
-    one = TrialRunner(WorkerGroup(RunnerPlace(), in_process=True))
+    one = TrialRunner(WorkerGroup(RunnerResources(), in_process=True))
     yield one
     one.close()
 
@@ -104,11 +104,11 @@ def test_an_architecture_is_trained_decoded_and_scored(
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_lora_adapts_every_projection_and_no_output_layer(name: str, saved: Callable[[str], Path]) -> None:
     base = model.load_base(str(saved(name)))
-    adapted = model.attach(base.model, LoraSettings())
-    paths = [path for path, _ in adapted.named_parameters() if ".lora_A." in path]
+    peft_model = model.attach(base.model, LoraSettings())
+    paths = [path for path, _ in peft_model.named_parameters() if ".lora_A." in path]
     layers = {path.partition(".lora_A.")[0].rpartition(".")[2] for path in paths}
     assert layers == set(LAYERS.get(name, LAYERS["llama"]).split())
-    model.detach(adapted)
+    model.detach(peft_model)
 
 
 def test_the_papers_baichuan_target_is_named_where_it_is_missing(saved: Callable[[str], Path]) -> None:

@@ -67,12 +67,12 @@ def test_half_precision_is_decoded_in_batches(tiny_llama: Path, prompts: list[li
     """One prefill a batch, with the adapter beside its layers: its weights change what is written."""
     half = model.load_base(str(tiny_llama), dtype=dtype)
     plain = generation.decode(half.model, prompts, stops=[2], pad=0, max_new_tokens=NEW, batch_size=6)
-    adapted = model.attach(half.model, LoraSettings(dropout=0.0)).eval()
-    for name, weight in adapted.named_parameters():
+    peft_model = model.attach(half.model, LoraSettings(dropout=0.0)).eval()
+    for name, weight in peft_model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.5, generator=torch.Generator().manual_seed(7))
     rows: list[int] = []
-    with model.merged(adapted) as decoding:
+    with model.merged(peft_model) as decoding:
         handle = decoding.register_forward_pre_hook(
             lambda _, given, named: rows.append(named["input_ids"].shape[0]), with_kwargs=True
         )
@@ -202,16 +202,16 @@ def test_no_prompts_and_an_instant_end(base: model.Base, prompts: list[list[int]
 def test_merged_decoding_equals_the_adapter_and_leaves_the_base(base: model.Base, prompts: list[list[int]]) -> None:
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     plain = generation.decode(base.model, prompts, stops=[2], pad=0, max_new_tokens=NEW)
-    adapted = model.attach(base.model, LoraSettings())
+    peft_model = model.attach(base.model, LoraSettings())
     with torch.no_grad():
-        for name, parameter in adapted.named_parameters():
+        for name, parameter in peft_model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.2)
-    adapted.eval()
-    beside = generation.decode(adapted, prompts, stops=[2], pad=0, max_new_tokens=NEW)
-    with model.merged(adapted) as folded:
+    peft_model.eval()
+    beside = generation.decode(peft_model, prompts, stops=[2], pad=0, max_new_tokens=NEW)
+    with model.merged(peft_model) as folded:
         written = generation.decode(folded, prompts, stops=[2], pad=0, max_new_tokens=NEW)
     assert written == beside != plain
-    again = model.detach(adapted)
+    again = model.detach(peft_model)
     assert all(torch.equal(before[name], tensor) for name, tensor in again.state_dict().items())
     assert set(before) == set(again.state_dict())

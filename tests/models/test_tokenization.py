@@ -9,7 +9,7 @@ import pytest
 
 from sde_ray.errors import UserError
 from sde_ray.models.tokenization import (
-    IGNORED,
+    IGNORE_INDEX,
     Encoder,
     completion_text,
     end_token,
@@ -50,7 +50,7 @@ def test_segments_are_tokenized_one_by_one(tokenizer: Any) -> None:
 
 def test_loss_covers_the_completion_and_its_end(tokenizer: Any) -> None:
     (row,) = Encoder(tokenizer, 100).samples([sample()])
-    assert row.labels == (IGNORED,) * len(row.prompt) + row.completion
+    assert row.labels == (IGNORE_INDEX,) * len(row.prompt) + row.completion
     assert row.supervised == len(row.completion)
 
 
@@ -112,8 +112,8 @@ def test_chat_template_frames_the_prompt_and_never_counts(tokenizer: Any) -> Non
     assert tokenizer.decode(row.prompt) == rendered
     before = tokenizer("<s>user: ", add_special_tokens=False)["input_ids"]
     after = tokenizer("</s><s>assistant: ", add_special_tokens=False)["input_ids"]
-    assert row.labels[: len(before)] == (IGNORED,) * len(before)
-    assert row.labels[len(row.prompt) - len(after) : len(row.prompt)] == (IGNORED,) * len(after)
+    assert row.labels[: len(before)] == (IGNORE_INDEX,) * len(before)
+    assert row.labels[len(row.prompt) - len(after) : len(row.prompt)] == (IGNORE_INDEX,) * len(after)
     assert row.supervised == len(row.ids) - len(before) - len(after)
     plain = Encoder(tokenizer, 100, chat="off").samples([one])[0]
     assert plain.prompt == row.prompt[len(before) : -len(after)]
@@ -133,7 +133,7 @@ def test_begin_token_by_the_tokenizers_own_rule(tokenizer: Any) -> None:
     assert leading_tokens(tokenizer) == (1,)
     (row,) = Encoder(tokenizer, 100).samples([sample(loss=True)])
     assert row.ids[0] == 1 and row.ids.count(1) == 1
-    assert row.labels[0] == IGNORED
+    assert row.labels[0] == IGNORE_INDEX
 
 
 def test_missing_end_and_pad_tokens(tokenizer: Any) -> None:

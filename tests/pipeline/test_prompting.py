@@ -22,12 +22,12 @@ from sde_ray.design import render
 from sde_ray.design.designs import make, parse
 from sde_ray.errors import UserError
 from sde_ray.models import base as model
-from sde_ray.models.tokenization import Encoded, Encoder
+from sde_ray.models.tokenization import Encoder, TokenizedSample
 from sde_ray.pipeline.prompting import run, tuned_scores
 from sde_ray.pipeline.prompting.correlation import PROMPTING, Correlation, correlations, rank_correlations, verdict
 from sde_ray.pipeline.prompting.few_shot import answer_of, fit, in_context
 from sde_ray.pipeline.prompting.perplexity import likelihoods
-from sde_ray.storage.jsonl_cache import KeyedFile
+from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.tasks import get_task
 from sde_ray.tracking import prompting_runs
 from sde_ray.types import Design
@@ -44,7 +44,7 @@ def base(tiny_llama: Path) -> model.Base:
 
 
 @pytest.fixture(scope="module")
-def encoded(base: model.Base) -> list[Encoded]:
+def encoded(base: model.Base) -> list[TokenizedSample]:
     encoder = Encoder(base.tokenizer, 1024)
     return [
         row
@@ -55,7 +55,7 @@ def encoded(base: model.Base) -> list[Encoded]:
 
 class TestPerplexity:
     @pytest.mark.parametrize("batch_size", [1, 4, 32])
-    def test_equals_plain_transformers(self, base: model.Base, encoded: list[Encoded], batch_size: int) -> None:
+    def test_equals_plain_transformers(self, base: model.Base, encoded: list[TokenizedSample], batch_size: int) -> None:
         """`model(ids, labels=...)`.loss is the mean loss of what is labelled: one sample at a time, without padding."""
         found = likelihoods(base.model, encoded, pad=0, batch_size=batch_size)
         for one, sample in zip(found, encoded, strict=True):
@@ -71,7 +71,9 @@ class TestPerplexity:
             assert one.output == pytest.approx(-math.log(of_output) * (len(sample.completion) - 1), rel=1e-4)
             assert one.output_tokens == len(sample.completion) - 1
 
-    def test_neighbours_order_and_padding_side_change_nothing(self, base: model.Base, encoded: list[Encoded]) -> None:
+    def test_neighbours_order_and_padding_side_change_nothing(
+        self, base: model.Base, encoded: list[TokenizedSample]
+    ) -> None:
         usual = likelihoods(base.model, encoded, pad=0)
         mixed = list(range(len(encoded)))
         random.Random(1).shuffle(mixed)
@@ -84,7 +86,9 @@ class TestPerplexity:
 
     def test_an_empty_prompt_and_an_empty_output(self, base: model.Base) -> None:
         found = likelihoods(
-            base.model, [Encoded("a", (), (), (5, 6, 2)), Encoded("b", (5, 6), (False,) * 2, (2,))], pad=0
+            base.model,
+            [TokenizedSample("a", (), (), (5, 6, 2)), TokenizedSample("b", (5, 6), (False,) * 2, (2,))],
+            pad=0,
         )
         assert (found[0].prompt_tokens, found[0].output_tokens, found[0].prompt_perplexity) == (0, 1, 1.0)
         assert (found[1].prompt_tokens, found[1].output_tokens, found[1].output_perplexity) == (1, 0, 1.0)
@@ -292,7 +296,7 @@ class TestRun:
     def test_measured_values_are_those_of_the_parts(self, base: model.Base, tiny_llama: Path, tmp_path: Path) -> None:
         config = load_config(sweep_file(tmp_path, str(tiny_llama)))
         looks = run.prepare(config, TASK, str(tiny_llama), [make(format="lines")], 4, (0, 1), 0)
-        (row,) = run.measure(looks, str(tiny_llama), config, KeyedFile(tmp_path / "a.jsonl"))
+        (row,) = run.measure(looks, str(tiny_llama), config, JsonlCache(tmp_path / "a.jsonl"))
         held = data.draw(TASK.load("dev"), 4, 0)
         rows = Encoder(base.tokenizer, 1024).samples([render.write(one, TASK, make(format="lines")) for one in held])
         found = likelihoods(base.model, rows, pad=0, batch_size=1)
@@ -312,7 +316,7 @@ class TestRun:
         longest = max(wide.length(in_context(one.prompt, roomy.demonstrations[:2], "en")) for one in roomy.samples)
         config = load_config(sweep_file(tmp_path, str(tiny_llama), train={"max_length": longest + 6}))
         looks = run.prepare(config, TASK, str(tiny_llama), [bare_design, make()], 4, (0, 4), 0)
-        bare, asked = run.measure(looks, str(tiny_llama), config, KeyedFile(tmp_path / "a.jsonl"))
+        bare, asked = run.measure(looks, str(tiny_llama), config, JsonlCache(tmp_path / "a.jsonl"))
         assert bare["4_shot"] is not None and bare["error"] == "" and bare["4_shot_fewer"] == 1.0
         assert asked["4_shot"] is None and asked["error"]
         notes = " ".join(conclude("t", "m", "weighted_kappa", [bare, asked], {}, (0, 4)).notes)
@@ -363,9 +367,9 @@ def test_each_design_is_a_run_in_mlflow_beside_the_trials(tmp_path: Path) -> Non
     rows = rows_of(lambda n: n / 40, lambda n: 9.0 + n)[:3]
     for _ in range(2):  # the second time nothing is new
         tracker = MlflowTracker(f"sqlite:///{tmp_path}/m.db", "e")
-        tracker.start_sweep("s", {}, tmp_path)
+        tracker.on_sweep_start("s", {}, tmp_path)
         prompting_runs.log(tracker, rows, [{"measure": "x"}], "<svg/>", "")
-        tracker.finish_sweep()
+        tracker.on_sweep_end()
         prompting_runs.log_runs(f"sqlite:///{tmp_path}/m.db", "e", tmp_path, "s", "masa:d1", "tiny", rows)
     runs = tracker.client.search_runs([tracker.experiment_id], "tags.`sde.run` = 'analysis'")
     assert len(runs) == 3 and {one.info.status for one in runs} == {"FINISHED"}

@@ -25,9 +25,9 @@ from sde_ray.pipeline.robustness.conditions import Cells, Judged, Key, gather, j
 from sde_ray.pipeline.robustness.decoding import Asked, Reader
 from sde_ray.pipeline.robustness.figure import curves
 from sde_ray.pipeline.robustness.learning_curve import Saving, reaches, savings
-from sde_ray.storage.jsonl_cache import KeyedFile
+from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.storage.ledger import Ledger
-from sde_ray.training.runner import RunnerPlace
+from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import TrialRunner, run_trial
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import Design, Strategy, TrialConfig, TrialResult
@@ -63,7 +63,7 @@ class TestCondition:
         first = judged.rows[0]
         assert first.name == ASSEMBLED and first.low is not None and first.high is not None
         assert first.low < 0.8 < first.high and first.high - first.low < 0.1
-        assert [row["condition"] for row in judged.plain()] == ["size 40"] * 5
+        assert [row["condition"] for row in judged.to_dict()] == ["size 40"] * 5
 
     def test_two_seeds_tell_the_noise_together(self) -> None:
         """Of five contenders with noise 0.01 on two seeds no score's interval is wider than a tenth."""
@@ -134,7 +134,7 @@ class TestCurve:
         (cheap,) = savings(self.cells([0.7, 0.8, 0.9], [0.1, 0.3, 0.6]), self.SIZES)
         assert "25 samples or fewer [at most 25, at most 25]" in cheap.words and "saves at least 94%" in cheap.words
         (never,) = savings(self.cells([0.1, 0.2, 0.3], [0.1, 0.3, 0.6]), self.SIZES)
-        assert never.needs == math.inf and "is not reached" in never.words and never.plain()["needs"] is None
+        assert never.needs == math.inf and "is not reached" in never.words and never.to_dict()["needs"] is None
         assert savings(self.cells([1, 1, 1], [1, 1, 1]), self.SIZES[:1]) == []
         assert Saving("x", 100, 60.0, 40.0, math.inf, 10).words.endswith("[40, more than 100]: it saves 40%.")
 
@@ -168,7 +168,7 @@ def sweep(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(sweep: Path) -> dict[str, TrialResult]:
     """Every trial of the study, run in this process and put into the ledger."""
     study = run.prepare(sweep / "strategy.yaml", sizes=(2, 4))
-    runner = TrialRunner(WorkerGroup(RunnerPlace(), in_process=True))
+    runner = TrialRunner(WorkerGroup(RunnerResources(), in_process=True))
     results = {one.key: run_trial(runner, one, sweep / "trials" / one.key) for one in study.wanted}
     runner.close()
     for result in results.values():
@@ -195,17 +195,17 @@ class TestAdapters:
     ) -> None:
         study = run.prepare(sweep / "strategy.yaml", sizes=(2, 4))
         trial = study.trials["baseline"][-1]
-        reader, folder = Reader(KeyedFile(tmp_path / "r.jsonl")), sweep / "trials" / trial.key
+        reader, folder = Reader(JsonlCache(tmp_path / "r.jsonl")), sweep / "trials" / trial.key
         wanted = [(trial, folder, asked) for asked in (Asked(), Asked(sampling_seed=1), Asked(wording=1))]
-        heard: list[tuple[int, int]] = []
-        reader.fill(wanted, study.config.resources, lambda *how_far: heard.append(how_far))
-        assert heard == [(1, 3), (2, 3), (3, 3)] and reader.answers(trial, Asked()) == predictions(sweep, trial)
+        on_progress: list[tuple[int, int]] = []
+        reader.fill(wanted, study.config.resources, lambda *how_far: on_progress.append(how_far))
+        assert on_progress == [(1, 3), (2, 3), (3, 3)] and reader.answers(trial, Asked()) == predictions(sweep, trial)
         cold, other = reader.answers(trial, Asked(sampling_seed=1)), reader.answers(trial, Asked(wording=1))
         assert set(cold) == set(other) == set(predictions(sweep, trial))
         monkeypatch.setattr(
             "sde_ray.pipeline.robustness.decoding.Decoder", lambda: pytest.fail("nothing is left to decode")
         )
-        again = Reader(KeyedFile(tmp_path / "r.jsonl"))
+        again = Reader(JsonlCache(tmp_path / "r.jsonl"))
         again.fill(wanted, study.config.resources)
         assert again.answers(trial, Asked(sampling_seed=1)) == cold
         unknown = (trial, folder, Asked(sampling_seed=2))

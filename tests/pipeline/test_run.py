@@ -17,16 +17,16 @@ from typer.testing import CliRunner
 from sde_ray.analysis import strategy, verdict
 from sde_ray.analysis.study import ledger_of, open_sweep, studies
 from sde_ray.cli.app import app
-from sde_ray.cli.views.live import Story
+from sde_ray.cli.views.live import PipelineListener
 from sde_ray.config.load import SweepConfig, check
 from sde_ray.config.schema import Resources
 from sde_ray.design.designs import NAMED
-from sde_ray.evaluation.racing import Rival
+from sde_ray.evaluation.racing import Opponent
 from sde_ray.pipeline import run as flow
 from sde_ray.sweep.cluster.ray_session import ray_session
 from sde_ray.sweep.progress import Progress
 from sde_ray.tracking.mlflow_tracker import tracking_of
-from sde_ray.training.runner import RunnerPlace
+from sde_ray.training.runner import RunnerResources
 from sde_ray.types import RungResult
 
 pytestmark = pytest.mark.cluster
@@ -36,7 +36,7 @@ SEEDS = (101, 102, 103)
 class EverySplit(FakeRunner):
     """Scores the splits that the trial asks for, and leaves an adapter behind."""
 
-    def rung(self, index: int, rival: Rival | None = None) -> RungResult:
+    def rung(self, index: int, rival: Opponent | None = None) -> RungResult:
         score = planted(self.config.design, self.config.seed)
         scores = {split: {"weighted_kappa": score, "format_adherence": 1.0} for split in self.config.splits}
         self.rungs.append(RungResult(index, self.config.train_size, scores))
@@ -47,7 +47,7 @@ class EverySplit(FakeRunner):
 
 
 class EverySplitFakes(Fakes):
-    def __call__(self, place: RunnerPlace) -> EverySplit:
+    def __call__(self, place: RunnerResources) -> EverySplit:
         return EverySplit(self, place)
 
 
@@ -88,17 +88,17 @@ def told() -> io.StringIO:
     return io.StringIO()
 
 
-def tell(told: io.StringIO) -> Story:
+def tell(told: io.StringIO) -> PipelineListener:
     console = Console(file=told, width=200)
-    return Story(console, Progress(console))
+    return PipelineListener(console, Progress(console))
 
 
 @pytest.fixture(scope="module")
-def outcome(config: SweepConfig, fakes: EverySplitFakes, told: io.StringIO) -> flow.Outcome:
+def outcome(config: SweepConfig, fakes: EverySplitFakes, told: io.StringIO) -> flow.PipelineResult:
     return flow.run(config, tell(told), runner_factory=fakes)
 
 
-def test_the_planted_best_is_assembled_and_wins(outcome: flow.Outcome) -> None:
+def test_the_planted_best_is_assembled_and_wins(outcome: flow.PipelineResult) -> None:
     (conclusion,) = outcome.conclusions
     assert conclusion.strategy.design == BEST.replace(unmentioned="placeholder")
     assert conclusion.verdict is not None
@@ -108,7 +108,7 @@ def test_the_planted_best_is_assembled_and_wins(outcome: flow.Outcome) -> None:
     assert conclusion.verdict.recommended == "assembled"
 
 
-def test_each_step_leaves_its_file(outcome: flow.Outcome, config: SweepConfig) -> None:
+def test_each_step_leaves_its_file(outcome: flow.PipelineResult, config: SweepConfig) -> None:
     saved = strategy.load(outcome.folder / "strategy.yaml")
     judged = verdict.load(outcome.folder / "validation.json")
     assert saved.verdict == judged.words != ""
@@ -117,7 +117,7 @@ def test_each_step_leaves_its_file(outcome: flow.Outcome, config: SweepConfig) -
     assert (trial["seed"], trial["design"]) == (SEEDS[0], dict(saved.design.options))
 
 
-def test_the_story_tells_every_step(outcome: flow.Outcome, told: io.StringIO) -> None:
+def test_the_story_tells_every_step(outcome: flow.PipelineResult, told: io.StringIO) -> None:
     said = told.getvalue()
     steps = [
         "12 trials",
@@ -131,13 +131,13 @@ def test_the_story_tells_every_step(outcome: flow.Outcome, told: io.StringIO) ->
     assert places == sorted(places)
 
 
-def test_effects_are_the_planted_ones(outcome: flow.Outcome) -> None:
+def test_effects_are_the_planted_ones(outcome: flow.PipelineResult) -> None:
     found = {(row["axis"], row["option"]): row["difference"] for row in outcome.studies[0].effects}
     assert found["format", "lines"] == pytest.approx(0.2, abs=0.01)
     assert found["instruction", "first"] == pytest.approx(0.2, abs=0.01)
 
 
-def test_test_scores_never_reach_the_studies(outcome: flow.Outcome, config: SweepConfig) -> None:
+def test_test_scores_never_reach_the_studies(outcome: flow.PipelineResult, config: SweepConfig) -> None:
     results = list(ledger_of(config).results().values())
     assert any("test" in result.config["splits"] for result in results)
     (study,) = studies(config, results)
@@ -145,7 +145,7 @@ def test_test_scores_never_reach_the_studies(outcome: flow.Outcome, config: Swee
     assert study.ranked[0].trials == len(config.seeds)
 
 
-def test_mlflow_has_the_sweep_its_trials_and_the_tables(outcome: flow.Outcome, config: SweepConfig) -> None:
+def test_mlflow_has_the_sweep_its_trials_and_the_tables(outcome: flow.PipelineResult, config: SweepConfig) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=tracking_of(config))
@@ -162,15 +162,15 @@ def test_mlflow_has_the_sweep_its_trials_and_the_tables(outcome: flow.Outcome, c
 
 
 def test_the_same_command_again_trains_nothing(
-    outcome: flow.Outcome, config: SweepConfig, fakes: EverySplitFakes
+    outcome: flow.PipelineResult, config: SweepConfig, fakes: EverySplitFakes
 ) -> None:
     before = fakes.begun()
     again = flow.run(config, tell(io.StringIO()), runner_factory=fakes)
     assert fakes.begun() == before
-    assert again.plain()["conclusions"] == outcome.plain()["conclusions"]
+    assert again.to_dict()["conclusions"] == outcome.to_dict()["conclusions"]
 
 
-def test_effects_and_assemble_read_the_folder(outcome: flow.Outcome) -> None:
+def test_effects_and_assemble_read_the_folder(outcome: flow.PipelineResult) -> None:
     shown = CliRunner().invoke(app, ["effects", str(outcome.folder), "--json"])
     (study,) = json.loads(shown.stdout)
     assert study["leaderboard"][0]["format"] == "lines"
@@ -182,7 +182,7 @@ def test_effects_and_assemble_read_the_folder(outcome: flow.Outcome) -> None:
     assert CliRunner().invoke(app, strict).exit_code == 2  # the fakes count no tokens
 
 
-def test_the_report_is_written_again_from_the_folder(outcome: flow.Outcome) -> None:
+def test_the_report_is_written_again_from_the_folder(outcome: flow.PipelineResult) -> None:
     page = outcome.folder / "report.html"
     first = page.read_text(encoding="utf-8")
     assert outcome.report == page
@@ -192,7 +192,7 @@ def test_the_report_is_written_again_from_the_folder(outcome: flow.Outcome) -> N
     assert page.read_text(encoding="utf-8").count("<section") == first.count("<section") == 1
 
 
-def test_the_report_is_written_by_the_run_and_again_from_what_was_kept(outcome: flow.Outcome) -> None:
+def test_the_report_is_written_by_the_run_and_again_from_what_was_kept(outcome: flow.PipelineResult) -> None:
     path = outcome.folder / "report.html"
     first = path.read_text(encoding="utf-8")
     assert (
@@ -204,13 +204,13 @@ def test_the_report_is_written_by_the_run_and_again_from_what_was_kept(outcome: 
     assert path.read_text(encoding="utf-8") == first
 
 
-def test_a_folder_names_its_own_sweep(outcome: flow.Outcome, config: SweepConfig) -> None:
+def test_a_folder_names_its_own_sweep(outcome: flow.PipelineResult, config: SweepConfig) -> None:
     again = open_sweep(outcome.folder)
     assert (again.name, again.seeds, again.validation) == (config.name, config.seeds, config.validation)
     assert tracking_of(again) == tracking_of(config)
 
 
-class Stopping(Story):
+class Stopping(PipelineListener):
     """Presses Ctrl-C after the second trial."""
 
     def __init__(self, console: Console) -> None:

@@ -16,7 +16,7 @@ from sde_ray.config.load import SweepConfig, check, sweep_folder, write_sweep
 from sde_ray.pipeline import run
 from sde_ray.storage.ledger import Ledger
 from sde_ray.sweep.plan import plan
-from sde_ray.training.runner import RunnerPlace
+from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import TrialRunner, run_trial
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import TrialResult
@@ -51,7 +51,7 @@ def swept(
     }  # fmt: skip
     config = check(values)
     write_sweep(config)
-    folder, runner, results = sweep_folder(config), TrialRunner(WorkerGroup(RunnerPlace(), in_process=True)), []
+    folder, runner, results = sweep_folder(config), TrialRunner(WorkerGroup(RunnerResources(), in_process=True)), []
     for trial in plan(config).trials:
         results.append(run_trial(runner, trial, folder / "trials" / trial.key))
         Ledger(folder / "ledger.jsonl").append(results[-1])

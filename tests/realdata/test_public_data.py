@@ -112,7 +112,7 @@ def test_splits_share_no_text_and_gold_scores_the_maximum(folder, section, sizes
 
 
 def _task(source):
-    from sde_ray.types import Nouns, Task
+    from sde_ray.types import PromptNouns, Task
 
     schema = source.schema
     return Task(
@@ -120,7 +120,7 @@ def _task(source):
         kind=schema.kind,
         language="en",
         slots=schema.slots,
-        nouns=Nouns(),
+        nouns=PromptNouns(),
         instructions=("",),
         metrics=(),
         objective="",

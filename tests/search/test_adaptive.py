@@ -14,9 +14,17 @@ from sde_ray.bench.search.planted import designs
 from sde_ray.bench.search.truth import NOTHING, PAPER, TUNED, TUNING, Truth
 from sde_ray.design.designs import make, space
 from sde_ray.search.adaptive.knowledge_gradient import worth
-from sde_ray.search.adaptive.posterior import Belief, Cells, Frame, Report, covariance, first_scales, fit_scales
-from sde_ray.search.adaptive.search import HOPELESS, Adaptive, Ask
-from sde_ray.search.kernel import Likeness
+from sde_ray.search.adaptive.posterior import (
+    Cells,
+    GaussianPosterior,
+    ModelSpace,
+    Report,
+    covariance,
+    first_scales,
+    fit_scales,
+)
+from sde_ray.search.adaptive.search import MAX_IDENTICAL_FAILURES, Adaptive, Ask
+from sde_ray.search.kernel import DesignKernel
 from sde_ray.tasks import get_task
 from sde_ray.types import Design
 
@@ -33,7 +41,7 @@ def small() -> tuple[Design, ...]:
 def drive(search: Adaptive, score: Callable[[Ask, int], float | None], limit: int = 500) -> list[Scored]:
     """Run trial after trial; what was asked, with the rung at which each ended."""
     done: list[Scored] = []
-    while (ask := search.propose()) is not None:
+    while (ask := search.suggest()) is not None:
         rung = 0
         while search.report(ask, rung, score(ask, rung)):
             rung += 1
@@ -113,7 +121,7 @@ def test_what_was_never_tried_is_not_recommended() -> None:
     """Below a ceiling a sum of effects promises more than there is, most of all of designs that nobody has tried."""
     level = {design: sum(map(hash_of, design.options)) for design in SPACE}
     search, tried = Adaptive([SPACE], seeds=(0,), budget=30, seed=2), set()
-    while (ask := search.propose()) is not None:
+    while (ask := search.suggest()) is not None:
         tried.add(ask.design)
         search.report(ask, 0, min(0.97, 0.5 + 0.2 * level[ask.design]))
         search.ended(ask, 0)
@@ -157,7 +165,7 @@ def test_trials_may_end_late_out_of_order_fail_or_report_nothing_finite() -> Non
     names: list[tuple[Design, int]] = []
     spent = 0.0
     while True:
-        while len(running) < 5 and (ask := search.propose()) is not None:
+        while len(running) < 5 and (ask := search.suggest()) is not None:
             assert (ask.design, ask.seed) not in [(one[0].design, one[0].seed) for one in running]  # type: ignore[attr-defined]
             running.append([ask, 0])
             names.append((ask.design, ask.seed))
@@ -177,13 +185,13 @@ def test_trials_may_end_late_out_of_order_fail_or_report_nothing_finite() -> Non
             spent += RUNGS[rung]
     assert len(names) > 25 and spent <= 25
     assert truth.regret(search.recommend()) < 0.08
-    assert not search.running and search.propose() is None
+    assert not search.running and search.suggest() is None
 
 
 def test_a_design_that_always_fails_is_left_alone() -> None:
     search = Adaptive([small()], seeds=tuple(range(9)), budget=40)
     asked: Counter[str] = Counter()
-    while (ask := search.propose()) is not None:
+    while (ask := search.suggest()) is not None:
         asked[ask.design["format"]] += 1
         broken = ask.design["format"] == "json"
         if not broken:
@@ -245,14 +253,14 @@ def test_when_nothing_differs_nothing_is_made_of_it() -> None:
 
 def test_a_belief_is_the_posterior_of_its_reports() -> None:
     """Update by update the same as the textbook's formula at once; what is expected moves no mean."""
-    frame = Frame(Likeness(small()), contests=2, shares=(0.5, 1.0))
+    frame = ModelSpace(DesignKernel(small()), contests=2, shares=(0.5, 1.0))
     scales = first_scales(frame, 0.1)
     reports = [Report(0, 1, 0, 0), Report(0, 1, 0, 1), Report(1, 3, 0, 1), Report(0, 1, 1, 0), Report(0, 7, 0, 0)]
     scores = np.array([0.4, 0.5, 0.45, 0.42, 0.3])
-    belief = Belief(frame, scales, 0.4, np.arange(len(small())))
+    belief = GaussianPosterior(frame, scales, 0.4, np.arange(len(small())))
     for report, score in zip(reports, scores, strict=True):
         belief.add([report], [score])
-    at_once = Belief(frame, scales, 0.4, np.arange(len(small())))
+    at_once = GaussianPosterior(frame, scales, 0.4, np.arange(len(small())))
     at_once.add(reports, scores.tolist())
     cells = Cells([Report(1, 5, -1, 1), Report(0, 2, -1, 0)])
     seen = Cells(reports)
@@ -272,7 +280,7 @@ def test_a_belief_is_the_posterior_of_its_reports() -> None:
 
 def test_scales_are_found_again_in_what_they_have_made() -> None:
     chance = np.random.default_rng(0)
-    frame = Frame(Likeness(SPACE), contests=1, shares=(0.25, 1.0))
+    frame = ModelSpace(DesignKernel(SPACE), contests=1, shares=(0.25, 1.0))
     scales = {**first_scales(frame, 0.1), "options": 0.06, "trial": 0.02, "rung design": 0.02, "report": 0.001}
     reports = [Report(0, int(d), s, r) for d in chance.permutation(216)[:90] for s in (0, 1) for r in (0, 1)]
     cells = Cells(reports)
@@ -296,12 +304,12 @@ def test_worth_is_the_expected_gain_of_the_best_mean() -> None:
 def test_an_option_whose_trials_only_fail_is_given_up() -> None:
     search = Adaptive([SPACE], seeds=(0, 1), budget=30, seed=1, confidence=1.0)
     failed = 0
-    while (ask := search.propose()) is not None:
+    while (ask := search.suggest()) is not None:
         if ask.design["format"] == "lines":
             failed += 1
             search.ended(ask, None)
         else:
             search.report(ask, 0, 0.5 + 0.1 * (ask.design["format"] == "natural"))
             search.ended(ask, 0)
-    assert 1 <= failed <= HOPELESS
+    assert 1 <= failed <= MAX_IDENTICAL_FAILURES
     assert search.recommend()["format"] == "natural"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from helpers.fake_runner import BEST, planted
 
 from sde_ray.design.designs import make, space
-from sde_ray.search import METHODS, Proposer
+from sde_ray.search import METHODS, Searcher
 from sde_ray.search.base import distance
 from sde_ray.search.ordered import Grid, OneAtATime, Random
 from sde_ray.search.tpe import Optuna
@@ -24,10 +24,10 @@ def small() -> tuple[Design, ...]:
     return space(get_task("masa:d1"), True, axes=axes).designs[:-2]
 
 
-def run(proposer: Proposer) -> list[Design]:
+def run(proposer: Searcher) -> list[Design]:
     """Propose and observe in turn until the end."""
     tried = []
-    while (design := proposer.propose()) is not None:
+    while (design := proposer.suggest()) is not None:
         tried.append(design)
         proposer.observe(design, planted(design))
         assert len(tried) <= 1000
@@ -41,7 +41,7 @@ class Contract:
     covers = True  # without a budget, every design is tried
     least = 6  # trials that it can do with
 
-    def build(self, designs: Sequence[Design], budget: int | None = None, seed: int = 0) -> Proposer:
+    def build(self, designs: Sequence[Design], budget: int | None = None, seed: int = 0) -> Searcher:
         return METHODS[self.method].build(designs, budget=budget, seed=seed, around=make())
 
     def test_no_design_twice_and_only_valid_ones(self) -> None:
@@ -56,7 +56,7 @@ class Contract:
     def test_an_ended_method_stays_ended(self) -> None:
         proposer = self.build(small(), budget=self.least)
         run(proposer)
-        assert proposer.propose() is None
+        assert proposer.suggest() is None
 
     def test_the_same_seed_gives_the_same_designs(self) -> None:
         assert run(self.build(SPACE, budget=15, seed=3)) == run(self.build(SPACE, budget=15, seed=3))
@@ -80,7 +80,7 @@ class Contract:
         running: list[Design] = []
         tried: list[Design] = []
         while True:
-            while len(running) < 4 and (design := proposer.propose()) is not None:
+            while len(running) < 4 and (design := proposer.suggest()) is not None:
                 running.append(design)
                 tried.append(design)
             if not running:

@@ -17,7 +17,7 @@ PAIR = (("format", "labels"),)
 
 def chosen(budget: int | None, seed: int = 0, pairs: tuple[tuple[str, str], ...] = ()) -> list[int]:
     proposer = Factorial(SPACE, budget=budget, seed=seed, pairs=pairs)
-    return [SPACE.index(design) for design in iter(proposer.propose, None)]
+    return [SPACE.index(design) for design in iter(proposer.suggest, None)]
 
 
 @pytest.mark.parametrize("pairs", [(), PAIR])

@@ -24,8 +24,8 @@ from sde_ray.storage import lease as leases
 from sde_ray.storage import remote as transfer
 from sde_ray.storage.lease import lease, refuse_if_held
 from sde_ray.storage.ledger import LEDGER, Ledger
-from sde_ray.storage.mirror import UNSENT, RemoteStore, store_at, with_adapter
-from sde_ray.storage.remote import Remote
+from sde_ray.storage.mirror import UNSENT, MirroredFolder, open_folder, with_adapter
+from sde_ray.storage.remote import RemoteFolder
 
 # ---- the same sweep, wherever it lies --------------------------------------------------------------------------------
 
@@ -111,7 +111,7 @@ def test_what_was_removed_or_changed_in_the_store_is_so_in_the_mirror(tmp_path: 
     lines = (truth / LEDGER).read_text().splitlines()
     (truth / LEDGER).write_text("\n".join(lines[1:]) + "\n")
     (truth / "trials" / json.loads(lines[0])["key"] / "predictions.jsonl").unlink()
-    store_at(place_of(config)).pull()
+    open_folder(place_of(config)).pull()
     assert len(results(config)) == 3
     assert not (sweep_folder(config) / "trials" / json.loads(lines[0])["key"] / "predictions.jsonl").exists()
     assert len(run(config).results) == 4 and begun(tmp_path) == 5
@@ -121,9 +121,9 @@ def test_a_file_that_is_the_same_is_not_moved_again(tmp_path: Path, run: Run, mo
     config = configure("memory", tmp_path)
     run(config)
     moved: list[str] = []
-    monkeypatch.setattr(Remote, "put", lambda self, folder, names: moved.extend(names))
-    monkeypatch.setattr(Remote, "get", lambda self, folder, names: moved.extend(names))
-    store = store_at(place_of(config))
+    monkeypatch.setattr(RemoteFolder, "put", lambda self, folder, names: moved.extend(names))
+    monkeypatch.setattr(RemoteFolder, "get", lambda self, folder, names: moved.extend(names))
+    store = open_folder(place_of(config))
     store.pull()
     key = next(iter(results(config)))
     store.push(store.folder / "sweep.yaml", store.folder / "trials" / key)
@@ -142,7 +142,7 @@ def test_an_older_attempt_of_a_trial_leaves_nothing_behind(tmp_path: Path, run: 
     ledger.append(failed)
     run(config, in_process.Tune(node=tmp_path / "node"))
     assert results(config)[key].status == "finished"
-    store = store_at(place_of(config))
+    store = open_folder(place_of(config))
     (tmp_path / "node").mkdir(exist_ok=True)
     assert f"trials/{key}/partial.json" not in there(config) and f"trials/{key}/result.json" in there(config)
     store.pull()
@@ -162,7 +162,7 @@ def test_a_network_that_fails_twice_is_not_noticed(tmp_path: Path, run: Run) -> 
 
 
 def test_a_store_that_is_away_is_asked_once_in_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    remote = Remote(f"flaky://{tmp_path}/runs/x")
+    remote = RemoteFolder(f"flaky://{tmp_path}/runs/x")
     monkeypatch.setattr(transfer, "PAUSE", 1000.0)
     Flaky.be(float("inf"))
     for _ in range(3):
@@ -192,7 +192,9 @@ def test_a_store_that_goes_away_loses_nothing_and_is_told_once(moment: int, tmp_
     Flaky.be()
     names = there(config)
     assert len([name for name in names if name.endswith("result.json")]) == moment
-    assert Remote(place_of(config)).read("lease.json") is not None, "it could not be given back, and is in nobody's way"
+    assert RemoteFolder(place_of(config)).read("lease.json") is not None, (
+        "it could not be given back, and is in nobody's way"
+    )
     run(config)
     assert begun(tmp_path) == 4 and unsent(config) == []
     assert len([name for name in there(config) if name.endswith("adapter/sde.json")]) == 4
@@ -227,7 +229,7 @@ def test_the_driver_does_without_files_that_it_cannot_fetch_now(tmp_path: Path, 
     with pytest.warns(UserWarning, match=r"completions of 4 trials could not be fetched"):
         assert len(run(config, tune).results) == 4
     Flaky.be()
-    store_at(place_of(config)).pull()
+    open_folder(place_of(config)).pull()
     assert len(list((sweep_folder(config) / "trials").glob("*/predictions.jsonl"))) == 4
 
 
@@ -248,7 +250,7 @@ def test_a_stale_attempt_does_not_replace_what_has_ended_elsewhere(tmp_path: Pat
     key = next(iter(results(config)))
     whole = (tmp_path / "runs" / "x" / "trials" / key / "result.json").read_text()
     with on(tmp_path / "elsewhere"):  # where the trial began once, and its process died
-        store = RemoteStore(place_of(config))
+        store = MirroredFolder(place_of(config))
         (store.folder / "trials" / key).mkdir(parents=True)
         (store.folder / "trials" / key / "config.json").write_text("stale")
         store._mark(f"trials/{key}")
@@ -278,7 +280,7 @@ def test_a_ledger_that_was_not_sent_and_one_that_went_on_elsewhere_become_one(tm
         assert len(run(configure("flaky", tmp_path, designs=["baseline", "labels=number"])).results) == 2
         elsewhere = set(results(config))
     assert len(elsewhere) == 3 and len(here | elsewhere) == 4, "one of each is unknown to the other"
-    store_at(place_of(config)).pull()
+    open_folder(place_of(config)).pull()
     assert set(results(config)) == here | elsewhere
     run(config)
     assert set(Ledger(tmp_path / "runs" / "x" / LEDGER).results()) >= here | elsewhere
@@ -287,9 +289,9 @@ def test_a_ledger_that_was_not_sent_and_one_that_went_on_elsewhere_become_one(tm
 def test_uniting_keeps_every_line_once(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "l.jsonl")
     ledger.path.write_bytes(b"a\nb\nd\n")
-    ledger.unite(b"a\nc\n")
+    ledger.merge(b"a\nc\n")
     assert ledger.path.read_bytes() == b"a\nc\nb\nd\n"
-    ledger.unite(b"a\nc\n")
+    ledger.merge(b"a\nc\n")
     assert ledger.path.read_bytes() == b"a\nc\nb\nd\n"
 
 
@@ -299,7 +301,7 @@ def test_uniting_keeps_every_line_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_driver_at_a_time(kind: str, tmp_path: Path) -> None:
     config = configure(kind, tmp_path)
-    store = store_at(place_of(config))
+    store = open_folder(place_of(config))
     with (
         lease(store.folder, remote=store.remote),
         pytest.raises(UserError, match="is being run by process"),
@@ -313,7 +315,7 @@ def test_one_driver_at_a_time(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["file", "memory", "flaky"])
 def test_a_driver_on_another_machine_is_refused_until_the_lease_has_expired(kind: str, tmp_path: Path) -> None:
     config = configure(kind, tmp_path)
-    store = store_at(place_of(config))
+    store = open_folder(place_of(config))
     assert store.remote
     other = {"host": "elsewhere", "pid": 1, "started": "1", "token": "t", "expires": time.time() + 50}
     store.remote.write("lease.json", json.dumps(other).encode())
@@ -332,19 +334,19 @@ def test_a_driver_on_another_machine_is_refused_until_the_lease_has_expired(kind
 
 @pytest.mark.parametrize("kind", ["file", "memory"])
 def test_of_two_that_make_a_file_one_does(kind: str, tmp_path: Path) -> None:
-    remote = Remote(storage(kind, tmp_path))
+    remote = RemoteFolder(storage(kind, tmp_path))
     assert [remote.write("lease.json", word, exclusive=True) for word in (b"a", b"b")] == [True, False]
     assert remote.read("lease.json") == b"a"
 
 
 def test_a_driver_whose_lease_was_taken_stops_and_its_results_count_later(tmp_path: Path, run: Run) -> None:
     config = configure("memory", tmp_path)
-    remote = Remote(place_of(config))
+    remote = RemoteFolder(place_of(config))
     taken = {"host": "elsewhere", "pid": 1, "started": "1", "token": "t", "expires": time.time() - 1}
-    held: list[leases.Held] = []
-    real = leases.Held.take_remote
+    held: list[leases.Lease] = []
+    real = leases.Lease.acquire_remote
 
-    def watch(self: leases.Held) -> None:
+    def watch(self: leases.Lease) -> None:
         real(self)
         held.append(self)
 
@@ -354,7 +356,7 @@ def test_a_driver_whose_lease_was_taken_stops_and_its_results_count_later(tmp_pa
             held[-1].renew_remote()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leases.Held, "take_remote", watch)
+        patch.setattr(leases.Lease, "acquire_remote", watch)
         with pytest.raises(UserError, match=r"Another driver has taken the sweep .* over"):
             run(config, in_process.Tune(before=lose))
     assert json.loads(remote.read("lease.json") or b"") == taken, "the other one's lease is left alone"
@@ -363,7 +365,7 @@ def test_a_driver_whose_lease_was_taken_stops_and_its_results_count_later(tmp_pa
 
 
 def test_a_renewed_lease_lasts_and_one_that_was_removed_is_written_again(tmp_path: Path) -> None:
-    store = store_at(place_of(configure("memory", tmp_path)))
+    store = open_folder(place_of(configure("memory", tmp_path)))
     assert store.remote
     with lease(store.folder, remote=store.remote) as held:
         store.remote.remove(["lease.json"])
@@ -378,7 +380,7 @@ def test_a_renewed_lease_lasts_and_one_that_was_removed_is_written_again(tmp_pat
 def test_what_is_being_written_survives_a_pull_and_a_death(tmp_path: Path, run: Run) -> None:
     config = configure("file", tmp_path)
     run(config)
-    store = RemoteStore(place_of(config))
+    store = MirroredFolder(place_of(config))
     dear = store.folder / "analysis.jsonl"
     store.hold(dear)
     dear.write_text("dear\n")

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from sde_ray.cli import app as cli
 from sde_ray.config.load import SweepConfig, check, open_tasks, place_of, write_sweep
 from sde_ray.errors import UserError
-from sde_ray.storage.mirror import store_at
-from sde_ray.storage.remote import Remote
+from sde_ray.storage.mirror import open_folder
+from sde_ray.storage.remote import RemoteFolder
 from sde_ray.storage.uri import MIRROR, checked, is_uri, local_path, mirrors
 from sde_ray.sweep.cluster import preflight, ray_session
 from sde_ray.tasks import get_task
@@ -75,7 +75,7 @@ def test_mirrors_of_different_addresses_differ_and_none_leaves_its_folder() -> N
 def test_a_file_of_the_store_cannot_leave_the_mirror(name: str, tmp_path: Path, run: Run) -> None:
     config = configure("memory", tmp_path)
     run(config)
-    store = store_at(place_of(config))
+    store = open_folder(place_of(config))
     assert store.remote
     system = store.remote.system
     whole = system.find
@@ -95,7 +95,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
     with pytest.raises(UserError, match=r'"s3://bucket/runs/x" needs a package .*: pip install s3fs'):
-        store_at("s3://bucket/runs/x").pull()
+        open_folder("s3://bucket/runs/x").pull()
     (tmp_path / "s.yaml").write_text("task: masa:d1\nstorage: s3://bucket/runs\n")
     told = CliRunner().invoke(cli.app, ["run", str(tmp_path / "s.yaml")])
     assert told.exit_code == 2 and "pip install s3fs" in told.output
@@ -106,7 +106,7 @@ def test_a_plain_folder_never_loads_fsspec(tmp_path: Path) -> None:
         "import sys; from sde_ray.storage import lease, mirror; from sde_ray.pipeline import run;"
         "from sde_ray.config.load import check, place_of;"
         f"c = check({{'name': 'x', 'task': 'masa:d1', 'storage': {str(tmp_path)!r}}});"
-        "s = mirror.store_at(place_of(c));"
+        "s = mirror.open_folder(place_of(c));"
         "s.pull(); s.push(s.folder); print('fsspec' in sys.modules, list(s.folder.parent.iterdir()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -127,9 +127,9 @@ def test_without_a_home_the_mirrors_are_in_a_temporary_folder(monkeypatch: pytes
 def test_nodes_exchange_markers_through_the_store(tmp_path: Path) -> None:
     place = f"file://{tmp_path}/runs/x/.nodes"
     assert "does not see what the driver wrote there (No such file" in preflight.answer(place, "token", "node")
-    Remote(place).write("driver", b"another")
+    RemoteFolder(place).write("driver", b"another")
     assert preflight.answer(place, "token", "node") == "sees another folder of the same name"
-    Remote(place).write("driver", b"token")
+    RemoteFolder(place).write("driver", b"token")
     with on(tmp_path / "node"):
         assert preflight.answer(place, "token", "node") == ""
     assert preflight._unseen(place, "node", "token") == ""
@@ -154,13 +154,13 @@ def test_all_nodes_that_do_not_reach_the_store_are_named(monkeypatch: pytest.Mon
     monkeypatch.setattr(preflight, "_ask", ask)
     with pytest.raises(UserError, match=r"all nodes reach.*resources.env\): node host1 .* cannot write there"):
         preflight.check_shared(f"file://{tmp_path}/runs/x", nodes)
-    assert Remote(f"file://{tmp_path}/runs/x").list() == {}, "the markers are taken away"
+    assert RemoteFolder(f"file://{tmp_path}/runs/x").list() == {}, "the markers are taken away"
 
 
 def test_the_memory_of_one_process_is_no_place_for_trials_of_others(tmp_path: Path) -> None:
     config = configure("memory", tmp_path)
     with pytest.raises(UserError, match="memory of this process.*file:///shared/runs"):
-        preflight.check_nodes(config, store_at(place_of(config)))
+        preflight.check_nodes(config, open_folder(place_of(config)))
 
 
 def test_the_workers_of_a_trial_share_a_node(tmp_path: Path) -> None:
@@ -169,8 +169,8 @@ def test_the_workers_of_a_trial_share_a_node(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="2 GPU, which no node has.*share a node"):
         preflight._check_room(config, [small, small])
     preflight._check_room(config, [small, {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}}])
-    assert store_at(place_of(config)).strategy == "STRICT_PACK"
-    assert store_at(str(tmp_path)).strategy == "PACK"
+    assert open_folder(place_of(config)).strategy == "STRICT_PACK"
+    assert open_folder(str(tmp_path)).strategy == "PACK"
     assert len(ray_session.bundles(config.resources)) == 3
 
 
@@ -185,7 +185,7 @@ def test_a_written_out_task_has_the_same_name_on_every_machine(tmp_path: Path) -
     config = configure("file", tmp_path, task=task)
     (name,) = open_tasks(config)
     assert name == f"file://{tmp_path}/runs/x/tasks/t.yaml"
-    store = store_at(place_of(config))
+    store = open_folder(place_of(config))
     write_sweep(config)
     assert store.push(store.folder / "tasks")
     with on(tmp_path / "node"):

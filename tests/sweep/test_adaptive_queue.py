@@ -14,9 +14,9 @@ from helpers.fake_runner import BEST, planted
 from sde_ray.cli.views.plan import plain, summary
 from sde_ray.config.load import check
 from sde_ray.errors import UserError
-from sde_ray.sweep.adaptive_queue import Asked, agenda_of
+from sde_ray.sweep.adaptive_queue import Asked, make_trial_queue
 from sde_ray.sweep.plan import Plan, plan
-from sde_ray.sweep.queue import Agenda
+from sde_ray.sweep.queue import DesignQueue
 from sde_ray.sweep.resume import cost, known, refuse_foreign, share
 from sde_ray.training.checkpoint import Checkpoint
 from sde_ray.types import RungResult, TrialConfig, TrialResult
@@ -67,7 +67,7 @@ def drain(agenda: Asked, at_once: int = 2, limit: int = 10**6) -> list[TrialResu
 def asked(
     whole: Plan, results: dict[str, TrialResult] | None = None, marks: dict[str, Checkpoint] | None = None
 ) -> Asked:
-    agenda = agenda_of(whole, score, results or {}, marks or {})
+    agenda = make_trial_queue(whole, score, results or {}, marks or {})
     assert isinstance(agenda, Asked)
     return agenda
 
@@ -83,7 +83,7 @@ def test_it_finds_the_planted_best_within_its_budget() -> None:
 
 
 def test_other_methods_have_the_agenda_of_designs() -> None:
-    assert isinstance(agenda_of(made(search={"method": "random"}), score, {}), Agenda)
+    assert isinstance(make_trial_queue(made(search={"method": "random"}), score, {}), DesignQueue)
 
 
 def test_a_resumed_sweep_counts_what_it_has_and_goes_on() -> None:

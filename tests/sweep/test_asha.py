@@ -15,9 +15,9 @@ from sde_ray.sweep.tune_search import (
     PASSED,
     RUNG,
     SCORE,
-    AgendaSearcher,
-    AskingScheduler,
-    RungScheduler,
+    CallbackScheduler,
+    GroupedASHAScheduler,
+    QueueSearcher,
     budget,
 )
 from sde_ray.types import TrialConfig
@@ -25,7 +25,7 @@ from sde_ray.types import TrialConfig
 TRIAL = TrialConfig("masa:d1", make(), "tiny", seed=0, train_size=40, eval_size=20)
 
 
-def decide(scheduler: RungScheduler, trial: TrialConfig, *scores: float) -> list[str]:
+def decide(scheduler: GroupedASHAScheduler, trial: TrialConfig, *scores: float) -> list[str]:
     """What the scheduler says after each rung of a trial."""
     stand_in = SimpleNamespace(trial_id=trial.key, config={"trial": trial})
     scheduler.on_trial_add(None, stand_in)
@@ -43,7 +43,7 @@ def seeded(seed: int, **values: Any) -> TrialConfig:
 def test_a_trial_may_be_stopped_at_every_rung(factor: float) -> None:
     asha = Asha(rungs=(0.1, 0.2, 0.4, 0.8, 1.0), reduction_factor=factor)
     for weak_at in range(4):
-        scheduler = RungScheduler(asha)
+        scheduler = GroupedASHAScheduler(asha)
         for seed in range(4):
             assert set(decide(scheduler, seeded(seed), 0.5, 0.5, 0.5, 0.5)) == {"CONTINUE"}
         scores = [0.6] * weak_at + [0.1]
@@ -51,7 +51,7 @@ def test_a_trial_may_be_stopped_at_every_rung(factor: float) -> None:
 
 
 def test_other_tasks_models_and_sizes_do_not_compete() -> None:
-    scheduler = RungScheduler(Asha())
+    scheduler = GroupedASHAScheduler(Asha())
     for seed in range(4):
         decide(scheduler, seeded(seed), 0.9)
     assert decide(scheduler, seeded(7), 0.1) == ["STOP"]
@@ -61,12 +61,12 @@ def test_other_tasks_models_and_sizes_do_not_compete() -> None:
 
 def test_trials_of_an_earlier_run_compete() -> None:
     earlier = [(seeded(seed), [0.5, 0.9]) for seed in range(4)]
-    assert decide(RungScheduler(Asha(), earlier), seeded(8), 0.6, 0.6) == ["CONTINUE", "STOP"]
-    assert decide(RungScheduler(Asha()), seeded(8), 0.6, 0.6) == ["CONTINUE", "CONTINUE"]
+    assert decide(GroupedASHAScheduler(Asha(), earlier), seeded(8), 0.6, 0.6) == ["CONTINUE", "STOP"]
+    assert decide(GroupedASHAScheduler(Asha()), seeded(8), 0.6, 0.6) == ["CONTINUE", "CONTINUE"]
 
 
 def test_a_trial_without_a_score_is_not_counted() -> None:
-    scheduler = RungScheduler(Asha())
+    scheduler = GroupedASHAScheduler(Asha())
     stand_in = SimpleNamespace(trial_id="x", config={"trial": TRIAL})
     scheduler.on_trial_add(None, stand_in)
     scheduler.on_trial_complete(None, stand_in, {BUDGET: 1.0, "done": True})
@@ -80,7 +80,7 @@ def test_a_search_that_decides_itself_is_asked_at_every_rung() -> None:
         asked.append((trial.key, rung, score))
         return rung == 0
 
-    scheduler = AskingScheduler(go_on)
+    scheduler = CallbackScheduler(go_on)
     stand_in = SimpleNamespace(trial_id="x", config={"trial": TRIAL})
     scheduler.on_trial_add(None, stand_in)
     assert scheduler.on_trial_result(None, stand_in, {RUNG: 0, SCORE: 0.4}) == "CONTINUE"
@@ -90,19 +90,19 @@ def test_a_search_that_decides_itself_is_asked_at_every_rung() -> None:
 
 def test_a_searcher_without_a_trial_now_is_asked_again_while_others_run() -> None:
     waiting = [True, False]
-    searcher = AgendaSearcher(lambda: None, lambda: waiting.pop(0), lambda trial: {})
+    searcher = QueueSearcher(lambda: None, lambda: waiting.pop(0), lambda trial: {})
     assert searcher.suggest("x") is None
-    assert searcher.suggest("x") == AgendaSearcher.FINISHED
+    assert searcher.suggest("x") == QueueSearcher.FINISHED
 
 
 def test_a_trial_that_was_let_pass_before_is_let_pass_again_and_still_competes() -> None:
     """Trials that have ended since would stop it now; in an undisturbed run it would not have met them."""
-    scheduler = RungScheduler(Asha(), [(seeded(seed), [0.9]) for seed in range(4)])
+    scheduler = GroupedASHAScheduler(Asha(), [(seeded(seed), [0.9]) for seed in range(4)])
     stand_in = SimpleNamespace(trial_id="x", config={"trial": seeded(9)})
     scheduler.on_trial_add(None, stand_in)
     assert scheduler.on_trial_result(None, stand_in, {BUDGET: 1.0, SCORE: 0.1, PASSED: True}) == "CONTINUE"
     assert scheduler.on_trial_result(None, stand_in, {BUDGET: 2.0, SCORE: 0.95, PASSED: False}) == "CONTINUE"
     recorded = scheduler._bracket(TRIAL)._brackets[0]._rungs[-1][1]
     assert recorded["x"] == 0.1 and len(recorded) == 5
-    stubborn = AskingScheduler(lambda trial, rung, score: False)
+    stubborn = CallbackScheduler(lambda trial, rung, score: False)
     assert stubborn.on_trial_result(None, stand_in, {RUNG: 0, SCORE: 0.1, PASSED: True}) == "CONTINUE"

@@ -11,7 +11,7 @@ from helpers.fake_runner import planted
 from sde_ray.config.load import check
 from sde_ray.design.designs import make
 from sde_ray.sweep.plan import Plan, plan
-from sde_ray.sweep.queue import Agenda
+from sde_ray.sweep.queue import DesignQueue
 from sde_ray.training.checkpoint import Checkpoint
 from sde_ray.types import TrialConfig, TrialResult
 
@@ -38,7 +38,7 @@ def score(result: TrialResult) -> float | None:
     return result.scores.get("dev", {}).get("weighted_kappa")
 
 
-def drain(agenda: Agenda) -> list[TrialConfig]:
+def drain(agenda: DesignQueue) -> list[TrialConfig]:
     """Run everything, two at a time, ending in random order."""
     chance, running, handed = random.Random(0), [], []
     while True:
@@ -52,7 +52,7 @@ def drain(agenda: Agenda) -> list[TrialConfig]:
 
 def test_every_trial_of_the_plan_once_and_in_its_order() -> None:
     whole = made(**FEW, seeds=[0, 1])
-    agenda = Agenda(whole, score, {})
+    agenda = DesignQueue(whole, score, {})
     assert agenda.left == 48
     handed = drain(agenda)
     assert [trial.key for trial in handed] == [trial.key for trial in whole.trials]
@@ -62,7 +62,7 @@ def test_every_trial_of_the_plan_once_and_in_its_order() -> None:
 def test_what_the_ledger_has_is_not_handed_out_and_half_done_designs_come_first() -> None:
     whole = made(**FEW, seeds=[0, 1])
     done = [*whole.trials[:4], whole.trials[20]]  # two designs, and half of a third
-    agenda = Agenda(whole, score, {trial.key: ran(trial) for trial in done})
+    agenda = DesignQueue(whole, score, {trial.key: ran(trial) for trial in done})
     assert agenda.left == 43
     handed = drain(agenda)
     assert handed[0].design == whole.trials[20].design
@@ -73,7 +73,7 @@ def test_failed_trials_come_again_and_pruned_ones_do_not() -> None:
     whole = made(**FEW)
     first, second, third = whole.trials[:3]
     results = {first.key: ran(first, "failed"), second.key: ran(second, "pruned"), third.key: ran(third)}
-    handed = [trial.key for trial in drain(Agenda(whole, score, results))]
+    handed = [trial.key for trial in drain(DesignQueue(whole, score, results))]
     assert handed[0] == first.key
     assert second.key not in handed and third.key not in handed
     assert len(handed) == 22
@@ -82,24 +82,24 @@ def test_failed_trials_come_again_and_pruned_ones_do_not() -> None:
 def test_results_of_other_sweeps_in_the_ledger_do_not_count() -> None:
     whole = made(**FEW)
     stranger = replace(whole.trials[0], seed=77)
-    assert Agenda(whole, score, {stranger.key: ran(stranger)}).left == 24
+    assert DesignQueue(whole, score, {stranger.key: ran(stranger)}).left == 24
 
 
 def test_optuna_goes_on_with_its_budget_where_it_stopped() -> None:
     search = {"method": "optuna", "trials": 10}
     whole = made(seeds=[0, 1], search=search)
-    handed = drain(Agenda(whole, score, {}))
+    handed = drain(DesignQueue(whole, score, {}))
     assert len({trial.design for trial in handed}) == 10 and len(handed) == 20
     results = {trial.key: ran(trial) for trial in handed[:9]}
-    rest = drain(Agenda(whole, score, results))
+    rest = drain(DesignQueue(whole, score, results))
     assert len(rest) == 11 and rest[0].key == handed[9].key
     assert len({trial.design for trial in [*handed[:9], *rest]}) == 10
-    assert Agenda(whole, score, {trial.key: ran(trial) for trial in handed}).next() is None
+    assert DesignQueue(whole, score, {trial.key: ran(trial) for trial in handed}).next() is None
 
 
 def test_the_method_learns_the_mean_over_seeds_when_all_have_ended() -> None:
     whole = made(seeds=[0, 1], search={"method": "optuna", "trials": 3})
-    agenda = Agenda(whole, score, {})
+    agenda = DesignQueue(whole, score, {})
     observed: list[tuple[Any, float | None]] = []
     (table,) = agenda._tables
     table.proposer.observe = lambda design, value: observed.append((design, value))  # type: ignore[method-assign]
@@ -122,14 +122,14 @@ def test_one_model_after_another_and_each_task_has_a_search_of_its_own() -> None
     whole = made(
         task=["masa:d1", "masa:d2"], model=["a", "b"], search={"method": "optuna", "trials": 2}, train_sizes=[20, 40]
     )
-    handed = drain(Agenda(whole, score, {}))
+    handed = drain(DesignQueue(whole, score, {}))
     assert len(handed) == 2 * 2 * 2 * 2
     assert [trial.model for trial in handed] == ["a"] * 8 + ["b"] * 8
     assert {(trial.task, trial.model) for trial in handed} == {(t, m) for t in ("masa:d1", "masa:d2") for m in "ab"}
 
 
 def test_one_at_a_time_starts_with_the_baseline() -> None:
-    first = Agenda(made(search={"method": "one_at_a_time"}), score, {}).next()
+    first = DesignQueue(made(search={"method": "one_at_a_time"}), score, {}).next()
     assert first and first.design == make()
 
 
@@ -139,7 +139,7 @@ def test_trials_on_their_way_come_first_whatever_the_method_would_propose() -> N
         whole = made(**FEW, seeds=[0, 1], search={"method": method, **budget})
         ended, going = whole.trials[0], next(trial for trial in whole.trials[30:] if trial.seed == 1)
         marks = {trial.key: Checkpoint(trial.key, ()) for trial in (ended, going)}
-        agenda = Agenda(whole, score, {ended.key: ran(ended)}, marks)
+        agenda = DesignQueue(whole, score, {ended.key: ran(ended)}, marks)
         assert set(agenda.in_flight) == {going.key}
         handed = drain(agenda)
         assert going.key in [trial.key for trial in handed[:3]], "before any design that is new"

@@ -20,12 +20,12 @@ from sde_ray.config.schema import Resources
 from sde_ray.design.designs import NAMED, label, make
 from sde_ray.errors import UserError
 from sde_ray.storage.ledger import Ledger
-from sde_ray.storage.mirror import Store
-from sde_ray.sweep.callback import Recorder
+from sde_ray.storage.mirror import LocalFolder
+from sde_ray.sweep.callback import SweepCallback
 from sde_ray.sweep.cluster.ray_session import bundles, ray_session
 from sde_ray.sweep.plan import Plan, plan
 from sde_ray.sweep.progress import Progress
-from sde_ray.sweep.queue import Agenda
+from sde_ray.sweep.queue import DesignQueue
 from sde_ray.sweep.run import SweepOutcome, run_sweep
 from sde_ray.types import TrialConfig, TrialResult
 
@@ -75,10 +75,10 @@ class Tape:
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
 
-    def trial_started(self, config: TrialConfig) -> None:
+    def on_trial_start(self, config: TrialConfig) -> None:
         self.told.append(("started", config.key))
 
-    def trial_finished(self, result: TrialResult, folder: Path) -> None:
+    def on_trial_end(self, result: TrialResult, folder: Path) -> None:
         assert (folder / "result.json").exists()
         self.told.append((result.status, result.key))
 
@@ -222,11 +222,11 @@ def test_a_full_disk_ends_the_sweep_and_keeps_what_is_written(
 def test_a_tracker_that_fails_only_warns(tmp_path: Path) -> None:
     made = plan(configure(tmp_path, designs=["baseline"]))
     (trial,) = made.trials
-    agenda = Agenda(made, score, {})
-    recorder = Recorder(ledger_of(tmp_path), agenda, score, object(), Progress(Console(file=io.StringIO())))
+    agenda = DesignQueue(made, score, {})
+    recorder = SweepCallback(ledger_of(tmp_path), agenda, score, object(), Progress(Console(file=io.StringIO())))
     result = TrialResult(trial.key, trial.resolved(), "finished", {"dev": {"weighted_kappa": 0.5}})
-    with pytest.warns(UserWarning, match="Tracking failed in trial_finished: AttributeError"):
-        recorder.record(result, Store(str(tmp_path)), tmp_path)
+    with pytest.warns(UserWarning, match="Tracking failed in on_trial_end: AttributeError"):
+        recorder.record(result, LocalFolder(str(tmp_path)), tmp_path)
     assert ledger_of(tmp_path).results() == {trial.key: result}
     assert agenda.left == 0 and not recorder.stopping
 

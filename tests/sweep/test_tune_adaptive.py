@@ -17,8 +17,8 @@ from sde_ray.config.load import check
 from sde_ray.config.schema import Resources
 from sde_ray.design.designs import make
 from sde_ray.storage.ledger import Ledger
-from sde_ray.storage.mirror import Store
-from sde_ray.sweep.callback import Recorder
+from sde_ray.storage.mirror import LocalFolder
+from sde_ray.sweep.callback import SweepCallback
 from sde_ray.sweep.cluster.ray_session import ray_session
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.resume import share
@@ -82,14 +82,14 @@ def test_rungs_stop_the_weak_and_progress_counts_shares(tmp_path: Path, fakes: F
 def test_stopped_half_way_it_goes_on_within_the_same_budget(
     tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = Recorder.record
+    record = SweepCallback.record
 
-    def stop_after_ten(recorder: Recorder, result: TrialResult, store: Store, folder: Path) -> None:
+    def stop_after_ten(recorder: SweepCallback, result: TrialResult, store: LocalFolder, folder: Path) -> None:
         record(recorder, result, store, folder)
         recorder.stopping = len(recorder.ended) >= 10
 
     with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "record", stop_after_ten)
+        patch.setattr(SweepCallback, "record", stop_after_ten)
         sweep(tmp_path, fakes, trials=8, rungs=RUNGS, confidence=1.0)
     half = entries(tmp_path)
     assert 10 <= len(half) <= 12

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from sde_ray.cli.app import app
 from sde_ray.errors import UserError
-from sde_ray.storage.jsonl_cache import KeyedFile, key_of
+from sde_ray.storage.jsonl_cache import JsonlCache, content_hash
 from sde_ray.tasks import get_task
 from sde_ray.tasks.rationales import generate
 from sde_ray.tasks.rationales.chat_client import Endpoint, Reply
@@ -133,7 +133,7 @@ class TestFiles:
         assert [path.name for path in tmp_path.iterdir()] == ["train.jsonl"]
 
     def test_a_keyed_file_survives_torn_lines_and_many_writers(self, tmp_path: Path) -> None:
-        file = KeyedFile(tmp_path / "deep" / "k.jsonl")
+        file = JsonlCache(tmp_path / "deep" / "k.jsonl")
         assert file.read() == {}
         file.append("a", {"n": 1})
         with file.path.open("ab") as torn:
@@ -145,7 +145,7 @@ class TestFiles:
             one.join()
         file.append("a", {"n": 2})
         assert file.read() == {"a": {"n": 2}, **{str(n): {"n": n} for n in range(8)}}
-        assert key_of({"a": 1, "b": "é"}) == key_of({"b": "é", "a": 1}) != key_of({"a": 2, "b": "é"})
+        assert content_hash({"a": 1, "b": "é"}) == content_hash({"b": "é", "a": 1}) != content_hash({"a": 2, "b": "é"})
 
 
 class TestCommand:

@@ -14,7 +14,7 @@ import pytest
 from sde_ray.config.load import check
 from sde_ray.design.designs import make
 from sde_ray.pipeline import run as flow
-from sde_ray.tracking.background import Outbox
+from sde_ray.tracking.background import BackgroundTracker
 from sde_ray.types import TrialConfig, TrialResult
 
 
@@ -47,19 +47,19 @@ class Server:
         if method == self.breaks:
             raise ValueError("a defect")
 
-    def start_sweep(self, name: str, resolved: Any, folder: Path, results: Iterable[TrialResult] = ()) -> None:
-        self._enter("start_sweep")
+    def on_sweep_start(self, name: str, resolved: Any, folder: Path, results: Iterable[TrialResult] = ()) -> None:
+        self._enter("on_sweep_start")
         self.status = "RUNNING"
         for result in results:
             if self.runs.get(result.key) != result.status:
-                self.trial_finished(result, folder)
+                self.on_trial_end(result, folder)
 
-    def trial_started(self, config: TrialConfig) -> None:
-        self._enter("trial_started")
+    def on_trial_start(self, config: TrialConfig) -> None:
+        self._enter("on_trial_start")
         self.runs[config.key] = "running"
 
-    def trial_finished(self, result: TrialResult, folder: Path) -> None:
-        self._enter("trial_finished")
+    def on_trial_end(self, result: TrialResult, folder: Path) -> None:
+        self._enter("on_trial_end")
         self.runs[result.key] = result.status
         self.logged.append(result.key)
 
@@ -73,8 +73,8 @@ class Server:
     def register_adapter(self, strategy: Any, adapter: Path) -> None:
         self._enter("register_adapter")
 
-    def finish_sweep(self, status: str) -> None:
-        self._enter("finish_sweep")
+    def on_sweep_end(self, status: str) -> None:
+        self._enter("on_sweep_end")
         self.status = status
 
 
@@ -83,16 +83,16 @@ class Sweep:
 
     def __init__(self, server: Server, **options: Any) -> None:
         self.ledger: list[TrialResult] = []
-        self.outbox = Outbox(server, lambda: list(self.ledger), **{"retry": 0.05, "grace": 60.0, **options})  # type: ignore[arg-type]
+        self.outbox = BackgroundTracker(server, lambda: list(self.ledger), **{"retry": 0.05, "grace": 60.0, **options})  # type: ignore[arg-type]
 
     def begin(self) -> None:
-        self.outbox.start_sweep("x", {}, Path("runs/x"))
+        self.outbox.on_sweep_start("x", {}, Path("runs/x"))
 
     def run(self, *seeds: int) -> None:
         for seed in seeds:
-            self.outbox.trial_started(trial(seed))
+            self.outbox.on_trial_start(trial(seed))
             self.ledger.append(ended(seed))
-            self.outbox.trial_finished(ended(seed), Path("t"))
+            self.outbox.on_trial_end(ended(seed), Path("t"))
 
 
 def keys(*seeds: int) -> dict[str, str]:
@@ -112,7 +112,7 @@ def test_everything_arrives_in_order_and_once() -> None:
     sweep.begin()
     sweep.run(0, 1, 2)
     sweep.outbox.log_table("leaderboard", [{"score": 1}])
-    sweep.outbox.finish_sweep()
+    sweep.outbox.on_sweep_end()
     assert server.runs == keys(0, 1, 2) and len(server.logged) == 3
     assert server.tables == {"leaderboard": [{"score": 1}]} and server.status == "FINISHED"
 
@@ -125,7 +125,7 @@ def test_trials_do_not_wait_for_a_slow_server_and_the_end_does() -> None:
     sweep.run(*range(8))
     assert server.logged == []
     threading.Timer(0.3, server.lets_in.set).start()
-    sweep.outbox.finish_sweep()
+    sweep.outbox.on_sweep_end()
     assert server.runs == keys(*range(8)) and server.status == "FINISHED"
 
 
@@ -141,10 +141,10 @@ def test_a_server_that_is_away_at_the_start_gets_all_when_it_comes(recwarn: pyte
     server.away = False
     wait_until(lambda: server.runs == keys(0, 1) and server.tables)
     sweep.run(2)
-    sweep.outbox.finish_sweep()
+    sweep.outbox.on_sweep_end()
     assert server.runs == keys(0, 1, 2) and server.status == "FINISHED"
     told = [str(one.message) for one in recwarn]
-    assert sum("failed in start_sweep" in text for text in told) == 1, "an outage is told once"
+    assert sum("failed in on_sweep_start" in text for text in told) == 1, "an outage is told once"
     assert not any("hush" in text for text in told)
 
 
@@ -158,14 +158,14 @@ def test_an_outage_in_the_middle_loses_nothing_and_logs_nothing_twice() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sweep.run(1, 2)
-        sweep.outbox.trial_started(trial(3))  # in flight when the server comes back
+        sweep.outbox.on_trial_start(trial(3))  # in flight when the server comes back
         tried = server.tried
         wait_until(lambda: server.tried >= tried + 2)
         server.away = False
         wait_until(lambda: server.runs == {**keys(0, 1, 2), trial(3).key: "running"})
     sweep.ledger.append(ended(3))
-    sweep.outbox.trial_finished(ended(3), Path("t"))
-    sweep.outbox.finish_sweep()
+    sweep.outbox.on_trial_end(ended(3), Path("t"))
+    sweep.outbox.on_sweep_end()
     assert server.runs == keys(0, 1, 2, 3)
     assert sorted(server.logged) == sorted(keys(0, 1, 2, 3))
 
@@ -177,7 +177,7 @@ def test_a_server_that_stays_away_is_told_with_the_command_that_makes_up_for_it(
     with pytest.warns(UserWarning, match="sde-ray sync runs/x"):
         sweep.begin()
         sweep.run(0)
-        sweep.outbox.finish_sweep()
+        sweep.outbox.on_sweep_end()
     assert server.runs == {}
 
 
@@ -188,7 +188,7 @@ def test_a_server_that_is_away_is_asked_once_more_at_the_end_and_not_twice() -> 
     with pytest.warns(UserWarning):
         sweep.begin()
         wait_until(lambda: server.tried == 1)
-        sweep.outbox.finish_sweep()
+        sweep.outbox.on_sweep_end()
     assert server.tried == 2, "whoever does not take the sweep's run does not take its end"
 
 
@@ -196,7 +196,7 @@ def test_the_patience_with_a_server_is_the_sweep_s_own(tmp_path: Path) -> None:
     mlflow = {"tracking_uri": "http://127.0.0.1:9", "retry": 0.5, "grace": 0}
     config = check({"name": "x", "task": "masa:d1", "storage": str(tmp_path), "mlflow": mlflow})
     with pytest.warns(UserWarning, match="does not have everything"), flow.tracked(config) as outbox:
-        assert isinstance(outbox, Outbox)
+        assert isinstance(outbox, BackgroundTracker)
         assert (outbox._retry, outbox._grace) == (0.5, 0)
 
 
@@ -207,7 +207,7 @@ def test_a_server_that_hangs_holds_the_end_of_a_sweep_no_longer_than_its_grace()
     with pytest.warns(UserWarning, match="does not have everything"):
         sweep.begin()
         sweep.run(0)
-        sweep.outbox.finish_sweep()
+        sweep.outbox.on_sweep_end()
     server.lets_in.set()
 
 
@@ -218,7 +218,7 @@ def test_a_full_queue_leaves_trials_to_the_ledger() -> None:
     sweep.begin()
     sweep.run(*range(50))
     server.lets_in.set()
-    sweep.outbox.finish_sweep()
+    sweep.outbox.on_sweep_end()
     assert server.runs == keys(*range(50)) and len(set(server.logged)) == len(server.logged) == 50
 
 
@@ -231,7 +231,7 @@ def test_a_defect_in_one_call_keeps_no_other_back() -> None:
         sweep.outbox.log_files([Path("report.html")])
         sweep.run(0)
         sweep.outbox.log_table("leaderboard", [])
-        sweep.outbox.finish_sweep("KILLED")
+        sweep.outbox.on_sweep_end("KILLED")
     assert server.runs == keys(0) and server.tables == {"leaderboard": []} and server.status == "KILLED"
 
 
@@ -244,7 +244,7 @@ def test_what_fails_for_itself_is_tried_a_few_times_only() -> None:
         sweep.outbox.log_files([Path("report.html")])
         wait_until(lambda: not sweep.outbox._kept and not sweep.outbox._behind)
         sweep.run(0)
-        sweep.outbox.finish_sweep()
+        sweep.outbox.on_sweep_end()
     assert server.runs == keys(0) and server.status == "FINISHED"
 
 
@@ -254,4 +254,4 @@ def test_files_that_the_store_refused_are_told_at_the_end() -> None:
     sweep = Sweep(server)
     with pytest.warns(UserWarning, match="does not have everything"):
         sweep.begin()
-        sweep.outbox.finish_sweep()
+        sweep.outbox.on_sweep_end()

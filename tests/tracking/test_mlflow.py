@@ -17,10 +17,10 @@ from helpers.planted import one_at_a_time, result, results
 from sde_ray.analysis.strategy import assemble
 from sde_ray.design.designs import make
 from sde_ray.errors import UserError
-from sde_ray.tracking.background import Outbox
+from sde_ray.tracking.background import BackgroundTracker
 from sde_ray.tracking.mlflow_tracker import MlflowTracker, NullTracker, Tracker, check_address, ui_command
 from sde_ray.tracking.registry import model_name
-from sde_ray.tracking.run_data import metrics_of, named, params_of
+from sde_ray.tracking.run_data import named, run_metrics, run_params
 from sde_ray.types import RungResult, TrainSettings, TrialConfig, TrialResult
 
 METRIC = "weighted_kappa"
@@ -51,7 +51,7 @@ def ended(trial: TrialConfig, status: Any = "finished") -> TrialResult:
 
 def track(store: str, folder: Path, name: str = "quick", known: list[TrialResult] | None = None) -> MlflowTracker:
     tracker = MlflowTracker(store)
-    tracker.start_sweep(name, {"name": name, "task": ["masa:d1"]}, folder, known or [])
+    tracker.on_sweep_start(name, {"name": name, "task": ["masa:d1"]}, folder, known or [])
     return tracker
 
 
@@ -73,10 +73,10 @@ def test_a_trial_is_a_child_with_params_metrics_and_artifacts(store: str, tmp_pa
     tracker, trial = track(store, tmp_path), config(format="lines")
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "predictions.jsonl").write_text('{"split": "dev"}\n')
-    tracker.trial_started(trial)
+    tracker.on_trial_start(trial)
     assert [run.info.status for run in children(tracker)] == ["RUNNING"]
-    tracker.trial_finished(ended(trial), tmp_path / "t")
-    tracker.finish_sweep()
+    tracker.on_trial_end(ended(trial), tmp_path / "t")
+    tracker.on_sweep_end()
     (run,) = children(tracker)
     assert run.info.status == "FINISHED" and run.data.tags["sde.key"] == trial.key
     assert run.data.tags["sde.sweep"] == "quick" and run.data.tags["sde.axis.format"] == "lines"
@@ -98,16 +98,16 @@ def test_a_trial_is_a_child_with_params_metrics_and_artifacts(store: str, tmp_pa
 
 def test_a_resumed_sweep_finds_its_runs_and_catches_up(store: str, tmp_path: Path) -> None:
     first = track(store, tmp_path)
-    first.trial_started(config(0))
-    first.trial_finished(ended(config(0)), tmp_path)
-    first.trial_started(config(1))  # and the process dies
+    first.on_trial_start(config(0))
+    first.on_trial_end(ended(config(0)), tmp_path)
+    first.on_trial_start(config(1))  # and the process dies
     second = track(store, tmp_path, known=[ended(config(0)), ended(config(2))])
     assert second.parent == first.parent
     by_key = {run.data.tags["sde.key"]: run.info.status for run in children(second)}
     assert by_key == {config(0).key: "FINISHED", config(1).key: "KILLED", config(2).key: "FINISHED"}
-    second.trial_started(config(1))
-    second.trial_finished(ended(config(1)), tmp_path)
-    second.finish_sweep()
+    second.on_trial_start(config(1))
+    second.on_trial_end(ended(config(1)), tmp_path)
+    second.on_sweep_end()
     assert sorted(run.info.status for run in children(second)) == ["FINISHED"] * 3
     third = track(store, tmp_path, known=[ended(config(n)) for n in range(3)])
     assert len(children(third)) == 3
@@ -118,18 +118,18 @@ def test_a_resumed_sweep_finds_its_runs_and_catches_up(store: str, tmp_path: Pat
 def test_a_sweep_of_the_same_name_elsewhere_is_another_one(store: str, tmp_path: Path) -> None:
     one, other = track(store, tmp_path / "a"), track(store, tmp_path / "b")
     assert one.parent != other.parent
-    one.trial_finished(ended(config(0)), tmp_path)
-    other.trial_finished(ended(config(0)), tmp_path)
+    one.on_trial_end(ended(config(0)), tmp_path)
+    other.on_trial_end(ended(config(0)), tmp_path)
     assert len(children(one)) == len(children(other)) == 1
 
 
 @pytest.mark.parametrize(("status", "shown"), [("failed", "FAILED"), ("pruned", "KILLED"), ("finished", "FINISHED")])
 def test_every_end_is_true(store: str, tmp_path: Path, status: str, shown: str) -> None:
     tracker = track(store, tmp_path)
-    tracker.trial_started(config(0))
-    tracker.trial_finished(ended(config(0), status), tmp_path)
-    tracker.trial_started(config(1))
-    tracker.finish_sweep("KILLED")
+    tracker.on_trial_start(config(0))
+    tracker.on_trial_end(ended(config(0), status), tmp_path)
+    tracker.on_trial_start(config(1))
+    tracker.on_sweep_end("KILLED")
     found = {run.data.tags["sde.key"]: run for run in children(tracker)}
     assert found[config(0).key].info.status == shown and found[config(0).key].data.tags["sde.status"] == status
     assert found[config(0).key].data.tags.get("sde.error") == ("boom" if status == "failed" else None)
@@ -156,14 +156,14 @@ def test_tables_texts_and_files_stand_on_the_parent_once(
 
 def test_a_failing_store_warns_once_and_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    tracker = Outbox(MlflowTracker(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"), list, grace=60)
+    tracker = BackgroundTracker(MlflowTracker(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"), list, grace=60)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        tracker.start_sweep("quick", {}, tmp_path / "sweep")
-        tracker.trial_started(config())
-        tracker.trial_finished(ended(config()), tmp_path)
+        tracker.on_sweep_start("quick", {}, tmp_path / "sweep")
+        tracker.on_trial_start(config())
+        tracker.on_trial_end(ended(config()), tmp_path)
         tracker.log_table("leaderboard", [])
-        tracker.finish_sweep()
+        tracker.on_sweep_end()
         assert tracker.register_adapter(assemble(results(one_at_a_time()), METRIC), tmp_path) is None
     told = [str(one.message) for one in caught]
     assert sum("The sweep goes on" in text for text in told) == 1
@@ -173,22 +173,22 @@ def test_a_failing_store_warns_once_and_stops_nothing(tmp_path: Path) -> None:
 def test_a_database_that_another_process_has_locked_gets_everything_when_it_is_free(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     first = MlflowTracker(uri)
-    first.start_sweep("quick", {}, tmp_path)  # the database is there
+    first.on_sweep_start("quick", {}, tmp_path)  # the database is there
     other = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN EXCLUSIVE")
     results = [ended(config(seed)) for seed in range(3)]
-    outbox = Outbox(MlflowTracker(f"{uri}?timeout=0.2"), lambda: results, retry=0.2)
+    outbox = BackgroundTracker(MlflowTracker(f"{uri}?timeout=0.2"), lambda: results, retry=0.2)
     with pytest.warns(UserWarning, match="database is locked"):
-        outbox.start_sweep("quick", {}, tmp_path)
+        outbox.on_sweep_start("quick", {}, tmp_path)
         for result in results:
-            outbox.trial_finished(result, tmp_path)
+            outbox.on_trial_end(result, tmp_path)
         deadline = time.monotonic() + 60
         while not outbox._told_away and time.monotonic() < deadline:
             time.sleep(0.05)
         other.execute("COMMIT")
         other.close()
-        outbox.finish_sweep()
-    first.start_sweep("quick", {}, tmp_path)
+        outbox.on_sweep_end()
+    first.on_sweep_start("quick", {}, tmp_path)
     runs = children(first)
     assert sorted(run.data.tags["sde.key"] for run in runs) == sorted(result.key for result in results)
     assert {run.info.status for run in runs} == {"FINISHED"}
@@ -196,7 +196,7 @@ def test_a_database_that_another_process_has_locked_gets_everything_when_it_is_f
 
 def test_what_a_slow_server_made_twice_is_one_run_after_the_next_look(store: str, tmp_path: Path) -> None:
     tracker = track(store, tmp_path)
-    tracker.trial_finished(ended(config(0)), tmp_path)
+    tracker.on_trial_end(ended(config(0)), tmp_path)
     known = tracker.children.pop(config(0).key)
     twin = tracker._child(config(0).key, config(0).resolved())  # made again: the answer to the first came too late
     assert twin != known and len(children(tracker)) == 2
@@ -219,7 +219,7 @@ def test_files_that_are_refused_keep_no_run_from_its_end_and_come_later(store: s
     place.rename(place.with_name("away"))
     place.write_text("the store is not what it was")
     with pytest.warns(UserWarning, match="stores no files: NotADirectoryError"):
-        tracker.trial_finished(ended(config(0)), tmp_path)
+        tracker.on_trial_end(ended(config(0)), tmp_path)
     place.unlink()
     place.with_name("away").rename(place)
     (run,) = children(tracker)
@@ -250,11 +250,11 @@ def test_the_address_is_checked_without_telling_its_password() -> None:
 
 def test_params_and_metrics_take_any_name() -> None:
     trial = replace(config(), model="https://user:hush@host/model")
-    params = params_of(trial.resolved())
+    params = run_params(trial.resolved())
     assert params["model"] == "https://user:***@host/model" and params["decode.max_new_tokens"] == "0"
     assert params["design"] == trial.design.slug and all(len(value) <= 5000 for value in params.values())
     odd = result(make(), float("nan"))
-    assert f"dev/{METRIC}" not in [name for name, _, _ in metrics_of(odd)]
+    assert f"dev/{METRIC}" not in [name for name, _, _ in run_metrics(odd)]
     assert named("dev/f1/食品#质量") == "dev/f1/食品_质量"
 
 

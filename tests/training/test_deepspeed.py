@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from sde_ray.design import designs
 from sde_ray.errors import UserError
 from sde_ray.training import checkpoint
-from sde_ray.training.runner import RunnerLost, RunnerPlace
+from sde_ray.training.runner import RunnerResources, WorkerDiedError
 from sde_ray.training.trial_runner import TrialRunner, run_trial
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import DecodeSettings, LoraSettings, TrainSettings, TrialConfig, TrialResult
@@ -35,7 +35,7 @@ def pair() -> Iterator[TrialRunner]:
 
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="sde_") as folder:
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
-        runner = TrialRunner(WorkerGroup(RunnerPlace(bundles=2), in_process=False))
+        runner = TrialRunner(WorkerGroup(RunnerResources(bundles=2), in_process=False))
         yield runner
         runner.close()
         ray.shutdown()
@@ -61,7 +61,7 @@ def config(tiny_llama: Path) -> TrialConfig:
 def alone(config: TrialConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialResult, Path]:
     """The same trial by one worker."""
     folder = tmp_path_factory.mktemp("alone")
-    runner = TrialRunner(WorkerGroup(RunnerPlace(), in_process=True))
+    runner = TrialRunner(WorkerGroup(RunnerResources(), in_process=True))
     result = run_trial(runner, config, folder)
     runner.close()
     return result, folder
@@ -143,7 +143,7 @@ def test_a_broken_group_is_replaced_and_the_trial_goes_on(
     pair.begin(config, folder)
     pair.rung(0)
     ray.kill(pair.workers._workers[1])
-    with pytest.raises(RunnerLost, match="worker process died"):
+    with pytest.raises(WorkerDiedError, match="worker process died"):
         pair.rung(1)
     assert_equal_to_the_digit(run_trial(pair, config, folder), folder, whole, tmp_path / "whole")
 

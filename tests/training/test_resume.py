@@ -18,13 +18,13 @@ import pytest
 import torch
 
 from sde_ray.design import designs
-from sde_ray.evaluation.racing import Rival
+from sde_ray.evaluation.racing import Opponent
 from sde_ray.storage.ledger import load_result
-from sde_ray.sweep.trainable import WarmTrial
+from sde_ray.sweep.trainable import TrialTrainable
 from sde_ray.sweep.tune_search import NOTE, PASSED, RUNG, SCORE
 from sde_ray.training import checkpoint, engine_state
-from sde_ray.training.runner import Begun, RunnerLost, RunnerPlace
-from sde_ray.training.trainer import Training
+from sde_ray.training.runner import ResumeState, RunnerResources, WorkerDiedError
+from sde_ray.training.trainer import Trainer
 from sde_ray.training.trial_runner import TrialRunner, run_trial
 from sde_ray.training.worker import Worker
 from sde_ray.training.worker_group import WorkerGroup
@@ -45,7 +45,7 @@ def worker() -> Iterator[Worker]:
 def runner_on(worker: Worker) -> TrialRunner:
     """A new runner on a worker that has detached: what the one before knew is gone, but for the resident base."""
     worker.detach()
-    group = WorkerGroup(RunnerPlace(), in_process=True)
+    group = WorkerGroup(RunnerResources(), in_process=True)
     group._workers = [worker]
     return TrialRunner(group)
 
@@ -80,13 +80,13 @@ def whole(worker: Worker, config: TrialConfig, tmp_path_factory: pytest.TempPath
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of every step that is trained, in order."""
     taken: list[int] = []
-    step = Training._step
+    step = Trainer._step
 
-    def counted(training: Training, own: Any) -> float:
+    def counted(training: Trainer, own: Any) -> float:
         taken.append(len(training.losses))
         return step(training, own)
 
-    monkeypatch.setattr(Training, "_step", counted)
+    monkeypatch.setattr(Trainer, "_step", counted)
     return taken
 
 
@@ -231,7 +231,7 @@ def test_a_checkpoint_of_other_libraries_is_told_and_not_used(
     assert set(versions) == {"sde_ray", "torch", "transformers", "peft", "deepspeed"}
     monkeypatch.setattr(engine_state, "_versions", lambda: {**versions, "torch": "99.0"})
     begun = runner_on(worker).begin(config, tmp_path)
-    assert begun == Begun(note=begun.note) and "torch" in begun.note and "99.0" in begun.note
+    assert begun == ResumeState(note=begun.note) and "torch" in begun.note and "99.0" in begun.note
 
 
 def test_after_a_checkpoint_that_does_not_serve_the_trial_is_as_undisturbed(
@@ -283,7 +283,7 @@ def test_an_optimiser_out_of_reach_is_not_kept(worker: Worker, config: TrialConf
 def test_a_checkpoint_says_where_the_trial_stands(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
     runner = runner_on(worker)
     runner.begin(config, tmp_path)
-    done = runner.rung(0, Rival(tmp_path / "rival-key", "weighted_kappa"))
+    done = runner.rung(0, Opponent(tmp_path / "rival-key", "weighted_kappa"))
     mark = checkpoint.read(tmp_path, config.key)
     assert mark is not None
     assert (mark.rungs, len(mark.losses), mark.rival) == ((done,), 2, "rival-key")
@@ -292,7 +292,7 @@ def test_a_checkpoint_says_where_the_trial_stands(worker: Worker, config: TrialC
         patch.setattr(TrialRunner, "_train", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             runner.rung(1)
-    assert runner_on(worker).begin(config, tmp_path) == Begun((done,), passed=1)
+    assert runner_on(worker).begin(config, tmp_path) == ResumeState((done,), passed=1)
     engine = worker._training.engine
     assert (engine.global_steps, engine.micro_steps, engine.lr_scheduler.last_epoch) == (2, 4, 2)
 
@@ -310,7 +310,7 @@ def test_a_trial_that_is_given_up_keeps_nothing(
     runner = runner_on(worker)
     runner.begin(config, tmp_path)
     monkeypatch.setattr(runner, "_score", lambda name, rival: ({"dev": {}}, "far behind"))
-    assert runner.rung(0).given_up == "far behind"
+    assert runner.rung(0).stopped_early == "far behind"
     assert marks(tmp_path) == []
 
 
@@ -341,11 +341,11 @@ def test_checkpoints_beside_a_trials_end_are_removed_and_others_found(config: Tr
 # ---- under Ray Tune's trainable --------------------------------------------------------------------------------------
 
 
-def trainable(config: TrialConfig, folder: Path, worker: Worker) -> WarmTrial:
+def trainable(config: TrialConfig, folder: Path, worker: Worker) -> TrialTrainable:
     """A warm trial without Tune around it."""
-    trial: WarmTrial = WarmTrial.__new__(WarmTrial)
+    trial: TrialTrainable = TrialTrainable.__new__(TrialTrainable)
     wanted = {"trial": config, "folder": str(folder), "metric": "weighted_kappa", "split": "dev", "factor": 2.0}
-    trial.setup(wanted, factory=lambda place: runner_on(worker), place=RunnerPlace())
+    trial.setup(wanted, factory=lambda place: runner_on(worker), place=RunnerResources())
     return trial
 
 
@@ -379,16 +379,16 @@ def test_a_lost_worker_ends_the_trainable_and_an_ordinary_failure_does_not(
     worker: Worker, config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lose(*_: Any) -> None:
-        raise RunnerLost("A worker process died (killed).")
+        raise WorkerDiedError("A worker process died (killed).")
 
     trial = trainable(config, tmp_path, worker)
     trial.step()
     monkeypatch.setattr(TrialRunner, "_train", lose)
-    with pytest.raises(RunnerLost):
+    with pytest.raises(WorkerDiedError):
         trial.step()
     assert marks(tmp_path) != [] and load_result(tmp_path / "result.json") is None
     monkeypatch.setattr(TrialRunner, "_train", lambda *_: 1 / 0)
-    assert trainable(config, tmp_path, worker)._begun == Begun()
+    assert trainable(config, tmp_path, worker)._begun == ResumeState()
     failing = trainable(config, tmp_path, worker)
     failing.step()
     assert failing.step()["done"]

@@ -15,13 +15,13 @@ import torch
 from sde_ray import data
 from sde_ray.design import designs, render
 from sde_ray.errors import UserError
-from sde_ray.evaluation.racing import Rival
+from sde_ray.evaluation.racing import Opponent
 from sde_ray.models import base
 from sde_ray.models.predictor import Predictor, find_adapter
-from sde_ray.models.tokenization import IGNORED, Encoded
+from sde_ray.models.tokenization import IGNORE_INDEX, TokenizedSample
 from sde_ray.tasks import get_task
 from sde_ray.training import batching, deepspeed_engine
-from sde_ray.training.runner import RunnerPlace
+from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import EVAL_SEED, TrialRunner, run_trial
 from sde_ray.training.worker import Worker
 from sde_ray.training.worker_group import WorkerGroup
@@ -77,7 +77,9 @@ def test_the_first_update_is_the_whole_learning_rate(worker: Worker, config: Tri
     train = settings(precision=precision, lr=1e-2, schedule="constant")
     worker.attach(replace(config, train=train, lora=LoraSettings(dropout=0.0)), samples(config.train_size))
     worker.train(1)
-    moved = [weight.detach().float().abs() for name, weight in worker._adapted.named_parameters() if "lora_B" in name]
+    moved = [
+        weight.detach().float().abs() for name, weight in worker._peft_model.named_parameters() if "lora_B" in name
+    ]
     steps = torch.cat([weight.flatten() for weight in moved])
     assert steps[steps > 0].median().item() == pytest.approx(1e-2, rel=0.01)
     worker.detach()
@@ -91,18 +93,18 @@ def test_steps_are_a_function_of_the_seed_only() -> None:
     assert sorted(sum(steps, ())[:10]) == list(range(10))
     for step in steps:
         assert sorted(batching.share(step, 0, 2) + batching.share(step, 1, 2)) == sorted(step)
-    assert batching.micro_batches((1, 2, 3), 2) == [(1, 2), (3,)]
-    assert batching.micro_batches((1,), 2) == [(1,), ()]
+    assert batching.split_micro_batches((1, 2, 3), 2) == [(1, 2), (3,)]
+    assert batching.split_micro_batches((1,), 2) == [(1,), ()]
 
 
 def test_collate_keeps_the_positions_that_predict_something() -> None:
-    rows = [Encoded("a", (5, 6), (False, False), (7, 2)), Encoded("b", (8,), (False,), (2,))]
+    rows = [TokenizedSample("a", (5, 6), (False, False), (7, 2)), TokenizedSample("b", (8,), (False,), (2,))]
     ids, targets, kept = batching.collate(rows, pad=0)
     assert ids.tolist() == [[5, 6, 7, 2], [8, 2, 0, 0]]
     assert kept.tolist() == [0, 1, 2]
-    assert targets.tolist() == [[IGNORED, 7, 2], [2, IGNORED, IGNORED]]
+    assert targets.tolist() == [[IGNORE_INDEX, 7, 2], [2, IGNORE_INDEX, IGNORE_INDEX]]
     ids, targets, kept = batching.collate([], pad=0)
-    assert (ids.tolist(), targets.tolist(), kept.tolist()) == ([[0]], [[IGNORED]], [0])
+    assert (ids.tolist(), targets.tolist(), kept.tolist()) == ([[0]], [[IGNORE_INDEX]], [0])
 
 
 def test_deepspeed_section_is_merged_and_checked() -> None:
@@ -113,7 +115,7 @@ def test_deepspeed_section_is_merged_and_checked() -> None:
     assert deepspeed_engine.stage(settings()) == 0 and deepspeed_engine.stage(settings(workers=2)) == 2
     bad = settings(batch_size=5, workers=2, deepspeed={"optimizer": {}, "fp16": {}, "zero_optimization": {"stage": 7}})
     with pytest.raises(UserError) as fault:
-        deepspeed_engine.check_section(bad)
+        deepspeed_engine.check_deepspeed_section(bad)
     for part in ("4 faults", "train.lr", "train.precision", "multiple of 2", "0, 1, 2 or 3"):
         assert part in str(fault.value)
 
@@ -189,7 +191,7 @@ def test_an_adapter_that_learned_nothing_is_not_saved(worker: Worker, config: Tr
 
 @pytest.fixture(scope="module")
 def runner(worker: Worker) -> TrialRunner:
-    group = WorkerGroup(RunnerPlace(), in_process=True)
+    group = WorkerGroup(RunnerResources(), in_process=True)
     group._workers = [worker]
     return TrialRunner(group)
 
@@ -243,7 +245,7 @@ def test_what_holds_no_model_or_adapter_is_explained(tmp_path: Path) -> None:
         find_adapter(tmp_path)
 
 
-def gold(config: TrialConfig, folder: Path) -> Rival:
+def gold(config: TrialConfig, folder: Path) -> Opponent:
     """A rival that has answered every dev item right."""
     task = get_task(config.task)
     examples = data.draw(task.load("dev"), config.eval_size, EVAL_SEED)
@@ -255,7 +257,7 @@ def gold(config: TrialConfig, folder: Path) -> Rival:
     ]
     (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "config.json").write_text(json.dumps({"design": dict(config.design.options)}))
-    return Rival(folder, "weighted_kappa")
+    return Opponent(folder, "weighted_kappa")
 
 
 def test_a_trial_clearly_behind_its_rival_is_not_asked_all(
@@ -266,7 +268,7 @@ def test_a_trial_clearly_behind_its_rival_is_not_asked_all(
     runner.begin(config, tmp_path / "slow")
     done = runner.rung(0, gold(config, tmp_path / "rival"))
     result = runner.end("pruned")
-    assert "behind on the first 20 items" in done.given_up
+    assert "behind on the first 20 items" in done.stopped_early
     assert result.status == "pruned" and set(result.scores) == {"dev"}
     assert len((tmp_path / "slow" / "predictions.jsonl").read_text().splitlines()) == 20
     assert (tmp_path / "slow" / "adapter").is_dir()
@@ -277,7 +279,7 @@ def test_a_race_without_a_rival_changes_no_completion(runner: TrialRunner, confi
     raced = replace(config, decode=replace(config.decode, looks=(0.5,)))
     whole, cut = run_trial(runner, config, tmp_path / "a"), run_trial(runner, raced, tmp_path / "b")
     assert (tmp_path / "a/predictions.jsonl").read_text() == (tmp_path / "b/predictions.jsonl").read_text()
-    assert whole.scores == cut.scores and cut.rungs[0].given_up == ""
+    assert whole.scores == cut.scores and cut.rungs[0].stopped_early == ""
 
 
 @pytest.mark.realdata

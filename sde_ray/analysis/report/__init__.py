@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import sde_ray
-from sde_ray.analysis.cross_study import Across
+from sde_ray.analysis.cross_study import CrossStudy
 from sde_ray.analysis.report import excluded, figures
 from sde_ray.analysis.report.chapter import Chapter
 from sde_ray.analysis.report.chapter import figures_of as chapter_figures
@@ -41,7 +41,7 @@ class Report:
     dropped: Sequence[tuple[str, str]] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     command: str = ""
-    across: Sequence[Across] = ()
+    across: Sequence[CrossStudy] = ()
     later: Sequence[Html] = ()
 
 

@@ -125,7 +125,11 @@ def _leaderboard(study: Study, strategy: Strategy | None) -> Html:
 
 def _row(place: int, row: Ranked, strategy: Strategy | None) -> dict[str, Any]:
     names = [name for name, design in NAMED.items() if design == row.design]
-    shown: dict[str, Any] = {**row.plain(), "place": place, "label": f"{row.label}{''.join(f' ({n})' for n in names)}"}
+    shown: dict[str, Any] = {
+        **row.to_dict(),
+        "place": place,
+        "label": f"{row.label}{''.join(f' ({n})' for n in names)}",
+    }
     shown |= {"tokens": f"{row.tokens:.1f}", "seconds": f"{row.seconds:.1f}"}
     return shown | {"class_": "chosen" if strategy and row.design == strategy.design else None}
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from sde_ray.analysis.cross_study import Across, short
+from sde_ray.analysis.cross_study import CrossStudy, short
 from sde_ray.analysis.report import figures
 from sde_ray.analysis.report.html import Html, interval, joined, signed, table, tag
 
 
-def write(family: Across) -> Html:
+def write(family: CrossStudy) -> Html:
     """The section: ranks, signs, shared effects."""
     title = tag("h2", f"Consistency over {family.kind}")
     return joined([title, tag("p", family.within, class_="quiet"), _ranks(family), _effects(family)])
 
 
-def _ranks(family: Across) -> Html:
+def _ranks(family: CrossStudy) -> Html:
     if not family.agreements:
         return tag("p", "No two of them have tried enough of the same designs to compare their rankings.")
     names = short(family.groups)
@@ -31,7 +31,7 @@ def _ranks(family: Across) -> Html:
     return joined([tag("h3", "Rankings"), tag("p", note, class_="quiet"), table(columns, rows)])
 
 
-def _effects(family: Across) -> Html | None:
+def _effects(family: CrossStudy) -> Html | None:
     if not family.rows:
         return None
     rows = [

@@ -86,7 +86,7 @@ def _rows(study: Study) -> Iterator[dict[str, Any]]:
             "examples": f"{last.examples} examples",
             "score": _score(last, study),
             "others": median(known) if known else None,
-            "why": last.given_up or "by its rank at this rung",
+            "why": last.stopped_early or "by its rank at this rung",
         }
 
 

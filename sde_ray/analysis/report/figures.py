@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sde_ray.analysis.cross_study import Shared, sign
+from sde_ray.analysis.cross_study import SharedEffect, sign
 from sde_ray.analysis.effects import Interaction
 from sde_ray.analysis.pareto import undominated
 from sde_ray.analysis.report.html import Html, signed, tag
@@ -89,7 +89,7 @@ def effects(rows: Sequence[Mapping[str, Any]], metric: str) -> Html | None:
     return svg(y + 22, f"Effects on {metric} with 95% intervals", [_legend(away), *frame, *parts])
 
 
-def shared(rows: Sequence[Shared], kind: str) -> Html | None:
+def shared(rows: Sequence[SharedEffect], kind: str) -> Html | None:
     """One line an option: what the groups share, with its interval, and a small dot for each group."""
     known = [row for row in rows if row.shared is not None]
     if not known:

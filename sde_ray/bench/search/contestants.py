@@ -17,7 +17,7 @@ from sde_ray.analysis.response_surface import fit
 from sde_ray.bench.search.truth import Truth
 from sde_ray.config.schema import Asha, Search
 from sde_ray.design.designs import make
-from sde_ray.search import METHODS, Proposer
+from sde_ray.search import METHODS, Searcher
 from sde_ray.types import Design
 
 Costs = Sequence[int]
@@ -28,7 +28,7 @@ Contestant = Callable[[Truth, Costs, int], Chosen]
 def one_at_a_time(truth: Truth, costs: Costs, seed: int) -> Chosen:
     """The paper's way: one axis after another, then of each axis the best option. More budget repeats it with seeds."""
     around = make() if make() in truth.number else truth.designs[0]
-    order = list(iter(METHODS["one_at_a_time"].build(truth.designs, seed=seed, around=around).propose, None))
+    order = list(iter(METHODS["one_at_a_time"].build(truth.designs, seed=seed, around=around).suggest, None))
     scores: dict[Design, list[float]] = {}
     trials = [(design, repeat) for repeat in truth.seeds for design in order][: max(costs)]
     chosen: Chosen = {}
@@ -53,10 +53,10 @@ def best_seen(method: str) -> Contestant:
     """Designs by a method's proposals, once each; the best score seen."""
 
     def contest(truth: Truth, costs: Costs, seed: int) -> Chosen:
-        proposer: Proposer = METHODS[method].build(truth.designs, budget=max(costs), seed=seed)
+        proposer: Searcher = METHODS[method].build(truth.designs, budget=max(costs), seed=seed)
         scores: dict[Design, float] = {}
         chosen: Chosen = {}
-        while (design := proposer.propose()) is not None:
+        while (design := proposer.suggest()) is not None:
             scores[design] = truth.report(design)
             proposer.observe(design, scores[design])
             if len(scores) in costs:
@@ -70,8 +70,8 @@ def factorial(truth: Truth, costs: Costs, seed: int) -> Chosen:
     """A D-optimal fraction of each size; the best design by the fitted surface (options and shrunken pairs)."""
     chosen: Chosen = {}
     for cost in costs:
-        proposer: Proposer = METHODS["factorial"].build(truth.designs, budget=cost, seed=seed)
-        tried = list(iter(proposer.propose, None))
+        proposer: Searcher = METHODS["factorial"].build(truth.designs, budget=cost, seed=seed)
+        tried = list(iter(proposer.suggest, None))
         surface = fit(tried, [truth.report(design) for design in tried])
         covered = [design for design in truth.designs if surface.covers(design)]
         chosen[cost] = covered[int(np.argmax([surface.predict(design) for design in covered]))]
@@ -80,15 +80,15 @@ def factorial(truth: Truth, costs: Costs, seed: int) -> Chosen:
 
 def asha(truth: Truth, costs: Costs, seed: int) -> Chosen:
     """Random order, stopped at rungs by successive halving as a sweep does; the best score of those that finished."""
-    from sde_ray.sweep.tune_search import BUDGET, SCORE, RungScheduler, budget
+    from sde_ray.sweep.tune_search import BUDGET, SCORE, GroupedASHAScheduler, budget
 
     settings = Asha()
-    scheduler = RungScheduler(settings)
-    proposer: Proposer = METHODS["random"].build(truth.designs, seed=seed)
+    scheduler = GroupedASHAScheduler(settings)
+    proposer: Searcher = METHODS["random"].build(truth.designs, seed=seed)
     peers = SimpleNamespace(task="", model="", train_size=0)
     best: tuple[int, float, Design] | None = None  # the furthest rung, then the score
     marks, spent, chosen = _Marks(costs), 0.0, Chosen()
-    while marks.left and (design := proposer.propose()) is not None:
+    while marks.left and (design := proposer.suggest()) is not None:
         trial: Any = SimpleNamespace(trial_id=design.slug, config={"trial": peers})
         scheduler.on_trial_add(None, trial)
         before = spent
@@ -119,7 +119,7 @@ def adaptive(truth: Truth, costs: Costs, seed: int) -> Chosen:
         margin=defaults.margin,
     )
     marks, spent, chosen = _Marks(costs), 0.0, Chosen()
-    while (ask := search.propose()) is not None:
+    while (ask := search.suggest()) is not None:
         before = spent
         for rung, share in enumerate(truth.rungs):
             for mark in marks.passed(before + share):

@@ -32,7 +32,7 @@ def measure(
     surfaces: int = 200,
     costs: Sequence[int] = COSTS,
     jobs: int = 1,
-    heard: Callable[[], None] = lambda: None,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> dict[str, Table]:
     """family -> method -> cost -> mean_regret, within_0.01, standard_error."""
     return {
@@ -42,7 +42,7 @@ def measure(
             methods,
             costs,
             jobs,
-            heard,
+            on_progress,
         )
         for name in families
     }

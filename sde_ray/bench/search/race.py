@@ -29,13 +29,13 @@ def race(
     methods: Sequence[str],
     costs: Sequence[int] = COSTS,
     jobs: int = 1,
-    heard: Callable[[], None] = lambda: None,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> Table:
-    """Let every method choose on every truth. `heard` is called whenever a truth is done."""
+    """Let every method choose on every truth. `on_progress` is called whenever a truth is done."""
     done: list[Regrets] = []
     for regrets in _each(partial(_one, draw, tuple(methods), tuple(costs)), seeds, jobs):
         done.append(regrets)
-        heard()
+        on_progress()
     return {method: {cost: _summary([one[method][cost] for one in done]) for cost in costs} for method in methods}
 
 

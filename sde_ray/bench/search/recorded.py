@@ -31,12 +31,12 @@ def measure(
     repeats: int = REPEATS,
     costs: Sequence[int] = COSTS,
     jobs: int = 1,
-    heard: Callable[[], None] = lambda: None,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> dict[str, Table]:
     """`masa_216` -> method -> cost -> mean_regret, within_0.01, standard_error, over repeated searches."""
     known = recorded()
     affordable = [cost for cost in costs if cost <= len(known)]
-    return {"masa_216": race(partial(_draw), range(repeats), methods, affordable, jobs, heard)}
+    return {"masa_216": race(partial(_draw), range(repeats), methods, affordable, jobs, on_progress)}
 
 
 @cache

@@ -39,8 +39,8 @@ def planted(
     families, methods = family or list(FAMILIES), method or list(CONTESTANTS)
     _check("family", families, known)
     _check("method", methods, CONTESTANTS)
-    with _counting(surfaces * len(families), "surfaces") as heard:
-        found = planted.measure(families, methods, surfaces, jobs=jobs, heard=heard)
+    with _counting(surfaces * len(families), "surfaces") as on_progress:
+        found = planted.measure(families, methods, surfaces, jobs=jobs, on_progress=on_progress)
     if as_json:
         return emit(found)
     for name in families:
@@ -61,8 +61,8 @@ def recorded(
 
     methods = method or list(WITHOUT_RUNGS)
     _check("method", methods, WITHOUT_RUNGS)
-    with _counting(repeats, "searches") as heard:
-        found = recorded.measure(methods, repeats, jobs=jobs, heard=heard)
+    with _counting(repeats, "searches") as on_progress:
+        found = recorded.measure(methods, repeats, jobs=jobs, on_progress=on_progress)
     if as_json:
         return emit({**found, "note": recorded.note()})
     for name, own in found.items():
@@ -84,9 +84,9 @@ class _counting:
         self.console = err()
 
     def __enter__(self) -> Callable[[], None]:
-        return self.heard
+        return self.on_progress
 
-    def heard(self) -> None:
+    def on_progress(self) -> None:
         self.done += 1
         if self.console.is_terminal:
             self.console.print(f"{self.done}/{self.total} {self.what}", end="\r", highlight=False)

@@ -13,14 +13,14 @@ from sde_ray.cli.console import interval, number, table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sde_ray.analysis.cross_study import Across, Shared
-    from sde_ray.analysis.rank_agreement import Agreement
+    from sde_ray.analysis.cross_study import CrossStudy, SharedEffect
+    from sde_ray.analysis.rank_agreement import RankAgreement
     from sde_ray.analysis.response_surface import Estimate
 
 COLOURS = {"all agree": "green", "they contradict each other": "red"}
 
 
-def across(found: Across) -> Group:
+def across(found: CrossStudy) -> Group:
     """Rank correlations, then the effects with their sign in each group and what they share."""
     parts: list[Any] = [f"\n[bold]Consistency over {found.kind}[/] ({found.within})"]
     if found.agreements:
@@ -32,7 +32,7 @@ def across(found: Across) -> Group:
     return Group(*parts)
 
 
-def agreements(rows: list[Agreement], names: Mapping[str, str]) -> Table:
+def agreements(rows: list[RankAgreement], names: Mapping[str, str]) -> Table:
     """A pair of groups a row. `names`: what to call each."""
     numbers = ("designs", "Spearman", "95% interval", "Kendall", "its interval")
     shown = table("How alike designs are ranked", "", "and", *numbers, right=numbers)
@@ -42,7 +42,7 @@ def agreements(rows: list[Agreement], names: Mapping[str, str]) -> Table:
     return shown
 
 
-def signs(rows: list[Shared], groups: tuple[str, ...]) -> Table:
+def signs(rows: list[SharedEffect], groups: tuple[str, ...]) -> Table:
     """An option a row. In brackets: its interval holds zero."""
     shown = table(
         "Effects by sign; in brackets: the interval holds zero", "axis", "option", *short(groups).values(),

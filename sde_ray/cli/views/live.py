@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sde_ray.analysis.cross_study import Across
+from sde_ray.analysis.cross_study import CrossStudy
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict
 from sde_ray.cli.views import cross_study, plan, tables
@@ -16,7 +16,7 @@ from sde_ray.sweep.progress import Progress
 from sde_ray.types import Strategy, TrialConfig
 
 
-class Story:
+class PipelineListener:
     """Prints the steps on a console."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
@@ -28,7 +28,7 @@ class Story:
     def studied(self, study: Study) -> None:
         self.console.print(tables.study(study), highlight=False)
 
-    def compared(self, family: Across) -> None:
+    def compared(self, family: CrossStudy) -> None:
         self.console.print(cross_study.across(family), highlight=False)
 
     def assembled(self, strategy: Strategy, path: Path) -> None:

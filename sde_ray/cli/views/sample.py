@@ -6,7 +6,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from sde_ray.cli.console import out
-from sde_ray.pipeline.preview import Shown
+from sde_ray.pipeline.preview import SamplePreview
 from sde_ray.types import Segment
 
 READ, LEARNED, INPUT_LEARNED, END = "dim", "bold green", "green", "bold black on green"
@@ -15,7 +15,7 @@ LEGEND.append("loss on the input", INPUT_LEARNED).append(" · ").append("loss on
 LEGEND.append(" · ").append(" end ", END).append(" end token, learned too")
 
 
-def sample(shown: Shown, model: str = "") -> None:
+def sample(shown: SamplePreview, model: str = "") -> None:
     """Print one sample; with a model's name every token gets its own shade."""
     text = tokens(shown, model) if model else segments(shown)
     from sde_ray.design.designs import label
@@ -34,7 +34,7 @@ def sample(shown: Shown, model: str = "") -> None:
     )
 
 
-def segments(shown: Shown) -> Text:
+def segments(shown: SamplePreview) -> Text:
     """The sample segment by segment."""
     text = Text()
     for segment in (*shown.sample.prompt, shown.sample.completion):
@@ -42,7 +42,7 @@ def segments(shown: Shown) -> Text:
     return text.append(" end ", style=END)
 
 
-def tokens(shown: Shown, model: str) -> Text:
+def tokens(shown: SamplePreview, model: str) -> Text:
     """The sample as the model's tokenizer cuts it: neighbouring tokens differ in shade."""
     from sde_ray.models.base import load_tokenizer
     from sde_ray.models.tokenization import end_token

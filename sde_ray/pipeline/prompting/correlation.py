@@ -66,7 +66,7 @@ class Correlation:
     designs: int
     pick: Pick | None
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """One flat row."""
         row: dict[str, Any] = {"measure": self.measure, "designs": self.designs}
         for name, ranked in (("spearman", self.spearman), ("kendall", self.kendall)):

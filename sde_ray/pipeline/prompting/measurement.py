@@ -17,7 +17,7 @@ from typing import Any
 
 from sde_ray.config.load import SweepConfig
 from sde_ray.design import render
-from sde_ray.storage.jsonl_cache import key_of
+from sde_ray.storage.jsonl_cache import content_hash
 from sde_ray.types import Design, Example, Sample, Task
 
 PERPLEXITY = "perplexity"
@@ -56,7 +56,7 @@ class Look:
         """Under which a part is kept."""
         shown = [sample.id for sample in self.demonstrations[: int(part)]] if part != PERPLEXITY else []
         names = [self.task.name, self.metric, *(one.id for one in self.examples)]
-        return key_of([SCHEMA, part, self._read, shown, names, dict(self.settings)])
+        return content_hash([SCHEMA, part, self._read, shown, names, dict(self.settings)])
 
     @property
     def characters(self) -> int:

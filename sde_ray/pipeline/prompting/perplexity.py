@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 from torch.nn.functional import cross_entropy
 
-from sde_ray.models.tokenization import Encoded
+from sde_ray.models.tokenization import TokenizedSample
 
 TOKENS_A_BATCH = 4096  # all positions' logits are needed, and a vocabulary may have 150,000 entries
 
@@ -45,7 +45,7 @@ class Likelihood:
 @torch.inference_mode()
 def likelihoods(
     model: torch.nn.Module,
-    samples: Sequence[Encoded],
+    samples: Sequence[TokenizedSample],
     pad: int,
     batch_size: int = 32,
     side: Literal["left", "right"] = "right",
@@ -61,11 +61,11 @@ def likelihoods(
     return [found[i] for i in range(len(samples))]
 
 
-def _tokens(sample: Encoded) -> tuple[int, ...]:
+def _tokens(sample: TokenizedSample) -> tuple[int, ...]:
     return sample.prompt + sample.completion[:-1]
 
 
-def _batches(samples: Sequence[Encoded], batch_size: int) -> Iterator[list[int]]:
+def _batches(samples: Sequence[TokenizedSample], batch_size: int) -> Iterator[list[int]]:
     """Indices by falling length, at most `batch_size` rows and `TOKENS_A_BATCH` padded tokens at a time."""
     batch: list[int] = []
     for i in sorted(range(len(samples)), key=lambda i: -len(_tokens(samples[i]))):

@@ -17,7 +17,7 @@ from sde_ray.errors import UserError
 from sde_ray.pipeline.prompting.correlation import Correlation, correlations, verdict
 from sde_ray.pipeline.prompting.figure import scatter
 from sde_ray.pipeline.prompting.tuned_scores import Tuned
-from sde_ray.storage.mirror import store_at
+from sde_ray.storage.mirror import open_folder
 
 Row = Mapping[str, Any]
 MEASURED = "analysis.jsonl"
@@ -37,7 +37,7 @@ class Analysis:
     notes: tuple[str, ...]
     figure: str
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For a program."""
         return {
             "task": self.task,
@@ -45,7 +45,7 @@ class Analysis:
             "metric": self.metric,
             "verdict": self.verdict,
             "notes": list(self.notes),
-            "correlations": [one.plain() for one in self.correlations],
+            "correlations": [one.to_dict() for one in self.correlations],
             "rows": [dict(row) for row in self.rows],
         }
 
@@ -92,7 +92,7 @@ def save(config: SweepConfig, found: Analysis) -> list[Path]:
     """Write analysis.json and analysis.svg, each whole or not at all."""
     folder, end = sweep_folder(config), suffix(config, found.task, found.model)
     texts = {
-        folder / f"analysis{end}.json": json.dumps(found.plain(), ensure_ascii=False, indent=1) + "\n",
+        folder / f"analysis{end}.json": json.dumps(found.to_dict(), ensure_ascii=False, indent=1) + "\n",
         folder / f"analysis{end}.svg": found.figure,
     }
     try:
@@ -103,5 +103,5 @@ def save(config: SweepConfig, found: Analysis) -> list[Path]:
             new.replace(path)
     except OSError as error:
         raise UserError(f'Cannot write to "{folder}": {error.strerror}. Set storage to a folder with room.') from None
-    store_at(place_of(config)).push(*texts, folder / MEASURED)
+    open_folder(place_of(config)).push(*texts, folder / MEASURED)
     return list(texts)

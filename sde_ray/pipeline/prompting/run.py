@@ -1,6 +1,6 @@
 """All designs of a sweep on one untuned model: likelihoods, zero-shot and in-context scores; never twice.
 
-    measure(looks, "tiny", config, KeyedFile(folder / "analysis.jsonl"))   -> rows, one a design
+    measure(looks, "tiny", config, JsonlCache(folder / "analysis.jsonl"))   -> rows, one a design
 
 The model is loaded once a worker and only where something is missing; each value is on disk as soon as it is made, so a
 run that was stopped goes on. A design that does not fit the context is a row with its reason, not the end of the run.
@@ -27,7 +27,7 @@ from sde_ray.models.tokenization import Encoder, completion_text, pad_token
 from sde_ray.pipeline.prompting.few_shot import BETWEEN, answer_of, fit
 from sde_ray.pipeline.prompting.measurement import PERPLEXITY, Look, Part, looks, row_of
 from sde_ray.pipeline.prompting.perplexity import likelihoods
-from sde_ray.storage.jsonl_cache import KeyedFile
+from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.sweep.cluster.actor_pool import spread
 from sde_ray.types import Design, Sample, Task
 
@@ -61,7 +61,7 @@ def prepare(
     return looks(config, task, identity(model), designs, held, shown, shots)
 
 
-def cost(wanted: Sequence[Look], file: KeyedFile) -> Cost:
+def cost(wanted: Sequence[Look], file: JsonlCache) -> Cost:
     """What `measure` would do, before it does."""
     kept = file.read()
     every = {look.key(part): (look, part) for look in wanted for part in look.parts}
@@ -77,17 +77,17 @@ def measure(
     wanted: Sequence[Look],
     model: str,
     config: SweepConfig,
-    file: KeyedFile,
-    heard: Callable[[int, int], None] = lambda done, count: None,
+    file: JsonlCache,
+    on_progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> list[dict[str, Any]]:
-    """A row a design; what the file lacks is measured. `heard(done, count)` is called after each part."""
+    """A row a design; what the file lacks is measured. `on_progress(done, count)` is called after each part."""
     kept: dict[str, Mapping[str, Any]] = dict(file.read())
     missing = {look.key(part): (look, part) for look in wanted for part in look.parts if look.key(part) not in kept}
     keys, calls = list(missing), list(missing.values())
     for done, (n, value) in enumerate(spread(config.resources, partial(_Reader, model, config), calls), 1):
         kept[keys[n]] = value
         file.append(keys[n], value)
-        heard(done, len(missing))
+        on_progress(done, len(missing))
     return [row_of(look, kept) for look in wanted]
 
 
@@ -127,8 +127,8 @@ class _Reader:
         started = time.perf_counter()
         try:
             found = self._perplexity(look) if part == PERPLEXITY else self._score(look, int(part))
-        except UserError as fault:
-            found = {"error": str(fault)}
+        except UserError as error:
+            found = {"error": str(error)}
         return {**found, "seconds": round(time.perf_counter() - started, 4)}
 
     def _perplexity(self, look: Look) -> dict[str, Any]:

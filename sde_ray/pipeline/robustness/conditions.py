@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from sde_ray.analysis.paired import Paired, compare
 from sde_ray.analysis.verdict import ASSEMBLED, claim_of
-from sde_ray.evaluation.per_item import Items, draw_weights
+from sde_ray.evaluation.per_item import ItemCounts, bootstrap_weights
 from sde_ray.types import Design
 
 Array = npt.NDArray[np.float64]
@@ -61,7 +61,7 @@ class Judged:
     words: str
     holds: bool | None
 
-    def plain(self) -> list[dict[str, Any]]:
+    def to_dict(self) -> list[dict[str, Any]]:
         """Flat rows."""
         found = []
         for row in self.rows:
@@ -82,7 +82,7 @@ class Judged:
         return found
 
 
-def gather(values: Mapping[Key, float], items: Mapping[Key, Items], designs: Mapping[str, Design]) -> Cells:
+def gather(values: Mapping[Key, float], items: Mapping[Key, ItemCounts], designs: Mapping[str, Design]) -> Cells:
     """The complete cells: contenders that have a value for every variant, on the seeds that all of these share.
 
     A contender without any complete seed (all its trials failed) is left out. Draws of the items are only there where
@@ -105,14 +105,14 @@ def _complete(values: Mapping[Key, float], name: str, variants: Sequence[Any]) -
 
 
 def _drawn(
-    items: Mapping[Key, Items], names: Sequence[str], seeds: Sequence[int], variants: Sequence[Any]
+    items: Mapping[Key, ItemCounts], names: Sequence[str], seeds: Sequence[int], variants: Sequence[Any]
 ) -> dict[str, Array] | None:
     """(draws, seeds, variants) by contender, the same draws of the items for all."""
     wanted = [(name, seed, variant) for name in names for seed in seeds for variant in variants]
     known = [items[key] for key in wanted if key in items]
     if len(known) < len(wanted) or any(one.ids != known[0].ids for one in known):
         return None
-    weights = draw_weights(known[0].ids, ITEM_DRAWS, np.random.default_rng(0))
+    weights = bootstrap_weights(known[0].ids, ITEM_DRAWS, np.random.default_rng(0))
     return {
         name: np.stack([np.stack([items[name, s, v].scores(weights) for v in variants], -1) for s in seeds], 1)
         for name in names

@@ -1,6 +1,6 @@
 """A trained adapter's answers to test items, decoded in another way or asked in other words than in its training.
 
-    reader = Reader(KeyedFile(folder / "robustness.jsonl"))
+    reader = Reader(JsonlCache(folder / "robustness.jsonl"))
     reader.fill([(trial, folder, Asked(sampling_seed=1)), ...], config.resources)
     reader.answers(trial, Asked(sampling_seed=1))             {"d1-17": "food: positive, ...", ...}
 
@@ -19,13 +19,13 @@ from sde_ray import data
 from sde_ray.config.schema import Resources
 from sde_ray.design import render
 from sde_ray.errors import UserError
-from sde_ray.evaluation.per_item import Items, part_of
+from sde_ray.evaluation.per_item import ItemCounts, part_of
 from sde_ray.models import base as models
 from sde_ray.models import generation
 from sde_ray.models.generation import Sampling
 from sde_ray.models.predictor import find_adapter, read_card
 from sde_ray.models.tokenization import Encoder, completion_text, pad_token
-from sde_ray.storage.jsonl_cache import KeyedFile, key_of
+from sde_ray.storage.jsonl_cache import JsonlCache, content_hash
 from sde_ray.sweep.cluster.actor_pool import spread
 from sde_ray.tasks import get_task
 from sde_ray.types import Example, Task, TrialConfig
@@ -47,7 +47,7 @@ Wanted = tuple[TrialConfig, Path, Asked]
 class Reader:
     """Answers by trial and by how its items were asked, from a file."""
 
-    def __init__(self, file: KeyedFile) -> None:
+    def __init__(self, file: JsonlCache) -> None:
         self.file, self.kept = file, file.read()
 
     def missing(self, wanted: Sequence[Wanted]) -> list[Wanted]:
@@ -58,15 +58,15 @@ class Reader:
         self,
         wanted: Sequence[Wanted],
         resources: Resources,
-        heard: Callable[[int, int], None] = lambda done, count: None,
+        on_progress: Callable[[int, int], None] = lambda done, count: None,
     ) -> None:
-        """Decode what is missing; a trial's folder is where its adapter lies. `heard(done, count)` after each."""
+        """Decode what is missing; a trial's folder is where its adapter lies. `on_progress(done, count)` after each."""
         todo = self.missing(wanted)
         for done, (n, texts) in enumerate(spread(resources, Decoder, todo), 1):
             trial, _, asked = todo[n]
             self.kept[_key(trial, asked)] = {"answers": texts}
             self.file.append(_key(trial, asked), {"answers": texts})
-            heard(done, len(todo))
+            on_progress(done, len(todo))
 
     def answers(self, trial: TrialConfig, asked: Asked) -> Mapping[str, str]:
         """Completions by the id of the item."""
@@ -90,9 +90,9 @@ class Decoder:
         wording = trial.wording if asked.wording is None else asked.wording
         prompts = [(one.id, render.prompt_of(one.text, task, trial.design, wording)) for one in examples]
         room = card.max_new_tokens
-        adapted = models.load_adapter(self._base.model, place)
+        peft_model = models.load_adapter(self._base.model, place)
         try:
-            with models.merged(adapted) as decoding:
+            with models.merged(peft_model) as decoding:
                 written = generation.decode(
                     decoding,
                     encoder.prompts(prompts, room),
@@ -103,7 +103,7 @@ class Decoder:
                     sampling=None if asked.sampling_seed is None else Sampling(asked.sampling_seed),
                 )
         finally:
-            models.detach(adapted)
+            models.detach(peft_model)
         texts = [completion_text(self._base.tokenizer, ids) for ids in written]
         return {one.id: text for one, text in zip(examples, texts, strict=True)}
 
@@ -116,7 +116,7 @@ class Decoder:
 
 def _key(trial: TrialConfig, asked: Asked) -> str:
     sampling = None if asked.sampling_seed is None else asdict(Sampling(asked.sampling_seed))
-    return key_of({"trial": trial.key, "wording": asked.wording, "sampling": sampling})
+    return content_hash({"trial": trial.key, "wording": asked.wording, "sampling": sampling})
 
 
 def held(trial: TrialConfig) -> tuple[Task, list[Example]]:
@@ -136,8 +136,8 @@ def check_wordings(task: Task, wordings: Sequence[int]) -> None:
         )
 
 
-def items_of(trial: TrialConfig, answers: Mapping[str, str], metric: str) -> tuple[float, Items]:
+def items_of(trial: TrialConfig, answers: Mapping[str, str], metric: str) -> tuple[float, ItemCounts]:
     """The metric of the answers, and their counts item by item."""
     task, examples = held(trial)
     part = part_of(task, trial.design, examples, answers, metric)
-    return float(part.measure(part.rows.sum(axis=0))), Items((part,))
+    return float(part.measure(part.rows.sum(axis=0))), ItemCounts((part,))

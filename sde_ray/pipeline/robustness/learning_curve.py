@@ -37,7 +37,7 @@ class Saving:
     high: float | None = None
     fewest: int = 0
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON, which has no infinity."""
         return {key: None if value == math.inf else value for key, value in asdict(self).items()}
 

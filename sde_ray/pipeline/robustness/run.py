@@ -26,9 +26,9 @@ from sde_ray.pipeline.robustness.conditions import Cells, Judged, Key, gather, j
 from sde_ray.pipeline.robustness.decoding import Asked, Reader, Wanted, check_wordings, items_of
 from sde_ray.pipeline.robustness.figure import curves
 from sde_ray.pipeline.robustness.learning_curve import Saving, savings
-from sde_ray.storage.jsonl_cache import KeyedFile
-from sde_ray.storage.mirror import TRIALS, store_at
-from sde_ray.storage.remote import fetched
+from sde_ray.storage.jsonl_cache import JsonlCache
+from sde_ray.storage.mirror import TRIALS, open_folder
+from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri
 from sde_ray.types import Design, Strategy, TrialConfig, TrialResult
 
@@ -84,15 +84,15 @@ class Found:
 
     def rows(self) -> list[dict[str, Any]]:
         """A flat row a condition and contender."""
-        return [row for one in self.conditions for row in one.plain()]
+        return [row for one in self.conditions for row in one.to_dict()]
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For a program."""
         verdicts = [{"condition": one.condition, "holds": one.holds, "words": one.words} for one in self.conditions]
         return {
             "words": self.words,
             "verdicts": verdicts,
-            "savings": [{**one.plain(), "words": one.words} for one in self.savings],
+            "savings": [{**one.to_dict(), "words": one.words} for one in self.savings],
             "rows": self.rows(),
         }
 
@@ -106,7 +106,7 @@ def prepare(
     wordings: Sequence[int] | None = None,
 ) -> Study:
     """The study of a strategy. `sweep`: its sweep, where the strategy does not lie in the sweep's folder."""
-    strategy = strategies.load(fetched(str(path)))
+    strategy = strategies.load(fetch_file(str(path)))
     config = open_sweep(sweep or _sweep_of(path), sets)
     tasks = open_tasks(config)
     if strategy.task not in tasks:
@@ -146,7 +146,7 @@ def _sizes(largest: int, available: int) -> tuple[int, ...]:
 
 def reader_of(study: Study) -> Reader:
     """What a study has decoded already."""
-    return Reader(KeyedFile(study.folder / "robustness.jsonl"))
+    return Reader(JsonlCache(study.folder / "robustness.jsonl"))
 
 
 def decodings(study: Study) -> list[Wanted]:
@@ -165,14 +165,14 @@ def decodings(study: Study) -> list[Wanted]:
 def conclude(
     study: Study,
     results: Mapping[str, TrialResult],
-    heard: Callable[[int, int], None] = lambda done, count: None,
+    on_progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> Found:
     """Judge every condition. `results` by trial key; what is missing of them is missing in the verdicts, too."""
     ended = {key: one for key, one in results.items() if one.status == "finished"}
     by_size = _trained(study, ended)
     curve = tuple(judge(f"{size} samples", _of_variant(by_size, size)) for size in study.sizes)
     metric = study.strategy.objective
-    others = tuple(_again(study, ended, metric, heard))
+    others = tuple(_again(study, ended, metric, on_progress))
     saved = tuple(savings(by_size, study.sizes))
     whole = (*curve, *others)
     return Found(curve, others, saved, summary(whole), curves(study.sizes, curve, metric))
@@ -206,15 +206,15 @@ def _of_variant(cells: Cells, variant: Any) -> Cells:
 
 
 def _again(
-    study: Study, ended: Mapping[str, TrialResult], metric: str, heard: Callable[[int, int], None]
+    study: Study, ended: Mapping[str, TrialResult], metric: str, on_progress: Callable[[int, int], None]
 ) -> list[Judged]:
     """The adapters of the largest size under sampled decoding and in other words."""
-    reader, store = reader_of(study), store_at(place_of(study.config))
+    reader, store = reader_of(study), open_folder(place_of(study.config))
     store.hold(study.folder / ANSWERS)
     todo = [one for one in decodings(study) if one[0].key in ended]
     for trial, _, _ in reader.missing(todo):
         store.pull(f"{TRIALS}/{trial.key}")
-    reader.fill(todo, study.config.resources, heard)
+    reader.fill(todo, study.config.resources, on_progress)
     answered = {(t.key, asked): items_of(t, reader.answers(t, asked), metric) for t, _, asked in todo}
     sampled = [Asked(sampling_seed=seed) for seed in study.decoding_seeds]
     found = [judge("sampled decoding", _cells(study, answered, sampled))] if sampled else []
@@ -239,7 +239,7 @@ def _cells(study: Study, answered: Mapping[tuple[str, Asked], tuple[float, Any]]
 def save(study: Study, found: Found) -> list[Path]:
     """Write robustness.json and, where there is a curve, robustness.svg; each whole or not at all."""
     end = study.suffix
-    texts = {f"robustness{end}.json": json.dumps(found.plain(), ensure_ascii=False, indent=1) + "\n"}
+    texts = {f"robustness{end}.json": json.dumps(found.to_dict(), ensure_ascii=False, indent=1) + "\n"}
     texts |= {f"robustness{end}.svg": found.figure} if found.figure else {}
     paths = []
     for name, text in texts.items():
@@ -248,5 +248,5 @@ def save(study: Study, found: Found) -> list[Path]:
         new.write_text(text, encoding="utf-8")
         new.replace(path)
         paths.append(path)
-    store_at(place_of(study.config)).push(*paths, study.folder / ANSWERS)
+    open_folder(place_of(study.config)).push(*paths, study.folder / ANSWERS)
     return paths

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.polynomial.hermite_e import hermegauss
 
-from sde_ray.search.adaptive.posterior import Belief, Report
+from sde_ray.search.adaptive.posterior import GaussianPosterior, Report
 from sde_ray.search.kernel import Array, Index
 
 CONTENDERS = 40
@@ -40,7 +40,7 @@ def worth(mean: Array, spread: Array, shared: Array, variance: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Options:
+class Candidates:
     """Scores that may be asked for, column by column: which trial, up to which rung, its worth per cost, its cost.
 
     `seed` is -1 for a trial with a fresh seed.
@@ -62,7 +62,9 @@ class Options:
 Mask = npt.NDArray[np.bool_]
 
 
-def weigh(belief: Belief, shares: Sequence[float], valid: Mask, fresh: Mask, again: Sequence[Report]) -> Options:
+def score_candidates(
+    belief: GaussianPosterior, shares: Sequence[float], valid: Mask, fresh: Mask, again: Sequence[Report]
+) -> Candidates:
     """Weigh every fresh trial (`fresh[contest, place in the pool]`) at every rung, and trials that would run again."""
     contest, rung, place = np.nonzero(np.repeat(fresh[:, None], len(shares), axis=1))
     flat = np.ravel_multi_index((contest, rung, place), belief.mean.shape)
@@ -76,10 +78,10 @@ def weigh(belief: Belief, shares: Sequence[float], valid: Mask, fresh: Mask, aga
             np.append(a, b) for a, b in zip((contest, design, rung, seed), columns, strict=True)
         )
     cost = np.array(shares)[rung]
-    return Options(contest, design, rung, seed, gains(belief, valid, shared, variance) / cost, cost)
+    return Candidates(contest, design, rung, seed, total_gain(belief, valid, shared, variance) / cost, cost)
 
 
-def gains(belief: Belief, valid: Mask, shared: Array, variance: Array) -> Array:
+def total_gain(belief: GaussianPosterior, valid: Mask, shared: Array, variance: Array) -> Array:
     """The worth of scores, summed over the decisions of all contests."""
     contests, _, size = belief.mean.shape
     total = np.zeros(len(variance))
@@ -90,7 +92,9 @@ def gains(belief: Belief, valid: Mask, shared: Array, variance: Array) -> Array:
     return total
 
 
-def certainty(belief: Belief, valid: Mask, contest: int, margin: float, chance: np.random.Generator) -> float:
+def prob_best_within(
+    belief: GaussianPosterior, valid: Mask, contest: int, margin: float, chance: np.random.Generator
+) -> float:
     """The probability that no design is better than the one with the best mean by more than the margin."""
     _, rungs, size = belief.mean.shape
     mean, spread = belief.mean[contest, -1], np.sqrt(np.maximum(belief.variance[contest, -1], 0))

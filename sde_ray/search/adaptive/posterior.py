@@ -7,7 +7,8 @@
 Every term is normal with a scale of its own. `fit_scales` estimates the scales from the reports: the mode of the
 marginal likelihood with wide log-normal priors (type II maximum likelihood, Rasmussen and Williams 2006, chapter 5).
 Several contests (tasks, models, training sizes) share the effects and have deviations of their own.
-`Belief` holds the posterior of the value and of the expected score at each rung; a further report is a rank-1 update.
+`GaussianPosterior` holds the posterior of the value and of the expected score at each rung; a further report is a
+rank-1 update.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg, optimize
 
-from sde_ray.search.kernel import Array, Index, Likeness
+from sde_ray.search.kernel import Array, DesignKernel, Index
 
 WIDE = 10.0  # of the scores' spread: prior scale of a contest's mean
 OFFSET = 3.0  # the same for the mean departure of a rung
@@ -51,10 +52,10 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Frame:
+class ModelSpace:
     """What reports are about: the designs, the number of contests, and the rungs as shares of the full training."""
 
-    likeness: Likeness
+    likeness: DesignKernel
     contests: int
     shares: tuple[float, ...]
 
@@ -106,7 +107,7 @@ class Cells:
         )
 
 
-def components(frame: Frame, one: Cells, other: Cells, noise: bool = True) -> dict[str, Array]:
+def components(frame: ModelSpace, one: Cells, other: Cells, noise: bool = True) -> dict[str, Array]:
     """The covariance of reports, term by term, for scales of 1. Without `noise`: of expected scores."""
     options, pairs = frame.likeness.both(one.design, other.design)
     design = _same(one.design, other.design)
@@ -132,20 +133,20 @@ def _same(one: Index, other: Index) -> Array:
     return np.asarray(one[:, None] == other[None, :], dtype=float)
 
 
-def covariance(frame: Frame, scales: Mapping[str, float], one: Cells, other: Cells, noise: bool = True) -> Array:
+def covariance(frame: ModelSpace, scales: Mapping[str, float], one: Cells, other: Cells, noise: bool = True) -> Array:
     """The covariance of reports under these scales."""
     terms = components(frame, one, other, noise)
     return np.asarray(sum(scales[name] ** 2 * term for name, term in terms.items()))
 
 
-def first_scales(frame: Frame, spread: float) -> dict[str, float]:
+def first_scales(frame: ModelSpace, spread: float) -> dict[str, float]:
     """The prior medians, for scores of this spread."""
     own = {name: MEDIANS[name] * spread for name in frame.terms()}
     return {"contest": WIDE * spread, "offset": OFFSET * spread, **own}
 
 
 def fit_scales(
-    frame: Frame, reports: Sequence[Report], scores: Array, start: Mapping[str, float] | None = None
+    frame: ModelSpace, reports: Sequence[Report], scores: Array, start: Mapping[str, float] | None = None
 ) -> dict[str, float]:
     """The scales at their posterior mode; `start` is an earlier answer, for speed."""
     spread = max(float(scores.std()), 1e-6)
@@ -177,14 +178,14 @@ def fit_scales(
     return {**prior, **dict(zip(names, np.exp(found.x).tolist(), strict=True))}
 
 
-class Belief:
+class GaussianPosterior:
     """The posterior over the designs of a pool, in every contest and at every rung; `add` takes a report.
 
     `mean[contest, rung, design]` are expected scores; those at the last rung are the values. `shared[v, e]` is the
     covariance of value `v` (contest x design) with expected score `e` (contest x rung x design), both flattened.
     """
 
-    def __init__(self, frame: Frame, scales: Mapping[str, float], centre: float, pool: Index) -> None:
+    def __init__(self, frame: ModelSpace, scales: Mapping[str, float], centre: float, pool: Index) -> None:
         self.frame, self.scales, self.centre, self.pool = frame, scales, centre, pool
         shape = (frame.contests, frame.rungs, len(pool))
         contest, rung, place = (axis.ravel() for axis in np.indices(shape))
@@ -202,9 +203,9 @@ class Belief:
         """Variance of a fresh trial's report around its expected score."""
         return sum(self.scales[name] ** 2 for name in ("seed", "trial", "report"))
 
-    def copy(self) -> Belief:
+    def copy(self) -> GaussianPosterior:
         """A belief that can be told more without this one learning of it."""
-        twin = object.__new__(Belief)
+        twin = object.__new__(GaussianPosterior)
         twin.__dict__.update(self.__dict__)
         twin.mean, twin.shared, twin.variance = self.mean.copy(), self.shared.copy(), self.variance.copy()
         return twin
@@ -248,7 +249,7 @@ class Belief:
         return seen, across, np.maximum(prior - (seen**2).sum(1), 1e-12)
 
 
-def _prior_variances(frame: Frame, scales: Mapping[str, float]) -> Array:
+def _prior_variances(frame: ModelSpace, scales: Mapping[str, float]) -> Array:
     """Of an expected score at each rung; the same for every design."""
     square = {name: scale**2 for name, scale in scales.items()}
     each = 1 - 1 / frame.likeness.sizes

@@ -26,16 +26,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sde_ray.search.adaptive.knowledge_gradient import Options, certainty, gains, weigh
-from sde_ray.search.adaptive.posterior import Belief, Frame, Report, fit_scales
+from sde_ray.search.adaptive.knowledge_gradient import Candidates, prob_best_within, score_candidates, total_gain
+from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Report, fit_scales
 from sde_ray.search.factorial import fraction, screening
-from sde_ray.search.kernel import Index, Likeness, Mask
+from sde_ray.search.kernel import DesignKernel, Index, Mask
 from sde_ray.types import Design
 
 REFIT = 1.25  # scales are estimated again when there are so many times as many reports
 POOL = 3000  # expected scores that the belief holds at most (contests x rungs x designs)
 FAILURES = 2  # a design whose trials failed so often is not asked for again
-HOPELESS = 3  # nor one with an option in which so many trials failed and none brought a score
+MAX_IDENTICAL_FAILURES = 3  # nor one with an option in which so many trials failed and none brought a score
 CHECK = 8  # draws are dear: the winner is examined after every so many reports
 
 
@@ -90,7 +90,7 @@ class Adaptive:
             for axis, option in sorted({choice for design in self.designs for choice in design.options})
         ]
         self._valid = np.array([[design in set(own) for design in self.designs] for own in contests])
-        self.frame = Frame(Likeness(self.designs), len(contests), tuple(rungs))
+        self.frame = ModelSpace(DesignKernel(self.designs), len(contests), tuple(rungs))
         self._screens = [self._screen(own, total) for own, total in zip(contests, self.budgets, strict=True)]
         self._trials: dict[Name, _Trial] = {}
         self._paid = [0.0] * len(contests)
@@ -101,9 +101,9 @@ class Adaptive:
         self._scores: list[float] = []
         self._scales: Mapping[str, float] | None = None
         self._fitted = self._told = self._examined = self._renewed = 0
-        self._sure: set[int] = set()
-        self._base: Belief | None = None
-        self._weighed: tuple[tuple[int, ...], Options] | None = None
+        self._decided: set[int] = set()
+        self._base: GaussianPosterior | None = None
+        self._weighed: tuple[tuple[int, ...], Candidates] | None = None
 
     def _screen(self, designs: Sequence[Design], total: float) -> list[Design]:
         """The designs to begin with: a fraction for main effects."""
@@ -112,7 +112,7 @@ class Adaptive:
 
     # ---- what happens ----------------------------------------------------------------------------------------------
 
-    def propose(self) -> Ask | None:
+    def suggest(self) -> Ask | None:
         """The next trial; None at the end of the budget, of the designs, or when the answer is sure."""
         for group in sorted(set(self._groups)):
             own = [contest for contest, its in enumerate(self._groups) if its == group]
@@ -235,7 +235,7 @@ class Adaptive:
         if belief is None:
             return None
         missing = self._unconfirmed(contests)
-        if not self._settled(contests):
+        if not self._is_decided(contests):
             options = self._options(contests, belief)
             best = options.best(left - len(missing))
             if best is not None:
@@ -259,14 +259,14 @@ class Adaptive:
                 missing.append(Ask(contest, design, seed, last))
         return missing
 
-    def _ask_of(self, options: Options, place: int) -> Ask:
+    def _ask_of(self, options: Candidates, place: int) -> Ask:
         contest, number = int(options.contest[place]), int(options.design[place])
         seed = int(options.seed[place])
         if seed < 0:
             seed = next(s for s in self.seeds if (contest, number, s) not in self._trials)
         return Ask(contest, self.designs[number], seed, int(options.rung[place]))
 
-    def _expecting(self, but: Name | None = None) -> Belief | None:
+    def _expecting(self, but: Name | None = None) -> GaussianPosterior | None:
         """The belief, with what is under way taken as expected."""
         belief = self._belief()
         running = [
@@ -280,7 +280,7 @@ class Adaptive:
         belief.expect(running)
         return belief
 
-    def _belief(self) -> Belief | None:
+    def _belief(self) -> GaussianPosterior | None:
         """What the reports say; the scales are estimated anew from time to time."""
         count = len(self._reports)
         if not count:
@@ -290,7 +290,7 @@ class Adaptive:
             if self._scales is None:
                 self._renewed = count
             self._scales = fit_scales(self.frame, self._reports, scores, self._scales)
-            self._base = Belief(self.frame, self._scales, float(scores.mean()), self._pool())
+            self._base = GaussianPosterior(self.frame, self._scales, float(scores.mean()), self._pool())
             self._fitted, self._told = count, 0
         if self._told < count:
             self._base.add(self._reports[self._told :], self._scores[self._told :])
@@ -301,7 +301,7 @@ class Adaptive:
         """Begin the belief anew, so that an end is what a resumed search would come to; False where it is new."""
         if self._renewed == len(self._reports):
             return False
-        self._base, self._scales, self._sure, self._examined = None, None, set(), 0
+        self._base, self._scales, self._decided, self._examined = None, None, set(), 0
         return True
 
     def _pool(self) -> Index:
@@ -319,11 +319,11 @@ class Adaptive:
         """The designs of each contest whose trials do not just fail (contests, designs)."""
         able = self._valid & (self._failures < FAILURES)
         for own in self._by_option:
-            lost = (self._failures[:, own].sum(1) >= HOPELESS) & ~self._scored[:, own].any(1)
+            lost = (self._failures[:, own].sum(1) >= MAX_IDENTICAL_FAILURES) & ~self._scored[:, own].any(1)
             able[np.ix_(lost, own)] = False
         return np.asarray(able)
 
-    def _options(self, contests: Sequence[int], belief: Belief) -> Options:
+    def _options(self, contests: Sequence[int], belief: GaussianPosterior) -> Candidates:
         """Every score that may be asked for; weighed anew only when something has happened."""
         state = (len(self._reports), int(self._used.sum()), int(self._failures.sum()), *contests)
         running = sum(hash((name, trial.rung)) for name, trial in self._trials.items() if trial.running)
@@ -334,7 +334,7 @@ class Adaptive:
             fresh = (open_to & (self._used < len(self.seeds)))[:, belief.pool]
             spent = np.argwhere(open_to & (self._used >= len(self.seeds)))
             again = [report for contest, number in spent for report in self._repeats(int(contest), int(number))]
-            self._weighed = (state, weigh(belief, self.rungs, self._valid, fresh, again))
+            self._weighed = (state, score_candidates(belief, self.rungs, self._valid, fresh, again))
         return self._weighed[1]
 
     def _repeats(self, contest: int, number: int) -> list[Report]:
@@ -354,7 +354,7 @@ class Adaptive:
         trial = self._trials[name]
         kept = [ask for ask in self._unconfirmed(own) if self._name(ask)[:2] != name[:2]]
         left = self._left(own) - len(kept) + self.rungs[trial.rung] - self.rungs[rung]
-        settled = self._settled(own)
+        settled = self._is_decided(own)
         confirms = trial.rung == len(self.rungs) - 1 and self._number[self._favourite(name[0])] == name[1]
         if confirms and (settled or left < 1):
             return True  # what was kept of the budget for the recommended design is spent on it
@@ -365,24 +365,24 @@ class Adaptive:
         if options is None:
             return False
         shared, variance = belief.reach([Report(*name, r) for r in further])
-        rates = gains(belief, self._valid, shared, variance) / [self.rungs[r] - self.rungs[rung] for r in further]
+        rates = total_gain(belief, self._valid, shared, variance) / [self.rungs[r] - self.rungs[rung] for r in further]
         best = options.best(left)
         if best is not None and options.rate[best] > rates.max():
             return False
         trial.rung = further[int(rates.argmax())]
         return True
 
-    def _settled(self, contests: Sequence[int]) -> bool:
+    def _is_decided(self, contests: Sequence[int]) -> bool:
         """Is, in each of these contests, the best design known as surely as asked? Once it is, it stays so."""
         belief = self._belief()  # not what is expected of running trials: that is no evidence
         if self._valid.sum(1)[list(contests)].max() == 1:
             return True  # nothing to choose from
         if self.confidence >= 1 or belief is None:
             return False
-        if not set(contests) <= self._sure and len(self._reports) >= self._examined + CHECK:
+        if not set(contests) <= self._decided and len(self._reports) >= self._examined + CHECK:
             self._examined = len(self._reports)
             chance = np.random.default_rng([self.seed, len(self._reports)])
-            sure = [certainty(belief, self._valid, contest, self.margin, chance) for contest in contests]
+            sure = [prob_best_within(belief, self._valid, contest, self.margin, chance) for contest in contests]
             now = {one for one, known in zip(contests, sure, strict=True) if known >= self.confidence}
-            self._sure = self._sure - set(contests) | now
-        return set(contests) <= self._sure
+            self._decided = self._decided - set(contests) | now
+        return set(contests) <= self._decided

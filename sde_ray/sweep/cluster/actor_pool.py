@@ -36,7 +36,7 @@ def spread(
         yield from _answers(actors, calls)
 
 
-class Resident:
+class LazyActor:
     """A worker process: makes its object at the first call."""
 
     def __init__(self, make: Callable[[], Callable[..., Any]], cpus: float) -> None:
@@ -56,7 +56,7 @@ def _actor(resources: Resources, make: Callable[[], Callable[..., Any]]) -> Any:
 
     own = bundles(resources)[1]
     options = {"num_cpus": own["CPU"], "num_gpus": own.get("GPU", 0)}
-    return ray.remote(Resident).options(**options).remote(make, resources.cpus_per_worker)
+    return ray.remote(LazyActor).options(**options).remote(make, resources.cpus_per_worker)
 
 
 def _answers(actors: Sequence[Any], calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
@@ -91,11 +91,11 @@ def _value(reference: Any) -> Any:
 
     try:
         return ray.get(reference)
-    except ray.exceptions.RayTaskError as fault:
-        raise (fault.cause if isinstance(fault.cause, UserError) else fault) from None
-    except ray.exceptions.RayActorError as fault:
-        why = (str(fault).strip().splitlines() or [""])[-1].strip()
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, UserError) else error) from None
+    except ray.exceptions.RayActorError as error:
+        why = (str(error).strip().splitlines() or [""])[-1].strip()
         raise UserError(
             f"A worker process died ({why}). What it had finished is kept: run the same command again, with a smaller "
             "decode.batch_size if memory was short."
-        ) from fault
+        ) from error

@@ -27,7 +27,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import sde_ray
-from sde_ray.storage.remote import REMEDY, Remote, reason
+from sde_ray.storage.remote import REMEDY, RemoteFolder, reason
 from sde_ray.storage.uri import is_uri, local_path, mask
 
 State = Literal["ok", "warn", "fail"]
@@ -147,13 +147,13 @@ def disk(place: Place) -> list[Check]:
 
 def _store(storage: str) -> Check:
     """A marker goes to the store and comes back."""
-    name, remote = f".doctor-{os.getpid()}", Remote(storage)
+    name, remote = f".doctor-{os.getpid()}", RemoteFolder(storage)
     try:
         remote.write(name, b"here")
         read = remote.read(name)
         remote.remove([name])
-    except Exception as fault:
-        return Check("storage", "fail", f"{storage}: {reason(fault)}", REMEDY)
+    except Exception as error:
+        return Check("storage", "fail", f"{storage}: {reason(error)}", REMEDY)
     if read != b"here":
         return Check("storage", "fail", f"{storage} does not give back what was written there", REMEDY)
     return Check("storage", "ok", f"{storage} answers; its mirror here is {local_path(storage)}")

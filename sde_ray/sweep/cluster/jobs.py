@@ -151,22 +151,22 @@ def _explained(address: str) -> Iterator[None]:
     shown = mask(address)
     try:
         yield
-    except AuthenticationError as fault:
-        missing = "Authentication required" in str(fault)
+    except AuthenticationError as error:
+        missing = "Authentication required" in str(error)
         raise UserError(
             f"The cluster at {shown} refuses us ({'401: no token was sent' if missing else '403: another token'}). On "
             "its head node, `ray get-auth-token` prints the token. Here: export RAY_AUTH_MODE=token and "
             "RAY_AUTH_TOKEN=..., or write it to ~/.ray/auth_token (mode 600)."
         ) from None
-    except OSError as fault:  # requests' own errors are of this kind
-        if isinstance(fault, ValueError):
+    except OSError as error:  # requests' own errors are of this kind
+        if isinstance(error, ValueError):
             raise  # an answer that is no JSON
         raise UserError(
             f"No Ray dashboard answers at {shown}. Is the cluster up, and its port 8265 reachable from here? Bring it "
             "here with `ray dashboard CLUSTER.yaml`, `kubectl port-forward service/NAME-head-svc 8265`, or ssh -L."
         ) from None
-    except RuntimeError as fault:
-        raise UserError(f"The cluster at {shown} says: {_first_line(fault)}") from fault
+    except RuntimeError as error:
+        raise UserError(f"The cluster at {shown} says: {_first_line(error)}") from error
 
 
 def submit(client: Any, package: Package, request: Request) -> Sent:
@@ -198,8 +198,8 @@ def submit(client: Any, package: Package, request: Request) -> Sent:
                     "sde.package": package.digest,
                 },
             )
-    except UserError as fault:
-        if "already exists" not in str(fault.__cause__):
+    except UserError as error:
+        if "already exists" not in str(error.__cause__):
             raise
         return Sent(f"{sweep}-{number}", fresh=False)  # somebody else submitted it in this very moment
     return Sent(str(sent), fresh=True)
@@ -298,11 +298,11 @@ def follow(client: Any, submission: str, write: Callable[[str], None]) -> str:
             tries = 0
         except BrokenPipeError:
             raise  # the reader has enough
-        except Exception as fault:  # the network between here and the cluster, in whatever of its guises
+        except Exception as error:  # the network between here and the cluster, in whatever of its guises
             tries += 1
             if tries > TRIES:
                 raise UserError(
-                    f"The connection to {mask(client.get_address())} broke ({_first_line(fault)}). The sweep goes on "
+                    f"The connection to {mask(client.get_address())} broke ({_first_line(error)}). The sweep goes on "
                     "there. Follow it again: sde-ray logs SWEEP --follow"
                 ) from None
         time.sleep(min(2.0, 0.2 * (tries + 1)))

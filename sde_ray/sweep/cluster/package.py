@@ -68,8 +68,8 @@ def _check_storage(values: dict[str, Any]) -> None:
     if is_uri(storage):
         try:
             checked(storage)
-        except ValueError as fault:
-            raise UserError(f"storage: {fault}") from None
+        except ValueError as error:
+            raise UserError(f"storage: {error}") from None
         if scheme(storage) == MEMORY:
             raise UserError(f'storage is "{storage}", the memory of one process. Give one that all nodes reach.')
         return

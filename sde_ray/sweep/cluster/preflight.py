@@ -17,8 +17,8 @@ from typing import Any
 
 from sde_ray.config.load import SweepConfig
 from sde_ray.errors import FaultList, UserError
-from sde_ray.storage.mirror import Store
-from sde_ray.storage.remote import Remote, reason
+from sde_ray.storage.mirror import LocalFolder
+from sde_ray.storage.remote import RemoteFolder, reason
 from sde_ray.storage.uri import MEMORY, is_uri, join, scheme
 from sde_ray.sweep.cluster.ray_session import bundles
 from sde_ray.tracking.mlflow_tracker import check_address, tracking_of
@@ -30,7 +30,7 @@ ANSWER = 120.0  # seconds in which a node must answer: it may have to unpack the
 APPEAR = 30.0  # seconds in which its file must be seen: a network folder may lag behind
 
 
-def check_nodes(config: SweepConfig, store: Store) -> None:
+def check_nodes(config: SweepConfig, store: LocalFolder) -> None:
     """`UserError` where a node does not share the sweep's folder, or the tracking store is a file on one of many."""
     import ray
 
@@ -87,7 +87,7 @@ class _Marks:
 
     def __init__(self, place: str) -> None:
         self.place = place
-        self._remote = Remote(place) if is_uri(place) else None
+        self._remote = RemoteFolder(place) if is_uri(place) else None
 
     def make(self) -> None:
         if self._remote is None:

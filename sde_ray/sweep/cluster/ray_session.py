@@ -66,8 +66,8 @@ def _init(options: dict[str, Any]) -> None:
         try:
             ray.init(**options)
             return
-        except Exception as fault:  # Ray has no type of its own for this
-            if "timed out during startup" not in str(fault):
+        except Exception as error:  # Ray has no type of its own for this
+            if "timed out during startup" not in str(error):
                 raise
             ray.shutdown()
     raise UserError(

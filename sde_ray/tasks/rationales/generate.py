@@ -22,7 +22,7 @@ from typing import Any
 from sde_ray.design.lexer import read_json
 from sde_ray.design.wording import fill
 from sde_ray.errors import UserError
-from sde_ray.storage.jsonl_cache import KeyedFile, key_of
+from sde_ray.storage.jsonl_cache import JsonlCache, content_hash
 from sde_ray.tasks.rationales.chat_client import Endpoint, Reply, ask, check
 from sde_ray.tasks.rationales.template import from_template, missing
 from sde_ray.types import Example, Task
@@ -102,18 +102,18 @@ def from_model(
     replies: Path,
     parallel: int = 4,
     again: bool = False,
-    heard: Callable[[int, int], None] = lambda done, count: None,
+    on_progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> Written:
     """Ask for every missing reason. `replies` keeps what was said; `again`: ask anew where a reply was bad.
 
-    `heard(done, count)` is called after each reply. `UserError` where the endpoint cannot be used; what was said until
-    then is kept.
+    `on_progress(done, count)` is called after each reply. `UserError` where the endpoint cannot be used; what was
+    said until then is kept.
     """
     check(endpoint)
     requests = list(_requests(examples, task, endpoint.model))
     known = _known(replies, requests, again)
     wanted = list({request.key: request for request in requests if request.key not in known}.values())
-    file = KeyedFile(replies)
+    file = JsonlCache(replies)
     with ThreadPoolExecutor(max_workers=max(1, parallel)) as pool:
         futures = {pool.submit(ask, endpoint, request.messages, request.max_tokens): request for request in wanted}
         try:
@@ -121,7 +121,7 @@ def from_model(
                 reply = future.result()
                 known[futures[future].key] = reply
                 file.append(futures[future].key, {"text": reply.text, "fault": reply.fault})
-                heard(done, len(wanted))
+                on_progress(done, len(wanted))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -138,12 +138,12 @@ def _requests(examples: Sequence[Example], task: Task, model: str) -> Iterator[_
             words = {"text": nouns.text, "why": nouns.why, "slot": nouns.slot, "slots": keys}
             text = fill(ASK[task.language], content=example.text, found=found, **words)
             messages = ({"role": "user", "content": text},)
-            yield _Request(example, slots, messages, key_of({"model": model, "messages": messages}))
+            yield _Request(example, slots, messages, content_hash({"model": model, "messages": messages}))
 
 
 def _known(replies: Path, requests: Sequence[_Request], again: bool) -> dict[str, Reply]:
     """The kept replies of these requests; with `again` only those that give every reason."""
-    kept = KeyedFile(replies).read()
+    kept = JsonlCache(replies).read()
     slots = {request.key: request.slots for request in requests}
     found = {
         key: Reply(str(value.get("text", "")), str(value.get("fault", "")))
