@@ -11,10 +11,8 @@ An `Answer` has one shape for every task: slot -> values. A slot that is not in 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Answer = Mapping[str, tuple[str, ...]]
@@ -145,78 +143,6 @@ class Design:
         return Design(tuple((axis, options.get(axis, option)) for axis, option in self.options))
 
 
-@dataclass(frozen=True)
-class LoraSettings:
-    r: int = 8
-    alpha: int = 16
-    dropout: float = 0.1
-    targets: str | tuple[str, ...] = "all-linear"
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """`rungs`: shares of the training examples at which the trial is scored, ascending, ending with 1.0."""
-
-    epochs: float = 1.0
-    batch_size: int = 4
-    gradient_accumulation: int = 1
-    lr: float = 1e-4
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup: float = 0.0
-    weight_decay: float = 0.0
-    max_length: int = 1024
-    max_grad_norm: float = 1.0
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    rungs: tuple[float, ...] = (1.0,)
-    workers: int = 1
-    deepspeed: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class DecodeSettings:
-    """`max_new_tokens` 0: 1.5 times the longest gold completion of the training samples.
-
-    `looks`: shares of the dev items after which a trial that is clearly behind its rival is given up.
-    """
-
-    batch_size: int = 32
-    max_new_tokens: int = 0
-    looks: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class TrialConfig:
-    """Everything that decides a trial's outcome. `data` fingerprints the examples and the task's definition."""
-
-    task: str
-    design: Design
-    model: str
-    seed: int
-    train_size: int
-    eval_size: int
-    splits: tuple[str, ...] = ("dev",)
-    out_of_domain: tuple[str, ...] = ()
-    wording: int = 0
-    chat: Literal["auto", "off"] = "auto"
-    trust_remote_code: bool = False
-    lora: LoraSettings = field(default_factory=LoraSettings)
-    train: TrainSettings = field(default_factory=TrainSettings)
-    decode: DecodeSettings = field(default_factory=DecodeSettings)
-    data: str = ""
-
-    def resolved(self) -> dict[str, Any]:
-        """The configuration as plain JSON values."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        plain["design"] = dict(self.design.options)
-        return plain
-
-    @property
-    def key(self) -> str:
-        """sha256 of the sorted resolved JSON, 16 hex digits."""
-        text = json.dumps(self.resolved(), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 Status = Literal["finished", "pruned", "failed"]
 
 
@@ -248,34 +174,3 @@ class TrialResult:
     tokens: Mapping[str, float] = field(default_factory=dict)
     losses: tuple[float, ...] = ()
     peak_memory_mb: float = 0.0
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What an option does to the score, against `reference`, averaged over the other axes.
-
-    `low` and `high` bound the 95% interval; both are None where the trials cannot estimate their noise.
-    """
-
-    axis: str
-    option: str
-    reference: str
-    difference: float
-    low: float | None
-    high: float | None
-    replicates: int
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """The assembled design with its evidence; `verdict` is empty until it was validated."""
-
-    task: str
-    model: str
-    design: Design
-    sweep: str
-    objective: str
-    predicted: float
-    effects: tuple[Effect, ...] = ()
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    verdict: str = ""

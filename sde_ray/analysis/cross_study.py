@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from sde_ray.analysis.effects import effect_rows
+from sde_ray.analysis.effects import Effect, effect_rows
 from sde_ray.analysis.pooling import Pooled, pool
 from sde_ray.analysis.rank_agreement import RankAgreement, correlations
 from sde_ray.analysis.response_surface import Estimate
 from sde_ray.analysis.study import Study
-from sde_ray.types import Effect
 
 KINDS = {"models": "model", "tasks": "task", "training sizes": "train_size"}
 Key = tuple[str, str, str]  # axis, option, the option it is compared with

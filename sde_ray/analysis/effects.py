@@ -34,7 +34,7 @@ from sde_ray.design.axes import find_axis
 from sde_ray.design.designs import make
 from sde_ray.errors import UserError, unknown
 from sde_ray.evaluation.per_item import ItemCounts, influence_of
-from sde_ray.types import Design, Effect, TrialResult
+from sde_ray.types import Design, TrialResult
 
 OUT_OF_DOMAIN = "_ood"
 SPLITS = ("dev", "dev" + OUT_OF_DOMAIN)
@@ -43,6 +43,22 @@ UNKNOWN_NOISE = (
     "One trial a design, and no designs to spare: the noise of training is not known, so there is no interval. "
     "Add a seed."
 )
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What an option does to the score, against `reference`, averaged over the other axes.
+
+    `low` and `high` bound the 95% interval; both are None where the trials cannot estimate their noise.
+    """
+
+    axis: str
+    option: str
+    reference: str
+    difference: float
+    low: float | None
+    high: float | None
+    replicates: int
 
 
 @dataclass(frozen=True)

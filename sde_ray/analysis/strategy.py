@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from sde_ray.analysis.effects import design_of, effects_of, fit, reference_of, usable
+from sde_ray.analysis.effects import Effect, design_of, effects_of, fit, reference_of, usable
 from sde_ray.analysis.response_surface import Estimate, SurfaceFit
 from sde_ray.design.axes import find_axis
 from sde_ray.design.designs import label, make
@@ -32,11 +32,28 @@ from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts
 from sde_ray.safe_json import one_line
 from sde_ray.safe_yaml import read_yaml
-from sde_ray.types import Design, Strategy, TrialResult
+from sde_ray.types import Design, TrialResult
 
 KIND = "sde_ray strategy"
 COMBINED = "objective"
 TIE = 1e-9
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """The assembled design with its evidence; `verdict` is empty until it was validated."""
+
+    task: str
+    model: str
+    design: Design
+    sweep: str
+    objective: str
+    predicted: float
+    effects: tuple[Effect, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    verdict: str = ""
+
+
 _STRATEGY = TypeAdapter(Strategy)
 
 

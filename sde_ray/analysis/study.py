@@ -16,6 +16,7 @@ from typing import Any
 
 from sde_ray.analysis.effects import (
     OUT_OF_DOMAIN,
+    Effect,
     Group,
     Interaction,
     design_of,
@@ -38,7 +39,7 @@ from sde_ray.storage.ledger import LEDGER, Ledger
 from sde_ray.storage.mirror import open_folder
 from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri, split
-from sde_ray.types import Effect, TrialResult
+from sde_ray.types import TrialResult
 
 Results = tuple[TrialResult, ...]
 

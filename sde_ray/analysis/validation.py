@@ -22,13 +22,15 @@ import numpy.typing as npt
 
 from sde_ray.analysis.leaderboard import rank
 from sde_ray.analysis.paired import compare
+from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.verdict import ASSEMBLED, BEST_SEEN, Comparison, Verdict, claim_of, verdict_of
 from sde_ray.config.load import SweepConfig, open_tasks
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import parse, space
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts, bootstrap_weights, read_all
 from sde_ray.sweep.plan import fingerprint_all, make_trial
-from sde_ray.types import Design, Strategy, Task, TrialConfig, TrialResult
+from sde_ray.types import Design, Task, TrialResult
 
 SPLITS = ("test", "test_ood")
 ITEM_DRAWS = 2000

@@ -19,10 +19,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from sde_ray.analysis.paired import Paired
+from sde_ray.analysis.strategy import Strategy
 from sde_ray.design.designs import label, make
 from sde_ray.errors import UserError
 from sde_ray.safe_json import one_line, read_json
-from sde_ray.types import Design, Strategy
+from sde_ray.types import Design
 
 ASSEMBLED, BEST_SEEN = "assembled", "best seen"
 LEVEL = 0.05

@@ -36,13 +36,13 @@ from sde_ray.analysis.effects import effect_rows, effects_of, interactions_of
 from sde_ray.analysis.leaderboard import lead, rank
 from sde_ray.analysis.response_surface import Estimate, SurfaceFit
 from sde_ray.analysis.response_surface import fit as fit_surface
-from sde_ray.analysis.strategy import assemble
+from sde_ray.analysis.strategy import Strategy, assemble
 from sde_ray.analysis.validation import judge_items
 from sde_ray.analysis.verdict import ASSEMBLED, BEST_SEEN
 from sde_ray.bench.worlds import BASE, METRIC, SPACE, World, draw_world, observe, one_at_a_time, outcomes
 from sde_ray.design.axes import AXES
 from sde_ray.design.designs import NAMED
-from sde_ray.types import Design, Strategy
+from sde_ray.types import Design
 
 ORDERS = {axis: tuple(row.options) for axis, row in AXES.items()}
 DIFFERENCES = 10  # pairs of designs whose interval is checked in each sweep

@@ -19,8 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from sde_ray.config.trial import TrainSettings, TrialConfig
 from sde_ray.design.designs import NAMED
-from sde_ray.types import TrainSettings, TrialConfig
 
 BAR_SECONDS = 1.0
 

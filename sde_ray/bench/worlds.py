@@ -21,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design.axes import AXES
 from sde_ray.evaluation.per_item import ItemCounts, Part
-from sde_ray.types import Design, TrialConfig, TrialResult
+from sde_ray.types import Design, TrialResult
 
 Array = npt.NDArray[np.float64]
 METRIC = "accuracy"

@@ -21,8 +21,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from sde_ray.config.trial import DecodeSettings, LoraSettings, TrainSettings
 from sde_ray.storage.uri import checked
-from sde_ray.types import DecodeSettings, LoraSettings, TrainSettings
 
 Name = Annotated[str, Field(min_length=1)]
 OptionName = str | bool | int

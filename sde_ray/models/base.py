@@ -20,12 +20,12 @@ from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+from sde_ray.config.trial import LoraSettings, TrainSettings
 from sde_ray.errors import UserError
 from sde_ray.models import fast_dropout
 from sde_ray.models.adapter_files import read_adapter
 from sde_ray.models.tokenization import end_token
 from sde_ray.safe_json import one_line
-from sde_ray.types import LoraSettings, TrainSettings
 
 PACKAGED = {"tiny": Path(__file__).parent / "tiny"}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

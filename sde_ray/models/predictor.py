@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
 from sde_ray.design.designs import parse
 from sde_ray.errors import UserError
@@ -26,7 +27,7 @@ from sde_ray.safe_json import one_line, read_json
 from sde_ray.storage.mirror import with_adapter
 from sde_ray.storage.uri import is_uri
 from sde_ray.tasks import get_task
-from sde_ray.types import Parsed, TrialConfig
+from sde_ray.types import Parsed
 
 ADAPTER_CARD = "sde.json"
 
@@ -94,8 +95,8 @@ class Predictor:
 
     def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
         """`folder`: an adapter with its card. Raises UserError where the model or the adapter cannot be loaded."""
+        from sde_ray.config.trial import TrainSettings
         from sde_ray.models import base, tokenization
-        from sde_ray.types import TrainSettings
 
         self.card = read_card(folder)
         if self.card.trust_remote_code and not trust_remote_code:  # the card may be somebody else's

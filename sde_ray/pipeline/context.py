@@ -9,15 +9,16 @@ from typing import Any, Protocol
 
 from sde_ray.analysis import verdict as verdicts
 from sde_ray.analysis.cross_study import CrossStudy, across
+from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict
 from sde_ray.config.load import SweepConfig, place_of, suffix, sweep_folder
+from sde_ray.config.trial import TrialConfig
 from sde_ray.storage.mirror import LocalFolder, open_folder
 from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.progress import Progress
 from sde_ray.tracking.mlflow_tracker import Tracker
 from sde_ray.training.runner import RunnerFactory
-from sde_ray.types import Strategy, TrialConfig
 
 
 class PipelineListener(Protocol):

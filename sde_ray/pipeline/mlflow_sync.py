@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sde_ray.analysis.cross_study import CrossStudy
+from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.study import Study, ledger_of, results_of, studies
 from sde_ray.analysis.verdict import Verdict
 from sde_ray.config.load import SweepConfig, mask, place_of, resolved, sweep_folder
+from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.pipeline import run
 from sde_ray.pipeline.context import Step
@@ -24,7 +26,6 @@ from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.run import scorer
 from sde_ray.tracking.mlflow_tracker import SWEEP_ID, MlflowTracker, identity_of, tracking_of
-from sde_ray.types import Strategy, TrialConfig
 
 FILES = ("strategy*.yaml", "validation*.json", "report.html", "analysis*.json", "analysis*.svg", "robustness*.json")
 

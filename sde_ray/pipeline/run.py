@@ -25,6 +25,7 @@ from sde_ray.analysis.cross_study import across
 from sde_ray.analysis.strategy import Constraints
 from sde_ray.analysis.study import Study, ledger_of, look, studies
 from sde_ray.config.load import SweepConfig, place_of, resolved, suffix, sweep_folder
+from sde_ray.config.trial import TrialConfig
 from sde_ray.pipeline.context import PipelineListener, PipelineResult, Step, StudyConclusion
 from sde_ray.storage.lease import refuse_if_held
 from sde_ray.storage.mirror import TRIALS, LocalFolder, open_folder
@@ -33,7 +34,7 @@ from sde_ray.sweep.plan import Plan, plan
 from sde_ray.tracking.background import BackgroundTracker
 from sde_ray.tracking.mlflow_tracker import SWEEP_ID, MlflowTracker, NullTracker, Tracker, identity_of, tracking_of
 from sde_ray.training.runner import RunnerFactory
-from sde_ray.types import Design, TrialConfig
+from sde_ray.types import Design
 
 if TYPE_CHECKING:
     from sde_ray.analysis.report import Chapter

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from sde_ray.config.trial import TrialConfig
 from sde_ray.search import METHODS
 from sde_ray.search.adaptive.search import Adaptive, Ask
 from sde_ray.sweep.budget import budget
@@ -24,7 +25,7 @@ from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.queue import DesignQueue, Score, TrialQueue
 from sde_ray.sweep.resume import known
 from sde_ray.training.checkpoint import Checkpoint
-from sde_ray.types import Design, TrialConfig, TrialResult
+from sde_ray.types import Design, TrialResult
 
 
 def make_trial_queue(

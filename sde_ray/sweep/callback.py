@@ -14,6 +14,7 @@ from typing import Any
 from ray import tune
 
 from sde_ray.config.load import mask
+from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.storage.ledger import Ledger, from_json, load_result
 from sde_ray.storage.mirror import PARTIAL, RESULT, LocalFolder, open_trial_folder
@@ -22,7 +23,7 @@ from sde_ray.sweep.queue import Score, TrialQueue
 from sde_ray.sweep.trainable import KEPT
 from sde_ray.sweep.tune_search import NOTE
 from sde_ray.training import checkpoint
-from sde_ray.types import TrialConfig, TrialResult
+from sde_ray.types import TrialResult
 
 MAX_IDENTICAL_FAILURES = 4  # so many failures with the same error, and nothing finished, end a sweep
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from sde_ray.config.load import SweepConfig
 from sde_ray.config.schema import Search
+from sde_ray.config.trial import TrialConfig
 from sde_ray.sweep.plan import Contest, Plan
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.run import SweepOutcome, run_plan
 from sde_ray.training.runner import RunnerFactory
-from sde_ray.types import Design, TrialConfig
+from sde_ray.types import Design
 
 
 def run_trials(

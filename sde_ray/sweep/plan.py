@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sde_ray.config.load import SweepConfig, open_tasks
+from sde_ray.config.trial import TrialConfig
 from sde_ray.data import draw
 from sde_ray.design import designs
 from sde_ray.design.axes import AXES
@@ -22,7 +23,7 @@ from sde_ray.search import METHODS, Searcher
 from sde_ray.sweep.budget import budget, in_words, repeats
 from sde_ray.sweep.resume import cost, known
 from sde_ray.tasks import fingerprint, get_task
-from sde_ray.types import Design, Split, Task, TrialConfig, TrialResult
+from sde_ray.types import Design, Split, Task, TrialResult
 
 Dropped = tuple[str, str]
 SKETCHED = 4  # examples that are written in each design to estimate its length

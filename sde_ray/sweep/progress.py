@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import label
-from sde_ray.types import Design, TrialConfig, TrialResult
+from sde_ray.types import Design, TrialResult
 
 
 class Progress:

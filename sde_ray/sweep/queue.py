@@ -16,11 +16,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
+from sde_ray.config.trial import TrialConfig
 from sde_ray.search import Searcher
 from sde_ray.sweep.plan import Contest, Plan
 from sde_ray.sweep.resume import known
 from sde_ray.training.checkpoint import Checkpoint
-from sde_ray.types import Design, TrialConfig, TrialResult
+from sde_ray.types import Design, TrialResult
 
 Score = Callable[[TrialResult], float | None]
 

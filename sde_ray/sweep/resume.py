@@ -15,10 +15,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sde_ray.config.load import SweepConfig, open_tasks, place_of
+from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.search import METHODS
 from sde_ray.storage.ledger import LEDGER
-from sde_ray.types import TrialConfig, TrialResult
+from sde_ray.types import TrialResult
 
 
 def known(trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> dict[str, TrialResult]:

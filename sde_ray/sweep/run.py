@@ -21,6 +21,7 @@ from typing import Any
 
 from sde_ray.analysis.study import look
 from sde_ray.config.load import SweepConfig, open_tasks, place_of, sweep_folder, write_sweep
+from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.storage.lease import lease
 from sde_ray.storage.ledger import LEDGER, Ledger
@@ -34,7 +35,7 @@ from sde_ray.sweep.queue import Score, TrialQueue
 from sde_ray.sweep.resume import cost, known, refuse_foreign
 from sde_ray.training.checkpoint import in_flight
 from sde_ray.training.runner import RunnerFactory, RunnerResources
-from sde_ray.types import TrialConfig, TrialResult
+from sde_ray.types import TrialResult
 
 TUNE_FOLDER = ".tune"
 WRITTEN = ("sweep.yaml", "resolved.json", "tasks")  # what `write_sweep` writes

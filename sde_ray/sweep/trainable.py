@@ -15,13 +15,14 @@ from typing import Any
 
 from ray import tune
 
+from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.evaluation.racing import Opponent
 from sde_ray.storage.ledger import save_result
 from sde_ray.storage.mirror import PARTIAL, RESULT, open_trial_folder
 from sde_ray.sweep.tune_search import BUDGET, NOTE, PASSED, RUNG, SCORE
 from sde_ray.training.runner import ResumeState, Runner, RunnerFactory, RunnerResources, WorkerDiedError
-from sde_ray.types import RungResult, Status, TrialConfig, TrialResult
+from sde_ray.types import RungResult, Status, TrialResult
 
 KEPT = "kept"  # in a report: the result itself, where the driver may not see the trial's folder
 

@@ -14,7 +14,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import Searcher
 
 from sde_ray.config.schema import Asha
-from sde_ray.types import TrialConfig
+from sde_ray.config.trial import TrialConfig
 
 SCORE = "score"
 BUDGET = "budget"

@@ -21,9 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sde_ray.analysis.strategy import Strategy
 from sde_ray.config.load import mask
+from sde_ray.config.trial import TrialConfig
 from sde_ray.tracking.mlflow_tracker import MlflowTracker
-from sde_ray.types import Strategy, TrialConfig, TrialResult
+from sde_ray.types import TrialResult
 
 ROOM = 1000  # calls that wait; beyond it trials are left to the ledger
 TRIES = 3  # failures of one table, file or adapter, after which it is taken for a defect of its own

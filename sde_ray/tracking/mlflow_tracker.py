@@ -22,12 +22,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from sde_ray.analysis.strategy import Strategy
 from sde_ray.config.load import SweepConfig, mask
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import label, make
 from sde_ray.errors import UserError
 from sde_ray.storage.uri import local_path
 from sde_ray.tracking.run_data import LONGEST, chunks, named, run_metrics, run_params, sample_text
-from sde_ray.types import Strategy, TrialConfig, TrialResult
+from sde_ray.types import TrialResult
 
 ENDED = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 SWEEP_ID = "sweep_id"

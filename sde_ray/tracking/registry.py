@@ -15,10 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sde_ray.analysis.strategy import save
+from sde_ray.analysis.strategy import Strategy, save
 from sde_ray.design.designs import make
 from sde_ray.models.predictor import ADAPTER_CARD, read_card
-from sde_ray.types import Strategy
 
 ALIAS = "validated"
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import torch
 
+from sde_ray.config.trial import TrainSettings
 from sde_ray.models.tokenization import IGNORE_INDEX, TokenizedSample
-from sde_ray.types import TrainSettings
 
 Step = tuple[int, ...]
 

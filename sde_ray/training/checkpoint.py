@@ -18,8 +18,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from sde_ray.config.trial import TrialConfig
 from sde_ray.storage.mirror import CHECKPOINT
-from sde_ray.types import RungResult, TrialConfig, TrialResult
+from sde_ray.types import RungResult, TrialResult
 
 FORMAT = 1  # of `checkpoint.json` and of the shares; another one is not read
 NAME, SHARES = CHECKPOINT, "checkpoint.*.safetensors"

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from sde_ray.config.trial import TrainSettings
 from sde_ray.errors import FaultList
-from sde_ray.types import TrainSettings
 
 RESERVED_KEYS = {
     "train_batch_size": "train.batch_size",

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sde_ray.config.trial import TrialConfig
 from sde_ray.evaluation.racing import Opponent
-from sde_ray.types import RungResult, Status, TrialConfig, TrialResult
+from sde_ray.types import RungResult, Status, TrialResult
 
 
 @dataclass(frozen=True)

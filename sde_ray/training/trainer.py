@@ -21,10 +21,10 @@ from pydantic import ValidationError
 from torch.nn.functional import cross_entropy
 from transformers import get_scheduler
 
+from sde_ray.config.trial import TrainSettings
 from sde_ray.errors import UserError
 from sde_ray.models.tokenization import TokenizedSample
 from sde_ray.training import batching, deepspeed_engine
-from sde_ray.types import TrainSettings
 
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray import data, metrics
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
 from sde_ray.errors import UserError
 from sde_ray.evaluation.racing import Opponent, slices
@@ -30,7 +31,7 @@ from sde_ray.training import checkpoint
 from sde_ray.training.runner import ResumeState, Runner, RunnerResources
 from sde_ray.training.worker import TrialInfo
 from sde_ray.training.worker_group import WorkerGroup
-from sde_ray.types import Example, Parsed, RungResult, Scores, Status, Task, TrialConfig, TrialResult
+from sde_ray.types import Example, Parsed, RungResult, Scores, Status, Task, TrialResult
 
 PREDICTIONS = "predictions.jsonl"
 EVAL_SEED = 0  # the items of an evaluation do not change with the trial's seed: scores are compared item by item

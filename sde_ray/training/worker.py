@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sde_ray.types import Sample, Segment, TrialConfig
+from sde_ray.config.trial import TrialConfig
+from sde_ray.types import Sample, Segment
 
 Prompts = Sequence[tuple[str, tuple[Segment, ...]]]
 

@@ -12,13 +12,23 @@ import pytest
 from helpers.planted import ALL, WORTH, additive, one_at_a_time, result, results
 
 from sde_ray.analysis.claims import claim_of
-from sde_ray.analysis.effects import effects, fit, groups, interactions, not_finite, predict_table, scope_of, table
+from sde_ray.analysis.effects import (
+    Effect,
+    effects,
+    fit,
+    groups,
+    interactions,
+    not_finite,
+    predict_table,
+    scope_of,
+    table,
+)
 from sde_ray.analysis.leaderboard import lead, rank
 from sde_ray.analysis.response_surface import Estimate
 from sde_ray.design.designs import make
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts, Part, influence_of, read_items
-from sde_ray.types import Design, Effect
+from sde_ray.types import Design
 
 METRIC = "weighted_kappa"
 DEFAULTS = {"instruction": "last", "input_modeling": "off", "format": "natural", "unmentioned": "placeholder"}

@@ -15,7 +15,8 @@ from sde_ray.analysis.pooling import pool
 from sde_ray.analysis.rank_agreement import correlations, kendall, spearman
 from sde_ray.analysis.response_surface import Estimate
 from sde_ray.analysis.study import Study
-from sde_ray.types import Design, TrialConfig, TrialResult
+from sde_ray.config.trial import TrialConfig
+from sde_ray.types import Design, TrialResult
 
 METRIC = "weighted_kappa"
 

@@ -12,13 +12,14 @@ import pytest
 from helpers.planted import additive, one_at_a_time, result, results
 
 from sde_ray.analysis.paired import compare
-from sde_ray.analysis.strategy import assemble
+from sde_ray.analysis.strategy import Strategy, assemble
 from sde_ray.analysis.validation import judge, validation_trials
 from sde_ray.analysis.verdict import Verdict, load, save, table
 from sde_ray.config.load import check
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import NAMED, make
 from sde_ray.errors import UserError
-from sde_ray.types import Design, Strategy, TrialConfig, TrialResult
+from sde_ray.types import Design, TrialResult
 
 METRIC = "weighted_kappa"
 CONFIG = check({"name": "quick", "task": "masa:d1", "train_sizes": [100, 200], "validation": {"test_size": 40}})

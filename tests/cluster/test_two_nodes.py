@@ -14,12 +14,13 @@ import yaml
 from helpers.nodes import Nodes
 
 from sde_ray.config.load import load_config
+from sde_ray.config.trial import TrialConfig
 from sde_ray.storage.ledger import Ledger
 from sde_ray.sweep.plan import plan
 from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import TrialRunner, run_trial
 from sde_ray.training.worker_group import WorkerGroup
-from sde_ray.types import TrialConfig, TrialResult
+from sde_ray.types import TrialResult
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 LIMIT = 240.0

@@ -12,9 +12,9 @@ from pydantic import BaseModel
 
 from sde_ray.config.load import check, load_config, mask, open_tasks, resolved, write_sweep, write_tasks
 from sde_ray.config.schema import SweepConfig
+from sde_ray.config.trial import LoraSettings, TrainSettings
 from sde_ray.errors import UserError
 from sde_ray.tasks import get_task
-from sde_ray.types import LoraSettings, TrainSettings
 
 
 def load(folder: Path, text: str, *sets: str) -> SweepConfig:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from sde_ray.config.load import check
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design import designs
 from sde_ray.design.render import write
 from sde_ray.errors import UserError
@@ -19,7 +20,7 @@ from sde_ray.evaluation.per_item import Part
 from sde_ray.evaluation.racing import ERROR, Opponent, behind, slices
 from sde_ray.sweep.run import _leader, scorer
 from sde_ray.tasks import get_task
-from sde_ray.types import RungResult, TrialConfig, TrialResult
+from sde_ray.types import RungResult, TrialResult
 
 TASK = get_task("masa:d1")
 DEV = TASK.load("dev")[:60]

@@ -12,8 +12,10 @@ import pytest
 import yaml
 from fuzz.engine import Random, Room, Try, family, mutated, odd, some, spoiled, twisted
 
+from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.strategy import load as load_strategy
 from sde_ray.config.load import check, load_config, mask, open_tasks, resolved, sweep_folder, write_sweep
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design import designs
 from sde_ray.models.predictor import find_adapter
 from sde_ray.pipeline.context import Step
@@ -23,7 +25,6 @@ from sde_ray.sweep.cluster.package import pack
 from sde_ray.tasks import get_task
 from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.tracking.registry import model_name
-from sde_ray.types import Strategy, TrialConfig
 
 SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
 OWN_TASK = """

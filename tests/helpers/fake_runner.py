@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make
 from sde_ray.evaluation.racing import Opponent
 from sde_ray.training import checkpoint
 from sde_ray.training.runner import ResumeState, RunnerResources, WorkerDiedError
-from sde_ray.types import Design, RungResult, Status, TrialConfig, TrialResult
+from sde_ray.types import Design, RungResult, Status, TrialResult
 
 BEST = make(instruction="first", format="lines")
 WORTH = {

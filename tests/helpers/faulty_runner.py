@@ -19,8 +19,9 @@ from typing import Any
 
 from helpers.fake_runner import FakeRunner, Fakes
 
+from sde_ray.config.trial import TrialConfig
 from sde_ray.training.runner import ResumeState, RunnerResources
-from sde_ray.types import RungResult, TrialConfig
+from sde_ray.types import RungResult
 
 PATIENCE = 240.0  # seconds that a held trial waits; a test that forgets it must still end
 MOST = 4 * 2**30  # bytes that a greedy trial takes at most

@@ -6,8 +6,9 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design.axes import AXES
-from sde_ray.types import Design, TrialConfig, TrialResult
+from sde_ray.types import Design, TrialResult
 
 Worth = Callable[[Design], float]
 

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 
 from sde_ray.config.load import check, load_config, mask, resolved, sweep_folder, write_sweep
 from sde_ray.config.schema import Resources, SweepConfig
+from sde_ray.config.trial import TrainSettings, TrialConfig
 from sde_ray.design.designs import make
 from sde_ray.errors import UserError
 from sde_ray.models.predictor import ADAPTER_CARD, Predictor
 from sde_ray.sweep.cluster import ray_session
 from sde_ray.tracking.mlflow_tracker import MlflowTracker, ui_command
 from sde_ray.tracking.run_data import run_params
-from sde_ray.types import TrainSettings, TrialConfig
 
 PACKAGE = Path(__file__).parents[2] / "sde_ray"
 RUNS_CODE = {"eval", "exec", "compile", "__import__"}

@@ -87,8 +87,8 @@ def test_an_adapter_of_another_base_model_is_told(tmp_path: Path, tiny_llama: Pa
 def test_an_honest_adapter_is_loaded_as_it_was_saved(targets: Any, tmp_path: Path, tiny_llama: Path) -> None:
     import torch
 
+    from sde_ray.config.trial import LoraSettings
     from sde_ray.models import base as model
-    from sde_ray.types import LoraSettings
 
     base, ids = model.load_base(str(tiny_llama)), torch.arange(5, 17)[None]
     with torch.no_grad():

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from sde_ray.config.trial import DecodeSettings, LoraSettings, TrainSettings, TrialConfig
 from sde_ray.design import designs
 from sde_ray.errors import UserError
 from sde_ray.models import base as model
@@ -25,7 +26,7 @@ from sde_ray.models.tokenization import Encoder, chat_frame, completion_text
 from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import TrialRunner, run_trial
 from sde_ray.training.worker_group import WorkerGroup
-from sde_ray.types import DecodeSettings, LoraSettings, Segment, TrainSettings, TrialConfig
+from sde_ray.types import Segment
 
 SMALL = {
     "vocab_size": 400, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,

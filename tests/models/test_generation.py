@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from sde_ray.config.trial import LoraSettings
 from sde_ray.models import base as model
 from sde_ray.models import generation
-from sde_ray.types import LoraSettings
 
 NEW = 24
 

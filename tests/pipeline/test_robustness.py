@@ -15,9 +15,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sde_ray.analysis import strategy as strategies
+from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.verdict import ASSEMBLED
 from sde_ray.cli.app import app
 from sde_ray.config.load import load_config, write_sweep
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import NAMED, make
 from sde_ray.errors import UserError
 from sde_ray.pipeline.robustness import run
@@ -30,7 +32,7 @@ from sde_ray.storage.ledger import Ledger
 from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import TrialRunner, run_trial
 from sde_ray.training.worker_group import WorkerGroup
-from sde_ray.types import Design, Strategy, TrialConfig, TrialResult
+from sde_ray.types import Design, TrialResult
 
 DESIGNS: Mapping[str, Design] = {ASSEMBLED: make(format="lines"), **NAMED}
 LEVELS = {ASSEMBLED: 0.8, "baseline": 0.6, "es-sde": 0.8, "ew-sde": 0.9, "heuristic": 0.5}

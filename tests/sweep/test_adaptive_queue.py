@@ -13,13 +13,14 @@ from helpers.fake_runner import BEST, planted
 
 from sde_ray.cli.views.plan import plain, summary
 from sde_ray.config.load import check
+from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.sweep.adaptive_queue import Asked, make_trial_queue
 from sde_ray.sweep.plan import Plan, plan
 from sde_ray.sweep.queue import DesignQueue
 from sde_ray.sweep.resume import cost, known, refuse_foreign, share
 from sde_ray.training.checkpoint import Checkpoint
-from sde_ray.types import RungResult, TrialConfig, TrialResult
+from sde_ray.types import RungResult, TrialResult
 
 BASE: dict[str, Any] = {"name": "x", "task": "masa:d1", "train_sizes": 40, "eval_size": 20, "seeds": [0, 1]}
 RUNGS = [0.25, 0.5, 1.0]

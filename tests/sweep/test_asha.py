@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sde_ray.config.schema import Asha
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make
 from sde_ray.sweep.tune_search import (
     BUDGET,
@@ -20,7 +21,6 @@ from sde_ray.sweep.tune_search import (
     QueueSearcher,
     budget,
 )
-from sde_ray.types import TrialConfig
 
 TRIAL = TrialConfig("masa:d1", make(), "tiny", seed=0, train_size=40, eval_size=20)
 

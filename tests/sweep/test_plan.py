@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from sde_ray.config.load import check
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import NAMED, make
 from sde_ray.errors import UserError
 from sde_ray.storage.ledger import from_json
 from sde_ray.sweep.plan import Plan, plan
-from sde_ray.types import TrialConfig, TrialResult
+from sde_ray.types import TrialResult
 
 BASE: dict[str, Any] = {
     "name": "x",

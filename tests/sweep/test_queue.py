@@ -9,11 +9,12 @@ from typing import Any
 from helpers.fake_runner import planted
 
 from sde_ray.config.load import check
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make
 from sde_ray.sweep.plan import Plan, plan
 from sde_ray.sweep.queue import DesignQueue
 from sde_ray.training.checkpoint import Checkpoint
-from sde_ray.types import TrialConfig, TrialResult
+from sde_ray.types import TrialResult
 
 BASE: dict[str, Any] = {
     "name": "x",

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from sde_ray.config.load import SweepConfig, check
 from sde_ray.config.schema import Resources
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import NAMED, label, make
 from sde_ray.errors import UserError
 from sde_ray.storage.ledger import Ledger
@@ -27,7 +28,7 @@ from sde_ray.sweep.plan import Plan, plan
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.queue import DesignQueue
 from sde_ray.sweep.run import SweepOutcome, run_sweep
-from sde_ray.types import TrialConfig, TrialResult
+from sde_ray.types import TrialResult
 
 pytestmark = pytest.mark.cluster
 FEW: dict[str, Any] = {"axes": {"format": ["natural", "lines"]}, "fixed": {"reasoning": "none", "labels": "text"}}

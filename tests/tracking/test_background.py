@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from sde_ray.config.load import check
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make
 from sde_ray.pipeline import run as flow
 from sde_ray.tracking.background import BackgroundTracker
-from sde_ray.types import TrialConfig, TrialResult
+from sde_ray.types import TrialResult
 
 
 def trial(seed: int) -> TrialConfig:

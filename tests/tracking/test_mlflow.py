@@ -15,13 +15,14 @@ import pytest
 from helpers.planted import one_at_a_time, result, results
 
 from sde_ray.analysis.strategy import assemble
+from sde_ray.config.trial import TrainSettings, TrialConfig
 from sde_ray.design.designs import make
 from sde_ray.errors import UserError
 from sde_ray.tracking.background import BackgroundTracker
 from sde_ray.tracking.mlflow_tracker import MlflowTracker, NullTracker, Tracker, check_address, ui_command
 from sde_ray.tracking.registry import model_name
 from sde_ray.tracking.run_data import named, run_metrics, run_params
-from sde_ray.types import RungResult, TrainSettings, TrialConfig, TrialResult
+from sde_ray.types import RungResult, TrialResult
 
 METRIC = "weighted_kappa"
 

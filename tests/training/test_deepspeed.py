@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from sde_ray.config.trial import DecodeSettings, LoraSettings, TrainSettings, TrialConfig
 from sde_ray.design import designs
 from sde_ray.errors import UserError
 from sde_ray.training import checkpoint
 from sde_ray.training.runner import RunnerResources, WorkerDiedError
 from sde_ray.training.trial_runner import TrialRunner, run_trial
 from sde_ray.training.worker_group import WorkerGroup
-from sde_ray.types import DecodeSettings, LoraSettings, TrainSettings, TrialConfig, TrialResult
+from sde_ray.types import TrialResult
 
 pytestmark = pytest.mark.cluster
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from sde_ray.config.trial import DecodeSettings, LoraSettings, TrainSettings, TrialConfig
 from sde_ray.design import designs
 from sde_ray.evaluation.racing import Opponent
 from sde_ray.storage.ledger import load_result
@@ -28,7 +29,7 @@ from sde_ray.training.trainer import Trainer
 from sde_ray.training.trial_runner import TrialRunner, run_trial
 from sde_ray.training.worker import Worker
 from sde_ray.training.worker_group import WorkerGroup
-from sde_ray.types import DecodeSettings, LoraSettings, RungResult, TrainSettings, TrialConfig, TrialResult
+from sde_ray.types import RungResult, TrialResult
 
 PREDICTIONS = "predictions.jsonl"
 ADAPTER = "adapter/adapter_model.safetensors"

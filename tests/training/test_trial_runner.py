@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from sde_ray import data
+from sde_ray.config.trial import DecodeSettings, LoraSettings, TrainSettings, TrialConfig
 from sde_ray.design import designs, render
 from sde_ray.errors import UserError
 from sde_ray.evaluation.racing import Opponent
@@ -25,7 +26,7 @@ from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import EVAL_SEED, TrialRunner, run_trial
 from sde_ray.training.worker import Worker
 from sde_ray.training.worker_group import WorkerGroup
-from sde_ray.types import DecodeSettings, LoraSettings, Sample, Segment, TrainSettings, TrialConfig
+from sde_ray.types import Sample, Segment
 
 WORDS = "good bad food staff price slow great awful fine cold".split()
 

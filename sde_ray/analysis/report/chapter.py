@@ -11,12 +11,11 @@ from sde_ray.analysis.leaderboard import Ranked
 from sde_ray.analysis.report import figures
 from sde_ray.analysis.report.html import Html, escape, interval, joined, signed, table, tag
 from sde_ray.analysis.report.samples import Answered, answers, rendered
-from sde_ray.analysis.strategy import axes_of
+from sde_ray.analysis.strategy import Strategy, axes_of
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict
 from sde_ray.analysis.verdict import table as verdict_table
 from sde_ray.design.designs import NAMED
-from sde_ray.types import Strategy
 
 SPLITS = {"test": "in-domain", "test_ood": "out-of-domain"}
 SHOWN = 15  # rows of the leaderboard, then the last ones

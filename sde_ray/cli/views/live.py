@@ -7,13 +7,14 @@ from pathlib import Path
 from rich.console import Console
 
 from sde_ray.analysis.cross_study import CrossStudy
+from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict
 from sde_ray.cli.views import cross_study, plan, tables
 from sde_ray.cli.views import strategy as shown
+from sde_ray.config.trial import TrialConfig
 from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.progress import Progress
-from sde_ray.types import Strategy, TrialConfig
 
 
 class PipelineListener:

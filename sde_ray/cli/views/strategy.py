@@ -10,8 +10,8 @@ from rich.markup import escape
 from sde_ray.cli.console import interval, number, table
 
 if TYPE_CHECKING:
+    from sde_ray.analysis.strategy import Strategy
     from sde_ray.analysis.verdict import Verdict
-    from sde_ray.types import Strategy
 
 COLOURS = {"better": "green", "worse": "red"}
 SPLITS = {"test": "in-domain", "test_ood": "out-of-domain"}

@@ -17,6 +17,7 @@ from typing import Any
 
 from sde_ray import data
 from sde_ray.config.schema import Resources
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts, part_of
@@ -28,7 +29,7 @@ from sde_ray.models.tokenization import Encoder, completion_text, pad_token
 from sde_ray.storage.jsonl_cache import JsonlCache, content_hash
 from sde_ray.sweep.cluster.actor_pool import spread
 from sde_ray.tasks import get_task
-from sde_ray.types import Example, Task, TrialConfig
+from sde_ray.types import Example, Task
 
 ITEMS_SEED = 0  # the items that trials are scored on
 

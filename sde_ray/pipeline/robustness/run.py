@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.analysis import strategy as strategies
+from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.study import ledger_of, open_sweep
 from sde_ray.analysis.validation import validation_trials
 from sde_ray.config.load import SweepConfig, open_tasks, place_of, suffix, sweep_folder
+from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import read_items
 from sde_ray.pipeline.robustness.conditions import Cells, Judged, Key, gather, judge, summary
@@ -30,7 +32,7 @@ from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.storage.mirror import TRIALS, open_folder
 from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri
-from sde_ray.types import Design, Strategy, TrialConfig, TrialResult
+from sde_ray.types import Design, TrialResult
 
 CONTROLS = ("baseline", "es-sde", "ew-sde", "heuristic")
 DECODING_SEEDS = (1, 2, 3, 4, 5)  # PAPER.md 1.15
