@@ -1,13 +1,16 @@
-"""JSON that somebody else has written: a model, a server, an editor, a process that died.
+"""JSON that somebody else has written (a model, a server, an editor, a process that died), and hashes of JSON values.
 
 read_json('{"a": [1]}')     -> {"a": [1]}
 read_json("[" * 10**6)      ValueError, like everything that is no JSON, or none that can be used and stored again
+content_hash({"a": [1]})    -> "2147dbdb56c4868b": the same for equal values in any process, on any day
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
@@ -53,6 +56,19 @@ def _depth(value: Any) -> int:
         ]
         depth += 1
     return depth
+
+
+def content_hash(value: Any) -> str:
+    """sha256 of plain JSON values, 16 hex digits; the order of a mapping's keys does not matter."""
+    return stream_hash([json.dumps(value, sort_keys=True, ensure_ascii=False)])
+
+
+def stream_hash(parts: Iterable[str | bytes]) -> str:
+    """sha256 of texts (as UTF-8) and bytes one after another, 16 hex digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part)
+    return digest.hexdigest()[:16]
 
 
 def one_line(error: Exception) -> str:

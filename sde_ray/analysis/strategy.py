@@ -32,6 +32,7 @@ from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts
 from sde_ray.safe_json import one_line
 from sde_ray.safe_yaml import read_yaml
+from sde_ray.storage.files import write_atomic
 from sde_ray.types import Design, TrialResult
 
 KIND = "sde_ray strategy"
@@ -291,9 +292,7 @@ def save(strategy: Strategy, path: Path) -> None:
     plain["design"] = dict(strategy.design.options)
     plain["effects"] = [asdict(effect) for effect in strategy.effects]
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    new.write_text(yaml.safe_dump(plain, allow_unicode=True, sort_keys=False), encoding="utf-8")
-    new.replace(path)
+    write_atomic(path, yaml.safe_dump(plain, allow_unicode=True, sort_keys=False))
 
 
 def load(path: Path, task: str = "") -> Strategy:

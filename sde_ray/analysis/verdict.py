@@ -23,6 +23,7 @@ from sde_ray.analysis.strategy import Strategy
 from sde_ray.design.designs import label, make
 from sde_ray.errors import UserError
 from sde_ray.safe_json import one_line, read_json
+from sde_ray.storage.files import write_atomic
 from sde_ray.types import Design
 
 ASSEMBLED, BEST_SEEN = "assembled", "best seen"
@@ -158,9 +159,7 @@ def save(verdict: Verdict, path: Path) -> None:
     plain = asdict(verdict) | {"strategy_design": dict(verdict.strategy_design.options)}
     plain["rows"] = [asdict(row) | {"design": dict(row.design.options)} for row in verdict.rows]
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    new.write_text(json.dumps(plain, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    new.replace(path)
+    write_atomic(path, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
 
 
 def load(path: Path) -> Verdict:

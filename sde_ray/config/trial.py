@@ -5,12 +5,12 @@ TrialConfig ──resolved()──▶ plain JSON ──sha256──▶ key: "5f0
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from sde_ray.safe_json import content_hash
 from sde_ray.types import Design
 
 
@@ -82,5 +82,4 @@ class TrialConfig:
     @property
     def key(self) -> str:
         """sha256 of the sorted resolved JSON, 16 hex digits."""
-        text = json.dumps(self.resolved(), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return content_hash(self.resolved())

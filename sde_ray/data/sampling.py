@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from sde_ray.errors import UserError
+from sde_ray.safe_json import stream_hash
 from sde_ray.types import Example
 
 
@@ -27,11 +28,7 @@ def draw(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
 
 def fingerprint(examples: Iterable[Example]) -> str:
     """sha256 of everything in the examples, in their order; 16 hex digits."""
-    digest = hashlib.sha256()
-    for example in examples:
-        digest.update(json.dumps(asdict(example), sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-        digest.update(b"\n")
-    return digest.hexdigest()[:16]
+    return stream_hash(json.dumps(asdict(one), sort_keys=True, ensure_ascii=False) + "\n" for one in examples)
 
 
 def _hash(text: str) -> str:

@@ -11,7 +11,6 @@ process has torn is passed over and made again; threads and processes exclude ea
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -20,12 +19,6 @@ from typing import Any
 
 from sde_ray.errors import UserError
 from sde_ray.safe_json import read_json
-
-
-def content_hash(value: Any) -> str:
-    """sha256 of plain JSON values, 16 hex digits; the order of a mapping's keys does not matter."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 class JsonlCache:

@@ -24,6 +24,7 @@ from typing import Any
 
 from sde_ray.errors import UserError
 from sde_ray.safe_json import read_json
+from sde_ray.storage.files import NEW, write_atomic
 from sde_ray.storage.remote import EXCLUSIVE, REMEDY, RemoteFolder, reason
 from sde_ray.storage.uri import scheme
 
@@ -237,6 +238,5 @@ def _parsed(content: bytes | None) -> dict[str, Any] | None:
 
 
 def _write(path: Path, owner: dict[str, Any], term: float) -> None:
-    new = path.with_name(f"lease.{os.getpid()}.new")
-    new.write_text(json.dumps({**owner, "expires": time.time() + term}))
-    os.replace(new, path)
+    content = json.dumps({**owner, "expires": time.time() + term})
+    write_atomic(path, content, temporary=f"lease.{os.getpid()}{NEW}")  # two processes may try at once

@@ -26,6 +26,7 @@ from pydantic import TypeAdapter
 
 from sde_ray.errors import UserError
 from sde_ray.safe_json import read_json
+from sde_ray.storage.files import write_atomic
 from sde_ray.types import TrialResult
 
 LEDGER = "ledger.jsonl"
@@ -160,12 +161,7 @@ class Ledger:
         )
 
     def _replace(self, lines: list[bytes]) -> None:
-        replacement = self.path.with_name(self.path.name + ".new")
-        with replacement.open("wb") as file:
-            file.write(b"".join(line + b"\n" for line in lines))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(replacement, self.path)
+        write_atomic(self.path, b"".join(line + b"\n" for line in lines), durable=True)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -187,9 +183,7 @@ def _refusal(path: Path, error: OSError) -> str:
 
 def save_result(path: Path, result: TrialResult) -> None:
     """Write one result as a file of its own, whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    new.write_text(json.dumps(to_json(result), ensure_ascii=False), encoding="utf-8", errors="replace")
-    os.replace(new, path)
+    write_atomic(path, json.dumps(to_json(result), ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def load_result(path: Path) -> TrialResult | None:

@@ -24,6 +24,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from sde_ray.errors import UserError
+from sde_ray.storage.files import NEW
 from sde_ray.storage.lease import is_alive
 from sde_ray.storage.ledger import LEDGER, Ledger, load_result, to_json
 from sde_ray.storage.remote import REMEDY, FileInfo, RemoteFolder, reason, set_time
@@ -136,7 +137,7 @@ class MirroredFolder(LocalFolder):
         start = self.folder / within
         found = [start] if start.is_file() else [Path(at, name) for at, _, names in os.walk(start) for name in names]
         names = [path.relative_to(self.folder).as_posix() for path in found]
-        return [name for name in names if not _is_below(name, OWN) and not name.endswith(".new")]
+        return [name for name in names if not _is_below(name, OWN) and not name.endswith(NEW)]
 
     def bring(self, folder: Path) -> None:
         name = self._name(folder)

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from sde_ray.errors import UserError
+from sde_ray.storage.files import NEW
 from sde_ray.storage.uri import is_uri, local_path, mask, scheme, split
 
 WAITS: tuple[float, ...] = (0.5, 2.0)  # seconds before the second and the third attempt
@@ -28,7 +29,6 @@ PAUSE = 20.0  # seconds between two attempts at a store that is away
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "tos", "memory"}  # a put is seen whole, or not
 EXCLUSIVE = {"s3", "s3a", "file", "local", "memory"}  # a create that finds a file fails, whoever else creates
 TIMES = ("LastModified", "last_modified", "mtime", "updated", "modify", "time", "created")
-NEW = ".new"
 T = TypeVar("T")
 
 

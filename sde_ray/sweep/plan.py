@@ -8,7 +8,6 @@ have their trials in the plan one by one; for the others the plan holds every tr
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +18,7 @@ from sde_ray.design import designs
 from sde_ray.design.axes import AXES
 from sde_ray.design.render import write
 from sde_ray.errors import FaultList, UserError
+from sde_ray.safe_json import stream_hash
 from sde_ray.search import METHODS, Searcher
 from sde_ray.sweep.budget import budget, in_words, repeats
 from sde_ray.sweep.resume import cost, known
@@ -148,7 +148,7 @@ def out_of_domain(config: SweepConfig, task: Task) -> tuple[str, ...]:
 def fingerprint_all(config: SweepConfig, task: Task) -> str:
     """What the trials of a task carry as `data`: the definition and examples of the task and of those beside it."""
     prints = [fingerprint(task), *(fingerprint(get_task(name)) for name in out_of_domain(config, task))]
-    return prints[0] if len(prints) == 1 else hashlib.sha256(" ".join(prints).encode()).hexdigest()[:16]
+    return prints[0] if len(prints) == 1 else stream_hash([" ".join(prints)])
 
 
 # ---- the designs of a task -----------------------------------------------------------------------------------------

@@ -9,14 +9,13 @@ A finished result counts for every trial that trains the same: rungs only say wh
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sde_ray.config.load import SweepConfig, open_tasks, place_of
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
+from sde_ray.safe_json import content_hash
 from sde_ray.search import METHODS
 from sde_ray.storage.ledger import LEDGER
 from sde_ray.types import TrialResult
@@ -39,7 +38,7 @@ def known(trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> 
 def training(config: Mapping[str, Any]) -> str:
     """What a trial trains, as a hash: its configuration but for the rungs."""
     train = {name: value for name, value in config.get("train", {}).items() if name != "rungs"}
-    return hashlib.sha256(json.dumps({**config, "train": train}, sort_keys=True).encode()).hexdigest()
+    return content_hash({**config, "train": train})
 
 
 def share(result: TrialResult) -> float:

@@ -11,7 +11,6 @@ A name says all that a worker on another machine needs to build the task again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -20,6 +19,7 @@ from typing import Any
 
 from sde_ray.errors import UserError, suggest, unknown
 from sde_ray.plugins import is_path, load_object
+from sde_ray.safe_json import stream_hash
 from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri
 from sde_ray.tasks import events, mams, masa, masa_zh, nested_ner, qa
@@ -97,7 +97,5 @@ def fingerprint(task: Task, splits: Sequence[Split] = ("train", "dev")) -> str:
     from sde_ray import data
 
     definition = {key: value for key, value in asdict(replace(task, load=no_examples)).items() if key != "load"}
-    digest = hashlib.sha256(json.dumps(definition, sort_keys=True, ensure_ascii=False).encode())
-    for split in splits:
-        digest.update(data.fingerprint(task.load(split)).encode())
-    return digest.hexdigest()[:16]
+    text = json.dumps(definition, sort_keys=True, ensure_ascii=False)
+    return stream_hash([text, *(data.fingerprint(task.load(split)) for split in splits)])

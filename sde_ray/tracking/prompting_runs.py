@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.design.designs import label, parse
-from sde_ray.storage.jsonl_cache import content_hash
+from sde_ray.safe_json import content_hash
 from sde_ray.tracking.mlflow_tracker import SWEEP_ID, MlflowTracker, Tracker
 from sde_ray.tracking.run_data import named
 

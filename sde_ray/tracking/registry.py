@@ -8,7 +8,6 @@ axis, so that the registry alone tells how prompts must be written. The alias `v
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import Any
 from sde_ray.analysis.strategy import Strategy, save
 from sde_ray.design.designs import make
 from sde_ray.models.predictor import ADAPTER_CARD, read_card
+from sde_ray.safe_json import stream_hash
 
 ALIAS = "validated"
 
@@ -71,10 +71,8 @@ def tags_of(strategy: Strategy, digest: str) -> dict[str, str]:
 
 def fingerprint(adapter: Path) -> str:
     """A hash of the adapter's files."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in adapter.rglob("*") if path.is_file()):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+    files = sorted(path for path in adapter.rglob("*") if path.is_file())
+    return stream_hash(path.name.encode() + path.read_bytes() for path in files)
 
 
 def write_model(folder: Path, strategy: Strategy, adapter: Path) -> None:

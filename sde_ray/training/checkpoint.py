@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from sde_ray.config.trial import TrialConfig
+from sde_ray.storage.files import write_atomic
 from sde_ray.storage.mirror import CHECKPOINT
 from sde_ray.types import RungResult, TrialResult
 
@@ -61,7 +61,8 @@ def share_name(rung: int, rank: int) -> str:
 def write(folder: Path, mark: Checkpoint) -> Checkpoint:
     """Put the checkpoint in the place of the one before; its shares are on disk already."""
     text = json.dumps(asdict(mark), ensure_ascii=False, sort_keys=True)
-    save(folder / NAME, json.dumps({"format": FORMAT, "sha256": digest(text.encode()), "mark": text}).encode())
+    outer = json.dumps({"format": FORMAT, "sha256": digest(text.encode()), "mark": text})
+    write_atomic(folder / NAME, outer, durable=True)
     for path in folder.glob(SHARES):
         if path.name not in mark.shares:
             path.unlink(missing_ok=True)
@@ -113,16 +114,6 @@ def in_flight(folder: Path, trials: Iterable[TrialConfig], results: Mapping[str,
         elif len(mark.rungs) < len(trial.train.rungs):
             found[trial.key] = mark
     return found
-
-
-def save(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all; it is on disk when this returns."""
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
 
 
 def digest(content: bytes) -> str:

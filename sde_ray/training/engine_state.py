@@ -28,6 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from sde_ray import __version__
+from sde_ray.storage.files import write_atomic
 from sde_ray.training import checkpoint
 from sde_ray.training.checkpoint import CheckpointError
 
@@ -58,7 +59,7 @@ def write(training: Trainer, path: Path) -> str:
     # Copies: several parameters may be views of one buffer, which safetensors refuses.
     whole = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     content = save({**whole, VALUES: torch.frombuffer(bytearray(text), dtype=torch.uint8)})
-    checkpoint.save(path, content)
+    write_atomic(path, content, durable=True)
     return checkpoint.digest(content)
 
 

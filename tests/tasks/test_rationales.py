@@ -17,7 +17,8 @@ from typer.testing import CliRunner, Result
 
 from sde_ray.cli.app import app
 from sde_ray.errors import UserError
-from sde_ray.storage.jsonl_cache import JsonlCache, content_hash
+from sde_ray.safe_json import content_hash
+from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.tasks import get_task
 from sde_ray.tasks.rationales import generate
 from sde_ray.tasks.rationales.chat_client import Endpoint, Reply

@@ -22,6 +22,7 @@ from sde_ray.analysis.report.chapter import write as write_chapter
 from sde_ray.analysis.report.cross_study import write as write_across
 from sde_ray.analysis.report.html import Html, escape, joined, table, tag
 from sde_ray.analysis.report.style import PAGE
+from sde_ray.storage.files import write_atomic
 
 __all__ = ["Chapter", "Report", "figures_of", "page", "write"]
 
@@ -48,9 +49,7 @@ class Report:
 def write(path: Path, report: Report) -> Path:
     """Write the page, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    new.write_text(page(report), encoding="utf-8")
-    new.replace(path)
+    write_atomic(path, page(report))
     return path
 
 

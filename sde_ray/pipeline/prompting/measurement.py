@@ -17,7 +17,7 @@ from typing import Any
 
 from sde_ray.config.load import SweepConfig
 from sde_ray.design import render
-from sde_ray.storage.jsonl_cache import content_hash
+from sde_ray.safe_json import content_hash
 from sde_ray.types import Design, Example, Sample, Task
 
 PERPLEXITY = "perplexity"

@@ -17,6 +17,7 @@ from sde_ray.errors import UserError
 from sde_ray.pipeline.prompting.correlation import Correlation, correlations, verdict
 from sde_ray.pipeline.prompting.figure import scatter
 from sde_ray.pipeline.prompting.tuned_scores import Tuned
+from sde_ray.storage.files import write_atomic
 from sde_ray.storage.mirror import open_folder
 
 Row = Mapping[str, Any]
@@ -98,9 +99,7 @@ def save(config: SweepConfig, found: Analysis) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
-            new = path.with_name(path.name + ".new")
-            new.write_text(text, encoding="utf-8")
-            new.replace(path)
+            write_atomic(path, text)
     except OSError as error:
         raise UserError(f'Cannot write to "{folder}": {error.strerror}. Set storage to a folder with room.') from None
     open_folder(place_of(config)).push(*texts, folder / MEASURED)

@@ -8,9 +8,8 @@ run that was stopped goes on. A design that does not fit the context is a row wi
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from sde_ray.models.tokenization import Encoder, completion_text, pad_token
 from sde_ray.pipeline.prompting.few_shot import BETWEEN, answer_of, fit
 from sde_ray.pipeline.prompting.measurement import PERPLEXITY, Look, Part, looks, row_of
 from sde_ray.pipeline.prompting.perplexity import likelihoods
+from sde_ray.safe_json import stream_hash
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.sweep.cluster.actor_pool import spread
 from sde_ray.types import Design, Sample, Task
@@ -96,17 +96,20 @@ def identity(model: str) -> str:
     folder = Path(models.locate(model))
     if not folder.is_dir():
         return model
-    digest = hashlib.sha256()
+    return f"{folder.name} {stream_hash(_identifying(folder))}"
+
+
+def _identifying(folder: Path) -> Iterator[str | bytes]:
+    """Of each file of a model its name, its size, its beginning, and of a large one its end."""
     for path in sorted(folder.iterdir()):
         if path.suffix in (".json", ".safetensors", ".model", ".txt") and path.is_file():
             size = path.stat().st_size
-            digest.update(f"{path.name} {size}\n".encode())
-            with path.open("rb") as part:
-                digest.update(part.read(SMALL))
+            yield f"{path.name} {size}\n"
+            with path.open("rb") as file:
+                yield file.read(SMALL)
                 if size > SMALL:
-                    part.seek(-(2**20), 2)
-                    digest.update(part.read())
-    return f"{folder.name} {digest.hexdigest()[:16]}"
+                    file.seek(-(2**20), 2)
+                    yield file.read()
 
 
 class _Reader:

@@ -26,7 +26,8 @@ from sde_ray.models import generation
 from sde_ray.models.generation import Sampling
 from sde_ray.models.predictor import find_adapter, read_card
 from sde_ray.models.tokenization import Encoder, completion_text, pad_token
-from sde_ray.storage.jsonl_cache import JsonlCache, content_hash
+from sde_ray.safe_json import content_hash
+from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.sweep.cluster.actor_pool import spread
 from sde_ray.tasks import get_task
 from sde_ray.types import Example, Task

@@ -28,6 +28,7 @@ from sde_ray.pipeline.robustness.conditions import Cells, Judged, Key, gather, j
 from sde_ray.pipeline.robustness.decoding import Asked, Reader, Wanted, check_wordings, items_of
 from sde_ray.pipeline.robustness.figure import curves
 from sde_ray.pipeline.robustness.learning_curve import Saving, savings
+from sde_ray.storage.files import write_atomic
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.storage.mirror import TRIALS, open_folder
 from sde_ray.storage.remote import fetch_file
@@ -246,9 +247,7 @@ def save(study: Study, found: Found) -> list[Path]:
     paths = []
     for name, text in texts.items():
         path = study.folder / name
-        new = path.with_name(name + ".new")
-        new.write_text(text, encoding="utf-8")
-        new.replace(path)
+        write_atomic(path, text)
         paths.append(path)
     open_folder(place_of(study.config)).push(*paths, study.folder / ANSWERS)
     return paths

@@ -26,6 +26,7 @@ import sde_ray
 from sde_ray.config.load import DATA_PATHS
 from sde_ray.errors import UserError
 from sde_ray.plugins import is_path
+from sde_ray.safe_json import stream_hash
 from sde_ray.safe_yaml import assign, read_yaml
 from sde_ray.storage.uri import MEMORY, checked, is_uri, scheme
 
@@ -161,9 +162,6 @@ def _measured(folder: Path, values: dict[str, Any], stays: tuple[str, ...], limi
             f"The package is {total / 2**20:.1f} MiB, more than {limit_mb:g}: {heavy}. Put large data on the cluster's "
             "shared storage and name them by an absolute path, or raise --limit-mb."
         )
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     return Package(
         folder=folder,
         name=str(values["name"]),
@@ -171,6 +169,8 @@ def _measured(folder: Path, values: dict[str, Any], stays: tuple[str, ...], limi
         files=len(files),
         bytes=total,
         largest=by_size[0],
-        digest=digest.hexdigest()[:16],
+        digest=stream_hash(
+            f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest() for path in files
+        ),
         stays=stays,
     )

@@ -22,7 +22,9 @@ from typing import Any
 from sde_ray.design.lexer import read_json
 from sde_ray.design.wording import fill
 from sde_ray.errors import UserError
-from sde_ray.storage.jsonl_cache import JsonlCache, content_hash
+from sde_ray.safe_json import content_hash
+from sde_ray.storage.files import write_atomic
+from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.tasks.rationales.chat_client import Endpoint, Reply, ask, check
 from sde_ray.tasks.rationales.template import from_template, missing
 from sde_ray.types import Example, Task
@@ -193,9 +195,7 @@ def save(folder: Path, task: Task, splits: Mapping[str, Sequence[Example]]) -> N
         for split, examples in splits.items():
             if examples:
                 rows = [json.dumps(_row(example, task), ensure_ascii=False) + "\n" for example in examples]
-                new = folder / f".{split}.new"
-                new.write_text("".join(rows), encoding="utf-8")
-                new.replace(folder / f"{split}.jsonl")
+                write_atomic(folder / f"{split}.jsonl", "".join(rows))
     except OSError as error:
         raise UserError(f'Cannot write to "{folder}": {error.strerror}. Give a folder with room by --out.') from None
 
