@@ -125,7 +125,7 @@ class Task:
 
 @dataclass(frozen=True, order=True)
 class Design:
-    """One option per axis, as (axis, option) pairs in the order of the table `AXES`; made by `design.make`."""
+    """One option per axis, as (axis, option) pairs in the order of the table `AXES`; made by `make_design`."""
 
     options: tuple[tuple[str, str], ...]
 

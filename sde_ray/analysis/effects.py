@@ -31,7 +31,7 @@ from sde_ray.analysis.claims import MARGIN, claim_of
 from sde_ray.analysis.response_surface import Estimate, SurfaceFit
 from sde_ray.analysis.response_surface import fit as fit_surface
 from sde_ray.design.axes import find_axis
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError, unknown
 from sde_ray.evaluation.per_item import ItemCounts, influence_of
 from sde_ray.types import Design, TrialResult
@@ -100,7 +100,7 @@ def groups(results: Sequence[TrialResult]) -> dict[Group, list[TrialResult]]:
 
 def design_of(result: TrialResult) -> Design:
     """The design of a result, its axes in the order of the table `AXES` (JSON may have sorted them)."""
-    return make(**result.config["design"])
+    return make_design(**result.config["design"])
 
 
 def usable(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[TrialResult]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from sde_ray.analysis.effects import OUT_OF_DOMAIN, design_of, reference_of, usable
 from sde_ray.analysis.response_surface import Estimate, SurfaceFit
-from sde_ray.design.designs import label
+from sde_ray.design.designs import paper_label
 from sde_ray.types import Design, TrialResult
 
 
@@ -36,7 +36,7 @@ class Ranked:
 
     @property
     def label(self) -> str:
-        return label(self.design)
+        return paper_label(self.design)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON and tables: the axes first."""
@@ -89,7 +89,8 @@ class BestVsBaseline:
             return "One trial a design and too few designs: whether the best is better than the baseline is not known."
         found = f"{one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
         if one.low > 0:
-            return f"{label(self.design)} is better than the baseline by {found}, also as the best of {self.compared}."
+            name = paper_label(self.design)
+            return f"{name} is better than the baseline by {found}, also as the best of {self.compared}."
         return f"The best is not shown to be better than the baseline: {found}, as the best of {self.compared}."
 
     def to_dict(self) -> dict[str, Any]:

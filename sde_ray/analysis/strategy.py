@@ -27,7 +27,7 @@ from pydantic import TypeAdapter
 from sde_ray.analysis.effects import Effect, design_of, effects_of, fit, reference_of, usable
 from sde_ray.analysis.response_surface import Estimate, SurfaceFit
 from sde_ray.design.axes import find_axis
-from sde_ray.design.designs import label, make
+from sde_ray.design.designs import make_design, paper_label
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts
 from sde_ray.safe_json import one_line
@@ -130,7 +130,7 @@ def _combined(result: TrialResult, objective: str, weights: Mapping[str, float])
 def _combinations(fitted: SurfaceFit) -> Iterator[Design]:
     """The combinations of the options tried whose score the trials can tell, axes in the order of the designs."""
     tried = {**{axis: (option,) for axis, option in fitted.coding.fixed.items()}, **dict(fitted.coding.axes)}
-    order = [axis for axis, _ in make().options if axis in tried]
+    order = [axis for axis, _ in make_design().options if axis in tried]
     order += [axis for axis in tried if axis not in order]
     for options in product(*(tried[axis] for axis in order)):
         design = Design(tuple(zip(order, options, strict=True)))
@@ -166,7 +166,7 @@ class ConstraintCheck:
             return kept
         nearest = min(known, key=self._distance)
         raise UserError(
-            f"No design meets the constraints. The nearest is {label(nearest)}: "
+            f"No design meets the constraints. The nearest is {paper_label(nearest)}: "
             f"{', '.join(self.violations(nearest).values())}. Loosen them, or train longer."
         )
 
@@ -301,7 +301,7 @@ def load(path: Path, task: str = "") -> Strategy:
     if plain.pop("kind", None) != KIND:
         raise UserError(f'"{path}" is no strategy of sde_ray. Give the strategy.yaml that `sde-ray assemble` wrote.')
     try:
-        design = make(**plain.pop("design"))
+        design = make_design(**plain.pop("design"))
         strategy = _STRATEGY.validate_python({**plain, "design": design, "effects": plain.get("effects") or ()})
     except (TypeError, KeyError, ValueError) as error:
         raise UserError(

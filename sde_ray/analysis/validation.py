@@ -26,7 +26,7 @@ from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.verdict import ASSEMBLED, BEST_SEEN, Comparison, Verdict, claim_of, verdict_of
 from sde_ray.config.load import SweepConfig, open_tasks
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import parse, space
+from sde_ray.design.designs import parse_design, space
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts, bootstrap_weights, read_all
 from sde_ray.sweep.plan import fingerprint_all, make_trial
@@ -50,8 +50,8 @@ def contenders(strategy: Strategy, config: SweepConfig, results: Sequence[TrialR
     seen = rank(largest, strategy.objective, config.objective.split)
     found = {ASSEMBLED: strategy.design, **({BEST_SEEN: seen[0].design} if seen else {})}
     for given in config.validation.controls:
-        name = given if isinstance(given, str) else parse(given).slug
-        found[name] = _fitted(parse(given), task)
+        name = given if isinstance(given, str) else parse_design(given).slug
+        found[name] = _fitted(parse_design(given), task)
     return found
 
 

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from sde_ray.analysis.paired import Paired
 from sde_ray.analysis.strategy import Strategy
-from sde_ray.design.designs import label, make
+from sde_ray.design.designs import make_design, paper_label
 from sde_ray.errors import UserError
 from sde_ray.safe_json import one_line, read_json
 from sde_ray.storage.files import write_atomic
@@ -150,7 +150,7 @@ def table(verdict: Verdict) -> list[dict[str, Any]]:
     for row in verdict.rows:
         paired = asdict(row.paired) if row.paired else dict.fromkeys(("difference", "low", "high", "p", "adjusted"))
         plain = {key: value for key, value in asdict(row).items() if key not in ("paired", "design")}
-        rows.append({**plain, **paired, "design": row.design.slug, "label": label(row.design)})
+        rows.append({**plain, **paired, "design": row.design.slug, "label": paper_label(row.design)})
     return rows
 
 
@@ -166,8 +166,10 @@ def load(path: Path) -> Verdict:
     """The inverse of `save`; `UserError` for any other file."""
     try:
         plain = read_json(path.read_bytes())
-        rows = [{**row, "design": make(**row["design"])} for row in plain["rows"]]
-        return _VERDICT.validate_python({**plain, "strategy_design": make(**plain["strategy_design"]), "rows": rows})
+        rows = [{**row, "design": make_design(**row["design"])} for row in plain["rows"]]
+        return _VERDICT.validate_python(
+            {**plain, "strategy_design": make_design(**plain["strategy_design"]), "rows": rows}
+        )
     except OSError as error:
         raise UserError(f'Cannot read "{path}": {error.strerror}. `sde-ray validate` writes it.') from None
     except (ValueError, TypeError, KeyError) as error:

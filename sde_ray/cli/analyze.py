@@ -169,9 +169,9 @@ def _print(config: SweepConfig, found: Analysis) -> None:
 
 
 def _picked(pick: Pick) -> str:
-    from sde_ray.design.designs import label
+    from sde_ray.design.designs import paper_label
 
-    return label(pick.design) + (f" and {pick.tied - 1} alike (mean place)" if pick.tied > 1 else "")
+    return paper_label(pick.design) + (f" and {pick.tied - 1} alike (mean place)" if pick.tied > 1 else "")
 
 
 def _ranked(one: Ranked) -> tuple[str, str]:

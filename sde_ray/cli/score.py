@@ -91,7 +91,7 @@ def _print_published(found: Published, as_json: bool) -> None:
 
 
 def _print_sweep(found: Sequence[Rescored], as_json: bool) -> None:
-    from sde_ray.design.designs import label
+    from sde_ray.design.designs import paper_label
 
     if as_json:
         return emit([one.to_dict() for one in found])
@@ -101,7 +101,7 @@ def _print_sweep(found: Sequence[Rescored], as_json: bool) -> None:
     for one in found:
         for split, scores in one.scores.items():
             cells = (number(scores.get(name)) for name in metrics)
-            shown.add_row(one.key, label(one.design), str(one.seed), split, *cells)
+            shown.add_row(one.key, paper_label(one.design), str(one.seed), split, *cells)
     out().print(shown)
     worst = max(one.moved for one in found)
     out().print(f"\nLargest difference from what the trials themselves reported: {worst:.2g}")

@@ -70,7 +70,7 @@ def table_faults(values: Mapping[str, Any], base: Path) -> list[str]:
 
     _check_axes(values, found, attempt)
     for where, given in _named_designs(values):
-        attempt(where, partial(designs.parse, given))
+        attempt(where, partial(designs.parse_design, given))
     tasks = [attempt("task", partial(_open, one, base)) for one in _list(values.get("task")) if one]
     for name in _list(values.get("out_of_domain")):
         if isinstance(name, str) and name != "auto":

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-from sde_ray.design.base import AnswerOption, Axis, Faults, Form, InstructionContext, Lines
-from sde_ray.design.wording import say
+from sde_ray.design.base import AnswerOption, Axis, Faults, InstructionContext, Lines, OutputForm
+from sde_ray.design.wording import wording
 from sde_ray.types import Example, Fault, Line, Task
 
 
-def check_slots(lines: Lines, task: Task, form: Form) -> tuple[Lines, Faults]:
+def check_slots(lines: Lines, task: Task, form: OutputForm) -> tuple[Lines, Faults]:
     """The first line of every slot of the task, and what is wrong with the slots."""
     kept: dict[str, Line] = {}
     faults: list[Fault] = []
@@ -44,9 +44,9 @@ def _drop_absent(lines: Lines, task: Task) -> tuple[Lines, Faults]:
     return tuple(line for line in lines if line.values), ()
 
 
-def _placeholder_sentence(brief: InstructionContext) -> str:
+def _placeholder_sentence(context: InstructionContext) -> str:
     # The list of labels already shows the placeholder of a label task.
-    return "" if brief.task.kind == "label" else brief.say("placeholder", entry=brief.absent_entry)
+    return "" if context.task.kind == "label" else context.wording("placeholder", entry=context.absent_entry)
 
 
 UNMENTIONED = Axis(
@@ -58,7 +58,7 @@ UNMENTIONED = Axis(
             "OU",
             read=_drop_absent,
             shape=lambda form, task: replace(form, complete=False),
-            sentence=lambda brief: brief.say("omit", marker=brief.marker),
+            sentence=lambda context: context.wording("omit", marker=context.marker),
         ),
     },
 )
@@ -95,14 +95,14 @@ def _read_number(lines: Lines, task: Task) -> tuple[Lines, Faults]:
     return _read_labels(lines, {numbers[label]: label for label in task.labels})
 
 
-def _number_form(form: Form, task: Task) -> Form:
+def _number_form(form: OutputForm, task: Task) -> OutputForm:
     return form if task.labels is None else replace(form, absent=numbers_of(task)[task.absent])
 
 
-def _number_sentence(brief: InstructionContext) -> str:
-    numbers = numbers_of(brief.task)
-    pairs = [brief.say("number_pair", label=label, number=numbers[label]) for label in brief.labels]
-    return brief.say("numbers", pairs=brief.form.marks.comma.join(pairs)) if pairs else ""
+def _number_sentence(context: InstructionContext) -> str:
+    numbers = numbers_of(context.task)
+    pairs = [context.wording("number_pair", label=label, number=numbers[label]) for label in context.labels]
+    return context.wording("numbers", pairs=context.form.marks.comma.join(pairs)) if pairs else ""
 
 
 LABELS = Axis(
@@ -124,7 +124,7 @@ def _add_why(lines: Lines, task: Task, example: Example) -> Lines:
 
 def _why(line: Line, task: Task, example: Example) -> str:
     fallback = "no_rationale" if not line.values else "plain_rationale"
-    return example.rationale.get(line.slot, "").strip() or say(task, fallback)
+    return example.rationale.get(line.slot, "").strip() or wording(task, fallback)
 
 
 def _drop_why(lines: Lines, task: Task) -> tuple[Lines, Faults]:
@@ -138,7 +138,7 @@ def _reasoned(label: str, why: Literal["first", "last"]) -> AnswerOption:
         write=_add_why,
         read=_drop_why,
         shape=lambda form, task: replace(form, why=why),
-        sentence=lambda brief: brief.say(f"why_{why}"),
+        sentence=lambda context: context.wording(f"why_{why}"),
     )
 
 

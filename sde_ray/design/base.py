@@ -7,8 +7,8 @@
 - A *format* option turns lines into text and text into lines. Every reader is total: it returns faults, never raises.
 - A *prompt* option arranges segments; the prompt is never read back, so it only writes.
 
-`Form` is what the answer options tell the format option about the lines that come: the words, the order of the
-rationale, whether absent slots are written. The prompt's description of the form is made from the same `Form`.
+`OutputForm` is what the answer options tell the format option about the lines that come: the words, the order of the
+rationale, whether absent slots are written. The prompt's description of the form is made from the same `OutputForm`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MARKS: Mapping[str, Punctuation] = {"en": Punctuation(": ", ", ", "; ", "."), "z
 
 
 @dataclass(frozen=True)
-class Form:
+class OutputForm:
     """How the lines of an answer are to be written.
 
     `absent` is the word for an absent slot; `complete`: absent slots have a line; `why`: where the rationale stands.
@@ -64,15 +64,16 @@ class InstructionContext:
     """What an option's sentence in the instruction may speak of, all of it written by the sample's own pipeline.
 
     `labels` are the words that may stand for a value, the placeholder included where it is written; `absent_entry` is
-    the entry of a slot without value, `marker` the completion when no slot has one. `say` fills a wording.
+    the entry of a slot without value, `marker` the completion when no slot has one. `wording(key, **words)` fills one
+    of the task's wordings.
     """
 
     task: Task
-    form: Form
+    form: OutputForm
     labels: tuple[str, ...]
     absent_entry: str
     marker: str
-    say: Callable[..., str]
+    wording: Callable[..., str]
 
 
 def keep(lines: Lines, task: Task, example: Example) -> Lines:
@@ -85,12 +86,12 @@ def keep_read(lines: Lines, task: Task) -> tuple[Lines, Faults]:
     return lines, ()
 
 
-def keep_form(form: Form, task: Task) -> Form:
+def keep_form(form: OutputForm, task: Task) -> OutputForm:
     """Leave the form as it is."""
     return form
 
 
-def no_sentence(brief: InstructionContext) -> str:
+def no_sentence(context: InstructionContext) -> str:
     """Need no words in the instruction."""
     return ""
 
@@ -102,7 +103,7 @@ class AnswerOption:
     label: str
     write: Callable[[Lines, Task, Example], Lines] = keep
     read: Callable[[Lines, Task], tuple[Lines, Faults]] = keep_read
-    shape: Callable[[Form, Task], Form] = keep_form
+    shape: Callable[[OutputForm, Task], OutputForm] = keep_form
     sentence: Callable[[InstructionContext], str] = no_sentence
     swept: bool = True
     stage: ClassVar[Stage] = "answer"
@@ -117,27 +118,30 @@ class FormatOption:
     """
 
     label: str
-    entry: Callable[[Line, Form], str]
-    separator: Callable[[Form], str]
-    marker: Callable[[Form], str]
-    read: Callable[[str, Form], tuple[Lines, Faults]]
-    terminator: Callable[[Form], str] = lambda form: ""
+    entry: Callable[[Line, OutputForm], str]
+    separator: Callable[[OutputForm], str]
+    marker: Callable[[OutputForm], str]
+    read: Callable[[str, OutputForm], tuple[Lines, Faults]]
+    terminator: Callable[[OutputForm], str] = lambda form: ""
     swept: bool = True
     stage: ClassVar[Stage] = "format"
 
-    def write(self, lines: Lines, form: Form) -> str:
+    def write(self, lines: Lines, form: OutputForm) -> str:
         """The completion's text."""
         body = self.separator(form).join(self.entry(line, form) for line in lines)
         return (body if lines else self.marker(form)) + self.terminator(form)
 
-    def sketch(self, lines: Lines, form: Form) -> str:
+    def sketch(self, lines: Lines, form: OutputForm) -> str:
         """The text's beginning, and that it goes on: the entries, then `...`."""
         return self.separator(form).join([*(self.entry(line, form) for line in lines), "..."])
 
 
 @dataclass(frozen=True)
 class PromptOption:
-    """Arranges segments; begins with (text, cue). `ask(where)` gives the instruction, speaking of the text there."""
+    """Arranges the prompt's segments; the first option gets (text, cue).
+
+    `render_instruction(where)` gives the instruction, which speaks of the text as "above" or "below".
+    """
 
     label: str
     write: Callable[[tuple[Segment, ...], Callable[[Where], str]], tuple[Segment, ...]]

@@ -1,8 +1,8 @@
 """Designs: one option per axis. Made, named, parsed, labelled, and enumerated as the space of a task.
 
-make(instruction="first", format="lines")        the baseline with two other options
-parse("es-sde"), parse("format=lines"), parse({"format": "lines"})
-space(task, rationales=True).designs             the 216 designs of a label task with rationales
+make_design(instruction="first", format="lines")        the baseline with two other options
+parse_design("es-sde"), parse_design("format=lines"), parse_design({"format": "lines"})
+space(task, rationales=True).designs                   the 216 designs of a label task with rationales
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from sde_ray.errors import FaultList, UserError, suggest
 from sde_ray.types import Design, Task
 
 
-def make(**options: object) -> Design:
+def make_design(**options: object) -> Design:
     """The baseline with these options; all unknown axes and options are told at once.
 
-    An axis of the user's own is a further key: `make(**{"my_pkg.my_axes:TONE": "polite"})`.
+    An axis of the user's own is a further key: `make_design(**{"my_pkg.my_axes:TONE": "polite"})`.
     """
     faults = FaultList("Design")
     chosen = {axis.name: axis.default for axis in AXES.values()}
@@ -40,19 +40,19 @@ def option_name(option: object) -> str:
 
 # Paper section 1.7: the empirically strong and weak combinations, and the heuristic of earlier work.
 NAMED: Mapping[str, Design] = {
-    "baseline": make(),
-    "es-sde": make(instruction="first", format="lines"),
-    "ew-sde": make(unmentioned="omit"),
-    "heuristic": make(instruction="first", format="pairs", unmentioned="omit"),
+    "baseline": make_design(),
+    "es-sde": make_design(instruction="first", format="lines"),
+    "ew-sde": make_design(unmentioned="omit"),
+    "heuristic": make_design(instruction="first", format="pairs", unmentioned="omit"),
 }
 
 
-def parse(given: str | Mapping[str, object] | Design) -> Design:
+def parse_design(given: str | Mapping[str, object] | Design) -> Design:
     """A design from its name, its slug (`axis=option,...`, the rest as in the baseline) or a mapping."""
     if isinstance(given, Design):
         return given
     if isinstance(given, Mapping):
-        return make(**{str(axis): option for axis, option in given.items()})
+        return make_design(**{str(axis): option for axis, option in given.items()})
     if given in NAMED:
         return NAMED[given]
     pairs = [part.partition("=") for part in given.split(",")]
@@ -61,10 +61,10 @@ def parse(given: str | Mapping[str, object] | Design) -> Design:
             f'Unknown design "{given}".{suggest(given, NAMED)} Give one of {", ".join(NAMED)}, '
             'or options as in "format=lines,instruction=first".'
         )
-    return make(**{axis.strip(): option.strip() for axis, _, option in pairs})
+    return make_design(**{axis.strip(): option.strip() for axis, _, option in pairs})
 
 
-def label(design: Design) -> str:
+def paper_label(design: Design) -> str:
     """The paper's names: "Inst-first, No-MI, Lines, PU, TxtLabel, No-CoT"."""
     return ", ".join(find_option(axis, option).label for axis, option in design.options)
 

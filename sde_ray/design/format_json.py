@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import json
 
-from sde_ray.design.base import Faults, Form, FormatOption, Lines, collect, rows
+from sde_ray.design.base import Faults, FormatOption, Lines, OutputForm, collect, rows
 from sde_ray.design.lexer import read_json
 from sde_ray.types import Line
 
 
-def _absent_value(form: Form) -> list[str] | str | None:
+def _absent_value(form: OutputForm) -> list[str] | str | None:
     """What an object says of an absent slot; a free value may be any string, so only `null` is none."""
     return {"span": [], "label": form.absent, "free": None}[form.kind]
 
 
-def _absent_item(form: Form) -> str | None:
+def _absent_item(form: OutputForm) -> str | None:
     """What a pair says of an absent slot."""
     return form.absent if form.kind == "label" else None
 
 
-def _write_object(line: Line, form: Form) -> str:
+def _write_object(line: Line, form: OutputForm) -> str:
     value: object = _absent_value(form)
     if line.values:
         value = list(line.values) if form.many else line.values[0]
@@ -33,7 +33,7 @@ def _write_object(line: Line, form: Form) -> str:
     return json.dumps(dict(fields), ensure_ascii=False)
 
 
-def _read_object(row: str, form: Form) -> Line:
+def _read_object(row: str, form: OutputForm) -> Line:
     fields = read_json(row)
     needed = {form.nouns.slot, form.nouns.value}
     allowed = needed | ({form.nouns.why} if form.why else set())
@@ -56,24 +56,24 @@ def _string(value: object) -> str:
     return value
 
 
-def _read_objects(text: str, form: Form) -> tuple[Lines, Faults]:
+def _read_objects(text: str, form: OutputForm) -> tuple[Lines, Faults]:
     if text.strip() == "{}":
         return (), ()
     return collect(rows(text), lambda row: _read_object(row, form))
 
 
-def _write_pairs(line: Line, form: Form) -> str:
+def _write_pairs(line: Line, form: OutputForm) -> str:
     return "\n".join(_write_pair(line, value, form) for value in line.values or (_absent_item(form),))
 
 
-def _write_pair(line: Line, value: str | None, form: Form) -> str:
+def _write_pair(line: Line, value: str | None, form: OutputForm) -> str:
     items = [line.slot, value]
     if form.why and line.why is not None:
         items.insert(1 if form.why == "first" else 2, line.why)
     return json.dumps(items, ensure_ascii=False)
 
 
-def _read_pair(row: str, form: Form) -> Line:
+def _read_pair(row: str, form: OutputForm) -> Line:
     items = read_json(row)
     if not isinstance(items, list) or len(items) not in ((2, 3) if form.why else (2,)):
         raise ValueError(f"not a list of {form.nouns.slot} and {form.nouns.value}")
@@ -82,7 +82,7 @@ def _read_pair(row: str, form: Form) -> Line:
     return Line(_string(slot), () if value == _absent_item(form) else (_string(value),), why)
 
 
-def _read_pairs(text: str, form: Form) -> tuple[Lines, Faults]:
+def _read_pairs(text: str, form: OutputForm) -> tuple[Lines, Faults]:
     if text.strip() == "[]":
         return (), ()
     pairs, faults = collect(rows(text), lambda row: _read_pair(row, form))

@@ -10,25 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sde_ray.design.base import Faults, Form, FormatOption, Lines, collect, rows
+from sde_ray.design.base import Faults, FormatOption, Lines, OutputForm, collect, rows
 from sde_ray.design.lexer import Token, Word, is_plain, quote_if_needed, tokenize
 from sde_ray.types import Line
 
 ARROWS = {"first": " => ", "last": " <= "}
 
 
-def _natural_separator(form: Form) -> str:
+def _natural_separator(form: OutputForm) -> str:
     # A comma already parts the values of a list.
     return form.marks.semicolon if form.many else form.marks.comma
 
 
-def _delimiters(form: Form, separator: str) -> list[str]:
+def _delimiters(form: OutputForm, separator: str) -> list[str]:
     within = [form.marks.comma] if form.many else []
     arrow = [ARROWS[form.why]] if form.why else []
     return [form.marks.colon, separator, *within, *arrow]
 
 
-def _write_entry(line: Line, form: Form, separator: str, stop: str) -> str:
+def _write_entry(line: Line, form: OutputForm, separator: str, stop: str) -> str:
     delimiters = _delimiters(form, separator)
 
     def atom(text: str) -> str:
@@ -40,7 +40,7 @@ def _write_entry(line: Line, form: Form, separator: str, stop: str) -> str:
     return atom(line.slot) + form.marks.colon + (ARROWS[form.why] if form.why else "").join(parts)
 
 
-def _read_entry(tokens: Sequence[Token], form: Form) -> Line:
+def _read_entry(tokens: Sequence[Token], form: OutputForm) -> Line:
     """The line that an entry's tokens write; `ValueError` says what is wrong with them."""
     if len(tokens) < 3 or tokens[1] != form.marks.colon:
         raise ValueError(f"no {form.marks.colon!r} after the {form.nouns.slot}")
@@ -53,7 +53,7 @@ def _read_entry(tokens: Sequence[Token], form: Form) -> Line:
     return Line(_read_atom(tokens[:1]), _read_values(rest, form), why)
 
 
-def _read_values(tokens: Sequence[Token], form: Form) -> tuple[str, ...]:
+def _read_values(tokens: Sequence[Token], form: OutputForm) -> tuple[str, ...]:
     if list(tokens) == [Word(form.absent)]:
         return ()
     if any(token != form.marks.comma for token in tokens[1::2]):
@@ -72,7 +72,7 @@ def _read_atom(tokens: Sequence[Token]) -> str:
     return atom.text
 
 
-def _read_natural(text: str, form: Form) -> tuple[Lines, Faults]:
+def _read_natural(text: str, form: OutputForm) -> tuple[Lines, Faults]:
     body = text.strip().removesuffix(form.marks.stop)
     if body == form.absent:
         return (), ()
@@ -92,7 +92,7 @@ def _split(tokens: Sequence[Token], separator: str) -> list[list[Token]]:
     return entries
 
 
-def _read_lines(text: str, form: Form) -> tuple[Lines, Faults]:
+def _read_lines(text: str, form: OutputForm) -> tuple[Lines, Faults]:
     if text.strip() == form.absent:
         return (), ()
     delimiters = _delimiters(form, "\n")

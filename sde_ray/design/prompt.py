@@ -16,30 +16,30 @@ from sde_ray.design.base import Axis, PromptOption, Where
 from sde_ray.types import Segment
 
 Segments = tuple[Segment, ...]
-Ask = Callable[[Where], str]
+RenderInstruction = Callable[[Where], str]
 
 RULE = Segment("\n---\n", loss=False)
 
 
-def begin(text: str, cue: str) -> Segments:
+def initial_segments(text: str, cue: str) -> Segments:
     """What every prompt begins as: the text, and the cue that the completion follows."""
     return Segment(text, loss=False, role="text"), Segment("\n" + cue, loss=False)
 
 
-def _instruct_first(segments: Segments, ask: Ask) -> Segments:
-    return Segment(ask("below"), loss=False, role="instruction"), RULE, *segments
+def _instruct_first(segments: Segments, render_instruction: RenderInstruction) -> Segments:
+    return Segment(render_instruction("below"), loss=False, role="instruction"), RULE, *segments
 
 
-def _instruct_last(segments: Segments, ask: Ask) -> Segments:
+def _instruct_last(segments: Segments, render_instruction: RenderInstruction) -> Segments:
     *text, cue = segments
-    return *text, RULE, Segment(ask("above"), loss=False, role="instruction"), cue
+    return *text, RULE, Segment(render_instruction("above"), loss=False, role="instruction"), cue
 
 
-def _keep(segments: Segments, ask: Ask) -> Segments:
+def _keep(segments: Segments, render_instruction: RenderInstruction) -> Segments:
     return segments
 
 
-def _model_input(segments: Segments, ask: Ask) -> Segments:
+def _model_input(segments: Segments, render_instruction: RenderInstruction) -> Segments:
     return tuple(replace(segment, loss=True) for segment in segments)
 
 

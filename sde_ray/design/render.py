@@ -1,8 +1,8 @@
 """The pipeline of a design: forward it writes samples, backward it reads completions.
 
-    write(example, task, design) -> Sample       prompt segments and the completion
-    read(completion, task, design) -> Parsed     the answer and the faults; total: any text, no exception
-    law: read(write(example).completion.text).answer == example.answer, without a fault
+    render_sample(example, task, design) -> Sample          prompt segments and the completion
+    parse_completion(completion, task, design) -> Parsed    the answer and the faults; total: any text, no exception
+    law: parse_completion(render_sample(example).completion.text).answer == example.answer, without a fault
 
 The form that the instruction shows is a *schematic*, a made-up answer ("aspect 1: sentiment, ...") written through the
 same pipeline, as are all words that a sentence quotes; so the prompt cannot contradict the completion.
@@ -15,20 +15,20 @@ from functools import partial
 
 from sde_ray.design.answer import check_slots, numbers_of
 from sde_ray.design.axes import AnswerOption, FormatOption, PromptOption, find_option
-from sde_ray.design.base import MARKS, Form, InstructionContext, Lines, Option, Where
-from sde_ray.design.prompt import begin
-from sde_ray.design.wording import count_word, say, say_template
+from sde_ray.design.base import MARKS, InstructionContext, Lines, Option, OutputForm, Where
+from sde_ray.design.prompt import initial_segments
+from sde_ray.design.wording import count_word, fill_template, wording
 from sde_ray.errors import UserError
 from sde_ray.types import Design, Example, Fault, Line, Parsed, Sample, Segment, Task
 
 
-def write(example: Example, task: Task, design: Design, wording: int = 0) -> Sample:
+def render_sample(example: Example, task: Task, design: Design, instruction_variant: int = 0) -> Sample:
     """The example as a sample: what the model sees, and what it is to answer."""
     completion = Segment(completion_of(example, task, design), loss=True, role="completion")
-    return Sample(example.id, prompt_of(example.text, task, design, wording), completion)
+    return Sample(example.id, prompt_of(example.text, task, design, instruction_variant), completion)
 
 
-def read(text: str, task: Task, design: Design) -> Parsed:
+def parse_completion(text: str, task: Task, design: Design) -> Parsed:
     """What a completion says. Only its first line counts for a slot; what is not of the task is left out."""
     if not text.strip():
         return Parsed({}, (Fault("empty"),))
@@ -41,17 +41,19 @@ def read(text: str, task: Task, design: Design) -> Parsed:
     return Parsed({line.slot: line.values for line in lines if line.values}, faults)
 
 
-def prompt_of(text: str, task: Task, design: Design, wording: int = 0) -> tuple[Segment, ...]:
+def prompt_of(text: str, task: Task, design: Design, instruction_variant: int = 0) -> tuple[Segment, ...]:
     """The prompt for a text, the same in training and at inference."""
-    segments = begin(text, say(task, "cue"))
+    segments = initial_segments(text, wording(task, "cue"))
     for option in _options(design):
         if isinstance(option, PromptOption):
-            segments = option.write(segments, lambda where: instruction(task, design, wording, where))
+            segments = option.write(
+                segments, lambda where: render_instruction(task, design, instruction_variant, where)
+            )
     return segments
 
 
 def completion_of(example: Example, task: Task, design: Design) -> str:
-    """What the model is to answer; `read` is its inverse."""
+    """What the model is to answer; `parse_completion` is its inverse."""
     return _format(design).write(write_lines(example, task, design), form_of(task, design))
 
 
@@ -63,30 +65,32 @@ def write_lines(example: Example, task: Task, design: Design) -> Lines:
     return lines
 
 
-def form_of(task: Task, design: Design) -> Form:
+def form_of(task: Task, design: Design) -> OutputForm:
     """What the format option has to know of the lines."""
-    form = Form(task.kind, MARKS[task.language], task.nouns, task.absent)
+    form = OutputForm(task.kind, MARKS[task.language], task.nouns, task.absent)
     for option in _answer_options(design):
         form = option.shape(form, task)
     return form
 
 
-def instruction(task: Task, design: Design, wording: int, where: Where) -> str:
+def render_instruction(task: Task, design: Design, instruction_variant: int, where: Where) -> str:
     """What is asked of the text that stands `where`: the task's wording, what an option needs said, the form."""
-    if not 0 <= wording < len(task.instructions):
-        raise UserError(f"{task.name} has no wording {wording}. Choose one of 0 to {len(task.instructions) - 1}.")
-    template, brief = task.instructions[wording], _brief(task, design)
+    if not 0 <= instruction_variant < len(task.instructions):
+        raise UserError(
+            f"{task.name} has no wording {instruction_variant}. Choose one of 0 to {len(task.instructions) - 1}."
+        )
+    template, context = task.instructions[instruction_variant], _instruction_context(task, design)
     words = {
-        "where": say(task, where),
-        "slots": brief.form.marks.comma.join(task.slots),
-        "labels": say(task, "label_comma").join(brief.labels),
-        "count": count_word(task, len(brief.labels)),
+        "where": wording(task, where),
+        "slots": context.form.marks.comma.join(task.slots),
+        "labels": wording(task, "label_comma").join(context.labels),
+        "count": count_word(task, len(context.labels)),
         "schematic": schematic(task, design),
     }
-    parts = [say_template(task, template, **words), *(option.sentence(brief) for option in _answer_options(design))]
+    parts = [fill_template(task, template, **words), *(option.sentence(context) for option in _answer_options(design))]
     if "{schematic}" not in template:
-        parts.append(say(task, "form" if brief.form.complete else "form_omit", **words))
-    return say(task, "join").join(filter(None, parts))
+        parts.append(wording(task, "form" if context.form.complete else "form_omit", **words))
+    return wording(task, "join").join(filter(None, parts))
 
 
 def schematic(task: Task, design: Design) -> str:
@@ -101,16 +105,16 @@ def _stand_in(task: Task) -> tuple[Task, Example]:
     """A task whose slots and labels are nouns ("aspect 1", "sentiment"), and an example of it with every slot."""
     slots = task.slots
     if len(slots) > 1:
-        slots = tuple(say(task, "schematic_slot", n=str(n)) for n in (1, 2))
-    value = say(task, "schematic_value")
+        slots = tuple(wording(task, "schematic_slot", n=str(n)) for n in (1, 2))
+    value = wording(task, "schematic_value")
     first = (value, value) if task.kind == "span" else (value,)
     answer = dict.fromkeys(slots, (value,)) | {slots[0]: first}
-    numbers = {value: say(task, "schematic_number"), task.absent: numbers_of(task)[task.absent]}
+    numbers = {value: wording(task, "schematic_number"), task.absent: numbers_of(task)[task.absent]}
     stand_in = replace(task, slots=slots, labels=task.labels and (value,), numbers=numbers)
     return stand_in, Example("schematic", "", answer, rationale=dict.fromkeys(slots, task.nouns.why))
 
 
-def _brief(task: Task, design: Design) -> InstructionContext:
+def _instruction_context(task: Task, design: Design) -> InstructionContext:
     form, format_option = form_of(task, design), _format(design)
     stand_in, example = _stand_in(task)
     absent = write_lines(replace(example, answer={}), stand_in, design)
@@ -120,7 +124,7 @@ def _brief(task: Task, design: Design) -> InstructionContext:
         labels=(*task.labels, *([task.absent] if form.complete else ())) if task.labels else (),
         absent_entry=format_option.entry(absent[0], form) if absent else "",
         marker=format_option.write((), form),
-        say=partial(say, task),
+        wording=partial(wording, task),
     )
 
 

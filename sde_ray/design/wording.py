@@ -55,15 +55,15 @@ WORDINGS: Mapping[str, Mapping[str, str]] = {
 COUNTS_ZH = "零一二三四五六七八九十"
 
 
-def say(task: Task, key: str, **words: str) -> str:
+def wording(task: Task, key: str, **words: str) -> str:
     """The task's wording of `key`, else its language's, filled with the task's nouns and `words`."""
     own = task.wordings
     if key == "form_omit" and key not in own:
         key = "form"
-    return say_template(task, own[key] if key in own else WORDINGS[task.language][key], **words)
+    return fill_template(task, own[key] if key in own else WORDINGS[task.language][key], **words)
 
 
-def say_template(task: Task, template: str, **words: str) -> str:
+def fill_template(task: Task, template: str, **words: str) -> str:
     """A template of the task's own, filled with its nouns and `words`."""
     nouns = task.nouns
     return fill(template, **{"text": nouns.text, "slot": nouns.slot, "value": nouns.value, "why": nouns.why, **words})

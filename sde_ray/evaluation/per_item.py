@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
-from sde_ray.design.designs import make
-from sde_ray.design.render import read
+from sde_ray.design.designs import make_design
+from sde_ray.design.render import parse_completion
 from sde_ray.metrics import item_statistics, objective_from_items
 from sde_ray.safe_json import one_line, read_json
 from sde_ray.tasks import get_task
@@ -99,7 +99,7 @@ def read_items(result: TrialResult, folder: Path, split: str, metric: str) -> It
         texts = completions(path, home, split)
     except (OSError, ValueError):
         return None
-    design = make(**result.config["design"])
+    design = make_design(**result.config["design"])
     parts = [_part(name, split.removesuffix("_ood"), design, texts[name], metric) for name in sorted(texts)]
     return ItemCounts(tuple(parts)) if parts and all(part.ids for part in parts) else None
 
@@ -139,7 +139,7 @@ def _part(name: str, split: str, design: Design, texts: Mapping[str, str], metri
 
 def part_of(task: Task, design: Design, examples: Sequence[Example], texts: Mapping[str, str], metric: str) -> Part:
     """The counts of examples whose completions are `texts`, by id."""
-    parsed = [read(texts[example.id], task, design) for example in examples]
+    parsed = [parse_completion(texts[example.id], task, design) for example in examples]
     rows = item_statistics(task, examples, parsed)
     return Part(tuple(e.id for e in examples), rows, lambda totals: objective_from_items(task, metric, totals))
 

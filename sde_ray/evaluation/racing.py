@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.evaluation.per_item import Part, completions, jackknife_influence, part_of
 from sde_ray.types import Design, Example, Task
 
@@ -78,4 +78,4 @@ def _answers(path: Path, task: str) -> Mapping[str, str]:
 
 @lru_cache(maxsize=8)
 def _design(folder: Path) -> Design:
-    return make(**json.loads((folder / "config.json").read_text(encoding="utf-8"))["design"])
+    return make_design(**json.loads((folder / "config.json").read_text(encoding="utf-8"))["design"])

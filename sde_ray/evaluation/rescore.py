@@ -73,14 +73,14 @@ class Rescored:
 
 def of_file(path: Path, task_name: str, design: str) -> Scored:
     """Score a file of lines with `target`, `prediction` and, for questions, `aliases`: a list, or lists by slot."""
-    task, wanted = get_task(task_name), designs.parse(design)
+    task, wanted = get_task(task_name), designs.parse_design(design)
     examples, parsed, bad = [], [], []
     for number, line in read_lines(path):
-        gold = render.read(line["target"], task, wanted)
+        gold = render.parse_completion(line["target"], task, wanted)
         if gold.faults:
             bad.append(number)
         examples.append(Example(str(number), "", gold.answer, aliases=_aliases(line.get("aliases"), task)))
-        parsed.append(render.read(line["prediction"], task, wanted))
+        parsed.append(render.parse_completion(line["prediction"], task, wanted))
     return Scored(metrics.score(task, examples, parsed), metrics.fault_counts(parsed), len(examples), tuple(bad))
 
 
@@ -139,12 +139,12 @@ def of_sweep(folder: Path) -> list[Rescored]:
 
 def _rescore(trial: Path) -> Rescored:
     config: _Trial = _checked(trial / "config.json", _TRIAL)
-    design = designs.make(**config.design)
+    design = designs.make_design(**config.design)
     by_split: dict[str, list[Scores]] = {}
     for (split, name), texts in _completions(trial, config.task).items():
         task = get_task(name)
         examples = [one for one in task.load(split.removesuffix("_ood")) if one.id in texts]  # type: ignore[arg-type]
-        parsed: list[Parsed] = [render.read(texts[one.id], task, design) for one in examples]
+        parsed: list[Parsed] = [render.parse_completion(texts[one.id], task, design) for one in examples]
         by_split.setdefault(split, []).append(metrics.score(task, examples, parsed))
     scores = {split: mean(each) for split, each in by_split.items()}
     reported = _checked(trial / "scores.json", _REPORTED).scores if (trial / "scores.json").is_file() else {}

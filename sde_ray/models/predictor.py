@@ -20,7 +20,7 @@ from pydantic import Field, TypeAdapter
 
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
-from sde_ray.design.designs import parse
+from sde_ray.design.designs import parse_design
 from sde_ray.errors import UserError
 from sde_ray.models.adapter_files import read_own
 from sde_ray.safe_json import one_line, read_json
@@ -105,7 +105,7 @@ class Predictor:
                 "trust that model, say so: --trust-remote-code, or Predictor.load(place, trust_remote_code=True)."
             )
         self.task = get_task(self.card.task)
-        self.design = parse(self.card.design)
+        self.design = parse_design(self.card.design)
         dtype = base.DTYPES[base.precision(TrainSettings())]
         self._base = base.load_base(self.card.model, self.card.trust_remote_code, dtype)
         self._peft_model = base.load_adapter(self._base.model, folder)
@@ -135,4 +135,4 @@ class Predictor:
                 batch_size=batch_size,
             )
         completions = [tokenization.completion_text(self._base.tokenizer, ids) for ids in written]
-        return [(render.read(text, self.task, self.design), text) for text in completions]
+        return [(render.parse_completion(text, self.task, self.design), text) for text in completions]

@@ -48,7 +48,7 @@ class SamplePreview:
 def from_task(name: str, wanted: Sequence[str], n: int = 1, wording: int = 0) -> list[SamplePreview]:
     """The first `n` training examples of a task, each in every design."""
     task = get_task(name)
-    parsed = [designs.parse(one) for one in wanted]
+    parsed = [designs.parse_design(one) for one in wanted]
     return [write(example, task, design, wording) for example in task.load("train")[:n] for design in parsed]
 
 
@@ -60,11 +60,11 @@ def of_sweep(path: Path, sets: Sequence[str] = (), wanted: Sequence[str] = (), n
     own = list(dict.fromkeys(trial.design for trial in planned.trials if trial.task == first.task))
     task = open_tasks(config)[first.task]
     example = task.load("train")[0]
-    chosen = [designs.parse(one) for one in wanted] or own[:n]
+    chosen = [designs.parse_design(one) for one in wanted] or own[:n]
     return [write(example, task, design, first.wording) for design in chosen]
 
 
 def write(example: Example, task: Task, design: Design, wording: int = 0) -> SamplePreview:
     """An example in a design, and what comes back when its completion is read."""
-    sample = render.write(example, task, design, wording)
-    return SamplePreview(task, design, example, sample, render.read(sample.completion.text, task, design))
+    sample = render.render_sample(example, task, design, wording)
+    return SamplePreview(task, design, example, sample, render.parse_completion(sample.completion.text, task, design))

@@ -41,11 +41,11 @@ class Factorial(Searcher):
         pairs: Pairs = (),
     ) -> None:
         order = tuple(sorted(designs))
-        least = coefficients(order, pairs)
+        least = num_coefficients(order, pairs)
         trials = min(2 * least, len(order)) if budget is None else min(budget, len(order))
         if trials < least:
             raise UserError(_too_few(trials, least, pairs))
-        super().__init__([order[n] for n in fraction(order, trials, seed, pairs)], trials, seed, around)
+        super().__init__([order[n] for n in d_optimal_fraction(order, trials, seed, pairs)], trials, seed, around)
 
     def _choose(self, unseen: tuple[Design, ...]) -> Design:
         return unseen[0]
@@ -59,28 +59,28 @@ def _too_few(trials: int, least: int, pairs: Pairs) -> str:
     )
 
 
-def coefficients(designs: Sequence[Design], pairs: Pairs = ()) -> int:
+def num_coefficients(designs: Sequence[Design], pairs: Pairs = ()) -> int:
     """The free numbers of the model: mean, options and chosen pairs, as far as these designs can show them."""
-    asked, _ = columns(designs, pairs)
+    asked, _ = model_columns(designs, pairs)
     return int(np.linalg.matrix_rank(asked))
 
 
-def screening(designs: Sequence[Design], total: float, first: float) -> int:
+def screening_size(designs: Sequence[Design], total: float, first: float) -> int:
     """How many designs a search of `total` full trials begins with, each up to the share `first` of its training.
 
     As many as there are effects of options, but for half of its budget at most: from then on each trial is chosen in
     the light of the others.
     """
     affordable = len(designs) if math.isinf(total) else int(total / 2 / first)
-    return max(1, min(coefficients(designs), affordable))
+    return max(1, min(num_coefficients(designs), affordable))
 
 
-def fraction(designs: Sequence[Design], trials: int, seed: int = 0, pairs: Pairs = ()) -> list[int]:
+def d_optimal_fraction(designs: Sequence[Design], trials: int, seed: int = 0, pairs: Pairs = ()) -> list[int]:
     """The numbers of the chosen designs, in random order; the same for the same designs and seed."""
     random = np.random.default_rng(seed)
     if trials >= len(designs):
         return [int(n) for n in random.permutation(len(designs))]
-    asked, others = columns(designs, pairs)
+    asked, others = model_columns(designs, pairs)
     rows = np.concatenate([asked * DIFFUSE, others * UNASKED], axis=1)  # scaled: the prior is then the unit matrix
     starts = [_exchange(rows, random.permutation(len(rows))[:trials]) for _ in range(STARTS)]
     _, best = max(starts, key=lambda found: found[0])
@@ -103,7 +103,7 @@ def _exchange(rows: Array, chosen: Index) -> tuple[float, Index]:
         chosen[old] = new
 
 
-def columns(designs: Sequence[Design], pairs: Pairs = ()) -> tuple[Array, Array]:
+def model_columns(designs: Sequence[Design], pairs: Pairs = ()) -> tuple[Array, Array]:
     """The model's columns that are to be estimated (mean first), and those of all other pairs."""
     likeness = DesignKernel(designs)
     wanted = {frozenset(_known(pair, designs[0])) for pair in pairs}
@@ -126,9 +126,9 @@ def _known(pair: Sequence[str], design: Design) -> Sequence[str]:
     return pair
 
 
-def efficiency(designs: Sequence[Design], chosen: Sequence[int], pairs: Pairs = ()) -> float:
+def d_efficiency(designs: Sequence[Design], chosen: Sequence[int], pairs: Pairs = ()) -> float:
     """D-efficiency of a fraction: 1 carries as much per trial as all designs do, 0 cannot estimate the model."""
-    asked, _ = columns(designs, pairs)
+    asked, _ = model_columns(designs, pairs)
     basis = linalg.orth(asked)
     full = np.linalg.slogdet(basis.T @ basis / len(designs))[1]
     sign, own = np.linalg.slogdet(basis[list(chosen)].T @ basis[list(chosen)] / len(chosen))

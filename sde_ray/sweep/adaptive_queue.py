@@ -19,7 +19,7 @@ from types import MappingProxyType
 
 from sde_ray.config.trial import TrialConfig
 from sde_ray.search import METHODS
-from sde_ray.search.adaptive.search import Adaptive, Ask
+from sde_ray.search.adaptive.search import Adaptive, TrialRequest
 from sde_ray.sweep.budget import budget
 from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.queue import DesignQueue, Score, TrialQueue
@@ -56,7 +56,7 @@ class Asked:
             (places[trial.task, trial.model, trial.train_size], trial.design, trial.seed): trial
             for trial in plan.trials
         }
-        self._asks = {trial.key: Ask(*name, 0) for name, trial in self._trials.items()}
+        self._asks = {trial.key: TrialRequest(*name, 0) for name, trial in self._trials.items()}
         self._rungs = plan.config.rungs()
         self.search = self._build()
         found = known(plan.trials, results)
@@ -138,7 +138,7 @@ class Asked:
             seen = TrialResult(trial.key, trial.resolved(), "pruned", rung.scores)
             self.search.learn(ask, rung.rung, self._score(seen))
 
-    def _recall(self, ask: Ask, result: TrialResult) -> None:
+    def _recall(self, ask: TrialRequest, result: TrialResult) -> None:
         """Tell the search a result that has ended, rung by rung."""
         shares = result.config["train"]["rungs"]
         last = None

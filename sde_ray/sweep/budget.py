@@ -25,11 +25,11 @@ def budget(config: SweepConfig, designs: Sequence[Design]) -> int:
         return len(designs) if search.trials is None else min(len(designs), search.trials)
     if not designs:
         return 0
-    from sde_ray.search.factorial import coefficients  # scipy: only where it is used
+    from sde_ray.search.factorial import num_coefficients  # scipy: only where it is used
 
     most = len(designs) * len(config.seeds)
     first = config.rungs()[0]
-    numbers = coefficients(designs)
+    numbers = num_coefficients(designs)
     if search.trials is None:
         return min(most, max(math.ceil(len(designs) / SHARE), math.ceil(EACH * numbers * first) + 2))
     least = min(len(designs), math.ceil(numbers * first) + 1)
@@ -52,10 +52,10 @@ def in_words(config: SweepConfig, designs: Sequence[Design]) -> str:
     """What `adaptive` will do with its budget in a contest."""
     if not METHODS[config.search.method].trials or not designs:
         return ""
-    from sde_ray.search.factorial import screening
+    from sde_ray.search.factorial import screening_size
 
     rungs, total = config.rungs(), budget(config, designs)
-    count = screening(designs, total, rungs[0])
+    count = screening_size(designs, total, rungs[0])
     begin = f"screening: {count} designs, a D-optimal fraction"
     if len(rungs) > 1:
         begin += f", each up to {rungs[0]:g} of its training ({count * rungs[0]:g} full trials)"

@@ -16,7 +16,7 @@ from sde_ray.config.trial import TrialConfig
 from sde_ray.data import draw
 from sde_ray.design import designs
 from sde_ray.design.axes import AXES
-from sde_ray.design.render import write
+from sde_ray.design.render import render_sample
 from sde_ray.errors import FaultList, UserError
 from sde_ray.safe_json import stream_hash
 from sde_ray.search import METHODS, Searcher
@@ -174,7 +174,7 @@ def _listed(config: SweepConfig, task: Task, space: designs.Space, dropped: dict
     """The designs that the configuration lists, with pinned axes at their option, each once."""
     kept: dict[Design, str] = {}
     for given in config.designs:
-        wanted = designs.parse(given)
+        wanted = designs.parse_design(given)
         fitted = Design(
             tuple((axis, space.axes[axis][0] if axis in space.pinned else option) for axis, option in wanted.options)
         )
@@ -201,7 +201,7 @@ def _answerable(
 
 def _around(config: SweepConfig, space: designs.Space) -> Design:
     """`search.around` within the space: where an axis has not the wanted option, its default or first one."""
-    wanted = dict(designs.parse(config.search.around).options)
+    wanted = dict(designs.parse_design(config.search.around).options)
 
     def nearest(axis: str, options: tuple[str, ...]) -> str:
         default = AXES[axis].default if axis in AXES else options[0]
@@ -316,7 +316,7 @@ def _characters(contest: Contest, task: Task, config: SweepConfig) -> int:
     examples = draw(train, min(SKETCHED, len(train)), config.seeds[0])
     total = 0.0
     for design, trials in contest.trials.items():
-        samples = [write(example, task, design, config.wording) for example in examples]
+        samples = [render_sample(example, task, design, config.wording) for example in examples]
         length = sum(len(s.completion.text) + sum(len(p.text) for p in s.prompt) for s in samples) / len(samples)
         total += length * sum(trial.train_size for trial in trials) * config.train.epochs
     designs = len(contest.trials)

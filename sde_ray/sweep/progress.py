@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import label
+from sde_ray.design.designs import paper_label
 from sde_ray.types import Design, TrialResult
 
 
@@ -73,7 +73,7 @@ class Progress:
 
     def say(self, trial: TrialConfig, note: str) -> None:
         """A remark on a trial."""
-        self.console.print(f"{label(trial.design)}: {note}", highlight=False, soft_wrap=True, markup=False)
+        self.console.print(f"{paper_label(trial.design)}: {note}", highlight=False, soft_wrap=True, markup=False)
 
     def finish(self) -> None:
         """Stop showing; the last line stays."""
@@ -105,11 +105,11 @@ class Progress:
         self.pruned += result.status == "pruned"
         self.failed += result.status == "failed"
         if result.status == "finished" and score is not None and (self.best is None or score > self.best[0]):
-            self.best = (score, label(Design(tuple(result.config["design"].items()))))
+            self.best = (score, paper_label(Design(tuple(result.config["design"].items()))))
         return used
 
     def _event(self, result: TrialResult, score: float | None) -> str:
-        name = label(Design(tuple(result.config["design"].items())))
+        name = paper_label(Design(tuple(result.config["design"].items())))
         what = f"failed: {result.error.splitlines()[0] if result.error else 'without a message'}"
         if result.status != "failed":
             what = "no score" if score is None else f"{score:.3f}"

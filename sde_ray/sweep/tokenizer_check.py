@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from sde_ray.config.load import open_tasks
-from sde_ray.design.render import prompt_of, write
+from sde_ray.design.render import prompt_of, render_sample
 from sde_ray.errors import UserError
 from sde_ray.models.tokenization import missing_characters
 from sde_ray.sweep.budget import budget, in_words, repeats
@@ -77,7 +77,7 @@ def _brought_by(examples: Sequence[Example], task: Task) -> str:
 
 def _brought_by_design(design: Design, task: Task, examples: Sequence[Example], data: str, wording: int) -> str:
     prompt = "".join(segment.text for segment in prompt_of("", task, design, wording))
-    completions = "".join(write(example, task, design, wording).completion.text for example in examples)
+    completions = "".join(render_sample(example, task, design, wording).completion.text for example in examples)
     return "".join(sorted(set(prompt) | (set(completions) - set(data))))
 
 

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.config.load import SweepConfig, mask
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import label, make
+from sde_ray.design.designs import make_design, paper_label
 from sde_ray.errors import UserError
 from sde_ray.storage.uri import local_path
 from sde_ray.tracking.run_data import LONGEST, chunks, named, run_metrics, run_params, sample_text
@@ -251,7 +251,7 @@ class MlflowTracker:
             "sde.key": key,
             **{f"sde.axis.{named(axis)}": option for axis, option in axes.items()},
         }
-        name = f"{label(make(**axes))} · seed {config['seed']}"
+        name = f"{paper_label(make_design(**axes))} · seed {config['seed']}"
         made = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
         self.children[key] = str(made.info.run_id)
         params = [Param(name, value) for name, value in run_params(config).items()]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sde_ray.design.designs import label, parse
+from sde_ray.design.designs import paper_label, parse_design
 from sde_ray.safe_json import content_hash
 from sde_ray.tracking.mlflow_tracker import SWEEP_ID, MlflowTracker, Tracker
 from sde_ray.tracking.run_data import named
@@ -81,7 +81,7 @@ def _known(place: _Place) -> set[str]:
 def _log_run(place: _Place, task: str, model: str, row: Row, key: str) -> None:
     from mlflow.entities import Metric, Param
 
-    design = parse(str(row["design"]))
+    design = parse_design(str(row["design"]))
     tags = {
         "mlflow.parentRunId": place.parent,
         "sde.sweep": place.sweep,
@@ -90,7 +90,7 @@ def _log_run(place: _Place, task: str, model: str, row: Row, key: str) -> None:
         "sde.key": key,
         **{f"sde.axis.{named(axis)}": option for axis, option in design.options},
     }
-    made = place.client.create_run(place.experiment, run_name=f"{label(design)} · untuned", tags=tags)
+    made = place.client.create_run(place.experiment, run_name=f"{paper_label(design)} · untuned", tags=tags)
     run, now = made.info.run_id, int(time.time() * 1000)
     params = {"task": task, "model": model, **{f"design.{named(axis)}": option for axis, option in design.options}}
     values = {f"untuned.{name}": value for name, value in row.items() if isinstance(value, int | float)}

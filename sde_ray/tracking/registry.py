@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.analysis.strategy import Strategy, save
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.models.predictor import ADAPTER_CARD, read_card
 from sde_ray.safe_json import stream_hash
 
@@ -30,7 +30,7 @@ def register(client: Any, run_id: str, strategy: Strategy, adapter: Path) -> str
     from mlflow.exceptions import MlflowException
 
     if (adapter / ADAPTER_CARD).is_file():
-        strategy = replace(strategy, design=make(**read_card(adapter).design))
+        strategy = replace(strategy, design=make_design(**read_card(adapter).design))
     name = model_name(strategy)
     digest = fingerprint(adapter)
     try:

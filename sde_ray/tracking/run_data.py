@@ -16,7 +16,7 @@ from math import isfinite
 from typing import Any
 
 from sde_ray.design import render
-from sde_ray.design.designs import label, make
+from sde_ray.design.designs import make_design, paper_label
 from sde_ray.storage.uri import SECRET, mask
 from sde_ray.tasks import get_task
 from sde_ray.types import Example, Task, TrialResult
@@ -41,7 +41,7 @@ def run_params(config: Mapping[str, Any]) -> dict[str, str]:
     walk("", {key: value for key, value in config.items() if key != "design"})
     for axis, option in config["design"].items():
         walk(str(axis), option)
-    flat["design"] = make(**config["design"]).slug
+    flat["design"] = make_design(**config["design"]).slug
     return flat
 
 
@@ -66,10 +66,10 @@ def run_metrics(result: TrialResult) -> list[tuple[str, float, int]]:
 def sample_text(result: TrialResult) -> str:
     """The first training example as this trial's model saw it; marked: what the loss counts."""
     task, example = _first_example(str(result.config["task"]))
-    design = make(**result.config["design"])
-    sample = render.write(example, task, design, int(result.config.get("wording", 0)))
+    design = make_design(**result.config["design"])
+    sample = render.render_sample(example, task, design, int(result.config.get("wording", 0)))
     parts = [f"⟦{part.text}⟧" if part.loss else part.text for part in (*sample.prompt, sample.completion)]
-    return f"{label(design)}\n{example.id}, the loss counts ⟦...⟧\n\n{''.join(parts)}\n"
+    return f"{paper_label(design)}\n{example.id}, the loss counts ⟦...⟧\n\n{''.join(parts)}\n"
 
 
 @lru_cache(maxsize=16)

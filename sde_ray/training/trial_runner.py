@@ -78,7 +78,7 @@ class TrialRunner:
         started = time.perf_counter()
         task = cached_task(config.task)
         examples = data.draw(load(config.task, "train"), config.train_size, config.seed)
-        samples = [render.write(example, task, config.design, config.wording) for example in examples]
+        samples = [render.render_sample(example, task, config.design, config.wording) for example in examples]
         trial.spent("write", started)
         trial.attached = self.workers.call("attach", config, samples)[0]
         trial.seconds |= trial.attached.seconds
@@ -191,7 +191,7 @@ class TrialRunner:
             _write_predictions(trial.folder / path, answered)
         trial.faults.clear()
         for part, own in answered:
-            parsed = [render.read(text, part.task, trial.config.design) for text in own]
+            parsed = [render.parse_completion(text, part.task, trial.config.design) for text in own]
             by_split.setdefault(part.split, []).append(metrics.score(part.task, part.examples, parsed))
             trial.count_faults(part.split, parsed)
         return {split: _mean(scores) for split, scores in by_split.items()}, stopped_early

@@ -25,7 +25,7 @@ from sde_ray.analysis.effects import (
 )
 from sde_ray.analysis.leaderboard import lead, rank
 from sde_ray.analysis.response_surface import Estimate
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts, Part, influence_of, read_items
 from sde_ray.types import Design
@@ -131,22 +131,24 @@ def test_claims(own: Estimate, sure: Estimate, said: str) -> None:
 
 def test_a_lead_counts_how_many_were_compared() -> None:
     """The best of 30 equal designs is ahead by luck; the best of a planted surface is ahead."""
-    tried = [make(), *(design for design in random.Random(4).sample(ALL, 29) if design != make())]
+    tried = [make_design(), *(design for design in random.Random(4).sample(ALL, 29) if design != make_design())]
     flat = results(tried, lambda design: 0.5, seeds=(0, 1), noise=0.03)
     equal, real = lead(rank(flat, METRIC), fit(flat, METRIC)), results(tried, seeds=(0, 1), noise=0.03)
     assert equal is not None and equal.estimate.low is not None and equal.estimate.low < 0 < equal.estimate.value
     assert "not shown to be better" in equal.words and f"best of {len(set(tried)) - 1}" in equal.words
     ahead = lead(rank(real, METRIC), fit(real, METRIC))
     assert ahead is not None and (ahead.estimate.low or 0) > 0 and "is better than the baseline" in ahead.words
-    own = fit(real, METRIC).difference(ahead.design, make())
+    own = fit(real, METRIC).difference(ahead.design, make_design())
     assert ahead.estimate.low is not None and own.low is not None and ahead.estimate.low < own.low  # wider
     assert lead(rank(flat[:1], METRIC), fit(flat[:1], METRIC)) is None
 
 
 def test_the_spread_is_the_range_over_seeds_and_unknown_of_one() -> None:
-    row = rank([result(make(), 0.5, 0), result(make(), 0.53, 1), result(make(), 0.51, 2)], METRIC)[0]
+    row = rank([result(make_design(), 0.5, 0), result(make_design(), 0.53, 1), result(make_design(), 0.51, 2)], METRIC)[
+        0
+    ]
     assert row.spread == pytest.approx(0.03) and row.trials == 3
-    assert rank([result(make(), 0.5)], METRIC)[0].spread is None
+    assert rank([result(make_design(), 0.5)], METRIC)[0].spread is None
 
 
 def test_designs_with_more_seeds_count_more() -> None:
@@ -243,13 +245,13 @@ def test_items_count_where_seeds_do_not_differ() -> None:
 
 
 def test_items_are_read_back_from_kept_completions(tmp_path: Path) -> None:
-    from sde_ray.design.designs import make
-    from sde_ray.design.render import write
+    from sde_ray.design.designs import make_design
+    from sde_ray.design.render import render_sample
     from sde_ray.tasks import get_task
 
-    task, design = get_task("masa:d1"), make(format="lines")
+    task, design = get_task("masa:d1"), make_design(format="lines")
     examples = task.load("dev")[:6]
-    texts = [write(example, task, design).completion.text for example in examples[:5]] + ["nonsense\u2028here"]
+    texts = [render_sample(example, task, design).completion.text for example in examples[:5]] + ["nonsense\u2028here"]
     lines = [
         json.dumps({"split": "dev", "id": e.id, "prediction": t, "task": "masa:d1"}, ensure_ascii=False)
         for e, t in zip(examples, texts, strict=True)

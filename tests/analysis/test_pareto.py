@@ -7,7 +7,7 @@ from helpers.planted import ALL, additive, result, results
 from sde_ray.analysis.effects import fit
 from sde_ray.analysis.leaderboard import rank
 from sde_ray.analysis.pareto import front, undominated
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.types import Design
 
 METRIC = "weighted_kappa"
@@ -28,7 +28,7 @@ def test_only_what_nothing_beats_is_on_the_front() -> None:
 def test_the_front_of_a_planted_surface() -> None:
     trials = [result(design, additive(design), tokens=price(design)) for design in ALL]
     steps = front(rank(trials, METRIC))
-    best_short = make(instruction="first", format="lines", unmentioned="omit")
+    best_short = make_design(instruction="first", format="lines", unmentioned="omit")
     assert [step.row.design for step in steps] == [best_short, best_short.replace(reasoning="cot")]
     assert [step.tokens for step in steps] == [15.0, 45.0]
     assert steps[0].gain is None and steps[1].gain is not None
@@ -52,4 +52,4 @@ def test_gains_have_the_surface_s_intervals() -> None:
 
 
 def test_designs_without_a_known_price_are_left_out() -> None:
-    assert front(rank([result(make(), 0.5, tokens=0.0)], METRIC)) == []
+    assert front(rank([result(make_design(), 0.5, tokens=0.0)], METRIC)) == []

@@ -22,7 +22,7 @@ from sde_ray.analysis.report.html import Html, escape, table, tag
 from sde_ray.analysis.strategy import assemble
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import ASSEMBLED, Comparison, verdict_of
-from sde_ray.design.designs import NAMED, make
+from sde_ray.design.designs import NAMED, make_design
 from sde_ray.types import RungResult, TrialResult
 
 METRIC = "weighted_kappa"
@@ -62,7 +62,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     strategy = assemble(results, METRIC)
     paired = Paired(0.21, 0.15, 0.27, 0.001, 0.002)
     rows = [
-        Comparison("baseline", make(), split, size, 0.8, 0.59, paired, 3, 200, "better")
+        Comparison("baseline", make_design(), split, size, 0.8, 0.59, paired, 3, 200, "better")
         for split in ("test", "test_ood")
         for size in (None, 100, 500)
     ]
@@ -240,8 +240,8 @@ def test_several_models_stand_side_by_side(report: Report, tmp_path: Path) -> No
 def test_an_empty_sweep_and_one_without_noise_have_a_page_too(tmp_path: Path) -> None:
     group = Group("masa:d1", "tiny", 100)
     nothing = Study(group, METRIC, "dev", (), tmp_path)
-    lone = Study(group, METRIC, "dev", (result(make(), 0.5),), tmp_path)
-    two = Study(group, METRIC, "dev", (result(make(), 0.5), result(make(format="lines"), 0.6)), tmp_path)
+    lone = Study(group, METRIC, "dev", (result(make_design(), 0.5),), tmp_path)
+    two = Study(group, METRIC, "dev", (result(make_design(), 0.5), result(make_design(format="lines"), 0.6)), tmp_path)
     path = write(tmp_path / "r" / "report.html", Report("x", [Chapter(nothing), Chapter(lone), Chapter(two)]))
     text = path.read_text(encoding="utf-8")
     assert "No trial of this study has finished" in text and "Nothing was pinned" in text
@@ -258,6 +258,6 @@ def test_ticks_are_few_round_and_inside(low: float, high: float) -> None:
 
 
 def test_curves_need_two_rungs_and_tables_take_missing_values() -> None:
-    assert rungs([result(make(), 0.5)], METRIC, "dev", "") is None
+    assert rungs([result(make_design(), 0.5)], METRIC, "dev", "") is None
     shown = table({"n": "n", "x": "x"}, [{"n": 1, "x": None}, {"n": 0.25, "x": "a"}])
     assert '<td class="number">0.250</td>' in shown and "–" in shown

@@ -15,7 +15,7 @@ from helpers.planted import additive, one_at_a_time, result
 from sde_ray.analysis.report.extras import read
 from sde_ray.analysis.verdict import ASSEMBLED
 from sde_ray.config.load import SweepConfig, check, sweep_folder, write_sweep
-from sde_ray.design.designs import NAMED, make
+from sde_ray.design.designs import NAMED, make_design
 from sde_ray.pipeline import run
 from sde_ray.pipeline.prompting import result as conclude
 from sde_ray.pipeline.robustness.conditions import Cells, judge, summary
@@ -47,7 +47,7 @@ def studied() -> Found:
     levels = {ASSEMBLED: 0.8, "baseline": 0.5, "es-sde": 0.8}
     cells = [
         Cells({name: level + draw.normal(0, 0.01, (4, 1)) for name, level in levels.items()}, None,
-              {ASSEMBLED: make(format="lines"), **{name: NAMED[name] for name in ("baseline", "es-sde")}},
+              {ASSEMBLED: make_design(format="lines"), **{name: NAMED[name] for name in ("baseline", "es-sde")}},
               (1, 2, 3, 4), (size,))
         for size in SIZES
     ]  # fmt: skip

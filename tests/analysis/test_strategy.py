@@ -10,13 +10,13 @@ from helpers.planted import ALL, additive, one_at_a_time, result, results
 
 from sde_ray.analysis.strategy import Constraints, assemble, axes_of, load, save
 from sde_ray.config.load import check
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.pipeline.run import constraints_of
 from sde_ray.types import Design
 
 METRIC = "weighted_kappa"
-WINNER = make(instruction="first", format="lines", unmentioned="omit")
+WINNER = make_design(instruction="first", format="lines", unmentioned="omit")
 
 
 def test_the_best_combination_of_an_additive_surface() -> None:
@@ -35,7 +35,7 @@ def test_a_difference_within_its_interval_keeps_the_default() -> None:
     strategy = assemble(results(ALL, noise=0.03), METRIC)
     assert strategy.design["reasoning"] == "none"
     flat = assemble(results(ALL, lambda design: 0.5, noise=0.03), METRIC)
-    assert flat.design == make()
+    assert flat.design == make_design()
     assert "does not show a difference" in " ".join(flat.reasons.values())
 
 
@@ -72,7 +72,7 @@ def test_constraints_are_obeyed_and_named() -> None:
     trials = [result(d, additive(d), tokens=cost(d), adherence=adherence(d)) for d in ALL]
     assert assemble(trials, METRIC).design["format"] == "lines"
     short = assemble(trials, METRIC, constraints=Constraints(max_output_tokens=20))
-    assert short.design == make(instruction="first", unmentioned="omit", reasoning="cot")
+    assert short.design == make_design(instruction="first", unmentioned="omit", reasoning="cot")
     assert "30.0 output tokens are above 20" in short.reasons["format"]
     tidy = assemble(trials, METRIC, constraints=Constraints(min_format_adherence=0.95))
     assert tidy.design["unmentioned"] == "placeholder" and tidy.design["format"] == "lines"
@@ -91,8 +91,8 @@ def test_constraints_stand_in_the_yaml_and_flags_go_before_them() -> None:
 
 
 def test_one_design_alone_is_its_own_strategy() -> None:
-    alone = assemble([result(make(format="json"), 0.4, seed) for seed in (0, 1)], METRIC)
-    assert alone.design == make(format="json") and alone.predicted == pytest.approx(0.4)
+    alone = assemble([result(make_design(format="json"), 0.4, seed) for seed in (0, 1)], METRIC)
+    assert alone.design == make_design(format="json") and alone.predicted == pytest.approx(0.4)
     assert all("the only option" in reason for reason in alone.reasons.values())
 
 
@@ -133,7 +133,7 @@ def test_pinned_axes_stay_and_confounded_options_are_not_taken() -> None:
     fixed = [design for design in ALL if design["labels"] == "number" and design["input_modeling"] == "on"]
     strategy = assemble(results(fixed, noise=0.01), METRIC)
     assert strategy.design["labels"] == "number" and "only option" in strategy.reasons["labels"]
-    base = make()
+    base = make_design()
     both = base.replace(format="lines", labels="number")
     found = assemble(results([base, both], lambda d: 0.9 if d == both else 0.5, seeds=(0, 1), noise=0.01), METRIC)
     assert found.design == both  # what either option alone would do, nobody knows

@@ -17,7 +17,7 @@ from sde_ray.analysis.validation import judge, validation_trials
 from sde_ray.analysis.verdict import Verdict, load, save, table
 from sde_ray.config.load import check
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import NAMED, make
+from sde_ray.design.designs import NAMED, make_design
 from sde_ray.errors import UserError
 from sde_ray.types import Design, TrialResult
 
@@ -55,8 +55,8 @@ def test_contenders_run_on_fresh_seeds_the_test_split_and_all_sizes() -> None:
         assert {(t.seed, t.train_size) for t in own} == {(s, z) for s in (101, 102, 103) for z in (100, 200)}
         assert {t.splits for t in own} == {("test",)} and {t.eval_size for t in own} == {40}
         assert {t.out_of_domain for t in own} == {("masa:d2",)} and {t.train.rungs for t in own} == {(1.0,)}
-    assert trials["assembled"][0].design == make(instruction="first", format="lines", unmentioned="omit")
-    assert trials["best seen"][0].design == make(format="lines")
+    assert trials["assembled"][0].design == make_design(instruction="first", format="lines", unmentioned="omit")
+    assert trials["best seen"][0].design == make_design(format="lines")
     assert trials["heuristic"][0].design == NAMED["heuristic"]
 
 
@@ -71,10 +71,10 @@ def test_one_design_under_two_names_is_one_trial() -> None:
 
 def test_used_seeds_are_refused_but_not_those_of_an_earlier_final_comparison() -> None:
     with pytest.raises(UserError, match=r"validation\.seeds \[102\] were used by the sweep"):
-        validation_trials(STRATEGY, CONFIG, [*SWEPT, result(make(), 0.5, seed=102)])
-    earlier = result(make(labels="number"), 0.99, seed=102, splits=("test",))
+        validation_trials(STRATEGY, CONFIG, [*SWEPT, result(make_design(), 0.5, seed=102)])
+    earlier = result(make_design(labels="number"), 0.99, seed=102, splits=("test",))
     trials = validation_trials(STRATEGY, CONFIG, [*SWEPT, earlier])
-    assert trials["best seen"][0].design == make(format="lines")
+    assert trials["best seen"][0].design == make_design(format="lines")
 
 
 def test_a_winner_is_called_one() -> None:
@@ -128,7 +128,7 @@ def test_one_seed_without_completions_says_nothing() -> None:
 
 
 def test_a_design_without_instruction_has_no_out_of_domain_verdict() -> None:
-    silent = replace(STRATEGY, design=make(instruction="none"))
+    silent = replace(STRATEGY, design=make_design(instruction="none"))
     trials = validation_trials(silent, CONFIG, SWEPT)
     ended = played(trials, additive)
     for trial in trials["assembled"]:
@@ -138,7 +138,7 @@ def test_a_design_without_instruction_has_no_out_of_domain_verdict() -> None:
 
 def test_kept_completions_narrow_the_intervals_to_what_differs(tmp_path: Path) -> None:
     """One seed; the assembled answers all items right, the baseline all but every fourth: items give the interval."""
-    from sde_ray.design.render import write
+    from sde_ray.design.render import render_sample
     from sde_ray.tasks import get_task
 
     config = check(
@@ -151,7 +151,7 @@ def test_kept_completions_narrow_the_intervals_to_what_differs(tmp_path: Path) -
         lines = []
         for n, example in enumerate(task.load("test")[:40]):
             wrong = name == "baseline" and n % 4 == 0
-            text = "" if wrong else write(example, task, trial.design).completion.text
+            text = "" if wrong else render_sample(example, task, trial.design).completion.text
             lines.append(json.dumps({"split": "test", "id": example.id, "prediction": text, "task": "masa:d1"}))
         (tmp_path / trial.key).mkdir()
         (tmp_path / trial.key / "predictions.jsonl").write_text("\n".join(lines))

@@ -26,7 +26,7 @@ from helpers.fake_runner import Fakes, planted
 from helpers.nodes import TOKEN, Driver, MlflowServer, Nodes, family, kill, own_namespace
 
 from sde_ray.config.load import load_config
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.storage.ledger import Ledger
 from sde_ray.sweep.plan import plan
 
@@ -126,7 +126,7 @@ class Study:
         finished = Counter(entry.key for entry in entries if entry.status == "finished")
         assert finished == Counter(self.trials.keys()), "every trial of the plan is finished exactly once"
         for entry in self.ledger.results().values():
-            design = make(**entry.config["design"])
+            design = make_design(**entry.config["design"])
             assert entry.scores["dev"]["weighted_kappa"] == planted(design, entry.config["seed"])
 
     def assert_tracked(self) -> None:

@@ -23,7 +23,7 @@ from helpers.fake_runner import Fakes, planted
 from helpers.nodes import HERE, Driver, Drivers, family
 
 from sde_ray.config.load import load_config
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.storage.lease import refuse_if_held
 from sde_ray.storage.ledger import Ledger
@@ -85,7 +85,7 @@ class Study:
         entries = Ledger(self.folder / "ledger.jsonl").entries()
         assert Counter(entry.key for entry in entries if entry.status == "finished") == Counter(self.trials.keys())
         for entry in entries:
-            assert entry.scores["dev"]["weighted_kappa"] == planted(make(**entry.config["design"]), 0)
+            assert entry.scores["dev"]["weighted_kappa"] == planted(make_design(**entry.config["design"]), 0)
 
     def finish(self) -> None:
         driver = self.start()

@@ -16,7 +16,7 @@ from helpers.fake_runner import Fakes, planted
 from helpers.nodes import Nodes, kill
 
 from sde_ray.config.load import load_config
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.storage.ledger import Ledger
 from sde_ray.sweep.plan import plan
 
@@ -82,7 +82,9 @@ def test_nodes_that_share_nothing_but_the_store_finish_what_a_killed_driver_bega
     assert second.returncode == 0 and "complete: 6" in said, said
     entries = Ledger(truth / "ledger.jsonl").entries()
     assert Counter(entry.key for entry in entries) == Counter(trials)
-    assert all(entry.scores["dev"]["weighted_kappa"] == planted(make(**entry.config["design"])) for entry in entries)
+    assert all(
+        entry.scores["dev"]["weighted_kappa"] == planted(make_design(**entry.config["design"])) for entry in entries
+    )
     begun = Counter(call["key"] for call in Fakes(calls).begun())
     assert set(begun) == trials and all(begun[key] == 1 for key in before)
 

@@ -11,7 +11,7 @@ from helpers.tasks import ENTITIES, ENTITY_EXAMPLES, REVIEW_EXAMPLES, REVIEWS
 
 from sde_ray.design import axes, designs
 from sde_ray.design.axes import AXES, find_axis, find_option, load_axis
-from sde_ray.design.render import completion_of, prompt_of, read, write
+from sde_ray.design.render import completion_of, parse_completion, prompt_of, render_sample
 from sde_ray.errors import UserError
 from sde_ray.types import Parsed
 
@@ -30,26 +30,28 @@ def test_table_of_axes():
 
 
 def test_labels_are_the_papers_names():
-    assert {name: designs.label(design) for name, design in designs.NAMED.items()} == {
+    assert {name: designs.paper_label(design) for name, design in designs.NAMED.items()} == {
         "baseline": "Inst-last, No-MI, Natural, PU, TxtLabel, No-CoT",
         "es-sde": "Inst-first, No-MI, Lines, PU, TxtLabel, No-CoT",
         "ew-sde": "Inst-last, No-MI, Natural, OU, TxtLabel, No-CoT",
         "heuristic": "Inst-first, No-MI, Pairs, OU, TxtLabel, No-CoT",
     }
-    other = designs.make(instruction="none", input_modeling="on", format="json", labels="number", reasoning="rcot")
-    assert designs.label(other) == "No-inst, MI, JSON, PU, NumLabel, R-CoT"
+    other = designs.make_design(
+        instruction="none", input_modeling="on", format="json", labels="number", reasoning="rcot"
+    )
+    assert designs.paper_label(other) == "No-inst, MI, JSON, PU, NumLabel, R-CoT"
 
 
 def test_parse_takes_names_slugs_and_mappings():
-    wanted = designs.make(format="lines", instruction="first")
+    wanted = designs.make_design(format="lines", instruction="first")
     for given in (
         "es-sde",
         "format=lines, instruction=first",
         wanted.slug,
         {"format": "lines", "instruction": "first"},
     ):
-        assert designs.parse(given) == wanted
-    assert designs.parse(wanted) is wanted
+        assert designs.parse_design(given) == wanted
+    assert designs.parse_design(wanted) is wanted
     assert (
         wanted.slug
         == "format=lines,input_modeling=off,instruction=first,labels=text,reasoning=none,unmentioned=placeholder"
@@ -57,7 +59,7 @@ def test_parse_takes_names_slugs_and_mappings():
 
 
 def test_yaml_truth_values_are_options():
-    assert designs.make(input_modeling=True)["input_modeling"] == "on"
+    assert designs.make_design(input_modeling=True)["input_modeling"] == "on"
     assert designs.space(REVIEWS, True, axes={"input_modeling": [False, True]}).axes["input_modeling"] == ("off", "on")
 
 
@@ -73,13 +75,13 @@ def test_yaml_truth_values_are_options():
 )
 def test_unknown_designs_are_explained(given, message):
     with pytest.raises(UserError) as error:
-        designs.parse(given)
+        designs.parse_design(given)
     assert message in str(error.value)
 
 
 def test_all_faults_of_a_design_are_told_at_once():
     with pytest.raises(UserError) as error:
-        designs.make(format="line", reason="cot", labels="numbers")
+        designs.make_design(format="line", reason="cot", labels="numbers")
     assert [
         part for part in ("3 faults", '"lines"?', '"reasoning"?', '"number"?') if part not in str(error.value)
     ] == []
@@ -104,17 +106,19 @@ def test_axes_that_cannot_change_samples_are_pinned():
     # The reason is true: the pinned axis would only give the same samples under another name.
     for example in ENTITY_EXAMPLES:
         for base in space.designs:
-            assert write(example, ENTITIES, base) == write(example, ENTITIES, base.replace(labels="number"))
+            assert render_sample(example, ENTITIES, base) == render_sample(
+                example, ENTITIES, base.replace(labels="number")
+            )
 
 
 def test_every_other_axis_changes_samples():
     example = REVIEW_EXAMPLES[1]
-    base = designs.make()
-    samples = {write(example, REVIEWS, base)}
+    base = designs.make_design()
+    samples = {render_sample(example, REVIEWS, base)}
     for axis in AXES.values():
         for option in axis.options:
             if option != axis.default:
-                samples.add(write(example, REVIEWS, base.replace(**{axis.name: option})))
+                samples.add(render_sample(example, REVIEWS, base.replace(**{axis.name: option})))
     assert len(samples) == 1 + sum(len(axis.options) - 1 for axis in AXES.values())
 
 
@@ -141,11 +145,11 @@ def test_an_option_from_outside_keeps_the_law():
     for task, examples in ((REVIEWS, REVIEW_EXAMPLES), (ENTITIES, ENTITY_EXAMPLES)):
         for example in examples:
             for design in ours:
-                completion = write(example, task, design).completion.text
-                assert read(completion, task, design) == Parsed(example.answer), completion
-    assert designs.label(ours[0]) == "Inst-first, No-MI, XML, PU, TxtLabel, No-CoT"
-    assert designs.parse(ours[0].slug) == ours[0]
-    parsed = read("<slot>food</slot><value>positive</value>\n<next/>\nbroken", REVIEWS, ours[0])
+                completion = render_sample(example, task, design).completion.text
+                assert parse_completion(completion, task, design) == Parsed(example.answer), completion
+    assert designs.paper_label(ours[0]) == "Inst-first, No-MI, XML, PU, TxtLabel, No-CoT"
+    assert designs.parse_design(ours[0].slug) == ours[0]
+    parsed = parse_completion("<slot>food</slot><value>positive</value>\n<next/>\nbroken", REVIEWS, ours[0])
     assert [fault.kind for fault in parsed.faults] == ["syntax", "missing_slot", "missing_slot"]
 
 
@@ -157,12 +161,15 @@ def test_the_worked_example_of_the_docstring_works(monkeypatch):
     for design in designs.space(REVIEWS, True, axes={"format": ["worked_example:ROWS"]}).designs:
         for task, examples in ((REVIEWS, REVIEW_EXAMPLES), (ENTITIES, ENTITY_EXAMPLES)):
             for example in examples:
-                assert read(completion_of(example, task, design), task, design) == Parsed(example.answer)
-    assert read('["food"]', REVIEWS, designs.make(format="worked_example:ROWS")).faults[0].kind == "syntax"
+                assert parse_completion(completion_of(example, task, design), task, design) == Parsed(example.answer)
+    assert (
+        parse_completion('["food"]', REVIEWS, designs.make_design(format="worked_example:ROWS")).faults[0].kind
+        == "syntax"
+    )
 
 
 def test_an_option_from_outside_stands_in_the_prompt():
-    design = designs.make(format="helpers.extra_axes:XML", unmentioned="omit")
+    design = designs.make_design(format="helpers.extra_axes:XML", unmentioned="omit")
     instruction = next(s.text for s in prompt_of("x", REVIEWS, design) if s.role == "instruction")
     assert "<slot>aspect 1</slot><value>sentiment</value>\n<next/>\n" in instruction
     assert "write: <none/>\n" in instruction
@@ -179,16 +186,16 @@ def test_axes_from_outside_join_the_space():
         },
     )
     assert len(space.designs) == 72 * 2
-    design = designs.make(
+    design = designs.make_design(
         **{"format": "lines", "helpers.extra_axes:ORDER": "reversed", "helpers.extra_axes:TONE": "polite"}
     )
-    assert design in [designs.make(**dict(one.options)) for one in space.designs]
-    sample = write(REVIEW_EXAMPLES[0], REVIEWS, design)
+    assert design in [designs.make_design(**dict(one.options)) for one in space.designs]
+    sample = render_sample(REVIEW_EXAMPLES[0], REVIEWS, design)
     assert sample.completion.text == "price: neutral\ndrinks: negative\nfood: positive"
     assert sample.prompt[-1].text == "\nThank you.\nOutput: "
     assert "Begin with the last aspect.\n" in sample.prompt[-2].text
-    assert read(sample.completion.text, REVIEWS, design) == Parsed(REVIEW_EXAMPLES[0].answer)
-    assert designs.label(design).endswith("No-CoT, Reversed, Polite")
+    assert parse_completion(sample.completion.text, REVIEWS, design) == Parsed(REVIEW_EXAMPLES[0].answer)
+    assert designs.paper_label(design).endswith("No-CoT, Reversed, Polite")
     assert load_axis("helpers.extra_axes:ORDER") is find_axis("helpers.extra_axes:ORDER")
 
 

@@ -14,7 +14,7 @@ import pytest
 from sde_ray.config.load import check
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import designs
-from sde_ray.design.render import write
+from sde_ray.design.render import render_sample
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import Part
 from sde_ray.evaluation.racing import ERROR, Opponent, behind, slices
@@ -24,7 +24,7 @@ from sde_ray.types import RungResult, TrialResult
 
 TASK = get_task("masa:d1")
 DEV = TASK.load("dev")[:60]
-DESIGN = designs.parse("es-sde")
+DESIGN = designs.parse_design("es-sde")
 
 
 def counted(hits: np.ndarray) -> Part:
@@ -65,7 +65,7 @@ def rival(folder: Path, share: float) -> Opponent:
     """A trial in the ES-SDE design that answers a share of the dev items right and leaves the others empty."""
     folder.mkdir()
     draw = random.Random(1)
-    gold = [write(example, TASK, DESIGN, 0).completion.text if draw.random() < share else "" for example in DEV]
+    gold = [render_sample(example, TASK, DESIGN, 0).completion.text if draw.random() < share else "" for example in DEV]
     rows = [
         {"split": "dev", "id": example.id, "prediction": text, "task": TASK.name}
         for example, text in zip(DEV, gold, strict=True)
@@ -76,9 +76,9 @@ def rival(folder: Path, share: float) -> Opponent:
 
 
 def test_a_rival_in_another_design_is_compared_by_what_was_answered(tmp_path: Path) -> None:
-    good, json_design = rival(tmp_path / "good", 1.0), designs.make(format="json")
+    good, json_design = rival(tmp_path / "good", 1.0), designs.make_design(format="json")
     first = DEV[:30]
-    right = [write(example, TASK, json_design, 0).completion.text for example in first]
+    right = [render_sample(example, TASK, json_design, 0).completion.text for example in first]
     assert good.reason_to_stop("predictions.jsonl", TASK, json_design, first, [""] * 30, 2) != ""
     assert good.reason_to_stop("predictions.jsonl", TASK, json_design, first, right, 2) == ""
 

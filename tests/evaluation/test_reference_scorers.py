@@ -87,7 +87,9 @@ class TestMasa:
         design = written.get(form, "baseline")
         answer = {"食品评价": ("正面",), "停车方便程度": ("负面",), "价格水平": ("中性",)}
         other = {"食品评价": ("负面",), "停车方便程度": ("负面",)}
-        gold, said = (render.completion_of(Example("1", "", a), D1, designs.parse(design)) for a in (answer, other))
+        gold, said = (
+            render.completion_of(Example("1", "", a), D1, designs.parse_design(design)) for a in (answer, other)
+        )
         assert reference_scorers.read(gold, D1, form) == Parsed(answer)
         found = masa.score(form, D1, [(gold, gold), (gold, said)])
         assert (found.wrong_format, found.crashes) == (0, ())

@@ -184,11 +184,11 @@ def names(room: Room) -> Try:
                 assert path.resolve().parent == sweep_folder(config).resolve(), path
 
     def designs_and_tasks(name: str, other: str) -> None:
-        found = room.law(lambda: designs.parse(name))
-        assert found is None or designs.label(found)
+        found = room.law(lambda: designs.parse_design(name))
+        assert found is None or designs.paper_label(found)
         room.law(lambda: get_task(name))
         room.law(lambda: get_task(f"masa:d1@{name}"))
-        assert re.fullmatch("[0-9a-f]{16}", TrialConfig(name, designs.make(), other, 0, 1, 1).key)
+        assert re.fullmatch("[0-9a-f]{16}", TrialConfig(name, designs.make_design(), other, 0, 1, 1).key)
 
     def files(name: str, other: str) -> None:
         for action in (read_yaml, load_strategy, find_adapter):
@@ -201,7 +201,7 @@ def names(room: Room) -> Try:
         assert "sesam" not in str(mask(secret)) and "sesam" not in redact(f"{name} {secret}"), secret
 
     def labels(name: str, other: str) -> None:
-        registered = model_name(Strategy(name, other, designs.make(), other, "f1", 0.0))
+        registered = model_name(Strategy(name, other, designs.make_design(), other, "f1", 0.0))
         assert not re.search(r"[/:\\\0]", registered)
         assert sweep_id(name, other) == sweep_id(name, other)
 

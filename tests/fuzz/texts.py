@@ -100,9 +100,10 @@ def completions(room: Room) -> Try:
         gold = render.completion_of(example, task, design)
         text = a_completion(gold, rng)
         room.given = (text, task.name, design.slug)
-        parsed = render.read(text, task, design)
+        parsed = render.parse_completion(text, task, design)
         assert_total(parsed, task)
-        assert render.read(gold, task, design) == Parsed(example.answer), gold  # nothing of the case before stays
+        # Nothing of the case before stays.
+        assert render.parse_completion(gold, task, design) == Parsed(example.answer), gold
         if number % 16 == 0:
             _assert_scored(task, example, parsed)
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from html import escape, unescape
 
 from sde_ray.design.axes import AnswerOption, Axis, FormatOption, PromptOption
-from sde_ray.design.base import Faults, Form, Lines, collect
+from sde_ray.design.base import Faults, Lines, OutputForm, collect
 from sde_ray.types import Example, Line, Segment, Task
 
 _ENTRY = re.compile(r"<slot>([^<>]*)</slot>((?:<value>[^<>]*</value>)*)(?:<why>([^<>]*)</why>)?")
 
 
-def _entry(line: Line, form: Form) -> str:
+def _entry(line: Line, form: OutputForm) -> str:
     values = "".join(f"<value>{escape(value)}</value>" for value in line.values)
     why = f"<why>{escape(line.why or '')}</why>" if form.why else ""
     return f"<slot>{escape(line.slot)}</slot>{values}{why}"
@@ -28,7 +28,7 @@ def _read_entry(entry: str) -> Line:
     return Line(unescape(slot), tuple(texts), None if why is None else unescape(why))
 
 
-def _read(text: str, form: Form) -> tuple[Lines, Faults]:
+def _read(text: str, form: OutputForm) -> tuple[Lines, Faults]:
     if text == "<none/>":
         return (), ()
     return collect(text.split("\n<next/>\n"), _read_entry)

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.evaluation.racing import Opponent
 from sde_ray.training import checkpoint
 from sde_ray.training.runner import ResumeState, RunnerResources, WorkerDiedError
 from sde_ray.types import Design, RungResult, Status, TrialResult
 
-BEST = make(instruction="first", format="lines")
+BEST = make_design(instruction="first", format="lines")
 WORTH = {
     "first": 0.2,
     "lines": 0.2,

@@ -17,8 +17,8 @@ from fuzz.files import RESULT, STRATEGY, a_trial
 from sde_ray import data, metrics
 from sde_ray.analysis.strategy import load as load_strategy
 from sde_ray.config.load import check, load_config, mask, resolved
-from sde_ray.design.designs import make
-from sde_ray.design.render import read
+from sde_ray.design.designs import make_design
+from sde_ray.design.render import parse_completion
 from sde_ray.errors import UserError
 from sde_ray.evaluation import rescore
 from sde_ray.evaluation.per_item import read_items
@@ -286,7 +286,9 @@ def test_a_slot_with_many_values_takes_no_square_of_them() -> None:
     task: Task = get_task("nested_ner")
     text = '["DNA", "a"]\n' * 60_000
     with bounded(30):
-        assert len(read(text, task, make(format="pairs", unmentioned="omit")).answer["DNA"]) == 60_000
+        assert (
+            len(parse_completion(text, task, make_design(format="pairs", unmentioned="omit")).answer["DNA"]) == 60_000
+        )
 
 
 def test_a_file_of_deep_lines_is_told(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from sde_ray.design import designs
 from sde_ray.design.axes import AXES
-from sde_ray.design.render import completion_of, prompt_of, read, write
+from sde_ray.design.render import completion_of, parse_completion, prompt_of, render_sample
 from sde_ray.tasks import TASKS, get_task
 from sde_ray.types import Design, Example, Fault, Parsed, Task
 
@@ -50,14 +50,18 @@ def test_reading_undoes_writing(task: Task, examples: list[Example]):
     for design, example in itertools.product(EVERY_FORM, examples):
         completion = completion_of(example, task, design)
         assert completion.strip() == completion != "", (design.slug, completion)
-        assert read(completion, task, design) == Parsed(example.answer), (design.slug, example.id, completion)
+        assert parse_completion(completion, task, design) == Parsed(example.answer), (
+            design.slug,
+            example.id,
+            completion,
+        )
 
 
 @pytest.mark.parametrize(("task", "examples"), CASES, ids=NAMES)
 def test_prompt_is_one_and_the_same_and_the_completion_follows(task: Task, examples: list[Example]):
     for design in EVERY_DESIGN:
-        sample = write(examples[0], task, design)
-        assert read(sample.completion.text, task, design) == Parsed(examples[0].answer)
+        sample = render_sample(examples[0], task, design)
+        assert parse_completion(sample.completion.text, task, design) == Parsed(examples[0].answer)
         assert sample.prompt == prompt_of(examples[0].text, task, design)
         assert [s.text for s in sample.prompt if s.role == "text"] == [examples[0].text]
         assert len([s for s in sample.prompt if s.role == "instruction"]) == (design["instruction"] != "none")
@@ -99,7 +103,7 @@ def test_reading_undoes_writing_of_any_value(task: Task, data: st.DataObject):
     example = Example("x", "", data.draw(answers(task)), why)
     for design in EVERY_FORM:
         completion = completion_of(example, task, design)
-        assert read(completion, task, design) == Parsed(example.answer), (design.slug, completion)
+        assert parse_completion(completion, task, design) == Parsed(example.answer), (design.slug, completion)
 
 
 @pytest.mark.parametrize("slot", ["none", "a: b", "x, y", "", " ", '"', "=>", "f\ng", "unmentioned", "s."])
@@ -108,7 +112,9 @@ def test_reading_undoes_writing_of_any_slot_name(slot: str):
         task = replace(base, slots=(slot, "other"))
         example = Example("x", "", {slot: (base.labels[0] if base.labels else "IL-2",)})
         for design in EVERY_FORM:
-            assert read(completion_of(example, task, design), task, design) == Parsed(example.answer), design.slug
+            assert parse_completion(completion_of(example, task, design), task, design) == Parsed(example.answer), (
+                design.slug
+            )
 
 
 # ---- any completion --------------------------------------------------------------------------------------------------
@@ -123,7 +129,7 @@ def assert_is_an_answer(parsed: Parsed, task: Task, design: Design) -> None:
     # What was understood can be stored, and written again in the same design.
     example = Example("again", "", parsed.answer)
     str(parsed).encode()
-    assert read(completion_of(example, task, design), task, design).answer == parsed.answer
+    assert parse_completion(completion_of(example, task, design), task, design).answer == parsed.answer
 
 
 @pytest.mark.parametrize("task", TASKS_TO_FUZZ, ids=lambda task: task.name)
@@ -131,7 +137,7 @@ def assert_is_an_answer(parsed: Parsed, task: Task, design: Design) -> None:
 @given(text=st.text() | nasty | st.lists(nasty, max_size=6).map("".join))
 def test_any_text_is_read(task: Task, text: str):
     for design in EVERY_FORM:
-        parsed = read(text, task, design)
+        parsed = parse_completion(text, task, design)
         assert_is_an_answer(parsed, task, design)
         if not text.strip():
             assert parsed == Parsed({}, (Fault("empty"),))
@@ -146,7 +152,7 @@ def test_any_spoiled_completion_is_read(task: Task, data: st.DataObject):
     for _ in range(data.draw(st.integers(1, 3))):
         start, end = sorted(data.draw(st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))))
         text = text[:start] + data.draw(nasty | st.just(text[start:end] * 2) | st.just("")) + text[end:]
-    assert_is_an_answer(read(text, task, design), task, design)
+    assert_is_an_answer(parse_completion(text, task, design), task, design)
 
 
 HOSTILE = [
@@ -159,7 +165,7 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:20])
 def test_hostile_text_is_read(text: str):
     for design in EVERY_FORM:
-        parsed = read(text, ENTITIES, design)
+        parsed = parse_completion(text, ENTITIES, design)
         assert parsed.answer == {} and parsed.faults, design.slug
 
 
@@ -231,12 +237,12 @@ FAULTS: list[tuple[Task, dict[str, str], str, dict[str, tuple[str, ...]], list[s
 
 @pytest.mark.parametrize(("task", "options", "text", "answer", "kinds"), FAULTS, ids=[row[2][:60] for row in FAULTS])
 def test_departures_are_faults(task, options, text, answer, kinds):
-    parsed = read(text, task, designs.make(**options))
+    parsed = parse_completion(text, task, designs.make_design(**options))
     assert (dict(parsed.answer), sorted(fault.kind for fault in parsed.faults)) == (answer, sorted(kinds))
 
 
 def test_faults_tell_what_is_wrong():
-    parsed = read("food: good, wine: neutral, price", REVIEWS, designs.make(unmentioned="omit"))
+    parsed = parse_completion("food: good, wine: neutral, price", REVIEWS, designs.make_design(unmentioned="omit"))
     assert parsed.faults[0].detail == "no ': ' after the aspect: 'price'"
     assert [fault.detail for fault in parsed.faults[1:]] == ["wine", "food: good"]
 
@@ -265,4 +271,6 @@ def test_bundled_examples_keep_the_law():
     for name in ("masa:d1", "masa:d2", "nested_ner", "events", "qa"):
         task = get_task(name)
         for example, design in itertools.product(task.load("dev")[:8], EVERY_FORM):
-            assert read(completion_of(example, task, design), task, design) == Parsed(example.answer), example
+            assert parse_completion(completion_of(example, task, design), task, design) == Parsed(example.answer), (
+                example
+            )

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sde_ray.config.load import check, load_config, mask, resolved, sweep_folder, write_sweep
 from sde_ray.config.schema import Resources, SweepConfig
 from sde_ray.config.trial import TrainSettings, TrialConfig
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.models.predictor import ADAPTER_CARD, Predictor
 from sde_ray.sweep.cluster import ray_session
@@ -161,7 +161,7 @@ def test_a_task_s_name_cannot_leave_the_sweep_s_folder(name: str, tmp_path: Path
 
 
 def test_a_trial_s_folder_is_named_by_its_hash() -> None:
-    key = TrialConfig("../../owned", make(), "../model", 0, 10, 10).key
+    key = TrialConfig("../../owned", make_design(), "../model", 0, 10, 10).key
     assert len(key) == 16 and set(key) <= set("0123456789abcdef")
 
 
@@ -223,7 +223,7 @@ def test_no_secret_is_in_what_a_sweep_writes(tmp_path: Path) -> None:
 
 def test_no_secret_is_in_the_params_of_a_run() -> None:
     train = TrainSettings(deepspeed={"comms": {"auth_token": "hush"}, "monitor": "http://u:hush@h"})
-    trial = replace(TrialConfig("masa:d1", make(), "http://u:hush@h/m", 0, 10, 10), train=train)
+    trial = replace(TrialConfig("masa:d1", make_design(), "http://u:hush@h/m", 0, 10, 10), train=train)
     assert "hush" not in json.dumps(run_params(trial.resolved()))
 
 

@@ -93,8 +93,8 @@ def test_a_shipped_sweep_plans_and_its_samples_read_back(name: str, tmp_path: Pa
     for trial in made.trials:
         task = tasks[trial.task]
         for example in examples[trial.task]:
-            sample = render.write(example, task, trial.design, trial.wording)
-            parsed = render.read(sample.completion.text, task, trial.design)
+            sample = render.render_sample(example, task, trial.design, trial.wording)
+            parsed = render.parse_completion(sample.completion.text, task, trial.design)
             assert (dict(parsed.answer), parsed.faults) == (dict(example.answer), ())
 
 

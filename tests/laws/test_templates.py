@@ -12,7 +12,15 @@ from helpers.tasks import ALL, ENTITIES, QUESTIONS, REVIEWS
 from sde_ray.design import designs
 from sde_ray.design.answer import numbers_of
 from sde_ray.design.axes import AXES
-from sde_ray.design.render import completion_of, form_of, instruction, prompt_of, read, schematic, write
+from sde_ray.design.render import (
+    completion_of,
+    form_of,
+    parse_completion,
+    prompt_of,
+    render_instruction,
+    render_sample,
+    schematic,
+)
 from sde_ray.errors import UserError
 from sde_ray.tasks import TASKS, get_task
 from sde_ray.types import Design, Example, Parsed, Segment, Task
@@ -26,7 +34,7 @@ TASKS_AND_MORE = [*TASKS.values(), *(task for task, _ in ALL)]
 
 
 def shown(task: Task, example: Example, **options: str) -> str:
-    sample = write(example, task, designs.make(**options))
+    sample = render_sample(example, task, designs.make_design(**options))
     return "".join(segment.text for segment in sample.prompt) + "|" + sample.completion.text
 
 
@@ -125,7 +133,7 @@ def test_heuristic_on_spans():
     ],
 )  # fmt: skip
 def test_completions(options, completion):
-    assert completion_of(SOUP, REVIEWS, designs.make(**options)) == completion
+    assert completion_of(SOUP, REVIEWS, designs.make_design(**options)) == completion
 
 
 @pytest.mark.parametrize(
@@ -142,13 +150,13 @@ def test_completions(options, completion):
 )
 def test_values_are_quoted_only_where_they_need_it(value, natural, lines):
     example = Example("1", "x", {"DNA": (value,)})
-    assert completion_of(example, ENTITIES, designs.make(unmentioned="omit")) == f"DNA: {natural}."
-    assert completion_of(example, ENTITIES, designs.make(unmentioned="omit", format="lines")) == f"DNA: {lines}"
+    assert completion_of(example, ENTITIES, designs.make_design(unmentioned="omit")) == f"DNA: {natural}."
+    assert completion_of(example, ENTITIES, designs.make_design(unmentioned="omit", format="lines")) == f"DNA: {lines}"
 
 
 def test_a_mentioned_slot_without_rationale_is_not_said_to_be_unmentioned():
     bare = replace(SOUP, rationale={})
-    assert completion_of(bare, REVIEWS, designs.make(reasoning="cot", unmentioned="omit")) == (
+    assert completion_of(bare, REVIEWS, designs.make_design(reasoning="cot", unmentioned="omit")) == (
         "food: as the text says => positive."
     )
 
@@ -160,18 +168,18 @@ def test_a_mentioned_slot_without_rationale_is_not_said_to_be_unmentioned():
 )  # fmt: skip
 def test_an_empty_answer_is_written(task, marker):
     empty = Example("1", "x", {})
-    formats = [designs.make(format=name, unmentioned="omit") for name in ("natural", "lines", "json", "pairs")]
+    formats = [designs.make_design(format=name, unmentioned="omit") for name in ("natural", "lines", "json", "pairs")]
     assert [completion_of(empty, task, design) for design in formats] == marker
 
 
 def test_segments_carry_role_and_loss():
-    on = designs.make(instruction="first", input_modeling="on")
-    asked = instruction(REVIEWS, on, 0, "below")
+    on = designs.make_design(instruction="first", input_modeling="on")
+    asked = render_instruction(REVIEWS, on, 0, "below")
     assert prompt_of("Text.", REVIEWS, on) == (
         Segment(asked, True, "instruction"), Segment("\n---\n", True), Segment("Text.", True, "text"),
         Segment("\nOutput: ", True),
     )  # fmt: skip
-    none = designs.make(instruction="none")
+    none = designs.make_design(instruction="none")
     assert prompt_of("Text.", REVIEWS, none) == (Segment("Text.", False, "text"), Segment("\nOutput: ", False))
 
 
@@ -191,7 +199,7 @@ def test_schematic_reads_as_the_form_it_shows(task: Task):
                            numbers={value: number, task.absent: numbers_of(task)[task.absent]})  # fmt: skip
         text = schematic(task, design)
         assert text.endswith("...") == (len(task.slots) > 2)
-        parsed = read(re.sub(r"[,;，；]? ?\n?\.\.\.$", "", text), stand_in, design)
+        parsed = parse_completion(re.sub(r"[,;，；]? ?\n?\.\.\.$", "", text), stand_in, design)
         assert not parsed.faults and list(parsed.answer) == list(slots), (design.slug, text, parsed)
 
 
@@ -200,7 +208,7 @@ def test_instruction_speaks_of_its_own_design_only(task: Task):
     as_number = {"en": "{} as {}", "zh": "{}为{}"}[task.language]
     comma = {"en": ", ", "zh": "、"}[task.language]
     for design in DESIGNS:
-        asked, form = instruction(task, design, 0, "above"), form_of(task, design)
+        asked, form = render_instruction(task, design, 0, "above"), form_of(task, design)
         assert asked.count(schematic(task, design)) == 1
         others = [schematic(task, design.replace(format=name)) for name in AXES["format"].options]
         assert [other for other in others if other in asked and other not in schematic(task, design)] == []
@@ -218,16 +226,19 @@ def test_entry_shown_for_an_absent_slot_reads_as_absent(task: Task):
     slot = task.slots[0] if len(task.slots) == 1 else "type 1"
     for design in DESIGNS:
         if design["unmentioned"] == "placeholder":
-            sentence = next(row for row in instruction(task, design, 0, "above").split("\n") if "write: " in row)
+            sentence = next(row for row in render_instruction(task, design, 0, "above").split("\n") if "write: " in row)
             shown_entry = sentence.split("write: ")[1]
-            assert read(shown_entry, replace(task, slots=(slot,)), design) == Parsed({}), (design.slug, shown_entry)
+            assert parse_completion(shown_entry, replace(task, slots=(slot,)), design) == Parsed({}), (
+                design.slug,
+                shown_entry,
+            )
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_three_wordings_speak_of_text_slots_and_place(name):
     task = TASKS[name]
     for wording, where in itertools.product(range(3), ("above", "below")):
-        asked = instruction(task, designs.make(), wording, where)
+        asked = render_instruction(task, designs.make_design(), wording, where)
         place = {"above": "上面", "below": "下面"}[where] if task.language == "zh" else where
         assert place in asked and task.nouns.text in asked
         assert task.kind == "free" or all(slot in asked for slot in task.slots)
@@ -237,11 +248,11 @@ def test_three_wordings_speak_of_text_slots_and_place(name):
 
 def test_braces_of_the_users_own_stay():
     task = replace(REVIEWS, instructions=('Rate {slots} like {"food": 1} or {this}: {schematic}!',))
-    assert instruction(task, designs.make(), 0, "above") == (
+    assert render_instruction(task, designs.make_design(), 0, "above") == (
         'Rate food, drinks, price like {"food": 1} or {this}: aspect 1: sentiment, aspect 2: sentiment, ...!'
     )
 
 
 def test_unknown_wording_is_explained():
     with pytest.raises(UserError, match="reviews has no wording 3. Choose one of 0 to 2."):
-        prompt_of("x", REVIEWS, designs.make(), wording=3)
+        prompt_of("x", REVIEWS, designs.make_design(), instruction_variant=3)

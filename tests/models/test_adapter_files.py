@@ -12,7 +12,7 @@ from fuzz.adapters import NAME, PEFT, safetensors
 from fuzz.engine import Random
 from fuzz.files import DESIGN
 
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.models.adapter_files import CONFIG, WEIGHTS, read_adapter
 from sde_ray.models.predictor import ADAPTER_CARD, read_card
@@ -122,7 +122,7 @@ def test_an_adapter_cannot_name_code_that_lies_in_its_folder(
     with pytest.raises(UserError, match="names code in .* the folder of a sweep or an adapter"):
         get_task(f"{place.replace('/', '.')}.evil_code:TASK")
     with pytest.raises(UserError, match="names code in"):
-        make(**{f"{place.replace('/', '.')}.evil_code:AXIS": "x"})
+        make_design(**{f"{place.replace('/', '.')}.evil_code:AXIS": "x"})
     assert not (tmp_path / "owned").exists()
 
 

@@ -88,7 +88,7 @@ def test_an_architecture_is_trained_decoded_and_scored(
     name: str, saved: Callable[[str], Path], runner: TrialRunner, tmp_path: Path
 ) -> None:
     config = TrialConfig(
-        "masa:d1", designs.make(instruction="none", unmentioned="omit"), str(saved(name)), 1, 8, 3,
+        "masa:d1", designs.make_design(instruction="none", unmentioned="omit"), str(saved(name)), 1, 8, 3,
         lora=LoraSettings(r=4), train=TrainSettings(lr=5e-3, batch_size=4, epochs=2), decode=DecodeSettings(32, 12),
     )  # fmt: skip
     result = run_trial(runner, config, tmp_path / "trial")

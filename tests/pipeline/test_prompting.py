@@ -19,7 +19,7 @@ from sde_ray import data
 from sde_ray.cli.app import app
 from sde_ray.config.load import check, load_config
 from sde_ray.design import render
-from sde_ray.design.designs import make, parse
+from sde_ray.design.designs import make_design, parse_design
 from sde_ray.errors import UserError
 from sde_ray.models import base as model
 from sde_ray.models.tokenization import Encoder, TokenizedSample
@@ -34,7 +34,9 @@ from sde_ray.types import Design
 
 TASK = get_task("masa:d1")
 DESIGNS = [
-    make(format=one, unmentioned=other) for one in ("natural", "lines", "json") for other in ("placeholder", "omit")
+    make_design(format=one, unmentioned=other)
+    for one in ("natural", "lines", "json")
+    for other in ("placeholder", "omit")
 ]
 
 
@@ -49,7 +51,7 @@ def encoded(base: model.Base) -> list[TokenizedSample]:
     return [
         row
         for n, design in enumerate(DESIGNS)
-        for row in encoder.samples([render.write(one, TASK, design) for one in TASK.load("dev")[n : n + 3]])
+        for row in encoder.samples([render.render_sample(one, TASK, design) for one in TASK.load("dev")[n : n + 3]])
     ]
 
 
@@ -96,10 +98,10 @@ class TestPerplexity:
 
 class TestContext:
     def samples(self, count: int) -> list[Any]:
-        return [render.write(one, TASK, make()) for one in TASK.load("train")[:count]]
+        return [render.render_sample(one, TASK, make_design()) for one in TASK.load("train")[:count]]
 
     def test_the_published_layout(self) -> None:
-        shown, query = self.samples(2), render.prompt_of("Good.", TASK, make())
+        shown, query = self.samples(2), render.prompt_of("Good.", TASK, make_design())
         text = "".join(segment.text for segment in in_context(query, shown, "en"))
         written = ["".join(s.text for s in (*one.prompt, one.completion)) for one in shown]
         last = "".join(s.text for s in query)
@@ -107,7 +109,7 @@ class TestContext:
         assert in_context(query, [], "en") == query
 
     def test_demonstrations_that_do_not_fit_are_left_out_whole(self, base: model.Base) -> None:
-        shown, query = self.samples(3), render.prompt_of("Good.", TASK, make())
+        shown, query = self.samples(3), render.prompt_of("Good.", TASK, make_design())
         wide = Encoder(base.tokenizer, 10**6)
         lengths = [wide.length(in_context(query, shown[:k], "en")) for k in range(4)]
         assert lengths == sorted(set(lengths))
@@ -120,7 +122,7 @@ class TestContext:
         assert (tight.kept, tight.cut, tight.prompt) == (0, 2, query)
 
     def test_only_the_queries_text_can_be_cut(self) -> None:
-        prompt = in_context(render.prompt_of("Good.", TASK, make()), self.samples(2), "en")
+        prompt = in_context(render.prompt_of("Good.", TASK, make_design()), self.samples(2), "en")
         assert [segment.text for segment in prompt if segment.role == "text"] == ["Good."]
         assert not any(segment.loss for segment in prompt)
 
@@ -175,7 +177,7 @@ def rows_of(score: Callable[[int], float], perplexity: Callable[[int], float]) -
 
 
 def scored(rows: list[dict[str, Any]]) -> dict[Design, float]:
-    return {parse(row["design"]): n / 40 for n, row in enumerate(rows)}
+    return {parse_design(row["design"]): n / 40 for n, row in enumerate(rows)}
 
 
 class TestVerdict:
@@ -295,10 +297,12 @@ class TestRun:
 
     def test_measured_values_are_those_of_the_parts(self, base: model.Base, tiny_llama: Path, tmp_path: Path) -> None:
         config = load_config(sweep_file(tmp_path, str(tiny_llama)))
-        looks = run.prepare(config, TASK, str(tiny_llama), [make(format="lines")], 4, (0, 1), 0)
+        looks = run.prepare(config, TASK, str(tiny_llama), [make_design(format="lines")], 4, (0, 1), 0)
         (row,) = run.measure(looks, str(tiny_llama), config, JsonlCache(tmp_path / "a.jsonl"))
         held = data.draw(TASK.load("dev"), 4, 0)
-        rows = Encoder(base.tokenizer, 1024).samples([render.write(one, TASK, make(format="lines")) for one in held])
+        rows = Encoder(base.tokenizer, 1024).samples(
+            [render.render_sample(one, TASK, make_design(format="lines")) for one in held]
+        )
         found = likelihoods(base.model, rows, pad=0, batch_size=1)
         assert row["output_perplexity"] == pytest.approx(np.mean([one.output_perplexity for one in found]), rel=1e-4)
         assert 0 <= row["0_shot_adherence"] <= 1 and row["1_shot_fewer"] == 0.0
@@ -309,13 +313,13 @@ class TestRun:
         """Room for two of four demonstrations without an instruction, and for none beside one."""
         from sde_ray.pipeline.prompting.result import conclude
 
-        bare_design = make(instruction="none")
+        bare_design = make_design(instruction="none")
         config = load_config(sweep_file(tmp_path, str(tiny_llama)))
         (roomy,) = run.prepare(config, TASK, str(tiny_llama), [bare_design], 4, (0, 4), 0)
         wide = Encoder(base.tokenizer, 10**6)
         longest = max(wide.length(in_context(one.prompt, roomy.demonstrations[:2], "en")) for one in roomy.samples)
         config = load_config(sweep_file(tmp_path, str(tiny_llama), train={"max_length": longest + 6}))
-        looks = run.prepare(config, TASK, str(tiny_llama), [bare_design, make()], 4, (0, 4), 0)
+        looks = run.prepare(config, TASK, str(tiny_llama), [bare_design, make_design()], 4, (0, 4), 0)
         bare, asked = run.measure(looks, str(tiny_llama), config, JsonlCache(tmp_path / "a.jsonl"))
         assert bare["4_shot"] is not None and bare["error"] == "" and bare["4_shot_fewer"] == 1.0
         assert asked["4_shot"] is None and asked["error"]
@@ -383,6 +387,6 @@ def test_each_design_is_a_run_in_mlflow_beside_the_trials(tmp_path: Path) -> Non
 
 def test_the_objective_may_be_another_metric(tiny_llama: Path, tmp_path: Path) -> None:
     config = check({"name": "x", "task": "masa:d1", "objective": {"metric": "accuracy"}})
-    (look,) = run.prepare(config, TASK, str(tiny_llama), [make()], 2, (0,), 0)
-    (usual,) = run.prepare(check({"name": "x", "task": "masa:d1"}), TASK, str(tiny_llama), [make()], 2, (0,), 0)
+    (look,) = run.prepare(config, TASK, str(tiny_llama), [make_design()], 2, (0,), 0)
+    (usual,) = run.prepare(check({"name": "x", "task": "masa:d1"}), TASK, str(tiny_llama), [make_design()], 2, (0,), 0)
     assert look.metric == "accuracy" and look.key(0) != usual.key(0) and look.demonstrations == ()

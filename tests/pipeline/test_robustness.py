@@ -20,7 +20,7 @@ from sde_ray.analysis.verdict import ASSEMBLED
 from sde_ray.cli.app import app
 from sde_ray.config.load import load_config, write_sweep
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import NAMED, make
+from sde_ray.design.designs import NAMED, make_design
 from sde_ray.errors import UserError
 from sde_ray.pipeline.robustness import run
 from sde_ray.pipeline.robustness.conditions import Cells, Judged, Key, gather, judge, summary
@@ -34,7 +34,7 @@ from sde_ray.training.trial_runner import TrialRunner, run_trial
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import Design, TrialResult
 
-DESIGNS: Mapping[str, Design] = {ASSEMBLED: make(format="lines"), **NAMED}
+DESIGNS: Mapping[str, Design] = {ASSEMBLED: make_design(format="lines"), **NAMED}
 LEVELS = {ASSEMBLED: 0.8, "baseline": 0.6, "es-sde": 0.8, "ew-sde": 0.9, "heuristic": 0.5}
 
 
@@ -161,7 +161,7 @@ def sweep(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     }  # fmt: skip
     (folder / "small.yaml").write_text(json.dumps(values))
     write_sweep(load_config(folder / "small.yaml"))
-    strategy = Strategy("masa:d1", str(tiny_llama), make(format="lines"), "small", "weighted_kappa", 0.9)
+    strategy = Strategy("masa:d1", str(tiny_llama), make_design(format="lines"), "small", "weighted_kappa", 0.9)
     strategies.save(strategy, folder / "runs/small/strategy.yaml")
     return folder / "runs/small"
 
@@ -244,7 +244,7 @@ class TestAdapters:
         count = len(run.decodings(study))
         silent = {
             **study.trials,
-            "silent": [replace(one, design=make(instruction="none")) for one in study.trials["baseline"]],
+            "silent": [replace(one, design=make_design(instruction="none")) for one in study.trials["baseline"]],
         }
         assert len(run.decodings(replace(study, trials=silent))) == count + 1
 

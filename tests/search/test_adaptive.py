@@ -12,25 +12,25 @@ import pytest
 
 from sde_ray.bench.search.planted import designs
 from sde_ray.bench.search.truth import NOTHING, PAPER, TUNED, TUNING, Truth
-from sde_ray.design.designs import make, space
-from sde_ray.search.adaptive.knowledge_gradient import worth
+from sde_ray.design.designs import make_design, space
+from sde_ray.search.adaptive.knowledge_gradient import knowledge_gradient
 from sde_ray.search.adaptive.posterior import (
-    Cells,
     GaussianPosterior,
     ModelSpace,
-    Report,
+    Observation,
+    ObservationArrays,
     covariance,
     first_scales,
     fit_scales,
 )
-from sde_ray.search.adaptive.search import MAX_IDENTICAL_FAILURES, Adaptive, Ask
+from sde_ray.search.adaptive.search import MAX_IDENTICAL_FAILURES, Adaptive, TrialRequest
 from sde_ray.search.kernel import DesignKernel
 from sde_ray.tasks import get_task
 from sde_ray.types import Design
 
 SPACE = designs()
 RUNGS = (0.25, 0.5, 1.0)
-Scored = tuple[Ask, int]
+Scored = tuple[TrialRequest, int]
 
 
 def small() -> tuple[Design, ...]:
@@ -38,7 +38,7 @@ def small() -> tuple[Design, ...]:
     return space(get_task("masa:d1"), True, axes=axes).designs[:-2]
 
 
-def drive(search: Adaptive, score: Callable[[Ask, int], float | None], limit: int = 500) -> list[Scored]:
+def drive(search: Adaptive, score: Callable[[TrialRequest, int], float | None], limit: int = 500) -> list[Scored]:
     """Run trial after trial; what was asked, with the rung at which each ended."""
     done: list[Scored] = []
     while (ask := search.suggest()) is not None:
@@ -51,7 +51,7 @@ def drive(search: Adaptive, score: Callable[[Ask, int], float | None], limit: in
     return done
 
 
-def scores_of(truth: Truth) -> Callable[[Ask, int], float]:
+def scores_of(truth: Truth) -> Callable[[TrialRequest, int], float]:
     return lambda ask, rung: truth.report(ask.design, ask.seed, rung)
 
 
@@ -235,9 +235,9 @@ def test_contests_may_have_different_designs() -> None:
 
 
 def test_spaces_of_one_design_and_of_one_axis() -> None:
-    done = drive(Adaptive([[make()]], seeds=(0, 1), rungs=RUNGS, budget=3), lambda ask, rung: 0.5)
-    assert {ask.design for ask, _ in done} == {make()} and done[-1][1] == 2
-    two = [make(), make(format="lines")]
+    done = drive(Adaptive([[make_design()]], seeds=(0, 1), rungs=RUNGS, budget=3), lambda ask, rung: 0.5)
+    assert {ask.design for ask, _ in done} == {make_design()} and done[-1][1] == 2
+    two = [make_design(), make_design(format="lines")]
     search = Adaptive([two], seeds=(0, 1, 2), budget=6)
     drive(search, lambda ask, rung: 0.5 + 0.1 * (ask.design == two[1]) + ask.seed / 100)
     assert search.recommend() == two[1]
@@ -255,15 +255,21 @@ def test_a_belief_is_the_posterior_of_its_reports() -> None:
     """Update by update the same as the textbook's formula at once; what is expected moves no mean."""
     frame = ModelSpace(DesignKernel(small()), contests=2, shares=(0.5, 1.0))
     scales = first_scales(frame, 0.1)
-    reports = [Report(0, 1, 0, 0), Report(0, 1, 0, 1), Report(1, 3, 0, 1), Report(0, 1, 1, 0), Report(0, 7, 0, 0)]
+    reports = [
+        Observation(0, 1, 0, 0),
+        Observation(0, 1, 0, 1),
+        Observation(1, 3, 0, 1),
+        Observation(0, 1, 1, 0),
+        Observation(0, 7, 0, 0),
+    ]
     scores = np.array([0.4, 0.5, 0.45, 0.42, 0.3])
     belief = GaussianPosterior(frame, scales, 0.4, np.arange(len(small())))
     for report, score in zip(reports, scores, strict=True):
         belief.add([report], [score])
     at_once = GaussianPosterior(frame, scales, 0.4, np.arange(len(small())))
     at_once.add(reports, scores.tolist())
-    cells = Cells([Report(1, 5, -1, 1), Report(0, 2, -1, 0)])
-    seen = Cells(reports)
+    cells = ObservationArrays([Observation(1, 5, -1, 1), Observation(0, 2, -1, 0)])
+    seen = ObservationArrays(reports)
     across = covariance(frame, scales, cells, seen, noise=False)
     gain = np.linalg.solve(covariance(frame, scales, seen, seen), across.T).T
     mean = 0.4 + gain @ (scores - 0.4)
@@ -273,7 +279,7 @@ def test_a_belief_is_the_posterior_of_its_reports() -> None:
         assert np.allclose([one.variance[1, 1, 5], one.variance[0, 0, 2]], variance)
     before, sure = belief.mean.copy(), belief.variance.copy()
     more = belief.copy()
-    more.expect([Report(0, 2, 0, 1)])
+    more.expect([Observation(0, 2, 0, 1)])
     assert np.allclose(more.mean, before) and more.variance[0, 1, 2] < sure[0, 1, 2]
     assert np.array_equal(belief.variance, sure), "the copy learns alone"
 
@@ -282,8 +288,8 @@ def test_scales_are_found_again_in_what_they_have_made() -> None:
     chance = np.random.default_rng(0)
     frame = ModelSpace(DesignKernel(SPACE), contests=1, shares=(0.25, 1.0))
     scales = {**first_scales(frame, 0.1), "options": 0.06, "trial": 0.02, "rung design": 0.02, "report": 0.001}
-    reports = [Report(0, int(d), s, r) for d in chance.permutation(216)[:90] for s in (0, 1) for r in (0, 1)]
-    cells = Cells(reports)
+    reports = [Observation(0, int(d), s, r) for d in chance.permutation(216)[:90] for s in (0, 1) for r in (0, 1)]
+    cells = ObservationArrays(reports)
     scores = chance.multivariate_normal(np.zeros(len(reports)), covariance(frame, scales, cells, cells))
     found = fit_scales(frame, reports, scores)
     for name in ("trial", "rung design"):
@@ -297,7 +303,7 @@ def test_worth_is_the_expected_gain_of_the_best_mean() -> None:
     step = 0.0036 / math.sqrt(0.0036)
     z = -0.05 / step
     exact = step * (math.exp(-z * z / 2) / math.sqrt(2 * math.pi) + z * 0.5 * math.erfc(-z / math.sqrt(2)))
-    found = worth(mean, np.sqrt([0.0, 0.0036]), shared, variance)
+    found = knowledge_gradient(mean, np.sqrt([0.0, 0.0036]), shared, variance)
     assert found.shape == (1,) and abs(float(found[0]) - exact) < 0.15 * exact + 1e-4
 
 

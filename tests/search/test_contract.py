@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from helpers.fake_runner import BEST, planted
 
-from sde_ray.design.designs import make, space
+from sde_ray.design.designs import make_design, space
 from sde_ray.search import METHODS, Searcher
 from sde_ray.search.base import distance
 from sde_ray.search.ordered import Grid, OneAtATime, Random
@@ -42,7 +42,7 @@ class Contract:
     least = 6  # trials that it can do with
 
     def build(self, designs: Sequence[Design], budget: int | None = None, seed: int = 0) -> Searcher:
-        return METHODS[self.method].build(designs, budget=budget, seed=seed, around=make())
+        return METHODS[self.method].build(designs, budget=budget, seed=seed, around=make_design())
 
     def test_no_design_twice_and_only_valid_ones(self) -> None:
         tried = run(self.build(small()))
@@ -99,7 +99,7 @@ class Contract:
         assert not set(before) & set(run(proposer))
 
     def test_one_design_is_enough(self) -> None:
-        assert run(self.build([make()])) == [make()]
+        assert run(self.build([make_design()])) == [make_design()]
 
 
 class TestGrid(Contract):
@@ -124,16 +124,16 @@ class TestOneAtATime(Contract):
     covers = False
 
     def test_the_papers_protocol(self) -> None:
-        tried = run(OneAtATime(SPACE, around=make()))
-        assert tried[0] == make()
+        tried = run(OneAtATime(SPACE, around=make_design()))
+        assert tried[0] == make_design()
         assert len(tried) == 10  # 1 + (2 + 1 + 2 + 1 + 1 + 2) others
-        assert [distance(design, make()) for design in tried] == [0] + [1] * 9
-        assert tried[1:3] == [make(instruction="first"), make(instruction="none")]
+        assert [distance(design, make_design()) for design in tried] == [0] + [1] * 9
+        assert tried[1:3] == [make_design(instruction="first"), make_design(instruction="none")]
 
     def test_around_another_design(self) -> None:
         tried = run(OneAtATime(SPACE, around=BEST))
         assert tried[0] == BEST
-        assert make(instruction="last", format="lines") in tried
+        assert make_design(instruction="last", format="lines") in tried
 
 
 class TestFactorial(Contract):

@@ -7,9 +7,9 @@ import random
 import pytest
 
 from sde_ray.bench.search.planted import designs
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
-from sde_ray.search.factorial import Factorial, coefficients, efficiency, fraction, screening
+from sde_ray.search.factorial import Factorial, d_efficiency, d_optimal_fraction, num_coefficients, screening_size
 
 SPACE = designs()
 PAIR = (("format", "labels"),)
@@ -23,20 +23,22 @@ def chosen(budget: int | None, seed: int = 0, pairs: tuple[tuple[str, str], ...]
 @pytest.mark.parametrize("pairs", [(), PAIR])
 @pytest.mark.parametrize("count", [14, 24])
 def test_a_fraction_carries_more_than_random_designs_do(count: int, pairs: tuple[tuple[str, str], ...]) -> None:
-    best_of_chance = max(efficiency(SPACE, random.Random(seed).sample(range(216), count), pairs) for seed in range(50))
-    assert efficiency(SPACE, chosen(count, pairs=pairs), pairs) > best_of_chance
+    best_of_chance = max(
+        d_efficiency(SPACE, random.Random(seed).sample(range(216), count), pairs) for seed in range(50)
+    )
+    assert d_efficiency(SPACE, chosen(count, pairs=pairs), pairs) > best_of_chance
 
 
 def test_a_half_of_a_full_factorial_is_as_good_per_trial_as_all_of_it() -> None:
-    assert efficiency(SPACE, range(216)) == pytest.approx(1.0)
-    assert efficiency(SPACE, chosen(36)) > 0.97
+    assert d_efficiency(SPACE, range(216)) == pytest.approx(1.0)
+    assert d_efficiency(SPACE, chosen(36)) > 0.97
 
 
 def test_the_smallest_fraction_still_estimates_everything() -> None:
-    assert coefficients(SPACE) == 1 + 2 + 1 + 2 + 1 + 1 + 2
-    assert coefficients(SPACE, PAIR) == 10 + 2
-    assert efficiency(SPACE, chosen(10)) > 0.5
-    assert efficiency(SPACE, chosen(12, pairs=PAIR), PAIR) > 0.3
+    assert num_coefficients(SPACE) == 1 + 2 + 1 + 2 + 1 + 1 + 2
+    assert num_coefficients(SPACE, PAIR) == 10 + 2
+    assert d_efficiency(SPACE, chosen(10)) > 0.5
+    assert d_efficiency(SPACE, chosen(12, pairs=PAIR), PAIR) > 0.3
 
 
 def test_too_few_trials_are_refused_with_the_least() -> None:
@@ -57,11 +59,11 @@ def test_without_a_number_it_takes_twice_what_the_model_needs() -> None:
 def test_missing_combinations_and_pinned_axes_do_no_harm() -> None:
     odd = [design for design in SPACE if not (design["format"] == "json" and design["labels"] == "number")]
     odd = [design for design in odd if design["reasoning"] == "none"]
-    assert coefficients(odd) == 8
-    found = fraction(odd, 12)
-    assert len(set(found)) == 12 and efficiency(odd, found) > 0.8
-    assert coefficients([make()]) == 1
-    assert fraction([make()], 5) == [0]
+    assert num_coefficients(odd) == 8
+    found = d_optimal_fraction(odd, 12)
+    assert len(set(found)) == 12 and d_efficiency(odd, found) > 0.8
+    assert num_coefficients([make_design()]) == 1
+    assert d_optimal_fraction([make_design()], 5) == [0]
 
 
 def test_the_same_seed_gives_the_same_fraction_and_another_another() -> None:
@@ -70,7 +72,7 @@ def test_the_same_seed_gives_the_same_fraction_and_another_another() -> None:
 
 
 def test_a_screening_takes_as_many_as_there_are_effects_and_half_of_the_budget_at_most() -> None:
-    assert screening(SPACE, 22, 0.25) == 10
-    assert screening(SPACE, 30, 1.0) == 10
-    assert screening(SPACE, 12, 1.0) == 6
-    assert screening(SPACE[:3], 12, 1.0) <= 3
+    assert screening_size(SPACE, 22, 0.25) == 10
+    assert screening_size(SPACE, 30, 1.0) == 10
+    assert screening_size(SPACE, 12, 1.0) == 6
+    assert screening_size(SPACE[:3], 12, 1.0) <= 3

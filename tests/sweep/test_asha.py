@@ -10,7 +10,7 @@ import pytest
 
 from sde_ray.config.schema import Asha
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.sweep.tune_search import (
     BUDGET,
     PASSED,
@@ -22,7 +22,7 @@ from sde_ray.sweep.tune_search import (
     budget,
 )
 
-TRIAL = TrialConfig("masa:d1", make(), "tiny", seed=0, train_size=40, eval_size=20)
+TRIAL = TrialConfig("masa:d1", make_design(), "tiny", seed=0, train_size=40, eval_size=20)
 
 
 def decide(scheduler: GroupedASHAScheduler, trial: TrialConfig, *scores: float) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from sde_ray.config.load import check
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import NAMED, make
+from sde_ray.design.designs import NAMED, make_design
 from sde_ray.errors import UserError
 from sde_ray.storage.ledger import from_json
 from sde_ray.sweep.plan import Plan, plan
@@ -37,7 +37,7 @@ def test_a_full_grid_has_every_design_once() -> None:
     whole = made()
     assert whole.count == len(whole.trials) == len({trial.key for trial in whole.trials}) == 216
     assert whole.counts == {"designs": 216, "seeds": 1, "train_sizes": 1, "models": 1, "tasks": 1}
-    assert whole.trials[0].design != make(), "random order"
+    assert whole.trials[0].design != make_design(), "random order"
     assert {trial.eval_size for trial in whole.trials} == {20}
 
 
@@ -67,14 +67,14 @@ def test_the_same_configuration_gives_the_same_keys_in_the_same_order() -> None:
 def test_one_at_a_time_begins_with_the_baseline() -> None:
     whole = made(search={"method": "one_at_a_time"}, seeds=[0, 1])
     assert whole.count == 20
-    assert whole.trials[0].design == whole.trials[1].design == make()
+    assert whole.trials[0].design == whole.trials[1].design == make_design()
     around = made(search={"method": "one_at_a_time", "around": "es-sde"})
     assert around.trials[0].design == NAMED["es-sde"]
 
 
 def test_around_is_moved_into_the_space() -> None:
     whole = made(search={"method": "one_at_a_time", "around": "es-sde"}, axes={"format": ["json", "natural"]})
-    assert whole.trials[0].design == make(instruction="first", format="natural")
+    assert whole.trials[0].design == make_design(instruction="first", format="natural")
 
 
 def test_random_takes_its_budget_and_a_raised_budget_only_adds() -> None:

@@ -6,13 +6,13 @@ import io
 
 from rich.console import Console
 
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.sweep.progress import Progress
 from sde_ray.types import TrialResult
 
 
 def result(key: str, **options: str) -> TrialResult:
-    return TrialResult(key, {"design": dict(make(**options).options)}, "finished")
+    return TrialResult(key, {"design": dict(make_design(**options).options)}, "finished")
 
 
 def test_a_second_round_counts_from_nothing() -> None:

@@ -10,7 +10,7 @@ from helpers.fake_runner import planted
 
 from sde_ray.config.load import check
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.sweep.plan import Plan, plan
 from sde_ray.sweep.queue import DesignQueue
 from sde_ray.training.checkpoint import Checkpoint
@@ -131,7 +131,7 @@ def test_one_model_after_another_and_each_task_has_a_search_of_its_own() -> None
 
 def test_one_at_a_time_starts_with_the_baseline() -> None:
     first = DesignQueue(made(search={"method": "one_at_a_time"}), score, {}).next()
-    assert first and first.design == make()
+    assert first and first.design == make_design()
 
 
 def test_trials_on_their_way_come_first_whatever_the_method_would_propose() -> None:

@@ -18,7 +18,7 @@ from rich.console import Console
 from sde_ray.config.load import SweepConfig, check
 from sde_ray.config.schema import Resources
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import NAMED, label, make
+from sde_ray.design.designs import NAMED, make_design, paper_label
 from sde_ray.errors import UserError
 from sde_ray.storage.ledger import Ledger
 from sde_ray.storage.mirror import LocalFolder
@@ -133,8 +133,8 @@ def test_asha_prunes_the_weak_and_the_ledger_keeps_what_they_had(tmp_path: Path,
     assert {len(result.rungs) for result in by_status["pruned"]} <= {1, 2}
     for result in by_status["pruned"]:
         assert score(result) == result.rungs[-1].scores["dev"]["weighted_kappa"] > 0
-    finished = [planted(make(**result.config["design"])) for result in by_status["finished"]]
-    pruned = [planted(make(**result.config["design"])) for result in by_status["pruned"]]
+    finished = [planted(make_design(**result.config["design"])) for result in by_status["finished"]]
+    pruned = [planted(make_design(**result.config["design"])) for result in by_status["pruned"]]
     assert max(finished) == planted(BEST) and sum(finished) / len(finished) > sum(pruned) / len(pruned)
     ended = [(outcome.folder / "trials" / result.key / "ended.txt").read_text() for result in by_status["pruned"]]
     assert set(ended) == {"pruned"}, "a pruned trial's runner is told to end it"
@@ -239,5 +239,5 @@ def test_progress_counts_and_names_the_best(tmp_path: Path) -> None:
     for trial, status, value in zip(trials, ("finished", "pruned", "failed"), (0.25, 0.9, None), strict=True):
         progress.started(trial)
         progress.ended(TrialResult(trial.key, trial.resolved(), status), value)
-    best = f"best 0.250 {label(trials[0].design)}"
+    best = f"best 0.250 {paper_label(trials[0].design)}"
     assert progress.line() == f"3/3 done · 0 running · 1 pruned · 1 failed · {best} · 0 s left"

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from sde_ray.config.load import check
 from sde_ray.config.schema import Resources
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.storage.ledger import Ledger
 from sde_ray.storage.mirror import LocalFolder
 from sde_ray.sweep.callback import SweepCallback
@@ -103,5 +103,5 @@ def test_failing_trials_are_data_and_others_win(tmp_path: Path, fakes: Fakes) ->
     outcome = sweep(tmp_path, Fakes(fakes.calls, fail="lines"), trials=22)
     states = Counter(result.status for result in outcome.results)
     assert states["failed"] >= 1 and states["finished"] >= 10
-    best = make(**best_of(outcome).config["design"])
+    best = make_design(**best_of(outcome).config["design"])
     assert best["format"] != "lines" and best["instruction"] == "first" and planted(best) > 0.6

@@ -13,14 +13,14 @@ import pytest
 
 from sde_ray.config.load import check
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.pipeline import run as flow
 from sde_ray.tracking.background import BackgroundTracker
 from sde_ray.types import TrialResult
 
 
 def trial(seed: int) -> TrialConfig:
-    return TrialConfig("masa:d1", make(), "tiny", seed, 100, 20)
+    return TrialConfig("masa:d1", make_design(), "tiny", seed, 100, 20)
 
 
 def ended(seed: int) -> TrialResult:

@@ -16,7 +16,7 @@ from helpers.planted import one_at_a_time, result, results
 
 from sde_ray.analysis.strategy import assemble
 from sde_ray.config.trial import TrainSettings, TrialConfig
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.tracking.background import BackgroundTracker
 from sde_ray.tracking.mlflow_tracker import MlflowTracker, NullTracker, Tracker, check_address, ui_command
@@ -36,7 +36,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def config(seed: int = 0, **options: str) -> TrialConfig:
     train = TrainSettings(rungs=(0.5, 1.0), deepspeed={"zero_optimization": {"stage": 2}, "api_key": "hush"})
-    return TrialConfig("masa:d1", make(**options), "tiny", seed, 100, 20, train=train)
+    return TrialConfig("masa:d1", make_design(**options), "tiny", seed, 100, 20, train=train)
 
 
 def ended(trial: TrialConfig, status: Any = "finished") -> TrialResult:
@@ -254,7 +254,7 @@ def test_params_and_metrics_take_any_name() -> None:
     params = run_params(trial.resolved())
     assert params["model"] == "https://user:***@host/model" and params["decode.max_new_tokens"] == "0"
     assert params["design"] == trial.design.slug and all(len(value) <= 5000 for value in params.values())
-    odd = result(make(), float("nan"))
+    odd = result(make_design(), float("nan"))
     assert f"dev/{METRIC}" not in [name for name, _, _ in run_metrics(odd)]
     assert named("dev/f1/食品#质量") == "dev/f1/食品_质量"
 

@@ -59,7 +59,7 @@ def config(tiny_llama: Path) -> TrialConfig:
     )
     return TrialConfig(
         "masa:d1",
-        designs.make(),
+        designs.make_design(),
         str(tiny_llama),
         seed=1,
         train_size=6,

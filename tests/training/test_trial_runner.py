@@ -55,7 +55,7 @@ def worker() -> Iterator[Worker]:
 
 @pytest.fixture
 def config(tiny_llama: Path) -> TrialConfig:
-    return TrialConfig("masa:d1", designs.make(), str(tiny_llama), 1, 12, 4, train=settings())
+    return TrialConfig("masa:d1", designs.make_design(), str(tiny_llama), 1, 12, 4, train=settings())
 
 
 def losses_and_completions(worker: Worker, config: TrialConfig) -> tuple[list[float], list[str]]:
@@ -221,7 +221,7 @@ def test_a_trial_leaves_its_files_and_can_be_used(runner: TrialRunner, config: T
 
 
 def test_no_instruction_has_no_out_of_domain_score(runner: TrialRunner, config: TrialConfig, tmp_path: Path) -> None:
-    none = designs.make(instruction="none")
+    none = designs.make_design(instruction="none")
     result = run_trial(runner, replace(small(config), design=none, out_of_domain=("masa:d2",)), tmp_path)
     assert result.status == "finished" and set(result.scores) == {"dev"}
 
@@ -250,7 +250,7 @@ def gold(config: TrialConfig, folder: Path) -> Opponent:
     """A rival that has answered every dev item right."""
     task = get_task(config.task)
     examples = data.draw(task.load("dev"), config.eval_size, EVAL_SEED)
-    texts = [render.write(example, task, config.design).completion.text for example in examples]
+    texts = [render.render_sample(example, task, config.design).completion.text for example in examples]
     folder.mkdir()
     lines = [
         {"split": "dev", "id": example.id, "prediction": text, "task": config.task}

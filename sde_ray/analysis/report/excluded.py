@@ -13,7 +13,7 @@ from typing import Any
 from sde_ray.analysis.effects import design_of, not_finite
 from sde_ray.analysis.report.html import Html, joined, table, tag
 from sde_ray.analysis.study import Study
-from sde_ray.design.designs import label
+from sde_ray.design.designs import paper_label
 from sde_ray.types import RungResult, TrialResult
 
 LONGEST = 300  # characters of an error
@@ -81,7 +81,7 @@ def _rows(study: Study) -> Iterator[dict[str, Any]]:
         ]
         known = [score for score in on if score is not None]
         yield {
-            "label": label(design_of(result)),
+            "label": paper_label(design_of(result)),
             "seed": str(result.config["seed"]),
             "examples": f"{last.examples} examples",
             "score": _score(last, study),

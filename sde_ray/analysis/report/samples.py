@@ -38,7 +38,7 @@ def rendered(study: Study, designs: Sequence[Design]) -> dict[Design, list[Html]
     wording = int(study.results[0].config.get("wording", 0))
     found: dict[Design, list[Html]] = {}
     for design in designs:
-        sample = render.write(example, task, design, wording)
+        sample = render.render_sample(example, task, design, wording)
         parts = [(part.text[:LONGEST], part.loss) for part in (*sample.prompt, sample.completion)]
         found[design] = [tag("mark", text) if loss else escape(text) for text, loss in parts]
     return found
@@ -64,7 +64,7 @@ def _read(study: Study, design: Design, path: Path) -> list[Answered]:
     for row in rows:
         if row.split != "dev" or row.id not in texts or len(found) == ANSWERS:
             continue
-        example, parsed = texts[row.id], render.read(row.prediction, task, design)
+        example, parsed = texts[row.id], render.parse_completion(row.prediction, task, design)
         right = dict(parsed.answer) == dict(example.answer) and not parsed.faults
         found.append(Answered(example.text[:LONGEST], row.prediction[:LONGEST], right))
     return found

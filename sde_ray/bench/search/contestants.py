@@ -16,7 +16,7 @@ import numpy as np
 from sde_ray.analysis.response_surface import fit
 from sde_ray.bench.search.truth import Truth
 from sde_ray.config.schema import Asha, Search
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.search import METHODS, Searcher
 from sde_ray.types import Design
 
@@ -27,7 +27,7 @@ Contestant = Callable[[Truth, Costs, int], Chosen]
 
 def one_at_a_time(truth: Truth, costs: Costs, seed: int) -> Chosen:
     """The paper's way: one axis after another, then of each axis the best option. More budget repeats it with seeds."""
-    around = make() if make() in truth.number else truth.designs[0]
+    around = make_design() if make_design() in truth.number else truth.designs[0]
     order = list(iter(METHODS["one_at_a_time"].build(truth.designs, seed=seed, around=around).suggest, None))
     scores: dict[Design, list[float]] = {}
     trials = [(design, repeat) for repeat in truth.seeds for design in order][: max(costs)]

@@ -18,7 +18,7 @@ from sde_ray.bench.search.contestants import WITHOUT_RUNGS
 from sde_ray.bench.search.race import COSTS, Table, race
 from sde_ray.bench.search.truth import SEEDS, Truth
 from sde_ray.design.axes import AXES
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.types import Design
 
@@ -56,7 +56,7 @@ def recorded() -> dict[Design, tuple[float, ...]]:
 def _by_seed() -> dict[Design, dict[int, float]]:
     found: dict[Design, dict[int, float]] = {}
     for row in read():
-        design = make(**{axis: row[axis] for axis in AXES})
+        design = make_design(**{axis: row[axis] for axis in AXES})
         found.setdefault(design, {})[int(row["seed"])] = float(row["weighted_kappa"])
     return found
 
@@ -68,7 +68,7 @@ def repeated() -> list[list[float]]:
 
 def noise() -> float:
     """Standard deviation of a trial: between the seeds of a design; around a surface where no design has several."""
-    from sde_ray.search.adaptive.search import Adaptive, Ask
+    from sde_ray.search.adaptive.search import Adaptive, TrialRequest
 
     several = repeated()
     if several:
@@ -76,7 +76,7 @@ def noise() -> float:
         return float(np.sqrt(sum(np.var(scores) * len(scores) for scores in several) / freedom))
     search = Adaptive([tuple(recorded())])
     for design, (score,) in recorded().items():
-        search.learn(Ask(0, design, 0, 0), 0, score)
+        search.learn(TrialRequest(0, design, 0, 0), 0, score)
     scales = search.scales()
     return float(np.sqrt(sum(scales[name] ** 2 for name in ("design", "seed", "trial", "report"))))
 

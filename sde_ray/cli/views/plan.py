@@ -18,14 +18,14 @@ SHOWN = 12
 
 def show(plan: Plan) -> None:
     """Print a plan for a person."""
-    from sde_ray.design.designs import label
+    from sde_ray.design.designs import paper_label
 
     out().print("\n".join(summary(plan)), highlight=False)
     trials = Counter((trial.task, trial.model, trial.design) for trial in plan.trials)
     title = f"\nThe first {min(SHOWN, len(trials))} of {len(trials)} designs"
     shown = table(title, "task", "model", "design", "trials", right=("trials",))
     for (task, model, design), count in list(trials.items())[:SHOWN]:
-        shown.add_row(task, model, label(design), str(count))
+        shown.add_row(task, model, paper_label(design), str(count))
     out().print(shown)
     out().print("\nRead its samples: sde-ray show SWEEP · run it: sde-ray run SWEEP")
 

@@ -18,7 +18,7 @@ LEGEND.append(" · ").append(" end ", END).append(" end token, learned too")
 def sample(shown: SamplePreview, model: str = "") -> None:
     """Print one sample; with a model's name every token gets its own shade."""
     text = tokens(shown, model) if model else segments(shown)
-    from sde_ray.design.designs import label
+    from sde_ray.design.designs import paper_label
 
     read_back = ", ".join(f"{slot}={'|'.join(values)}" for slot, values in shown.parsed.answer.items()) or "nothing"
     faults = ", ".join(fault.kind for fault in shown.parsed.faults)
@@ -26,7 +26,7 @@ def sample(shown: SamplePreview, model: str = "") -> None:
     out().print(
         Panel(
             text,
-            title=Text(f"{shown.task.name} · {label(shown.design)}"),
+            title=Text(f"{shown.task.name} · {paper_label(shown.design)}"),
             subtitle=Text(f"read back: {read_back}" + (f" · faults: {faults}" if faults else "")),
             title_align="left",
             subtitle_align="left",

@@ -20,19 +20,19 @@ SPLITS = {"test": "in-domain", "test_ood": "out-of-domain"}
 def strategy(found: Strategy) -> Group:
     """The design, why each option stands in it, and what it is expected to score."""
     from sde_ray.analysis.strategy import axes_of
-    from sde_ray.design.designs import label
+    from sde_ray.design.designs import paper_label
 
     shown = table("", "axis", "option", "paper's name", "why")
     for row in axes_of(found):
         why = row["reason"].removeprefix(row["option"]).lstrip(":, ")
         shown.add_row(row["axis"], row["option"], row["label"], escape(why))
-    title = f"[bold]Assembled strategy:[/] {escape(label(found.design))}"
+    title = f"[bold]Assembled strategy:[/] {escape(paper_label(found.design))}"
     return Group(title, f"expected {found.objective} on dev items: {number(found.predicted)}\n", shown)
 
 
 def verdict(found: Verdict) -> Group:
     """The comparisons, split by split, and what they amount to."""
-    from sde_ray.design.designs import label
+    from sde_ray.design.designs import paper_label
 
     numbers = ("assembled", "control ", "difference", "95% interval")
     shown = table(f"Final comparison on {found.objective}, fresh seeds and test items", "test", "control", "design",
@@ -43,5 +43,5 @@ def verdict(found: Verdict) -> Group:
             values = [number(row.assembled), number(row.score)]
             values += [number(paired.difference, True), interval(paired.low, paired.high)] if paired else ["–", "–"]
             colour = COLOURS.get(row.claim, "default")
-            shown.add_row(name, row.control, label(row.design), *values, f"[{colour}]{row.claim}[/]")
+            shown.add_row(name, row.control, paper_label(row.design), *values, f"[{colour}]{row.claim}[/]")
     return Group(shown, f"\n[bold]Verdict:[/] {escape(found.words)}")

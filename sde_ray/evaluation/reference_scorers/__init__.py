@@ -42,10 +42,10 @@ class Family:
 
 def _by_design(design: str, empty: bool = False) -> Reader:
     """The reader of a design that writes the published form. `empty`: an empty text says that nothing is mentioned."""
-    wanted = designs.parse(design)
+    wanted = designs.parse_design(design)
 
     def reader(text: str, task: Task) -> Parsed:
-        return Parsed({}) if empty and not text.strip() else render.read(text, task, wanted)
+        return Parsed({}) if empty and not text.strip() else render.parse_completion(text, task, wanted)
 
     return reader
 

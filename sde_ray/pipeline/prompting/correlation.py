@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sde_ray.design.designs import label, parse
+from sde_ray.design.designs import paper_label, parse_design
 from sde_ray.pipeline.prompting.tuned_scores import Tuned
 from sde_ray.types import Design
 
@@ -102,7 +102,7 @@ def goodness(row: Mapping[str, Any], measure: str, shots: Sequence[int]) -> floa
 def _correlation(name: str, rows: Sequence[Mapping[str, Any]], tuned: Tuned, shots: Sequence[int]) -> Correlation:
     pairs = []
     for row in rows:
-        design, value = parse(str(row["design"])), goodness(row, name, shots)
+        design, value = parse_design(str(row["design"])), goodness(row, name, shots)
         if value is not None and design in tuned:
             pairs.append((value, tuned[design], design))
     x, y = (np.array([pair[side] for pair in pairs], dtype=np.float64) for side in (0, 1))
@@ -199,8 +199,8 @@ def verdict(found: Sequence[Correlation]) -> str:
 
 def _picked(pick: Pick) -> str:
     if pick.tied == 1:
-        return f"The design that prompts best ({pick.value:.3f}), {label(pick.design)}, is"
-    names = f"{label(pick.design)} among them"
+        return f"The design that prompts best ({pick.value:.3f}), {paper_label(pick.design)}, is"
+    names = f"{paper_label(pick.design)} among them"
     return f"{pick.tied} designs prompt best alike ({pick.value:.3f}), {names}; they are on average"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sde_ray.analysis.report.figures import Scale, standalone, text
 from sde_ray.analysis.report.html import Html, tag
-from sde_ray.design.designs import label, parse
+from sde_ray.design.designs import paper_label, parse_design
 from sde_ray.pipeline.prompting.correlation import Correlation, goodness
 from sde_ray.pipeline.prompting.tuned_scores import Tuned
 
@@ -23,9 +23,9 @@ def scatter(
     for n, one in enumerate(shown):
         points = []
         for row in rows:
-            design, value = parse(str(row["design"])), goodness(row, one.measure, shots)
+            design, value = parse_design(str(row["design"])), goodness(row, one.measure, shots)
             if value is not None and design in tuned:
-                points.append((label(design), value, tuned[design]))
+                points.append((paper_label(design), value, tuned[design]))
         left, top = PANEL * (n % ACROSS), HEIGHT * (n // ACROSS)
         panels.append(tag("g", *_panel(one, points, metric), transform=f"translate({left},{top})"))
     wide, high = PANEL * min(ACROSS, max(1, len(shown))), HEIGHT * max(1, -(-len(shown) // ACROSS))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.config.load import SweepConfig, place_of, suffix, sweep_folder
-from sde_ray.design.designs import parse
+from sde_ray.design.designs import parse_design
 from sde_ray.errors import UserError
 from sde_ray.pipeline.prompting.correlation import Correlation, correlations, verdict
 from sde_ray.pipeline.prompting.figure import scatter
@@ -54,7 +54,7 @@ class Analysis:
 def conclude(task: str, model: str, metric: str, rows: Sequence[Row], tuned: Tuned, shots: Sequence[int]) -> Analysis:
     """Hold what was measured against the tuned scores."""
     found = correlations(rows, tuned, shots)
-    scored = [{**row, "tuned": tuned.get(parse(str(row["design"])))} for row in rows]
+    scored = [{**row, "tuned": tuned.get(parse_design(str(row["design"])))} for row in rows]
     figure = scatter(rows, tuned, found, shots, metric)
     return Analysis(task, model, metric, tuple(scored), tuple(found), verdict(found), _notes(rows, shots), figure)
 

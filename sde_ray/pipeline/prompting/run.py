@@ -164,7 +164,7 @@ class _Reader:
             shared=True,  # all prompts of a design begin with the same demonstrations
         )
         texts = [answer_of(completion_text(self.base.tokenizer, ids)) for ids in written]
-        parsed = [render.read(text, look.task, look.design) for text in texts]
+        parsed = [render.parse_completion(text, look.task, look.design) for text in texts]
         scores = metrics.score(look.task, look.examples, parsed)
         return {
             "score": scores[look.metric],

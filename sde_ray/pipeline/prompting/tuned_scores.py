@@ -14,7 +14,7 @@ from statistics import fmean
 
 from sde_ray.analysis.leaderboard import rank
 from sde_ray.design.axes import AXES
-from sde_ray.design.designs import make
+from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError, unknown
 from sde_ray.types import Design, TrialResult
 
@@ -59,7 +59,7 @@ def from_table(path: Path, metric: str) -> Tuned:
 
 def _read(row: Mapping[str, str], metric: str, place: str) -> tuple[Design, float]:
     try:
-        design = make(**{axis: row[axis] for axis in AXES if row.get(axis)})
+        design = make_design(**{axis: row[axis] for axis in AXES if row.get(axis)})
         score = float(row[metric])
     except UserError as error:
         raise UserError(f"{place}: {error}") from None

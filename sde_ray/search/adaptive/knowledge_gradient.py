@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.polynomial.hermite_e import hermegauss
 
-from sde_ray.search.adaptive.posterior import GaussianPosterior, Report
+from sde_ray.search.adaptive.posterior import GaussianPosterior, Observation
 from sde_ray.search.kernel import Array, Index
 
 CONTENDERS = 40
@@ -23,7 +23,7 @@ POINTS, _WEIGHTS = hermegauss(7)
 WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 
 
-def worth(mean: Array, spread: Array, shared: Array, variance: Array) -> Array:
+def knowledge_gradient(mean: Array, spread: Array, shared: Array, variance: Array) -> Array:
     """Of each candidate score: expected gain of the best mean.
 
     `mean[value]` and `spread[value]` (standard deviations) are the belief now, `shared[value, candidate]` and
@@ -63,7 +63,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 def score_candidates(
-    belief: GaussianPosterior, shares: Sequence[float], valid: Mask, fresh: Mask, again: Sequence[Report]
+    belief: GaussianPosterior, shares: Sequence[float], valid: Mask, fresh: Mask, again: Sequence[Observation]
 ) -> Candidates:
     """Weigh every fresh trial (`fresh[contest, place in the pool]`) at every rung, and trials that would run again."""
     contest, rung, place = np.nonzero(np.repeat(fresh[:, None], len(shares), axis=1))
@@ -88,7 +88,7 @@ def total_gain(belief: GaussianPosterior, valid: Mask, shared: Array, variance: 
     for contest in range(contests):
         rows = np.flatnonzero(valid[contest][belief.pool])
         spread = np.sqrt(np.maximum(belief.variance[contest, -1, rows], 0))
-        total += worth(belief.mean[contest, -1, rows], spread, shared[contest * size + rows], variance)
+        total += knowledge_gradient(belief.mean[contest, -1, rows], spread, shared[contest * size + rows], variance)
     return total
 
 

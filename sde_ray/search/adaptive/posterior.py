@@ -42,7 +42,7 @@ MEDIANS = {
 
 
 @dataclass(frozen=True)
-class Report:
+class Observation:
     """A score seen: number of contest and design, seed, and rung as its number from the first."""
 
     contest: int
@@ -77,24 +77,24 @@ class ModelSpace:
         return [*names, "seed", "trial", "report"]
 
 
-class Cells:
+class ObservationArrays:
     """Reports as columns of numbers."""
 
-    def __init__(self, reports: Sequence[Report]) -> None:
+    def __init__(self, reports: Sequence[Observation]) -> None:
         rows = np.array([(r.contest, r.design, r.seed, r.rung) for r in reports], dtype=np.intp).reshape(-1, 4)
         self.contest, self.design, self.seed, self.rung = rows.T
 
     @classmethod
-    def of(cls, *columns: Index) -> Cells:
+    def of(cls, *columns: Index) -> ObservationArrays:
         made = cls([])
         made.contest, made.design, made.seed, made.rung = columns
         return made
 
-    def take(self, places: Index) -> Cells:
-        return Cells.of(*(column[places] for column in (self.contest, self.design, self.seed, self.rung)))
+    def take(self, places: Index) -> ObservationArrays:
+        return ObservationArrays.of(*(column[places] for column in (self.contest, self.design, self.seed, self.rung)))
 
-    def plus(self, others: Cells) -> Cells:
-        return Cells.of(
+    def plus(self, others: ObservationArrays) -> ObservationArrays:
+        return ObservationArrays.of(
             *(
                 np.append(own, other)
                 for own, other in (
@@ -107,7 +107,9 @@ class Cells:
         )
 
 
-def components(frame: ModelSpace, one: Cells, other: Cells, noise: bool = True) -> dict[str, Array]:
+def components(
+    frame: ModelSpace, one: ObservationArrays, other: ObservationArrays, noise: bool = True
+) -> dict[str, Array]:
     """The covariance of reports, term by term, for scales of 1. Without `noise`: of expected scores."""
     options, pairs = frame.likeness.both(one.design, other.design)
     design = _same(one.design, other.design)
@@ -133,7 +135,9 @@ def _same(one: Index, other: Index) -> Array:
     return np.asarray(one[:, None] == other[None, :], dtype=float)
 
 
-def covariance(frame: ModelSpace, scales: Mapping[str, float], one: Cells, other: Cells, noise: bool = True) -> Array:
+def covariance(
+    frame: ModelSpace, scales: Mapping[str, float], one: ObservationArrays, other: ObservationArrays, noise: bool = True
+) -> Array:
     """The covariance of reports under these scales."""
     terms = components(frame, one, other, noise)
     return np.asarray(sum(scales[name] ** 2 * term for name, term in terms.items()))
@@ -146,13 +150,13 @@ def first_scales(frame: ModelSpace, spread: float) -> dict[str, float]:
 
 
 def fit_scales(
-    frame: ModelSpace, reports: Sequence[Report], scores: Array, start: Mapping[str, float] | None = None
+    frame: ModelSpace, reports: Sequence[Observation], scores: Array, start: Mapping[str, float] | None = None
 ) -> dict[str, float]:
     """The scales at their posterior mode; `start` is an earlier answer, for speed."""
     spread = max(float(scores.std()), 1e-6)
     prior = first_scales(frame, spread)
     names = frame.terms()
-    cells = Cells(reports)
+    cells = ObservationArrays(reports)
     terms = components(frame, cells, cells)
     fixed = np.asarray(sum(prior[name] ** 2 * terms[name] for name in terms if name not in names))
     stack = np.stack([terms[name] for name in names])
@@ -189,12 +193,12 @@ class GaussianPosterior:
         self.frame, self.scales, self.centre, self.pool = frame, scales, centre, pool
         shape = (frame.contests, frame.rungs, len(pool))
         contest, rung, place = (axis.ravel() for axis in np.indices(shape))
-        self._cells = Cells.of(contest, pool[place], np.full(len(place), -1), rung)
+        self._cells = ObservationArrays.of(contest, pool[place], np.full(len(place), -1), rung)
         self._values = np.flatnonzero(rung == frame.rungs - 1)
         self.mean = np.full(shape, centre, dtype=float)
         self.shared = covariance(frame, scales, self._cells.take(self._values), self._cells, noise=False)
         self.variance = _prior_variances(frame, scales)[None, :, None] * np.ones(shape)
-        self._seen = Cells([])
+        self._seen = ObservationArrays([])
         self._lower, self._solved = np.zeros((0, 0)), np.zeros(0)
         self._across = np.zeros((0, len(place)))
 
@@ -210,16 +214,16 @@ class GaussianPosterior:
         twin.mean, twin.shared, twin.variance = self.mean.copy(), self.shared.copy(), self.variance.copy()
         return twin
 
-    def add(self, reports: Sequence[Report], scores: Sequence[float]) -> None:
+    def add(self, reports: Sequence[Observation], scores: Sequence[float]) -> None:
         """Learn scores."""
         self._take(reports, np.array(scores, dtype=float) - self.centre)
 
-    def expect(self, reports: Sequence[Report]) -> None:
+    def expect(self, reports: Sequence[Observation]) -> None:
         """Scores that are still to come, taken to be as expected: they add certainty and move no mean."""
         self._take(reports, None)
 
-    def _take(self, reports: Sequence[Report], away: Array | None) -> None:
-        new = Cells(reports)
+    def _take(self, reports: Sequence[Observation], away: Array | None) -> None:
+        new = ObservationArrays(reports)
         seen, across, _ = self._against(new)
         own = covariance(self.frame, self.scales, new, new) - seen @ seen.T
         lower = linalg.cholesky(own + 1e-10 * np.trace(own) / len(own) * np.eye(len(own)), lower=True)
@@ -235,12 +239,12 @@ class GaussianPosterior:
         self._across = np.vstack([self._across, gain])
         self._seen = self._seen.plus(new)
 
-    def reach(self, reports: Sequence[Report]) -> tuple[Array, Array]:
+    def reach(self, reports: Sequence[Observation]) -> tuple[Array, Array]:
         """For reports of begun trials: their covariance with all values, and the variance of each."""
-        _, across, rest = self._against(Cells(reports))
+        _, across, rest = self._against(ObservationArrays(reports))
         return across[:, self._values].T, rest
 
-    def _against(self, new: Cells) -> tuple[Array, Array, Array]:
+    def _against(self, new: ObservationArrays) -> tuple[Array, Array, Array]:
         """New reports against those seen (whitened), their covariance with all cells, and their variance."""
         known = covariance(self.frame, self.scales, new, self._seen)
         seen = linalg.solve_triangular(self._lower, known.T, lower=True, check_finite=False).T

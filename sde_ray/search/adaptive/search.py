@@ -27,8 +27,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sde_ray.search.adaptive.knowledge_gradient import Candidates, prob_best_within, score_candidates, total_gain
-from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Report, fit_scales
-from sde_ray.search.factorial import fraction, screening
+from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Observation, fit_scales
+from sde_ray.search.factorial import d_optimal_fraction, screening_size
 from sde_ray.search.kernel import DesignKernel, Index, Mask
 from sde_ray.types import Design
 
@@ -40,7 +40,7 @@ CHECK = 8  # draws are dear: the winner is examined after every so many reports
 
 
 @dataclass(frozen=True)
-class Ask:
+class TrialRequest:
     """A trial to run: which contest, design and seed, and the number of the rung at which it may end."""
 
     contest: int
@@ -97,7 +97,7 @@ class Adaptive:
         self._used = np.zeros(self._valid.shape, dtype=np.intp)  # seeds begun, by contest and design
         self._failures = np.zeros(self._valid.shape, dtype=np.intp)
         self._scored = np.zeros(self._valid.shape, dtype=bool)
-        self._reports: list[Report] = []
+        self._reports: list[Observation] = []
         self._scores: list[float] = []
         self._scales: Mapping[str, float] | None = None
         self._fitted = self._told = self._examined = self._renewed = 0
@@ -108,11 +108,11 @@ class Adaptive:
     def _screen(self, designs: Sequence[Design], total: float) -> list[Design]:
         """The designs to begin with: a fraction for main effects."""
         order = tuple(sorted(designs))
-        return [order[n] for n in fraction(order, screening(order, total, self.rungs[0]), self.seed)]
+        return [order[n] for n in d_optimal_fraction(order, screening_size(order, total, self.rungs[0]), self.seed)]
 
     # ---- what happens ----------------------------------------------------------------------------------------------
 
-    def suggest(self) -> Ask | None:
+    def suggest(self) -> TrialRequest | None:
         """The next trial; None at the end of the budget, of the designs, or when the answer is sure."""
         for group in sorted(set(self._groups)):
             own = [contest for contest, its in enumerate(self._groups) if its == group]
@@ -124,7 +124,7 @@ class Adaptive:
                 return ask
         return None
 
-    def report(self, ask: Ask, rung: int, score: float | None) -> bool:
+    def report(self, ask: TrialRequest, rung: int, score: float | None) -> bool:
         """Learn the score of a trial at a rung; whether it shall go on to the next."""
         name = self._name(ask)
         again = name in self._trials and rung in self._trials[name].scores  # it runs once more, to get further
@@ -135,21 +135,21 @@ class Adaptive:
             return rung < self._trials[name].rung
         return self._go_on(name, rung)
 
-    def learn(self, ask: Ask, rung: int, score: float | None) -> None:
+    def learn(self, ask: TrialRequest, rung: int, score: float | None) -> None:
         """Learn a score without deciding anything, such as one of an earlier run. None or not finite: nothing said."""
         name = self._name(ask)
         trial = self._trials.get(name) or self._begin(ask)
         if score is not None and math.isfinite(score) and rung not in trial.scores:
             trial.scores[rung] = score
             self._scored[name[:2]] = True
-            self._reports.append(Report(*name, rung))
+            self._reports.append(Observation(*name, rung))
             self._scores.append(score)
 
-    def take_up(self, ask: Ask) -> None:
+    def take_up(self, ask: TrialRequest) -> None:
         """A trial of an earlier run goes on; `ask.rung`: the rung that it is on its way to."""
         self._begin(ask)
 
-    def ended(self, ask: Ask, rung: int | None) -> None:
+    def ended(self, ask: TrialRequest, rung: int | None) -> None:
         """A trial ended after this rung; None: it failed."""
         name = self._name(ask)
         trial = self._trials.get(name) or self._begin(ask)
@@ -206,10 +206,10 @@ class Adaptive:
 
     # ---- what to do ------------------------------------------------------------------------------------------------
 
-    def _name(self, ask: Ask) -> Name:
+    def _name(self, ask: TrialRequest) -> Name:
         return ask.contest, self._number[ask.design], ask.seed
 
-    def _begin(self, ask: Ask) -> _Trial:
+    def _begin(self, ask: TrialRequest) -> _Trial:
         name = self._name(ask)
         if name not in self._trials:
             self._trials[name] = _Trial(ask.rung)
@@ -221,7 +221,7 @@ class Adaptive:
     def _left(self, contests: Sequence[int]) -> float:
         return sum(self.budgets[contest] - self.spent(contest) for contest in contests) + 1e-9
 
-    def _next_of(self, contests: Sequence[int]) -> Ask | None:
+    def _next_of(self, contests: Sequence[int]) -> TrialRequest | None:
         left = self._left(contests)
         if left < self.rungs[0]:
             return None
@@ -230,7 +230,7 @@ class Adaptive:
                 able = self._able()[contest]
                 for design in self._screens[contest]:
                     if not self._used[contest, self._number[design]] and able[self._number[design]]:
-                        return Ask(contest, design, self.seeds[0], 0)
+                        return TrialRequest(contest, design, self.seeds[0], 0)
         belief = self._expecting()
         if belief is None:
             return None
@@ -244,7 +244,7 @@ class Adaptive:
             return None
         return missing[0]
 
-    def _unconfirmed(self, contests: Sequence[int]) -> list[Ask]:
+    def _unconfirmed(self, contests: Sequence[int]) -> list[TrialRequest]:
         """Full trials of recommended designs that have none: a part of the budget is kept for them."""
         last = len(self.rungs) - 1
         missing = []
@@ -256,21 +256,21 @@ class Adaptive:
             idle = [seed for seed in self.seeds if seed not in own or not own[seed].running]
             if not tried and idle and self._failures[contest, number] < FAILURES:
                 seed = next((seed for seed in idle if seed not in own), idle[0])
-                missing.append(Ask(contest, design, seed, last))
+                missing.append(TrialRequest(contest, design, seed, last))
         return missing
 
-    def _ask_of(self, options: Candidates, place: int) -> Ask:
+    def _ask_of(self, options: Candidates, place: int) -> TrialRequest:
         contest, number = int(options.contest[place]), int(options.design[place])
         seed = int(options.seed[place])
         if seed < 0:
             seed = next(s for s in self.seeds if (contest, number, s) not in self._trials)
-        return Ask(contest, self.designs[number], seed, int(options.rung[place]))
+        return TrialRequest(contest, self.designs[number], seed, int(options.rung[place]))
 
     def _expecting(self, but: Name | None = None) -> GaussianPosterior | None:
         """The belief, with what is under way taken as expected."""
         belief = self._belief()
         running = [
-            Report(*name, trial.rung)
+            Observation(*name, trial.rung)
             for name, trial in self._trials.items()
             if trial.running and name != but and trial.rung not in trial.scores
         ]
@@ -337,13 +337,13 @@ class Adaptive:
             self._weighed = (state, score_candidates(belief, self.rungs, self._valid, fresh, again))
         return self._weighed[1]
 
-    def _repeats(self, contest: int, number: int) -> list[Report]:
+    def _repeats(self, contest: int, number: int) -> list[Observation]:
         """Where a design has no seed left: its stopped trials, once more and further."""
         found = []
         for seed in self.seeds:
             trial = self._trials[contest, number, seed]
             further = range(max(trial.scores, default=-1) + 1, len(self.rungs))
-            found += [] if trial.running else [Report(contest, number, seed, rung) for rung in further]
+            found += [] if trial.running else [Observation(contest, number, seed, rung) for rung in further]
         return found
 
     def _go_on(self, name: Name, rung: int) -> bool:
@@ -364,7 +364,7 @@ class Adaptive:
         trial.running = True
         if options is None:
             return False
-        shared, variance = belief.reach([Report(*name, r) for r in further])
+        shared, variance = belief.reach([Observation(*name, r) for r in further])
         rates = total_gain(belief, self._valid, shared, variance) / [self.rungs[r] - self.rungs[rung] for r in further]
         best = options.best(left)
         if best is not None and options.rate[best] > rates.max():
