@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
+from helpers.shipped_sweeps import planned
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
@@ -243,19 +244,17 @@ def test_mlflow_sh_without_a_verb_says_how() -> None:
     assert done.returncode == 2 and "up or down" in done.stderr
 
 
-# ---- the README's table of costs -------------------------------------------------------------------------------------
+# ---- the table of costs ----------------------------------------------------------------------------------------------
 
 
 def costs() -> list[tuple[str, int, float, float]]:
-    """(sweep, trials, GPU hours a trial, GPU hours) of the README's table."""
-    text = (CLUSTER / "README.md").read_text(encoding="utf-8")
+    """(sweep, trials, GPU hours a trial, GPU hours) of the table in docs/cluster.md."""
+    text = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \|.*\| ([\d,]+) \| ([\d.]+) \| ([\d,]+) \|$", text, re.MULTILINE)
     return [(name, int(n.replace(",", "")), float(each), float(sum_.replace(",", ""))) for name, n, each, sum_ in rows]
 
 
-def test_the_costs_of_the_readme_are_those_of_the_plans(tmp_path: Path) -> None:
-    from laws.test_shipped_sweeps import planned
-
+def test_the_costs_on_the_page_are_those_of_the_plans(tmp_path: Path) -> None:
     rows = costs()
     assert {name for name, *_ in rows} >= {"paper", "paper_models", "zero3", "confirm_genia", "confirm_maven"}
     for name, trials, each, hours in rows:

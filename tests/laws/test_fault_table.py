@@ -1,4 +1,4 @@
-"""The table of faults in cluster/README.md: each row names tests that exist, and what a user sees is in the code."""
+"""The table of faults in docs/cluster.md: each row names tests that exist, and what a user sees is in the code."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-README = TESTS.parent / "cluster" / "README.md"
+PAGE = TESTS.parent / "docs" / "cluster.md"
 
 
 def rows() -> list[list[str]]:
     """The cells of the table's rows: what happens, what the user sees, what is kept, the tests."""
-    lines = README.read_text(encoding="utf-8").splitlines()
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("| what happens |"))
     table = lines[start + 2 :]
     end = next(n for n, line in enumerate(table) if not line.startswith("|"))

@@ -5,7 +5,8 @@
 A rebuilding from PAPER.md 1.10 to 1.13, not a copy. Of its defects those stay that decide a number: labels and aspects
 are matched by substring, so that "不积极" is positive; what could not be read counts as unmentioned; only the first two
 parts of an entry are looked at. Left out are those that only break it: no `eval`, and the OU branch, which could never
-be taken, does what it was written for. Our own reading is `render.read`; the README says which we hold right.
+be taken, does what it was written for. Our own reading is `render.read`; docs/tasks-and-metrics.md says where both
+differ.
 """
 
 from __future__ import annotations
