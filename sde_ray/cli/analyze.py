@@ -42,7 +42,7 @@ def analyze(
     from sde_ray.pipeline.prompting import result
     from sde_ray.sweep import plan
     from sde_ray.tracking import prompting_runs
-    from sde_ray.tracking.mlflow_tracker import tracking_of
+    from sde_ray.tracking.tracking_uri import resolve_tracking_uri
 
     config = load_config(sweep, sets or [])
     look(config)
@@ -62,7 +62,7 @@ def analyze(
             prompting_runs.log(tracker, rows, correlated, one.figure, end)
     if config.mlflow.enabled:
         for one in found:
-            where = (tracking_of(config), config.mlflow.experiment, sweep_folder(config), config.name)
+            where = (resolve_tracking_uri(config), config.mlflow.experiment, sweep_folder(config), config.name)
             prompting_runs.log_runs(*where, one.task, one.model, one.rows)
     page = flow.rewrite(config)
     if as_json:

@@ -57,9 +57,9 @@ def ui(
     """Open the MLflow web page of a sweep's runs."""
     from sde_ray.analysis import study
     from sde_ray.config.load import mask
-    from sde_ray.tracking.mlflow_tracker import tracking_of, ui_command
+    from sde_ray.tracking.tracking_uri import resolve_tracking_uri, ui_command
 
-    uri = tracking_of(study.open_sweep(place, sets or []))
+    uri = resolve_tracking_uri(study.open_sweep(place, sets or []))
     if uri.startswith(("http://", "https://")):
         out().print(f"The runs are at {mask(uri)}", highlight=False, markup=False)
         return

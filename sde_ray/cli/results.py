@@ -50,15 +50,14 @@ def assemble(
     """Assemble the best combination that the evidence carries, and save it as strategy.yaml."""
     from sde_ray.analysis import study
     from sde_ray.cli.views import tables
-    from sde_ray.cli.views.live import PipelineListener
+    from sde_ray.cli.views.live import console_listener
     from sde_ray.pipeline import run
     from sde_ray.pipeline.context import Step
-    from sde_ray.sweep.progress import Progress
-    from sde_ray.tracking.mlflow_tracker import NullTracker
+    from sde_ray.tracking.base import Tracker
 
     config = study.open_sweep(place, sets or [])
     found = run.largest_studies(study.studies(config, study.results_of(config)))
-    step = Step(config, PipelineListener(err() if as_json else out(), Progress(err())), NullTracker())
+    step = Step(config, console_listener(as_json), Tracker())
     constraints = run.constraints_of(config, adherence, tokens)
     made = [run.assemble(step, one, constraints) for one in found]
     if as_json:
@@ -72,17 +71,16 @@ def assemble(
 def validate(place: Place, sets: Sets = None, as_json: Json = False) -> None:
     """Compare the assembled design with its controls on fresh seeds and test items; resumes where it stopped."""
     from sde_ray.analysis import study
-    from sde_ray.cli.views.live import PipelineListener
+    from sde_ray.cli.views.live import console_listener
     from sde_ray.pipeline import run
     from sde_ray.pipeline.context import Step
-    from sde_ray.sweep.progress import Progress
 
     config = study.open_sweep(place, sets or [])
-    story = PipelineListener(err() if as_json else out(), Progress(err()))
+    listener = console_listener(as_json)
     found = study.studies(config, study.results_of(config))
     try:
         with run.tracked(config) as tracker:
-            step = Step(config, story, tracker)
+            step = Step(config, listener, tracker)
             made = [run.validate(step, run.assemble(step, one)) for one in run.largest_studies(found)]
             run.report(step, found, made)
     except run.Interrupted as stopped:
@@ -95,14 +93,13 @@ def validate(place: Place, sets: Sets = None, as_json: Json = False) -> None:
 def report(place: Place, sets: Sets = None) -> None:
     """Write report.html again from what the sweep has kept; nothing is trained."""
     from sde_ray.analysis import study
-    from sde_ray.cli.views.live import PipelineListener
+    from sde_ray.cli.views.live import console_listener
     from sde_ray.pipeline import run
     from sde_ray.pipeline.context import Step
-    from sde_ray.sweep.progress import Progress
-    from sde_ray.tracking.mlflow_tracker import NullTracker
+    from sde_ray.tracking.base import Tracker
 
     config = study.open_sweep(place, sets or [])
-    step = Step(config, PipelineListener(out(), Progress(err())), NullTracker())
+    step = Step(config, console_listener(), Tracker())
     found = study.studies(config, study.results_of(config))
     run.report(step, found, run.load_conclusions(config, found))
 

@@ -25,18 +25,16 @@ def run(
 ) -> None:
     """Run a sweep from its YAML file to a validated strategy. The same command again goes on where it stopped."""
     from sde_ray.analysis import study
-    from sde_ray.cli.views.live import PipelineListener
+    from sde_ray.cli.views.live import console_listener
     from sde_ray.config.load import load_config, place_of, sweep_folder
     from sde_ray.pipeline import run as flow
-    from sde_ray.sweep.progress import Progress
     from sde_ray.sweep.stale import notes
 
     config = load_config(sweep, [*(sets or []), *([f"resources.address={_inside(address)}"] if address else [])])
     study.look(config)
     for note in notes(flow.plan_of(config), study.ledger_of(config).results(), sweep_folder(config)):
         err().print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
-    # With --json, stdout is the program's; the person watches on stderr.
-    outcome = flow.run(config, PipelineListener(err() if as_json else out(), Progress(err())), with_validation=validate)
+    outcome = flow.run(config, console_listener(as_json), with_validation=validate)
     if as_json:
         emit(outcome.to_dict())
     if outcome.interrupted:

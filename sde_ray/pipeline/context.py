@@ -5,34 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sde_ray.analysis import verdict as verdicts
-from sde_ray.analysis.cross_study import CrossStudy, across
+from sde_ray.analysis.cross_study import across
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict
 from sde_ray.config.load import SweepConfig, place_of, suffix, sweep_folder
-from sde_ray.config.trial import TrialConfig
+from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.storage.mirror import LocalFolder, open_folder
-from sde_ray.sweep.plan import Plan
-from sde_ray.sweep.progress import Progress
-from sde_ray.tracking.mlflow_tracker import Tracker
+from sde_ray.tracking.base import Tracker
 from sde_ray.training.runner import RunnerFactory
-
-
-class PipelineListener(Protocol):
-    """Hears of each step as it ends."""
-
-    progress: Progress
-
-    def planned(self, made: Plan) -> None: ...
-    def studied(self, study: Study) -> None: ...
-    def compared(self, family: CrossStudy) -> None: ...
-    def assembled(self, strategy: Strategy, path: Path) -> None: ...
-    def comparing(self, trials: dict[str, list[TrialConfig]]) -> None: ...
-    def judged(self, verdict: Verdict, path: Path) -> None: ...
-    def reported(self, path: Path) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +24,7 @@ class Step:
     """What every step needs: the sweep, who listens, where it is logged, and what trains."""
 
     config: SweepConfig
-    story: PipelineListener
+    listener: PipelineListener
     tracker: Tracker
     runner_factory: RunnerFactory | None = None
 

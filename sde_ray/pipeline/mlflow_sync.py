@@ -10,22 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sde_ray.analysis.cross_study import CrossStudy
-from sde_ray.analysis.strategy import Strategy
-from sde_ray.analysis.study import Study, ledger_of, results_of, studies
-from sde_ray.analysis.verdict import Verdict
+from sde_ray.analysis.study import ledger_of, results_of, studies
 from sde_ray.config.load import SweepConfig, mask, place_of, resolved, sweep_folder
-from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.pipeline import run
 from sde_ray.pipeline.context import Step
+from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.storage.lease import lease
 from sde_ray.storage.mirror import open_folder
 from sde_ray.sweep.adaptive_queue import make_trial_queue
-from sde_ray.sweep.plan import Plan
-from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.run import scorer
-from sde_ray.tracking.mlflow_tracker import SWEEP_ID, MlflowTracker, identity_of, tracking_of
+from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, MlflowTracker, ensure_sweep_id
+from sde_ray.tracking.tracking_uri import resolve_tracking_uri
 
 FILES = ("strategy*.yaml", "validation*.json", "report.html", "analysis*.json", "analysis*.svg", "robustness*.json")
 
@@ -42,17 +38,17 @@ class Synced:
 
 def sync(config: SweepConfig) -> Synced:
     """Write to MLflow what the folder has and MLflow lacks. `UserError` while a driver is at work or MLflow is away."""
-    folder, address = sweep_folder(config), tracking_of(config)
+    folder, address = sweep_folder(config), resolve_tracking_uri(config)
     tracker = MlflowTracker(address, config.mlflow.experiment)
     results = results_of(config)
     store = open_folder(place_of(config))
     with lease(folder, remote=store.remote):
-        identity_of(folder)
-        store.push(folder / SWEEP_ID)
+        ensure_sweep_id(folder)
+        store.push(folder / SWEEP_ID_FILE)
         status = "FINISHED" if _complete(config) else "KILLED"
         try:
             tracker.on_sweep_start(config.name, resolved(config), folder, results)
-            _write_end(Step(config, Silence(), tracker), folder)
+            _write_end(Step(config, PipelineListener(), tracker), folder)
             tracker.on_sweep_end(status)
         except UserError:
             raise
@@ -82,18 +78,3 @@ def _write_end(step: Step, folder: Path) -> None:
             step.store.pull(adapter.name)
         if one.verdict is not None and adapter.is_dir():
             step.tracker.register_adapter(one.strategy, adapter)
-
-
-class Silence:
-    """A story that nobody hears."""
-
-    def __init__(self) -> None:
-        self.progress = Progress()
-
-    def planned(self, made: Plan) -> None: ...
-    def studied(self, study: Study) -> None: ...
-    def compared(self, family: CrossStudy) -> None: ...
-    def assembled(self, strategy: Strategy, path: Path) -> None: ...
-    def comparing(self, trials: dict[str, list[TrialConfig]]) -> None: ...
-    def judged(self, verdict: Verdict, path: Path) -> None: ...
-    def reported(self, path: Path) -> None: ...

@@ -1,6 +1,6 @@
 """A whole study, top to bottom: plan, sweep, effects, strategy, validation, report. What `sde-ray run` does.
 
-    outcome = run(load_config("sweeps/quickstart.yaml"), Story(...))
+    outcome = run(load_config("sweeps/quickstart.yaml"), PipelineListener())
 
 Each step leaves its file in the sweep's folder, and each is safe to repeat: what is finished is not done again.
 `PipelineListener` hears what happens; it prints on the command line, and tests listen.
@@ -26,13 +26,16 @@ from sde_ray.analysis.strategy import Constraints
 from sde_ray.analysis.study import Study, ledger_of, look, studies
 from sde_ray.config.load import SweepConfig, place_of, resolved, suffix, sweep_folder
 from sde_ray.config.trial import TrialConfig
-from sde_ray.pipeline.context import PipelineListener, PipelineResult, Step, StudyConclusion
+from sde_ray.pipeline.context import PipelineResult, Step, StudyConclusion
+from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.storage.lease import refuse_if_held
 from sde_ray.storage.mirror import TRIALS, LocalFolder, open_folder
 from sde_ray.sweep.adaptive_queue import Asked, make_trial_queue
 from sde_ray.sweep.plan import Plan, plan
 from sde_ray.tracking.background import BackgroundTracker
-from sde_ray.tracking.mlflow_tracker import SWEEP_ID, MlflowTracker, NullTracker, Tracker, identity_of, tracking_of
+from sde_ray.tracking.base import Tracker
+from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, MlflowTracker, ensure_sweep_id
+from sde_ray.tracking.tracking_uri import resolve_tracking_uri
 from sde_ray.training.runner import RunnerFactory
 from sde_ray.types import Design
 
@@ -46,17 +49,17 @@ class Interrupted(Exception):
 
 def run(
     config: SweepConfig,
-    story: PipelineListener,
+    listener: PipelineListener,
     with_validation: bool = True,
     runner_factory: RunnerFactory | None = None,
 ) -> PipelineResult:
     """The whole study. `runner_factory` stands in for the training engine in tests."""
     folder = sweep_folder(config)
     look(config)
-    story.planned(plan_of(config))
+    listener.on_plan(plan_of(config))
     try:
         with tracked(config) as tracker:
-            step = Step(config, story, tracker, runner_factory)
+            step = Step(config, listener, tracker, runner_factory)
             found = sweep(step)
             ends = [assemble(step, study) for study in largest_studies(found)]
             if with_validation:
@@ -71,12 +74,12 @@ def sweep(step: Step) -> tuple[Study, ...]:
     """Run what the ledger lacks; what the trials show."""
     from sde_ray.sweep.run import run_sweep
 
-    swept = run_sweep(step.config, step.runner_factory, step.tracker, step.story.progress)
+    swept = run_sweep(step.config, step.runner_factory, step.tracker, step.listener.progress)
     if swept.interrupted:
         raise Interrupted(swept.message)
     found = tuple(studies(step.config, swept.results))
     for study in found:
-        step.story.studied(study)
+        step.listener.on_study(study)
         log_study(step, study)
     _compare(step, found)
     return found
@@ -93,7 +96,7 @@ def log_study(step: Step, study: Study) -> None:
 def _compare(step: Step, found: Sequence[Study]) -> None:
     """What several models, tasks or sizes show together."""
     for n, family in enumerate(across(found)):
-        step.story.compared(family)
+        step.listener.on_cross_study(family)
         name = "consistency" + (f"-{n}" if n else "")
         step.tracker.log_table(name, [one.to_dict() for one in family.agreements])
         step.tracker.log_table(f"{name}-effects", [one.to_dict() for one in family.rows])
@@ -134,7 +137,7 @@ def assemble(step: Step, study: Study, constraints: Constraints | None = None) -
     path = step.strategy_path(strategy.task, strategy.model)
     strategies.save(strategy, path)
     step.keep(path)
-    step.story.assembled(strategy, path)
+    step.listener.on_strategy(strategy, path)
     return StudyConclusion(study, strategy, path)
 
 
@@ -171,9 +174,9 @@ def validate(step: Step, conclusion: StudyConclusion) -> StudyConclusion:
     strategy = conclusion.strategy
     suffix = step.suffix(strategy.task, strategy.model)
     trials = validation.validation_trials(strategy, step.config, tuple(ledger_of(step.config).results().values()))
-    step.story.comparing(trials)
+    step.listener.on_validation_start(trials)
     wanted = [trial for own in trials.values() for trial in own]
-    ended = run_trials(step.config, wanted, step.runner_factory, step.tracker, step.story.progress)
+    ended = run_trials(step.config, wanted, step.runner_factory, step.tracker, step.listener.progress)
     if ended.interrupted:
         raise Interrupted(ended.message)
     results = {result.key: result for result in ended.results}
@@ -187,7 +190,7 @@ def validate(step: Step, conclusion: StudyConclusion) -> StudyConclusion:
     adapter = _keep_adapter(step.store, trials[verdict.recommended], step.folder / f"adapter{suffix}")
     if adapter is not None:
         step.tracker.register_adapter(strategy, adapter)
-    step.story.judged(verdict, path)
+    step.listener.on_verdict(verdict, path)
     return replace(conclusion, strategy=strategy, verdict=verdict)
 
 
@@ -216,7 +219,7 @@ def report(step: Step, found: Sequence[Study], load_conclusions: Sequence[StudyC
     path = _write_page(step.config, chapters, found)
     step.keep(path)
     _log_figures(step, chapters)
-    step.story.reported(path)
+    step.listener.on_report(path)
     return path
 
 
@@ -283,15 +286,15 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
     """The sweep's run in MLflow, from its start to a true end, whatever happens in between."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # our own progress is shown
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # that a new database is made is no news
-    tracker: Tracker = NullTracker()
+    tracker = Tracker()
     store = open_folder(place_of(config))
     if config.mlflow.enabled:
         refuse_if_held(sweep_folder(config), store.remote)  # or this run would end the runs of the driver at work
         if store.remote:
             store.pull()
-            identity_of(store.folder)  # the sweep's run in MLflow is the same from every machine
-            store.push(store.folder / SWEEP_ID)
-        mlflow = MlflowTracker(tracking_of(config), config.mlflow.experiment)
+            ensure_sweep_id(store.folder)  # the sweep's run in MLflow is the same from every machine
+            store.push(store.folder / SWEEP_ID_FILE)
+        mlflow = MlflowTracker(resolve_tracking_uri(config), config.mlflow.experiment)
         retry, grace = config.mlflow.retry, config.mlflow.grace
         tracker = BackgroundTracker(mlflow, lambda: ledger_of(config).results().values(), retry=retry, grace=grace)
     with _terminable():

@@ -24,6 +24,7 @@ from typing import Any
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.config.load import mask
 from sde_ray.config.trial import TrialConfig
+from sde_ray.tracking.base import Tracker
 from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.types import TrialResult
 
@@ -44,8 +45,8 @@ class Call:
     keep: str = ""
 
 
-class BackgroundTracker:
-    """A tracker whose methods return at once and never raise."""
+class BackgroundTracker(Tracker):
+    """Asynchronous tracker: a background thread writes to MLflow; calls never block or raise."""
 
     def __init__(
         self, tracker: MlflowTracker, results: Results, room: int = ROOM, retry: float = RETRY, grace: float = GRACE

@@ -7,80 +7,33 @@
 
 Only the driver writes. A parent is found by the tag `sde.sweep_id` (kept in the sweep's folder), a child by `sde.key`,
 so nothing is ever logged twice. Every run ends with a terminal status: FINISHED, FAILED, or KILLED (pruned, cut off).
-`MlflowTracker` waits for its server and raises what goes wrong; a sweep talks to it through `outbox.py`.
+`MlflowTracker` waits for its server and raises what goes wrong; a sweep calls it through `background.py`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
-import sys
 import uuid
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sde_ray.analysis.strategy import Strategy
-from sde_ray.config.load import SweepConfig, mask
+from sde_ray.config.load import mask
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design, paper_label
-from sde_ray.errors import UserError
-from sde_ray.storage.uri import local_path
+from sde_ray.tracking.base import Tracker
 from sde_ray.tracking.run_data import LONGEST, chunks, named, run_metrics, run_params, sample_text
+from sde_ray.tracking.tracking_uri import check_tracking_uri, sqlite_path
 from sde_ray.types import TrialResult
 
 ENDED = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
-SWEEP_ID = "sweep_id"
+SWEEP_ID_FILE = "sweep_id"
 
 
-class Tracker(Protocol):
-    """Hears what happens in a sweep."""
-
-    def on_sweep_start(
-        self, name: str, resolved: Mapping[str, Any], folder: Path, results: Iterable[TrialResult] = ()
-    ) -> None: ...
-    def on_trial_start(self, config: TrialConfig) -> None: ...
-    def on_trial_end(self, result: TrialResult, folder: Path) -> None: ...
-    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None: ...
-    def log_text(self, name: str, text: str) -> None: ...
-    def log_files(self, paths: Iterable[Path]) -> None: ...
-    def register_adapter(self, strategy: Strategy, adapter: Path) -> str | None: ...
-    def on_sweep_end(self, status: str = "FINISHED") -> None: ...
-
-
-class NullTracker:
-    """Logs nothing."""
-
-    def on_sweep_start(
-        self, name: str, resolved: Mapping[str, Any], folder: Path, results: Iterable[TrialResult] = ()
-    ) -> None:
-        pass
-
-    def on_trial_start(self, config: TrialConfig) -> None:
-        pass
-
-    def on_trial_end(self, result: TrialResult, folder: Path) -> None:
-        pass
-
-    def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        pass
-
-    def log_text(self, name: str, text: str) -> None:
-        pass
-
-    def log_files(self, paths: Iterable[Path]) -> None:
-        pass
-
-    def register_adapter(self, strategy: Strategy, adapter: Path) -> str | None:
-        return None
-
-    def on_sweep_end(self, status: str = "FINISHED") -> None:
-        pass
-
-
-class MlflowTracker:
+class MlflowTracker(Tracker):
     """Writes one sweep to an MLflow store. Every method may raise, and may be called again: nothing is logged twice.
 
     `lacking`: keys of trials whose files could not be stored; their runs end all the same, and a later `on_sweep_start`
@@ -88,7 +41,7 @@ class MlflowTracker:
     """
 
     def __init__(self, tracking_uri: str, experiment: str = "sde_ray") -> None:
-        check_address(tracking_uri)
+        check_tracking_uri(tracking_uri)
         self.tracking_uri, self.experiment = tracking_uri, experiment
         self.parent = ""
         self.children: dict[str, str] = {}
@@ -107,7 +60,7 @@ class MlflowTracker:
             from mlflow import MlflowClient
 
             if self.tracking_uri.startswith("sqlite:"):
-                _database(self.tracking_uri).parent.mkdir(parents=True, exist_ok=True)
+                sqlite_path(self.tracking_uri).parent.mkdir(parents=True, exist_ok=True)
             self._client = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
         return self._client
 
@@ -118,7 +71,7 @@ class MlflowTracker:
     ) -> None:
         """Find the sweep's run or begin one; trials that ended unseen (`results` of the ledger) are caught up on."""
         experiment = self._experiment_id()
-        identity = identity_of(folder)
+        identity = ensure_sweep_id(folder)
         found = self.client.search_runs(
             [experiment], f"tags.`sde.sweep_id` = '{identity}' and tags.`sde.run` = 'sweep'"
         )
@@ -141,7 +94,7 @@ class MlflowTracker:
             return str(known.experiment_id)
         place = None
         if self.tracking_uri.startswith("sqlite:"):  # else artifacts would go to ./mlruns, wherever that is
-            place = (_database(self.tracking_uri).parent / "mlartifacts").absolute().as_uri()
+            place = (sqlite_path(self.tracking_uri).parent / "mlartifacts").absolute().as_uri()
         return str(self.client.create_experiment(self.experiment, artifact_location=place))
 
     def _the_one(self, runs: Sequence[Any]) -> str:
@@ -283,46 +236,9 @@ class MlflowTracker:
         return register(self.client, self.parent, strategy, adapter)
 
 
-# ---- the store -------------------------------------------------------------------------------------------------------
-
-
-def tracking_of(config: SweepConfig) -> str:
-    """The address of a sweep's MLflow store: as set, else sqlite beside the sweeps."""
-    set_to = config.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return set_to or f"sqlite:///{(local_path(config.storage) / 'mlflow.db').absolute()}"
-
-
-def check_address(tracking_uri: str, nodes: int = 1) -> None:
-    """`UserError` for a store that cannot work."""
-    shown = mask(tracking_uri)
-    if tracking_uri.startswith("sqlite:") and nodes > 1:
-        raise UserError(
-            f"mlflow.tracking_uri {shown} is a file on one machine, but the sweep is on {nodes} nodes. Start a server "
-            "(mlflow server --backend-store-uri ...) and set mlflow.tracking_uri: http://HOST:5000."
-        )
-    if not re.match(r"(sqlite|https?|postgresql|mysql|mssql|databricks)(\+\w+)?:|databricks$", tracking_uri):
-        raise UserError(
-            f'mlflow.tracking_uri "{shown}" is no store that MLflow keeps runs in. Give sqlite:////abs/path/mlflow.db '
-            "(folders of files are no longer supported) or http://HOST:5000."
-        )
-
-
-def ui_command(tracking_uri: str, port: int = 5000, host: str = "127.0.0.1") -> list[str]:
-    """The command that shows a store in the browser. One with a password goes by `MLFLOW_BACKEND_STORE_URI` instead:
-
-    arguments can be read by every user of the machine.
-    """
-    store = [] if "@" in tracking_uri else ["--backend-store-uri", tracking_uri]
-    return [sys.executable, "-m", "mlflow", "ui", *store, "--host", host, "--port", str(port)]
-
-
-def _database(tracking_uri: str) -> Path:
-    return Path(re.sub(r"^sqlite:/{0,3}", "", tracking_uri.partition("?")[0]) or "mlflow.db")
-
-
-def identity_of(folder: Path) -> str:
+def ensure_sweep_id(folder: Path) -> str:
     """The sweep's own id, kept in its folder: a sweep of the same name elsewhere is another one."""
-    path = folder / SWEEP_ID
+    path = folder / SWEEP_ID_FILE
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(uuid.uuid4().hex + "\n", encoding="utf-8")

@@ -16,7 +16,8 @@ from typing import Any
 
 from sde_ray.design.designs import paper_label, parse_design
 from sde_ray.safe_json import content_hash
-from sde_ray.tracking.mlflow_tracker import SWEEP_ID, MlflowTracker, Tracker
+from sde_ray.tracking.base import Tracker
+from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, MlflowTracker
 from sde_ray.tracking.run_data import named
 
 Row = Mapping[str, Any]
@@ -59,7 +60,7 @@ class _Place:
 def _place(tracking_uri: str, experiment: str, folder: Path, sweep: str) -> _Place:
     client = MlflowTracker(tracking_uri, experiment).client
     number = str(client.get_experiment_by_name(experiment).experiment_id)
-    identity = (folder / SWEEP_ID).read_text(encoding="utf-8").strip()
+    identity = (folder / SWEEP_ID_FILE).read_text(encoding="utf-8").strip()
     query = f"tags.`sde.sweep_id` = '{identity}' and tags.`sde.run` = 'sweep'"
     parent = str(client.search_runs([number], query)[0].info.run_id)
     return _Place(client, number, parent, sweep, identity)

@@ -25,8 +25,9 @@ from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.models.predictor import ADAPTER_CARD, Predictor
 from sde_ray.sweep.cluster import ray_session
-from sde_ray.tracking.mlflow_tracker import MlflowTracker, ui_command
+from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.tracking.run_data import run_params
+from sde_ray.tracking.tracking_uri import ui_command
 
 PACKAGE = Path(__file__).parents[2] / "sde_ray"
 RUNS_CODE = {"eval", "exec", "compile", "__import__"}

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from sde_ray.analysis import strategy, verdict
 from sde_ray.analysis.study import ledger_of, open_sweep, studies
 from sde_ray.cli.app import app
-from sde_ray.cli.views.live import PipelineListener
+from sde_ray.cli.views.live import ConsoleListener
 from sde_ray.config.load import SweepConfig, check
 from sde_ray.config.schema import Resources
 from sde_ray.design.designs import NAMED
@@ -25,7 +25,7 @@ from sde_ray.evaluation.racing import Opponent
 from sde_ray.pipeline import run as flow
 from sde_ray.sweep.cluster.ray_session import ray_session
 from sde_ray.sweep.progress import Progress
-from sde_ray.tracking.mlflow_tracker import tracking_of
+from sde_ray.tracking.tracking_uri import resolve_tracking_uri
 from sde_ray.training.runner import RunnerResources
 from sde_ray.types import RungResult
 
@@ -54,7 +54,8 @@ class EverySplitFakes(Fakes):
 @pytest.fixture(scope="module", autouse=True)
 def ray_here() -> Iterator[None]:
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), before]))
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1]), before]  # workers unpickle the runners here
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     with ray_session(Resources(concurrent=1)):
         yield
     os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
@@ -88,9 +89,9 @@ def told() -> io.StringIO:
     return io.StringIO()
 
 
-def tell(told: io.StringIO) -> PipelineListener:
+def tell(told: io.StringIO) -> ConsoleListener:
     console = Console(file=told, width=200)
-    return PipelineListener(console, Progress(console))
+    return ConsoleListener(console, Progress(console))
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,7 @@ def test_test_scores_never_reach_the_studies(outcome: flow.PipelineResult, confi
 def test_mlflow_has_the_sweep_its_trials_and_the_tables(outcome: flow.PipelineResult, config: SweepConfig) -> None:
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=tracking_of(config))
+    client = MlflowClient(tracking_uri=resolve_tracking_uri(config))
     experiment = client.get_experiment_by_name("sde_ray")
     runs = client.search_runs([experiment.experiment_id])
     kinds = [run.data.tags["sde.run"] for run in runs]
@@ -207,10 +208,10 @@ def test_the_report_is_written_by_the_run_and_again_from_what_was_kept(outcome: 
 def test_a_folder_names_its_own_sweep(outcome: flow.PipelineResult, config: SweepConfig) -> None:
     again = open_sweep(outcome.folder)
     assert (again.name, again.seeds, again.validation) == (config.name, config.seeds, config.validation)
-    assert tracking_of(again) == tracking_of(config)
+    assert resolve_tracking_uri(again) == resolve_tracking_uri(config)
 
 
-class Stopping(PipelineListener):
+class Stopping(ConsoleListener):
     """Presses Ctrl-C after the second trial."""
 
     def __init__(self, console: Console) -> None:
@@ -234,7 +235,7 @@ def test_ctrl_c_says_what_is_saved_and_mlflow_says_killed(
     saved = len(ledger_of(stopped).results())
     assert 2 <= saved < 12
     assert f"{saved} of 12 trials are saved" in outcome.interrupted
-    client = MlflowClient(tracking_uri=tracking_of(stopped))
+    client = MlflowClient(tracking_uri=resolve_tracking_uri(stopped))
     (experiment,) = [one for one in client.search_experiments() if one.name == "sde_ray"]
     (parent,) = client.search_runs([experiment.experiment_id], "tags.`sde.run` = 'sweep'")
     assert parent.info.status == "KILLED"

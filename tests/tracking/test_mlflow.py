@@ -19,9 +19,11 @@ from sde_ray.config.trial import TrainSettings, TrialConfig
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.tracking.background import BackgroundTracker
-from sde_ray.tracking.mlflow_tracker import MlflowTracker, NullTracker, Tracker, check_address, ui_command
+from sde_ray.tracking.base import Tracker
+from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.tracking.registry import model_name
 from sde_ray.tracking.run_data import named, run_metrics, run_params
+from sde_ray.tracking.tracking_uri import check_tracking_uri, ui_command
 from sde_ray.types import RungResult, TrialResult
 
 METRIC = "weighted_kappa"
@@ -233,15 +235,15 @@ def test_files_that_are_refused_keep_no_run_from_its_end_and_come_later(store: s
 
 def test_the_address_is_checked_without_telling_its_password() -> None:
     for fine in ("sqlite:////a/b.db", "http://host:5000", "postgresql+psycopg2://u:p@h/db", "databricks"):
-        check_address(fine)
-    check_address("http://host:5000", nodes=4)
+        check_tracking_uri(fine)
+    check_tracking_uri("http://host:5000", nodes=4)
     with pytest.raises(UserError, match="sweep is on 2 nodes"):
-        check_address("sqlite:////a/b.db", nodes=2)
+        check_tracking_uri("sqlite:////a/b.db", nodes=2)
     for wrong in ("./mlruns", "file:///a/mlruns"):
         with pytest.raises(UserError, match="sqlite:////abs"):
-            check_address(wrong)
+            check_tracking_uri(wrong)
     with pytest.raises(UserError) as told:
-        check_address("ftp://user:hush@host")
+        check_tracking_uri("ftp://user:hush@host")
     assert "hush" not in str(told.value)
     command = ui_command("sqlite:////a/b.db", port=7000)
     assert command[1:] == [
@@ -259,9 +261,14 @@ def test_params_and_metrics_take_any_name() -> None:
     assert named("dev/f1/食品#质量") == "dev/f1/食品_质量"
 
 
-def test_the_null_tracker_is_a_tracker(tmp_path: Path) -> None:
-    trackers: list[Tracker] = [NullTracker(), MlflowTracker("sqlite:////a/b.db")]
-    assert trackers[0].register_adapter(assemble(results(one_at_a_time()), METRIC), tmp_path) is None
+def test_a_plain_tracker_logs_nothing_and_mlflow_overrides_all_of_it(tmp_path: Path) -> None:
+    tracker = Tracker()
+    tracker.on_sweep_start("quick", {}, tmp_path, [ended(config())])
+    assert tracker.register_adapter(assemble(results(one_at_a_time()), METRIC), tmp_path) is None
+    tracker.on_sweep_end()
+    assert list(tmp_path.iterdir()) == []
+    methods = {name for name, value in vars(Tracker).items() if callable(value)}
+    assert methods <= set(vars(MlflowTracker)) and methods <= set(vars(BackgroundTracker))
 
 
 def test_a_registered_adapter_is_found_with_its_design_and_answers(

@@ -1,7 +1,8 @@
-"""What `sde-ray run` tells while it works: each step of `flow.run`, as it ends."""
+"""What `sde-ray run` prints while it works: a `PipelineListener` for the terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,44 +11,53 @@ from sde_ray.analysis.cross_study import CrossStudy
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict
-from sde_ray.cli.views import cross_study, plan, tables
-from sde_ray.cli.views import strategy as shown
+from sde_ray.cli.console import err, out
+from sde_ray.cli.views import cross_study, tables
+from sde_ray.cli.views import plan as plan_view
+from sde_ray.cli.views import strategy as strategy_view
 from sde_ray.config.trial import TrialConfig
+from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.progress import Progress
 
 
-class PipelineListener:
-    """Prints the steps on a console."""
+class ConsoleListener(PipelineListener):
+    """Prints each step of a pipeline run on a console as it ends."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
-        self.console, self.progress = console, progress
+        super().__init__(progress)
+        self.console = console
 
-    def planned(self, made: Plan) -> None:
-        self.console.print("\n".join(plan.summary(made)), highlight=False)
+    def on_plan(self, plan: Plan) -> None:
+        self.console.print("\n".join(plan_view.summary(plan)), highlight=False)
 
-    def studied(self, study: Study) -> None:
+    def on_study(self, study: Study) -> None:
         self.console.print(tables.study(study), highlight=False)
 
-    def compared(self, family: CrossStudy) -> None:
-        self.console.print(cross_study.across(family), highlight=False)
+    def on_cross_study(self, comparison: CrossStudy) -> None:
+        self.console.print(cross_study.across(comparison), highlight=False)
 
-    def assembled(self, strategy: Strategy, path: Path) -> None:
-        self.console.print(shown.strategy(strategy), highlight=False)
+    def on_strategy(self, strategy: Strategy, path: Path) -> None:
+        self.console.print(strategy_view.strategy(strategy), highlight=False)
         self._saved(path)
 
-    def comparing(self, trials: dict[str, list[TrialConfig]]) -> None:
-        count = len({trial.key for own in trials.values() for trial in own})
+    def on_validation_start(self, trials: Mapping[str, Sequence[TrialConfig]]) -> None:
+        count = len({trial.key for contender in trials.values() for trial in contender})
         names = ", ".join(trials)
         self.console.print(f"Final comparison: {count} trials on fresh seeds, of {names}.", highlight=False)
 
-    def judged(self, verdict: Verdict, path: Path) -> None:
+    def on_verdict(self, verdict: Verdict, path: Path) -> None:
         self.console.print()
-        self.console.print(shown.verdict(verdict), highlight=False)
+        self.console.print(strategy_view.verdict(verdict), highlight=False)
         self._saved(path)
 
-    def reported(self, path: Path) -> None:
+    def on_report(self, path: Path) -> None:
         self.console.print(f"All of it on one page: {path}", highlight=False, markup=False)
 
     def _saved(self, path: Path) -> None:
         self.console.print(f"saved in {path}\n", highlight=False, markup=False)
+
+
+def console_listener(as_json: bool = False) -> ConsoleListener:
+    """Steps on stdout, trials on stderr. With --json stdout is the program's, and the person watches on stderr."""
+    return ConsoleListener(err() if as_json else out(), Progress(err()))

@@ -21,7 +21,7 @@ from sde_ray.storage.mirror import LocalFolder
 from sde_ray.storage.remote import RemoteFolder, reason
 from sde_ray.storage.uri import MEMORY, is_uri, join, scheme
 from sde_ray.sweep.cluster.ray_session import bundles
-from sde_ray.tracking.mlflow_tracker import check_address, tracking_of
+from sde_ray.tracking.tracking_uri import check_tracking_uri, resolve_tracking_uri
 
 MARKERS = ".nodes"
 SHARE, SHARED = "share (NFS, a mounted bucket)", "Set storage to such a folder"
@@ -45,7 +45,7 @@ def check_nodes(config: SweepConfig, store: LocalFolder) -> None:
     if len(nodes) < 2 and not (store.remote and config.resources.address):  # a cluster's node has not our variables
         return
     if config.mlflow.enabled:
-        check_address(tracking_of(config), nodes=len(nodes))
+        check_tracking_uri(resolve_tracking_uri(config), nodes=len(nodes))
     check_shared(store.place, nodes)
 
 
