@@ -75,6 +75,7 @@ def table_faults(values: Mapping[str, Any], base: Path) -> list[str]:
     for name in _list(values.get("out_of_domain")):
         if isinstance(name, str) and name != "auto":
             attempt("out_of_domain", partial(get_task, name))
+    _check_names(_list(values.get("task")), _list(values.get("out_of_domain")), found)
     _check_search(values, found)
     metric = _dict(values.get("objective")).get("metric")
     for task in tasks:
@@ -87,6 +88,15 @@ def _open(one: Any, base: Path) -> Task | None:
     if isinstance(one, str):
         return get_task(one)
     return check(task_from_yaml(one, base)) if isinstance(one, dict) else None
+
+
+def _check_names(tasks: list[Any], others: list[Any], found: list[str]) -> None:
+    """A trial names its tasks, so a written-out task needs a name that no other one of the sweep has."""
+    written_out = [str(task.get("name", "")) for task in tasks if isinstance(task, dict)]
+    names = written_out + [name for name in (*tasks, *others) if isinstance(name, str)]
+    for name in dict.fromkeys(written_out):
+        if names.count(name) > 1:
+            found.append(f'task: two tasks are called "{name}". Give each a name of its own.')
 
 
 def _check_axes(values: Mapping[str, Any], found: list[str], attempt: Attempt) -> None:

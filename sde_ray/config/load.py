@@ -24,7 +24,7 @@ from sde_ray.config.checks import sentence, table_faults
 from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import FaultList, UserError
 from sde_ray.safe_yaml import assign, read_yaml
-from sde_ray.storage.uri import SECRET, is_uri, join, local_path, mask
+from sde_ray.storage.uri import SECRET, join, local_path, mask
 from sde_ray.tasks import TASKS, get_task
 from sde_ray.tasks.custom import task_from_yaml
 from sde_ray.types import Task
@@ -40,7 +40,6 @@ __all__ = [
     "suffix",
     "sweep_folder",
     "write_sweep",
-    "write_tasks",
 ]
 
 DATA_PATHS = ("path", "train", "dev", "test")
@@ -108,39 +107,23 @@ def suffix(config: SweepConfig, task: str, model: str) -> str:
 
 
 def open_tasks(config: SweepConfig) -> dict[str, Task]:
-    """The sweep's tasks by the names that its trials carry, which `get_task` understands in any process.
-
-    A task that is written out in the sweep is named by the file that `write_tasks` makes of it.
-    """
+    """The sweep's tasks by the names that its trials carry; one that is written out in the sweep by its own name."""
     tasks: dict[str, Task] = {}
     for one in config.task:
         if isinstance(one, str):
             task = get_task(one)
             name = task.name if task.name.partition("@")[0] in TASKS else one
         else:
-            task, name = task_from_yaml(one, Path()), _task_place(config, one)
+            task = task_from_yaml(one, Path())
+            name = task.name
         tasks[name] = replace(task, name=name)
     return tasks
 
 
-def write_tasks(config: SweepConfig) -> None:
-    """Write the tasks that the sweep spells out, for the workers to read."""
-    for one in config.task:
-        if not isinstance(one, str):
-            path = _task_file(config, one)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(yaml.safe_dump(one, allow_unicode=True, sort_keys=False), encoding="utf-8")
-
-
-def _task_place(config: SweepConfig, section: Mapping[str, Any]) -> str:
-    """Where workers find a written-out task: an address, or an absolute path, as a worker may run in another folder."""
-    place = place_of(config, "tasks", _task_file(config, section).name)
-    return place if is_uri(place) else str(Path(place).absolute())
-
-
-def _task_file(config: SweepConfig, section: Mapping[str, Any]) -> Path:
-    # A task's name is free text; its file may not leave the folder.
-    return sweep_folder(config) / "tasks" / (re.sub(r"[^\w-]+", "_", str(section["name"])) + ".yaml")
+def definition_of(config: SweepConfig, name: str) -> dict[str, Any]:
+    """The section of a task that is written out in the sweep, which its trials carry; empty for any other task."""
+    sections = {str(one["name"]): one for one in config.task if not isinstance(one, str)}
+    return sections.get(name, {})
 
 
 def resolved(config: SweepConfig) -> dict[str, Any]:
@@ -161,7 +144,7 @@ def _masked(value: Any, name: str) -> Any:
 
 
 def write_sweep(config: SweepConfig) -> None:
-    """Write what will run into the sweep's folder: sweep.yaml (sparse), resolved.json (complete), written-out tasks."""
+    """Write what will run into the sweep's folder: sweep.yaml (sparse) and resolved.json (complete)."""
     folder = sweep_folder(config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -171,7 +154,6 @@ def write_sweep(config: SweepConfig) -> None:
         (folder / "sweep.yaml").write_text(
             yaml.safe_dump(sparse, allow_unicode=True, sort_keys=False), encoding="utf-8"
         )
-        write_tasks(config)
     except OSError as error:
         raise UserError(f'Cannot write to "{folder}": {error.strerror}. Set storage to a folder with room.') from None
 

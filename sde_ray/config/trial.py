@@ -55,7 +55,11 @@ class DecodeSettings:
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """Everything that decides a trial's outcome. `data` fingerprints the examples and the task's definition."""
+    """Everything that decides a trial's outcome. `data` fingerprints the examples and the task's definition.
+
+    `definition` is the section of the YAML of a task that is written out there, so that any process can build the task
+    from a trial's configuration; empty where the task's name says all.
+    """
 
     task: str
     design: Design
@@ -72,6 +76,7 @@ class TrialConfig:
     train: TrainSettings = field(default_factory=TrainSettings)
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     data: str = ""
+    definition: Mapping[str, Any] = field(default_factory=dict)
 
     def resolved(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
@@ -81,5 +86,8 @@ class TrialConfig:
 
     @property
     def key(self) -> str:
-        """sha256 of the sorted resolved JSON, 16 hex digits."""
-        return content_hash(self.resolved())
+        """sha256 of the sorted resolved JSON, 16 hex digits.
+
+        Without `definition`: `data` has its fingerprint, and where its files are does not make another trial.
+        """
+        return content_hash({name: value for name, value in self.resolved().items() if name != "definition"})

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,7 @@ from sde_ray.design.designs import make_design
 from sde_ray.design.render import parse_completion
 from sde_ray.metrics import item_statistics, objective_from_items
 from sde_ray.safe_json import one_line, read_json
-from sde_ray.tasks import get_task
+from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.types import Design, Example, Task, TrialResult
 
 Array = npt.NDArray[np.float64]
@@ -94,13 +93,17 @@ def jackknife_influence(part: Part) -> Array:
 def read_items(result: TrialResult, folder: Path, split: str, metric: str) -> ItemCounts | None:
     """Read a trial's completions of a split and count them again; None where they were not kept."""
     path = folder / "predictions.jsonl"
-    home = str(result.config["task"])
+    home, definition = str(result.config["task"]), result.config.get("definition")
     try:
         texts = completions(path, home, split)
     except (OSError, ValueError):
         return None
     design = make_design(**result.config["design"])
-    parts = [_part(name, split.removesuffix("_ood"), design, texts[name], metric) for name in sorted(texts)]
+    parts = []
+    for name in sorted(texts):
+        task = trial_task(name, definition)
+        examples = trial_examples(name, split.removesuffix("_ood"), definition)  # type: ignore[arg-type]
+        parts.append(part_of(task, design, [e for e in examples if e.id in texts[name]], texts[name], metric))
     return ItemCounts(tuple(parts)) if parts and all(part.ids for part in parts) else None
 
 
@@ -132,23 +135,8 @@ def rows_of(path: Path) -> list[Kept]:
     return rows
 
 
-def _part(name: str, split: str, design: Design, texts: Mapping[str, str], metric: str) -> Part:
-    task = _task(name)
-    return part_of(task, design, [e for e in _examples(name, split) if e.id in texts], texts, metric)
-
-
 def part_of(task: Task, design: Design, examples: Sequence[Example], texts: Mapping[str, str], metric: str) -> Part:
     """The counts of examples whose completions are `texts`, by id."""
     parsed = [parse_completion(texts[example.id], task, design) for example in examples]
     rows = item_statistics(task, examples, parsed)
     return Part(tuple(e.id for e in examples), rows, lambda totals: objective_from_items(task, metric, totals))
-
-
-@lru_cache(maxsize=32)
-def _task(name: str) -> Task:
-    return get_task(name)
-
-
-@lru_cache(maxsize=64)
-def _examples(name: str, split: Any) -> list[Example]:
-    return _task(name).load(split)

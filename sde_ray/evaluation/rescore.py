@@ -10,7 +10,7 @@ a score never depends on how gold was written.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from sde_ray.errors import FaultList, UserError
 from sde_ray.evaluation.per_item import rows_of
 from sde_ray.safe_json import one_line, read_json
 from sde_ray.tasks import get_task
+from sde_ray.tasks.trial_task import trial_task
 from sde_ray.types import Design, Example, Parsed, Scores, Task
 
 
@@ -33,6 +34,7 @@ class _Trial:
     task: str
     design: dict[str, str]
     seed: int
+    definition: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _rescore(trial: Path) -> Rescored:
     design = designs.make_design(**config.design)
     by_split: dict[str, list[Scores]] = {}
     for (split, name), texts in _completions(trial, config.task).items():
-        task = get_task(name)
+        task = trial_task(name, config.definition)
         examples = [one for one in task.load(split.removesuffix("_ood")) if one.id in texts]  # type: ignore[arg-type]
         parsed: list[Parsed] = [render.parse_completion(texts[one.id], task, design) for one in examples]
         by_split.setdefault(split, []).append(metrics.score(task, examples, parsed))

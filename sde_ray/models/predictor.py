@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -27,7 +27,8 @@ from sde_ray.safe_json import one_line, read_json
 from sde_ray.storage.mirror import with_adapter
 from sde_ray.storage.uri import is_uri
 from sde_ray.tasks import get_task
-from sde_ray.types import Parsed
+from sde_ray.tasks.custom import task_from_yaml
+from sde_ray.types import Parsed, Task
 
 ADAPTER_CARD = "sde.json"
 
@@ -45,6 +46,8 @@ def write_card(folder: Path, config: TrialConfig, max_new_tokens: int) -> None:
         "max_new_tokens": max_new_tokens,
         "trial": config.key,
     }
+    if config.definition:  # all that makes prompts and reads answers; the data are not needed for that
+        card["definition"] = {key: value for key, value in config.definition.items() if key != "data"}
     (folder / ADAPTER_CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
@@ -73,6 +76,7 @@ class AdapterCard:
     wording: Annotated[int, Field(ge=0)] = 0
     chat: Literal["auto", "off"] = "auto"
     trust_remote_code: bool = False
+    definition: Mapping[str, Any] = field(default_factory=dict)
 
 
 _CARD = TypeAdapter(AdapterCard)
@@ -90,6 +94,11 @@ def read_card(folder: Path) -> AdapterCard:
         ) from None
 
 
+def read_task(card: AdapterCard) -> Task:
+    """The task that the adapter answers; one that a sweep's YAML wrote out is on the card itself, without its data."""
+    return task_from_yaml(card.definition, Path(), with_data=False) if card.definition else get_task(card.task)
+
+
 class Predictor:
     """A base model with one adapter, ready to answer."""
 
@@ -104,7 +113,7 @@ class Predictor:
                 f'The adapter in {folder} wants its base model "{self.card.model}" to run code of its own. If you '
                 "trust that model, say so: --trust-remote-code, or Predictor.load(place, trust_remote_code=True)."
             )
-        self.task = get_task(self.card.task)
+        self.task = read_task(self.card)
         self.design = parse_design(self.card.design)
         dtype = base.DTYPES[base.precision(TrainSettings())]
         self._base = base.load_base(self.card.model, self.card.trust_remote_code, dtype)

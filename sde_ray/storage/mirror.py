@@ -335,7 +335,7 @@ def _is_small(name: str) -> bool:
     parts = name.split("/")
     if parts[0] == TRIALS:
         return len(parts) == 3 and name.endswith(SMALL)
-    return len(parts) == 1 or parts[0] == "tasks"
+    return len(parts) == 1
 
 
 def open_folder(place: str) -> LocalFolder:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sde_ray.config.load import SweepConfig, open_tasks
+from sde_ray.config.load import SweepConfig, definition_of, open_tasks
 from sde_ray.config.trial import TrialConfig
 from sde_ray.data import draw
 from sde_ray.design import designs
@@ -137,6 +137,7 @@ def make_trial(
         train=config.train_settings(rungs),
         decode=config.decode_settings(racing=rungs is None),
         data=data,
+        definition=definition_of(config, task.name),
     )
 
 

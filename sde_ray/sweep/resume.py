@@ -36,9 +36,10 @@ def known(trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> 
 
 
 def training(config: Mapping[str, Any]) -> str:
-    """What a trial trains, as a hash: its configuration but for the rungs."""
+    """What a trial trains, as a hash: its configuration but for the rungs, and for where its data's files are."""
     train = {name: value for name, value in config.get("train", {}).items() if name != "rungs"}
-    return content_hash({**config, "train": train})
+    plain = {name: value for name, value in config.items() if name != "definition"}
+    return content_hash({**plain, "train": train})
 
 
 def share(result: TrialResult) -> float:

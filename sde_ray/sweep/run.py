@@ -38,7 +38,7 @@ from sde_ray.training.runner import RunnerFactory, RunnerResources
 from sde_ray.types import TrialResult
 
 TUNE_FOLDER = ".tune"
-WRITTEN = ("sweep.yaml", "resolved.json", "tasks")  # what `write_sweep` writes
+WRITTEN = ("sweep.yaml", "resolved.json")  # what `write_sweep` writes
 
 
 @dataclass(frozen=True)

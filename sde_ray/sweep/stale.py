@@ -38,7 +38,8 @@ def _changed_data(made: Plan, results: Mapping[str, TrialResult]) -> list[str]:
 
 
 def _without_data(config: Mapping[str, Any]) -> str:
-    return json.dumps({key: value for key, value in config.items() if key != "data"}, sort_keys=True)
+    plain = {key: value for key, value in config.items() if key not in ("data", "definition")}
+    return json.dumps(plain, sort_keys=True)
 
 
 def _missing_folders(made: Plan, results: Mapping[str, TrialResult], folder: Path) -> list[str]:

@@ -29,7 +29,7 @@ from sde_ray.design.wording import WORDINGS
 from sde_ray.errors import FaultList, UserError, suggest
 from sde_ray.metrics import check_metric, is_sentiment
 from sde_ray.safe_yaml import read_yaml
-from sde_ray.tasks.bundled import Load
+from sde_ray.tasks.bundled import Load, no_examples
 from sde_ray.tasks.defaults import ABSENT, INSTRUCTIONS, METRICS, NOUNS
 from sde_ray.tasks.rationales.template import Reasoned, check_template
 from sde_ray.tasks.yaml_fields import Section, check_keys, choice, mapping, text, words
@@ -48,12 +48,15 @@ LANGUAGES: tuple[Literal["en", "zh"], ...] = ("en", "zh")
 SOFT: tuple[Literal["within", "near"], ...] = ("within", "near")
 
 
-def task_from_yaml(section: Mapping[str, Any], base: Path) -> Task:
-    """The task that a YAML mapping describes. Paths are relative to `base`; `UserError` lists all faults."""
+def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = True) -> Task:
+    """The task that a YAML mapping describes. Paths are relative to `base`; `UserError` lists all faults.
+
+    `with_data=False`: the section has no data, as the task is there to answer texts; its splits are empty.
+    """
     if not isinstance(section, Mapping):
         raise UserError(f"A task in YAML is a mapping with the keys {', '.join(REQUIRED)}; found {section!r}.")
     faults = FaultList(f"Task {section.get('name', 'without a name')}")
-    check_keys(section, KEYS, REQUIRED, faults)
+    check_keys(section, KEYS, REQUIRED if with_data else REQUIRED[:-1], faults)
     schema = _schema(section, faults)
     language, kind = choice(section, "language", LANGUAGES, faults), schema.kind
     source = _source(section, base, schema, faults)
@@ -68,7 +71,7 @@ def task_from_yaml(section: Mapping[str, Any], base: Path) -> Task:
         instructions=_instructions(section, INSTRUCTIONS[language][kind], faults),
         metrics=words(section, "metrics", faults),
         objective=text(section, "objective", "", faults),
-        load=_reasoned(section, source, language, faults) or (lambda split: []),  # never called: there is a fault
+        load=_reasoned(section, source, language, faults) or no_examples,
         labels=schema.labels or None,
         numbers=_numbers(section, schema, faults),
         absent=schema.absent,

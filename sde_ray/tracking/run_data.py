@@ -11,15 +11,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from math import isfinite
 from typing import Any
 
 from sde_ray.design import render
 from sde_ray.design.designs import make_design, paper_label
 from sde_ray.storage.uri import SECRET, mask
-from sde_ray.tasks import get_task
-from sde_ray.types import Example, Task, TrialResult
+from sde_ray.tasks.trial_task import trial_examples, trial_task
+from sde_ray.types import TrialResult
 
 PLAIN = {"decode.max_new_tokens"}  # tokens, but not of the secret kind
 LONGEST = 5000  # characters of a param or tag; MLflow takes 6000
@@ -38,7 +37,7 @@ def run_params(config: Mapping[str, Any]) -> dict[str, str]:
             secret = bool(SECRET.search(prefix)) and prefix not in PLAIN
             flat[named(prefix)] = "***" if secret else str(mask(text))[:LONGEST]
 
-    walk("", {key: value for key, value in config.items() if key != "design"})
+    walk("", {key: value for key, value in config.items() if key not in ("design", "definition")})
     for axis, option in config["design"].items():
         walk(str(axis), option)
     flat["design"] = make_design(**config["design"]).slug
@@ -65,17 +64,12 @@ def run_metrics(result: TrialResult) -> list[tuple[str, float, int]]:
 
 def sample_text(result: TrialResult) -> str:
     """The first training example as this trial's model saw it; marked: what the loss counts."""
-    task, example = _first_example(str(result.config["task"]))
+    name, definition = str(result.config["task"]), result.config.get("definition")
+    task, example = trial_task(name, definition), trial_examples(name, "train", definition)[0]
     design = make_design(**result.config["design"])
     sample = render.render_sample(example, task, design, int(result.config.get("wording", 0)))
     parts = [f"⟦{part.text}⟧" if part.loss else part.text for part in (*sample.prompt, sample.completion)]
     return f"{paper_label(design)}\n{example.id}, the loss counts ⟦...⟧\n\n{''.join(parts)}\n"
-
-
-@lru_cache(maxsize=16)
-def _first_example(name: str) -> tuple[Task, Example]:
-    task = get_task(name)
-    return task, task.load("train")[0]
 
 
 def named(name: str) -> str:

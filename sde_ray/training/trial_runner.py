@@ -15,7 +15,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from sde_ray.design import render
 from sde_ray.errors import UserError
 from sde_ray.evaluation.racing import Opponent, slices
 from sde_ray.models.predictor import write_card
-from sde_ray.tasks import get_task
+from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.training import checkpoint
 from sde_ray.training.runner import ResumeState, Runner, RunnerResources
 from sde_ray.training.worker import TrialInfo
@@ -76,8 +75,9 @@ class TrialRunner:
             )
         _write_json(folder / "config.json", {"key": config.key, **config.resolved()})
         started = time.perf_counter()
-        task = cached_task(config.task)
-        examples = data.draw(load(config.task, "train"), config.train_size, config.seed)
+        task = trial_task(config.task, config.definition)
+        train = trial_examples(config.task, "train", config.definition)
+        examples = data.draw(train, config.train_size, config.seed)
         samples = [render.render_sample(example, task, config.design, config.wording) for example in examples]
         trial.spent("write", started)
         trial.attached = self.workers.call("attach", config, samples)[0]
@@ -212,7 +212,7 @@ class TrialRunner:
             asked = home.examples[: len(early)]
             why = rival.reason_to_stop(name, home.task, config.design, asked, early, len(looks)) if rival else ""
             if why:
-                return [(_Evaluation(home.split, home.name, asked), early)], count, why
+                return [(_Evaluation(home.split, home.name, home.task, asked), early)], count, why
         rest = prompts[len(early) :] + [pair for part in parts[1:] for pair in part.prompts(config)]
         texts, written = self._decode(rest)
         texts = early + texts
@@ -237,8 +237,8 @@ def predictions_of(config: TrialConfig, rung: int) -> str:
 class _Evaluation:
     """The held items of one task in one split of the report: `dev`, or `dev_ood` for an out-of-domain task."""
 
-    def __init__(self, split: str, name: str, examples: list[Example]) -> None:
-        self.split, self.name, self.task, self.examples = split, name, cached_task(name), examples
+    def __init__(self, split: str, name: str, task: Task, examples: list[Example]) -> None:
+        self.split, self.name, self.task, self.examples = split, name, task, examples
 
     def prompts(self, config: TrialConfig) -> list[Any]:
         return [
@@ -313,31 +313,21 @@ class _Trial:
         )
 
 
-@lru_cache(maxsize=32)
-def cached_task(name: str) -> Task:
-    return get_task(name)
-
-
-@lru_cache(maxsize=64)
-def load(name: str, split: Any) -> list[Example]:
-    """All examples of a task's split; the trials of a sweep share them."""
-    return cached_task(name).load(split)
-
-
 def _evaluations(config: TrialConfig) -> list[_Evaluation]:
     """The split's own task, then the out-of-domain ones, which a design without instruction cannot be asked for."""
     parts = []
     for split in config.splits:
-        parts.append(_Evaluation(split, config.task, _held(config.task, split, config.eval_size)))
+        parts.append(_evaluation(config, split, split, config.task))
         if config.design["instruction"] != "none":
             for other in config.out_of_domain:
-                parts.append(_Evaluation(f"{split}_ood", other, _held(other, split, config.eval_size)))
+                parts.append(_evaluation(config, f"{split}_ood", split, other))
     return parts
 
 
-def _held(name: str, split: str, size: int) -> list[Example]:
-    examples = load(name, split)
-    return data.draw(examples, min(size, len(examples)), EVAL_SEED)
+def _evaluation(config: TrialConfig, reported: str, split: Any, name: str) -> _Evaluation:
+    examples = trial_examples(name, split, config.definition)
+    held = data.draw(examples, min(config.eval_size, len(examples)), EVAL_SEED)
+    return _Evaluation(reported, name, trial_task(name, config.definition), held)
 
 
 def _write_predictions(path: Path, answered: Sequence[tuple[_Evaluation, Sequence[str]]]) -> None:

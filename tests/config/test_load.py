@@ -10,11 +10,12 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from sde_ray.config.load import check, load_config, mask, open_tasks, resolved, write_sweep, write_tasks
+from sde_ray.config.load import check, load_config, mask, open_tasks, resolved, write_sweep
 from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import LoraSettings, TrainSettings
 from sde_ray.errors import UserError
-from sde_ray.tasks import get_task
+from sde_ray.sweep.plan import plan
+from sde_ray.tasks.trial_task import trial_task
 
 
 def load(folder: Path, text: str, *sets: str) -> SweepConfig:
@@ -172,11 +173,13 @@ def test_resolved_is_complete_json_without_passwords(tmp_path: Path) -> None:
     assert mask(None) is None
 
 
-def test_a_task_written_out_in_the_sweep_can_be_found_again_by_name(tmp_path: Path) -> None:
+def test_a_task_written_out_in_the_sweep_can_be_built_again_from_a_trial_alone(tmp_path: Path) -> None:
     rows = [{"id": str(n), "text": f"room {n} is fine", "answer": {"room": "good"}} for n in range(30)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     values: dict[str, Any] = {
         "storage": str(tmp_path / "runs"),
+        "train_sizes": 10,
+        "eval_size": 5,
         "task": {
             "name": "my hotels/..",
             "kind": "label",
@@ -187,9 +190,9 @@ def test_a_task_written_out_in_the_sweep_can_be_found_again_by_name(tmp_path: Pa
     }
     config = load(tmp_path, yaml.safe_dump(values))
     ((name, task),) = open_tasks(config).items()
-    assert Path(name).parent == tmp_path / "runs" / "study" / "tasks"
-    write_tasks(config)
-    again = get_task(name)
+    assert name == task.name == "my hotels/.."
+    trial = plan(config).trials[0].resolved()
+    again = trial_task(trial["task"], trial["definition"])
     assert again.slots == task.slots == ("room",)
     assert again.load("train") == task.load("train") != []
 

@@ -14,7 +14,7 @@ from fuzz.engine import Random, Room, Try, family, mutated, odd, some, spoiled, 
 
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.strategy import load as load_strategy
-from sde_ray.config.load import check, load_config, mask, open_tasks, resolved, sweep_folder, write_sweep
+from sde_ray.config.load import check, definition_of, load_config, mask, open_tasks, resolved, sweep_folder, write_sweep
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import designs
 from sde_ray.models.predictor import find_adapter
@@ -23,6 +23,7 @@ from sde_ray.safe_yaml import assign, read_yaml
 from sde_ray.sweep.cluster.jobs import redact, sweep_id
 from sde_ray.sweep.cluster.package import pack
 from sde_ray.tasks import get_task
+from sde_ray.tasks.trial_task import trial_task
 from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.tracking.registry import model_name
 
@@ -80,9 +81,9 @@ def assert_usable(room: Room, config: Any) -> None:
     json.dumps(resolved(config), allow_nan=False, ensure_ascii=False).encode()
     placed = config.model_copy(update={"storage": str(room.folder / "inside" / "runs")})
     write_sweep(placed)
-    for name in open_tasks(placed):
-        if name.endswith(".yaml") and "runs" in name:
-            get_task(name)  # a worker reads it back
+    for name, task in open_tasks(placed).items():
+        definition = json.loads(json.dumps(definition_of(placed, name)))
+        assert trial_task(name, definition).slots == task.slots  # a worker builds it again
     assert sweep_folder(placed).resolve().parent == (room.folder / "inside" / "runs").resolve()
     assert {path.name for path in room.folder.iterdir()} == {"inside"}, "written outside"
 

@@ -16,13 +16,15 @@ from helpers.stores import Run, configure, quick, runs, storage, there  # noqa: 
 from typer.testing import CliRunner
 
 from sde_ray.cli import app as cli
-from sde_ray.config.load import SweepConfig, check, open_tasks, place_of, write_sweep
+from sde_ray.config.load import SweepConfig, check, open_tasks, place_of
 from sde_ray.errors import UserError
 from sde_ray.storage.mirror import open_folder
 from sde_ray.storage.remote import RemoteFolder
 from sde_ray.storage.uri import MIRROR, checked, is_uri, local_path, mirrors
 from sde_ray.sweep.cluster import preflight, ray_session
+from sde_ray.sweep.plan import plan
 from sde_ray.tasks import get_task
+from sde_ray.tasks.trial_task import trial_task
 
 # ---- addresses -------------------------------------------------------------------------------------------------------
 
@@ -177,22 +179,18 @@ def test_the_workers_of_a_trial_share_a_node(tmp_path: Path) -> None:
 # ---- tasks and commands ----------------------------------------------------------------------------------------------
 
 
-def test_a_written_out_task_has_the_same_name_on_every_machine(tmp_path: Path) -> None:
-    rows = [{"text": f"{n} soup", "answer": {"food": "good" if n % 2 else "bad"}} for n in range(40)]
+def test_a_written_out_task_is_the_same_on_every_machine_and_in_every_folder(tmp_path: Path) -> None:
+    rows = [{"text": f"{n} soup", "answer": {"food": "good" if n % 2 else "bad"}} for n in range(60)]
     (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = {"format": "jsonl", "path": str(tmp_path / "d.jsonl")}
     task = {"name": "t", "kind": "label", "slots": ["food"], "labels": ["good", "bad"], "absent": "none", "data": data}
     config = configure("file", tmp_path, task=task)
-    (name,) = open_tasks(config)
-    assert name == f"file://{tmp_path}/runs/x/tasks/t.yaml"
-    store = open_folder(place_of(config))
-    write_sweep(config)
-    assert store.push(store.folder / "tasks")
+    trials = plan(config).trials
+    assert {trial.task for trial in trials} == {"t"} == set(open_tasks(config))
     with on(tmp_path / "node"):
-        assert get_task(name).slots == ("food",)
-        assert list(open_tasks(config)) == [name]
-    with pytest.raises(UserError, match="There is no file"):
-        get_task(name.replace("t.yaml", "u.yaml"))
+        assert trial_task("t", trials[0].resolved()["definition"]).slots == ("food",)
+    elsewhere = configure("file", tmp_path / "other", task=task)
+    assert [trial.key for trial in plan(elsewhere).trials] == [trial.key for trial in trials]
 
 
 def test_commands_take_the_address_of_a_run_on_any_machine(tmp_path: Path, run: Run) -> None:

@@ -35,9 +35,6 @@ def write(folder: Path, word: str) -> None:
 
 
 def ended(config: SweepConfig) -> dict[str, TrialResult]:
-    from sde_ray.config.load import write_tasks
-
-    write_tasks(config)
     return {
         trial.key: TrialResult(
             trial.key, trial.resolved(), "finished", {"dev": {"weighted_kappa": planted(trial.design)}}

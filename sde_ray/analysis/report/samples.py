@@ -12,8 +12,8 @@ from sde_ray.analysis.study import Study
 from sde_ray.design import render
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import rows_of
-from sde_ray.tasks import get_task
-from sde_ray.types import Design
+from sde_ray.tasks.trial_task import trial_task
+from sde_ray.types import Design, Task
 
 LONGEST = 4000  # characters of a text that is shown
 ANSWERS = 2
@@ -31,7 +31,7 @@ class Answered:
 def rendered(study: Study, designs: Sequence[Design]) -> dict[Design, list[Html]] | None:
     """The first training example in each design, with its loss marked; None where its task cannot be loaded."""
     try:
-        task = get_task(study.group.task)
+        task = _task(study)
         example = task.load("train")[0]
     except (UserError, OSError, IndexError):
         return None
@@ -53,8 +53,12 @@ def answers(study: Study, design: Design) -> list[Answered]:
     return []
 
 
+def _task(study: Study) -> Task:
+    return trial_task(study.group.task, study.results[0].config.get("definition"))
+
+
 def _read(study: Study, design: Design, path: Path) -> list[Answered]:
-    task = get_task(study.group.task)
+    task = _task(study)
     texts = {example.id: example for example in task.load("dev")}
     found: list[Answered] = []
     try:

@@ -29,7 +29,7 @@ from sde_ray.models.tokenization import Encoder, completion_text, pad_token
 from sde_ray.safe_json import content_hash
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.sweep.cluster.actor_pool import spread
-from sde_ray.tasks import get_task
+from sde_ray.tasks.trial_task import trial_task
 from sde_ray.types import Example, Task
 
 ITEMS_SEED = 0  # the items that trials are scored on
@@ -123,7 +123,7 @@ def _key(trial: TrialConfig, asked: Asked) -> str:
 
 def held(trial: TrialConfig) -> tuple[Task, list[Example]]:
     """The trial's own task and its test items."""
-    task = get_task(trial.task)
+    task = trial_task(trial.task, trial.definition)
     examples = task.load("test")
     return task, data.draw(examples, min(trial.eval_size, len(examples)), ITEMS_SEED)
 
