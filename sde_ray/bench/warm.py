@@ -71,10 +71,10 @@ def _config(model: str, task: str, design: str, train_size: int, seed: int) -> T
 
 def _first_step(runner: Any, config: TrialConfig, folder: Path) -> float:
     started = time.perf_counter()
-    runner.begin(config, folder)
+    runner.start(config, folder)
     runner.workers.call("train", 1)
     seconds = time.perf_counter() - started
-    runner.end("pruned")
+    runner.finish("pruned")
     return seconds
 
 
@@ -96,7 +96,7 @@ def _step_in_this_process(model: str, task: str, train_size: int) -> float:
 
     runner = TrialRunner(WorkerGroup(RunnerResources(), in_process=True))
     with tempfile.TemporaryDirectory() as folder:
-        runner.begin(_config(model, task, "baseline", train_size, 0), Path(folder))
+        runner.start(_config(model, task, "baseline", train_size, 0), Path(folder))
         runner.workers.call("train", 1)
     return time.time()
 

@@ -77,7 +77,7 @@ class Asked:
         if self._held is None and not self._first:
             return 0
         used = sum(self.search.spent(contest) for contest in range(len(self.names)))
-        held = [self._held.rung] if self._held else [self.in_flight[trial.key].passed for trial in self._first]
+        held = [self._held.rung] if self._held else [self.in_flight[trial.key].promoted_rungs for trial in self._first]
         return max(self._plan.count - used, 0) + sum(self._rungs[rung] for rung in held)
 
     @property
@@ -132,9 +132,9 @@ class Asked:
 
         At a rung where that was not decided yet, the trial reports its score once more, and the search is asked.
         """
-        ask = replace(self._asks[trial.key], rung=mark.passed)
+        ask = replace(self._asks[trial.key], rung=mark.promoted_rungs)
         self.search.take_up(ask)
-        for rung in mark.rungs[: mark.passed]:
+        for rung in mark.rungs[: mark.promoted_rungs]:
             seen = TrialResult(trial.key, trial.resolved(), "pruned", rung.scores)
             self.search.learn(ask, rung.rung, self._score(seen))
 

@@ -80,7 +80,7 @@ class SweepCallback(tune.Callback):
         except Exception as error:  # Tune would bury it under a traceback; the sweep raises it when Tune has let go
             self.fault, self.stopping = error, True
             return
-        store.drop(folder, checkpoint.NAME, checkpoint.SHARES)
+        store.drop(folder, checkpoint.NAME, checkpoint.WORKER_FILES)
         self.ended.append(result)
         if result.status != "failed":
             self.known[result.key] = result

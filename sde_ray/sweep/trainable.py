@@ -81,15 +81,15 @@ class TrialTrainable(tune.Trainable):
                 (self._folder / name).unlink(missing_ok=True)
             self._runner = self._runner or self._factory(self._place)
             self._open = True
-            self._begun = self._runner.begin(self._trial, self._folder)
+            self._begun = self._runner.start(self._trial, self._folder)
         assert self._runner is not None
         before = self._begun.rungs
-        return before[rung] if rung < len(before) else self._runner.rung(rung, self._rival())
+        return before[rung] if rung < len(before) else self._runner.train_rung(rung, self._rival())
 
     def _told(self, rung: int) -> dict[str, Any]:
         """What the driver hears of an earlier run of this trial: that the search let it pass here, and a remark."""
         note = self._begun.note if rung == 0 else ""
-        return {PASSED: rung < self._begun.passed, **({NOTE: note} if note else {})}
+        return {PASSED: rung < self._begun.promoted_rungs, **({NOTE: note} if note else {})}
 
     def _rival(self) -> Opponent | None:
         """Whom this trial races: told when it was handed out, in-domain only."""
@@ -102,7 +102,7 @@ class TrialTrainable(tune.Trainable):
     def _end(self, status: Status) -> TrialResult:
         assert self._runner is not None
         self._open = False
-        return self._runner.end(status)
+        return self._runner.finish(status)
 
     def _so_far(self) -> TrialResult:
         """What the ledger keeps if the trial goes no further."""
@@ -119,7 +119,7 @@ class TrialTrainable(tune.Trainable):
             return bare
         try:
             self._open = False
-            return self._runner.end("failed", text)
+            return self._runner.finish("failed", text)
         except Exception:
             self._let_go()
             return bare
@@ -130,7 +130,7 @@ class TrialTrainable(tune.Trainable):
             return
         self._open = False
         try:
-            self._runner.end("pruned")
+            self._runner.finish("pruned")
         except Exception:
             self._let_go()
         self._store.keep(self._folder, None, last=True)

@@ -1,11 +1,11 @@
-"""A trial's checkpoint: how far it got, so that it goes on from its last rung when it is begun again.
+"""A trial's checkpoint: how far it got, so that a later run resumes it at its last rung.
 
-    checkpoint.json                rungs scored, losses, whom it races, and the digests of the shares
-    checkpoint.1.0.safetensors     after rung 1, worker 0's share of the engine's state (`engine_state.py`)
+    checkpoint.json                rungs scored, losses, whom it races, and the sha256 of the workers' files
+    checkpoint.1.0.safetensors     after rung 1, worker 0's part of the engine's state (`engine_state.py`)
 
-Written after every rung but the last, in the trial's folder. The shares come first and `checkpoint.json` names them: it
-is replaced in one move, and only then are older shares removed. So at any moment there is one whole checkpoint or none,
-whatever is killed. It belongs to one trial by its key. It is removed when the ledger has the trial's end.
+Written after every rung but the last, in the trial's folder. The workers' files come first and `checkpoint.json` names
+them: it is replaced in one move, and only then are older files removed. So at any moment there is one whole checkpoint
+or none, whatever is killed. It belongs to one trial by its key. It is removed when the ledger has the trial's end.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from sde_ray.storage.files import write_atomic
 from sde_ray.storage.mirror import CHECKPOINT
 from sde_ray.types import RungResult, TrialResult
 
-FORMAT = 1  # of `checkpoint.json` and of the shares; another one is not read
-NAME, SHARES = CHECKPOINT, "checkpoint.*.safetensors"
+FORMAT = 2  # of `checkpoint.json` and of the workers' files; another one is not read
+NAME, WORKER_FILES = CHECKPOINT, "checkpoint.*.safetensors"
 
 
 class CheckpointError(Exception):
-    """There is a checkpoint, but the trial cannot go on from it; the message says why."""
+    """There is a checkpoint, but the trial cannot be resumed from it; the message says why."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a trial has behind it. `losses` has one value a step, so its length is the number of steps done.
+    """A trial's progress. `losses` has one value a step, so its length is the number of steps done.
 
-    `went_on`: the search has let the trial go on after the last of `rungs`. `rival`: the key of the trial that it
-    races, or "". `shares`: file name -> sha256, in the order of the workers.
+    `promoted`: the search has decided to train the trial beyond the last of `rungs`. `rival`: the key of the trial that
+    it races, or "". `worker_files`: file name -> sha256, in the order of the workers.
     """
 
     key: str
@@ -45,83 +45,85 @@ class Checkpoint:
     tokens: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     rival: str = ""
-    went_on: bool = False
-    shares: Mapping[str, str] = field(default_factory=dict)
+    promoted: bool = False
+    worker_files: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def passed(self) -> int:
-        """At so many of its rungs it was decided that the trial goes on."""
-        return len(self.rungs) - (not self.went_on)
+    def promoted_rungs(self) -> int:
+        """The number of rungs after which the trial was promoted to the next."""
+        return len(self.rungs) - (not self.promoted)
 
 
-def share_name(rung: int, rank: int) -> str:
+def worker_file(rung: int, rank: int) -> str:
+    """The name of a worker's file after a rung."""
     return f"checkpoint.{rung}.{rank}.safetensors"
 
 
-def write(folder: Path, mark: Checkpoint) -> Checkpoint:
-    """Put the checkpoint in the place of the one before; its shares are on disk already."""
-    text = json.dumps(asdict(mark), ensure_ascii=False, sort_keys=True)
-    outer = json.dumps({"format": FORMAT, "sha256": digest(text.encode()), "mark": text})
+def write(folder: Path, checkpoint: Checkpoint) -> Checkpoint:
+    """Replace the checkpoint in a trial's folder; its workers' files are on disk already."""
+    text = json.dumps(asdict(checkpoint), ensure_ascii=False, sort_keys=True)
+    outer = json.dumps({"format": FORMAT, "sha256": digest(text.encode()), "checkpoint": text})
     write_atomic(folder / NAME, outer, durable=True)
-    for path in folder.glob(SHARES):
-        if path.name not in mark.shares:
+    for path in folder.glob(WORKER_FILES):
+        if path.name not in checkpoint.worker_files:
             path.unlink(missing_ok=True)
-    return mark
+    return checkpoint
 
 
 def read(folder: Path, key: str) -> Checkpoint | None:
-    """The checkpoint of the trial with this key; None where there is none. `CheckpointError` for any other."""
+    """The checkpoint of the trial with this key; None if there is none. Raises CheckpointError for any other."""
     try:
         outer = json.loads((folder / NAME).read_bytes())
         if outer["format"] != FORMAT:
             raise CheckpointError(f"it has format {outer['format']}, this version of sde_ray reads format {FORMAT}")
-        if digest(outer["mark"].encode()) != outer["sha256"]:
+        if digest(outer["checkpoint"].encode()) != outer["sha256"]:
             raise CheckpointError(f"{NAME} is damaged")
-        mark = _from_json(json.loads(outer["mark"]))
+        checkpoint = _from_json(json.loads(outer["checkpoint"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{NAME} cannot be read ({type(error).__name__})") from None
-    if mark.key != key:
-        raise CheckpointError(f"it belongs to the trial {mark.key}, this is {key}")
-    return mark
+    if checkpoint.key != key:
+        raise CheckpointError(f"it belongs to the trial {checkpoint.key}, this is {key}")
+    return checkpoint
 
 
 def remove(folder: Path) -> None:
-    """The trial has ended, or begins anew: nothing is left to go on from."""
-    for path in (folder / NAME, *folder.glob(SHARES)):
+    """Delete the checkpoint: the trial has ended, or starts again from its beginning."""
+    for path in (folder / NAME, *folder.glob(WORKER_FILES)):
         path.unlink(missing_ok=True)
 
 
 def in_flight(folder: Path, trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> dict[str, Checkpoint]:
-    """The checkpoints of trials that began in an earlier run and have not ended, by key. `folder`: that of all trials.
+    """The checkpoints of trials that an earlier run started and did not finish, by key. `folder`: that of all trials.
 
     A checkpoint that was left beside a trial's end, by a driver killed between the two, is removed. One that has
     passed that end belongs to a trial that the search has asked for once more, to get further.
     """
-    found = {}
+    checkpoints = {}
     for trial in trials:
-        place = folder / trial.key
+        trial_folder = folder / trial.key
         try:
-            mark = read(place, trial.key)
+            checkpoint = read(trial_folder, trial.key)
         except CheckpointError:
-            continue  # the trial itself says so when it begins
-        if mark is None:
+            continue  # the trial itself says so when it starts
+        if checkpoint is None:
             continue
         result = results.get(trial.key)
-        if result is not None and result.status != "failed" and mark.passed < len(result.rungs):
-            remove(place)
-        elif len(mark.rungs) < len(trial.train.rungs):
-            found[trial.key] = mark
-    return found
+        if result is not None and result.status != "failed" and checkpoint.promoted_rungs < len(result.rungs):
+            remove(trial_folder)
+        elif len(checkpoint.rungs) < len(trial.train.rungs):
+            checkpoints[trial.key] = checkpoint
+    return checkpoints
 
 
 def digest(content: bytes) -> str:
+    """The sha256 of a file's content, in hex."""
     return hashlib.sha256(content).hexdigest()
 
 
 def _from_json(plain: dict[str, Any]) -> Checkpoint:
-    values = {name: plain[name] for name in (one.name for one in fields(Checkpoint))}
+    values = {name: plain[name] for name in (field.name for field in fields(Checkpoint))}
     values["rungs"] = tuple(RungResult(**rung) for rung in values["rungs"])
     values["losses"] = tuple(values["losses"])
     return Checkpoint(**values)

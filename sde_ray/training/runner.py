@@ -1,6 +1,6 @@
-"""What a sweep needs of whatever runs its trials.
+"""Runner: the protocol of whatever runs a sweep's trials.
 
-A runner lives on one device bundle over many trials: `begin`, then `rung` for each rung wanted, then `end`. The sweep
+A runner lives on one device bundle over many trials: `start`, then `train_rung` for each rung, then `finish`. The sweep
 imports only this protocol, so that tests drive search, resume and tracking with a runner that has no model.
 """
 
@@ -18,49 +18,59 @@ from sde_ray.types import RungResult, Status, TrialResult
 
 @dataclass(frozen=True)
 class RunnerResources:
-    """The room of one runner: `bundles` workers with `cpus` and `gpus` each."""
+    """Resources of one runner: `num_workers` workers with `cpus` and `gpus` each (as in Ray's `ScalingConfig`)."""
 
-    bundles: int = 1
+    num_workers: int = 1
     cpus: float = 1.0
     gpus: float = 0.0
 
 
 @dataclass(frozen=True)
 class ResumeState:
-    """How a trial begins: from the start, or where its checkpoint in the folder says.
+    """Where a trial starts: at its beginning (no rungs), or at the checkpoint in its folder.
 
-    `rungs`: what was scored before, which is not run again; at the first `passed` of them the trial was let go on.
-    `note`: why a checkpoint is not used.
+    `rungs`: what was scored before, which is not run again; after the first `promoted_rungs` of them the trial was
+    promoted to the next rung. `note`: why a checkpoint is not used.
     """
 
     rungs: tuple[RungResult, ...] = ()
-    passed: int = 0
+    promoted_rungs: int = 0
     note: str = ""
 
 
 class WorkerDiedError(RuntimeError):
-    """A process of the runner is gone, which is not the trial's doing: it may begin again, on another runner."""
+    """A process of the runner is gone, which is not the trial's doing: it may start again, on another runner."""
 
 
 class Runner(Protocol):
-    """Runs one trial at a time; an exception of `begin` or `rung` leaves it usable after `end("failed", ...)`."""
+    """Runs one trial at a time; an exception of `start` or `train_rung` leaves it usable after `finish("failed")`."""
 
-    def begin(self, config: TrialConfig, folder: Path) -> ResumeState:
-        """Load the examples, write the samples, attach a fresh adapter, or that of the last rung where the folder has a
-        checkpoint of this trial. Writes `config.json` before anything runs.
+    def start(self, config: TrialConfig, folder: Path) -> ResumeState:
+        """Prepare a trial: load the examples, write the samples, add a fresh adapter or restore a checkpoint's.
+
+        Args:
+            config: the trial; written to `folder/config.json` before anything runs.
+            folder: the trial's own folder, made if needed; a checkpoint of this trial in it is resumed.
+
+        Returns:
+            The rungs that need not be run again.
+
+        Raises:
+            UserError: when data, model or settings cannot be used.
+            WorkerDiedError: when a process of the runner died.
         """
 
-    def rung(self, index: int, rival: Opponent | None = None) -> RungResult:
-        """Train to `config.train.rungs[index]`, then decode and score every split of the trial; leave a checkpoint.
+    def train_rung(self, index: int, rival: Opponent | None = None) -> RungResult:
+        """Train to `config.train.rungs[index]`, then decode and score every split of the trial; write a checkpoint.
 
-        With a rival, a trial that is clearly behind it on the first items is given up (`RungResult.given_up`).
+        With a rival, a trial that is clearly behind it on the first items is stopped (`RungResult.stopped_early`).
         """
 
-    def end(self, status: Status = "finished", error: str = "") -> TrialResult:
-        """Save the adapter of a trial that did not fail, take the engine down, keep the base model."""
+    def finish(self, status: Status = "finished", error: str = "") -> TrialResult:
+        """Save the adapter of a trial that did not fail, destroy the engine, keep the base model."""
 
     def close(self) -> None:
-        """Let the workers go."""
+        """Stop the workers."""
 
 
 RunnerFactory = Callable[[RunnerResources], Runner]

@@ -1,7 +1,7 @@
 """One trial, start to end: examples ─write─▶ samples ─train─▶ adapter ─decode─▶ completions ─read─▶ scores.
 
     runner = make_runner(RunnerResources())
-    runner.begin(config, folder); runner.rung(0); result = runner.end()
+    runner.start(config, folder); runner.train_rung(0); result = runner.finish()
 
 What ran is on disk before it runs: `config.json`, then the raw completions (`predictions.jsonl`), then `scores.json`.
 The runner reads, writes and scores in the calling process; the workers only see samples and prompts. So one warm group
@@ -27,6 +27,7 @@ from sde_ray.evaluation.racing import Opponent, slices
 from sde_ray.models.predictor import write_card
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.training import checkpoint
+from sde_ray.training.checkpoint import Checkpoint, CheckpointError
 from sde_ray.training.runner import ResumeState, Runner, RunnerResources
 from sde_ray.training.worker import TrialInfo
 from sde_ray.training.worker_group import WorkerGroup
@@ -36,27 +37,13 @@ PREDICTIONS = "predictions.jsonl"
 EVAL_SEED = 0  # the items of an evaluation do not change with the trial's seed: scores are compared item by item
 
 
-def make_runner(place: RunnerResources) -> Runner:
+def make_runner(resources: RunnerResources) -> Runner:
     """A runner whose workers are Ray actors where Ray runs or several are needed, else this very process."""
     import ray
 
-    if place.bundles > 1 and not ray.is_initialized():
+    if resources.num_workers > 1 and not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False)
-    return TrialRunner(WorkerGroup(place, in_process=not ray.is_initialized()))
-
-
-def run_trial(runner: Runner, config: TrialConfig, folder: Path) -> TrialResult:
-    """All rungs of one trial; any failure ends in a result that says so, and the runner can go on."""
-    try:
-        begun = runner.begin(config, folder)
-        for index in range(len(begun.rungs), len(config.train.rungs)):
-            runner.rung(index)
-    except Exception as error:  # the trial boundary: a trial's failure is a result, not the end of a sweep
-        result = runner.end("failed", f"{type(error).__name__}: {error}")
-    else:
-        result = runner.end()
-    checkpoint.remove(folder)
-    return result
+    return TrialRunner(WorkerGroup(resources, in_process=not ray.is_initialized()))
 
 
 class TrialRunner:
@@ -64,13 +51,13 @@ class TrialRunner:
 
     def __init__(self, workers: WorkerGroup) -> None:
         self.workers = workers
-        self._trial: _Trial | None = None
+        self._trial: _TrialState | None = None
 
-    def begin(self, config: TrialConfig, folder: Path) -> ResumeState:
-        self._trial = trial = _Trial(config, folder)
-        if config.train.workers != self.workers.place.bundles:
+    def start(self, config: TrialConfig, folder: Path) -> ResumeState:
+        self._trial = trial = _TrialState(config, folder)
+        if config.train.workers != self.workers.resources.num_workers:
             raise UserError(
-                f"The trial wants {config.train.workers} workers, its place has {self.workers.place.bundles}. "
+                f"The trial wants {config.train.workers} workers, its runner has {self.workers.resources.num_workers}. "
                 "Set resources.workers_per_trial."
             )
         _write_json(folder / "config.json", {"key": config.key, **config.resolved()})
@@ -79,40 +66,40 @@ class TrialRunner:
         train = trial_examples(config.task, "train", config.definition)
         examples = data.draw(train, config.train_size, config.seed)
         samples = [render.render_sample(example, task, config.design, config.wording) for example in examples]
-        trial.spent("write", started)
-        trial.attached = self.workers.call("attach", config, samples)[0]
-        trial.seconds |= trial.attached.seconds
-        trial.tokens |= trial.attached.tokens
-        begun = self._go_on(trial)
-        trial.spent("setup", started)
-        return begun
+        trial.add_seconds("write", started)
+        trial.info = self.workers.call("start_trial", config, samples)[0]
+        trial.seconds |= trial.info.seconds
+        trial.tokens |= trial.info.tokens
+        resumed = self._resume(trial)
+        trial.add_seconds("setup", started)
+        return resumed
 
-    def _go_on(self, trial: _Trial) -> ResumeState:
-        """Where the folder has a checkpoint of this very trial, take up all that was done before it was written."""
+    def _resume(self, trial: _TrialState) -> ResumeState:
+        """Resume from the checkpoint of this very trial, if its folder has a usable one."""
         try:
-            mark = checkpoint.read(trial.folder, trial.config.key)
-            if mark is None:
+            saved = checkpoint.read(trial.folder, trial.config.key)
+            if saved is None:
                 return ResumeState()
-            shares = [(trial.folder / name, digest) for name, digest in mark.shares.items()]
-            if len(shares) != self.workers.place.bundles:
-                raise checkpoint.CheckpointError(
-                    f"{len(shares)} workers have left it, here are {self.workers.place.bundles}"
+            files = [(trial.folder / name, digest) for name, digest in saved.worker_files.items()]
+            if len(files) != self.workers.resources.num_workers:
+                raise CheckpointError(
+                    f"{len(files)} workers have left it, here are {self.workers.resources.num_workers}"
                 )
-            for why in filter(None, self.workers.map("find", shares)):
-                raise checkpoint.CheckpointError(why)
-        except checkpoint.CheckpointError as why:
+            for reason in filter(None, self.workers.map("load_state", files)):
+                raise CheckpointError(reason)
+        except CheckpointError as error:
             checkpoint.remove(trial.folder)
-            return ResumeState(note=f"The trial starts from its beginning, not from its checkpoint: {why}.")
-        self.workers.call("go_on")
-        trial.take(mark)
-        return ResumeState(mark.rungs, mark.passed)
+            return ResumeState(note=f"The trial starts from its beginning, not from its checkpoint: {error}.")
+        self.workers.call("restore_state")
+        trial.resume_from(saved)
+        return ResumeState(saved.rungs, saved.promoted_rungs)
 
-    def rung(self, index: int, rival: Opponent | None = None) -> RungResult:
+    def train_rung(self, index: int, rival: Opponent | None = None) -> RungResult:
         trial = self._running()
         config = trial.config
-        if trial.mark and not trial.mark.went_on:
-            trial.mark = checkpoint.write(trial.folder, replace(trial.mark, went_on=True))
-        until = max(1, round(config.train.rungs[index] * trial.attached.steps))
+        if trial.checkpoint and not trial.checkpoint.promoted:
+            trial.checkpoint = checkpoint.write(trial.folder, replace(trial.checkpoint, promoted=True))
+        until = max(1, round(config.train.rungs[index] * trial.info.steps))
         if not trial.losses:
             self._train(1, "first_step")
         self._train(until, "train")
@@ -121,48 +108,48 @@ class TrialRunner:
         trial.rungs.append(done)
         _write_json(trial.folder / "scores.json", {"rung": index, "scores": scores, "faults": trial.faults})
         if index + 1 < len(config.train.rungs) and not stopped_early:
-            self._keep(index, rival)
+            self._save_checkpoint(index, rival)
         return done
 
-    def _keep(self, index: int, rival: Opponent | None) -> None:
-        """Leave a checkpoint. Where that cannot be done the trial goes on without one."""
+    def _save_checkpoint(self, index: int, rival: Opponent | None) -> None:
+        """Write a checkpoint. If that fails, a warning says so and the trial continues without one."""
         trial = self._running()
         started = time.perf_counter()
-        names = [checkpoint.share_name(index, rank) for rank in range(self.workers.place.bundles)]
-        kept = self.workers.map("keep", [(trial.folder / name,) for name in names])
-        trial.spent("keep", started)
-        shares = dict(zip(names, (digest for digest, _ in kept), strict=True))
-        why = next((why for _, why in kept if why), "")
+        names = [checkpoint.worker_file(index, rank) for rank in range(self.workers.resources.num_workers)]
+        written = self.workers.map("save_state", [(trial.folder / name,) for name in names])
+        trial.add_seconds("checkpoint", started)
+        digests = dict(zip(names, (digest for digest, _ in written), strict=True))
+        failure = next((reason for _, reason in written if reason), "")
         try:
-            if not why:
-                trial.mark = checkpoint.write(trial.folder, trial.marked(shares, rival))
+            if not failure:
+                trial.checkpoint = checkpoint.write(trial.folder, trial.to_checkpoint(digests, rival))
         except OSError as error:
-            why = f"{error.filename}: {error.strerror}"
-        if why:
-            trial.mark = None
+            failure = f"{error.filename}: {error.strerror}"
+        if failure:
+            trial.checkpoint = None
             checkpoint.remove(trial.folder)
-            warnings.warn(f"No checkpoint of the trial {trial.config.key} is kept: {why}.", stacklevel=2)
+            warnings.warn(f"No checkpoint of the trial {trial.config.key} is kept: {failure}.", stacklevel=2)
 
-    def end(self, status: Status = "finished", error: str = "") -> TrialResult:
+    def finish(self, status: Status = "finished", error: str = "") -> TrialResult:
         trial = self._running()
         self._trial = None
         peak = 0.0
         try:
             if status != "failed":
                 self.workers.call("save", trial.folder / "adapter")
-                write_card(trial.folder / "adapter", trial.config, trial.attached.max_new_tokens)
+                write_card(trial.folder / "adapter", trial.config, trial.info.max_new_tokens)
             if self.workers.running:
-                peak = max(self.workers.call("detach"))
-        except Exception as fault:  # still the trial boundary: an adapter that cannot be saved fails its trial only
-            status, error = "failed", error or f"{type(fault).__name__}: {fault}"
+                peak = max(self.workers.call("end_trial"))
+        except Exception as failure:  # still the trial boundary: an adapter that cannot be saved fails its trial only
+            status, error = "failed", error or f"{type(failure).__name__}: {failure}"
             self.workers.close()
         return trial.result(status, error, peak)
 
     def close(self) -> None:
         self.workers.close()
 
-    def _running(self) -> _Trial:
-        assert self._trial is not None, "begin() comes first"
+    def _running(self) -> _TrialState:
+        assert self._trial is not None, "start() comes first"
         return self._trial
 
     def _train(self, until: int, phase: str) -> None:
@@ -171,7 +158,7 @@ class TrialRunner:
         parts = self.workers.call("train", until)
         losses = [sum(part) for part in zip(*parts, strict=True)]
         trial.losses += losses
-        trial.spent(phase, started)
+        trial.add_seconds(phase, started)
         bad = next((n for n, loss in enumerate(trial.losses, 1) if not isfinite(loss)), None)
         if bad is not None:
             raise UserError(
@@ -185,7 +172,7 @@ class TrialRunner:
         started = time.perf_counter()
         answered, written, stopped_early = self._ask(list(_evaluations(trial.config)), name, rival)
         trial.tokens["output"] = written / max(1, sum(len(texts) for _, texts in answered))
-        trial.spent("decode", started)
+        trial.add_seconds("decode", started)
         by_split: dict[str, list[Scores]] = {}
         for path in dict.fromkeys((name, PREDICTIONS)):
             _write_predictions(trial.folder / path, answered)
@@ -220,9 +207,9 @@ class TrialRunner:
 
     def _decode(self, prompts: list[Any]) -> tuple[list[str], int]:
         """Spread prompts over the workers in turn, bring completions back in order; and the number of new tokens."""
-        count = self.workers.place.bundles
+        count = self.workers.resources.num_workers
         shares = [prompts[rank::count] for rank in range(count)]
-        answers = self.workers.map("decode", [(share,) for share in shares])
+        answers = self.workers.map("generate", [(share,) for share in shares])
         completions = [""] * len(prompts)
         for rank, (texts, _) in enumerate(answers):
             completions[rank::count] = texts
@@ -250,10 +237,10 @@ class _Evaluation:
 _Answered = tuple[_Evaluation, list[str]]
 
 
-class _Trial:
+class _TrialState:
     """What a running trial has gathered so far."""
 
-    attached: TrialInfo
+    info: TrialInfo
 
     def __init__(self, config: TrialConfig, folder: Path) -> None:
         self.config, self.folder = config, folder
@@ -262,17 +249,17 @@ class _Trial:
         self.losses: list[float] = []
         self.seconds: dict[str, float] = {}
         self.tokens: dict[str, float] = {}
-        self.mark: checkpoint.Checkpoint | None = None
+        self.checkpoint: Checkpoint | None = None
         self._started = time.perf_counter()
         folder.mkdir(parents=True, exist_ok=True)
 
-    def spent(self, phase: str, started: float) -> None:
+    def add_seconds(self, phase: str, started: float) -> None:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - started
 
-    def marked(self, shares: dict[str, str], rival: Opponent | None) -> checkpoint.Checkpoint:
-        """What is done so far, but for the engine's state."""
+    def to_checkpoint(self, worker_files: dict[str, str], rival: Opponent | None) -> Checkpoint:
+        """The trial's progress; the engine's state is in the workers' files."""
         total = self.seconds.get("total", 0.0) + time.perf_counter() - self._started
-        return checkpoint.Checkpoint(
+        return Checkpoint(
             key=self.config.key,
             rungs=tuple(self.rungs),
             losses=tuple(self.losses),
@@ -280,15 +267,15 @@ class _Trial:
             tokens=dict(self.tokens),
             seconds={**self.seconds, "total": total},
             rival=rival.folder.name if rival else "",
-            shares=shares,
+            worker_files=worker_files,
         )
 
-    def take(self, mark: checkpoint.Checkpoint) -> None:
-        """Count all of a checkpoint as done."""
-        self.mark, self.rungs, self.losses = mark, list(mark.rungs), list(mark.losses)
-        self.faults = {split: dict(counts) for split, counts in mark.faults.items()}
-        self.tokens = dict(mark.tokens)
-        for phase, seconds in mark.seconds.items():
+    def resume_from(self, saved: Checkpoint) -> None:
+        """Take over the progress of a checkpoint."""
+        self.checkpoint, self.rungs, self.losses = saved, list(saved.rungs), list(saved.losses)
+        self.faults = {split: dict(counts) for split, counts in saved.faults.items()}
+        self.tokens = dict(saved.tokens)
+        for phase, seconds in saved.seconds.items():
             self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
 
     def count_faults(self, split: str, parsed: Sequence[Parsed]) -> None:
@@ -297,7 +284,7 @@ class _Trial:
             counts[kind] = counts.get(kind, 0) + number
 
     def result(self, status: Status, error: str, peak_memory_mb: float) -> TrialResult:
-        self.spent("total", self._started)
+        self.add_seconds("total", self._started)
         return TrialResult(
             key=self.config.key,
             config=self.config.resolved(),

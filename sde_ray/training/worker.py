@@ -1,7 +1,7 @@
-"""One worker: a process that holds the base model and carries one trial after another on it.
+"""Worker: a process that holds the base model and runs one trial after another on it.
 
-    attach (fresh adapter, samples as ids, engine) ─▶ train ─▶ decode ─▶ keep ─▶ ... ─▶ save ─▶ detach
-                                      find, go_on ─▶ (a trial that was cut off goes on where it was kept)
+    start_trial (fresh adapter, samples as ids, engine) ─▶ train ─▶ generate ─▶ save_state ─▶ ... ─▶ save ─▶ end_trial
+                           load_state, restore_state ─▶ (a trial that was interrupted resumes from its saved state)
 
 Everything that goes in or comes out is plain Python, so that a worker is the same object inside a Ray actor, in a group
 of actors that share a trial (ZeRO), or in the calling process. With several workers every call goes to all of them.
@@ -48,8 +48,8 @@ class Worker:
         self._base: Any = None
         self._base_is: tuple[Any, ...] = ()
         self._peft_model: Any = None
-        self._training: Any = None
-        self._found: Any = None
+        self._trainer: Any = None
+        self._loaded_state: Any = None
 
     def address(self) -> tuple[str, int]:
         """An address and a free port of this worker's host, for the group to meet at."""
@@ -71,13 +71,13 @@ class Worker:
         if not distributed.is_initialized():
             deepspeed_engine.init_group(self.rank, self.workers, address, port)
 
-    def attach(self, config: TrialConfig, samples: Sequence[Sample]) -> TrialInfo:
+    def start_trial(self, config: TrialConfig, samples: Sequence[Sample]) -> TrialInfo:
         """Load the base if it is another one, tokenize, attach a fresh adapter and initialise its engine."""
         from sde_ray.models import base as model
         from sde_ray.models import tokenization
         from sde_ray.training import trainer
 
-        self.detach()
+        self.end_trial()
         _reset_peak_memory()
         clock = _Clock()
         precision = model.precision(config.train)
@@ -96,7 +96,7 @@ class Worker:
         except Exception:
             self._base, self._base_is = None, ()  # it may have part of an adapter in it
             raise
-        self._training = trainer.Trainer(
+        self._trainer = trainer.Trainer(
             self._peft_model,
             encoded,
             config.train,
@@ -106,20 +106,20 @@ class Worker:
             rank=self.rank,
         )
         clock.lap("attach")
-        return TrialInfo(len(self._training.steps), self._reserve, _sizes(encoded), clock.seconds)
+        return TrialInfo(len(self._trainer.steps), self._reserve, _sizes(encoded), clock.seconds)
 
     def train(self, until: int) -> list[float]:
         """Train up to step `until`; the losses of the new steps (this worker's part: their sum is the loss)."""
-        losses: list[float] = self._training.run(until)
+        losses: list[float] = self._trainer.run(until)
         return losses
 
-    def decode(self, prompts: Prompts) -> tuple[list[str], int]:
+    def generate(self, prompts: Prompts) -> tuple[list[str], int]:
         """The completion of each (id, prompt), greedily, and how many tokens they have in all."""
         from sde_ray.models import base as model
         from sde_ray.models import generation, tokenization
         from sde_ray.training import deepspeed_engine
 
-        engine = self._training.engine if self._training else None
+        engine = self._trainer.engine if self._trainer else None
         base, settings = self._base, self._config.decode
         with deepspeed_engine.gathered_parameters(engine, self._peft_model), model.merged(self._peft_model) as decoding:
             written = generation.decode(
@@ -137,51 +137,51 @@ class Worker:
         from sde_ray.models import base as model
         from sde_ray.training import deepspeed_engine
 
-        engine = self._training.engine if self._training else None
+        engine = self._trainer.engine if self._trainer else None
         with deepspeed_engine.gathered_parameters(engine, self._peft_model):
             if self.rank == 0:
                 model.save_adapter(self._peft_model, folder)
 
-    def keep(self, path: Path) -> tuple[str, str]:
-        """Write this worker's share of the trial's state: its sha256, or "" and why it cannot be kept."""
+    def save_state(self, path: Path) -> tuple[str, str]:
+        """Write this worker's part of the trial's state. Returns (sha256, ""), or ("", why it cannot be saved)."""
         from sde_ray.training import checkpoint, engine_state
 
         try:
-            return engine_state.write(self._training, path), ""
-        except checkpoint.CheckpointError as why:
-            return "", str(why)
+            return engine_state.write(self._trainer, path), ""
+        except checkpoint.CheckpointError as error:
+            return "", str(error)
         except OSError as error:
             return "", f"{path}: {error.strerror or error}"
 
-    def find(self, path: Path, digest: str) -> str:
-        """Read what `keep` wrote; why it cannot be used, or nothing. The trial is as it was until `go_on`."""
+    def load_state(self, path: Path, digest: str) -> str:
+        """Read what `save_state` wrote, without applying it. Returns why it cannot be used, or an empty string."""
         from sde_ray.training import checkpoint, engine_state
 
         try:
-            self._found = engine_state.read(path, digest)
-            engine_state.fits(self._training, self._found)
-        except checkpoint.CheckpointError as why:
-            return str(why)
+            self._loaded_state = engine_state.read(path, digest)
+            engine_state.check_compatible(self._trainer, self._loaded_state)
+        except checkpoint.CheckpointError as error:
+            return str(error)
         return ""
 
-    def go_on(self) -> None:
-        """Go on from what `find` has found."""
+    def restore_state(self) -> None:
+        """Apply the state that `load_state` has read."""
         from sde_ray.training import engine_state
 
-        engine_state.put_back(self._training, self._found)
-        self._found = None
+        engine_state.restore(self._trainer, self._loaded_state)
+        self._loaded_state = None
 
-    def detach(self) -> float:
+    def end_trial(self) -> float:
         """End the trial, whatever state it is in; the base stays. Returns the trial's peak memory in MB."""
         import torch
 
         from sde_ray.models import base as model
 
-        if self._training is not None:
-            self._training.destroy()
+        if self._trainer is not None:
+            self._trainer.destroy()
         if self._peft_model is not None:
             model.detach(self._peft_model)
-        self._training = self._peft_model = self._found = None
+        self._trainer = self._peft_model = self._loaded_state = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -261,7 +261,7 @@ def _peak_memory_mb() -> float:
     if torch.cuda.is_available():
         return float(torch.cuda.max_memory_allocated()) / 2**20
     try:
-        marks = [line.split() for line in Path("/proc/self/status").read_text().splitlines()]
-        return next(float(mark[1]) / 1024 for mark in marks if mark and mark[0] == "VmHWM:")
+        fields = [line.split() for line in Path("/proc/self/status").read_text().splitlines()]
+        return next(float(field[1]) / 1024 for field in fields if field and field[0] == "VmHWM:")
     except (OSError, StopIteration):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,9 +1,9 @@
-"""The workers of one runner: as many as a trial needs, in Ray actors or in this process, started once and kept.
+"""Worker group: the processes of one runner, as Ray actors or in this process, started once and reused.
 
 Every call goes to all workers at once and gives one value a worker, since the steps of a ZeRO trial need them all. When
-a call fails in a group of several, the others may wait in a collective for ever: then the whole group is let go, and
+a call fails in a group of several, the others may wait in a collective for ever: then the whole group is killed, and
 the next call starts a fresh one. A single worker stays after an ordinary exception; a dead one is started again. A
-worker's death is told as `WorkerDiedError`, whatever its partners say of it.
+worker's death is raised as `WorkerDiedError`, whatever its partners say of it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from sde_ray.errors import UserError
 from sde_ray.training.runner import RunnerResources, WorkerDiedError
 from sde_ray.training.worker import Worker
 
-NOTICED = 20.0  # seconds in which Ray has noticed that a process is gone
+DEATH_TIMEOUT_S = 20.0  # in which Ray has noticed that a process is gone
 
 
 class WorkerGroup:
     """`call("train", 25)` runs `Worker.train(25)` on all workers and returns their values in the order of ranks."""
 
-    def __init__(self, place: RunnerResources, in_process: bool) -> None:
-        assert not (in_process and place.bundles > 1), "one process can be one worker only"
-        self.place, self.in_process = place, in_process
+    def __init__(self, resources: RunnerResources, in_process: bool) -> None:
+        assert not (in_process and resources.num_workers > 1), "one process can be one worker only"
+        self.resources, self.in_process = resources, in_process
         self._workers: list[Any] = []
 
     @property
@@ -31,17 +31,17 @@ class WorkerGroup:
         return bool(self._workers)
 
     def call(self, method: str, *arguments: Any) -> list[Any]:
-        return self.map(method, [arguments] * self.place.bundles)
+        return self.map(method, [arguments] * self.resources.num_workers)
 
     def map(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Like `call`, with arguments of its own for each worker."""
+        """Like `call`, with separate arguments for each worker."""
         self._start()
         if self.in_process:
             return [getattr(self._workers[0], method)(*arguments[0])]
         return self._gather([getattr(w, method).remote(*a) for w, a in zip(self._workers, arguments, strict=True)])
 
     def close(self) -> None:
-        """Let the workers go, whatever they are doing."""
+        """Kill the workers, whatever they are doing."""
         if not self.in_process:
             import ray
 
@@ -52,12 +52,12 @@ class WorkerGroup:
     def _start(self) -> None:
         if self._workers:
             return
-        place = self.place
+        resources = self.resources
         if self.in_process:
-            self._workers = [Worker(0, 1, place.cpus)]
+            self._workers = [Worker(0, 1, resources.cpus)]
             self._workers[0].join(*self._workers[0].address())
             return
-        self._workers = [_actor(place, rank) for rank in range(place.bundles)]
+        self._workers = [_actor(resources, rank) for rank in range(resources.num_workers)]
         address, port = self._gather([self._workers[0].address.remote()])[0]
         self._gather([worker.join.remote(address, port) for worker in self._workers])
 
@@ -72,26 +72,26 @@ class WorkerGroup:
                 ray.get(done)
             return list(ray.get(references))
         except ray.exceptions.RayTaskError as error:
-            own = error.cause if isinstance(error.cause, UserError) else None
-            death = None if own else _death(waiting)
-            if self.place.bundles > 1:
+            user_error = error.cause if isinstance(error.cause, UserError) else None
+            death = None if user_error else _death(waiting)
+            if self.resources.num_workers > 1:
                 self.close()
-            raise (death or own or error) from None
+            raise (death or user_error or error) from None
         except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
             self.close()
-            raise _lost(error) from error
+            raise _worker_died(error) from error
 
 
-def _actor(place: RunnerResources, rank: int) -> Any:
+def _actor(resources: RunnerResources, rank: int) -> Any:
     """A worker in bundle `rank + 1` of the trial's placement group (the first is the trial's own), else anywhere."""
     import ray
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    options: dict[str, Any] = {"num_cpus": place.cpus, "num_gpus": place.gpus}
+    options: dict[str, Any] = {"num_cpus": resources.cpus, "num_gpus": resources.gpus}
     group = ray.util.get_current_placement_group()
     if group is not None:
         options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank + 1)
-    return ray.remote(Worker).options(**options).remote(rank, place.bundles, place.cpus)
+    return ray.remote(Worker).options(**options).remote(rank, resources.num_workers, resources.cpus)
 
 
 def _death(waiting: list[Any]) -> WorkerDiedError | None:
@@ -100,17 +100,14 @@ def _death(waiting: list[Any]) -> WorkerDiedError | None:
 
     for reference in waiting:
         try:
-            ray.get(reference, timeout=NOTICED / len(waiting))
+            ray.get(reference, timeout=DEATH_TIMEOUT_S / len(waiting))
         except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
-            return _lost(error)
+            return _worker_died(error)
         except Exception:
             continue  # failed in the same way, or still at work
     return None
 
 
-def _lost(fault: Exception) -> WorkerDiedError:
-    return WorkerDiedError(f"A worker process died ({_reason(fault)}). The next trial starts a new one.")
-
-
-def _reason(fault: Exception) -> str:
-    return next((line.strip() for line in str(fault).splitlines() if line.strip()), type(fault).__name__)
+def _worker_died(error: Exception) -> WorkerDiedError:
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return WorkerDiedError(f"A worker process died ({reason}). The next trial starts a new one.")

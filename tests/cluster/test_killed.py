@@ -21,6 +21,7 @@ import psutil
 import pytest
 import yaml
 from helpers.fake_runner import Fakes
+from helpers.run_trial import run_trial
 from rich.console import Console
 
 from sde_ray.config.load import check, load_config
@@ -32,7 +33,7 @@ from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.run import run_sweep
 from sde_ray.training import checkpoint
 from sde_ray.training.runner import RunnerResources
-from sde_ray.training.trial_runner import TrialRunner, run_trial
+from sde_ray.training.trial_runner import TrialRunner
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import TrialResult
 
@@ -109,10 +110,10 @@ def test_a_driver_that_ends_between_rungs_loses_no_rung(method: str, ends: signa
     process = fake_driver(tmp_path, seconds=0.6)
     key, _ = wait_until(lambda: next((ran for ran in fakes.ran()[3:] if ran[1] == 1), None), process)
     end(process, ends)
-    mark = checkpoint.read(tmp_path / "runs" / "x" / "trials" / key, key)
-    assert mark is not None
-    found = len(mark.rungs)  # its process may have come to the end of the rung that it was in
-    assert (found, mark.passed) in {(1, 1), (2, 1)}
+    saved = checkpoint.read(tmp_path / "runs" / "x" / "trials" / key, key)
+    assert saved is not None
+    found = len(saved.rungs)  # its process may have come to the end of the rung that it was in
+    assert (found, saved.promoted_rungs) in {(1, 1), (2, 1)}
     ended, began, ran = entries(tmp_path), len(fakes.begun()), fakes.ran()
     said = finish(fake_driver(tmp_path, seconds=0))
     assert "in the ledger, 1 goes on from its last rung." in said
@@ -176,8 +177,8 @@ def test_real_training_goes_on_after_its_driver_was_killed(tmp_path: Path, tiny_
     process = start(tmp_path, ["sde_ray", "run", "--no-validate"])
     wait_until(lambda: (one := checkpoint.read(folder, trial.key)) and len(one.rungs) >= 2, process)
     end(process, signal.SIGKILL)
-    mark = checkpoint.read(folder, trial.key)
-    assert mark is not None and 2 <= len(mark.rungs) <= 3
+    saved = checkpoint.read(folder, trial.key)
+    assert saved is not None and 2 <= len(saved.rungs) <= 3
     assert entries(tmp_path) == []
     said = finish(start(tmp_path, ["sde_ray", "run", "--no-validate"]))
     assert "Resuming: 0 of 1 trials are in the ledger, 1 goes on from its last rung." in said
@@ -186,6 +187,6 @@ def test_real_training_goes_on_after_its_driver_was_killed(tmp_path: Path, tiny_
     whole = run_trial(runner, trial, tmp_path / "whole")
     runner.close()
     assert (result.status, result.losses, result.rungs) == ("finished", whole.losses, whole.rungs)
-    assert result.rungs[: len(mark.rungs)] == mark.rungs and len(result.losses) == 12
+    assert result.rungs[: len(saved.rungs)] == saved.rungs and len(result.losses) == 12
     for name in ("predictions.jsonl", "adapter/adapter_model.safetensors"):
         assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import yaml
 from helpers.nodes import Nodes
+from helpers.run_trial import run_trial
 
 from sde_ray.config.load import load_config
 from sde_ray.config.trial import TrialConfig
 from sde_ray.storage.ledger import Ledger
 from sde_ray.sweep.plan import plan
 from sde_ray.training.runner import RunnerResources
-from sde_ray.training.trial_runner import TrialRunner, run_trial
+from sde_ray.training.trial_runner import TrialRunner
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import TrialResult
 

@@ -59,7 +59,7 @@ class Fakes:
         return FakeRunner(self, place)
 
     def begun(self) -> list[dict[str, Any]]:
-        """Every trial that has begun, in order: key, pid, bundles, and how many rungs it found done."""
+        """Every trial that has begun, in order: key, pid, number of workers, and how many rungs it found done."""
         return _lines(self.calls)
 
     def ran(self) -> list[tuple[str, int]]:
@@ -84,33 +84,39 @@ class FakeRunner:
     def __init__(self, fakes: Fakes, place: RunnerResources) -> None:
         self.fakes, self.place = fakes, place
 
-    def begin(self, config: TrialConfig, folder: Path) -> ResumeState:
+    def start(self, config: TrialConfig, folder: Path) -> ResumeState:
         self.config, self.folder = config, folder
         self.rungs: list[RungResult] = []
-        begun = self._find()
-        self.rungs += begun.rungs
-        _note(self.fakes.calls, key=config.key, pid=os.getpid(), bundles=self.place.bundles, found=len(begun.rungs))
+        resumed = self._read_checkpoint()
+        self.rungs += resumed.rungs
+        _note(
+            self.fakes.calls,
+            key=config.key,
+            pid=os.getpid(),
+            num_workers=self.place.num_workers,
+            found=len(resumed.rungs),
+        )
         if self._meant(self.fakes.fail):
             raise ValueError(f"planted failure of {self.fakes.fail}")
         if self._meant(self.fakes.die):
             os._exit(1)
-        return begun
+        return resumed
 
-    def _find(self) -> ResumeState:
-        self.mark = None
+    def _read_checkpoint(self) -> ResumeState:
+        self.checkpoint = None
         try:
-            self.mark = checkpoint.read(self.folder, self.config.key)
-        except checkpoint.CheckpointError as why:
-            return ResumeState(note=f"unusable: {why}")
-        return ResumeState(self.mark.rungs, self.mark.passed) if self.mark else ResumeState()
+            self.checkpoint = checkpoint.read(self.folder, self.config.key)
+        except checkpoint.CheckpointError as error:
+            return ResumeState(note=f"unusable: {error}")
+        return ResumeState(self.checkpoint.rungs, self.checkpoint.promoted_rungs) if self.checkpoint else ResumeState()
 
     def _meant(self, option: str) -> bool:
         return bool(option) and option in ("*", *dict(self.config.design.options).values())
 
-    def rung(self, index: int, rival: Opponent | None = None) -> RungResult:
+    def train_rung(self, index: int, rival: Opponent | None = None) -> RungResult:
         _note(self.fakes.rungs, key=self.config.key, rung=index)
-        if self.mark:
-            self.mark = checkpoint.write(self.folder, replace(self.mark, went_on=True))
+        if self.checkpoint:
+            self.checkpoint = checkpoint.write(self.folder, replace(self.checkpoint, promoted=True))
         if index == 1 and self.fakes.ran().count((self.config.key, 1)) == 1:
             if self._meant(self.fakes.die_once):
                 os._exit(1)
@@ -123,11 +129,11 @@ class FakeRunner:
         self.rungs.append(RungResult(index, round(share * self.config.train_size), scores))
         if index + 1 < len(self.config.train.rungs):
             rivals = rival.folder.name if rival else ""
-            mark = checkpoint.Checkpoint(self.config.key, tuple(self.rungs), rival=rivals)
-            self.mark = checkpoint.write(self.folder, mark)
+            reached = checkpoint.Checkpoint(self.config.key, tuple(self.rungs), rival=rivals)
+            self.checkpoint = checkpoint.write(self.folder, reached)
         return self.rungs[-1]
 
-    def end(self, status: Status = "finished", error: str = "") -> TrialResult:
+    def finish(self, status: Status = "finished", error: str = "") -> TrialResult:
         (self.folder / "ended.txt").write_text(status)
         scores = self.rungs[-1].scores if self.rungs else {}
         return TrialResult(

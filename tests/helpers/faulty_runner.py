@@ -41,21 +41,21 @@ class Faulty(Fakes):
 class FaultyRunner(FakeRunner):
     fakes: Faulty
 
-    def begin(self, config: TrialConfig, folder: Path, *more: Any) -> ResumeState:
-        begun = super().begin(config, folder, *more)
+    def start(self, config: TrialConfig, folder: Path, *more: Any) -> ResumeState:
+        resumed = super().start(config, folder, *more)
         self._place = len(self.fakes.begun())
         for one in filter(None, self.fakes.greed.split(",")):
             option, _, end = one.partition("=")
             if self._meant(option):
                 GREED[end]()
-        return begun
+        return resumed
 
-    def rung(self, *arguments: Any) -> RungResult:
+    def train_rung(self, *arguments: Any) -> RungResult:
         deadline = time.monotonic() + PATIENCE
         while 0 < self.fakes.hold <= self._place and not os.path.exists(self.fakes.go):
             assert time.monotonic() < deadline, "the test forgot to let it go"
             time.sleep(0.02)
-        return super().rung(*arguments)
+        return super().train_rung(*arguments)
 
 
 def _until_the_limit() -> None:

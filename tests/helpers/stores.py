@@ -71,13 +71,13 @@ class Writers(Fakes):
 
 
 class _Writer(FakeRunner):
-    def end(self, status: Status = "finished", error: str = "") -> TrialResult:
+    def finish(self, status: Status = "finished", error: str = "") -> TrialResult:
         (self.folder / "adapter").mkdir(exist_ok=True)
         (self.folder / "adapter" / "sde.json").write_text(json.dumps({"trial": self.config.key}))
         row = {"split": "dev", "id": "1", "prediction": "food: positive", "task": self.config.task}
         (self.folder / "predictions.jsonl").write_text(json.dumps(row) + "\n")
         (self.folder / "config.json").write_text(json.dumps({"key": self.config.key, **self.config.resolved()}))
-        return super().end(status, error)
+        return super().finish(status, error)
 
 
 Run = Callable[..., sweep.SweepOutcome]

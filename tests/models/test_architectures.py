@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.run_trial import run_trial
 
 from sde_ray.config.trial import DecodeSettings, LoraSettings, TrainSettings, TrialConfig
 from sde_ray.design import designs
@@ -24,7 +25,7 @@ from sde_ray.models import generation
 from sde_ray.models.predictor import Predictor
 from sde_ray.models.tokenization import Encoder, chat_frame, completion_text
 from sde_ray.training.runner import RunnerResources
-from sde_ray.training.trial_runner import TrialRunner, run_trial
+from sde_ray.training.trial_runner import TrialRunner
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import Segment
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.run_trial import run_trial
 from typer.testing import CliRunner, Result
 
 from sde_ray.analysis import strategy as strategies
@@ -30,7 +31,7 @@ from sde_ray.pipeline.robustness.learning_curve import Saving, reaches, savings
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.storage.ledger import Ledger
 from sde_ray.training.runner import RunnerResources
-from sde_ray.training.trial_runner import TrialRunner, run_trial
+from sde_ray.training.trial_runner import TrialRunner
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import Design, TrialResult
 

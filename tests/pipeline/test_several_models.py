@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.run_trial import run_trial
 from transformers import AutoTokenizer
 
 from sde_ray.analysis.cross_study import across
@@ -17,7 +18,7 @@ from sde_ray.pipeline import run
 from sde_ray.storage.ledger import Ledger
 from sde_ray.sweep.plan import plan
 from sde_ray.training.runner import RunnerResources
-from sde_ray.training.trial_runner import TrialRunner, run_trial
+from sde_ray.training.trial_runner import TrialRunner
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import TrialResult
 

@@ -222,13 +222,13 @@ def test_a_trial_on_its_way_is_handed_out_first_and_its_decisions_stand() -> Non
     place, further = next((n, r) for n, r in enumerate(undisturbed) if n > 10 and len(r.rungs) == 3)
     before = {result.key: result for result in undisturbed[:place]}
     trial = next(trial for trial in whole.trials if trial.key == further.key)
-    for went_on in (False, True):
-        agenda = asked(whole, before, {trial.key: Checkpoint(trial.key, further.rungs[:2], went_on=went_on)})
+    for promoted in (False, True):
+        agenda = asked(whole, before, {trial.key: Checkpoint(trial.key, further.rungs[:2], promoted=promoted)})
         assert agenda.left > 0 and set(agenda.in_flight) == {trial.key}
         assert agenda.next() == trial
         assert agenda.waiting and agenda.search.running
         assert agenda.go_on(trial, 0, worth(trial, 0)), "it has passed here"
-        assert agenda.go_on(trial, 1, worth(trial, 1)) or not went_on, "what was decided is not asked again"
+        assert agenda.go_on(trial, 1, worth(trial, 1)) or not promoted, "what was decided is not asked again"
         agenda.ended(further)
         rest = drain(agenda, at_once=1)
         assert sum(map(share, [*before.values(), further, *rest])) <= 12

@@ -191,7 +191,7 @@ def test_a_sweep_in_which_everything_fails_says_why(
 def test_a_trial_may_have_two_workers(tmp_path: Path, fakes: Fakes) -> None:
     resources = {"workers_per_trial": 2, "cpus_per_worker": 0.5}
     outcome = sweep(tmp_path, fakes, designs=["baseline", "es-sde"], resources=resources)
-    assert [call["bundles"] for call in fakes.begun()] == [2, 2]
+    assert [call["workers"] for call in fakes.begun()] == [2, 2]
     assert {result.config["train"]["workers"] for result in outcome.results} == {2}
     assert bundles(Resources(workers_per_trial=2)) == [{"CPU": 0.01}, {"CPU": 0.99}, {"CPU": 0.99}]
 

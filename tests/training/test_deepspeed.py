@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.run_trial import run_trial
 from safetensors.torch import load_file
 
 from sde_ray.config.trial import DecodeSettings, LoraSettings, TrainSettings, TrialConfig
@@ -16,7 +17,7 @@ from sde_ray.design import designs
 from sde_ray.errors import UserError
 from sde_ray.training import checkpoint
 from sde_ray.training.runner import RunnerResources, WorkerDiedError
-from sde_ray.training.trial_runner import TrialRunner, run_trial
+from sde_ray.training.trial_runner import TrialRunner
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import TrialResult
 
@@ -36,7 +37,7 @@ def pair() -> Iterator[TrialRunner]:
 
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="sde_") as folder:
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
-        runner = TrialRunner(WorkerGroup(RunnerResources(bundles=2), in_process=False))
+        runner = TrialRunner(WorkerGroup(RunnerResources(num_workers=2), in_process=False))
         yield runner
         runner.close()
         ray.shutdown()
@@ -110,26 +111,26 @@ def test_two_workers_go_on_from_a_rung_to_the_last_digit(
     config = sharded(config, section)
     whole = run_trial(pair, config, tmp_path / "whole")
     folder = tmp_path / "cut"
-    pair.begin(config, folder)
-    done = pair.rung(0)
-    assert len(list(folder.glob(checkpoint.SHARES))) == 2, "each worker keeps its share"
-    begun = pair.begin(config, folder)
-    assert (begun.rungs, begun.note) == ((done,), "")
-    pair.rung(1)
+    pair.start(config, folder)
+    done = pair.train_rung(0)
+    assert len(list(folder.glob(checkpoint.WORKER_FILES))) == 2, "each worker keeps its share"
+    resumed = pair.start(config, folder)
+    assert (resumed.rungs, resumed.note) == ((done,), "")
+    pair.train_rung(1)
     assert pair._running().losses[:2] == list(whole.losses[:2]) and len(whole.losses) == 3
-    assert_equal_to_the_digit(pair.end(), folder, whole, tmp_path / "whole")
+    assert_equal_to_the_digit(pair.finish(), folder, whole, tmp_path / "whole")
 
 
 def test_a_share_that_is_gone_on_one_worker_is_used_on_none(
     pair: TrialRunner, config: TrialConfig, tmp_path: Path
 ) -> None:
     config = sharded(config, "zero 2")
-    pair.begin(config, tmp_path)
-    pair.rung(0)
-    (tmp_path / checkpoint.share_name(0, 1)).unlink()
-    begun = pair.begin(config, tmp_path)
-    assert begun.rungs == () and "checkpoint.0.1.safetensors cannot be read" in begun.note
-    pair.end("failed", "")
+    pair.start(config, tmp_path)
+    pair.train_rung(0)
+    (tmp_path / checkpoint.worker_file(0, 1)).unlink()
+    resumed = pair.start(config, tmp_path)
+    assert resumed.rungs == () and "checkpoint.0.1.safetensors cannot be read" in resumed.note
+    pair.finish("failed", "")
 
 
 def test_a_broken_group_is_replaced_and_the_trial_goes_on(
@@ -141,16 +142,16 @@ def test_a_broken_group_is_replaced_and_the_trial_goes_on(
     config = sharded(config, "zero 2")
     whole = run_trial(pair, config, tmp_path / "whole")
     folder = tmp_path / "cut"
-    pair.begin(config, folder)
-    pair.rung(0)
+    pair.start(config, folder)
+    pair.train_rung(0)
     ray.kill(pair.workers._workers[1])
     with pytest.raises(WorkerDiedError, match="worker process died"):
-        pair.rung(1)
+        pair.train_rung(1)
     assert_equal_to_the_digit(run_trial(pair, config, folder), folder, whole, tmp_path / "whole")
 
 
 def test_a_users_error_keeps_its_words(pair: TrialRunner, config: TrialConfig, tmp_path: Path) -> None:
     config = replace(config, model=str(tmp_path), train=replace(config.train, workers=2))
     with pytest.raises(UserError, match=r"no config\.json"):
-        pair.begin(config, tmp_path / "trial")
-    assert pair.end("failed", "refused").error == "refused"
+        pair.start(config, tmp_path / "trial")
+    assert pair.finish("failed", "refused").error == "refused"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.run_trial import run_trial
 
 from sde_ray.config.trial import DecodeSettings, LoraSettings, TrainSettings, TrialConfig
 from sde_ray.design import designs
@@ -26,7 +27,7 @@ from sde_ray.sweep.tune_search import NOTE, PASSED, RUNG, SCORE
 from sde_ray.training import checkpoint, engine_state
 from sde_ray.training.runner import ResumeState, RunnerResources, WorkerDiedError
 from sde_ray.training.trainer import Trainer
-from sde_ray.training.trial_runner import TrialRunner, run_trial
+from sde_ray.training.trial_runner import TrialRunner
 from sde_ray.training.worker import Worker
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import RungResult, TrialResult
@@ -40,12 +41,12 @@ def worker() -> Iterator[Worker]:
     one = Worker()
     one.join(*one.address())
     yield one
-    one.detach()
+    one.end_trial()
 
 
 def runner_on(worker: Worker) -> TrialRunner:
     """A new runner on a worker that has detached: what the one before knew is gone, but for the resident base."""
-    worker.detach()
+    worker.end_trial()
     group = WorkerGroup(RunnerResources(), in_process=True)
     group._workers = [worker]
     return TrialRunner(group)
@@ -93,9 +94,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def cut_off(runner: TrialRunner, config: TrialConfig, folder: Path, after: int) -> None:
     """Run the trial up to this rung, no further."""
-    begun = runner.begin(config, folder)
-    for rung in range(len(begun.rungs), after + 1):
-        runner.rung(rung)
+    resumed = runner.start(config, folder)
+    for rung in range(len(resumed.rungs), after + 1):
+        runner.train_rung(rung)
     scramble()
 
 
@@ -115,10 +116,10 @@ def assert_same(result: TrialResult, folder: Path, undisturbed: tuple[TrialResul
     names = [PREDICTIONS, *(path.name for path in its.glob("predictions.*.jsonl")), ADAPTER]
     for name in names:
         assert (folder / name).read_bytes() == (its / name).read_bytes(), name
-    assert marks(folder) == [], "what has ended leaves no checkpoint"
+    assert checkpoint_files(folder) == [], "what has ended leaves no checkpoint"
 
 
-def marks(folder: Path) -> list[str]:
+def checkpoint_files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("checkpoint*"))
 
 
@@ -140,7 +141,7 @@ def test_a_trial_goes_on_to_the_last_digit(
 ) -> None:
     cut_off(runner_on(worker), config, tmp_path, after=0)
     cut_off(runner_on(worker), config, tmp_path, after=1)
-    assert marks(tmp_path) == ["checkpoint.1.0.safetensors", "checkpoint.json"]
+    assert checkpoint_files(tmp_path) == ["checkpoint.1.0.safetensors", "checkpoint.json"]
     result = run_trial(runner_on(worker), config, tmp_path)
     assert steps == list(range(6)), "no step is trained twice"
     assert len(set(whole[0].losses)) == 6, "it must train to compare anything"
@@ -166,8 +167,8 @@ def test_whatever_the_settings(
 # ---- checkpoints that do not serve -----------------------------------------------------------------------------------
 
 
-def share_of(folder: Path) -> Path:
-    (path,) = folder.glob(checkpoint.SHARES)
+def state_file(folder: Path) -> Path:
+    (path,) = folder.glob(checkpoint.WORKER_FILES)
     return path
 
 
@@ -177,7 +178,7 @@ def edit(folder: Path, **changes: Any) -> None:
 
 
 def flip_a_bit(folder: Path) -> None:
-    path = share_of(folder)
+    path = state_file(folder)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -189,21 +190,24 @@ def half(path: Path) -> None:
 
 def change_a_loss(folder: Path) -> None:
     outer = json.loads((folder / checkpoint.NAME).read_text())
-    mark = json.loads(outer["mark"])
-    mark["losses"][0] += 1.0
-    edit(folder, mark=json.dumps(mark))
+    saved = json.loads(outer["checkpoint"])
+    saved["losses"][0] += 1.0
+    edit(folder, checkpoint=json.dumps(saved))
 
 
 def give_to_another(folder: Path) -> None:
-    mark = checkpoint.read(folder, json.loads((folder / "config.json").read_text())["key"])
-    assert mark is not None
-    checkpoint.write(folder, replace(mark, key="f" * 16))
+    saved = checkpoint.read(folder, json.loads((folder / "config.json").read_text())["key"])
+    assert saved is not None
+    checkpoint.write(folder, replace(saved, key="f" * 16))
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a share is cut short": (lambda folder: half(share_of(folder)), r"checkpoint\.0\.0\.safetensors is damaged"),
+    "a file is cut short": (
+        lambda folder: half(state_file(folder)),
+        r"checkpoint\.0\.0\.safetensors is damaged",
+    ),
     "a bit has flipped": (flip_a_bit, "is damaged"),
-    "a share is gone": (lambda folder: share_of(folder).unlink(), "cannot be read"),
+    "a file is gone": (lambda folder: state_file(folder).unlink(), "cannot be read"),
     "the checkpoint is cut short": (lambda folder: half(folder / checkpoint.NAME), r"checkpoint\.json cannot be read"),
     "the checkpoint was edited": (change_a_loss, r"checkpoint\.json is damaged"),
     "the checkpoint is another trial's": (give_to_another, "it belongs to the trial ffff"),
@@ -218,10 +222,10 @@ def test_a_damaged_or_foreign_checkpoint_is_told_and_not_used(
     harm, told = DAMAGE[what]
     cut_off(runner_on(worker), config, tmp_path, after=0)
     harm(tmp_path)
-    begun = runner_on(worker).begin(config, tmp_path)
-    assert begun.rungs == () and begun.passed == 0
-    assert re.fullmatch(rf"The trial starts from its beginning, not from its checkpoint: .*{told}.*\.", begun.note)
-    assert marks(tmp_path) == []
+    resumed = runner_on(worker).start(config, tmp_path)
+    assert resumed.rungs == () and resumed.promoted_rungs == 0
+    assert re.fullmatch(rf"The trial starts from its beginning, not from its checkpoint: .*{told}.*\.", resumed.note)
+    assert checkpoint_files(tmp_path) == []
 
 
 def test_a_checkpoint_of_other_libraries_is_told_and_not_used(
@@ -231,8 +235,8 @@ def test_a_checkpoint_of_other_libraries_is_told_and_not_used(
     versions = engine_state._versions()
     assert set(versions) == {"sde_ray", "torch", "transformers", "peft", "deepspeed"}
     monkeypatch.setattr(engine_state, "_versions", lambda: {**versions, "torch": "99.0"})
-    begun = runner_on(worker).begin(config, tmp_path)
-    assert begun == ResumeState(note=begun.note) and "torch" in begun.note and "99.0" in begun.note
+    resumed = runner_on(worker).start(config, tmp_path)
+    assert resumed == ResumeState(note=resumed.note) and "torch" in resumed.note and "99.0" in resumed.note
 
 
 def test_after_a_checkpoint_that_does_not_serve_the_trial_is_as_undisturbed(
@@ -248,16 +252,16 @@ def test_after_a_checkpoint_that_does_not_serve_the_trial_is_as_undisturbed(
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
     worker: Worker, config: TrialConfig, whole: tuple[TrialResult, Path], steps: list[int], tmp_path: Path
 ) -> None:
-    """The moment after the new share, or a part of it, and before the new `checkpoint.json`."""
+    """The moment after the newer file of the worker, or a part of it, and before the new `checkpoint.json`."""
     cut_off(runner_on(worker), config, tmp_path, after=0)
-    (tmp_path / checkpoint.share_name(1, 0)).write_bytes(b"the new share")
+    (tmp_path / checkpoint.worker_file(1, 0)).write_bytes(b"a newer state")
     (tmp_path / (checkpoint.NAME + ".new")).write_bytes(b"{")
     result = run_trial(runner_on(worker), config, tmp_path)
     assert steps == list(range(6))
     assert_same(result, tmp_path, whole)
 
 
-@pytest.mark.parametrize("path", [checkpoint.NAME, checkpoint.share_name(0, 0)])
+@pytest.mark.parametrize("path", [checkpoint.NAME, checkpoint.worker_file(0, 0)])
 def test_where_a_checkpoint_cannot_be_written_the_trial_goes_on(
     path: str, worker: Worker, config: TrialConfig, whole: tuple[TrialResult, Path], tmp_path: Path
 ) -> None:
@@ -266,16 +270,19 @@ def test_where_a_checkpoint_cannot_be_written_the_trial_goes_on(
         cut_off(runner := runner_on(worker), config, tmp_path, after=0)
     assert checkpoint.read(tmp_path, config.key) is None
     (tmp_path / (path + ".new")).rmdir()
-    runner.rung(1)
+    runner.train_rung(1)
     assert len(checkpoint.read(tmp_path, config.key).rungs) == 2  # type: ignore[union-attr]
 
 
 def test_an_optimiser_out_of_reach_is_not_kept(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
     runner = runner_on(worker)
-    runner.begin(config, tmp_path)
-    worker._training.engine.basic_optimizer.state.clear()  # as if DeepSpeed had them on NVMe
-    assert worker.keep(tmp_path / "share") == ("", "DeepSpeed holds the optimiser's state outside of this process")
-    assert not (tmp_path / "share").exists()
+    runner.start(config, tmp_path)
+    worker._trainer.engine.basic_optimizer.state.clear()  # as if DeepSpeed had them on NVMe
+    assert worker.save_state(tmp_path / "state") == (
+        "",
+        "DeepSpeed holds the optimiser's state outside of this process",
+    )
+    assert not (tmp_path / "state").exists()
 
 
 # ---- what a checkpoint says ------------------------------------------------------------------------------------------
@@ -283,36 +290,36 @@ def test_an_optimiser_out_of_reach_is_not_kept(worker: Worker, config: TrialConf
 
 def test_a_checkpoint_says_where_the_trial_stands(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
     runner = runner_on(worker)
-    runner.begin(config, tmp_path)
-    done = runner.rung(0, Opponent(tmp_path / "rival-key", "weighted_kappa"))
-    mark = checkpoint.read(tmp_path, config.key)
-    assert mark is not None
-    assert (mark.rungs, len(mark.losses), mark.rival) == ((done,), 2, "rival-key")
-    assert (mark.went_on, mark.passed) == (False, 0), "whether it goes on is not decided yet"
+    runner.start(config, tmp_path)
+    done = runner.train_rung(0, Opponent(tmp_path / "rival-key", "weighted_kappa"))
+    saved = checkpoint.read(tmp_path, config.key)
+    assert saved is not None
+    assert (saved.rungs, len(saved.losses), saved.rival) == ((done,), 2, "rival-key")
+    assert (saved.promoted, saved.promoted_rungs) == (False, 0), "whether it goes on is not decided yet"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrialRunner, "_train", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            runner.rung(1)
-    assert runner_on(worker).begin(config, tmp_path) == ResumeState((done,), passed=1)
-    engine = worker._training.engine
+            runner.train_rung(1)
+    assert runner_on(worker).start(config, tmp_path) == ResumeState((done,), promoted_rungs=1)
+    engine = worker._trainer.engine
     assert (engine.global_steps, engine.micro_steps, engine.lr_scheduler.last_epoch) == (2, 4, 2)
 
 
 def test_a_trial_of_one_rung_keeps_nothing(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
     runner = runner_on(worker)
-    runner.begin(replace(config, train=replace(config.train, rungs=(1.0,))), tmp_path)
-    runner.rung(0)
-    assert marks(tmp_path) == []
+    runner.start(replace(config, train=replace(config.train, rungs=(1.0,))), tmp_path)
+    runner.train_rung(0)
+    assert checkpoint_files(tmp_path) == []
 
 
 def test_a_trial_that_is_given_up_keeps_nothing(
     worker: Worker, config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = runner_on(worker)
-    runner.begin(config, tmp_path)
+    runner.start(config, tmp_path)
     monkeypatch.setattr(runner, "_score", lambda name, rival: ({"dev": {}}, "far behind"))
-    assert runner.rung(0).stopped_early == "far behind"
-    assert marks(tmp_path) == []
+    assert runner.train_rung(0).stopped_early == "far behind"
+    assert checkpoint_files(tmp_path) == []
 
 
 def test_checkpoints_beside_a_trials_end_are_removed_and_others_found(config: TrialConfig, tmp_path: Path) -> None:
@@ -323,8 +330,8 @@ def test_checkpoints_beside_a_trials_end_are_removed_and_others_found(config: Tr
     trials = {kind: replace(config, seed=seed) for seed, kind in enumerate(kinds)}
     for kind, trial in trials.items():
         (tmp_path / trial.key).mkdir()
-        went_on = kind in ("again", "finished")
-        checkpoint.write(tmp_path / trial.key, checkpoint.Checkpoint(trial.key, kinds[kind], went_on=went_on))
+        promoted = kind in ("again", "finished")
+        checkpoint.write(tmp_path / trial.key, checkpoint.Checkpoint(trial.key, kinds[kind], promoted=promoted))
     half(tmp_path / trials["odd"].key / checkpoint.NAME)
     ends: dict[str, Any] = {"failed": ("failed", ()), "pruned": ("pruned", (rung,)), "further": ("pruned", (rung,))}
     ends["again"] = ends["pruned"]
@@ -335,7 +342,7 @@ def test_checkpoints_beside_a_trials_end_are_removed_and_others_found(config: Tr
     }
     found = checkpoint.in_flight(tmp_path, trials.values(), results)
     assert set(found) == {trials[kind].key for kind in ("new", "failed", "further", "again")}
-    left = {kind for kind, trial in trials.items() if marks(tmp_path / trial.key)}
+    left = {kind for kind, trial in trials.items() if checkpoint_files(tmp_path / trial.key)}
     assert left == {"new", "failed", "further", "again", "odd"}
 
 
@@ -365,7 +372,7 @@ def test_tune_hears_of_every_rung_once_more_and_of_what_was_decided(
     assert steps == list(range(6))
     kept = load_result(tmp_path / "result.json")
     assert kept is not None and (kept.losses, kept.rungs) == (whole[0].losses, whole[0].rungs)
-    assert marks(tmp_path) != [], "the driver removes it, when the ledger has the end"
+    assert checkpoint_files(tmp_path) != [], "the driver removes it, when the ledger has the end"
 
 
 def test_tune_hears_why_a_checkpoint_is_not_used(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
@@ -387,7 +394,7 @@ def test_a_lost_worker_ends_the_trainable_and_an_ordinary_failure_does_not(
     monkeypatch.setattr(TrialRunner, "_train", lose)
     with pytest.raises(WorkerDiedError):
         trial.step()
-    assert marks(tmp_path) != [] and load_result(tmp_path / "result.json") is None
+    assert checkpoint_files(tmp_path) != [] and load_result(tmp_path / "result.json") is None
     monkeypatch.setattr(TrialRunner, "_train", lambda *_: 1 / 0)
     assert trainable(config, tmp_path, worker)._begun == ResumeState()
     failing = trainable(config, tmp_path, worker)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.run_trial import run_trial
 
 from sde_ray import data
 from sde_ray.config.trial import DecodeSettings, LoraSettings, TrainSettings, TrialConfig
@@ -23,7 +24,7 @@ from sde_ray.models.tokenization import IGNORE_INDEX, TokenizedSample
 from sde_ray.tasks import get_task
 from sde_ray.training import batching, deepspeed_engine
 from sde_ray.training.runner import RunnerResources
-from sde_ray.training.trial_runner import EVAL_SEED, TrialRunner, run_trial
+from sde_ray.training.trial_runner import EVAL_SEED, TrialRunner
 from sde_ray.training.worker import Worker
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import Sample, Segment
@@ -50,7 +51,7 @@ def worker() -> Iterator[Worker]:
     one = Worker()
     one.join(*one.address())
     yield one
-    one.detach()
+    one.end_trial()
 
 
 @pytest.fixture
@@ -59,10 +60,10 @@ def config(tiny_llama: Path) -> TrialConfig:
 
 
 def losses_and_completions(worker: Worker, config: TrialConfig) -> tuple[list[float], list[str]]:
-    attached = worker.attach(config, samples(config.train_size))
+    attached = worker.start_trial(config, samples(config.train_size))
     losses = worker.train(attached.steps)
-    completions, _ = worker.decode([(sample.id, sample.prompt) for sample in samples(5, seed=9)])
-    worker.detach()
+    completions, _ = worker.generate([(sample.id, sample.prompt) for sample in samples(5, seed=9)])
+    worker.end_trial()
     return losses, completions
 
 
@@ -76,14 +77,14 @@ def test_the_first_update_is_the_whole_learning_rate(worker: Worker, config: Tri
     of its own before (its stage 0 does, in half precision: 0.745 of the rate).
     """
     train = settings(precision=precision, lr=1e-2, schedule="constant")
-    worker.attach(replace(config, train=train, lora=LoraSettings(dropout=0.0)), samples(config.train_size))
+    worker.start_trial(replace(config, train=train, lora=LoraSettings(dropout=0.0)), samples(config.train_size))
     worker.train(1)
     moved = [
         weight.detach().float().abs() for name, weight in worker._peft_model.named_parameters() if "lora_B" in name
     ]
     steps = torch.cat([weight.flatten() for weight in moved])
     assert steps[steps > 0].median().item() == pytest.approx(1e-2, rel=0.01)
-    worker.detach()
+    worker.end_trial()
 
 
 def test_steps_are_a_function_of_the_seed_only() -> None:
@@ -124,7 +125,7 @@ def test_deepspeed_section_is_merged_and_checked() -> None:
 def test_an_unknown_deepspeed_value_is_the_users_error(worker: Worker, config: TrialConfig) -> None:
     bad = replace(config, train=settings(deepspeed={"zero_optimization": {"stage": 2, "reduce_bucket_size": "big"}}))
     with pytest.raises(UserError, match="deepspeed section.*reduce_bucket_size"):
-        worker.attach(bad, samples(4))
+        worker.start_trial(bad, samples(4))
 
 
 def test_same_seed_same_result_before_and_after_other_trials(worker: Worker, config: TrialConfig) -> None:
@@ -141,22 +142,22 @@ def test_same_seed_same_result_before_and_after_other_trials(worker: Worker, con
 
 def test_a_rung_and_its_decoding_change_nothing(worker: Worker, config: TrialConfig) -> None:
     whole, completions = losses_and_completions(worker, config)
-    worker.attach(config, samples(config.train_size))
+    worker.start_trial(config, samples(config.train_size))
     parts = worker.train(1)
-    worker.decode([("s", samples(1)[0].prompt)])
+    worker.generate([("s", samples(1)[0].prompt)])
     parts += worker.train(3)
     assert parts == whole
-    assert worker.decode([(sample.id, sample.prompt) for sample in samples(5, seed=9)])[0] == completions
-    worker.detach()
+    assert worker.generate([(sample.id, sample.prompt) for sample in samples(5, seed=9)])[0] == completions
+    worker.end_trial()
 
 
 def test_first_loss_is_the_base_models_own(worker: Worker, config: TrialConfig) -> None:
     """An adapter starts as nothing, so the first loss is what transformers computes for the batch."""
     config = replace(config, lora=LoraSettings(dropout=0.0))
-    worker.attach(config, samples(4))
-    rows = worker._training.samples
+    worker.start_trial(config, samples(4))
+    rows = worker._trainer.samples
     loss = worker.train(1)[0]
-    worker.detach()
+    worker.end_trial()
     with torch.no_grad():
         sums = [
             worker._base.model(input_ids=torch.tensor([row.ids]), labels=torch.tensor([row.labels])).loss.item()
@@ -176,18 +177,18 @@ def test_accumulation_takes_the_same_steps(worker: Worker, config: TrialConfig) 
 def test_it_learns_by_heart(worker: Worker, config: TrialConfig) -> None:
     known = samples(4, seed=5)
     config = replace(config, train=settings(epochs=40, lr=2e-2), lora=LoraSettings(dropout=0.0))
-    losses = worker.train(worker.attach(config, known).steps)
-    completions, _ = worker.decode([(sample.id, sample.prompt) for sample in known])
-    worker.detach()
+    losses = worker.train(worker.start_trial(config, known).steps)
+    completions, _ = worker.generate([(sample.id, sample.prompt) for sample in known])
+    worker.end_trial()
     assert losses[-1] < 0.1 < losses[0]
     assert completions == [sample.completion.text for sample in known]
 
 
 def test_an_adapter_that_learned_nothing_is_not_saved(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
-    worker.attach(config, samples(4))
+    worker.start_trial(config, samples(4))
     with pytest.raises(AssertionError, match="lora_B"):
         worker.save(tmp_path)
-    worker.detach()
+    worker.end_trial()
 
 
 @pytest.fixture(scope="module")
@@ -266,9 +267,9 @@ def test_a_trial_clearly_behind_its_rival_is_not_asked_all(
 ) -> None:
     racing = DecodeSettings(8, 12, looks=(0.5,))
     config = replace(small(config), eval_size=40, out_of_domain=("masa:d2",), decode=racing)
-    runner.begin(config, tmp_path / "slow")
-    done = runner.rung(0, gold(config, tmp_path / "rival"))
-    result = runner.end("pruned")
+    runner.start(config, tmp_path / "slow")
+    done = runner.train_rung(0, gold(config, tmp_path / "rival"))
+    result = runner.finish("pruned")
     assert "behind on the first 20 items" in done.stopped_early
     assert result.status == "pruned" and set(result.scores) == {"dev"}
     assert len((tmp_path / "slow" / "predictions.jsonl").read_text().splitlines()) == 20
