@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from sde_ray.analysis.effects import Effect, effect_rows
+from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.pooling import Pooled, pool
 from sde_ray.analysis.rank_agreement import RankAgreement, correlations
-from sde_ray.analysis.response_surface import Estimate
 from sde_ray.analysis.study import Study
 
 KINDS = {"models": "model", "tasks": "task", "training sizes": "train_size"}
@@ -47,10 +47,10 @@ class SharedEffect:
     @property
     def verdict(self) -> str:
         """Do the groups agree? Only clear effects can contradict each other."""
-        shown = {one.value > 0 for one in self.alone.values() if one.clear}
+        shown = {one.value > 0 for one in self.alone.values() if one.excludes_zero}
         if len(shown) == 2:
             return "they contradict each other"
-        clear = sum(one.clear for one in self.alone.values())
+        clear = sum(one.excludes_zero for one in self.alone.values())
         alike = len({one.value > 0 for one in self.alone.values()}) == 1
         if clear == len(self.alone):
             return "all agree"
@@ -79,7 +79,7 @@ def short(groups: Sequence[str]) -> dict[str, str]:
 def sign(one: Estimate) -> str:
     """`+`, `−`, or in brackets where the interval holds 0 or is not known."""
     mark = "+" if one.value > 0 else "−" if one.value < 0 else "0"
-    return mark if one.clear else f"({mark})"
+    return mark if one.excludes_zero else f"({mark})"
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sde_ray.analysis.claims import MARGIN, claim_of
-from sde_ray.analysis.response_surface import Estimate, SurfaceFit
+from sde_ray.analysis.claims import MARGIN, effect_claim
+from sde_ray.analysis.estimate import Estimate
+from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.analysis.response_surface import fit as fit_surface
 from sde_ray.design.axes import find_axis
 from sde_ray.design.designs import make_design
@@ -275,12 +276,12 @@ def _claimed(
         return []
     fitted = fit(results, objective, split, items)
     found = effects_of(fitted, [design_of(result) for result in scored])
-    sure = fitted.family(effect_rows(fitted, [(one.axis, one.option, one.reference) for one in found]))
+    sure = fitted.simultaneous_intervals(effect_rows(fitted, [(one.axis, one.option, one.reference) for one in found]))
     partners = _partners(fitted)
     return [
         asdict(one)
         | {
-            "claim": claim_of(Estimate(one.difference, one.low, one.high), wide, margin),
+            "claim": effect_claim(Estimate(one.difference, one.low, one.high), wide, margin),
             "interacts": ", ".join(partners.get((one.axis, one.option), ())),
         }
         for one, wide in zip(found, sure, strict=True)
@@ -290,10 +291,10 @@ def _claimed(
 def _partners(fitted: SurfaceFit) -> dict[tuple[str, str], list[str]]:
     """(axis, option) -> options that change its effect, clearly even among all pairs."""
     pairs = interactions_of(fitted)
-    sure = fitted.family([_pair_row(fitted, one.axes, one.options, one.references) for one in pairs])
+    sure = fitted.simultaneous_intervals([_pair_row(fitted, one.axes, one.options, one.references) for one in pairs])
     found: dict[tuple[str, str], list[str]] = {}
     for pair, wide in zip(pairs, sure, strict=True):
-        if wide.clear:
+        if wide.excludes_zero:
             for mine, other in ((0, 1), (1, 0)):
                 key = pair.axes[mine], pair.options[mine]
                 found.setdefault(key, []).append(f"{pair.axes[other]}={pair.options[other]}")

@@ -16,7 +16,8 @@ from statistics import fmean
 from typing import Any
 
 from sde_ray.analysis.effects import OUT_OF_DOMAIN, design_of, reference_of, usable
-from sde_ray.analysis.response_surface import Estimate, SurfaceFit
+from sde_ray.analysis.estimate import Estimate, format_estimate
+from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.design.designs import paper_label
 from sde_ray.types import Design, TrialResult
 
@@ -82,12 +83,12 @@ class BestVsBaseline:
     compared: int
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """One sentence."""
         one = self.estimate
         if one.low is None or one.high is None:
             return "One trial a design and too few designs: whether the best is better than the baseline is not known."
-        found = f"{one.value:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
+        found = format_estimate(one.value, one.low, one.high)
         if one.low > 0:
             name = paper_label(self.design)
             return f"{name} is better than the baseline by {found}, also as the best of {self.compared}."
@@ -97,7 +98,7 @@ class BestVsBaseline:
         """For a program."""
         one = self.estimate
         numbers = {"difference": one.value, "low": one.low, "high": one.high, "compared": self.compared}
-        return {"design": self.design.slug, "baseline": self.baseline.slug, **numbers, "words": self.words}
+        return {"design": self.design.slug, "baseline": self.baseline.slug, **numbers, "summary": self.summary}
 
 
 def lead(ranked: Sequence[Ranked], fitted: SurfaceFit) -> BestVsBaseline | None:
@@ -110,6 +111,6 @@ def lead(ranked: Sequence[Ranked], fitted: SurfaceFit) -> BestVsBaseline | None:
     if not others:
         return None
     start = fitted.coding.row(baseline)
-    found = fitted.family([fitted.coding.row(design) - start for design in others])
+    found = fitted.simultaneous_intervals([fitted.coding.row(design) - start for design in others])
     best = max(range(len(others)), key=lambda n: found[n].value)
     return BestVsBaseline(others[best], baseline, found[best], len(others))

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.leaderboard import Ranked
-from sde_ray.analysis.response_surface import Estimate, SurfaceFit
+from sde_ray.analysis.response_surface import SurfaceFit
 
 T = TypeVar("T")
 

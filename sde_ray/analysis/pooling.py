@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sde_ray.analysis.response_surface import Estimate
+from sde_ray.analysis.estimate import Estimate
 
 Array = npt.NDArray[np.float64]
 DRAWS = 4000

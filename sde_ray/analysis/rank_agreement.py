@@ -18,7 +18,7 @@ from typing import Any
 
 from scipy import stats
 
-from sde_ray.analysis.response_surface import Estimate
+from sde_ray.analysis.estimate import Estimate
 from sde_ray.types import Design
 
 LEAST = 5  # designs in common; fewer have no interval that means anything

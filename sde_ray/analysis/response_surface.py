@@ -19,24 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
+from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.mixed_model import means_of, solve
 from sde_ray.types import Design
 
 Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95% interval; None: the trials at hand cannot estimate their noise."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def clear(self) -> bool:
-        """The interval is known and does not hold 0."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 @lru_cache(maxsize=64)
@@ -53,7 +40,7 @@ class DesignCoding:
     fixed: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def mains(self) -> int:
+    def num_free(self) -> int:
         """Columns that are estimated freely: the mean and the options."""
         return 1 + sum(len(options) - 1 for _, options in self.axes)
 
@@ -87,7 +74,7 @@ class DesignCoding:
             for axis, options in self.axes
         ]
         pairs = [np.outer(a, b).ravel() for a, b in combinations(parts, 2)]
-        return np.concatenate([np.zeros(self.mains), *pairs])
+        return np.concatenate([np.zeros(self.num_free), *pairs])
 
     def _zero(self) -> Array:
         return self.row(Design(tuple((axis, options[0]) for axis, options in self.axes)))
@@ -132,7 +119,7 @@ class SurfaceFit:
 
     def separable(self, row: Array) -> bool:
         """Do the trials tell this contrast apart from others, or are options confounded?"""
-        return bool(np.all(np.abs(self.null_space @ row[: self.coding.mains]) < 1e-6))
+        return bool(np.all(np.abs(self.null_space @ row[: self.coding.num_free]) < 1e-6))
 
     def contrast(self, row: Array) -> Estimate:
         value = float(row @ self.coefficients)
@@ -141,7 +128,7 @@ class SurfaceFit:
         low, high = np.quantile(self.draws @ row, (0.025, 0.975))
         return Estimate(value, float(low), float(high))
 
-    def family(self, rows: Sequence[Array]) -> list[Estimate]:
+    def simultaneous_intervals(self, rows: Sequence[Array]) -> list[Estimate]:
         """These contrasts with intervals that hold for all of them at once, so that the largest may be picked.
 
         Each is as many of its own standard errors wide as the largest of all errors is, 95 times in 100.
@@ -174,12 +161,12 @@ def fit(
     place = {design: n for n, design in enumerate(unique)}
     groups = np.array([place[design] for design in designs])
     rows = np.stack([coding.row(design) for design in unique])
-    free = rows[:, : coding.mains]
+    free = rows[:, : coding.num_free]
     rank = int(np.linalg.matrix_rank(free))
-    pairs = rows.shape[1] > coding.mains and len(unique) > rank
+    pairs = rows.shape[1] > coding.num_free and len(unique) > rank
     means = means_of(groups, np.asarray(scores, dtype=float), jackknife_influence)
-    found = solve(means, free, rows[:, coding.mains :] if pairs else rows[:, :0], seed)
+    found = solve(means, free, rows[:, coding.num_free :] if pairs else rows[:, :0], seed)
     left = np.zeros(rows.shape[1] - len(found.coefficients))
     draws = None if found.draws is None else np.hstack([found.draws, np.zeros((len(found.draws), len(left)))])
-    null_space = linalg.null_space(free) if rank < coding.mains else np.zeros((coding.mains, 0))
+    null_space = linalg.null_space(free) if rank < coding.num_free else np.zeros((coding.num_free, 0))
     return SurfaceFit(coding, np.concatenate([found.coefficients, left]), draws, found.noise, pairs, null_space.T)

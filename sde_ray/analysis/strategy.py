@@ -25,7 +25,8 @@ import yaml
 from pydantic import TypeAdapter
 
 from sde_ray.analysis.effects import Effect, design_of, effects_of, fit, reference_of, usable
-from sde_ray.analysis.response_surface import Estimate, SurfaceFit
+from sde_ray.analysis.estimate import Estimate, format_estimate
+from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.design.axes import find_axis
 from sde_ray.design.designs import make_design, paper_label
 from sde_ray.errors import UserError
@@ -209,7 +210,8 @@ def _simplified(best: Design, fitted: SurfaceFit, allowed: ConstraintCheck) -> D
             (step.value, simpler)
             for step, simpler in steps
             if not _shown(step)
-            and not fitted.difference(best, simpler).clear  # single steps may hide a loss that they have together
+            # Single steps may hide a loss that they have together.
+            and not fitted.difference(best, simpler).excludes_zero
         ]
         if not free:
             return current
@@ -245,7 +247,7 @@ def _reasons(design: Design, fitted: SurfaceFit, allowed: ConstraintCheck) -> It
         else:
             reference = reference_of(axis, swept[axis])
             step = fitted.difference(design, design.replace(**{axis: reference}))
-            text = f"{option}: {words(step)} over {reference}, with the other options as assembled"
+            text = f"{option}: {_format(step)} over {reference}, with the other options as assembled"
             yield axis, text + _against_average(axis, option, fitted)
 
 
@@ -255,10 +257,10 @@ def _why_default(design: Design, axis: str, option: str, fitted: SurfaceFit, all
     other = max(others, key=lambda name: steps[name].value)
     broken = allowed.violations(design.replace(**{axis: other}))
     if steps[other].value > 0 and broken:
-        return f"{option}, the default: {other} would bring {words(steps[other])}, but {'; '.join(broken.values())}"
+        return f"{option}, the default: {other} would bring {_format(steps[other])}, but {'; '.join(broken.values())}"
     if steps[other].value > TIE:
-        return f"{option}, the default: {other} brings {words(steps[other])}, which does not show a difference"
-    return f"{option}, the default: {other}, the next best, brings {words(steps[other])}" + _against_average(
+        return f"{option}, the default: {other} brings {_format(steps[other])}, which does not show a difference"
+    return f"{option}, the default: {other}, the next best, brings {_format(steps[other])}" + _against_average(
         axis, option, fitted
     )
 
@@ -271,16 +273,13 @@ def _against_average(axis: str, option: str, fitted: SurfaceFit) -> str:
     if winner == option:
         return ""
     ahead = fitted.contrast(rows[winner] - rows[option])
-    return f" (averaged over all designs {winner} is ahead by {words(ahead)}: the combination decides)" if (
-        ahead.clear or (ahead.low is None and ahead.value > TIE)
+    return f" (averaged over all designs {winner} is ahead by {_format(ahead)}: the combination decides)" if (
+        ahead.excludes_zero or (ahead.low is None and ahead.value > TIE)
     ) else ""  # fmt: skip
 
 
-def words(estimate: Estimate) -> str:
-    """`+0.121 [+0.096, +0.147]`, or `+0.121 (no interval)`."""
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:+.3f} (no interval)"
-    return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+def _format(estimate: Estimate) -> str:
+    return format_estimate(estimate.value, estimate.low, estimate.high, unknown=" (no interval)")
 
 
 # ---- strategy.yaml -------------------------------------------------------------------------------------------------

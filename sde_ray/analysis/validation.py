@@ -1,8 +1,8 @@
 """The final comparison: is the assembled design really better, on fresh seeds and items that no selection has seen?
 
     trials = validation_trials(strategy, config, results)       {"assembled": [TrialConfig, ...], "baseline": ...}
-    verdict = judge(strategy, trials, results_by_key, folder / "trials")
-    verdict.words    "Better than baseline (+0.121 [+0.080, +0.163]) ... No difference shown against best seen ..."
+    verdict = judge_validation(strategy, trials, results_by_key, folder / "trials")
+    verdict.summary  "Better than baseline (+0.121 [+0.080, +0.163]) ... No difference shown against best seen ..."
 
 Options that win one by one may not add up, and the best of many trials was partly lucky: so the assembled design meets
 the best design seen, the baseline and the paper's designs. "Better" is said only where the 95% interval of the paired
@@ -13,22 +13,26 @@ Only here is the `test` split read. Its scores stand under split names that sele
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from sde_ray.analysis.leaderboard import rank
-from sde_ray.analysis.paired import compare
+from sde_ray.analysis.paired import Key, ScoreTable, tabulate
 from sde_ray.analysis.strategy import Strategy
-from sde_ray.analysis.verdict import ASSEMBLED, BEST_SEEN, Comparison, Verdict, claim_of, verdict_of
+from sde_ray.analysis.verdict import (
+    ASSEMBLED,
+    BEST_SEEN,
+    SAME_DESIGN,
+    Comparison,
+    Verdict,
+    comparison_claim,
+    make_verdict,
+)
 from sde_ray.config.load import SweepConfig, open_tasks
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import parse_design, space
 from sde_ray.errors import UserError
-from sde_ray.evaluation.per_item import ItemCounts, bootstrap_weights, read_all
+from sde_ray.evaluation.per_item import ItemCounts, read_all
 from sde_ray.sweep.plan import fingerprint_all, make_trial
 from sde_ray.types import Design, Task, TrialResult
 
@@ -94,13 +98,23 @@ def validation_trials(
 # ---- what it shows -------------------------------------------------------------------------------------------------
 
 
-def judge(
+def judge_validation(
     strategy: Strategy, trials: Trials, results: Mapping[str, TrialResult], folder: Path | None = None
 ) -> Verdict:
-    """Compare. `results` by trial key; `folder` holds the trials' folders, whose completions narrow the intervals."""
-    wanted = {trial.key for own in trials.values() for trial in own}
-    own = [result for key, result in results.items() if key in wanted]
-    items = {split: read_all(own, folder, split, strategy.objective) for split in SPLITS} if folder else {}
+    """Paired comparison of the assembled design with every control, on the test splits.
+
+    Args:
+        strategy: the assembled design and the metric that decides.
+        trials: by contender, as `validation_trials` made them.
+        results: by trial key; trials that are missing or did not finish are left out.
+        folder: holds the trials' folders, whose completions give the noise of the items and narrow the intervals.
+
+    Raises:
+        UserError: when no trial of the assembled design has finished.
+    """
+    keys = {trial.key for contender in trials.values() for trial in contender}
+    chosen = [result for key, result in results.items() if key in keys]
+    items = {split: read_all(chosen, folder, split, strategy.objective) for split in SPLITS} if folder else {}
     return judge_items(strategy, trials, results, items)
 
 
@@ -110,92 +124,55 @@ def judge_items(
     results: Mapping[str, TrialResult],
     items: Mapping[str, Mapping[str, ItemCounts]],
 ) -> Verdict:
-    """Compare, with the items already read: split -> trial key -> items."""
-    ended = {key: result for key, result in results.items() if result.status == "finished"}
+    """The same with the items already read: split -> trial key -> counts by item."""
+    finished = {key: result for key, result in results.items() if result.status == "finished"}
     rows: list[Comparison] = []
     for split in SPLITS:
-        rows += _rows(trials, ended, items.get(split, {}), split, strategy.objective)
+        rows += _comparisons(trials, finished, items.get(split, {}), split, strategy.objective)
     if not any(row.assembled is not None for row in rows):
         raise UserError("The final comparison has no finished trial of the assembled design. Run `sde-ray validate`.")
-    return verdict_of(strategy, rows)
+    return make_verdict(strategy, rows)
 
 
-def _rows(
-    trials: Trials, ended: Mapping[str, TrialResult], items: Mapping[str, ItemCounts], split: str, metric: str
+def _comparisons(
+    trials: Trials, finished: Mapping[str, TrialResult], items: Mapping[str, ItemCounts], split: str, metric: str
 ) -> list[Comparison]:
     """All comparisons on a split: over all sizes, then by size where there are several."""
-    sizes = sorted({trial.train_size for own in trials.values() for trial in own})
+    cells = [(name, trial) for name, contender in trials.items() for trial in contender]
+    scores: dict[Key, float] = {}
+    counts: dict[Key, ItemCounts] = {}
+    for name, trial in cells:
+        key = (name, trial.seed, trial.train_size)
+        if trial.key in finished and metric in finished[trial.key].scores.get(split, {}):
+            scores[key] = finished[trial.key].scores[split][metric]
+        if trial.key in items:
+            counts[key] = items[trial.key]
+    designs = {name: contender[0].design for name, contender in trials.items() if contender}
+    sizes = sorted({trial.train_size for _, trial in cells})
     families: list[tuple[int | None, list[int]]] = [(None, sizes)]
     families += [(size, [size]) for size in sizes] if len(sizes) > 1 else []
     rows = []
     for size, chosen in families:
-        cells = _Cells(trials, ended, split, metric, chosen)
-        if ASSEMBLED in cells.names:
-            rows += _family(cells, items, trials, split, size)
+        table = tabulate(scores, counts, designs, ASSEMBLED, ITEM_DRAWS, chosen)
+        num_items = sum(map(len, next(iter(items.values())).ids)) if table.resampled else 0
+        rows += _family(table, designs, split, size, num_items) if table.scores else []
     return rows
 
 
-class _Cells:
-    """Which contenders and seeds have a score for every chosen size. A contender without any is left out."""
-
-    def __init__(
-        self, trials: Trials, ended: Mapping[str, TrialResult], split: str, metric: str, sizes: Sequence[int]
-    ) -> None:
-        self.sizes = sizes
-        self.keys = {(name, t.seed, t.train_size): t.key for name, own in trials.items() for t in own}
-        self.values: dict[str, float] = {}
-        for key in set(self.keys.values()) & ended.keys():
-            value = ended[key].scores.get(split, {}).get(metric, math.nan)
-            if math.isfinite(value):
-                self.values[key] = value
-        complete = {name: self._seeds(name) for name in trials}
-        base = complete.get(ASSEMBLED, set())
-        self.names = [name for name in trials if complete[name] & base]
-        self.seeds = sorted(base.intersection(*(complete[name] for name in self.names))) if self.names else []
-        if not self.seeds:
-            self.names = []
-
-    def _seeds(self, name: str) -> set[int]:
-        seeds = {seed for other, seed, _ in self.keys if other == name}
-        return {seed for seed in seeds if all(self.keys.get((name, seed, z)) in self.values for z in self.sizes)}
-
-    def scores(self, name: str) -> npt.NDArray[np.float64]:
-        return np.array([[self.values[self.keys[name, seed, size]] for size in self.sizes] for seed in self.seeds])
-
-    def resampled(self, items: Mapping[str, ItemCounts]) -> dict[str, npt.NDArray[np.float64]] | None:
-        """Scores under draws of the items (draws, seeds, sizes) by contender; None where items are not shared."""
-        keys = {self.keys[name, seed, size] for name in self.names for seed in self.seeds for size in self.sizes}
-        known = [items[key] for key in keys if key in items]
-        if len(known) < len(keys) or not known or any(one.ids != known[0].ids for one in known):
-            return None
-        weights = bootstrap_weights(known[0].ids, ITEM_DRAWS, np.random.default_rng(0))
-        drawn = {key: items[key].scores(weights) for key in keys}
-        return {
-            name: np.stack(
-                [np.stack([drawn[self.keys[name, seed, size]] for size in self.sizes], -1) for seed in self.seeds], 1
-            )
-            for name in self.names
-        }
-
-
 def _family(
-    cells: _Cells, items: Mapping[str, ItemCounts], trials: Trials, split: str, size: int | None
+    table: ScoreTable, designs: Mapping[str, Design], split: str, size: int | None, num_items: int
 ) -> list[Comparison]:
-    """One row a control; a design that stands under several names is compared once."""
-    designs = {name: own[0].design for name, own in trials.items() if own}
-    distinct = {designs[name]: name for name in reversed(cells.names)}  # the first name of a design stays
-    distinct[designs[ASSEMBLED]] = ASSEMBLED
-    scores = {name: cells.scores(name) for name in distinct.values()}
-    resampled = cells.resampled(items)
-    found = compare(scores, {n: resampled[n] for n in scores} if resampled else None, ASSEMBLED)
-    own_items = next(iter(items.values()), None) if resampled else None
-    count = sum(map(len, own_items.ids)) if own_items else 0
+    """One row a control; a design that has several names is compared once."""
+    names = table.representatives()
+    differences = table.compare(list(names.values()))
+    assembled = float(table.scores[ASSEMBLED].mean())
     rows = []
-    for name in (name for name in designs if name != ASSEMBLED):
-        there = name in cells.names
-        paired = found.get(distinct[designs[name]]) if there else None
-        claim = "same design" if designs[name] == designs[ASSEMBLED] else claim_of(paired)
-        mean = float(cells.scores(name).mean()) if there else None
-        ours = float(scores[ASSEMBLED].mean())
-        rows.append(Comparison(name, designs[name], split, size, ours, mean, paired, len(cells.seeds), count, claim))
+    for name, design in designs.items():
+        if name == ASSEMBLED:
+            continue
+        score = float(table.scores[name].mean()) if name in table.scores else None
+        paired = None if score is None else differences.get(names[design])
+        claim = SAME_DESIGN if design == designs[ASSEMBLED] else comparison_claim(paired)
+        seeds = len(table.seeds)
+        rows.append(Comparison(name, design, split, size, assembled, score, paired, seeds, num_items, claim))
     return rows

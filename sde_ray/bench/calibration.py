@@ -31,10 +31,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sde_ray.analysis.claims import BETTER, WORSE, claim_of
+from sde_ray.analysis.claims import BETTER, WORSE, effect_claim
 from sde_ray.analysis.effects import effect_rows, effects_of, interactions_of
+from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.leaderboard import lead, rank
-from sde_ray.analysis.response_surface import Estimate, SurfaceFit
+from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.analysis.response_surface import fit as fit_surface
 from sde_ray.analysis.strategy import Strategy, assemble
 from sde_ray.analysis.validation import judge_items
@@ -197,8 +198,8 @@ def nothing(setting: Setting, number: int) -> dict[str, float]:
     )
     fitted = fit_surface([trial.design for trial in seen.trials], scores, ORDERS, jackknife_influence)
     found = effects_of(fitted, designs)
-    sure = fitted.family(effect_rows(fitted, [(one.axis, one.option, one.reference) for one in found]))
-    said = [claim_of(Estimate(o.difference, o.low, o.high), s) for o, s in zip(found, sure, strict=True)]
+    sure = fitted.simultaneous_intervals(effect_rows(fitted, [(one.axis, one.option, one.reference) for one in found]))
+    said = [effect_claim(Estimate(o.difference, o.low, o.high), s) for o, s in zip(found, sure, strict=True)]
     ahead = lead(rank(seen.results, METRIC), fitted)
     return {
         "a design leads": float(ahead is not None and (ahead.estimate.low or 0.0) > 0),

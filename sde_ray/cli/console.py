@@ -65,4 +65,6 @@ def number(value: float | None, sign: bool = False) -> str:
 
 def interval(low: float | None, high: float | None) -> str:
     """A 95% interval for a table; "unknown" where too few trials could tell the noise."""
-    return "unknown" if low is None or high is None else f"{number(low, True)} .. {number(high, True)}"
+    from sde_ray.analysis.estimate import format_interval
+
+    return format_interval(low, high) or "unknown"

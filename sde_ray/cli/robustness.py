@@ -11,7 +11,7 @@ from sde_ray.cli.console import emit, err, number, out, table
 from sde_ray.cli.options import Json, Sets
 
 if TYPE_CHECKING:
-    from sde_ray.pipeline.robustness.run import Found, Study
+    from sde_ray.pipeline.robustness.run import RobustnessResult, RobustnessStudy
 
 
 def robustness(
@@ -74,7 +74,7 @@ def _numbers(name: str, given: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(map(int, parts)))
 
 
-def _price(study: Study) -> str:
+def _price(study: RobustnessStudy) -> str:
     from sde_ray.analysis.study import ledger_of
     from sde_ray.pipeline.robustness.run import decodings, reader_of
     from sde_ray.sweep.progress import duration
@@ -95,7 +95,7 @@ def _price(study: Study) -> str:
     )
 
 
-def _print(found: Found, paths: list[Path]) -> None:
+def _print(found: RobustnessResult, paths: list[Path]) -> None:
     numbers = ("score", "95%", "lead", "95% of it")
     shown = table("Conditions", "condition", "design", *numbers, "of the assembled", right=numbers)
     for one in found.conditions:
@@ -106,10 +106,10 @@ def _print(found: Found, paths: list[Path]) -> None:
             shown.add_row(one.condition if n == 0 else "", row.name, *own, *ahead, row.claim)
     out().print(shown)
     for one in found.conditions:
-        out().print(f"{one.condition}: {one.words}", highlight=False, markup=False)
+        out().print(f"{one.condition}: {one.summary}", highlight=False, markup=False)
     for saving in found.savings:
-        out().print(saving.words, highlight=False, markup=False)
-    out().print(f"\n{found.words}", highlight=False, markup=False)
+        out().print(saving.summary, highlight=False, markup=False)
+    out().print(f"\n{found.summary}", highlight=False, markup=False)
     out().print(f"saved in {', '.join(map(str, paths))}", highlight=False, markup=False)
 
 

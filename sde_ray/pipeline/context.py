@@ -65,9 +65,9 @@ class StudyConclusion:
     def to_dict(self) -> dict[str, Any]:
         """For a program."""
         judged = self.verdict and {
-            "words": self.verdict.words,
+            "summary": self.verdict.summary,
             "recommended": self.verdict.recommended,
-            "rows": verdicts.table(self.verdict),
+            "rows": verdicts.verdict_table(self.verdict),
         }
         strategy = {**asdict(self.strategy), "design": dict(self.strategy.design.options)}
         return {"strategy": strategy, "path": str(self.path), "verdict": judged}

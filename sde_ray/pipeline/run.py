@@ -180,12 +180,12 @@ def validate(step: Step, conclusion: StudyConclusion) -> StudyConclusion:
     if ended.interrupted:
         raise Interrupted(ended.message)
     results = {result.key: result for result in ended.results}
-    verdict = validation.judge(strategy, trials, results, step.folder / "trials")
-    strategy = replace(strategy, verdict=verdict.words)
+    verdict = validation.judge_validation(strategy, trials, results, step.folder / "trials")
+    strategy = replace(strategy, verdict=verdict.summary)
     strategies.save(strategy, conclusion.path)
     path = step.validation_path(strategy.task, strategy.model)
     verdicts.save(verdict, path)
-    step.tracker.log_table(f"validation{suffix}", verdicts.table(verdict))
+    step.tracker.log_table(f"validation{suffix}", verdicts.verdict_table(verdict))
     step.keep(conclusion.path, path)
     adapter = _keep_adapter(step.store, trials[verdict.recommended], step.folder / f"adapter{suffix}")
     if adapter is not None:

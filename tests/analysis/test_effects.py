@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers.planted import ALL, WORTH, additive, one_at_a_time, result, results
 
-from sde_ray.analysis.claims import claim_of
+from sde_ray.analysis.claims import effect_claim
 from sde_ray.analysis.effects import (
     Effect,
     effects,
@@ -23,8 +23,8 @@ from sde_ray.analysis.effects import (
     scope_of,
     table,
 )
+from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.leaderboard import lead, rank
-from sde_ray.analysis.response_surface import Estimate
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts, Part, influence_of, read_items
@@ -126,7 +126,7 @@ def test_what_may_be_said_of_options() -> None:
     ],
 )
 def test_claims(own: Estimate, sure: Estimate, said: str) -> None:
-    assert claim_of(own, sure) == said
+    assert effect_claim(own, sure) == said
 
 
 def test_a_lead_counts_how_many_were_compared() -> None:
@@ -135,9 +135,9 @@ def test_a_lead_counts_how_many_were_compared() -> None:
     flat = results(tried, lambda design: 0.5, seeds=(0, 1), noise=0.03)
     equal, real = lead(rank(flat, METRIC), fit(flat, METRIC)), results(tried, seeds=(0, 1), noise=0.03)
     assert equal is not None and equal.estimate.low is not None and equal.estimate.low < 0 < equal.estimate.value
-    assert "not shown to be better" in equal.words and f"best of {len(set(tried)) - 1}" in equal.words
+    assert "not shown to be better" in equal.summary and f"best of {len(set(tried)) - 1}" in equal.summary
     ahead = lead(rank(real, METRIC), fit(real, METRIC))
-    assert ahead is not None and (ahead.estimate.low or 0) > 0 and "is better than the baseline" in ahead.words
+    assert ahead is not None and (ahead.estimate.low or 0) > 0 and "is better than the baseline" in ahead.summary
     own = fit(real, METRIC).difference(ahead.design, make_design())
     assert ahead.estimate.low is not None and own.low is not None and ahead.estimate.low < own.low  # wider
     assert lead(rank(flat[:1], METRIC), fit(flat[:1], METRIC)) is None

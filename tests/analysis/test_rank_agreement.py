@@ -11,9 +11,9 @@ from helpers.planted import ALL, additive, one_at_a_time, result
 
 from sde_ray.analysis.cross_study import across, short, sign
 from sde_ray.analysis.effects import Group
+from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.pooling import pool
 from sde_ray.analysis.rank_agreement import correlations, kendall, spearman
-from sde_ray.analysis.response_surface import Estimate
 from sde_ray.analysis.study import Study
 from sde_ray.config.trial import TrialConfig
 from sde_ray.types import Design, TrialResult

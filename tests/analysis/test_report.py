@@ -15,13 +15,13 @@ from helpers.planted import ALL, additive, result
 
 from sde_ray.analysis.cross_study import across
 from sde_ray.analysis.effects import Group
-from sde_ray.analysis.paired import Paired
+from sde_ray.analysis.paired import PairedDifference
 from sde_ray.analysis.report import Chapter, Report, figures_of, page, write
 from sde_ray.analysis.report.figures import Scale, rungs
 from sde_ray.analysis.report.html import Html, escape, table, tag
 from sde_ray.analysis.strategy import assemble
 from sde_ray.analysis.study import Study
-from sde_ray.analysis.verdict import ASSEMBLED, Comparison, verdict_of
+from sde_ray.analysis.verdict import ASSEMBLED, Comparison, make_verdict
 from sde_ray.design.designs import NAMED, make_design
 from sde_ray.types import RungResult, TrialResult
 
@@ -60,7 +60,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     row = {"split": "dev", "id": first.id, "prediction": HOSTILE, "task": "masa:d1"}
     (folder / "trials" / best.key / "predictions.jsonl").write_text(json.dumps(row) + "\n")
     strategy = assemble(results, METRIC)
-    paired = Paired(0.21, 0.15, 0.27, 0.001, 0.002)
+    paired = PairedDifference(0.21, 0.15, 0.27, 0.001, 0.002)
     rows = [
         Comparison("baseline", make_design(), split, size, 0.8, 0.59, paired, 3, 200, "better")
         for split in ("test", "test_ood")
@@ -74,13 +74,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
             None,
             0.8,
             0.79,
-            Paired(0.01, -0.02, 0.04, 0.5, 0.5),
+            PairedDifference(0.01, -0.02, 0.04, 0.5, 0.5),
             3,
             200,
             "no difference shown",
         )
     )
-    verdict = verdict_of(strategy, rows)
+    verdict = make_verdict(strategy, rows)
     assert verdict.recommended == ASSEMBLED
     return Report(
         "quick", [Chapter(study, strategy, verdict)], {"labels": "spans have no numbers"}, [("design x", HOSTILE)],

@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 from helpers.planted import additive, one_at_a_time, result
 
+from sde_ray.analysis.paired import ScoreTable
 from sde_ray.analysis.report.extras import read
 from sde_ray.analysis.verdict import ASSEMBLED
 from sde_ray.config.load import SweepConfig, check, sweep_folder, write_sweep
 from sde_ray.design.designs import NAMED, make_design
 from sde_ray.pipeline import run
 from sde_ray.pipeline.prompting import result as conclude
-from sde_ray.pipeline.robustness.conditions import Cells, judge, summary
+from sde_ray.pipeline.robustness.conditions import judge_condition, summarize
 from sde_ray.pipeline.robustness.figure import curves
 from sde_ray.pipeline.robustness.learning_curve import savings
-from sde_ray.pipeline.robustness.run import Found
+from sde_ray.pipeline.robustness.run import RobustnessResult
 from sde_ray.storage.ledger import Ledger
 
 HOSTILE = '</p><script>alert(1)</script><img src=x onerror="alert(2)">'
@@ -42,20 +43,20 @@ def analyzed(config: SweepConfig, model: str = "tiny") -> conclude.Analysis:
     return found
 
 
-def studied() -> Found:
+def studied() -> RobustnessResult:
     draw = np.random.default_rng(0)
     levels = {ASSEMBLED: 0.8, "baseline": 0.5, "es-sde": 0.8}
     cells = [
-        Cells({name: level + draw.normal(0, 0.01, (4, 1)) for name, level in levels.items()}, None,
+        ScoreTable(ASSEMBLED, {name: level + draw.normal(0, 0.01, (4, 1)) for name, level in levels.items()}, None,
               {ASSEMBLED: make_design(format="lines"), **{name: NAMED[name] for name in ("baseline", "es-sde")}},
               (1, 2, 3, 4), (size,))
         for size in SIZES
     ]  # fmt: skip
-    judged = [judge(f"{size} samples", one) for size, one in zip(SIZES, cells, strict=True)]
-    both = Cells({n: np.hstack([one.scores[n] for one in cells]) for n in levels}, None, cells[0].designs,
-                 cells[0].seeds, SIZES)  # fmt: skip
+    judged = [judge_condition(f"{size} samples", one) for size, one in zip(SIZES, cells, strict=True)]
+    both = {name: np.hstack([one.scores[name] for one in cells]) for name in levels}
+    curve = ScoreTable(ASSEMBLED, both, None, cells[0].designs, cells[0].seeds, SIZES)
     figure = curves(SIZES, judged, "weighted_kappa")
-    return Found(tuple(judged), (), tuple(savings(both, SIZES)), summary(judged), figure)
+    return RobustnessResult(tuple(judged), (), tuple(savings(curve, SIZES)), summarize(judged), figure)
 
 
 def swept(folder: Path, **more: object) -> SweepConfig:
@@ -86,7 +87,7 @@ def test_a_robustness_study_is_told(tmp_path: Path) -> None:
     (tmp_path / "robustness.json").write_text(json.dumps(found.to_dict()))
     (section,) = read(tmp_path)
     text = html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", section)))
-    assert all(one.words in text for one in found.savings) and found.words in text
+    assert all(one.summary in text for one in found.savings) and found.summary in text
     lead = found.conditions[0].rows[1].paired
     assert lead is not None and f"{lead.difference:+.3f}" in text and text.count("20 samples ") >= 1
     claims = [row.claim for one in found.conditions for row in one.rows[1:]]
@@ -97,7 +98,9 @@ def test_a_robustness_study_is_told(tmp_path: Path) -> None:
     assert f"assembled {first.score:.3f} [{first.low:.3f}, {first.high:.3f}]" in text and "<img" not in section
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"words": 3}', '{"rows": [{}], "savings": [], "words": "x"}', "null"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"summary": 3}', '{"rows": [{}], "savings": [], "summary": "x"}', "null"]
+)
 def test_what_cannot_be_read_has_no_section(tmp_path: Path, text: str) -> None:
     for name in ("analysis.json", "robustness.json"):
         (tmp_path / name).write_text(text)

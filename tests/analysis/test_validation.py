@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from helpers.planted import additive, one_at_a_time, result, results
 
-from sde_ray.analysis.paired import compare
+from sde_ray.analysis.paired import Key, compare, tabulate
 from sde_ray.analysis.strategy import Strategy, assemble
-from sde_ray.analysis.validation import judge, validation_trials
-from sde_ray.analysis.verdict import Verdict, load, save, table
+from sde_ray.analysis.validation import judge_validation, validation_trials
+from sde_ray.analysis.verdict import Verdict, load, save, verdict_table
 from sde_ray.config.load import check
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import NAMED, make_design
 from sde_ray.errors import UserError
+from sde_ray.evaluation.per_item import ItemCounts, Part, bootstrap_weights
 from sde_ray.types import Design, TrialResult
 
 METRIC = "weighted_kappa"
@@ -41,7 +42,7 @@ def played(trials: Trials, worth: Callable[[Design], float], noise: float = 0.01
 
 def verdict(worth: Callable[[Design], float], noise: float = 0.01, strategy: Strategy = STRATEGY) -> Verdict:
     trials = validation_trials(strategy, CONFIG, SWEPT)
-    return judge(strategy, trials, played(trials, worth, noise))
+    return judge_validation(strategy, trials, played(trials, worth, noise))
 
 
 def claims(found: Verdict, split: str = "test") -> dict[str, str]:
@@ -64,8 +65,8 @@ def test_one_design_under_two_names_is_one_trial() -> None:
     same = replace(STRATEGY, design=NAMED["es-sde"])
     trials = validation_trials(same, CONFIG, SWEPT)
     assert [t.key for t in trials["assembled"]] == [t.key for t in trials["es-sde"]]
-    found = judge(same, trials, played(trials, additive))
-    assert claims(found)["es-sde"] == "same design" and "The same design as es-sde." in found.words
+    found = judge_validation(same, trials, played(trials, additive))
+    assert claims(found)["es-sde"] == "same design" and "The same design as es-sde." in found.summary
     assert claims(found)["baseline"] == "better"
 
 
@@ -80,8 +81,8 @@ def test_used_seeds_are_refused_but_not_those_of_an_earlier_final_comparison() -
 def test_a_winner_is_called_one() -> None:
     found = verdict(additive)
     assert set(claims(found).values()) == {"better"} and found.recommended == "assembled"
-    assert found.words.startswith("The assembled design wins against all controls. Better than best seen (+0.1")
-    assert "Out-of-domain: Better than" in found.words
+    assert found.summary.startswith("The assembled design wins against all controls. Better than best seen (+0.1")
+    assert "Out-of-domain: Better than" in found.summary
     row = found.overall()[1]
     assert row.control == "baseline" and row.paired is not None and row.seeds == 3
     assert row.paired.low is not None and row.paired.high is not None
@@ -93,7 +94,7 @@ def test_a_winner_is_called_one() -> None:
 def test_no_difference_is_not_called_a_win() -> None:
     found = verdict(lambda design: 0.6, noise=0.02)
     assert set(claims(found).values()) == {"no difference shown"} and found.recommended == "assembled"
-    assert found.words.startswith(
+    assert found.summary.startswith(
         "The assembled design is not shown to be better than any control. No difference shown against best"
     )
 
@@ -101,8 +102,8 @@ def test_no_difference_is_not_called_a_win() -> None:
 def test_a_loss_is_admitted_and_the_better_control_recommended() -> None:
     found = verdict(lambda design: 0.9 if design == NAMED["es-sde"] else additive(design) - 0.2)
     assert found.recommended == "es-sde" and claims(found)["es-sde"] == "worse"
-    assert found.words.startswith("The assembled design does not win: use es-sde. Better than")
-    assert "Worse than es-sde (-0." in found.words
+    assert found.summary.startswith("The assembled design does not win: use es-sde. Better than")
+    assert "Worse than es-sde (-0." in found.summary
 
 
 def test_failed_trials_leave_the_rest_comparable() -> None:
@@ -112,19 +113,19 @@ def test_failed_trials_leave_the_rest_comparable() -> None:
         ended[trial.key] = replace(ended[trial.key], status="failed", scores={})
     lost = trials["baseline"][0]
     ended[lost.key] = replace(ended[lost.key], scores={"test": {METRIC: float("nan")}})
-    found = judge(STRATEGY, trials, ended)
-    assert claims(found)["ew-sde"] == "no score" and "No score of ew-sde." in found.words
+    found = judge_validation(STRATEGY, trials, ended)
+    assert claims(found)["ew-sde"] == "no score" and "No score of ew-sde." in found.summary
     assert found.overall()[0].seeds == 2 and claims(found)["best seen"] == "better"
     with pytest.raises(UserError, match="no finished trial of the assembled design"):
-        judge(STRATEGY, trials, {})
+        judge_validation(STRATEGY, trials, {})
 
 
 def test_one_seed_without_completions_says_nothing() -> None:
     config = check({"name": "quick", "task": "masa:d1", "validation": {"seeds": [101]}})
     trials = validation_trials(STRATEGY, config, SWEPT)
-    found = judge(STRATEGY, trials, played(trials, additive))
+    found = judge_validation(STRATEGY, trials, played(trials, additive))
     assert set(claims(found).values()) == {"no interval"}
-    assert found.words.startswith("Nothing can be said") and "One seed only" in found.words
+    assert found.summary.startswith("Nothing can be said") and "One seed only" in found.summary
 
 
 def test_a_design_without_instruction_has_no_out_of_domain_verdict() -> None:
@@ -133,7 +134,7 @@ def test_a_design_without_instruction_has_no_out_of_domain_verdict() -> None:
     ended = played(trials, additive)
     for trial in trials["assembled"]:
         ended[trial.key] = replace(ended[trial.key], scores={"test": ended[trial.key].scores["test"]})
-    assert "Out-of-domain: not applicable" in judge(silent, trials, ended).words
+    assert "Out-of-domain: not applicable" in judge_validation(silent, trials, ended).summary
 
 
 def test_kept_completions_narrow_the_intervals_to_what_differs(tmp_path: Path) -> None:
@@ -157,7 +158,7 @@ def test_kept_completions_narrow_the_intervals_to_what_differs(tmp_path: Path) -
         (tmp_path / trial.key / "predictions.jsonl").write_text("\n".join(lines))
         score = 0.75 if name == "baseline" else 1.0
         ended[trial.key] = TrialResult(trial.key, trial.resolved(), "finished", {"test": {"accuracy": score}})
-    (row,) = judge(strategy, trials, ended, tmp_path).overall()
+    (row,) = judge_validation(strategy, trials, ended, tmp_path).overall()
     assert row.items == 40 and row.seeds == 1 and row.claim == "better" and row.paired is not None
     assert row.paired.low is not None and row.paired.low > 0.05
 
@@ -176,7 +177,7 @@ def test_paired_intervals_cover_the_truth() -> None:
         found = compare(scores, drawn, "0", random).values()
         inside += sum((one.low or 0) <= 0 <= (one.high or 0) for one in found)
         total += len(found)
-        false_claims += any((one.adjusted or 0) < 0.05 for one in found)
+        false_claims += any((one.adjusted_p_value or 0) < 0.05 for one in found)
     assert 0.92 <= inside / total <= 0.98
     assert false_claims / 150 <= 0.09
 
@@ -198,19 +199,92 @@ def test_holm_counts_the_comparisons() -> None:
               {"a": 0.5, "b": 0.5, "c": 0.4, "d": 0.3}.items()}  # fmt: skip
     scores["c"] = scores["c"] + np.array([[0.03], [0.0], [-0.03]])
     found = compare(scores, None, "a")
-    order = sorted(found.values(), key=lambda one: one.p or 0)
-    assert order[0].adjusted == pytest.approx(min(1, 3 * (order[0].p or 0)))
-    assert all((one.adjusted or 0) >= (one.p or 0) for one in order)
-    assert [one.adjusted for one in order] == sorted(one.adjusted or 0 for one in order)
+    order = sorted(found.values(), key=lambda one: one.p_value or 0)
+    assert order[0].adjusted_p_value == pytest.approx(min(1, 3 * (order[0].p_value or 0)))
+    assert all((one.adjusted_p_value or 0) >= (one.p_value or 0) for one in order)
+    assert [one.adjusted_p_value for one in order] == sorted(one.adjusted_p_value or 0 for one in order)
 
 
 def test_a_verdict_survives_its_file(tmp_path: Path) -> None:
     found = verdict(additive)
     save(found, tmp_path / "validation.json")
     assert load(tmp_path / "validation.json") == found
-    row = table(found)[0]
+    row = verdict_table(found)[0]
     assert row["label"].startswith("Inst-") and row["claim"] == "better" and row["difference"] > 0
     for text in ("", "[]", '{"rows": [{}]}', '{"rows": [], "strategy_design": {"formt": "x"}}'):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(UserError):
             load(tmp_path / "bad.json")
+
+
+# ---- the one table of scores -----------------------------------------------------------------------------------------
+
+DESIGNS = {
+    "assembled": make_design(instruction="first"),
+    "best seen": make_design(format="lines"),
+    "baseline": NAMED["baseline"],
+    "es-sde": make_design(labels="number"),
+    "best again": make_design(format="lines"),
+}
+
+
+def answered(seeds: tuple[int, ...] = (1, 2, 3), sizes: tuple[int, ...] = (50, 100)) -> dict[Key, ItemCounts]:
+    """Right or wrong answers to the same 40 items, as planted."""
+    random, ids = np.random.default_rng(8), tuple(map(str, range(40)))
+    found: dict[Key, ItemCounts] = {}
+    for name in DESIGNS:
+        for size in sizes:
+            for seed in seeds:
+                right = (random.random((40, 1)) < 0.5 + 0.001 * size).astype(float)
+                part = Part(ids, np.hstack([right, np.ones((40, 1))]), lambda sums: sums[..., 0] / sums[..., 1])
+                found[name, seed, size] = ItemCounts((part,))
+    return found
+
+
+def measured(items: Mapping[Key, ItemCounts]) -> dict[Key, float]:
+    return {key: float(one.parts[0].rows[:, 0].mean()) for key, one in items.items()}
+
+
+def test_a_table_holds_each_score_and_the_same_bootstrap_for_both_numbers_of_draws() -> None:
+    """What the final comparison (2,000 draws) and a robustness study (1,000) compute from: cell by cell as by hand."""
+    items = answered()
+    scores = measured(items)
+    for draws in (1000, 2000):
+        table = tabulate(scores, items, DESIGNS, "assembled", draws)
+        weights = bootstrap_weights(items["assembled", 1, 50].ids, draws, np.random.default_rng(0))
+        assert table.seeds == (1, 2, 3) and table.variants == (50, 100) and table.resampled is not None
+        for name in DESIGNS:
+            assert table.scores[name].tolist() == [[scores[name, s, z] for z in (50, 100)] for s in (1, 2, 3)]
+            assert table.resampled[name].shape == (draws, 3, 2)
+            for row, seed in enumerate(table.seeds):
+                for column, size in enumerate(table.variants):
+                    by_hand = items[name, seed, size].scores(weights)
+                    assert np.array_equal(table.resampled[name][:, row, column], by_hand)
+        one = table.column(100)
+        assert one.resampled is not None and one.variants == (100,)
+        assert np.array_equal(one.resampled["baseline"][:, :, 0], table.resampled["baseline"][:, :, 1])
+
+
+def test_a_table_keeps_the_seeds_that_all_contenders_share() -> None:
+    items = answered()
+    scores = measured(items)
+    del scores["es-sde", 1, 100]
+    scores["baseline", 2, 50] = float("nan")
+    for seed in (1, 2, 3):
+        del scores["best again", seed, 50]
+    table = tabulate(scores, items, DESIGNS, "assembled", 10)
+    assert table.seeds == (3,) and list(table.scores) == ["assembled", "best seen", "baseline", "es-sde"]
+    only = tabulate(scores, items, DESIGNS, "assembled", 10, variants=(50,))
+    assert only.seeds == (1, 3) and only.scores["es-sde"].shape == (2, 1)
+    assert tabulate({}, {}, DESIGNS, "assembled", 10).scores == {} and table.column(7).scores == {}
+    del items["es-sde", 3, 50]
+    assert tabulate(scores, items, DESIGNS, "assembled", 10).resampled is None
+
+
+def test_a_design_with_two_names_is_compared_once() -> None:
+    table = tabulate(measured(answered()), {}, DESIGNS, "assembled", 10)
+    names = table.representatives()
+    assert set(names.values()) == {"assembled", "best seen", "baseline", "es-sde"}
+    found = table.compare(list(names.values()))
+    by_hand = compare({name: table.scores[name] for name in names.values()}, None, "assembled")
+    assert found == by_hand and set(found) == {"best seen", "baseline", "es-sde"}

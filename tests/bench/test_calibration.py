@@ -78,7 +78,7 @@ def test_interactions_are_never_ruled_out_so_designs_not_tried_stay_uncertain() 
     seen = observe(draw_world(random, interactions=False), designs, (0, 1), random)
     fitted = fit([trial.design for trial in seen.trials], [one.scores["dev"]["accuracy"] for one in seen.results])
     assert fitted.draws is not None
-    assert np.abs(fitted.draws[:, fitted.coding.mains :]).max(axis=1).min() > 0
+    assert np.abs(fitted.draws[:, fitted.coding.num_free :]).max(axis=1).min() > 0
 
 
 def test_one_trial_a_design_and_no_design_to_spare_has_no_interval() -> None:

@@ -14,7 +14,7 @@ from sde_ray import data
 from sde_ray.analysis.strategy import axes_of
 from sde_ray.analysis.strategy import load as load_strategy
 from sde_ray.analysis.verdict import load as load_verdict
-from sde_ray.analysis.verdict import table as verdict_table
+from sde_ray.analysis.verdict import verdict_table
 from sde_ray.data.formats import FORMATS
 from sde_ray.evaluation import rescore
 from sde_ray.evaluation.per_item import read_items
@@ -306,10 +306,10 @@ STRATEGY = {
                  "high": 0.2, "replicates": 3}],
 }  # fmt: skip
 VERDICT = {
-    "strategy_design": DESIGN, "objective": "f1", "words": "It is as good.", "recommended": "baseline",
+    "strategy_design": DESIGN, "objective": "f1", "summary": "It is as good.", "recommended": "baseline",
     "rows": [{"control": "baseline", "design": DESIGN, "split": "test", "train_size": None, "assembled": 0.5,
-              "score": 0.4, "paired": {"difference": 0.1, "low": 0.0, "high": 0.2, "p": 0.5, "adjusted": 0.5},
-              "seeds": 3, "items": 9, "claim": "better"}],
+              "score": 0.4, "seeds": 3, "items": 9, "claim": "better",
+              "paired": {"difference": 0.1, "low": 0.0, "high": 0.2, "p_value": 0.5, "adjusted_p_value": 0.5}}],
 }  # fmt: skip
 
 
@@ -335,7 +335,9 @@ def strategies(room: Room) -> Try:
         verdict = room.law(lambda: load_verdict(path))
         if verdict:
             assert (
-                isinstance(verdict.words, str) and verdict.overall() is not None and verdict_table(verdict) is not None
+                isinstance(verdict.summary, str)
+                and verdict.overall() is not None
+                and verdict_table(verdict) is not None
             )
 
     return attempt

@@ -16,6 +16,7 @@ from helpers.run_trial import run_trial
 from typer.testing import CliRunner, Result
 
 from sde_ray.analysis import strategy as strategies
+from sde_ray.analysis.paired import Key, ScoreTable, tabulate
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.verdict import ASSEMBLED
 from sde_ray.cli.app import app
@@ -24,7 +25,7 @@ from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import NAMED, make_design
 from sde_ray.errors import UserError
 from sde_ray.pipeline.robustness import run
-from sde_ray.pipeline.robustness.conditions import Cells, Judged, Key, gather, judge, summary
+from sde_ray.pipeline.robustness.conditions import ITEM_DRAWS, ConditionVerdict, judge_condition, summarize
 from sde_ray.pipeline.robustness.decoding import Asked, Reader
 from sde_ray.pipeline.robustness.figure import curves
 from sde_ray.pipeline.robustness.learning_curve import Saving, reaches, savings
@@ -41,7 +42,7 @@ LEVELS = {ASSEMBLED: 0.8, "baseline": 0.6, "es-sde": 0.8, "ew-sde": 0.9, "heuris
 
 def planted(
     levels: Mapping[str, float], variants: Sequence[Any] = ("only",), noise: float = 0.01, seeds: int = 4
-) -> Cells:
+) -> ScoreTable:
     draw = np.random.default_rng(1)
     values: dict[Key, float] = {
         (name, seed, variant): level + draw.normal(0, noise)
@@ -49,12 +50,12 @@ def planted(
         for seed in range(seeds)
         for variant in variants
     }
-    return gather(values, {}, {name: DESIGNS[name] for name in levels})
+    return tabulate(values, {}, {name: DESIGNS[name] for name in levels}, ASSEMBLED, ITEM_DRAWS)
 
 
 class TestCondition:
     def test_claims_are_as_planted(self) -> None:
-        judged = judge("size 40", planted(LEVELS))
+        judged = judge_condition("size 40", planted(LEVELS))
         assert {row.name: row.claim for row in judged.rows[1:]} == {
             "baseline": "better",
             "es-sde": "no difference shown",
@@ -62,7 +63,7 @@ class TestCondition:
             "heuristic": "better",
         }
         assert judged.holds is False
-        assert judged.words.startswith("Better than baseline (+0.1")
+        assert judged.summary.startswith("Better than baseline (+0.1")
         first = judged.rows[0]
         assert first.name == ASSEMBLED and first.low is not None and first.high is not None
         assert first.low < 0.8 < first.high and first.high - first.low < 0.1
@@ -70,7 +71,7 @@ class TestCondition:
 
     def test_two_seeds_tell_the_noise_together(self) -> None:
         """Of five contenders with noise 0.01 on two seeds no score's interval is wider than a tenth."""
-        judged = judge("x", planted(LEVELS, seeds=2))
+        judged = judge_condition("x", planted(LEVELS, seeds=2))
         for row in judged.rows:
             assert row.low is not None and row.high is not None and row.low < row.score < row.high
             assert row.high - row.low < 0.1
@@ -79,7 +80,7 @@ class TestCondition:
         same = {ASSEMBLED: NAMED["es-sde"], "es-sde": NAMED["es-sde"], "baseline": NAMED["baseline"]}
         values = {(name, seed, 0): level for name, level in (
             (ASSEMBLED, 0.8), ("es-sde", 0.8), ("baseline", 0.6)) for seed in range(3)}  # fmt: skip
-        judged = judge("x", gather(values, {}, same))
+        judged = judge_condition("x", tabulate(values, {}, same, ASSEMBLED, ITEM_DRAWS))
         assert [row.claim for row in judged.rows] == ["", "same design", "better"]
 
     def test_incomplete_seeds_and_contenders_are_left_out(self) -> None:
@@ -88,22 +89,23 @@ class TestCondition:
         }
         del values[ASSEMBLED, 2, "b"]
         values["es-sde", 1, "a"] = 0.9
-        cells = gather(values, {}, {name: DESIGNS[name] for name in (ASSEMBLED, "baseline", "es-sde", "heuristic")})
-        assert (cells.seeds, list(cells.scores), cells.variants) == ((1, 3), [ASSEMBLED, "baseline"], ("a", "b"))
-        assert "Nothing can be said" in judge("x", gather({}, {}, DESIGNS)).words
+        designs = {name: DESIGNS[name] for name in (ASSEMBLED, "baseline", "es-sde", "heuristic")}
+        table = tabulate(values, {}, designs, ASSEMBLED, ITEM_DRAWS)
+        assert (table.seeds, list(table.scores), table.variants) == ((1, 3), [ASSEMBLED, "baseline"], ("a", "b"))
+        assert "Nothing can be said" in judge_condition("x", tabulate({}, {}, DESIGNS, ASSEMBLED, ITEM_DRAWS)).summary
 
     def test_one_seed_without_items_says_nothing(self) -> None:
-        judged = judge("x", planted(LEVELS, seeds=1))
-        assert judged.holds is None and "Without an interval against" in judged.words
+        judged = judge_condition("x", planted(LEVELS, seeds=1))
+        assert judged.holds is None and "Without an interval against" in judged.summary
 
     def test_all_conditions_in_words(self) -> None:
-        def one(condition: str, holds: bool | None) -> Judged:
-            return replace(judge(condition, planted(LEVELS)), condition=condition, holds=holds)
+        def one(condition: str, holds: bool | None) -> ConditionVerdict:
+            return replace(judge_condition(condition, planted(LEVELS)), condition=condition, holds=holds)
 
-        assert summary([one("a", True), one("b", True)]) == (
+        assert summarize([one("a", True), one("b", True)]) == (
             "No control beats the assembled design on any of 2 conditions. It is shown to be better than at least one "
             "control on 2 of 2.")  # fmt: skip
-        words = summary([one("a", True), one("b", False), one("c", None)])
+        words = summarize([one("a", True), one("b", False), one("c", None)])
         assert words.startswith("The assembled design is not robust: a control beats it on b.")
         assert words.endswith("Nothing can be said of c.")
 
@@ -111,13 +113,15 @@ class TestCondition:
 class TestCurve:
     SIZES = (25, 100, 400)
 
-    def cells(self, ours: Sequence[float], theirs: Sequence[float], noise: float = 0.0) -> Cells:
+    def cells(self, ours: Sequence[float], theirs: Sequence[float], noise: float = 0.0) -> ScoreTable:
         draw = np.random.default_rng(2)
         scores = {
             name: np.array(own)[None, :] + draw.normal(0, noise, (5, 3))
             for name, own in ((ASSEMBLED, ours), ("baseline", theirs))
         }
-        return Cells(scores, None, {name: DESIGNS[name] for name in scores}, tuple(range(5)), self.SIZES)
+        return ScoreTable(
+            ASSEMBLED, scores, None, {name: DESIGNS[name] for name in scores}, tuple(range(5)), self.SIZES
+        )
 
     def test_a_curve_is_straight_on_a_logarithmic_scale(self) -> None:
         curve = np.array([0.2, 0.4, 0.8])
@@ -131,18 +135,18 @@ class TestCurve:
         (saved,) = savings(self.cells([0.2, 0.6, 0.8], [0.1, 0.3, 0.6], noise=0.01), self.SIZES)
         assert saved.at == 400 and saved.needs == pytest.approx(100, rel=0.1)
         assert saved.low is not None and saved.high is not None and 60 < saved.low < saved.needs < saved.high < 160
-        assert "saves 7" in saved.words and saved.words.startswith("For baseline's score at 400 samples")
+        assert "saves 7" in saved.summary and saved.summary.startswith("For baseline's score at 400 samples")
 
     def test_ends_of_the_curve_are_said(self) -> None:
         (cheap,) = savings(self.cells([0.7, 0.8, 0.9], [0.1, 0.3, 0.6]), self.SIZES)
-        assert "25 samples or fewer [at most 25, at most 25]" in cheap.words and "saves at least 94%" in cheap.words
+        assert "25 samples or fewer [at most 25, at most 25]" in cheap.summary and "saves at least 94%" in cheap.summary
         (never,) = savings(self.cells([0.1, 0.2, 0.3], [0.1, 0.3, 0.6]), self.SIZES)
-        assert never.needs == math.inf and "is not reached" in never.words and never.to_dict()["needs"] is None
+        assert never.needs == math.inf and "is not reached" in never.summary and never.to_dict()["needs"] is None
         assert savings(self.cells([1, 1, 1], [1, 1, 1]), self.SIZES[:1]) == []
-        assert Saving("x", 100, 60.0, 40.0, math.inf, 10).words.endswith("[40, more than 100]: it saves 40%.")
+        assert Saving("x", 100, 60.0, 40.0, math.inf, 10).summary.endswith("[40, more than 100]: it saves 40%.")
 
     def test_the_curve_is_drawn(self) -> None:
-        judged = [judge(str(size), planted(LEVELS)) for size in (10, 20)]
+        judged = [judge_condition(str(size), planted(LEVELS)) for size in (10, 20)]
         figure = curves((10, 20), judged, "kappa")
         assert figure.count("<path") == 5 and "es-sde" in figure
         assert curves((10,), judged[:1], "kappa") == ""
@@ -232,13 +236,13 @@ class TestAdapters:
         assert names == ["2 samples", "4 samples", "sampled decoding", "trained on wording 0, asked in wording 1",
                          "trained on wording 0, asked in wording 2"]  # fmt: skip
         assert {row["design"] for row in found["rows"]} == {ASSEMBLED, *run.CONTROLS}
-        assert len(found["rows"]) == 5 * 5 and found["words"]
+        assert len(found["rows"]) == 5 * 5 and found["summary"]
         assert json.loads((sweep / "robustness.json").read_text()) == found
         assert (sweep / "robustness.svg").read_text().startswith("<svg")
         monkeypatch.setattr(
             "sde_ray.pipeline.robustness.decoding.Decoder", lambda: pytest.fail("nothing is left to decode")
         )
-        assert found["words"] in " ".join(call(*words).stdout.split())
+        assert found["summary"] in " ".join(call(*words).stdout.split())
 
     def test_a_design_without_instruction_is_not_asked_in_other_words(self, sweep: Path) -> None:
         study = run.prepare(sweep / "strategy.yaml", sizes=(2, 4), decoding_seeds=(1,))

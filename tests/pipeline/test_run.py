@@ -112,7 +112,7 @@ def test_the_planted_best_is_assembled_and_wins(outcome: flow.PipelineResult) ->
 def test_each_step_leaves_its_file(outcome: flow.PipelineResult, config: SweepConfig) -> None:
     saved = strategy.load(outcome.folder / "strategy.yaml")
     judged = verdict.load(outcome.folder / "validation.json")
-    assert saved.verdict == judged.words != ""
+    assert saved.verdict == judged.summary != ""
     assert saved.design == outcome.conclusions[0].strategy.design
     trial = json.loads((outcome.folder / "adapter" / "trial.json").read_text())
     assert (trial["seed"], trial["design"]) == (SEEDS[0], dict(saved.design.options))
@@ -187,7 +187,7 @@ def test_the_report_is_written_again_from_the_folder(outcome: flow.PipelineResul
     page = outcome.folder / "report.html"
     first = page.read_text(encoding="utf-8")
     assert outcome.report == page
-    assert outcome.conclusions[0].verdict.words.split(".")[0] in first
+    assert outcome.conclusions[0].verdict.summary.split(".")[0] in first
     page.unlink()
     assert CliRunner().invoke(app, ["report", str(outcome.folder)]).exit_code == 0
     assert page.read_text(encoding="utf-8").count("<section") == first.count("<section") == 1

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sde_ray.analysis.claims import BETTER, MARGIN, NOT_SHOWN, PERHAPS_BETTER, PERHAPS_WORSE, SAME, UNKNOWN, WORSE
+from sde_ray.analysis.estimate import format_interval, format_signed
 from sde_ray.analysis.leaderboard import Ranked
 from sde_ray.analysis.report import figures
-from sde_ray.analysis.report.html import Html, escape, interval, joined, signed, table, tag
+from sde_ray.analysis.report.html import Html, escape, joined, table, tag
 from sde_ray.analysis.report.samples import Answered, answers, rendered
 from sde_ray.analysis.strategy import Strategy, axes_of
 from sde_ray.analysis.study import Study
-from sde_ray.analysis.verdict import Verdict
-from sde_ray.analysis.verdict import table as verdict_table
+from sde_ray.analysis.verdict import Verdict, verdict_table
 from sde_ray.design.designs import NAMED
 
 SPLITS = {"test": "in-domain", "test_ood": "out-of-domain"}
@@ -59,7 +59,7 @@ def _parts(chapter: Chapter) -> Iterator[Html | None]:
 
 
 def _verdict(verdict: Verdict) -> Html:
-    headline, _, rest = verdict.words.partition(". ")
+    headline, _, rest = verdict.summary.partition(". ")
     return tag("div", tag("strong", f"{headline.rstrip('.')}."), rest, class_="verdict")
 
 
@@ -81,8 +81,8 @@ def _validation(verdict: Verdict) -> Html:
                 **row,
                 "where": SPLITS.get(row["split"], row["split"]),
                 "size": "all" if row["train_size"] is None else str(row["train_size"]),
-                "difference": signed(row["difference"]),
-                "interval": interval(row["low"], row["high"]),
+                "difference": format_signed(row["difference"]),
+                "interval": format_interval(row["low"], row["high"]),
                 "claim": tag(
                     "span", row["claim"], class_=row["claim"] if row["claim"] in ("better", "worse") else None
                 ),
@@ -91,7 +91,7 @@ def _validation(verdict: Verdict) -> Html:
         )
     columns = {
         "assembled against": "control", "test": "where", "it is": "claim", "difference": "difference",
-        "95% interval": "interval", "p (Holm)": "adjusted", "assembled": "assembled", "control": "score",
+        "95% interval": "interval", "p (Holm)": "adjusted_p_value", "assembled": "assembled", "control": "score",
         "samples": "size", "seeds": "seeds", "items": "items",
     }  # fmt: skip
     note = "Fresh seeds and test items that no selection has seen; differences are paired by seed and item."
@@ -118,7 +118,7 @@ def _leaderboard(study: Study, strategy: Strategy | None) -> Html:
         else ""
     )
     note = f"Mean over seeds on {study.split}; spread is the range over seeds. {left}"
-    ahead = tag("p", study.lead.words) if study.lead else None
+    ahead = tag("p", study.lead.summary) if study.lead else None
     return joined([tag("h3", "Leaderboard"), tag("p", note, class_="quiet"), ahead, table(columns, rows)])
 
 
@@ -137,8 +137,9 @@ def _effects(study: Study) -> Html:
     if not study.effects:
         return joined([tag("h3", "Effects"), tag("p", "No axis has two options in the finished trials.")])
     rows = [
-        {**row, "effect": signed(row["difference"]), "interval": interval(row["low"], row["high"]),
-         "away": signed(row["difference_ood"]), "away_interval": interval(row["low_ood"], row["high_ood"])}
+        {**row, "effect": format_signed(row["difference"]), "interval": format_interval(row["low"], row["high"]),
+         "away": format_signed(row["difference_ood"]),
+         "away_interval": format_interval(row["low_ood"], row["high_ood"])}
         for row in study.effects
     ]  # fmt: skip
     columns = {
@@ -177,7 +178,7 @@ def _interactions(study: Study) -> Html | None:
         return None
     rows = [
         {"pair": " with ".join(f"{a}={o}" for a, o in zip(one.axes, one.options, strict=True)),
-         "difference": signed(one.difference), "interval": interval(one.low, one.high)}
+         "difference": format_signed(one.difference), "interval": format_interval(one.low, one.high)}
         for one in study.interactions[:INTERACTIONS]
     ]  # fmt: skip
     words = (
@@ -228,8 +229,8 @@ def _front(study: Study) -> Html | None:
         return None
     rows = [
         {"label": step.row.label, "tokens": f"{step.tokens:.1f}", "score": step.row.score,
-         "gain": signed(step.gain.value) if step.gain else None,
-         "interval": interval(step.gain.low, step.gain.high) if step.gain else None,
+         "gain": format_signed(step.gain.value) if step.gain else None,
+         "interval": format_interval(step.gain.low, step.gain.high) if step.gain else None,
          "adherence": step.row.adherence}
         for step in study.front
     ]  # fmt: skip

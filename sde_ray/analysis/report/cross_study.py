@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from sde_ray.analysis.cross_study import CrossStudy, short
+from sde_ray.analysis.estimate import format_interval, format_signed
 from sde_ray.analysis.report import figures
-from sde_ray.analysis.report.html import Html, interval, joined, signed, table, tag
+from sde_ray.analysis.report.html import Html, joined, table, tag
 
 
 def write(family: CrossStudy) -> Html:
@@ -19,8 +20,8 @@ def _ranks(family: CrossStudy) -> Html:
     names = short(family.groups)
     rows = [
         {"pair": f"{names[one.first]} and {names[one.second]}", "designs": one.designs,
-         "spearman": signed(one.spearman.value), "its": interval(one.spearman.low, one.spearman.high),
-         "kendall": signed(one.kendall.value), "its_": interval(one.kendall.low, one.kendall.high)}
+         "spearman": format_signed(one.spearman.value), "its": format_interval(one.spearman.low, one.spearman.high),
+         "kendall": format_signed(one.kendall.value), "its_": format_interval(one.kendall.low, one.kendall.high)}
         for one in family.agreements
     ]  # fmt: skip
     columns = {
@@ -36,8 +37,8 @@ def _effects(family: CrossStudy) -> Html | None:
         return None
     rows = [
         {"axis": row.axis, "option": f"{row.option} (against {row.reference})", **row.signs,
-         "shared": signed(row.shared.value) if row.shared else None,
-         "interval": interval(row.shared.low, row.shared.high) if row.shared else None, "says": row.verdict}
+         "shared": format_signed(row.shared.value) if row.shared else None,
+         "interval": format_interval(row.shared.low, row.shared.high) if row.shared else None, "says": row.verdict}
         for row in family.rows
     ]  # fmt: skip
     columns = {"axis": "axis", "option": "option", **{said: name for name, said in short(family.groups).items()}}

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sde_ray.analysis.report.html import Html, interval, joined, signed, table, tag
+from sde_ray.analysis.estimate import format_interval, format_signed
+from sde_ray.analysis.report.html import Html, joined, table, tag
 
 Found = Mapping[str, Any]
 
@@ -47,8 +48,8 @@ def _said(words: str) -> Html:
 def _analysis(found: Found, figure: Html | None) -> Html:
     rows = [
         {"measure": str(one["measure"]).replace("_", " "),
-         "spearman": signed(one["spearman"]), "its": interval(one["spearman_low"], one["spearman_high"]),
-         "kendall": signed(one["kendall"]), "its_": interval(one["kendall_low"], one["kendall_high"]),
+         "spearman": format_signed(one["spearman"]), "its": format_interval(one["spearman_low"], one["spearman_high"]),
+         "kendall": format_signed(one["kendall"]), "its_": format_interval(one["kendall_low"], one["kendall_high"]),
          "place": f"{one['pick_place']} of {one['designs']}" if one.get("pick") else None}
         for one in found["correlations"]
     ]  # fmt: skip
@@ -81,19 +82,19 @@ def _robustness(found: Found, figure: Html | None) -> Html:
         rows.append(
             {"condition": condition, "design": row["design"], "score": row["score"],
              "interval": None if row["low"] is None else f"[{row['low']:.3f}, {row['high']:.3f}]",
-             "lead": signed(row["lead"]),
-             "of_it": interval(row["lead_low"], row["lead_high"]),
+             "lead": format_signed(row["lead"]),
+             "of_it": format_interval(row["lead_low"], row["lead_high"]),
              "claim": _claim(row["claim"])}
         )  # fmt: skip
     columns = {
         "condition": "condition", "design": "design", "score": "score", "95% interval": "interval",
         "lead of the assembled": "lead", "95% interval ": "of_it", "it is": "claim",
     }  # fmt: skip
-    saved = [tag("li", one["words"]) for one in found["savings"]]
+    saved = [tag("li", one["summary"]) for one in found["savings"]]
     return joined(
         [
             tag("h2", "Does the assembled design hold elsewhere?"),
-            _said(found["words"]),
+            _said(found["summary"]),
             tag("ul", *saved) if saved else None,
             figure,
             table(columns, rows),

@@ -12,10 +12,10 @@ from typing import Any
 
 from sde_ray.analysis.cross_study import SharedEffect, sign
 from sde_ray.analysis.effects import Interaction
+from sde_ray.analysis.estimate import Estimate, excludes_zero, format_estimate, format_signed
 from sde_ray.analysis.pareto import undominated
-from sde_ray.analysis.report.html import Html, signed, tag
+from sde_ray.analysis.report.html import Html, tag
 from sde_ray.analysis.report.style import VARIABLES
-from sde_ray.analysis.response_surface import Estimate
 from sde_ray.types import TrialResult
 
 WIDTH = 420
@@ -101,7 +101,7 @@ def shared(rows: Sequence[SharedEffect], kind: str) -> Html | None:
     for row in known:
         parts.append(text(142, y + 4, row.option, "end"))
         for name, one in row.alone.items():
-            words = tag("title", f"{name}: {signed(one.value)} {sign(one)}")
+            words = tag("title", f"{name}: {format_signed(one.value)} {sign(one)}")
             parts.append(tag("circle", words, cx=scale(one.value), cy=f"{y:g}", r="3", class_="dot faint"))
         if row.shared is not None:
             one = row.shared
@@ -119,7 +119,7 @@ def _span(one: Estimate) -> list[float]:
 def _mark(row: Mapping[str, Any], suffix: str, scale: Scale, y: float, class_: str) -> Html:
     value, low, high = (row[name + suffix] for name in ("difference", "low", "high"))
     known = low is not None and high is not None
-    words = f"{row['option']}: {signed(value)}" + (f" [{signed(low)}, {signed(high)}]" if known else ", no interval")
+    words = f"{row['option']}: {format_estimate(value, low, high, unknown=', no interval')}"
     bar = line(scale(low), y, scale(high), y, f"bar {class_}") if known else None
     shape = tag("circle", cx=scale(value), cy=f"{y:g}", r="4", class_=f"dot {class_}" + ("" if known else " hollow"))
     return tag("g", tag("title", words), bar, shape)
@@ -172,16 +172,15 @@ def interactions(found: Sequence[Interaction], metric: str) -> Html | None:
 
 
 def _cell(one: Interaction, x: float, y: float, size: float, strongest: float) -> Html:
-    clear = one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
-    known = f" [{signed(one.low)}, {signed(one.high)}]" if one.low is not None else ", no interval"
-    words = f"{one.options[0]} with {one.options[1]}: {signed(one.difference)}{known}"
+    difference = format_estimate(one.difference, one.low, one.high, unknown=", no interval")
+    words = f"{one.options[0]} with {one.options[1]}: {difference}"
     sign = "gain" if one.difference > 0 else "loss"
     box = tag(
         "rect", x=f"{x + 1:g}", y=f"{y + 1:g}", width=f"{size - 2:g}", height=f"{size - 2:g}", rx="2",
         class_=f"cell {sign}", fill_opacity=f"{0.08 + 0.92 * abs(one.difference) / strongest:.2f}",
     )  # fmt: skip
-    mark = tag("circle", cx=f"{x + size / 2:g}", cy=f"{y + size / 2:g}", r="2.5", class_="sure") if clear else None
-    return tag("g", tag("title", words), box, mark)
+    dot = tag("circle", cx=f"{x + size / 2:g}", cy=f"{y + size / 2:g}", r="2.5", class_="sure")
+    return tag("g", tag("title", words), box, dot if excludes_zero(one.low, one.high) else None)
 
 
 # ---- points and curves ---------------------------------------------------------------------------------------------

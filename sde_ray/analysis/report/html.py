@@ -68,13 +68,3 @@ def _shown(value: object) -> object:
     if value is None:
         return "–"
     return f"{value:.3f}" if isinstance(value, float) else value
-
-
-def signed(value: float | None) -> str | None:
-    """`+0.120`."""
-    return None if value is None else f"{value:+.3f}"
-
-
-def interval(low: float | None, high: float | None) -> str | None:
-    """`[+0.080, +0.160]`."""
-    return None if low is None or high is None else f"[{low:+.3f}, {high:+.3f}]"

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sde_ray.analysis.cross_study import CrossStudy, SharedEffect
+    from sde_ray.analysis.estimate import Estimate
     from sde_ray.analysis.rank_agreement import RankAgreement
-    from sde_ray.analysis.response_surface import Estimate
 
 COLOURS = {"all agree": "green", "they contradict each other": "red"}
 

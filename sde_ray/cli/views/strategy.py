@@ -44,4 +44,4 @@ def verdict(found: Verdict) -> Group:
             values += [number(paired.difference, True), interval(paired.low, paired.high)] if paired else ["–", "–"]
             colour = COLOURS.get(row.claim, "default")
             shown.add_row(name, row.control, paper_label(row.design), *values, f"[{colour}]{row.claim}[/]")
-    return Group(shown, f"\n[bold]Verdict:[/] {escape(found.words)}")
+    return Group(shown, f"\n[bold]Verdict:[/] {escape(found.summary)}")

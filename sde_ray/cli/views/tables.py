@@ -25,7 +25,7 @@ def study(found: Study) -> Group:
     """Everything that the trials of one task, model and size show."""
     parts: list[Any] = [f"\n[bold]{found.group}[/]", leaderboard(found.ranked, found.objective)]
     if found.lead:
-        parts.append(escape(found.lead.words))
+        parts.append(escape(found.lead.summary))
     if found.effects:
         parts += ["", effects(found.effects, found.objective), f"[dim]{escape(found.scope)}[/]"]
     elif found.ranked:

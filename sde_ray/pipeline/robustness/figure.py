@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from sde_ray.analysis.report.figures import WIDTH, Scale, line, standalone, svg, text
 from sde_ray.analysis.report.html import Html, tag
 from sde_ray.analysis.verdict import ASSEMBLED
-from sde_ray.pipeline.robustness.conditions import Judged
+from sde_ray.pipeline.robustness.conditions import ConditionVerdict
 
 HEIGHT = 260.0
 STROKES = ("var(--home)", "var(--away)", "var(--good)", "var(--bad)", "var(--faint)", "var(--ink)")
 
 
-def curves(sizes: Sequence[int], judged: Sequence[Judged], metric: str) -> str:
+def curves(sizes: Sequence[int], conditions: Sequence[ConditionVerdict], metric: str) -> str:
     """One condition a size, in the order of the sizes; an empty text where there is no curve."""
     points: dict[str, list[tuple[int, float, float | None, float | None]]] = {}
-    for size, one in zip(sizes, judged, strict=True):
+    for size, one in zip(sizes, conditions, strict=True):
         for row in one.rows:
             points.setdefault(row.name, []).append((size, row.score, row.low, row.high))
     values = [value for own in points.values() for _, *several in own for value in several if value is not None]

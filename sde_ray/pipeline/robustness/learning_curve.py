@@ -1,6 +1,6 @@
 """The learning curve: scores by training size, and how many samples the better design saves.
 
-    saved = savings(cells, sizes=[40, 80, 160])
+    saved = savings(table, sizes=[40, 80, 160])
     saved[0]     Saving("baseline", at=160, needs=62.0, low=44.0, high=95.0)
 
 `needs` is the training size at which the assembled design reaches what a control reaches at its largest size, read off
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sde_ray.analysis.paired import ScoreTable
 from sde_ray.analysis.verdict import ASSEMBLED
-from sde_ray.pipeline.robustness.conditions import Cells
 
 Array = npt.NDArray[np.float64]
 DRAWS = 1000
@@ -35,50 +35,56 @@ class Saving:
     needs: float
     low: float | None = None
     high: float | None = None
-    fewest: int = 0
+    smallest: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, which has no infinity."""
         return {key: None if value == math.inf else value for key, value in asdict(self).items()}
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """In one sentence."""
         if math.isinf(self.needs):
             return f"{self.control}'s score at {self.at} samples is not reached by the assembled design with as many."
-        few = self.needs <= self.fewest
-        said = f"{self.fewest} samples or fewer" if few else f"about {self.needs:.0f} samples"
+        few = self.needs <= self.smallest
+        needs = f"{self.smallest} samples or fewer" if few else f"about {self.needs:.0f} samples"
         share = 1 - self.needs / self.at
         span = "" if self.low is None or self.high is None else f" [{self._bound(self.low)}, {self._bound(self.high)}]"
-        what = f"saves {'at least ' if few else ''}{share:.0%}" if share > 0.005 else "saves none"
-        return f"For {self.control}'s score at {self.at} samples the assembled design needs {said}{span}: it {what}."
+        effect = f"saves {'at least ' if few else ''}{share:.0%}" if share > 0.005 else "saves none"
+        return f"For {self.control}'s score at {self.at} samples the assembled design needs {needs}{span}: it {effect}."
 
     def _bound(self, value: float) -> str:
         if math.isinf(value):
             return f"more than {self.at}"
-        return f"at most {self.fewest}" if value <= self.fewest else f"{value:.0f}"
+        return f"at most {self.smallest}" if value <= self.smallest else f"{value:.0f}"
 
 
-def savings(cells: Cells, sizes: Sequence[int]) -> list[Saving]:
-    """For each control of another design. `cells.variants` are the training sizes."""
-    if ASSEMBLED not in cells.scores or len(sizes) < 2:
+def savings(table: ScoreTable, sizes: Sequence[int]) -> list[Saving]:
+    """How many samples the assembled design saves against each control of another design.
+
+    Args:
+        table: scores by training seed and training size (the variants), with the bootstrap of the items.
+        sizes: the training sizes in ascending order; fewer than two have no curve.
+    """
+    if ASSEMBLED not in table.scores or len(sizes) < 2:
         return []
-    order = [cells.variants.index(size) for size in sizes]
-    curves = {name: scores[:, order] for name, scores in cells.scores.items()}
-    drawn = _drawn(cells, order)
-    found = []
+    order = [table.variants.index(size) for size in sizes]
+    curves = {name: scores[:, order] for name, scores in table.scores.items()}
+    resampled = _resample_curves(table, order)
+    rows = []
     for name in curves:
-        if cells.designs[name] == cells.designs[ASSEMBLED]:
+        if table.designs[name] == table.designs[ASSEMBLED]:
             continue
-        ours, goal = curves[ASSEMBLED].mean(axis=0), float(curves[name].mean(axis=0)[-1])
+        assembled, goal = curves[ASSEMBLED].mean(axis=0), float(curves[name].mean(axis=0)[-1])
         low = high = None
-        if drawn is not None:
-            spread = [
-                reaches(own, float(other[-1]), sizes) for own, other in zip(drawn[ASSEMBLED], drawn[name], strict=True)
+        if resampled is not None:
+            draws = [
+                reaches(curve, float(control[-1]), sizes)
+                for curve, control in zip(resampled[ASSEMBLED], resampled[name], strict=True)
             ]
-            low, high = (float(np.quantile(spread, share, method="nearest")) for share in (0.025, 0.975))
-        found.append(Saving(name, sizes[-1], reaches(ours, goal, sizes), low, high, sizes[0]))
-    return found
+            low, high = (float(np.quantile(draws, share, method="nearest")) for share in (0.025, 0.975))
+        rows.append(Saving(name, sizes[-1], reaches(assembled, goal, sizes), low, high, sizes[0]))
+    return rows
 
 
 def reaches(curve: Array, goal: float, sizes: Sequence[int]) -> float:
@@ -92,19 +98,19 @@ def reaches(curve: Array, goal: float, sizes: Sequence[int]) -> float:
     return math.inf
 
 
-def _drawn(cells: Cells, order: Sequence[int]) -> dict[str, Array] | None:
-    """Curves (draws, sizes) under draws of items and of seeds, the same for all contenders."""
-    seeds = len(cells.seeds)
-    if cells.drawn is None and seeds < 3:
+def _resample_curves(table: ScoreTable, order: Sequence[int]) -> dict[str, Array] | None:
+    """Bootstrap over items and seeds: curves [draws, sizes] by contender, with the same draws for all."""
+    num_seeds = len(table.seeds)
+    if table.resampled is None and num_seeds < 3:
         return None
     random = np.random.default_rng(1)
-    taken = random.integers(0, seeds, (DRAWS, seeds))
-    found = {}
-    for name, scores in cells.scores.items():
-        if cells.drawn is None:
-            found[name] = scores[:, order][taken].mean(axis=1)
+    seeds = random.integers(0, num_seeds, (DRAWS, num_seeds))
+    curves = {}
+    for name, scores in table.scores.items():
+        if table.resampled is None:
+            curves[name] = scores[:, order][seeds].mean(axis=1)
         else:
-            own = cells.drawn[name][:, :, order]
-            which = np.arange(DRAWS) % len(own)
-            found[name] = np.take_along_axis(own[which], taken[:, :, None], axis=1).mean(axis=1)
-    return found
+            by_items = table.resampled[name][:, :, order]
+            draws = np.arange(DRAWS) % len(by_items)
+            curves[name] = np.take_along_axis(by_items[draws], seeds[:, :, None], axis=1).mean(axis=1)
+    return curves

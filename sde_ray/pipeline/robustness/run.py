@@ -2,7 +2,7 @@
 
     study = prepare(Path("runs/quickstart/strategy.yaml"), sizes=(40, 80, 160))
     study.trials                      what must be trained: fresh seeds, the test split; shared with `sde-ray validate`
-    found = conclude(study, results)  conditions, savings, words
+    result = conclude(study, results)  conditions, savings, summary
 
 Sizes are trained; decoding seeds and wordings need no training, as the adapters of the largest size answer again. A
 contender whose design has no instruction cannot be asked in other words, so it is left out there.
@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.analysis import strategy as strategies
+from sde_ray.analysis.paired import Key, ScoreTable, tabulate
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.study import ledger_of, open_sweep
 from sde_ray.analysis.validation import validation_trials
+from sde_ray.analysis.verdict import ASSEMBLED
 from sde_ray.config.load import SweepConfig, open_tasks, place_of, suffix, sweep_folder
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import read_items
-from sde_ray.pipeline.robustness.conditions import Cells, Judged, Key, gather, judge, summary
+from sde_ray.pipeline.robustness.conditions import ITEM_DRAWS, ConditionVerdict, judge_condition, summarize
 from sde_ray.pipeline.robustness.decoding import Asked, Reader, Wanted, check_wordings, items_of
 from sde_ray.pipeline.robustness.figure import curves
 from sde_ray.pipeline.robustness.learning_curve import Saving, savings
@@ -42,7 +44,7 @@ ANSWERS = "robustness.jsonl"
 
 
 @dataclass(frozen=True)
-class Study:
+class RobustnessStudy:
     """What is compared. `trials` by contender, over all sizes and seeds; `suffix` ends the names of its files."""
 
     strategy: Strategy
@@ -72,17 +74,17 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Found:
+class RobustnessResult:
     """What a study has shown."""
 
-    sizes: tuple[Judged, ...]
-    others: tuple[Judged, ...]
+    sizes: tuple[ConditionVerdict, ...]
+    others: tuple[ConditionVerdict, ...]
     savings: tuple[Saving, ...]
-    words: str
+    summary: str
     figure: str
 
     @property
-    def conditions(self) -> tuple[Judged, ...]:
+    def conditions(self) -> tuple[ConditionVerdict, ...]:
         return (*self.sizes, *self.others)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -91,11 +93,11 @@ class Found:
 
     def to_dict(self) -> dict[str, Any]:
         """For a program."""
-        verdicts = [{"condition": one.condition, "holds": one.holds, "words": one.words} for one in self.conditions]
+        verdicts = [{"condition": one.condition, "holds": one.holds, "summary": one.summary} for one in self.conditions]
         return {
-            "words": self.words,
+            "summary": self.summary,
             "verdicts": verdicts,
-            "savings": [{**one.to_dict(), "words": one.words} for one in self.savings],
+            "savings": [{**one.to_dict(), "summary": one.summary} for one in self.savings],
             "rows": self.rows(),
         }
 
@@ -107,7 +109,7 @@ def prepare(
     sizes: Sequence[int] = (),
     decoding_seeds: Sequence[int] = DECODING_SEEDS,
     wordings: Sequence[int] | None = None,
-) -> Study:
+) -> RobustnessStudy:
     """The study of a strategy. `sweep`: its sweep, where the strategy does not lie in the sweep's folder."""
     strategy = strategies.load(fetch_file(str(path)))
     config = open_sweep(sweep or _sweep_of(path), sets)
@@ -129,7 +131,7 @@ def prepare(
     config = config.model_copy(update={"validation": final, "model": (strategy.model,)})
     results = tuple(ledger_of(config).results().values())
     trials = validation_trials(strategy, config, results)
-    return Study(strategy, config, trials, chosen, tuple(decoding_seeds), asked, end)
+    return RobustnessStudy(strategy, config, trials, chosen, tuple(decoding_seeds), asked, end)
 
 
 def _sweep_of(path: str | Path) -> str | Path:
@@ -147,12 +149,12 @@ def _sizes(largest: int, available: int) -> tuple[int, ...]:
     return tuple(sorted(wanted | ({2 * largest} if 2 * largest <= available else set())))
 
 
-def reader_of(study: Study) -> Reader:
+def reader_of(study: RobustnessStudy) -> Reader:
     """What a study has decoded already."""
     return Reader(JsonlCache(study.folder / "robustness.jsonl"))
 
 
-def decodings(study: Study) -> list[Wanted]:
+def decodings(study: RobustnessStudy) -> list[Wanted]:
     """What is decoded beyond the trials' own evaluation, with the folders of the adapters."""
     conditions = [Asked(sampling_seed=seed) for seed in study.decoding_seeds]
     conditions += [Asked(wording=wording) for wording in study.wordings]
@@ -166,22 +168,22 @@ def decodings(study: Study) -> list[Wanted]:
 
 
 def conclude(
-    study: Study,
+    study: RobustnessStudy,
     results: Mapping[str, TrialResult],
     on_progress: Callable[[int, int], None] = lambda done, count: None,
-) -> Found:
+) -> RobustnessResult:
     """Judge every condition. `results` by trial key; what is missing of them is missing in the verdicts, too."""
     ended = {key: one for key, one in results.items() if one.status == "finished"}
     by_size = _trained(study, ended)
-    curve = tuple(judge(f"{size} samples", _of_variant(by_size, size)) for size in study.sizes)
+    curve = tuple(judge_condition(f"{size} samples", by_size.column(size)) for size in study.sizes)
     metric = study.strategy.objective
     others = tuple(_again(study, ended, metric, on_progress))
     saved = tuple(savings(by_size, study.sizes))
     whole = (*curve, *others)
-    return Found(curve, others, saved, summary(whole), curves(study.sizes, curve, metric))
+    return RobustnessResult(curve, others, saved, summarize(whole), curves(study.sizes, curve, metric))
 
 
-def _trained(study: Study, ended: Mapping[str, TrialResult]) -> Cells:
+def _trained(study: RobustnessStudy, ended: Mapping[str, TrialResult]) -> ScoreTable:
     """The trials' own evaluations, a variant a training size."""
     values: dict[Key, float] = {}
     items: dict[Key, Any] = {}
@@ -195,22 +197,12 @@ def _trained(study: Study, ended: Mapping[str, TrialResult]) -> Cells:
                 known = read_items(ended[trial.key], study.folder / "trials" / trial.key, SPLIT, metric)
                 if known is not None:
                     items[key] = known
-    return gather(values, items, study.designs)
-
-
-def _of_variant(cells: Cells, variant: Any) -> Cells:
-    """The cells of one variant alone."""
-    if variant not in cells.variants:
-        return Cells({}, None, {}, (), (variant,))
-    n = cells.variants.index(variant)
-    scores = {name: own[:, n : n + 1] for name, own in cells.scores.items()}
-    drawn = cells.drawn and {name: own[:, :, n : n + 1] for name, own in cells.drawn.items()}
-    return Cells(scores, drawn, cells.designs, cells.seeds, (variant,))
+    return tabulate(values, items, study.designs, ASSEMBLED, ITEM_DRAWS)
 
 
 def _again(
-    study: Study, ended: Mapping[str, TrialResult], metric: str, on_progress: Callable[[int, int], None]
-) -> list[Judged]:
+    study: RobustnessStudy, ended: Mapping[str, TrialResult], metric: str, on_progress: Callable[[int, int], None]
+) -> list[ConditionVerdict]:
     """The adapters of the largest size under sampled decoding and in other words."""
     reader, store = reader_of(study), open_folder(place_of(study.config))
     store.hold(study.folder / ANSWERS)
@@ -220,30 +212,32 @@ def _again(
     reader.fill(todo, study.config.resources, on_progress)
     answered = {(t.key, asked): items_of(t, reader.answers(t, asked), metric) for t, _, asked in todo}
     sampled = [Asked(sampling_seed=seed) for seed in study.decoding_seeds]
-    found = [judge("sampled decoding", _cells(study, answered, sampled))] if sampled else []
+    conditions = [judge_condition("sampled decoding", _table(study, answered, sampled))] if sampled else []
     trained = study.config.wording
     for wording in study.wordings:
         if wording != trained:
-            cells = _cells(study, answered, [Asked(wording=wording)])
-            found.append(judge(f"trained on wording {trained}, asked in wording {wording}", cells))
-    return found
+            table = _table(study, answered, [Asked(wording=wording)])
+            conditions.append(judge_condition(f"trained on wording {trained}, asked in wording {wording}", table))
+    return conditions
 
 
-def _cells(study: Study, answered: Mapping[tuple[str, Asked], tuple[float, Any]], variants: Sequence[Asked]) -> Cells:
+def _table(
+    study: RobustnessStudy, answered: Mapping[tuple[str, Asked], tuple[float, Any]], variants: Sequence[Asked]
+) -> ScoreTable:
     values: dict[Key, float] = {}
     items: dict[Key, Any] = {}
     for name, trial in study.largest():
         for asked in variants:
             if (trial.key, asked) in answered:
                 values[name, trial.seed, asked], items[name, trial.seed, asked] = answered[trial.key, asked]
-    return gather(values, items, study.designs)
+    return tabulate(values, items, study.designs, ASSEMBLED, ITEM_DRAWS)
 
 
-def save(study: Study, found: Found) -> list[Path]:
+def save(study: RobustnessStudy, result: RobustnessResult) -> list[Path]:
     """Write robustness.json and, where there is a curve, robustness.svg; each whole or not at all."""
     end = study.suffix
-    texts = {f"robustness{end}.json": json.dumps(found.to_dict(), ensure_ascii=False, indent=1) + "\n"}
-    texts |= {f"robustness{end}.svg": found.figure} if found.figure else {}
+    texts = {f"robustness{end}.json": json.dumps(result.to_dict(), ensure_ascii=False, indent=1) + "\n"}
+    texts |= {f"robustness{end}.svg": result.figure} if result.figure else {}
     paths = []
     for name, text in texts.items():
         path = study.folder / name
