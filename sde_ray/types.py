@@ -36,7 +36,7 @@ class Line:
 
     slot: str
     values: tuple[str, ...]
-    why: str | None = None
+    rationale: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,12 @@ class Parsed:
 
 @dataclass(frozen=True)
 class PromptNouns:
-    """The words a task's prompt is made of; also the JSON keys (`slot`, `value`, `why`)."""
+    """The words a task's prompt is made of; also the JSON keys (`slot`, `value`, `rationale`)."""
 
     text: str = "text"
     slot: str = "slot"
     value: str = "label"
-    why: str = "reason"
+    rationale: str = "reason"
 
 
 Split = Literal["train", "dev", "test"]
@@ -99,11 +99,12 @@ Split = Literal["train", "dev", "test"]
 class Task:
     """What is asked of a text. `kind`: one closed label a slot, a list of spans a slot, or one free value a slot.
 
-    `labels` stand in the order of the prompt, without the placeholder `absent`; `numbers` maps every label and the
+    `labels` stand in the order of the prompt, without the `placeholder`; `numbers` maps every label and the
     placeholder to the number word used by `labels=number`. `instructions` are three wordings with the fields {where},
     {text}, {slots}, {labels} and {count}. `load(split)` returns all examples of a split, in a fixed order.
     `domains` names the sibling tasks ("masa:d2") that are out-of-domain for this one.
-    `soft` is the soft match of spans: "within" (near, and one contains the other: entities) or "near" (events).
+    `span_match` is the rule of the soft metrics of spans: "within" (near, and one contains the other: entities) or
+    "near" (events).
     """
 
     name: str
@@ -117,10 +118,10 @@ class Task:
     load: Callable[[Split], list[Example]]
     labels: tuple[str, ...] | None = None
     numbers: Mapping[str, str] = field(default_factory=dict)
-    absent: str = "none"
+    placeholder: str = "none"
     domains: tuple[str, ...] = ()
     wordings: Mapping[str, str] = field(default_factory=dict)
-    soft: Literal["within", "near"] = "within"
+    span_match: Literal["within", "near"] = "within"
 
 
 @dataclass(frozen=True, order=True)

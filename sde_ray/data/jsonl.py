@@ -34,7 +34,7 @@ def _convert(record: Record, schema: Schema, columns: Mapping[str, str] | None =
         )
     given = _mapping(fields, "answer", schema, faults)
     values = {slot: _values(slot, value, faults) for slot, value in given.items()}
-    present = {slot: several for slot, several in values.items() if several and several != (schema.absent,)}
+    present = {slot: several for slot, several in values.items() if several and several != (schema.placeholder,)}
     faults += [fault for slot, several in present.items() for fault in _wrong(slot, several, schema)]
     aliases = {slot: _values(slot, value, faults) for slot, value in _optional(fields, "aliases", schema, faults)}
     reasons = {slot: _values(slot, why, faults) for slot, why in _optional(fields, "rationale", schema, faults)}

@@ -27,13 +27,13 @@ class Schema:
     kind: Literal["label", "span", "free"]
     slots: tuple[str, ...]
     labels: tuple[str, ...] = ()
-    absent: str = "none"
+    placeholder: str = "none"
     numbers: tuple[tuple[str, str], ...] = ()
 
 
 def schema_of(task: Task) -> Schema:
     """The schema of a task's answers."""
-    return Schema(task.kind, task.slots, task.labels or (), task.absent, tuple(task.numbers.items()))
+    return Schema(task.kind, task.slots, task.labels or (), task.placeholder, tuple(task.numbers.items()))
 
 
 def check_slots(schema: Schema, known: Iterable[str], what: str) -> None:

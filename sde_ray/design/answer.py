@@ -46,7 +46,7 @@ def _drop_absent(lines: Lines, task: Task) -> tuple[Lines, Faults]:
 
 def _placeholder_sentence(context: InstructionContext) -> str:
     # The list of labels already shows the placeholder of a label task.
-    return "" if context.task.kind == "label" else context.wording("placeholder", entry=context.absent_entry)
+    return "" if context.task.kind == "label" else context.wording("placeholder", entry=context.placeholder_entry)
 
 
 UNMENTIONED = Axis(
@@ -67,7 +67,7 @@ UNMENTIONED = Axis(
 def numbers_of(task: Task) -> Mapping[str, str]:
     """The number of every label and of the placeholder: the task's own, else the label's index and -1."""
     indices = {label: str(index) for index, label in enumerate(task.labels or ())}
-    return {**indices, task.absent: "-1", **task.numbers}
+    return {**indices, task.placeholder: "-1", **task.numbers}
 
 
 def _read_labels(lines: Lines, label_of: Mapping[str, str]) -> tuple[Lines, Faults]:
@@ -96,7 +96,7 @@ def _read_number(lines: Lines, task: Task) -> tuple[Lines, Faults]:
 
 
 def _number_form(form: OutputForm, task: Task) -> OutputForm:
-    return form if task.labels is None else replace(form, absent=numbers_of(task)[task.absent])
+    return form if task.labels is None else replace(form, placeholder=numbers_of(task)[task.placeholder])
 
 
 def _number_sentence(context: InstructionContext) -> str:
@@ -119,26 +119,26 @@ LABELS = Axis(
 
 
 def _add_why(lines: Lines, task: Task, example: Example) -> Lines:
-    return tuple(replace(line, why=_why(line, task, example)) for line in lines)
+    return tuple(replace(line, rationale=_rationale(line, task, example)) for line in lines)
 
 
-def _why(line: Line, task: Task, example: Example) -> str:
+def _rationale(line: Line, task: Task, example: Example) -> str:
     fallback = "no_rationale" if not line.values else "plain_rationale"
     return example.rationale.get(line.slot, "").strip() or wording(task, fallback)
 
 
 def _drop_why(lines: Lines, task: Task) -> tuple[Lines, Faults]:
-    faults = tuple(Fault("missing_rationale", line.slot) for line in lines if not (line.why or "").strip())
-    return tuple(replace(line, why=None) for line in lines), faults
+    faults = tuple(Fault("missing_rationale", line.slot) for line in lines if not (line.rationale or "").strip())
+    return tuple(replace(line, rationale=None) for line in lines), faults
 
 
-def _reasoned(label: str, why: Literal["first", "last"]) -> AnswerOption:
+def _reasoned(label: str, position: Literal["first", "last"]) -> AnswerOption:
     return AnswerOption(
         label,
         write=_add_why,
         read=_drop_why,
-        shape=lambda form, task: replace(form, why=why),
-        sentence=lambda context: context.wording(f"why_{why}"),
+        shape=lambda form, task: replace(form, rationale_position=position),
+        sentence=lambda context: context.wording(f"rationale_{position}"),
     )
 
 

@@ -12,12 +12,12 @@ such as ["food", "the soup was cold", "negative"], in `my_pkg/my_axes.py`:
         items = read_json(row)
         if not isinstance(items, list) or not all(isinstance(item, str) for item in items) or len(items) < 2:
             raise ValueError("not a list of strings")       # becomes a fault; the other rows are kept
-        slot, why, *values = items
-        return Line(slot, tuple(values), why)
+        slot, rationale, *values = items
+        return Line(slot, tuple(values), rationale)
 
     ROWS = FormatOption(
         label="Rows",
-        entry=lambda line, form: json.dumps([line.slot, line.why or "", *line.values]),
+        entry=lambda line, form: json.dumps([line.slot, line.rationale or "", *line.values]),
         separator=lambda form: "\\n",
         marker=lambda form: "-",
         read=lambda text, form: ((), ()) if text.strip() == "-" else collect(rows(text), read_row),

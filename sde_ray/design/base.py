@@ -43,15 +43,16 @@ MARKS: Mapping[str, Punctuation] = {"en": Punctuation(": ", ", ", "; ", "."), "z
 class OutputForm:
     """How the lines of an answer are to be written.
 
-    `absent` is the word for an absent slot; `complete`: absent slots have a line; `why`: where the rationale stands.
+    `placeholder` is the word for an absent slot; `complete`: absent slots have a line; `rationale_position`: whether
+    the rationale stands before (first) or after (last) the value.
     """
 
     kind: Literal["label", "span", "free"]
     marks: Punctuation
     nouns: PromptNouns
-    absent: str
+    placeholder: str
     complete: bool = True
-    why: Literal["first", "last"] | None = None
+    rationale_position: Literal["first", "last"] | None = None
 
     @property
     def many(self) -> bool:
@@ -63,15 +64,15 @@ class OutputForm:
 class InstructionContext:
     """What an option's sentence in the instruction may speak of, all of it written by the sample's own pipeline.
 
-    `labels` are the words that may stand for a value, the placeholder included where it is written; `absent_entry` is
-    the entry of a slot without value, `marker` the completion when no slot has one. `wording(key, **words)` fills one
-    of the task's wordings.
+    `labels` are the words that may stand for a value, the placeholder included where it is written;
+    `placeholder_entry` is the entry of a slot without value, `marker` the completion when no slot has one.
+    `wording(key, **words)` fills one of the task's wordings.
     """
 
     task: Task
     form: OutputForm
     labels: tuple[str, ...]
-    absent_entry: str
+    placeholder_entry: str
     marker: str
     wording: Callable[..., str]
 

@@ -15,12 +15,12 @@ from sde_ray.types import Line
 
 def _absent_value(form: OutputForm) -> list[str] | str | None:
     """What an object says of an absent slot; a free value may be any string, so only `null` is none."""
-    return {"span": [], "label": form.absent, "free": None}[form.kind]
+    return {"span": [], "label": form.placeholder, "free": None}[form.kind]
 
 
 def _absent_item(form: OutputForm) -> str | None:
     """What a pair says of an absent slot."""
-    return form.absent if form.kind == "label" else None
+    return form.placeholder if form.kind == "label" else None
 
 
 def _write_object(line: Line, form: OutputForm) -> str:
@@ -28,15 +28,15 @@ def _write_object(line: Line, form: OutputForm) -> str:
     if line.values:
         value = list(line.values) if form.many else line.values[0]
     fields: list[tuple[str, object]] = [(form.nouns.slot, line.slot), (form.nouns.value, value)]
-    if form.why and line.why is not None:
-        fields.insert(1 if form.why == "first" else 2, (form.nouns.why, line.why))
+    if form.rationale_position and line.rationale is not None:
+        fields.insert(1 if form.rationale_position == "first" else 2, (form.nouns.rationale, line.rationale))
     return json.dumps(dict(fields), ensure_ascii=False)
 
 
 def _read_object(row: str, form: OutputForm) -> Line:
     fields = read_json(row)
     needed = {form.nouns.slot, form.nouns.value}
-    allowed = needed | ({form.nouns.why} if form.why else set())
+    allowed = needed | ({form.nouns.rationale} if form.rationale_position else set())
     if not isinstance(fields, dict) or not needed <= set(fields) <= allowed:
         raise ValueError(f"not an object with the keys {', '.join(sorted(needed))}")
     values: object = fields[form.nouns.value]
@@ -46,8 +46,10 @@ def _read_object(row: str, form: OutputForm) -> Line:
         values = [values]
     if not isinstance(values, list):
         raise ValueError(f"{form.nouns.value!r} is not a list")
-    why = fields.get(form.nouns.why)
-    return Line(_string(fields[form.nouns.slot]), tuple(map(_string, values)), None if why is None else _string(why))
+    rationale = fields.get(form.nouns.rationale)
+    return Line(
+        _string(fields[form.nouns.slot]), tuple(map(_string, values)), None if rationale is None else _string(rationale)
+    )
 
 
 def _string(value: object) -> str:
@@ -68,18 +70,18 @@ def _write_pairs(line: Line, form: OutputForm) -> str:
 
 def _write_pair(line: Line, value: str | None, form: OutputForm) -> str:
     items = [line.slot, value]
-    if form.why and line.why is not None:
-        items.insert(1 if form.why == "first" else 2, line.why)
+    if form.rationale_position and line.rationale is not None:
+        items.insert(1 if form.rationale_position == "first" else 2, line.rationale)
     return json.dumps(items, ensure_ascii=False)
 
 
 def _read_pair(row: str, form: OutputForm) -> Line:
     items = read_json(row)
-    if not isinstance(items, list) or len(items) not in ((2, 3) if form.why else (2,)):
+    if not isinstance(items, list) or len(items) not in ((2, 3) if form.rationale_position else (2,)):
         raise ValueError(f"not a list of {form.nouns.slot} and {form.nouns.value}")
-    why = _string(items.pop(1 if form.why == "first" else 2)) if len(items) == 3 else None
+    rationale = _string(items.pop(1 if form.rationale_position == "first" else 2)) if len(items) == 3 else None
     slot, value = items
-    return Line(_string(slot), () if value == _absent_item(form) else (_string(value),), why)
+    return Line(_string(slot), () if value == _absent_item(form) else (_string(value),), rationale)
 
 
 def _read_pairs(text: str, form: OutputForm) -> tuple[Lines, Faults]:
@@ -92,11 +94,11 @@ def _read_pairs(text: str, form: OutputForm) -> tuple[Lines, Faults]:
 def _merge(pairs: Lines) -> Lines:
     """One line a slot, with the values of all its pairs and the first rationale."""
     values: dict[str, list[str]] = {}
-    whys: dict[str, str | None] = {}
+    rationales: dict[str, str | None] = {}
     for pair in pairs:
         values.setdefault(pair.slot, []).extend(pair.values)
-        whys.setdefault(pair.slot, pair.why)
-    return tuple(Line(slot, tuple(several), whys[slot]) for slot, several in values.items())
+        rationales.setdefault(pair.slot, pair.rationale)
+    return tuple(Line(slot, tuple(several), rationales[slot]) for slot, several in values.items())
 
 
 JSON = FormatOption(

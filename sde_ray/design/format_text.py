@@ -1,7 +1,7 @@
 """The formats that read like sentences: `natural` and `lines`.
 
-    entry   slot: value            or   slot: value, value
-            slot: why => value     or   slot: value <= why
+    entry   slot: value                  or   slot: value, value
+            slot: rationale => value     or   slot: value <= rationale
 
 Slots, values and rationales are atoms (see `atoms`): bare, or quoted where they hold a delimiter of their format.
 """
@@ -24,7 +24,7 @@ def _natural_separator(form: OutputForm) -> str:
 
 def _delimiters(form: OutputForm, separator: str) -> list[str]:
     within = [form.marks.comma] if form.many else []
-    arrow = [ARROWS[form.why]] if form.why else []
+    arrow = [ARROWS[form.rationale_position]] if form.rationale_position else []
     return [form.marks.colon, separator, *within, *arrow]
 
 
@@ -32,34 +32,38 @@ def _write_entry(line: Line, form: OutputForm, separator: str, stop: str) -> str
     delimiters = _delimiters(form, separator)
 
     def atom(text: str) -> str:
-        return quote_if_needed(text, delimiters, form.absent, stop)
+        return quote_if_needed(text, delimiters, form.placeholder, stop)
 
-    parts = [form.marks.comma.join(map(atom, line.values)) if line.values else form.absent]
-    if form.why and line.why is not None:
-        parts.insert(0 if form.why == "first" else 1, atom(line.why))
-    return atom(line.slot) + form.marks.colon + (ARROWS[form.why] if form.why else "").join(parts)
+    parts = [form.marks.comma.join(map(atom, line.values)) if line.values else form.placeholder]
+    if form.rationale_position and line.rationale is not None:
+        parts.insert(0 if form.rationale_position == "first" else 1, atom(line.rationale))
+    return (
+        atom(line.slot)
+        + form.marks.colon
+        + (ARROWS[form.rationale_position] if form.rationale_position else "").join(parts)
+    )
 
 
 def _read_entry(tokens: Sequence[Token], form: OutputForm) -> Line:
     """The line that an entry's tokens write; `ValueError` says what is wrong with them."""
     if len(tokens) < 3 or tokens[1] != form.marks.colon:
         raise ValueError(f"no {form.marks.colon!r} after the {form.nouns.slot}")
-    rest, why = list(tokens[2:]), None
-    arrow = ARROWS[form.why] if form.why else None
+    rest, rationale = list(tokens[2:]), None
+    arrow = ARROWS[form.rationale_position] if form.rationale_position else None
     if arrow in rest:
         before, after = rest[: rest.index(arrow)], rest[rest.index(arrow) + 1 :]
-        rest, whole_why = (after, before) if form.why == "first" else (before, after)
-        why = _read_atom(whole_why)
-    return Line(_read_atom(tokens[:1]), _read_values(rest, form), why)
+        rest, rationale_tokens = (after, before) if form.rationale_position == "first" else (before, after)
+        rationale = _read_atom(rationale_tokens)
+    return Line(_read_atom(tokens[:1]), _read_values(rest, form), rationale)
 
 
 def _read_values(tokens: Sequence[Token], form: OutputForm) -> tuple[str, ...]:
-    if list(tokens) == [Word(form.absent)]:
+    if list(tokens) == [Word(form.placeholder)]:
         return ()
     if any(token != form.marks.comma for token in tokens[1::2]):
         raise ValueError("more than one value, or a delimiter too many")
-    if Word(form.absent) in tokens:
-        raise ValueError(f"{form.absent!r} beside other values")
+    if Word(form.placeholder) in tokens:
+        raise ValueError(f"{form.placeholder!r} beside other values")
     return tuple(_read_atom([token]) for token in tokens[::2])
 
 
@@ -74,7 +78,7 @@ def _read_atom(tokens: Sequence[Token]) -> str:
 
 def _read_natural(text: str, form: OutputForm) -> tuple[Lines, Faults]:
     body = text.strip().removesuffix(form.marks.stop)
-    if body == form.absent:
+    if body == form.placeholder:
         return (), ()
     separator = _natural_separator(form)
     return collect(
@@ -93,7 +97,7 @@ def _split(tokens: Sequence[Token], separator: str) -> list[list[Token]]:
 
 
 def _read_lines(text: str, form: OutputForm) -> tuple[Lines, Faults]:
-    if text.strip() == form.absent:
+    if text.strip() == form.placeholder:
         return (), ()
     delimiters = _delimiters(form, "\n")
     return collect([tokenize(row, delimiters) for row in rows(text)], lambda entry: _read_entry(entry, form))
@@ -104,13 +108,13 @@ NATURAL = FormatOption(
     entry=lambda line, form: _write_entry(line, form, _natural_separator(form), form.marks.stop),
     separator=_natural_separator,
     terminator=lambda form: form.marks.stop,
-    marker=lambda form: form.absent,
+    marker=lambda form: form.placeholder,
     read=_read_natural,
 )
 LINES = FormatOption(
     label="Lines",
     entry=lambda line, form: _write_entry(line, form, "\n", stop=""),
     separator=lambda form: "\n",
-    marker=lambda form: form.absent,
+    marker=lambda form: form.placeholder,
     read=_read_lines,
 )

@@ -33,11 +33,11 @@ class Word:
 Token = Word | str
 
 
-def quote_if_needed(text: str, delimiters: Sequence[str], absent: str, stop: str = "") -> str:
+def quote_if_needed(text: str, delimiters: Sequence[str], placeholder: str, stop: str = "") -> str:
     """`text` as it stands where `tokenize` reads it back so, else quoted."""
     # Blanks on both sides stand for the neighbours: "a:" becomes ambiguous only before a blank.
     ambiguous = any(delimiter in f" {text} " for delimiter in delimiters) or (stop != "" and text.endswith(stop))
-    if text != absent and is_plain(text) and not ambiguous:
+    if text != placeholder and is_plain(text) and not ambiguous:
         return text
     return json.dumps(text, ensure_ascii=False)
 

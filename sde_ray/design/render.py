@@ -67,7 +67,7 @@ def write_lines(example: Example, task: Task, design: Design) -> Lines:
 
 def form_of(task: Task, design: Design) -> OutputForm:
     """What the format option has to know of the lines."""
-    form = OutputForm(task.kind, MARKS[task.language], task.nouns, task.absent)
+    form = OutputForm(task.kind, MARKS[task.language], task.nouns, task.placeholder)
     for option in _answer_options(design):
         form = option.shape(form, task)
     return form
@@ -109,20 +109,20 @@ def _stand_in(task: Task) -> tuple[Task, Example]:
     value = wording(task, "schematic_value")
     first = (value, value) if task.kind == "span" else (value,)
     answer = dict.fromkeys(slots, (value,)) | {slots[0]: first}
-    numbers = {value: wording(task, "schematic_number"), task.absent: numbers_of(task)[task.absent]}
+    numbers = {value: wording(task, "schematic_number"), task.placeholder: numbers_of(task)[task.placeholder]}
     stand_in = replace(task, slots=slots, labels=task.labels and (value,), numbers=numbers)
-    return stand_in, Example("schematic", "", answer, rationale=dict.fromkeys(slots, task.nouns.why))
+    return stand_in, Example("schematic", "", answer, rationale=dict.fromkeys(slots, task.nouns.rationale))
 
 
 def _instruction_context(task: Task, design: Design) -> InstructionContext:
     form, format_option = form_of(task, design), _format(design)
     stand_in, example = _stand_in(task)
-    absent = write_lines(replace(example, answer={}), stand_in, design)
+    absent_lines = write_lines(replace(example, answer={}), stand_in, design)
     return InstructionContext(
         task=task,
         form=form,
-        labels=(*task.labels, *([task.absent] if form.complete else ())) if task.labels else (),
-        absent_entry=format_option.entry(absent[0], form) if absent else "",
+        labels=(*task.labels, *([task.placeholder] if form.complete else ())) if task.labels else (),
+        placeholder_entry=format_option.entry(absent_lines[0], form) if absent_lines else "",
         marker=format_option.write((), form),
         wording=partial(wording, task),
     )

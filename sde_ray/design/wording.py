@@ -26,8 +26,8 @@ WORDINGS: Mapping[str, Mapping[str, str]] = {
         "omit": "Leave out every {slot} that has no {value}; if none has one, write: {marker}",
         "numbers": "Write {pairs}.",
         "number_pair": "{label} as {number}",
-        "why_first": "Give the {why} before the {value}.",
-        "why_last": "Give the {why} after the {value}.",
+        "rationale_first": "Give the {rationale} before the {value}.",
+        "rationale_last": "Give the {rationale} after the {value}.",
         "no_rationale": "not mentioned",
         "plain_rationale": "as the text says",
     },
@@ -45,8 +45,8 @@ WORDINGS: Mapping[str, Mapping[str, str]] = {
         "omit": '不要输出没有{value}的{slot}；如果都没有，输出："{marker}"。',
         "numbers": "用数字表示：{pairs}。",
         "number_pair": "{label}为{number}",
-        "why_first": "先写{why}，再写{value}。",
-        "why_last": "先写{value}，再写{why}。",
+        "rationale_first": "先写{rationale}，再写{value}。",
+        "rationale_last": "先写{value}，再写{rationale}。",
         "no_rationale": "文中没有提到",
         "plain_rationale": "如文中所述",
     },
@@ -66,7 +66,10 @@ def wording(task: Task, key: str, **words: str) -> str:
 def fill_template(task: Task, template: str, **words: str) -> str:
     """A template of the task's own, filled with its nouns and `words`."""
     nouns = task.nouns
-    return fill(template, **{"text": nouns.text, "slot": nouns.slot, "value": nouns.value, "why": nouns.why, **words})
+    return fill(
+        template,
+        **{"text": nouns.text, "slot": nouns.slot, "value": nouns.value, "rationale": nouns.rationale, **words},
+    )
 
 
 def fill(template: str, **words: str) -> str:

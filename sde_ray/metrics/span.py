@@ -1,8 +1,8 @@
 """Metrics of extracted spans (entities, event triggers): micro precision, recall and F1, strict and soft.
 
 A prediction is a pair (slot, span): the slot must be right, the span is compared without case and white space. Plain:
-equal strings, duplicates by counts. `_soft`: near strings by the task's rule `soft`, paired one to one, so that soft is
-never below plain. Counts of one item with S slots: `gold`, `said`, `hit`, `near` (S,) and `items`.
+equal strings, duplicates by counts. `_soft`: near strings by the task's rule `span_match`, paired one to one, so that
+soft is never below plain. Counts of one item with S slots: `gold`, `said`, `hit`, `near` (S,) and `items`.
 
 In the strict twin a faulty completion has no hit, and at least one wrong prediction: else a faulty answer to a text
 that has no span would cost nothing. The published scorer removed duplicates from the hits but not from the misses
@@ -19,7 +19,7 @@ from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, share
 from sde_ray.metrics.span_matching import near, near_and_within, pairs, plain
 from sde_ray.types import Example, Parsed, Task
 
-SOFT = {"within": near_and_within, "near": near}
+SPAN_MATCHES = {"within": near_and_within, "near": near}
 
 
 def _shapes(task: Task) -> Shapes:
@@ -35,7 +35,7 @@ def _count(task: Task, example: Example, parsed: Parsed, faulty: bool) -> Mappin
         "gold": [len(spans) for spans in gold],
         "said": [len(spans) for spans in said],
         "hit": [(Counter(one) & Counter(other)).total() for one, other in both],
-        "near": [pairs(one, other, SOFT[task.soft]) for one, other in both],
+        "near": [pairs(one, other, SPAN_MATCHES[task.span_match]) for one, other in both],
         "items": 1,
     }
     if faulty:

@@ -28,14 +28,14 @@ def check(task: Task) -> Task:
         _check_labels(task, faults)
     marks = MARKS[task.language]
     delimiters = [marks.colon, marks.comma, marks.semicolon, "\n", " => ", " <= "]
-    if quote_if_needed(task.absent, delimiters, absent="", stop=marks.stop) != task.absent:
-        faults.add(f'the placeholder "{task.absent}" holds a delimiter. Choose a plain word.')
+    if quote_if_needed(task.placeholder, delimiters, placeholder="", stop=marks.stop) != task.placeholder:
+        faults.add(f'the placeholder "{task.placeholder}" holds a delimiter. Choose a plain word.')
     faults.raise_if_any()
     return task
 
 
 def _keys(task: Task) -> tuple[str, ...]:
-    return task.nouns.slot, task.nouns.value, task.nouns.why
+    return task.nouns.slot, task.nouns.value, task.nouns.rationale
 
 
 def _check_distinct(what: str, words: Sequence[str], faults: FaultList) -> None:
@@ -48,9 +48,9 @@ def _check_distinct(what: str, words: Sequence[str], faults: FaultList) -> None:
 
 def _check_labels(task: Task, faults: FaultList) -> None:
     labels = task.labels or ()
-    if task.absent in labels:
-        faults.add(f'the placeholder "{task.absent}" is also a label. Rename one of them.')
-    foreign = sorted(set(task.numbers) - {*labels, task.absent})
+    if task.placeholder in labels:
+        faults.add(f'the placeholder "{task.placeholder}" is also a label. Rename one of them.')
+    foreign = sorted(set(task.numbers) - {*labels, task.placeholder})
     if foreign:
         faults.add(f"numbers name {', '.join(foreign)}, which is no label. Labels: {', '.join(labels)}.")
-    _check_distinct("numbers", [numbers_of(task)[word] for word in (*labels, task.absent)], faults)
+    _check_distinct("numbers", [numbers_of(task)[word] for word in (*labels, task.placeholder)], faults)

@@ -4,15 +4,15 @@
     kind: label                          # one label a slot; span: strings of the text a slot; free: one value a slot
     slots: [food, service, price]
     labels: [positive, neutral, negative]
-    absent: unmentioned                  # the word for a slot that the text does not mention
+    placeholder: unmentioned             # the word for a slot that the text does not mention
     instruction: "Read the {text} {where} and rate these {slot}s: {slots}. Ratings: {labels}."
     data: {format: jsonl, train: train.jsonl, dev: dev.jsonl, test: test.jsonl}
 
-Further keys: language (en, zh), numbers (by label, for `labels=number`), nouns (text, slot, value, why), wordings
-(words of the prompt: axes/wording.py), metrics, objective, domains (other tasks, out-of-domain for this one), soft
-(within, near), rationale ({template: "the {slot} is called {value}"}, for examples without reasons). Without an
-instruction there are three of the package's own (`defaults.py`). Labels called positive, neutral and negative get the
-paper's numbers, and with them its weighted kappa. All faults are shown together.
+Further keys: language (en, zh), numbers (by label, for `labels=number`), nouns (text, slot, value, rationale),
+wordings (words of the prompt: design/wording.py), metrics, objective, domains (other tasks, out-of-domain for this
+one), span_match (within, near), rationale ({template: "the {slot} is called {value}"}, for examples without reasons).
+Without an instruction there are three of the package's own (`defaults.py`). Labels called positive, neutral and
+negative get the paper's numbers, and with them its weighted kappa. All faults are shown together.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from typing import Any, Literal
 from sde_ray.data.schema import SENTIMENT_NUMBERS, Schema
 from sde_ray.data.source import Source, open_source
 from sde_ray.design.wording import WORDINGS
-from sde_ray.errors import FaultList, UserError, suggest
+from sde_ray.errors import FaultList, UserError
 from sde_ray.metrics import check_metric, is_sentiment
 from sde_ray.safe_yaml import read_yaml
 from sde_ray.tasks.bundled import Load, no_examples
-from sde_ray.tasks.defaults import ABSENT, INSTRUCTIONS, METRICS, NOUNS
+from sde_ray.tasks.defaults import INSTRUCTIONS, METRICS, NOUNS, PLACEHOLDERS
 from sde_ray.tasks.rationales.template import Reasoned, check_template
-from sde_ray.tasks.yaml_fields import Section, check_keys, choice, mapping, text, words
+from sde_ray.tasks.yaml_fields import Section, check_keys, choice, hint, mapping, text, words
 from sde_ray.types import PromptNouns, Task
 
 REQUIRED = ("name", "kind", "slots", "data")
 KEYS = (
-    *("name", "kind", "language", "slots", "labels", "numbers", "absent", "nouns", "instruction", "wordings"),
-    *("data", "metrics", "objective", "domains", "soft", "rationale"),
+    *("name", "kind", "language", "slots", "labels", "numbers", "placeholder", "nouns", "instruction", "wordings"),
+    *("data", "metrics", "objective", "domains", "span_match", "rationale"),
 )
-PLACES = ("where", "text", "slots", "labels", "count", "schematic", "slot", "value", "why")
+PLACES = ("where", "text", "slots", "labels", "count", "schematic", "slot", "value", "rationale")
 """What an instruction may hold in braces; other braces stay as they are."""
 
 KINDS: tuple[Literal["label", "span", "free"], ...] = ("label", "span", "free")
 LANGUAGES: tuple[Literal["en", "zh"], ...] = ("en", "zh")
-SOFT: tuple[Literal["within", "near"], ...] = ("within", "near")
+SPAN_MATCHES: tuple[Literal["within", "near"], ...] = ("within", "near")
 
 
 def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = True) -> Task:
@@ -74,10 +74,10 @@ def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = Tru
         load=_reasoned(section, source, language, faults) or no_examples,
         labels=schema.labels or None,
         numbers=_numbers(section, schema, faults),
-        absent=schema.absent,
+        placeholder=schema.placeholder,
         domains=words(section, "domains", faults),
         wordings=mapping(section, "wordings", (*WORDINGS[language], "form_omit"), faults),
-        soft=choice(section, "soft", SOFT, faults),
+        span_match=choice(section, "span_match", SPAN_MATCHES, faults),
     )
     task = _measured(task, faults)
     faults.raise_if_any()
@@ -97,10 +97,10 @@ def _schema(section: Section, faults: FaultList) -> Schema:
     if kind != "label" and labels:
         faults.add(f'the kind "{kind}" takes no labels. Delete them.')
     language = choice(section, "language", LANGUAGES, FaultList(""))  # its fault is reported by the caller
-    absent = text(section, "absent", ABSENT[language][kind], faults)
-    if absent in labels:
-        faults.add(f'"{absent}" is a label and the word for absent slots. Set absent to another word.')
-    return Schema(kind, words(section, "slots", faults), labels, absent)
+    placeholder = text(section, "placeholder", PLACEHOLDERS[language][kind], faults)
+    if placeholder in labels:
+        faults.add(f'"{placeholder}" is a label and the word for absent slots. Set placeholder to another word.')
+    return Schema(kind, words(section, "slots", faults), labels, placeholder)
 
 
 def _source(section: Section, base: Path, schema: Schema, faults: FaultList) -> Source | None:
@@ -135,8 +135,8 @@ def _numbers(section: Section, schema: Schema, faults: FaultList) -> dict[str, s
     """The numbers given, or the paper's for sentiment labels; none: the labels' indices."""
     if "numbers" not in section:
         plain = {label: SENTIMENT_NUMBERS.get(label.casefold(), "") for label in schema.labels}
-        return {**plain, schema.absent: "-2"} if sorted(plain.values()) == ["-1", "0", "1"] else {}
-    numbers = mapping(section, "numbers", (*schema.labels, schema.absent), faults)
+        return {**plain, schema.placeholder: "-2"} if sorted(plain.values()) == ["-1", "0", "1"] else {}
+    numbers = mapping(section, "numbers", (*schema.labels, schema.placeholder), faults)
     missing = [label for label in schema.labels if label not in numbers]
     if missing and schema.labels:
         faults.add(f"numbers lacks {', '.join(missing)}. Give every label a number, or none.")
@@ -150,8 +150,8 @@ def _instructions(section: Section, default: tuple[str, ...], faults: FaultList)
     if len(wordings) > 3:
         faults.add(f"instruction has {len(wordings)} wordings, expected three at most.")
     for place in dict.fromkeys(re.findall(r"\{(\w+)\}", " ".join(wordings))):
-        if place not in PLACES and suggest(place, PLACES):
-            faults.add(f'instruction: unknown place "{{{place}}}".{suggest(place, PLACES)} Known: {", ".join(PLACES)}.')
+        if place not in PLACES and hint(place, PLACES):
+            faults.add(f'instruction: unknown place "{{{place}}}".{hint(place, PLACES)} Known: {", ".join(PLACES)}.')
     return wordings
 
 

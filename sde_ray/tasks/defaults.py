@@ -8,14 +8,14 @@ from sde_ray.types import PromptNouns
 
 NOUNS: Mapping[str, Mapping[str, PromptNouns]] = {
     "en": {
-        "label": PromptNouns(text="text", slot="aspect", value="label", why="reason"),
-        "span": PromptNouns(text="text", slot="type", value="span", why="reason"),
-        "free": PromptNouns(text="text", slot="field", value="value", why="reason"),
+        "label": PromptNouns(text="text", slot="aspect", value="label", rationale="reason"),
+        "span": PromptNouns(text="text", slot="type", value="span", rationale="reason"),
+        "free": PromptNouns(text="text", slot="field", value="value", rationale="reason"),
     },
     "zh": {
-        "label": PromptNouns(text="文本", slot="方面", value="类别", why="理由"),
-        "span": PromptNouns(text="文本", slot="类型", value="片段", why="理由"),
-        "free": PromptNouns(text="文本", slot="字段", value="值", why="理由"),
+        "label": PromptNouns(text="文本", slot="方面", value="类别", rationale="理由"),
+        "span": PromptNouns(text="文本", slot="类型", value="片段", rationale="理由"),
+        "free": PromptNouns(text="文本", slot="字段", value="值", rationale="理由"),
     },
 }
 
@@ -56,7 +56,7 @@ INSTRUCTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
 }
 
-ABSENT: Mapping[str, Mapping[str, str]] = {
+PLACEHOLDERS: Mapping[str, Mapping[str, str]] = {
     "en": {"label": "unmentioned", "span": "none", "free": "unknown"},
     "zh": {"label": "未提及", "span": "无", "free": "未知"},
 }

@@ -23,7 +23,7 @@ def _task(name: str, slots: tuple[str, ...], load: Load) -> Task:
         kind="span",
         language="en",
         slots=slots,
-        nouns=PromptNouns(text="sentence", slot="type", value="trigger", why="reason"),
+        nouns=PromptNouns(text="sentence", slot="type", value="trigger", rationale="reason"),
         instructions=(
             "Read the {text} {where} and list the trigger words of these event {slot}s: {slots}.",
             "Which words of the {text} {where} tell of an event of the {slot}s {slots}?",
@@ -33,7 +33,7 @@ def _task(name: str, slots: tuple[str, ...], load: Load) -> Task:
         objective="f1",
         load=load,
         wordings={"no_rationale": "none found"},
-        soft="near",
+        span_match="near",
     )
 
 

@@ -18,7 +18,7 @@ TASK = Task(
     kind="span",
     language="en",
     slots=SLOTS,
-    nouns=PromptNouns(text="sentence", slot="type", value="entity", why="reason"),
+    nouns=PromptNouns(text="sentence", slot="type", value="entity", rationale="reason"),
     instructions=(
         "Read the {text} {where} and list the entities of these {slot}s: {slots}.",
         "Which words of the {text} {where} name entities of the {slot}s {slots}? Entities may be nested.",

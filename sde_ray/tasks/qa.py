@@ -17,7 +17,7 @@ TASK = Task(
     kind="free",
     language="en",
     slots=SLOTS,
-    nouns=PromptNouns(text="question", slot="field", value="value", why="reason"),
+    nouns=PromptNouns(text="question", slot="field", value="value", rationale="reason"),
     instructions=(
         "Answer the {text} {where}.",
         "What is the answer to the {text} {where}? Give it in few words.",
@@ -26,7 +26,7 @@ TASK = Task(
     metrics=("accuracy", "exact_match"),
     objective="accuracy",
     load=bundled("qa", "all"),
-    absent="unknown",
+    placeholder="unknown",
     wordings={
         "placeholder": "If there is no answer, write: {entry}",
         "omit": "If there is no answer, write: {marker}",

@@ -14,13 +14,27 @@ from sde_ray.errors import FaultList, suggest
 
 Section = Mapping[str, Any]
 Name = TypeVar("Name", bound=str)
+RENAMED: Mapping[str, str] = {
+    "absent": "placeholder",
+    "soft": "span_match",
+    "why": "rationale",
+    "why_first": "rationale_first",
+    "why_last": "rationale_last",
+}
+"""Other names of a task's keys and words, and what they are called here."""
+
+
+def hint(name: str, known: Sequence[str]) -> str:
+    """What to write instead of an unknown name; an empty string where nothing is near."""
+    instead = RENAMED.get(name)
+    return f' Use "{instead}" instead.' if instead in known else suggest(name, known)
 
 
 def check_keys(section: Section, known: Sequence[str], required: Sequence[str], faults: FaultList) -> None:
     """Unknown keys, with the near one, and missing keys."""
     for key in section:
         if key not in known:
-            faults.add(f'unknown key "{key}".{suggest(key, known)} Known: {", ".join(known)}.')
+            faults.add(f'unknown key "{key}".{hint(str(key), known)} Known: {", ".join(known)}.')
     for key in required:
         if section.get(key) in (None, "", [], {}):
             faults.add(f'the key "{key}" is missing.')
@@ -69,5 +83,5 @@ def mapping(section: Section, key: str, known: Sequence[str], faults: FaultList)
         return {}
     for name in value:
         if str(name) not in known:
-            faults.add(f'{key} names "{name}".{suggest(name, known)} Known: {", ".join(known)}.')
+            faults.add(f'{key} names "{name}".{hint(str(name), known)} Known: {", ".join(known)}.')
     return {str(name): word(item, f"{key}.{name}", faults) for name, item in value.items() if str(name) in known}

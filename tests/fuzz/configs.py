@@ -35,13 +35,13 @@ task:
   kind: label
   slots: [room, staff]
   labels: [good, bad]
-  absent: not said
+  placeholder: not said
   numbers: {good: 1, bad: 0}
   nouns: {text: review, slot: aspect}
   instruction: "Rate {slots} of the {text} {where}: {labels}."
   metrics: [accuracy, macro_f1]
   objective: accuracy
-  soft: near
+  span_match: near
   data: {format: jsonl, path: own.jsonl, overlap: drop, columns: {text: text}}
 """
 BOMB = "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(

@@ -15,7 +15,7 @@ _ENTRY = re.compile(r"<slot>([^<>]*)</slot>((?:<value>[^<>]*</value>)*)(?:<why>(
 
 def _entry(line: Line, form: OutputForm) -> str:
     values = "".join(f"<value>{escape(value)}</value>" for value in line.values)
-    why = f"<why>{escape(line.why or '')}</why>" if form.why else ""
+    why = f"<why>{escape(line.rationale or '')}</why>" if form.rationale_position else ""
     return f"<slot>{escape(line.slot)}</slot>{values}{why}"
 
 

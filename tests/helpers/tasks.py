@@ -19,7 +19,7 @@ REVIEWS = Task(
     load=lambda split: list(REVIEW_EXAMPLES),
     labels=("positive", "negative", "neutral"),
     numbers={"positive": "1", "negative": "-1", "neutral": "0", "unmentioned": "-2"},
-    absent="unmentioned",
+    placeholder="unmentioned",
 )
 REVIEW_EXAMPLES = [
     Example("all", "Good, bad, fair.", {"food": ("positive",), "drinks": ("negative",), "price": ("neutral",)}),
@@ -39,7 +39,7 @@ ODD_LABELS = Task(
     objective="accuracy",
     load=lambda split: [],
     labels=("so, so", "not positive", "positive", "=> up", "end."),
-    absent="nothing",
+    placeholder="nothing",
 )
 ODD_LABEL_EXAMPLES = [
     Example("delimiters", "x", {'a: "b"': ("so, so",), "none, none": ("=> up",), "1": ("end.",)}),
@@ -81,7 +81,7 @@ ENTITIES_ZH = Task(
     metrics=("f1",),
     objective="f1",
     load=lambda split: [],
-    absent="无",
+    placeholder="无",
 )
 ENTITIES_ZH_EXAMPLES = [
     Example("普通", "小明在北京。", {"人物": ("小明",), "地点：国内": ("北京", "上海")}, {"人物": "主语，人名"}),
@@ -103,7 +103,7 @@ QUESTIONS = Task(
     metrics=("accuracy",),
     objective="accuracy",
     load=lambda split: [],
-    absent="unknown",
+    placeholder="unknown",
 )
 QUESTION_EXAMPLES = [
     Example(str(n), "x", {"answer": (value,)})
@@ -122,7 +122,7 @@ FORM = Task(
     metrics=("accuracy",),
     objective="accuracy",
     load=lambda split: [],
-    absent="未知",
+    placeholder="未知",
 )
 FORM_EXAMPLES = [Example("1", "x", {"姓名": ("未知",), "城市": ("北京，上海",)}), Example("2", "x", {})]
 

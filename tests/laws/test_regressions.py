@@ -99,7 +99,7 @@ def test_what_json_cannot_hold_is_refused(values: dict[str, Any]) -> None:
 def test_a_task_written_out_is_checked_like_any_other(tmp_path: Path) -> None:
     """A worker would refuse it, when the sweep runs already."""
     (tmp_path / "t.jsonl").write_text("".join(json.dumps({"text": f"{n}", "answer": {}}) + "\n" for n in range(9)))
-    task = {"name": "t", "kind": "span", "slots": ["a"], "absent": "none: at all", "data": {"path": "t.jsonl"}}
+    task = {"name": "t", "kind": "span", "slots": ["a"], "placeholder": "none: at all", "data": {"path": "t.jsonl"}}
     with pytest.raises(UserError, match="holds a delimiter"):
         check({"name": "x", "task": task}, base=tmp_path)
 

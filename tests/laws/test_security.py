@@ -150,7 +150,7 @@ def test_a_task_s_name_cannot_leave_the_sweep_s_folder(name: str, tmp_path: Path
     (tmp_path / "d.jsonl").write_text(
         "".join(json.dumps({"text": f"{n} soup", "answer": {"food": "good"}}) + "\n" for n in range(30))
     )
-    task = {"name": name, "kind": "label", "slots": ["food"], "labels": ["good", "bad"], "absent": "none",
+    task = {"name": name, "kind": "label", "slots": ["food"], "labels": ["good", "bad"], "placeholder": "none",
             "data": {"format": "jsonl", "path": str(tmp_path / "d.jsonl")}}  # fmt: skip
     storage = tmp_path / "deep" / "runs"
     try:

@@ -196,7 +196,7 @@ def test_schematic_reads_as_the_form_it_shows(task: Task):
         value = task.wordings.get("schematic_value", task.nouns.value)
         number = {"en": "number", "zh": "数字"}[task.language]
         stand_in = replace(task, slots=slots, labels=task.labels and (value,),
-                           numbers={value: number, task.absent: numbers_of(task)[task.absent]})  # fmt: skip
+                           numbers={value: number, task.placeholder: numbers_of(task)[task.placeholder]})  # fmt: skip
         text = schematic(task, design)
         assert text.endswith("...") == (len(task.slots) > 2)
         parsed = parse_completion(re.sub(r"[,;，；]? ?\n?\.\.\.$", "", text), stand_in, design)
@@ -214,7 +214,7 @@ def test_instruction_speaks_of_its_own_design_only(task: Task):
         assert [other for other in others if other in asked and other not in schematic(task, design)] == []
         if task.labels and "{labels}" in task.instructions[0]:
             assert comma.join(task.labels) in asked
-            assert (comma.join([*task.labels, task.absent]) in asked) == form.complete
+            assert (comma.join([*task.labels, task.placeholder]) in asked) == form.complete
         for label in task.labels or ():
             assert (as_number.format(label, numbers_of(task)[label]) in asked) == (design["labels"] == "number")
         if not form.complete:

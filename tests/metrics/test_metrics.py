@@ -33,7 +33,7 @@ def task(kind="label", slots=("food", "staff"), labels=LABELS, numbers=None, **c
         "load": lambda split: [],
         "labels": labels if kind == "label" else None,
         "numbers": sentiment if numbers is None else numbers,
-        "absent": "unmentioned",
+        "placeholder": "unmentioned",
     }
     return Task(**{**fields, **changes})
 
@@ -141,7 +141,7 @@ class TestSpan:
 
     def test_published_counts(self):
         """TP 67, FP 35, FN 80 give the published P .6569, R .4558, F1 .5382 (PAPER.md 1.11)."""
-        events = task("span", slots=("Attack", "Motion"), soft="near")
+        events = task("span", slots=("Attack", "Motion"), span_match="near")
         examples = [one({"Attack": ("raid",) * 67, "Motion": ("flew",) * 80})]
         scores = metrics.score(events, examples, [Parsed({"Attack": ("raid",) * 67 + ("xyz",) * 35})])
         assert scores["precision"] == pytest.approx(0.6569, abs=5e-5)
@@ -150,7 +150,7 @@ class TestSpan:
         assert scores["f1_soft"] == scores["f1"]
 
     def test_one_prediction_matches_one_gold_only(self):
-        events = task("span", slots=("Attack",), soft="near")
+        events = task("span", slots=("Attack",), span_match="near")
         scores = metrics.score(
             events, [one({"Attack": ("attacked",)})], [Parsed({"Attack": ("attack", "attacks", "attacking")})]
         )
@@ -168,7 +168,7 @@ class TestSpan:
         gold = one({"DNA": ("promoter",), "protein": ("NF-kappa B",)})
         said = Parsed({"DNA": ("promotion",), "protein": ("kappa B",)})
         entities = metrics.score(self.ner, [gold], [said])
-        events = metrics.score(task("span", slots=("DNA", "protein"), soft="near"), [gold], [said])
+        events = metrics.score(task("span", slots=("DNA", "protein"), span_match="near"), [gold], [said])
         assert (entities["f1"], entities["f1_soft"], events["f1_soft"]) == (0.0, 0.5, 1.0)
 
     def test_the_matching_is_the_largest(self):
@@ -229,7 +229,7 @@ KINDS = [
     task(),
     task(labels=("yes", "no"), numbers={}),
     task("span", slots=("DNA", "RNA")),
-    task("span", slots=("DNA",), soft="near"),
+    task("span", slots=("DNA",), span_match="near"),
     task("free", slots=("answer",)),
     task("free", slots=("who", "when")),
 ]
@@ -250,7 +250,7 @@ def random_case(of, seed, size=30):
     return examples, parsed
 
 
-@pytest.mark.parametrize("of", KINDS, ids=lambda t: f"{t.kind}{len(t.slots)}{t.soft}")
+@pytest.mark.parametrize("of", KINDS, ids=lambda t: f"{t.kind}{len(t.slots)}{t.span_match}")
 @pytest.mark.parametrize("seed", range(8))
 class TestLaws:
     def test_gold_scores_the_maximum(self, of, seed):
@@ -287,7 +287,7 @@ class TestLaws:
             assert values == pytest.approx([scores[name] for scores in again]), name
 
 
-@pytest.mark.parametrize("of", KINDS, ids=lambda t: f"{t.kind}{len(t.slots)}{t.soft}")
+@pytest.mark.parametrize("of", KINDS, ids=lambda t: f"{t.kind}{len(t.slots)}{t.span_match}")
 def test_no_examples_and_no_answers(of):
     assert set(metrics.score(of, [], []).values()) == {0.0}
     assert metrics.item_statistics(of, [], []).shape[0] == 0
@@ -326,4 +326,4 @@ def test_metric_from_outside(monkeypatch):
 def test_the_packages_events_are_matched_by_the_events_rule():
     from sde_ray.tasks import TASKS
 
-    assert {task.name for task in TASKS.values() if task.soft == "near"} == {"events", "events:phee"}
+    assert {task.name for task in TASKS.values() if task.span_match == "near"} == {"events", "events:phee"}

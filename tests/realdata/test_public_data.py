@@ -126,7 +126,7 @@ def _task(source):
         objective="",
         load=source,
         labels=schema.labels or None,
-        absent=schema.absent,
+        placeholder=schema.placeholder,
     )
 
 

@@ -183,7 +183,14 @@ def test_a_written_out_task_is_the_same_on_every_machine_and_in_every_folder(tmp
     rows = [{"text": f"{n} soup", "answer": {"food": "good" if n % 2 else "bad"}} for n in range(60)]
     (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = {"format": "jsonl", "path": str(tmp_path / "d.jsonl")}
-    task = {"name": "t", "kind": "label", "slots": ["food"], "labels": ["good", "bad"], "absent": "none", "data": data}
+    task = {
+        "name": "t",
+        "kind": "label",
+        "slots": ["food"],
+        "labels": ["good", "bad"],
+        "placeholder": "none",
+        "data": data,
+    }
     config = configure("file", tmp_path, task=task)
     trials = plan(config).trials
     assert {trial.task for trial in trials} == {"t"} == set(open_tasks(config))

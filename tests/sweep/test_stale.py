@@ -24,7 +24,14 @@ from sde_ray.types import TrialResult
 
 def configure(folder: Path) -> SweepConfig:
     data = {"format": "jsonl", "path": str(folder / "d.jsonl")}
-    task = {"name": "t", "kind": "label", "slots": ["food"], "labels": ["good", "bad"], "absent": "none", "data": data}
+    task = {
+        "name": "t",
+        "kind": "label",
+        "slots": ["food"],
+        "labels": ["good", "bad"],
+        "placeholder": "none",
+        "data": data,
+    }
     values: dict[str, Any] = {"name": "x", "task": task, "storage": str(folder / "runs"), "train_sizes": 10}
     return check({**values, "designs": ["baseline", "es-sde"], "eval_size": 5})
 

@@ -18,7 +18,7 @@ name: reviews
 kind: label
 slots: [food, service]
 labels: [positive, neutral, negative]
-absent: unmentioned
+placeholder: unmentioned
 instruction: "Read the {text} {where} and rate {slots}. Ratings: {labels}."
 data: {format: jsonl, train: train.jsonl, dev: dev.jsonl, test: test.jsonl}
 """
@@ -105,17 +105,17 @@ def test_it_travels_to_workers(folder):
 
 def test_defaults_by_kind_and_language(folder):
     def default(**changes):
-        return build(folder, instruction=None, data={"path": "train.jsonl"}, absent=None, **changes)
+        return build(folder, instruction=None, data={"path": "train.jsonl"}, placeholder=None, **changes)
 
     plain = default(labels=["spam", "ham"])
-    assert (plain.numbers, plain.objective, plain.absent) == ({}, "kappa", "unmentioned")
+    assert (plain.numbers, plain.objective, plain.placeholder) == ({}, "kappa", "unmentioned")
     assert len(plain.instructions) == 3
     span = default(kind="span", labels=None)
-    assert (span.labels, span.objective, span.absent, span.nouns.value) == (None, "f1", "none", "span")
+    assert (span.labels, span.objective, span.placeholder, span.nouns.value) == (None, "f1", "none", "span")
     free = default(kind="free", labels=None)
     assert (free.objective, free.metrics) == ("accuracy", ("accuracy", "exact_match"))
     chinese = default(language="zh", labels=["正面", "中性", "负面"])
-    assert chinese.absent == "未提及"
+    assert chinese.placeholder == "未提及"
     assert chinese.numbers["负面"] == "-1"
     assert metrics.is_sentiment(chinese)
     assert "{slots}" in chinese.instructions[0]
@@ -205,6 +205,25 @@ def test_all_faults_are_told_at_once(folder):
 )
 def test_one_fault(folder, changes, message):
     assert message in faults(folder, **changes)
+
+
+def test_names_of_other_versions_are_answered_with_ours(folder):
+    message = faults(
+        folder,
+        absent="unmentioned",
+        soft="near",
+        nouns={"why": "reason"},
+        wordings={"why_first": "First the {rationale}."},
+        instruction=["Give the {why}."],
+    )
+    for part in [
+        'unknown key "absent". Use "placeholder" instead.',
+        'unknown key "soft". Use "span_match" instead.',
+        'nouns names "why". Use "rationale" instead.',
+        'wordings names "why_first". Use "rationale_first" instead.',
+        'unknown place "{why}". Use "rationale" instead.',
+    ]:
+        assert part in message, part
 
 
 def test_a_wrong_label_in_the_data_shows_its_line(folder):

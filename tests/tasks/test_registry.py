@@ -29,7 +29,7 @@ def test_tasks_are_complete(name):
     assert task.name == name and len(task.instructions) == 3
     assert task.objective in task.metrics and set(task.metrics) <= set(metric_names(task))
     assert all(get_task(domain).domains == (name,) and get_task(domain).kind == task.kind for domain in task.domains)
-    assert task.kind != "label" or set(task.numbers) == {*task.labels, task.absent}
+    assert task.kind != "label" or set(task.numbers) == {*task.labels, task.placeholder}
 
 
 def test_a_bare_name_is_the_first_domain():
@@ -146,9 +146,9 @@ def test_tasks_of_the_tests_pass_the_check():
         (replace(REVIEWS, slots=()), "no slot or no instruction"),
         (replace(REVIEWS, labels=None), 'kind "label" needs labels'),
         (replace(ENTITIES, labels=("a",)), 'kind "span" takes no labels'),
-        (replace(REVIEWS, absent="neutral"), 'placeholder "neutral" is also a label'),
-        (replace(REVIEWS, absent="not there, sorry"), 'placeholder "not there, sorry" holds a delimiter'),
-        (replace(ENTITIES, absent=""), 'placeholder ""'),
+        (replace(REVIEWS, placeholder="neutral"), 'placeholder "neutral" is also a label'),
+        (replace(REVIEWS, placeholder="not there, sorry"), 'placeholder "not there, sorry" holds a delimiter'),
+        (replace(ENTITIES, placeholder=""), 'placeholder ""'),
         (replace(REVIEWS, numbers={"positve": "1"}), "numbers name positve, which is no label"),
         (replace(REVIEWS, numbers={"positive": "1", "negative": "1"}), "numbers 1 stand twice"),
         (replace(REVIEWS, nouns=replace(REVIEWS.nouns, slot="sentiment")), "nouns sentiment stand twice"),

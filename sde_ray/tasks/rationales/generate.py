@@ -36,11 +36,11 @@ TOKENS_A_REASON = 60
 CHARACTERS_A_TOKEN = {"en": 4.0, "zh": 1.5}
 
 ASK = {
-    "en": "Below is a {text} and what was found in it. Give the {why} for each {slot} in one short phrase that says "
-    "what the {text} says of it. Do not change what was found. Answer with one JSON object with exactly these keys: "
-    "{slots}.\n\n{text}:\n{content}\n\nfound:\n{found}",
-    "zh": "下面是一段{text}以及从中得到的结果。请为每个{slot}写出{why}，用一个短语说明{text}中的依据，不要改动结果。"
-    "请只输出一个JSON对象，键恰好为：{slots}。\n\n{text}：\n{content}\n\n结果：\n{found}",
+    "en": "Below is a {text} and what was found in it. Give the {rationale} for each {slot} in one short phrase that "
+    "says what the {text} says of it. Do not change what was found. Answer with one JSON object with exactly these "
+    "keys: {slots}.\n\n{text}:\n{content}\n\nfound:\n{found}",
+    "zh": "下面是一段{text}以及从中得到的结果。请为每个{slot}写出{rationale}，用一个短语说明{text}中的依据，"
+    "不要改动结果。请只输出一个JSON对象，键恰好为：{slots}。\n\n{text}：\n{content}\n\n结果：\n{found}",
 }
 
 Message = Mapping[str, str]
@@ -137,7 +137,7 @@ def _requests(examples: Sequence[Example], task: Task, model: str) -> Iterator[_
         if slots:
             found = "\n".join(f"{slot}: {', '.join(example.answer[slot])}" for slot in slots)
             keys = ", ".join(json.dumps(slot, ensure_ascii=False) for slot in slots)
-            words = {"text": nouns.text, "why": nouns.why, "slot": nouns.slot, "slots": keys}
+            words = {"text": nouns.text, "rationale": nouns.rationale, "slot": nouns.slot, "slots": keys}
             text = fill(ASK[task.language], content=example.text, found=found, **words)
             messages = ({"role": "user", "content": text},)
             yield _Request(example, slots, messages, content_hash({"model": model, "messages": messages}))
