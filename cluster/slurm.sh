@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A sweep on Slurm: Ray on every node of the job, the driver on the first. Submit the same line again to resume.
-#   sbatch cluster/slurm.sh sweeps/paper.yaml --set storage=/shared/sde/runs
+#   sbatch cluster/slurm.sh sweeps/paper.yaml --set storage_path=/shared/sde/runs
 #SBATCH --job-name=sde-ray
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1

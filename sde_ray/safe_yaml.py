@@ -1,6 +1,6 @@
 """Reading YAML strictly, and overriding single values of it.
 
-Safe YAML only, in which a key that stands twice is an error. `assign(values, "train.lr=1e-3")` is `--set`.
+Safe YAML only, in which a key that stands twice is an error. `assign(values, "train.learning_rate=1e-3")` is `--set`.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def assign(values: dict[str, Any], text: str) -> None:
     path, equals, value = text.partition("=")
     keys = [key.strip() for key in path.split(".")]
     if not equals or not all(keys):
-        raise UserError(f'"{text}" sets nothing. Write --set key=value, such as --set train.lr=1e-3.')
+        raise UserError(f'"{text}" sets nothing. Write --set key=value, such as --set train.learning_rate=1e-3.')
     place = values
     for key in keys[:-1]:
         inner = place.get(key)

@@ -27,6 +27,7 @@ from pydantic import TypeAdapter
 from sde_ray.analysis.effects import Effect, design_of, effects_of, fit, reference_of, usable
 from sde_ray.analysis.estimate import Estimate, format_estimate
 from sde_ray.analysis.response_surface import SurfaceFit
+from sde_ray.config.schema import Constraints
 from sde_ray.design.axes import find_axis
 from sde_ray.design.designs import make_design, paper_label
 from sde_ray.errors import UserError
@@ -59,19 +60,11 @@ class Strategy:
 _STRATEGY = TypeAdapter(Strategy)
 
 
-@dataclass(frozen=True)
-class Constraints:
-    """What the design must keep to. `min_format_adherence`: share of completions; `max_output_tokens`: mean of one."""
-
-    min_format_adherence: float | None = None
-    max_output_tokens: float | None = None
-
-
 def assemble(
     results: Sequence[TrialResult],
     objective: str,
     weights: Mapping[str, float] | None = None,
-    constraints: Constraints = Constraints(),
+    constraints: Constraints | None = None,
     items: Mapping[str, ItemCounts] | None = None,
     sweep: str = "",
     recommended: tuple[Design, float] | None = None,
@@ -84,7 +77,7 @@ def assemble(
     `weights`: how much each split counts ({"dev": 1.0, "dev_ood": 0.5}); only designs that have all of them can be
     chosen. `items` of the first split narrow what counts as shown. `UserError` where no design meets the constraints.
     """
-    weights = weights or {"dev": 1.0}
+    weights, constraints = weights or {"dev": 1.0}, constraints or Constraints()
     _check_splits(weights)
     for split in weights:
         usable(results, objective, split)  # a metric that the trials do not have is told by its own name

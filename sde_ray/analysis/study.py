@@ -163,7 +163,7 @@ def _open_uri(place: str, sets: Sequence[str]) -> SweepConfig:
     except ValueError as error:
         raise UserError(str(error)) from None
     path = fetch_file(f"{storage}/{name}/sweep.yaml")
-    return load_config(path, [f"storage={storage}", f"name={name}", *sets])
+    return load_config(path, [f"storage_path={storage}", f"name={name}", *sets])
 
 
 def _open_path(place: Path, sets: Sequence[str]) -> SweepConfig:
@@ -173,7 +173,7 @@ def _open_path(place: Path, sets: Sequence[str]) -> SweepConfig:
         raise UserError(
             f'"{place}" is not the folder of a sweep: it has no sweep.yaml. Give one such as runs/quickstart.'
         )
-    return load_config(place / "sweep.yaml", [f"storage={place.absolute().parent}", f"name={place.name}", *sets])
+    return load_config(place / "sweep.yaml", [f"storage_path={place.absolute().parent}", f"name={place.name}", *sets])
 
 
 def ledger_of(config: SweepConfig) -> Ledger:

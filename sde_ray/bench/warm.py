@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from sde_ray.config.trial import TrainSettings, TrialConfig
+from sde_ray.config.trial import Train, TrialConfig
 from sde_ray.design.designs import NAMED
 
 BAR_SECONDS = 1.0
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _config(model: str, task: str, design: str, train_size: int, seed: int) -> TrialConfig:
-    return TrialConfig(task, NAMED[design], model, seed, train_size, eval_size=1, train=TrainSettings(lr=1e-3))
+    return TrialConfig(task, NAMED[design], model, seed, train_size, eval_size=1, train=Train(learning_rate=1e-3))
 
 
 def _first_step(runner: Any, config: TrialConfig, folder: Path) -> float:

@@ -62,7 +62,7 @@ def analyze(
             prompting_runs.log(tracker, rows, correlated, one.figure, end)
     if config.mlflow.enabled:
         for one in found:
-            where = (resolve_tracking_uri(config), config.mlflow.experiment, sweep_folder(config), config.name)
+            where = (resolve_tracking_uri(config), config.mlflow.experiment_name, sweep_folder(config), config.name)
             prompting_runs.log_runs(*where, one.task, one.model, one.rows)
     page = flow.rewrite(config)
     if as_json:

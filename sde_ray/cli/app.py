@@ -52,7 +52,7 @@ class Commands(TyperGroup):
             where = escape(str(error.filename or "no file named"))
             err().print(
                 f"[bold red]error:[/] {REFUSALS[error.errno]} ({where}). Nothing finished is lost. "
-                "Free some space, or set `storage` to another disk, and run the same command again.",
+                "Free some space, or set `storage_path` to another disk, and run the same command again.",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -188,7 +188,7 @@ def _name(sweep: str, sets: list[str] | None) -> str:
     for one in sets or []:
         assign(values, one)
     name = str(values["name"])
-    return sweep_id(name, str(values["storage"])) if "storage" in values else name
+    return sweep_id(name, str(values["storage_path"])) if "storage_path" in values else name
 
 
 def register(app: typer.Typer) -> None:

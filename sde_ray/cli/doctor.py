@@ -32,7 +32,7 @@ def doctor(
         from sde_ray.config.load import load_config
 
         config = load_config(sweep, sets or [])
-        place = Place(config.storage, config.mlflow.tracking_uri)
+        place = Place(config.storage_path, config.mlflow.tracking_uri)
     checks = examine(place)
     if as_json:
         emit(checks)

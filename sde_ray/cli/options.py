@@ -13,7 +13,9 @@ Place = Annotated[
 ]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. --set train.lr=1e-3. May be repeated."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a setting, e.g. --set train.learning_rate=1e-3. May be repeated."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 TaskName = Annotated[str, typer.Option("--task", help='A task, e.g. "masa:d1" (list them: sde-ray tasks).')]

@@ -100,25 +100,22 @@ def _check_names(tasks: list[Any], others: list[Any], found: list[str]) -> None:
 
 
 def _check_axes(values: Mapping[str, Any], found: list[str], attempt: Attempt) -> None:
-    axes, fixed = _dict(values.get("axes")), _dict(values.get("fixed"))
-    for axis, options in [*axes.items(), *((axis, [option]) for axis, option in fixed.items())]:
-        where = "axes" if axis in axes else "fixed"
-        if not isinstance(options, list) or attempt(where, partial(find_axis, axis)) is None:
+    axes = _dict(values.get("axes"))
+    for axis, options in ((axis, _list(options)) for axis, options in axes.items()):
+        if isinstance(axes[axis], dict) or attempt("axes", partial(find_axis, axis)) is None:
             continue
         if not options:
             found.append(f"axes.{axis} lists no option. Name at least one, or leave the axis out to try all.")
         for option in options:
-            attempt(where, partial(find_option, axis, designs.option_name(option)))
-    for axis in sorted(set(axes) & set(fixed)):
-        found.append(f'The axis "{axis}" stands in `axes` and in `fixed`. Keep one of them.')
-    if values.get("designs") and (axes or fixed):
-        found.append("`designs` lists the designs to try, so `axes` and `fixed` do nothing. Keep one or the other.")
+            attempt("axes", partial(find_option, axis, designs.option_name(option)))
+    if values.get("designs") and axes:
+        found.append("`designs` lists the designs to try, so `axes` does nothing. Keep one or the other.")
 
 
 def _named_designs(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
     search, validation = _dict(values.get("search")), _dict(values.get("validation"))
     given = [("designs", one) for one in _list(values.get("designs"))]
-    given += [("search.around", search["around"])] if "around" in search else []
+    given += [("search.reference_design", search["reference_design"])] if "reference_design" in search else []
     given += [("validation.controls", one) for one in _list(validation.get("controls"))]
     return [(where, one) for where, one in given if isinstance(one, str | dict)]
 
@@ -128,14 +125,14 @@ def _check_search(values: Mapping[str, Any], found: list[str]) -> None:
     method = search.get("method", "adaptive")
     if isinstance(method, str) and method not in METHODS:
         found.append(f"search.method: {unknown('search method', method, METHODS)}")
-    if method == "grid" and search.get("trials") is not None:
-        found.append("search.trials: grid tries every design. Set search.method: random to try some of them.")
+    if method == "grid" and search.get("n_trials") is not None:
+        found.append("search.n_trials: grid tries every design. Set search.method: random to try some of them.")
     if method == "adaptive" and search.get("asha") is not None:
         found.append("search.asha: adaptive decides itself which trials go on. Set search.rungs: [0.25, 0.5, 1.0].")
     elif search.get("asha") is not None and "rungs" in search:
         found.append("search.rungs and search.asha both set rungs. Keep those of asha: {rungs: [...]}.")
-    if method != "factorial" and search.get("pairs"):
-        found.append(f"search.pairs is for search.method: factorial, not for {method}. Leave it out.")
+    if method != "factorial" and search.get("interactions"):
+        found.append(f"search.interactions is for search.method: factorial, not for {method}. Leave it out.")
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """From a YAML file to a checked `SweepConfig`, and back to complete JSON.
 
-    config = load_config("sweeps/quickstart.yaml", sets=("train.lr=1e-3", "seeds=[0,1]"))
+    config = load_config("sweeps/quickstart.yaml", sets=("train.learning_rate=1e-3", "seeds=[0,1]"))
     tasks = open_tasks(config)                 # {"masa:d1": Task(...)}, by the names that trials carry
 
 Precedence, low to high: the defaults of `sections.py` < the YAML file < `--set`. All faults of a file are told at once,
@@ -91,13 +91,13 @@ def _placed(task: Any, base: Path) -> Any:
 
 
 def sweep_folder(config: SweepConfig) -> Path:
-    """Where everything of the sweep is on this machine: where its storage is an address, in a mirror of that."""
-    return local_path(config.storage) / config.name
+    """Where everything of the sweep is on this machine: where its storage_path is an address, in a mirror of that."""
+    return local_path(config.storage_path) / config.name
 
 
 def place_of(config: SweepConfig, *names: str) -> str:
     """Where the sweep is for everyone, or a file of it: its path, or its address."""
-    return join(config.storage, config.name, *names)
+    return join(config.storage_path, config.name, *names)
 
 
 def suffix(config: SweepConfig, task: str, model: str) -> str:
@@ -155,7 +155,9 @@ def write_sweep(config: SweepConfig) -> None:
             yaml.safe_dump(sparse, allow_unicode=True, sort_keys=False), encoding="utf-8"
         )
     except OSError as error:
-        raise UserError(f'Cannot write to "{folder}": {error.strerror}. Set storage to a folder with room.') from None
+        raise UserError(
+            f'Cannot write to "{folder}": {error.strerror}. Set storage_path to a folder with room.'
+        ) from None
 
 
 def _sparse(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

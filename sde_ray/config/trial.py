@@ -1,56 +1,105 @@
 """The settings of one trial: everything that decides its outcome, and the key that names it.
 
-TrialConfig ──resolved()──▶ plain JSON ──sha256──▶ key: "5f0c..."
+    TrialConfig ──resolved()──▶ plain JSON ──sha256──▶ key: "5f0c..."
+
+`Lora`, `Train` and `Generation` are sections of the YAML (`schema.py` has the others) and of every trial: one class for
+both, so that each default is written once.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from sde_ray.safe_json import content_hash
 from sde_ray.types import Design
 
 
-@dataclass(frozen=True)
-class LoraSettings:
-    r: int = 8
-    alpha: int = 16
-    dropout: float = 0.1
-    targets: str | tuple[str, ...] = "all-linear"
+class Section(BaseModel):
+    """A part of the configuration: frozen, without unknown keys, every field documented."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-@dataclass(frozen=True)
-class TrainSettings:
-    """`rungs`: shares of the training examples at which the trial is scored, ascending, ending with 1.0."""
-
-    epochs: float = 1.0
-    batch_size: int = 4
-    gradient_accumulation: int = 1
-    lr: float = 1e-4
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup: float = 0.0
-    weight_decay: float = 0.0
-    max_length: int = 1024
-    max_grad_norm: float = 1.0
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    rungs: tuple[float, ...] = (1.0,)
-    workers: int = 1
-    deepspeed: Mapping[str, Any] = field(default_factory=dict)
+def _steps_or_share(value: float) -> float:
+    """A number of steps, or a share below 1; one number has one spelling, since a trial's key is made of it."""
+    if value < 1 and value != 0:
+        return value
+    if value != int(value):
+        raise ValueError(f"{value} is neither a whole number of steps nor a share below 1, such as 100 or 0.05.")
+    return int(value)
 
 
-@dataclass(frozen=True)
-class DecodeSettings:
-    """`max_new_tokens` 0: 1.5 times the longest gold completion of the training samples.
+class Train(Section):
+    num_train_epochs: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Passes over the training samples."""
+    train_batch_size: Annotated[int, Field(ge=1)] = 4
+    """Samples of one optimiser step, all workers and accumulated batches together. A multiple of `num_workers` times
+    `gradient_accumulation_steps`."""
+    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
+    """Parts into which each worker cuts its share of a step, to need less memory. The result is the same."""
+    learning_rate: Annotated[float, Field(gt=0, lt=100)] = 1e-4
+    """Peak learning rate; 1e-4 suits models of 7B, small ones want more."""
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    """The learning rate after the warm-up: it falls to 0 in a line or a half cosine, or stays. `constant` has none."""
+    warmup_steps: Annotated[float, Field(ge=0, le=10**9), AfterValidator(_steps_or_share)] = 0
+    """Steps in which the learning rate rises; below 1: the share of all steps."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """AdamW's weight decay."""
+    max_length: Annotated[int, Field(ge=8)] = 1024
+    """Tokens of a sample at most; a longer text is cut (never the instruction or the answer) and counted."""
+    max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
+    """Gradients are clipped to this norm; 0 switches clipping off."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the base model and of training. `auto`: bfloat16 on a GPU that has it, else float32 on a CPU and
+    float16 on an older GPU."""
 
-    `looks`: shares of the dev items after which a trial that is clearly behind its rival is given up.
-    """
+    @model_validator(mode="after")
+    def _constant_has_no_warmup(self) -> Train:
+        if self.lr_scheduler_type == "constant" and self.warmup_steps:
+            raise ValueError(
+                f"lr_scheduler_type: constant has no warm-up, but warmup_steps is {self.warmup_steps:g}. "
+                "Use constant_with_warmup, or warmup_steps: 0."
+            )
+        return self
 
-    batch_size: int = 32
-    max_new_tokens: int = 0
-    looks: tuple[float, ...] = ()
+    def num_warmup_steps(self, total_steps: int) -> int:
+        """`warmup_steps` as a number of steps."""
+        share = 0 < self.warmup_steps < 1
+        return round(self.warmup_steps * total_steps) if share else int(self.warmup_steps)
+
+
+def check_batch_size(train: Train, num_workers: int) -> None:
+    """Raises ValueError when the samples of a step cannot be spread evenly."""
+    parts = num_workers * train.gradient_accumulation_steps
+    if train.train_batch_size % parts:
+        raise ValueError(
+            f"train.train_batch_size {train.train_batch_size} counts all samples of an optimiser step and must be a "
+            f"multiple of {parts}: resources.num_workers {num_workers} x train.gradient_accumulation_steps "
+            f"{train.gradient_accumulation_steps}."
+        )
+
+
+class Lora(Section):
+    r: Annotated[int, Field(ge=1)] = 8
+    """Rank of the adapter."""
+    lora_alpha: Annotated[int, Field(ge=1)] = 16
+    """Scale of the adapter; it is multiplied by lora_alpha / r."""
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Dropout on the adapter's input."""
+    target_modules: str | tuple[str, ...] = "all-linear"
+    """Modules that get an adapter: `all-linear`, or names such as [q_proj, v_proj]."""
+
+
+class Generation(Section):
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Prompts decoded together."""
+    max_new_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Longest completion; empty: 1.5 times the longest gold completion of the training samples."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +108,8 @@ class TrialConfig:
 
     `definition` is the section of the YAML of a task that is written out there, so that any process can build the task
     from a trial's configuration; empty where the task's name says all.
+    `rungs`: shares of the training at which the trial is scored, ascending, ending with 1.0. `looks`: shares of the
+    dev items after which a trial that is clearly behind its rival is given up.
     """
 
     task: str
@@ -69,19 +120,24 @@ class TrialConfig:
     eval_size: int
     splits: tuple[str, ...] = ("dev",)
     out_of_domain: tuple[str, ...] = ()
-    wording: int = 0
-    chat: Literal["auto", "off"] = "auto"
+    instruction_variant: int = 0
+    chat_template: Literal["auto", "off"] = "auto"
     trust_remote_code: bool = False
-    lora: LoraSettings = field(default_factory=LoraSettings)
-    train: TrainSettings = field(default_factory=TrainSettings)
-    decode: DecodeSettings = field(default_factory=DecodeSettings)
+    lora: Lora = field(default_factory=Lora)
+    train: Train = field(default_factory=Train)
+    generation: Generation = field(default_factory=Generation)
+    deepspeed: Mapping[str, Any] = field(default_factory=dict)
+    num_workers: int = 1
+    rungs: tuple[float, ...] = (1.0,)
+    looks: tuple[float, ...] = ()
     data: str = ""
     definition: Mapping[str, Any] = field(default_factory=dict)
 
     def resolved(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        plain["design"] = dict(self.design.options)
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        sections = {name: value.model_dump() for name, value in values.items() if isinstance(value, Section)}
+        plain: dict[str, Any] = json.loads(json.dumps({**values, **sections, "design": dict(self.design.options)}))
         return plain
 
     @property

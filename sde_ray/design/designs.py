@@ -81,16 +81,14 @@ class Space:
 def space(
     task: Task,
     rationales: bool,
-    fixed: Mapping[str, object] | None = None,
     axes: Mapping[str, Sequence[object]] | None = None,
 ) -> Space:
     """Every combination of the options of every axis that can change the task's samples.
 
-    `axes` lists the options to try on some axes (of the user's own, too), `fixed` sets one option. On the other axes
-    all options of the table are tried, those apart that are not swept by default.
+    `axes` lists the options to try on some axes (of the user's own, too); an axis with one option is pinned to it. On
+    the other axes all options of the table are tried, those apart that are not swept by default.
     """
     wanted = {axis: tuple(dict.fromkeys(map(option_name, options))) for axis, options in (axes or {}).items()}
-    wanted |= {axis: (option_name(option),) for axis, option in (fixed or {}).items()}
     _check(wanted)
     pinned: dict[str, str] = {}
     chosen: dict[str, tuple[str, ...]] = {}
@@ -100,7 +98,7 @@ def space(
         reason = axis.pinned(task, rationales)
         if reason:
             pinned[name], options = reason, (axis.default,)
-        elif name in (fixed or {}):
+        elif len(wanted.get(name, ())) == 1:
             pinned[name] = "fixed by the sweep"
         chosen[name] = options
     designs = tuple(Design(tuple(zip(chosen, options, strict=True))) for options in itertools.product(*chosen.values()))

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from sde_ray.config.trial import LoraSettings, TrainSettings
+from sde_ray.config.trial import Lora
 from sde_ray.errors import UserError
 from sde_ray.models import fast_dropout
 from sde_ray.models.adapter_files import read_adapter
@@ -28,7 +28,7 @@ from sde_ray.models.tokenization import end_token
 from sde_ray.safe_json import one_line
 
 PACKAGED = {"tiny": Path(__file__).parent / "tiny"}
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 ADAPTER = "default"  # peft's name of the one adapter a trial has
 
 
@@ -63,13 +63,13 @@ def device() -> torch.device:
     return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def precision(settings: TrainSettings) -> str:
-    """The number format that `auto` means here: fp32 on a CPU, bf16 where the GPU has it, else fp16."""
-    if settings.precision != "auto":
-        return settings.precision
+def resolve_dtype(dtype: str) -> str:
+    """The number format that `auto` means here: float32 on a CPU, bfloat16 where the GPU has it, else float16."""
+    if dtype != "auto":
+        return dtype
     if not torch.cuda.is_available():
-        return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        return "float32"
+    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
 
 
 def load_tokenizer(name: str, trust_remote_code: bool = False) -> Any:
@@ -92,13 +92,13 @@ def load_base(name: str, trust_remote_code: bool = False, dtype: torch.dtype = t
     return Base(name, model.to(device()).eval(), tokenizer, int(longest or 10**6), _stops(model, tokenizer))
 
 
-def attach(base: torch.nn.Module, settings: LoraSettings) -> PeftModel:
+def attach(base: torch.nn.Module, settings: Lora) -> PeftModel:
     """A fresh adapter on the base; its random start comes from torch's global generator."""
-    targets = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
+    targets = settings.target_modules if isinstance(settings.target_modules, str) else list(settings.target_modules)
     lora = LoraConfig(
         r=settings.r,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
         target_modules=targets,
         task_type="CAUSAL_LM",
     )
@@ -106,8 +106,9 @@ def attach(base: torch.nn.Module, settings: LoraSettings) -> PeftModel:
         peft_model = get_peft_model(base, lora)  # type: ignore[arg-type]
     except ValueError as error:
         raise UserError(
-            f'LoRA finds nothing to adapt for lora.targets = {settings.targets}: {error} Use "all-linear", or names of '
-            f"the model's layers such as {', '.join(_linear_names(base)[:6])}."
+            f"LoRA finds nothing to adapt for lora.target_modules = {settings.target_modules}: {error} Use "
+            '"all-linear", or names of the model\'s layers such as '
+            f"{', '.join(_linear_names(base)[:6])}."
         ) from error
     if device().type == "cpu":
         fast_dropout.use_fast_dropout(peft_model)

@@ -4,7 +4,7 @@
     predictor.predict(["Great food, slow service."])  -> [(Parsed({"food": ("positive",), ...}), "food: positive, ...")]
 
 An adapter answers well only to prompts written as in its training. So `sde.json` lies beside its weights and says all
-that makes a prompt: task, design, wording, model, chat, lengths.
+that makes a prompt: task, design, instruction variant, model, chat template, lengths.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def write_card(folder: Path, config: TrialConfig, max_new_tokens: int) -> None:
     card = {
         "task": config.task,
         "design": dict(config.design.options),
-        "wording": config.wording,
+        "instruction_variant": config.instruction_variant,
         "model": config.model,
-        "chat": config.chat,
+        "chat_template": config.chat_template,
         "trust_remote_code": config.trust_remote_code,
         "max_length": config.train.max_length,
         "max_new_tokens": max_new_tokens,
@@ -73,8 +73,8 @@ class AdapterCard:
     model: str
     max_length: Annotated[int, Field(ge=8)]
     max_new_tokens: Annotated[int, Field(ge=1)]
-    wording: Annotated[int, Field(ge=0)] = 0
-    chat: Literal["auto", "off"] = "auto"
+    instruction_variant: Annotated[int, Field(ge=0)] = 0
+    chat_template: Literal["auto", "off"] = "auto"
     trust_remote_code: bool = False
     definition: Mapping[str, Any] = field(default_factory=dict)
 
@@ -104,7 +104,6 @@ class Predictor:
 
     def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
         """`folder`: an adapter with its card. Raises UserError where the model or the adapter cannot be loaded."""
-        from sde_ray.config.trial import TrainSettings
         from sde_ray.models import base, tokenization
 
         self.card = read_card(folder)
@@ -115,11 +114,11 @@ class Predictor:
             )
         self.task = read_task(self.card)
         self.design = parse_design(self.card.design)
-        dtype = base.DTYPES[base.precision(TrainSettings())]
+        dtype = base.DTYPES[base.resolve_dtype("auto")]
         self._base = base.load_base(self.card.model, self.card.trust_remote_code, dtype)
         self._peft_model = base.load_adapter(self._base.model, folder)
         context = min(self.card.max_length, self._base.context)
-        self._encoder = tokenization.Encoder(self._base.tokenizer, context, self.card.chat)
+        self._encoder = tokenization.Encoder(self._base.tokenizer, context, self.card.chat_template)
 
     @classmethod
     def load(cls, place: str | Path, trust_remote_code: bool = False) -> Predictor:
@@ -131,7 +130,7 @@ class Predictor:
 
         room = self.card.max_new_tokens
         prompts = [
-            (f"text {n}", render.prompt_of(text, self.task, self.design, self.card.wording))
+            (f"text {n}", render.prompt_of(text, self.task, self.design, self.card.instruction_variant))
             for n, text in enumerate(texts, 1)
         ]
         with base.merged(self._peft_model) as decoding:

@@ -82,7 +82,7 @@ def chat_frame(tokenizer: Any, chat: Literal["auto", "off"]) -> tuple[str, str] 
     if not mark or MARK in after:
         raise UserError(
             f"The chat template of {tokenizer.name_or_path} does not show the user's message exactly once. "
-            "Use `chat: off` to write prompts without it."
+            "Use `chat_template: off` to write prompts without it."
         )
     return before, after
 
@@ -100,7 +100,7 @@ def _chat(tokenizer: Any, content: str) -> str:
     except (TemplateError, ValueError) as error:
         raise UserError(
             f"The chat template of {tokenizer.name_or_path} cannot be used: {error}. "
-            "Use `chat: off` to write prompts without it."
+            "Use `chat_template: off` to write prompts without it."
         ) from error
 
 

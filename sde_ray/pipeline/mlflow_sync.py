@@ -39,7 +39,7 @@ class Synced:
 def sync(config: SweepConfig) -> Synced:
     """Write to MLflow what the folder has and MLflow lacks. `UserError` while a driver is at work or MLflow is away."""
     folder, address = sweep_folder(config), resolve_tracking_uri(config)
-    tracker = MlflowTracker(address, config.mlflow.experiment)
+    tracker = MlflowTracker(address, config.mlflow.experiment_name)
     results = results_of(config)
     store = open_folder(place_of(config))
     with lease(folder, remote=store.remote):

@@ -61,7 +61,7 @@ def of_sweep(path: Path, sets: Sequence[str] = (), wanted: Sequence[str] = (), n
     task = open_tasks(config)[first.task]
     example = task.load("train")[0]
     chosen = [designs.parse_design(one) for one in wanted] or own[:n]
-    return [write(example, task, design, first.wording) for design in chosen]
+    return [write(example, task, design, first.instruction_variant) for design in chosen]
 
 
 def write(example: Example, task: Task, design: Design, wording: int = 0) -> SamplePreview:

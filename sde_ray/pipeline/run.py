@@ -22,9 +22,9 @@ from sde_ray.analysis import strategy as strategies
 from sde_ray.analysis import validation
 from sde_ray.analysis import verdict as verdicts
 from sde_ray.analysis.cross_study import across
-from sde_ray.analysis.strategy import Constraints
 from sde_ray.analysis.study import Study, ledger_of, look, studies
 from sde_ray.config.load import SweepConfig, place_of, resolved, suffix, sweep_folder
+from sde_ray.config.schema import Constraints
 from sde_ray.config.trial import TrialConfig
 from sde_ray.pipeline.context import PipelineResult, Step, StudyConclusion
 from sde_ray.pipeline.listener import PipelineListener
@@ -156,12 +156,9 @@ def _recommended(config: SweepConfig, study: Study) -> tuple[Design, float] | No
 def constraints_of(
     config: SweepConfig, min_format_adherence: float | None = None, max_output_tokens: float | None = None
 ) -> Constraints:
-    """What the assembled design must keep to: as given here, else as the configuration's section `assembly` says."""
-    own = config.assembly
-    return Constraints(
-        own.min_format_adherence if min_format_adherence is None else min_format_adherence,
-        own.max_output_tokens if max_output_tokens is None else max_output_tokens,
-    )
+    """What the assembled design must keep to: as given here, else as the configuration's section `constraints` says."""
+    given = {"min_format_adherence": min_format_adherence, "max_output_tokens": max_output_tokens}
+    return config.constraints.model_copy(update={key: value for key, value in given.items() if value is not None})
 
 
 # ---- validation ----------------------------------------------------------------------------------------------------
@@ -294,8 +291,8 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
             store.pull()
             ensure_sweep_id(store.folder)  # the sweep's run in MLflow is the same from every machine
             store.push(store.folder / SWEEP_ID_FILE)
-        mlflow = MlflowTracker(resolve_tracking_uri(config), config.mlflow.experiment)
-        retry, grace = config.mlflow.retry, config.mlflow.grace
+        mlflow = MlflowTracker(resolve_tracking_uri(config), config.mlflow.experiment_name)
+        retry, grace = config.mlflow.retry_interval_s, config.mlflow.flush_timeout_s
         tracker = BackgroundTracker(mlflow, lambda: ledger_of(config).results().values(), retry=retry, grace=grace)
     with _terminable():
         tracker.on_sweep_start(config.name, resolved(config), sweep_folder(config))

@@ -48,7 +48,7 @@ METHODS: dict[str, Method] = {
     "adaptive": Method(_adaptive, adaptive=True, trials=True, options=("confidence", "margin")),
     "grid": Method(Grid),
     "random": Method(Random),
-    "factorial": Method(_factorial, options=("pairs",)),
+    "factorial": Method(_factorial, options=("interactions",)),
     "one_at_a_time": Method(OneAtATime),
     "optuna": Method(Optuna, adaptive=True),
 }

@@ -1,6 +1,6 @@
 """A fraction of the designs from which effects can be estimated best: D-optimal, in as many trials as the user names.
 
-    Factorial(designs, budget=16, seed=0, pairs=(("format", "labels"),))
+    Factorial(designs, budget=16, seed=0, interactions=(("format", "labels"),))
 
 The fraction maximises the determinant of the information matrix of main effects and chosen pairs, by exchanges (Fedorov
 1972) from several random starts, over whatever designs are valid; so pinned axes and missing combinations do no harm.
@@ -38,14 +38,15 @@ class Factorial(Searcher):
         budget: int | None = None,
         seed: int = 0,
         around: Design | None = None,
-        pairs: Pairs = (),
+        interactions: Pairs = (),
     ) -> None:
         order = tuple(sorted(designs))
-        least = num_coefficients(order, pairs)
+        least = num_coefficients(order, interactions)
         trials = min(2 * least, len(order)) if budget is None else min(budget, len(order))
         if trials < least:
-            raise UserError(_too_few(trials, least, pairs))
-        super().__init__([order[n] for n in d_optimal_fraction(order, trials, seed, pairs)], trials, seed, around)
+            raise UserError(_too_few(trials, least, interactions))
+        chosen = [order[n] for n in d_optimal_fraction(order, trials, seed, interactions)]
+        super().__init__(chosen, trials, seed, around)
 
     def _choose(self, unseen: tuple[Design, ...]) -> Design:
         return unseen[0]
@@ -54,8 +55,8 @@ class Factorial(Searcher):
 def _too_few(trials: int, least: int, pairs: Pairs) -> str:
     what = "the effects of all options" + (f" and of {len(pairs)} pair(s) of axes" if pairs else "")
     return (
-        f"search.trials is {trials}, but to estimate {what} takes at least {least} designs. "
-        f"Set search.trials: {least} or more (twice as many leave room for the noise), or fix an axis."
+        f"search.n_trials is {trials}, but to estimate {what} takes at least {least} designs. "
+        f"Set search.n_trials: {least} or more (twice as many leave room for the noise), or fix an axis."
     )
 
 
@@ -122,7 +123,7 @@ def _known(pair: Sequence[str], design: Design) -> Sequence[str]:
     names = [axis for axis, _ in design.options]
     for axis in pair:
         if axis not in names:
-            raise UserError(f"search.pairs: {unknown('axis', axis, names)}")
+            raise UserError(f"search.interactions: {unknown('axis', axis, names)}")
     return pair
 
 

@@ -46,7 +46,7 @@ def lease(folder: Path, term: float = TERM, remote: RemoteFolder | None = None) 
     except OSError as error:
         raise UserError(
             f'Cannot write to "{folder}": {error.strerror}. What is there is kept. Free some space or correct the '
-            "permissions, or set storage to another folder; then run the same command again."
+            "permissions, or set storage_path to another folder; then run the same command again."
         ) from None
     held = Lease(path, owner, term, remote)
     try:

@@ -140,7 +140,7 @@ class Asked:
 
     def _recall(self, ask: TrialRequest, result: TrialResult) -> None:
         """Tell the search a result that has ended, rung by rung."""
-        shares = result.config["train"]["rungs"]
+        shares = result.config["rungs"]
         last = None
         for rung in result.rungs:
             at = float(shares[rung.rung])

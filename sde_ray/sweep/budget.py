@@ -22,7 +22,7 @@ def budget(config: SweepConfig, designs: Sequence[Design]) -> int:
     """Designs tried in a contest, or full trainings that `adaptive` may use. `UserError` if those are too few."""
     search = config.search
     if not METHODS[search.method].trials:
-        return len(designs) if search.trials is None else min(len(designs), search.trials)
+        return len(designs) if search.n_trials is None else min(len(designs), search.n_trials)
     if not designs:
         return 0
     from sde_ray.search.factorial import num_coefficients  # scipy: only where it is used
@@ -30,16 +30,16 @@ def budget(config: SweepConfig, designs: Sequence[Design]) -> int:
     most = len(designs) * len(config.seeds)
     first = config.rungs()[0]
     numbers = num_coefficients(designs)
-    if search.trials is None:
+    if search.n_trials is None:
         return min(most, max(math.ceil(len(designs) / SHARE), math.ceil(EACH * numbers * first) + 2))
     least = min(len(designs), math.ceil(numbers * first) + 1)
-    if search.trials < least:
+    if search.n_trials < least:
         raise UserError(
-            f"search.trials is {search.trials}, but adaptive takes at least {least}: {numbers} trials up to the first "
-            f"rung ({first:g} of a training) to tell the options apart, and a full one. Set search.trials: {least} "
-            "or more, list fewer options, or set search.method: random."
+            f"search.n_trials is {search.n_trials}, but adaptive takes at least {least}: {numbers} trials up to the "
+            f"first rung ({first:g} of a training) to tell the options apart, and a full one. Set "
+            f"search.n_trials: {least} or more, list fewer options, or set search.method: random."
         )
-    return min(most, search.trials)
+    return min(most, search.n_trials)
 
 
 def repeats(config: SweepConfig) -> int:

@@ -45,7 +45,7 @@ class Contest:
         assert not method.trials, "asks for trials of all contests (see asked.py)"
         options = {name: getattr(search, name) for name in method.options}
         made: Searcher = method.build(
-            tuple(self.trials), budget=search.trials, seed=search.seed, around=self.around, **options
+            tuple(self.trials), budget=search.n_trials, seed=search.seed, around=self.around, **options
         )
         return made
 
@@ -130,12 +130,16 @@ def make_trial(
         eval_size=eval_size,
         splits=splits,
         out_of_domain=siblings,
-        wording=config.wording,
-        chat=config.chat,
+        instruction_variant=config.instruction_variant,
+        chat_template=config.chat_template,
         trust_remote_code=config.trust_remote_code,
-        lora=config.lora_settings(),
-        train=config.train_settings(rungs),
-        decode=config.decode_settings(racing=rungs is None),
+        lora=config.lora,
+        train=config.train,
+        generation=config.generation,
+        deepspeed=config.deepspeed,
+        num_workers=config.resources.num_workers,
+        rungs=rungs or config.rungs(),
+        looks=config.search.race if rungs is None else (),  # a final comparison reports every item
         data=data,
         definition=definition_of(config, task.name),
     )
@@ -157,7 +161,7 @@ def fingerprint_all(config: SweepConfig, task: Task) -> str:
 
 def _space(config: SweepConfig, task: Task, pinned: dict[str, str], dropped: dict[Dropped, None]) -> designs.Space:
     rationales = any(example.rationale for example in task.load("train"))
-    space = designs.space(task, rationales, fixed=config.fixed, axes=config.axes)
+    space = designs.space(task, rationales, axes=config.axes)
     pinned.update(space.pinned)
     if config.designs:
         space = replace(space, designs=_listed(config, task, space, dropped))
@@ -201,8 +205,8 @@ def _answerable(
 
 
 def _around(config: SweepConfig, space: designs.Space) -> Design:
-    """`search.around` within the space: where an axis has not the wanted option, its default or first one."""
-    wanted = dict(designs.parse_design(config.search.around).options)
+    """`search.reference_design` within the space: where an axis has not the wanted option, its default or first one."""
+    wanted = dict(designs.parse_design(config.search.reference_design).options)
 
     def nearest(axis: str, options: tuple[str, ...]) -> str:
         default = AXES[axis].default if axis in AXES else options[0]
@@ -252,7 +256,7 @@ def _counts(config: SweepConfig, spaces: Sequence[designs.Space]) -> dict[str, i
 def _refuse_too_many(config: SweepConfig, counts: Mapping[str, int], spaces: Sequence[designs.Space]) -> None:
     if config.search.method == "one_at_a_time":
         each = [1 + sum(len(options) - 1 for options in space.axes.values()) for space in spaces]
-        each = [n if config.search.trials is None else min(n, config.search.trials) for n in each]
+        each = [n if config.search.n_trials is None else min(n, config.search.n_trials) for n in each]
     else:
         each = [budget(config, space.designs) for space in spaces]
     total = sum(each) * repeats(config) * len(config.model)
@@ -260,8 +264,8 @@ def _refuse_too_many(config: SweepConfig, counts: Mapping[str, int], spaces: Seq
         product = " × ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
         raise UserError(
             f'The sweep "{config.name}" has {total:,} trials ({product}); at most {config.search.max_trials:,} are '
-            "allowed. Set search.method: adaptive, random or optuna with search.trials, list fewer seeds or sizes, or "
-            "raise search.max_trials."
+            "allowed. Set search.method: adaptive, random or optuna with search.n_trials, list fewer seeds or sizes, "
+            "or raise search.max_trials."
         )
 
 
@@ -303,8 +307,8 @@ def estimate(made: Plan, results: Mapping[str, TrialResult]) -> Estimate:
     if measured:
         each = sum(measured) / len(measured)
         left = max(0, made.count - used)
-        seconds = each * left / (config.resources.concurrent or 1)
-        workers = config.resources.workers_per_trial * config.resources.gpus_per_worker
+        seconds = each * left / (config.resources.max_concurrent_trials or 1)
+        workers = config.resources.num_workers * config.resources.resources_per_worker.GPU
         gpu_hours = each * left * workers / 3600
     return Estimate(made.count, finished, characters, seconds, gpu_hours)
 
@@ -317,9 +321,9 @@ def _characters(contest: Contest, task: Task, config: SweepConfig) -> int:
     examples = draw(train, min(SKETCHED, len(train)), config.seeds[0])
     total = 0.0
     for design, trials in contest.trials.items():
-        samples = [render_sample(example, task, design, config.wording) for example in examples]
+        samples = [render_sample(example, task, design, config.instruction_variant) for example in examples]
         length = sum(len(s.completion.text) + sum(len(p.text) for p in s.prompt) for s in samples) / len(samples)
-        total += length * sum(trial.train_size for trial in trials) * config.train.epochs
+        total += length * sum(trial.train_size for trial in trials) * config.train.num_train_epochs
     designs = len(contest.trials)
     if METHODS[config.search.method].trials:
         designs *= len(config.seeds)

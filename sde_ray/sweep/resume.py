@@ -37,14 +37,12 @@ def known(trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> 
 
 def training(config: Mapping[str, Any]) -> str:
     """What a trial trains, as a hash: its configuration but for the rungs, and for where its data's files are."""
-    train = {name: value for name, value in config.get("train", {}).items() if name != "rungs"}
-    plain = {name: value for name, value in config.items() if name != "definition"}
-    return content_hash({**plain, "train": train})
+    return content_hash({name: value for name, value in config.items() if name not in ("rungs", "definition")})
 
 
 def share(result: TrialResult) -> float:
     """How much of its training a trial has done."""
-    rungs = result.config.get("train", {}).get("rungs", ())
+    rungs = result.config.get("rungs", ())
     if result.status == "pruned" and result.rungs and result.rungs[-1].rung < len(rungs):
         return float(rungs[result.rungs[-1].rung])
     return 1.0

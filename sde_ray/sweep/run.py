@@ -120,7 +120,7 @@ def _refuse_worthless(config: SweepConfig, results: Sequence[TrialResult], score
         metrics = sorted({config.objective.metric or task.objective for task in open_tasks(config).values()})
         raise UserError(
             f"None of the {len(ended)} trials has a finite {' or '.join(metrics)} on {config.objective.split}, so none "
-            "can be chosen. Lower train.lr, set train.precision: fp32, or set another objective.metric."
+            "can be chosen. Lower train.learning_rate, set train.dtype: float32, or set another objective.metric."
         )
 
 
@@ -183,7 +183,7 @@ def _run_tune(
 
     patch_tune_oom_errors()
     resources, asha = config.resources, config.search.asha
-    place = RunnerResources(resources.workers_per_trial, bundles(resources)[-1]["CPU"], resources.gpus_per_worker)
+    place = RunnerResources(resources.num_workers, bundles(resources)[-1]["CPU"], resources.resources_per_worker.GPU)
     metrics = {name: config.objective.metric or task.objective for name, task in open_tasks(config).items()}
 
     def describe(trial: TrialConfig) -> dict[str, Any]:
@@ -245,7 +245,7 @@ def _alike(result: TrialResult, trial: TrialConfig) -> bool:
 
 
 def _limit(config: SweepConfig, at_once: int) -> int | None:
-    wanted = config.resources.concurrent
+    wanted = config.resources.max_concurrent_trials
     return wanted if wanted is not None and wanted < at_once else None
 
 

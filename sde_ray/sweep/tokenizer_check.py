@@ -32,7 +32,7 @@ def drop_unencodable(made: Plan) -> Plan:
     dropped = list(made.dropped)
     for contest in made.contests:
         tokenizer = load_tokenizer(contest.model, made.config.trust_remote_code)
-        kept, reasons = _fit(contest, tasks[contest.task], tokenizer, made.config.wording)
+        kept, reasons = _fit(contest, tasks[contest.task], tokenizer, made.config.instruction_variant)
         contests.append(kept)
         dropped += reasons
     if len(dropped) == len(made.dropped):

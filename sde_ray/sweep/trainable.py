@@ -57,7 +57,7 @@ class TrialTrainable(tune.Trainable):
         try:
             self._rungs.append(self._run(rung))
             stopped_early = bool(self._rungs[-1].stopped_early)
-            last = stopped_early or len(self._rungs) == len(self._trial.train.rungs)
+            last = stopped_early or len(self._rungs) == len(self._trial.rungs)
             result = self._end("pruned" if stopped_early else "finished") if last else self._so_far()
         except WorkerDiedError:
             raise

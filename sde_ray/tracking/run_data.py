@@ -20,7 +20,7 @@ from sde_ray.storage.uri import SECRET, mask
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.types import TrialResult
 
-PLAIN = {"decode.max_new_tokens"}  # tokens, but not of the secret kind
+PLAIN = {"generation.max_new_tokens"}  # tokens, but not of the secret kind
 LONGEST = 5000  # characters of a param or tag; MLflow takes 6000
 
 
@@ -67,7 +67,7 @@ def sample_text(result: TrialResult) -> str:
     name, definition = str(result.config["task"]), result.config.get("definition")
     task, example = trial_task(name, definition), trial_examples(name, "train", definition)[0]
     design = make_design(**result.config["design"])
-    sample = render.render_sample(example, task, design, int(result.config.get("wording", 0)))
+    sample = render.render_sample(example, task, design, int(result.config.get("instruction_variant", 0)))
     parts = [f"⟦{part.text}⟧" if part.loss else part.text for part in (*sample.prompt, sample.completion)]
     return f"{paper_label(design)}\n{example.id}, the loss counts ⟦...⟧\n\n{''.join(parts)}\n"
 

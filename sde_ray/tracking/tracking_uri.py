@@ -15,7 +15,7 @@ from sde_ray.storage.uri import local_path
 def resolve_tracking_uri(config: SweepConfig) -> str:
     """The tracking URI of a sweep: as set in the YAML or in MLFLOW_TRACKING_URI, else sqlite beside the sweeps."""
     set_to = config.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return set_to or f"sqlite:///{(local_path(config.storage) / 'mlflow.db').absolute()}"
+    return set_to or f"sqlite:///{(local_path(config.storage_path) / 'mlflow.db').absolute()}"
 
 
 def check_tracking_uri(tracking_uri: str, nodes: int = 1) -> None:

@@ -2,7 +2,8 @@
 
     order(10 samples, 2 epochs)  ─▶  steps: ((7, 1, 4, 0), (2, 9, ...), ...)  ─▶  each worker's share  ─▶  ids, labels
 
-A step is one optimiser update on `batch_size` samples, spread evenly over the workers. Its loss is the mean over all
+A step is one optimiser update on `train_batch_size` samples, spread evenly over the workers and their
+accumulated parts. Its loss is the mean over all
 counted tokens of the step, whichever worker holds them: so one worker and two take the same steps, up to rounding.
 """
 
@@ -13,22 +14,22 @@ from collections.abc import Sequence
 
 import torch
 
-from sde_ray.config.trial import TrainSettings
+from sde_ray.config.trial import Train
 from sde_ray.models.tokenization import IGNORE_INDEX, TokenizedSample
 
 Step = tuple[int, ...]
 
 
-def steps(count: int, settings: TrainSettings, seed: int) -> list[Step]:
+def steps(count: int, settings: Train, seed: int) -> list[Step]:
     """The sample indices of every optimiser update, of all epochs (or a part of one). The last may be short."""
     order: list[int] = []
-    wanted = max(1, round(count * settings.epochs))
+    wanted = max(1, round(count * settings.num_train_epochs))
     draw = random.Random(seed)
     while len(order) < wanted:
         epoch = list(range(count))
         draw.shuffle(epoch)
         order += epoch
-    size = settings.batch_size * settings.gradient_accumulation
+    size = settings.train_batch_size
     return [tuple(order[start : min(start + size, wanted)]) for start in range(0, wanted, size)]
 
 

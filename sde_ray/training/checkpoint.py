@@ -112,7 +112,7 @@ def in_flight(folder: Path, trials: Iterable[TrialConfig], results: Mapping[str,
         result = results.get(trial.key)
         if result is not None and result.status != "failed" and checkpoint.promoted_rungs < len(result.rungs):
             remove(trial_folder)
-        elif len(checkpoint.rungs) < len(trial.train.rungs):
+        elif len(checkpoint.rungs) < len(trial.rungs):
             checkpoints[trial.key] = checkpoint
     return checkpoints
 

@@ -14,63 +14,66 @@ from typing import Any
 
 import torch
 
-from sde_ray.config.trial import TrainSettings
+from sde_ray.config.trial import TrialConfig, check_batch_size
 from sde_ray.errors import FaultList
 
 RESERVED_KEYS = {
-    "train_batch_size": "train.batch_size",
-    "train_micro_batch_size_per_gpu": "train.batch_size and resources.workers_per_trial",
-    "gradient_accumulation_steps": "train.gradient_accumulation",
+    "train_batch_size": "train.train_batch_size",
+    "train_micro_batch_size_per_gpu": "train.train_batch_size and resources.num_workers",
+    "gradient_accumulation_steps": "train.gradient_accumulation_steps",
     "gradient_clipping": "train.max_grad_norm",
-    "optimizer": "train.lr and train.weight_decay (the optimiser is AdamW)",
-    "scheduler": "train.schedule and train.warmup",
-    "bf16": "train.precision",
-    "fp16": "train.precision",
+    "optimizer": "train.learning_rate and train.weight_decay (the optimiser is AdamW)",
+    "scheduler": "train.lr_scheduler_type and train.warmup_steps",
+    "bf16": "train.dtype",
+    "fp16": "train.dtype",
     "steps_per_print": "nothing: progress is shown by the sweep",
 }
 
+SECTIONS = {"bfloat16": "bf16", "float16": "fp16"}  # what DeepSpeed calls a number format
 
-def check_deepspeed_section(settings: TrainSettings) -> None:
+
+def check_deepspeed_section(config: TrialConfig) -> None:
     """Raise UserError, all faults at once, for what cannot stand beside the trial's own settings."""
     faults = FaultList("deepspeed section")
-    for key in settings.deepspeed:
+    for key in config.deepspeed:
         if key in RESERVED_KEYS:
             faults.add(f'"{key}" is decided by {RESERVED_KEYS[key]}. Remove it here and set that instead.')
-    if settings.batch_size % settings.workers:
-        faults.add(
-            f"train.batch_size {settings.batch_size} cannot be spread evenly over {settings.workers} workers. "
-            f"Use a multiple of {settings.workers}."
-        )
-    if stage(settings) not in (0, 1, 2, 3):
-        faults.add(f'zero_optimization.stage is "{stage(settings)}"; expected 0, 1, 2 or 3.')
+    try:
+        check_batch_size(config.train, config.num_workers)
+    except ValueError as error:
+        faults.add(str(error))
+    if stage(config) not in (0, 1, 2, 3):
+        faults.add(f'zero_optimization.stage is "{stage(config)}"; expected 0, 1, 2 or 3.')
     faults.raise_if_any()
 
 
-def stage(settings: TrainSettings, precision: str = "fp32") -> Any:
+def stage(config: TrialConfig, dtype: str = "float32") -> Any:
     """The ZeRO stage: the user's, else 2 to shard over several workers and 0 for one, which has nothing to shard.
 
     In bf16 and fp16 one worker has stage 1: the optimiser of DeepSpeed's stage 0 takes a step on zero gradients when it
     is made, so that Adam's step counter starts at 1 and the first update is 0.745 of the learning rate.
     """
-    section = settings.deepspeed.get("zero_optimization", {})
-    return section.get("stage", 2 if settings.workers > 1 else 0 if precision == "fp32" else 1)
+    section = config.deepspeed.get("zero_optimization", {})
+    return section.get("stage", 2 if config.num_workers > 1 else 0 if dtype == "float32" else 1)
 
 
-def configuration(settings: TrainSettings, precision: str) -> dict[str, Any]:
+def configuration(config: TrialConfig, dtype: str) -> dict[str, Any]:
     """The complete DeepSpeed configuration of a trial."""
-    check_deepspeed_section(settings)
+    check_deepspeed_section(config)
+    train = config.train
+    parts = config.num_workers * train.gradient_accumulation_steps
     own = {
-        "train_micro_batch_size_per_gpu": settings.batch_size // settings.workers,
-        "gradient_accumulation_steps": settings.gradient_accumulation,
-        "gradient_clipping": settings.max_grad_norm,
-        "zero_optimization": {"stage": stage(settings, precision)},
+        "train_micro_batch_size_per_gpu": train.train_batch_size // parts,
+        "gradient_accumulation_steps": train.gradient_accumulation_steps,
+        "gradient_clipping": train.max_grad_norm,
+        "zero_optimization": {"stage": stage(config, dtype)},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
     }
-    if precision in ("bf16", "fp16"):
-        own[precision] = {"enabled": True}
-    return _merge(own, settings.deepspeed)
+    if dtype in SECTIONS:
+        own[SECTIONS[dtype]] = {"enabled": True}
+    return _merge(own, config.deepspeed)
 
 
 def init_group(rank: int, workers: int, address: str, port: int) -> None:

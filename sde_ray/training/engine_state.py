@@ -126,14 +126,14 @@ def _restore_moments(state: dict[str, Any], prefix: str, tensors: Tensors, devic
 
 
 def _origin(trainer: Trainer) -> dict[str, str]:
-    """What the digits of a state depend on: versions, device, precision, ZeRO stage, workers."""
+    """What the digits of a state depend on: versions, device, dtype, ZeRO stage, workers."""
     return {
         **_versions(),
         "device": trainer.device.type,
-        "precision": trainer.precision,
+        "dtype": trainer.dtype,
         "worker": str(trainer.rank),
         "ZeRO stage": str(trainer.engine.zero_optimization_stage()),
-        "workers": str(trainer.settings.workers),
+        "workers": str(trainer.config.num_workers),
     }
 
 

@@ -61,7 +61,7 @@ class Runner(Protocol):
         """
 
     def train_rung(self, index: int, rival: Opponent | None = None) -> RungResult:
-        """Train to `config.train.rungs[index]`, then decode and score every split of the trial; write a checkpoint.
+        """Train to `config.rungs[index]`, then decode and score every split of the trial; write a checkpoint.
 
         With a rival, a trial that is clearly behind it on the first items is stopped (`RungResult.stopped_early`).
         """

@@ -21,12 +21,10 @@ from pydantic import ValidationError
 from torch.nn.functional import cross_entropy
 from transformers import get_scheduler
 
-from sde_ray.config.trial import TrainSettings
+from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.models.tokenization import TokenizedSample
 from sde_ray.training import batching, deepspeed_engine
-
-SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
 def seed_everything(seed: int) -> None:
@@ -45,21 +43,20 @@ class Trainer:
         self,
         peft_model: PeftModel,
         samples: Sequence[TokenizedSample],
-        settings: TrainSettings,
+        config: TrialConfig,
         *,
-        seed: int,
-        precision: str,
+        dtype: str,
         pad: int,
         rank: int = 0,
     ) -> None:
-        self.peft_model, self.samples, self.settings = peft_model, samples, settings
-        self.rank, self.pad, self.precision = rank, pad, precision
-        self.steps = batching.steps(len(samples), settings, seed)
+        self.peft_model, self.samples, self.config = peft_model, samples, config
+        self.rank, self.pad, self.dtype = rank, pad, dtype
+        self.steps = batching.steps(len(samples), config.train, config.seed)
         self.losses: list[float] = []
-        self.engine = _engine(peft_model, settings, len(self.steps), precision)
+        self.engine = _engine(peft_model, config, len(self.steps), dtype)
         self.device = next(peft_model.parameters()).device
         self._few_logits = "logits_to_keep" in inspect.signature(peft_model.get_base_model().forward).parameters
-        seed_everything(seed + rank)  # dropout differs between workers; the adapter's start was drawn before
+        seed_everything(config.seed + rank)  # dropout differs between workers; the adapter's start was drawn before
 
     def run(self, until: int) -> list[float]:
         """Train up to step number `until` and return the new losses; stops at one that is not finite."""
@@ -67,7 +64,7 @@ class Trainer:
         self.engine.train()
         for step in self.steps[first:until]:
             self.losses.append(self._step(step))
-            if self.settings.workers == 1 and not math.isfinite(self.losses[-1]):
+            if self.config.num_workers == 1 and not math.isfinite(self.losses[-1]):
                 break
         self.engine.eval()
         return self.losses[first:]
@@ -78,14 +75,14 @@ class Trainer:
         self.peft_model.zero_grad(set_to_none=True)
 
     def _step(self, step: batching.Step) -> float:
-        settings = self.settings
+        workers = self.config.num_workers
         counted = sum(self.samples[i].supervised for i in step)
-        mine = batching.share(step, self.rank, settings.workers)
+        mine = batching.share(step, self.rank, workers)
         loss = torch.zeros((), device=self.device)
-        for part in batching.split_micro_batches(mine, settings.gradient_accumulation):
+        for part in batching.split_micro_batches(mine, self.config.train.gradient_accumulation_steps):
             part_loss = self._loss([self.samples[i] for i in part]) / counted
             # DeepSpeed averages gradients over workers and accumulation; the division by `counted` has done both.
-            self.engine.backward(part_loss * settings.workers, scale_wrt_gas=False)
+            self.engine.backward(part_loss * workers, scale_wrt_gas=False)
             self.engine.step()
             loss += part_loss.detach()
         return loss.item()
@@ -99,16 +96,16 @@ class Trainer:
         return cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
 
 
-def _engine(peft_model: PeftModel, settings: TrainSettings, total_steps: int, precision: str) -> Any:
+def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype: str) -> Any:
     import deepspeed
 
-    section = deepspeed_engine.configuration(settings, precision)
+    section, train = deepspeed_engine.configuration(config, dtype), config.train
     trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(trained, lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
     schedule = get_scheduler(
-        SCHEDULES[settings.schedule],
+        train.lr_scheduler_type,
         optimizer,
-        num_warmup_steps=round(settings.warmup * total_steps),
+        num_warmup_steps=train.num_warmup_steps(total_steps),
         num_training_steps=total_steps,
     )
     try:

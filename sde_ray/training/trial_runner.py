@@ -55,17 +55,18 @@ class TrialRunner:
 
     def start(self, config: TrialConfig, folder: Path) -> ResumeState:
         self._trial = trial = _TrialState(config, folder)
-        if config.train.workers != self.workers.resources.num_workers:
+        if config.num_workers != self.workers.resources.num_workers:
             raise UserError(
-                f"The trial wants {config.train.workers} workers, its runner has {self.workers.resources.num_workers}. "
-                "Set resources.workers_per_trial."
+                f"The trial wants {config.num_workers} workers, its runner has {self.workers.resources.num_workers}. "
+                "Set resources.num_workers."
             )
         _write_json(folder / "config.json", {"key": config.key, **config.resolved()})
         started = time.perf_counter()
         task = trial_task(config.task, config.definition)
         train = trial_examples(config.task, "train", config.definition)
         examples = data.draw(train, config.train_size, config.seed)
-        samples = [render.render_sample(example, task, config.design, config.wording) for example in examples]
+        variant = config.instruction_variant
+        samples = [render.render_sample(example, task, config.design, variant) for example in examples]
         trial.add_seconds("write", started)
         trial.info = self.workers.call("start_trial", config, samples)[0]
         trial.seconds |= trial.info.seconds
@@ -99,7 +100,7 @@ class TrialRunner:
         config = trial.config
         if trial.checkpoint and not trial.checkpoint.promoted:
             trial.checkpoint = checkpoint.write(trial.folder, replace(trial.checkpoint, promoted=True))
-        until = max(1, round(config.train.rungs[index] * trial.info.steps))
+        until = max(1, round(config.rungs[index] * trial.info.steps))
         if not trial.losses:
             self._train(1, "first_step")
         self._train(until, "train")
@@ -107,7 +108,7 @@ class TrialRunner:
         done = RungResult(index, min(until * _step_size(config), config.train_size), scores, stopped_early)
         trial.rungs.append(done)
         _write_json(trial.folder / "scores.json", {"rung": index, "scores": scores, "faults": trial.faults})
-        if index + 1 < len(config.train.rungs) and not stopped_early:
+        if index + 1 < len(config.rungs) and not stopped_early:
             self._save_checkpoint(index, rival)
         return done
 
@@ -162,8 +163,9 @@ class TrialRunner:
         bad = next((n for n, loss in enumerate(trial.losses, 1) if not isfinite(loss)), None)
         if bad is not None:
             raise UserError(
-                f"The loss of step {bad} is not finite. Lower train.lr (now {trial.config.train.lr:g}) or set "
-                "train.precision to fp32."
+                f"The loss of step {bad} is not finite. Lower "
+                f"train.learning_rate (now {trial.config.train.learning_rate:g}) or "
+                "set train.dtype to float32."
             )
 
     def _score(self, name: str, rival: Opponent | None) -> tuple[dict[str, Scores], str]:
@@ -189,7 +191,7 @@ class TrialRunner:
         In a race the home part is cut into slices, with or without a rival: a completion must not depend on that.
         """
         config = self._running().config
-        home, looks = parts[0], config.decode.looks
+        home, looks = parts[0], config.looks
         prompts = home.prompts(config)
         early: list[str] = []
         count = 0
@@ -218,7 +220,7 @@ class TrialRunner:
 
 def predictions_of(config: TrialConfig, rung: int) -> str:
     """The file in a trial's folder that keeps the completions of a rung; that of the last one is `PREDICTIONS`."""
-    return PREDICTIONS if rung + 1 == len(config.train.rungs) else f"predictions.{rung}.jsonl"
+    return PREDICTIONS if rung + 1 == len(config.rungs) else f"predictions.{rung}.jsonl"
 
 
 class _Evaluation:
@@ -229,7 +231,7 @@ class _Evaluation:
 
     def prompts(self, config: TrialConfig) -> list[Any]:
         return [
-            (example.id, render.prompt_of(example.text, self.task, config.design, config.wording))
+            (example.id, render.prompt_of(example.text, self.task, config.design, config.instruction_variant))
             for example in self.examples
         ]
 
@@ -335,7 +337,7 @@ def _mean(scores: Sequence[Scores]) -> Scores:
 
 
 def _step_size(config: TrialConfig) -> int:
-    return config.train.batch_size * config.train.gradient_accumulation
+    return config.train.train_batch_size
 
 
 def _write_json(path: Path, value: Any) -> None:

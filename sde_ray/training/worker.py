@@ -80,11 +80,11 @@ class Worker:
         self.end_trial()
         _reset_peak_memory()
         clock = _Clock()
-        precision = model.precision(config.train)
-        self._load(config, precision)
+        dtype = model.resolve_dtype(config.train.dtype)
+        self._load(config, dtype)
         clock.lap("load")
         encoder = tokenization.Encoder(
-            self._base.tokenizer, min(config.train.max_length, self._base.context), config.chat
+            self._base.tokenizer, min(config.train.max_length, self._base.context), config.chat_template
         )
         self._reserve = _reserve(config, encoder, samples)
         encoded = encoder.samples(samples, self._reserve)
@@ -99,9 +99,8 @@ class Worker:
         self._trainer = trainer.Trainer(
             self._peft_model,
             encoded,
-            config.train,
-            seed=config.seed,
-            precision=precision,
+            config,
+            dtype=dtype,
             pad=tokenization.pad_token(self._base.tokenizer),
             rank=self.rank,
         )
@@ -120,7 +119,7 @@ class Worker:
         from sde_ray.training import deepspeed_engine
 
         engine = self._trainer.engine if self._trainer else None
-        base, settings = self._base, self._config.decode
+        base, settings = self._base, self._config.generation
         with deepspeed_engine.gathered_parameters(engine, self._peft_model), model.merged(self._peft_model) as decoding:
             written = generation.decode(
                 decoding,
@@ -187,16 +186,16 @@ class Worker:
             torch.cuda.empty_cache()
         return _peak_memory_mb()
 
-    def _load(self, config: TrialConfig, precision: str) -> None:
+    def _load(self, config: TrialConfig, dtype: str) -> None:
         """Make the trial's base resident. One that ZeRO-3 has sharded serves no other stage."""
         from sde_ray.models import base as model
         from sde_ray.training import deepspeed_engine
 
-        sharded = deepspeed_engine.stage(config.train) == 3
-        wanted = (config.model, config.trust_remote_code, precision, sharded)
+        sharded = deepspeed_engine.stage(config) == 3
+        wanted = (config.model, config.trust_remote_code, dtype, sharded)
         if wanted != self._base_is:
             self._base, self._base_is = None, ()
-            self._base = model.load_base(config.model, config.trust_remote_code, model.DTYPES[precision])
+            self._base = model.load_base(config.model, config.trust_remote_code, model.DTYPES[dtype])
             self._base_is = wanted
             gc.freeze()  # modules and base are here to stay: the collection after each trial need not walk them
 
@@ -215,8 +214,8 @@ class _Clock:
 
 def _reserve(config: TrialConfig, encoder: Any, samples: Sequence[Sample]) -> int:
     """The most tokens a completion may have: as set, else 1.5 times the longest gold one if it fits."""
-    if config.decode.max_new_tokens:
-        return config.decode.max_new_tokens
+    if config.generation.max_new_tokens is not None:
+        return config.generation.max_new_tokens
     longest = max(map(len, encoder.completions(samples)))
     room = encoder.context - max(encoder.fixed_length(sample.prompt) for sample in samples)
     return max(longest, min(int(1.5 * longest), room // 2))

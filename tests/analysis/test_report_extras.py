@@ -60,7 +60,7 @@ def studied() -> RobustnessResult:
 
 
 def swept(folder: Path, **more: object) -> SweepConfig:
-    config = check({"name": "s", "task": "masa:d1", "storage": str(folder), "out_of_domain": [], **more})
+    config = check({"name": "s", "task": "masa:d1", "storage_path": str(folder), "out_of_domain": [], **more})
     write_sweep(config)
     for design in one_at_a_time():
         Ledger(sweep_folder(config) / "ledger.jsonl").append(result(design, additive(design)))

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from helpers.planted import ALL, additive, one_at_a_time, result, results
 
-from sde_ray.analysis.strategy import Constraints, assemble, axes_of, load, save
+from sde_ray.analysis.strategy import assemble, axes_of, load, save
 from sde_ray.config.load import check
+from sde_ray.config.schema import Constraints
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.pipeline.run import constraints_of
@@ -82,12 +83,13 @@ def test_constraints_are_obeyed_and_named() -> None:
 
 
 def test_constraints_stand_in_the_yaml_and_flags_go_before_them() -> None:
-    config = check({"name": "x", "task": "masa:d1", "assembly": {"min_format_adherence": 0.9, "max_output_tokens": 30}})
-    assert constraints_of(config) == Constraints(0.9, 30)
-    assert constraints_of(config, max_output_tokens=12) == Constraints(0.9, 12)
+    limits = {"min_format_adherence": 0.9, "max_output_tokens": 30}
+    config = check({"name": "x", "task": "masa:d1", "constraints": limits})
+    assert constraints_of(config) == Constraints(min_format_adherence=0.9, max_output_tokens=30)
+    assert constraints_of(config, max_output_tokens=12) == Constraints(min_format_adherence=0.9, max_output_tokens=12)
     assert constraints_of(check({"name": "x", "task": "masa:d1"})) == Constraints()
-    with pytest.raises(UserError, match="assembly.min_format_adherence"):
-        check({"name": "x", "task": "masa:d1", "assembly": {"min_format_adherence": 1.5}})
+    with pytest.raises(UserError, match="constraints.min_format_adherence"):
+        check({"name": "x", "task": "masa:d1", "constraints": {"min_format_adherence": 1.5}})
 
 
 def test_one_design_alone_is_its_own_strategy() -> None:

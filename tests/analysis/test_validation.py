@@ -55,7 +55,7 @@ def test_contenders_run_on_fresh_seeds_the_test_split_and_all_sizes() -> None:
     for own in trials.values():
         assert {(t.seed, t.train_size) for t in own} == {(s, z) for s in (101, 102, 103) for z in (100, 200)}
         assert {t.splits for t in own} == {("test",)} and {t.eval_size for t in own} == {40}
-        assert {t.out_of_domain for t in own} == {("masa:d2",)} and {t.train.rungs for t in own} == {(1.0,)}
+        assert {t.out_of_domain for t in own} == {("masa:d2",)} and {t.rungs for t in own} == {(1.0,)}
     assert trials["assembled"][0].design == make_design(instruction="first", format="lines", unmentioned="omit")
     assert trials["best seen"][0].design == make_design(format="lines")
     assert trials["heuristic"][0].design == NAMED["heuristic"]

@@ -85,7 +85,7 @@ class TestLook:
         assert shown["faults"] == []
 
     def test_show_of_a_sweep_shows_its_designs(self, tmp_path: Path) -> None:
-        shown = answer("show", ROOT / "sweeps/bring_your_own.yaml", "-n", "3", "--set", f"storage={tmp_path}")
+        shown = answer("show", ROOT / "sweeps/bring_your_own.yaml", "-n", "3", "--set", f"storage_path={tmp_path}")
         assert len({one["design"] for one in shown}) == 3
         assert len({one["id"] for one in shown}) == 1
 
@@ -105,7 +105,7 @@ class TestLook:
         assert painted.splitlines()[-1].endswith(" tokens")
 
     def test_plan_counts_and_explains(self, tmp_path: Path) -> None:
-        sweep, seeds = ROOT / "sweeps/quickstart.yaml", ("--set", "seeds=[0,1]", "--set", f"storage={tmp_path}")
+        sweep, seeds = ROOT / "sweeps/quickstart.yaml", ("--set", "seeds=[0,1]", "--set", f"storage_path={tmp_path}")
         made = answer("plan", sweep, *seeds, "--set", "search.method=one_at_a_time")
         assert made["trials"] == len(made["planned"]) == 20
         assert made["counts"]["seeds"] == 2

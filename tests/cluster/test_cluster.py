@@ -75,9 +75,14 @@ class Study:
             "train_sizes": 40,
             "eval_size": 20,
             "out_of_domain": [],
-            "storage": str(folder / "runs"),
-            "resources": {"cpus_per_worker": 1},
-            "mlflow": {"tracking_uri": server.uri, "experiment": name, "retry": 1, "grace": 60},
+            "storage_path": str(folder / "runs"),
+            "resources": {"resources_per_worker": {"CPU": 1}},
+            "mlflow": {
+                "tracking_uri": server.uri,
+                "experiment_name": name,
+                "retry_interval_s": 1,
+                "flush_timeout_s": 60,
+            },
             **values,
         }
         self.sweep.write_text(yaml.safe_dump(given))

@@ -59,7 +59,7 @@ def wait_for_trials(driver: subprocess.Popen[str], count: int) -> None:
 def write_study(folder: Path) -> set[str]:
     """A sweep of ten trials, one at a time; returns their keys."""
     lines = ["task: masa:d1", "search: {method: one_at_a_time}", "train_sizes: 40", "eval_size: 20"]
-    lines += [f"storage: {folder / 'runs'}", "resources: {concurrent: 1}"]
+    lines += [f"storage_path: {folder / 'runs'}", "resources: {max_concurrent_trials: 1}"]
     (folder / "study.yaml").write_text("\n".join(lines) + "\n")
     return {trial.key for trial in plan(load_config(folder / "study.yaml")).trials}
 

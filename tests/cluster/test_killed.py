@@ -44,15 +44,15 @@ RAY = {"RAY_worker_niceness": "0"}  # by default Ray's workers give way to all e
 RUNGS = [0.25, 0.5, 1.0]
 METHODS: dict[str, dict[str, Any]] = {
     "asha": {"method": "one_at_a_time", "asha": {"rungs": RUNGS, "reduction_factor": 2}},
-    "adaptive": {"method": "adaptive", "trials": 4, "rungs": RUNGS, "confidence": 1.0},
+    "adaptive": {"method": "adaptive", "n_trials": 4, "rungs": RUNGS, "confidence": 1.0},
 }
 FIXED = {"instruction": "first", "input_modeling": "off", "unmentioned": "placeholder", "reasoning": "none"}
-SPACE = {"axes": {"format": ["natural", "lines", "json"], "labels": ["text", "number"]}, "fixed": FIXED}
+SPACE = {"axes": {"format": ["natural", "lines", "json"], "labels": ["text", "number"], **FIXED}}
 
 
 def values(folder: Path, **changes: Any) -> dict[str, Any]:
-    base = {"name": "x", "task": "masa:d1", "train_sizes": 40, "eval_size": 20, "storage": str(folder / "runs")}
-    return {**base, "resources": {"concurrent": 1}, "mlflow": {"enabled": False}, **changes}
+    base = {"name": "x", "task": "masa:d1", "train_sizes": 40, "eval_size": 20, "storage_path": str(folder / "runs")}
+    return {**base, "resources": {"max_concurrent_trials": 1}, "mlflow": {"enabled": False}, **changes}
 
 
 def start(folder: Path, command: list[str], **env: str) -> subprocess.Popen[str]:
@@ -145,7 +145,7 @@ def test_a_process_or_worker_that_dies_once_costs_the_rung_it_was_in(
     designs = ["baseline", "format=lines", "format=json"]
     given = values(tmp_path, designs=designs, search={"method": "grid", "asha": {"rungs": RUNGS}})
     fakes = Fakes(tmp_path / "calls", die_once="lines", lose_once="json")
-    with ray_session(Resources(concurrent=1)):
+    with ray_session(Resources(max_concurrent_trials=1)):
         outcome = run_sweep(check(given), fakes, None, Progress(Console(file=io.StringIO())))
     assert "failed" not in {result.status for result in outcome.results} and len(outcome.results) == 3
     format_of = {result.key: result.config["design"]["format"] for result in outcome.results}
@@ -167,8 +167,8 @@ def test_real_training_goes_on_after_its_driver_was_killed(tmp_path: Path, tiny_
         train_sizes=24,
         eval_size=6,
         model=str(tiny_llama),
-        train={"batch_size": 2, "lr": 1e-2, "max_length": 2048},
-        decode={"max_new_tokens": 12},
+        train={"train_batch_size": 2, "learning_rate": 1e-2, "max_length": 2048},
+        generation={"max_new_tokens": 12},
         search={"method": "grid", "asha": {"rungs": [0.25, 0.5, 0.75, 1.0]}},
     )
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(given))

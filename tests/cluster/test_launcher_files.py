@@ -165,7 +165,7 @@ def test_the_ray_job_resumes_on_a_retry_and_cleans_up() -> None:
     assert job["apiVersion"] == "ray.io/v1" and set(spec) <= FIELDS["job"]
     assert spec["backoffLimit"] > 0 and spec["shutdownAfterJobFinishes"] is True
     assert spec["submissionMode"] in MODES
-    assert "--address auto" in spec["entrypoint"] and "storage=/shared" in spec["entrypoint"]
+    assert "--address auto" in spec["entrypoint"] and "storage_path=/shared" in spec["entrypoint"]
 
 
 @pytest.mark.parametrize(("name", "pod"), pods(), ids=lambda value: value if isinstance(value, str) else "")
@@ -262,4 +262,4 @@ def test_the_costs_on_the_page_are_those_of_the_plans(tmp_path: Path) -> None:
         made = planned(name, tmp_path / name)
         assert made.count == trials, name
         assert round(trials * each) == hours, name
-        assert made.config.resources.gpus_per_worker > 0, "its cost is one of GPUs"
+        assert made.config.resources.resources_per_worker.GPU > 0, "its cost is one of GPUs"

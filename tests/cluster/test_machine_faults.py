@@ -59,7 +59,8 @@ class Study:
         self.place, self.drivers, self.calls, self.go = folder, drivers, folder / "calls.jsonl", folder / "go"
         self.sweep, self.folder = folder / "study.yaml", folder / "runs" / "study"
         given = {"task": "masa:d1", "designs": designs, "train_sizes": 40, "eval_size": 20, "out_of_domain": []}
-        given |= {"storage": str(folder / "runs"), "resources": {"concurrent": 1}, "mlflow": {"enabled": False}}
+        given |= {"storage_path": str(folder / "runs"), "resources": {"max_concurrent_trials": 1}}
+        given |= {"mlflow": {"enabled": False}}
         self.sweep.write_text(yaml.safe_dump({**given, **values}))
         self.trials = {trial.key: trial for trial in plan(load_config(self.sweep)).trials}
 
@@ -221,7 +222,7 @@ def test_a_database_that_another_process_has_locked_holds_no_trial_up(
 ) -> None:
     shutil.copy(database, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    study = Study(tmp_path, drivers, ["baseline", "es-sde"], mlflow={"tracking_uri": uri, "retry": 0.5})
+    study = Study(tmp_path, drivers, ["baseline", "es-sde"], mlflow={"tracking_uri": uri, "retry_interval_s": 0.5})
     command = [sys.executable, "-c", LOCK, str(tmp_path / "mlflow.db")]
     other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

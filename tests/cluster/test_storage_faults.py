@@ -45,7 +45,8 @@ class Disk:
         self.kept.mkdir()
         self.sweep, self.calls = folder / "study.yaml", folder / "calls.jsonl"
         given = {"task": "masa:d1", "search": {"method": "one_at_a_time"}, "train_sizes": 40, "eval_size": 20}
-        given |= {"storage": str(self.disk), "resources": {"concurrent": 1}, "mlflow": {"enabled": False}}
+        given |= {"storage_path": str(self.disk), "resources": {"max_concurrent_trials": 1}}
+        given |= {"mlflow": {"enabled": False}}
         self.sweep.write_text(yaml.safe_dump(given))
         self.trials = {trial.key: trial for trial in plan(load_config(self.sweep)).trials}
 

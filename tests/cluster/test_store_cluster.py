@@ -60,7 +60,7 @@ def driver(
 def test_nodes_that_share_nothing_but_the_store_finish_what_a_killed_driver_began(tmp_path: Path, nodes: Apart) -> None:
     designs = ["baseline", "es-sde", "ew-sde", "format=json", "format=lines", "labels=number"]
     given = {"task": "masa:d1", "designs": designs, "search": {"method": "grid"}, **SMALL}
-    given |= {"storage": f"file://{tmp_path}/runs"}
+    given |= {"storage_path": f"file://{tmp_path}/runs"}
     sweep, calls = tmp_path / "study.yaml", tmp_path / "calls.jsonl"
     sweep.write_text(yaml.safe_dump(given))
     trials = {trial.key for trial in plan(load_config(sweep)).trials}
@@ -97,7 +97,7 @@ def test_nodes_that_share_nothing_but_the_store_finish_what_a_killed_driver_bega
 
 def test_the_memory_of_a_driver_is_refused_before_anything_runs(tmp_path: Path, nodes: Apart) -> None:
     sweep = tmp_path / "study.yaml"
-    sweep.write_text(yaml.safe_dump({"task": "masa:d1", "storage": "memory://runs", **SMALL}))
+    sweep.write_text(yaml.safe_dump({"task": "masa:d1", "storage_path": "memory://runs", **SMALL}))
     process = driver(sweep, tmp_path / "calls.jsonl", nodes.env, nodes.address)
     said, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 2 and "the memory of this process" in said, said

@@ -55,13 +55,13 @@ def write_sweep(folder: Path, model: Path, **changes: Any) -> TrialConfig:
         "model": str(model),
         "train_sizes": 9,
         "eval_size": 5,
-        "lora": {"dropout": 0.0},
-        "train": {"lr": 3e-2, "batch_size": 4, "max_length": 2048},
-        "decode": {"batch_size": 4, "max_new_tokens": 10},
+        "lora": {"lora_dropout": 0.0},
+        "train": {"learning_rate": 3e-2, "train_batch_size": 4, "max_length": 2048},
+        "generation": {"batch_size": 4, "max_new_tokens": 10},
         "search": {"method": "grid", "asha": {"rungs": [0.5, 1.0]}},
-        "resources": {"workers_per_trial": 2, "cpus_per_worker": 1},
+        "resources": {"num_workers": 2, "resources_per_worker": {"CPU": 1}},
         "mlflow": {"enabled": False},
-        "storage": str(folder / "runs"),
+        "storage_path": str(folder / "runs"),
         **changes,
     }
     (folder / "x.yaml").write_text(yaml.safe_dump(given))
@@ -89,14 +89,14 @@ def finish(process: subprocess.Popen[str], folder: Path) -> TrialResult:
 
 def test_two_workers_on_two_nodes_are_as_one(tmp_path: Path, nodes: Nodes, tiny_llama: Path) -> None:
     trial = write_sweep(tmp_path, tiny_llama)
-    assert trial.train.workers == 2
+    assert trial.num_workers == 2
     result = finish(start(tmp_path, nodes), tmp_path)
     workers = [one for one in nodes.listed("actors") if one["class_name"] == "Worker"]
     assert len(workers) == 2
     assert len({one["node_id"] for one in workers}) == 2, "each on a node of its own"
     assert {one["node_id"] for one in workers} < {one["node_id"] for one in nodes.alive()}
     runner = TrialRunner(WorkerGroup(RunnerResources(), in_process=True))
-    alone = run_trial(runner, replace(trial, train=replace(trial.train, workers=1)), tmp_path / "alone")
+    alone = run_trial(runner, replace(trial, num_workers=1), tmp_path / "alone")
     runner.close()
     assert result.losses == pytest.approx(alone.losses, rel=1e-3) and len(result.losses) == 3
     assert result.losses[-1] != pytest.approx(result.losses[0], rel=1e-2), "it must have learned to compare anything"

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from sde_ray.config.load import check, load_config, mask, open_tasks, resolved, write_sweep
 from sde_ray.config.schema import SweepConfig
-from sde_ray.config.trial import LoraSettings, TrainSettings
+from sde_ray.config.trial import Lora, Train
 from sde_ray.errors import UserError
 from sde_ray.sweep.plan import plan
 from sde_ray.tasks.trial_task import trial_task
@@ -35,27 +35,26 @@ def test_the_defaults_are_the_papers(tmp_path: Path) -> None:
     assert config.name == "study"
     assert config.task == ("masa:d1",)
     assert config.model == ("tiny",)
-    assert config.lora_settings() == LoraSettings(r=8, alpha=16, dropout=0.1)
-    assert config.train_settings() == TrainSettings(lr=1e-4, epochs=1.0, batch_size=4)
+    assert config.lora == Lora(r=8, lora_alpha=16, lora_dropout=0.1)
+    assert config.train == Train(learning_rate=1e-4, num_train_epochs=1.0, train_batch_size=4)
     assert (config.search.method, config.seeds, config.objective.split) == ("adaptive", (0,), "dev")
 
 
 def test_set_wins_over_yaml_and_yaml_over_defaults(tmp_path: Path) -> None:
-    text = "task: masa:d1\ntrain: {lr: 0.01, epochs: 3}\n"
+    text = "task: masa:d1\ntrain: {learning_rate: 0.01, num_train_epochs: 3}\n"
     config = load(
         tmp_path,
         text,
-        "train.lr=1e-3",
+        "train.learning_rate=1e-3",
         "seeds=[0,1]",
         "search.method=random",
         "search.asha={}",
         "lora.r=4",
         "name=other",
     )
-    assert (config.train.lr, config.train.epochs, config.train.batch_size) == (1e-3, 3, 4)
+    assert (config.train.learning_rate, config.train.num_train_epochs, config.train.train_batch_size) == (1e-3, 3, 4)
     assert (config.seeds, config.lora.r, config.name) == ((0, 1), 4, "other")
-    assert config.train_settings().rungs == (0.25, 0.5, 1.0)
-    assert config.train_settings(rungs=(1.0,)).rungs == (1.0,)
+    assert config.rungs() == (0.25, 0.5, 1.0)
 
 
 def test_one_value_may_stand_where_a_list_may(tmp_path: Path) -> None:
@@ -64,8 +63,8 @@ def test_one_value_may_stand_where_a_list_may(tmp_path: Path) -> None:
 
 
 def test_bare_on_and_off_are_options(tmp_path: Path) -> None:
-    config = load(tmp_path, "task: masa:d1\naxes: {input_modeling: [on, off]}\nfixed: {reasoning: none}\n")
-    assert config.axes == {"input_modeling": [True, False]}
+    config = load(tmp_path, "task: masa:d1\naxes: {input_modeling: [on, off], reasoning: none}\n")
+    assert config.axes == {"input_modeling": [True, False], "reasoning": ["none"]}
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
@@ -74,11 +73,10 @@ task: masa:d1
 sed: 1
 seeds: [1, 1]
 name: ../elsewhere
-axes: {fromat: [lines], labels: [nmber], reasoning: []}
-fixed: {unmentoned: omit}
-train: {lr: fast, bath_size: 4}
+axes: {fromat: [lines], labels: [nmber], reasoning: [], unmentoned: omit}
+train: {learning_rate: fast, train_bath_size: 4}
 objective: {metric: weigted_kappa}
-search: {method: gird, around: basline}
+search: {method: gird, reference_design: basline}
 out_of_domain: [mams:d9]
 validation: {controls: [es-sd]}
 """
@@ -91,8 +89,8 @@ validation: {controls: [es-sd]}
         'Unknown option of labels "nmber". Did you mean "number"?',
         "axes.reasoning lists no option",
         'Unknown axis "unmentoned". Did you mean "unmentioned"?',
-        'train.lr: "fast" is not allowed',
-        'Unknown key "train.bath_size". Did you mean "batch_size"?',
+        'train.learning_rate: "fast" is not allowed',
+        'Unknown key "train.train_bath_size". Did you mean "train_batch_size"?',
         'Did you mean "weighted_kappa"?',
         'Unknown search method "gird". Did you mean "grid"?',
         'Unknown design "basline". Did you mean "baseline"?',
@@ -115,26 +113,28 @@ validation: {controls: [es-sd]}
         ("seeds: [0]\n", '"task" is missing'),
         ("task: maza:d1\n", "maza"),
         ("task: masa:d1\ntrain: 3\n", "train: 3 is not allowed"),
-        ("task: masa:d1\nsearch: {method: grid, trials: 5}\n", "grid tries every design. Set search.method: random"),
+        ("task: masa:d1\nsearch: {method: grid, n_trials: 5}\n", "grid tries every design. Set search.method: random"),
         ("task: masa:d1\nsearch: {method: random, asha: {rungs: [0.5]}}\n", "must rise from above 0 and end with 1.0"),
         ("task: masa:d1\nsearch: {method: random, asha: {rungs: [0.5, 0.25, 1.0]}}\n", "must rise"),
         ("task: masa:d1\nsearch: {rungs: [0.5, 0.25]}\n", "must rise from above 0 and end with 1.0"),
         ("task: masa:d1\nsearch: {asha: {}}\n", "adaptive decides itself which trials go on. Set search.rungs"),
         ("task: masa:d1\nsearch: {method: random, asha: {}, rungs: [1.0]}\n", "both set rungs"),
-        ("task: masa:d1\nsearch: {pairs: [[format, labels]]}\n", "search.pairs is for search.method: factorial"),
+        (
+            "task: masa:d1\nsearch: {interactions: [[format, labels]]}\n",
+            "search.interactions is for search.method: fact",
+        ),
         ("task: masa:d1\nseeds: [101]\n", "validation.seeds [101] are seeds of the sweep, too"),
         ("task: masa:d1\nseeds: []\n", "seeds"),
         ("task: masa:d1\nobjective: {split: test}\n", "objective.split"),
-        ("task: masa:d1\naxes: {format: [lines]}\nfixed: {format: json}\n", "stands in `axes` and in `fixed`"),
-        ("task: masa:d1\ndesigns: [baseline]\nfixed: {format: json}\n", "`designs` lists the designs"),
-        ("task: masa:d1\nresources: {workers_per_trial: 2, gpus_per_worker: 0.5}\n", "cannot share a GPU"),
+        ("task: masa:d1\ndesigns: [baseline]\naxes: {format: json}\n", "`designs` lists the designs"),
+        ("task: masa:d1\nresources: {num_workers: 2, resources_per_worker: {GPU: 0.5}}\n", "cannot share a GPU"),
     ],
 )
 def test_what_cannot_be_used_is_refused(tmp_path: Path, text: str, told: str) -> None:
     assert told in refused(tmp_path, text)
 
 
-@pytest.mark.parametrize("given", ["train.lr", "=3", ".lr=3", "train.=3"])
+@pytest.mark.parametrize("given", ["train.learning_rate", "=3", ".lr=3", "train.=3"])
 def test_a_set_without_key_and_value_is_refused(tmp_path: Path, given: str) -> None:
     assert "Write --set key=value" in refused(tmp_path, "task: masa:d1\n", given)
 
@@ -161,13 +161,13 @@ def test_resolved_is_complete_json_without_passwords(tmp_path: Path) -> None:
     config = load(
         tmp_path,
         "task: masa:d1\nmlflow: {tracking_uri: 'https://me:hunter2@host/x'}\n"
-        "resources: {env: {HF_TOKEN: hf_abc, HTTP_PROXY: 'http://u:p4ss@proxy', LANG: C}}\n",
+        "resources: {env_vars: {HF_TOKEN: hf_abc, HTTP_PROXY: 'http://u:p4ss@proxy', LANG: C}}\n",
     )
     plain = resolved(config)
     text = json.dumps(plain)
     assert set(plain) == set(SweepConfig.model_fields)
     assert plain["mlflow"]["tracking_uri"] == "https://me:***@host/x"
-    assert plain["resources"]["env"] == {"HF_TOKEN": "***", "HTTP_PROXY": "http://u:***@proxy", "LANG": "C"}
+    assert plain["resources"]["env_vars"] == {"HF_TOKEN": "***", "HTTP_PROXY": "http://u:***@proxy", "LANG": "C"}
     assert not any(secret in text for secret in ("hunter2", "hf_abc", "p4ss"))
     assert mask("sqlite:////tmp/a.db") == "sqlite:////tmp/a.db"
     assert mask(None) is None
@@ -177,7 +177,7 @@ def test_a_task_written_out_in_the_sweep_can_be_built_again_from_a_trial_alone(t
     rows = [{"id": str(n), "text": f"room {n} is fine", "answer": {"room": "good"}} for n in range(30)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     values: dict[str, Any] = {
-        "storage": str(tmp_path / "runs"),
+        "storage_path": str(tmp_path / "runs"),
         "train_sizes": 10,
         "eval_size": 5,
         "task": {
@@ -230,19 +230,19 @@ def test_check_takes_plain_values() -> None:
 def test_the_written_sweep_is_sparse_and_reads_back_as_the_same(tmp_path: Path) -> None:
     config = load(
         tmp_path,
-        f"task: masa:d1\nstorage: {tmp_path / 'runs'}\ntrain: {{lr: 0.01}}\nsearch: {{method: random, asha: {{}}}}\n",
+        f"task: masa:d1\nstorage_path: {tmp_path / 'runs'}\nlora: {{r: 4}}\nsearch: {{method: random, asha: {{}}}}\n",
     )
     write_sweep(config)
     folder = tmp_path / "runs" / "study"
     written = yaml.safe_load((folder / "sweep.yaml").read_text())
-    assert set(written) == {"name", "task", "storage", "train", "search"}
-    assert written["train"] == {"lr": 0.01}
+    assert set(written) == {"name", "task", "storage_path", "lora", "search"}
+    assert written["lora"] == {"r": 4}
     assert load_config(folder / "sweep.yaml") == config
     assert json.loads((folder / "resolved.json").read_text()) == resolved(config)
 
 
 def test_storage_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
-    config = load(tmp_path, f"task: masa:d1\nstorage: {tmp_path / 'runs'}\n")
-    with pytest.raises(UserError, match="Cannot write to .*Set storage to a folder with room"):
+    config = load(tmp_path, f"task: masa:d1\nstorage_path: {tmp_path / 'runs'}\n")
+    with pytest.raises(UserError, match="Cannot write to .*Set storage_path to a folder with room"):
         write_sweep(config)

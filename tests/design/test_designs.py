@@ -123,15 +123,15 @@ def test_every_other_axis_changes_samples():
 
 
 def test_space_can_be_narrowed_and_widened():
-    space = designs.space(REVIEWS, True, fixed={"reasoning": "none"}, axes={"format": ["lines", "pairs", "lines"]})
+    space = designs.space(REVIEWS, True, axes={"reasoning": ["none"], "format": ["lines", "pairs", "lines"]})
     assert space.pinned == {"reasoning": "fixed by the sweep"}
     assert space.axes["format"] == ("lines", "pairs") and len(space.designs) == 3 * 2 * 2 * 2 * 2
-    assert designs.space(ENTITIES, True, fixed={"labels": "number"}).axes["labels"] == ("text",)
+    assert designs.space(ENTITIES, True, axes={"labels": ["number"]}).axes["labels"] == ("text",)
 
 
 def test_faults_of_a_space_are_told_at_once():
     with pytest.raises(UserError) as error:
-        designs.space(REVIEWS, True, fixed={"lables": "text"}, axes={"format": [], "reasoning": ["cot", "rcott"]})
+        designs.space(REVIEWS, True, axes={"lables": ["text"], "format": [], "reasoning": ["cot", "rcott"]})
     assert [part for part in ('"labels"?', '"format" lists no option', '"rcot"?') if part not in str(error.value)] == []
 
 

@@ -18,6 +18,7 @@ from sde_ray.design.render import render_sample
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import Part
 from sde_ray.evaluation.racing import ERROR, Opponent, behind, slices
+from sde_ray.sweep.plan import make_trial, plan
 from sde_ray.sweep.run import _leader, scorer
 from sde_ray.tasks import get_task
 from sde_ray.types import RungResult, TrialResult
@@ -107,8 +108,9 @@ def test_the_rival_is_the_best_of_its_kind_that_was_asked_everything() -> None:
 
 
 def test_a_final_comparison_does_not_race() -> None:
-    config = check({"name": "x", "task": "masa:d1", "search": {"race": [0.25, 0.5]}})
-    assert config.decode_settings().looks == (0.25, 0.5)
-    assert config.decode_settings(racing=False).looks == ()
+    config = check({"name": "x", "task": "masa:d1", "search": {"method": "grid", "race": [0.25, 0.5]}})
+    task = get_task("masa:d1")
+    assert plan(config).trials[0].looks == (0.25, 0.5)
+    assert make_trial(config, task, "tiny", DESIGN, 9, 40, 20, "", rungs=(1.0,)).looks == ()
     with pytest.raises(UserError, match="between 0 and 1"):
         check({"name": "x", "task": "masa:d1", "search": {"race": [0.5, 1.0]}})

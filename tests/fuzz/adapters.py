@@ -32,7 +32,8 @@ HOSTILE: list[dict[str, Any]] = [
     {"base_model_name_or_path": "../../etc"}, {"eva_config": {"x": 1}}, {"runtime_config": {"x": "y"}},
 ]  # fmt: skip
 CARDS: dict[str, Any] = {
-    "task": "masa:d1", "design": dict(designs.make_design().options), "wording": 0, "model": "tiny", "chat": "auto",
+    "task": "masa:d1", "design": dict(designs.make_design().options), "instruction_variant": 0,
+    "model": "tiny", "chat_template": "auto",
     "trust_remote_code": False, "max_length": 256, "max_new_tokens": 20, "trial": "0123456789abcdef",
 }  # fmt: skip
 
@@ -114,7 +115,8 @@ def cards(room: Room) -> Try:
     card.parent.mkdir()
 
     def prompt(found: AdapterCard) -> Any:
-        return render.prompt_of("a text", get_task(found.task), designs.parse_design(found.design), found.wording)
+        design = designs.parse_design(found.design)
+        return render.prompt_of("a text", get_task(found.task), design, found.instruction_variant)
 
     def attempt(rng: Random) -> None:
         text = json.dumps(

@@ -58,7 +58,7 @@ TEXTS = [
     "task: masa:d1\nseeds: [" + ",".join(map(str, range(3000))) + "]\n", "task: " + "[" * 400 + "]" * 400,
     "task: masa:d1\nx: " + "{a: " * 90 + "1" + "}" * 90, "task: masa:d1\nname: \"\\ud800\"\n",
     "task: masa:d1\nlr: 1:2:3:4:59\n", "k" * 50_000 + ": 1\n",
-    "task: masa:d1\ntrain: {lr: .nan}\n", "task: masa:d1\nassembly: {max_output_tokens: .inf}\n",
+    "task: masa:d1\ntrain: {learning_rate: .nan}\n", "task: masa:d1\nconstraints: {max_output_tokens: .inf}\n",
     "!!python/object/apply:os.system ['touch owned']\n", "task: !!python/name:os.system\n", "\ufefftask: masa:d1\n",
 ]  # fmt: skip
 
@@ -79,7 +79,7 @@ def prepared(room: Room) -> Path:
 def assert_usable(room: Room, config: Any) -> None:
     """What a configuration that was accepted promises: plain JSON, tasks that open, files inside its folder."""
     json.dumps(resolved(config), allow_nan=False, ensure_ascii=False).encode()
-    placed = config.model_copy(update={"storage": str(room.folder / "inside" / "runs")})
+    placed = config.model_copy(update={"storage_path": str(room.folder / "inside" / "runs")})
     write_sweep(placed)
     for name, task in open_tasks(placed).items():
         definition = json.loads(json.dumps(definition_of(placed, name)))
@@ -135,7 +135,8 @@ def values(room: Room) -> Try:
     return attempt
 
 
-SETS = ["train.lr=1e-3", "seeds=[0,1]", "name=x", "search.method=grid", "task.data.path=own.jsonl", "lora.targets=[a]"]
+SETS = ["train.learning_rate=1e-3", "seeds=[0,1]", "name=x", "search.method=grid", "task.data.path=own.jsonl"]
+SETS += ["lora.target_modules=[a]"]
 
 
 @family("sets", 3_000)
@@ -177,7 +178,7 @@ def names(room: Room) -> Try:
         rng.choice((sweeps, designs_and_tasks, files, stores, labels))(name, other)
 
     def sweeps(name: str, other: str) -> None:
-        config = room.law(lambda: check({"name": name, "task": "masa:d1", "storage": str(inside / "runs")}))
+        config = room.law(lambda: check({"name": name, "task": "masa:d1", "storage_path": str(inside / "runs")}))
         if config:
             assert sweep_folder(config).resolve().parent == (inside / "runs").resolve()
             step = Step(config.model_copy(update={"task": (name, other), "model": (name, other)}), None, None)  # type: ignore[arg-type]
@@ -194,7 +195,7 @@ def names(room: Room) -> Try:
     def files(name: str, other: str) -> None:
         for action in (read_yaml, load_strategy, find_adapter):
             room.law(lambda action=action: action(inside / name))
-        room.law(lambda: pack(inside / "s.yaml", (f"name={name}", "storage=relative"), inside))
+        room.law(lambda: pack(inside / "s.yaml", (f"name={name}", "storage_path=relative"), inside))
 
     def stores(name: str, other: str) -> None:
         room.law(lambda: MlflowTracker(name))

@@ -123,11 +123,11 @@ class FakeRunner:
             if self._meant(self.fakes.lose_once):
                 raise WorkerDiedError("A worker process died (planted).")
         time.sleep(self.fakes.seconds)
-        share = self.config.train.rungs[index]
+        share = self.config.rungs[index]
         score = planted(self.config.design, self.config.seed) * (0.5 + 0.5 * share)
         scores = {"dev": {"weighted_kappa": score, "format_adherence": 1.0}}
         self.rungs.append(RungResult(index, round(share * self.config.train_size), scores))
-        if index + 1 < len(self.config.train.rungs):
+        if index + 1 < len(self.config.rungs):
             rivals = rival.folder.name if rival else ""
             reached = checkpoint.Checkpoint(self.config.key, tuple(self.rungs), rival=rivals)
             self.checkpoint = checkpoint.write(self.folder, reached)

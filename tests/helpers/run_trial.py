@@ -14,7 +14,7 @@ def run_trial(runner: Runner, config: TrialConfig, folder: Path) -> TrialResult:
     """All rungs of one trial; a failure is a result with its error, and the runner can run the next trial."""
     try:
         resumed = runner.start(config, folder)
-        for index in range(len(resumed.rungs), len(config.train.rungs)):
+        for index in range(len(resumed.rungs), len(config.rungs)):
             runner.train_rung(index)
     except Exception as error:
         result = runner.finish("failed", f"{type(error).__name__}: {error}")

@@ -58,7 +58,7 @@ def storage(kind: str, folder: Path) -> str:
 
 def configure(kind: str, folder: Path, **values: Any) -> SweepConfig:
     given: dict[str, Any] = {"name": "x", "task": "masa:d1", "train_sizes": 40, "eval_size": 20, "designs": DESIGNS}
-    given |= {"search": {"method": "grid"}, "storage": storage(kind, folder), "mlflow": {"enabled": False}}
+    given |= {"search": {"method": "grid"}, "storage_path": storage(kind, folder), "mlflow": {"enabled": False}}
     return check({**given, **values})
 
 
@@ -98,7 +98,7 @@ def begun(folder: Path) -> int:
 
 def there(config: SweepConfig) -> set[str]:
     """What the store has of the sweep; of a plain folder, what is in it."""
-    if is_uri(config.storage):
+    if is_uri(config.storage_path):
         return set(RemoteFolder(place_of(config)).list())
     return {path.relative_to(sweep_folder(config)).as_posix() for path in sweep_folder(config).rglob("*")}
 

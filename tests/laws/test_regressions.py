@@ -89,7 +89,11 @@ def test_a_path_that_can_be_none_is_told(path: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"assembly": {"max_output_tokens": float("inf")}}, {"deepspeed": {"x": float("nan")}}, {"deepspeed": {"x": b""}}],
+    [
+        {"constraints": {"max_output_tokens": float("inf")}},
+        {"deepspeed": {"x": float("nan")}},
+        {"deepspeed": {"x": b""}},
+    ],
 )
 def test_what_json_cannot_hold_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(UserError):
@@ -313,10 +317,10 @@ def test_a_password_is_masked_wherever_an_address_holds_it(text: str) -> None:
 
 def test_secrets_are_masked_in_every_section_of_a_configuration() -> None:
     env = {"AWS_SECRET_ACCESS_KEY": "sesam", "DB_PASSPHRASE": "sesam", "X_AUTHORIZATION": "sesam"}
-    config = check({"name": "x", "task": "masa:d1", "model": "http://u:sesam@h/m", "resources": {"env": env},
+    config = check({"name": "x", "task": "masa:d1", "model": "http://u:sesam@h/m", "resources": {"env_vars": env},
                     "deepspeed": {"comms": {"auth_token": "sesam", "steps": 3}}})  # fmt: skip
     assert "sesam" not in json.dumps(resolved(config)) and resolved(config)["deepspeed"]["comms"]["steps"] == 3
-    assert resolved(config)["decode"]["max_new_tokens"] == 0
+    assert resolved(config)["generation"]["max_new_tokens"] is None
 
 
 def test_a_doctor_survives_a_password_without_a_port() -> None:

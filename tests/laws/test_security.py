@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from sde_ray.config.load import check, load_config, mask, resolved, sweep_folder, write_sweep
 from sde_ray.config.schema import Resources, SweepConfig
-from sde_ray.config.trial import TrainSettings, TrialConfig
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.models.predictor import ADAPTER_CARD, Predictor
@@ -139,7 +139,7 @@ def test_an_adapter_cannot_ask_for_code_to_be_run(tmp_path: Path) -> None:
 @given(st.text(st.sampled_from("ab./\\ \n~$%:;\0"), min_size=1, max_size=12))
 def test_a_sweep_s_name_is_one_folder_or_refused(name: str) -> None:
     try:
-        config = check({**TOLD, "name": name, "storage": "/s"})
+        config = check({**TOLD, "name": name, "storage_path": "/s"})
     except UserError:
         return
     assert sweep_folder(config).resolve().parent == Path("/s")
@@ -154,7 +154,7 @@ def test_a_task_s_name_cannot_leave_the_sweep_s_folder(name: str, tmp_path: Path
             "data": {"format": "jsonl", "path": str(tmp_path / "d.jsonl")}}  # fmt: skip
     storage = tmp_path / "deep" / "runs"
     try:
-        write_sweep(check({"name": "x", "task": task, "storage": str(storage)}))
+        write_sweep(check({"name": "x", "task": task, "storage_path": str(storage)}))
     except UserError:
         pass  # refused is as good
     made = {path for path in tmp_path.rglob("*") if path.is_file()} - {tmp_path / "d.jsonl"}
@@ -185,7 +185,7 @@ def test_a_store_s_password_is_no_argument_of_a_process(monkeypatch: pytest.Monk
     monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "")
     monkeypatch.setattr("os.execv", lambda program, command: ran.append(command))
     (tmp_path / "x.yaml").write_text("task: masa:d1\nmlflow: {tracking_uri: 'postgresql://u:hush@h/db'}\n")
-    ui(tmp_path / "x.yaml", sets=[f"storage={tmp_path}"])
+    ui(tmp_path / "x.yaml", sets=[f"storage_path={tmp_path}"])
     assert ran and "hush" not in " ".join(ran[0]) and "hush" in os.environ["MLFLOW_BACKEND_STORE_URI"]
 
 
@@ -208,23 +208,23 @@ SECRETS = {
     "mlflow": {"tracking_uri": "http://user:hush-1@mlflow:5000"},
     "resources": {
         "address": "ray://user:hush-2@head:10001",
-        "env": {"HF_TOKEN": "hush-3", "DB_PASSWORD": "hush-4", "URL": "http://u:hush-5@h"},
+        "env_vars": {"HF_TOKEN": "hush-3", "DB_PASSWORD": "hush-4", "URL": "http://u:hush-5@h"},
     },
 }
 
 
 def test_no_secret_is_in_what_a_sweep_writes(tmp_path: Path) -> None:
-    config = check({**TOLD, **SECRETS, "storage": str(tmp_path)})
+    config = check({**TOLD, **SECRETS, "storage_path": str(tmp_path)})
     assert "hush" not in json.dumps(resolved(config))
     write_sweep(config)
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or "hush" not in path.read_text(encoding="utf-8")
-    assert yaml.safe_load((tmp_path / "x" / "sweep.yaml").read_text())["resources"]["env"]["HF_TOKEN"] == "***"
+    assert yaml.safe_load((tmp_path / "x" / "sweep.yaml").read_text())["resources"]["env_vars"]["HF_TOKEN"] == "***"
 
 
 def test_no_secret_is_in_the_params_of_a_run() -> None:
-    train = TrainSettings(deepspeed={"comms": {"auth_token": "hush"}, "monitor": "http://u:hush@h"})
-    trial = replace(TrialConfig("masa:d1", make_design(), "http://u:hush@h/m", 0, 10, 10), train=train)
+    secrets = {"comms": {"auth_token": "hush"}, "monitor": "http://u:hush@h"}
+    trial = replace(TrialConfig("masa:d1", make_design(), "http://u:hush@h/m", 0, 10, 10), deepspeed=secrets)
     assert "hush" not in json.dumps(run_params(trial.resolved()))
 
 

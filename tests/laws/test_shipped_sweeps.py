@@ -28,7 +28,7 @@ def test_a_shipped_sweep_plans_and_its_samples_read_back(name: str, tmp_path: Pa
     for trial in made.trials:
         task = tasks[trial.task]
         for example in examples[trial.task]:
-            sample = render.render_sample(example, task, trial.design, trial.wording)
+            sample = render.render_sample(example, task, trial.design, trial.instruction_variant)
             parsed = render.parse_completion(sample.completion.text, task, trial.design)
             assert (dict(parsed.answer), parsed.faults) == (dict(example.answer), ())
 
@@ -68,8 +68,9 @@ def test_the_confirmation_runs_exactly_the_integrated_strategies(name: str, tmp_
 
 def test_zero3_shards_each_trial_over_whole_gpus(tmp_path: Path) -> None:
     made = planned("zero3", tmp_path)
-    assert {trial.train.workers for trial in made.trials} == {4}
-    assert made.config.deepspeed["zero_optimization"]["stage"] == 3 and made.config.resources.gpus_per_worker == 1
+    assert {trial.num_workers for trial in made.trials} == {4}
+    assert made.config.deepspeed["zero_optimization"]["stage"] == 3
+    assert made.config.resources.resources_per_worker.GPU == 1
 
 
 def test_rationales_are_pinned_where_a_data_set_has_none(tmp_path: Path) -> None:
@@ -82,6 +83,6 @@ def test_rationales_are_pinned_where_a_data_set_has_none(tmp_path: Path) -> None
     [("mams", "mams@{}/mams/MAMS-ACSA"), ("genia", "nested_ner@{}/genia"), ("phee", "events:phee@{}/phee")],
 )
 def test_sweeps_on_public_data_plan_on_the_real_files(name: str, task: str, realdata: Path, tmp_path: Path) -> None:
-    config = load_config(SWEEPS[name], [f"task={task.format(realdata / 'data')}", f"storage={tmp_path}"])
+    config = load_config(SWEEPS[name], [f"task={task.format(realdata / 'data')}", f"storage_path={tmp_path}"])
     made = plan(config)
     assert made.count == len(made.trials) >= 6

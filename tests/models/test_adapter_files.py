@@ -87,13 +87,13 @@ def test_an_adapter_of_another_base_model_is_told(tmp_path: Path, tiny_llama: Pa
 def test_an_honest_adapter_is_loaded_as_it_was_saved(targets: Any, tmp_path: Path, tiny_llama: Path) -> None:
     import torch
 
-    from sde_ray.config.trial import LoraSettings
+    from sde_ray.config.trial import Lora
     from sde_ray.models import base as model
 
     base, ids = model.load_base(str(tiny_llama)), torch.arange(5, 17)[None]
     with torch.no_grad():
         plain = base.model(ids).logits
-        peft_model = model.attach(base.model, LoraSettings(targets=targets, dropout=0.0)).eval()
+        peft_model = model.attach(base.model, Lora(target_modules=targets, lora_dropout=0.0)).eval()
         for name, weight in peft_model.named_parameters():
             if "lora" in name:
                 weight.normal_(0, 0.3)

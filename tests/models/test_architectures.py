@@ -17,7 +17,7 @@ import pytest
 import torch
 from helpers.run_trial import run_trial
 
-from sde_ray.config.trial import DecodeSettings, LoraSettings, TrainSettings, TrialConfig
+from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.design import designs
 from sde_ray.errors import UserError
 from sde_ray.models import base as model
@@ -90,7 +90,7 @@ def test_an_architecture_is_trained_decoded_and_scored(
 ) -> None:
     config = TrialConfig(
         "masa:d1", designs.make_design(instruction="none", unmentioned="omit"), str(saved(name)), 1, 8, 3,
-        lora=LoraSettings(r=4), train=TrainSettings(lr=5e-3, batch_size=4, epochs=2), decode=DecodeSettings(32, 12),
+        lora=Lora(r=4), train=Train(learning_rate=5e-3, num_train_epochs=2), generation=Generation(max_new_tokens=12),
     )  # fmt: skip
     result = run_trial(runner, config, tmp_path / "trial")
     assert result.status == "finished", result.error
@@ -106,7 +106,7 @@ def test_an_architecture_is_trained_decoded_and_scored(
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_lora_adapts_every_projection_and_no_output_layer(name: str, saved: Callable[[str], Path]) -> None:
     base = model.load_base(str(saved(name)))
-    peft_model = model.attach(base.model, LoraSettings())
+    peft_model = model.attach(base.model, Lora())
     paths = [path for path, _ in peft_model.named_parameters() if ".lora_A." in path]
     layers = {path.partition(".lora_A.")[0].rpartition(".")[2] for path in paths}
     assert layers == set(LAYERS.get(name, LAYERS["llama"]).split())
@@ -115,8 +115,8 @@ def test_lora_adapts_every_projection_and_no_output_layer(name: str, saved: Call
 
 def test_the_papers_baichuan_target_is_named_where_it_is_missing(saved: Callable[[str], Path]) -> None:
     base = model.load_base(str(saved("llama")))
-    with pytest.raises(UserError, match='lora.targets.*"all-linear", or names.*q_proj'):
-        model.attach(base.model, LoraSettings(targets=("W_pack",)))
+    with pytest.raises(UserError, match='lora.target_modules.*"all-linear", or names.*q_proj'):
+        model.attach(base.model, Lora(target_modules=("W_pack",)))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -196,8 +196,8 @@ def test_a_prompt_goes_through_the_chat_template(name: str, tiny_llama: Path) ->
 def test_a_template_that_cannot_be_used_is_told(tiny_llama: Path) -> None:
     tokenizer = model.load_tokenizer(str(tiny_llama))
     tokenizer.chat_template = "{{ raise_exception('a system message is needed') }}"
-    with pytest.raises(UserError, match="a system message is needed.*chat: off"):
+    with pytest.raises(UserError, match="a system message is needed.*chat_template: off"):
         chat_frame(tokenizer, "auto")
     tokenizer.chat_template = "{{ messages[0].content }}{{ messages[0].content }}"
-    with pytest.raises(UserError, match="exactly once.*chat: off"):
+    with pytest.raises(UserError, match="exactly once.*chat_template: off"):
         chat_frame(tokenizer, "auto")

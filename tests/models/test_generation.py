@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from sde_ray.config.trial import LoraSettings
+from sde_ray.config.trial import Lora
 from sde_ray.models import base as model
 from sde_ray.models import generation
 
@@ -67,7 +67,7 @@ def test_half_precision_is_decoded_in_batches(tiny_llama: Path, prompts: list[li
     """One prefill a batch, with the adapter beside its layers: its weights change what is written."""
     half = model.load_base(str(tiny_llama), dtype=dtype)
     plain = generation.decode(half.model, prompts, stops=[2], pad=0, max_new_tokens=NEW, batch_size=6)
-    peft_model = model.attach(half.model, LoraSettings(dropout=0.0)).eval()
+    peft_model = model.attach(half.model, Lora(lora_dropout=0.0)).eval()
     for name, weight in peft_model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.5, generator=torch.Generator().manual_seed(7))
@@ -202,7 +202,7 @@ def test_no_prompts_and_an_instant_end(base: model.Base, prompts: list[list[int]
 def test_merged_decoding_equals_the_adapter_and_leaves_the_base(base: model.Base, prompts: list[list[int]]) -> None:
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     plain = generation.decode(base.model, prompts, stops=[2], pad=0, max_new_tokens=NEW)
-    peft_model = model.attach(base.model, LoraSettings())
+    peft_model = model.attach(base.model, Lora())
     with torch.no_grad():
         for name, parameter in peft_model.named_parameters():
             if "lora_B" in name:

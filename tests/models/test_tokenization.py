@@ -121,7 +121,7 @@ def test_chat_template_frames_the_prompt_and_never_counts(tokenizer: Any) -> Non
 
 def test_a_template_that_hides_the_message_is_refused(tokenizer: Any) -> None:
     tokenizer.chat_template = "nothing of it"
-    with pytest.raises(UserError, match="chat: off"):
+    with pytest.raises(UserError, match="chat_template: off"):
         Encoder(tokenizer, 100)
 
 

@@ -255,10 +255,10 @@ class TestTuned:
 
 def sweep_file(folder: Path, name: str, **more: Any) -> Path:
     values = {
-        "task": "masa:d1", "out_of_domain": [], "model": name, "storage": str(folder / "runs"), "eval_size": 4,
-        "train_sizes": [8], "axes": {"format": ["natural", "lines", "json"], "input_modeling": [False, True]},
-        "fixed": {"reasoning": "none", "labels": "text", "unmentioned": "omit", "instruction": "first"},
-        "decode": {"max_new_tokens": 6}, "mlflow": {"enabled": False}, **more,
+        "task": "masa:d1", "out_of_domain": [], "model": name, "storage_path": str(folder / "runs"), "eval_size": 4,
+        "train_sizes": [8], "axes": {"format": ["natural", "lines", "json"], "input_modeling": [False, True],
+        "reasoning": "none", "labels": "text", "unmentioned": "omit", "instruction": "first"},
+        "generation": {"max_new_tokens": 6}, "mlflow": {"enabled": False}, **more,
     }  # fmt: skip
     (folder / "look.yaml").write_text(json.dumps(values))
     return folder / "look.yaml"
@@ -356,7 +356,7 @@ class TestRun:
             rows = [{"text": f"{split} {n}", "answer": {"a": "x"}} for n in range(count)]
             (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
             few["data"][split] = str(tmp_path / f"{split}.jsonl")  # type: ignore[index]
-        values = {"task": few, "model": str(tiny_llama), "storage": str(tmp_path / "runs"), "train_sizes": [3]}
+        values = {"task": few, "model": str(tiny_llama), "storage_path": str(tmp_path / "runs"), "train_sizes": [3]}
         (tmp_path / "few.yaml").write_text(json.dumps(values))
         assert "has 3 training examples" in " ".join(call("analyze", tmp_path / "few.yaml", code=2).stderr.split())
         bare = shutil.copytree(tiny_llama, tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*"))

@@ -160,8 +160,9 @@ def sweep(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep's folder with a strategy, as `sde-ray run` leaves it; nothing is trained yet."""
     folder = tmp_path_factory.mktemp("robustness")
     values = {
-        "task": "masa:d1", "out_of_domain": [], "model": str(tiny_llama), "storage": str(folder / "runs"),
-        "train_sizes": [4], "train": {"lr": 0.01}, "decode": {"max_new_tokens": 6}, "mlflow": {"enabled": False},
+        "task": "masa:d1", "out_of_domain": [], "model": str(tiny_llama), "storage_path": str(folder / "runs"),
+        "train_sizes": [4], "train": {"learning_rate": 0.01}, "generation": {"max_new_tokens": 6},
+        "mlflow": {"enabled": False},
         "validation": {"seeds": [101], "test_size": 3},
     }  # fmt: skip
     (folder / "small.yaml").write_text(json.dumps(values))

@@ -56,7 +56,7 @@ def ray_here() -> Iterator[None]:
     before = os.environ.get("PYTHONPATH")
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[1]), before]  # workers unpickle the runners here
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    with ray_session(Resources(concurrent=1)):
+    with ray_session(Resources(max_concurrent_trials=1)):
         yield
     os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
 
@@ -67,13 +67,19 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> SweepConfig:
         "name": "study",
         "task": "masa:d1",
         "out_of_domain": [],
-        "axes": {"format": ["natural", "lines"], "instruction": ["first", "last"]},
-        "fixed": {"reasoning": "none", "labels": "text", "input_modeling": "off", "unmentioned": "placeholder"},
+        "axes": {
+            "format": ["natural", "lines"],
+            "instruction": ["first", "last"],
+            "reasoning": "none",
+            "labels": "text",
+            "input_modeling": "off",
+            "unmentioned": "placeholder",
+        },
         "seeds": [0, 1, 2],
         "train_sizes": 40,
         "eval_size": 20,
         "search": {"method": "grid"},
-        "storage": str(tmp_path_factory.mktemp("flow") / "runs"),
+        "storage_path": str(tmp_path_factory.mktemp("flow") / "runs"),
         "validation": {"seeds": list(SEEDS), "test_size": 20, "controls": ["baseline", "es-sde"]},
     }
     return check(values)
@@ -179,7 +185,8 @@ def test_effects_and_assemble_read_the_folder(outcome: flow.PipelineResult) -> N
     assert json.loads(made.stdout)[0]["strategy"]["design"]["instruction"] == "first"
     priced = CliRunner().invoke(app, ["assemble", str(outcome.folder), "--pareto", "--json"])
     assert json.loads(priced.stdout)[0]["pareto"] == study["front"]
-    strict = ["assemble", str(outcome.folder), "--min-format-adherence", "1", "--set", "assembly.max_output_tokens=30"]
+    strict = ["assemble", str(outcome.folder), "--min-format-adherence", "1"]
+    strict += ["--set", "constraints.max_output_tokens=30"]
     assert CliRunner().invoke(app, strict).exit_code == 2  # the fakes count no tokens
 
 
@@ -230,7 +237,7 @@ def test_ctrl_c_says_what_is_saved_and_mlflow_says_killed(
 ) -> None:
     from mlflow import MlflowClient
 
-    stopped = config.model_copy(update={"storage": str(tmp_path)})
+    stopped = config.model_copy(update={"storage_path": str(tmp_path)})
     outcome = flow.run(stopped, Stopping(Console(file=io.StringIO())), runner_factory=fakes)
     saved = len(ledger_of(stopped).results())
     assert 2 <= saved < 12

@@ -16,7 +16,7 @@ PAIR = (("format", "labels"),)
 
 
 def chosen(budget: int | None, seed: int = 0, pairs: tuple[tuple[str, str], ...] = ()) -> list[int]:
-    proposer = Factorial(SPACE, budget=budget, seed=seed, pairs=pairs)
+    proposer = Factorial(SPACE, budget=budget, seed=seed, interactions=pairs)
     return [SPACE.index(design) for design in iter(proposer.suggest, None)]
 
 
@@ -43,13 +43,13 @@ def test_the_smallest_fraction_still_estimates_everything() -> None:
 
 def test_too_few_trials_are_refused_with_the_least() -> None:
     with pytest.raises(
-        UserError, match=r"search.trials is 9, but to estimate the effects of all options takes at least 10"
+        UserError, match=r"search.n_trials is 9, but to estimate the effects of all options takes at least 10"
     ):
         Factorial(SPACE, budget=9)
-    with pytest.raises(UserError, match=r"and of 1 pair\(s\) of axes takes at least 12 designs. Set search.trials: 12"):
-        Factorial(SPACE, budget=11, pairs=PAIR)
+    with pytest.raises(UserError, match=r"of 1 pair\(s\) of axes takes at least 12 designs. Set search.n_trials: 12"):
+        Factorial(SPACE, budget=11, interactions=PAIR)
     with pytest.raises(UserError, match='"lables". Did you mean "labels"'):
-        Factorial(SPACE, budget=20, pairs=(("format", "lables"),))
+        Factorial(SPACE, budget=20, interactions=(("format", "lables"),))
 
 
 def test_without_a_number_it_takes_twice_what_the_model_needs() -> None:

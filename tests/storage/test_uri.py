@@ -35,7 +35,7 @@ from sde_ray.tasks.trial_task import trial_task
 )
 def test_an_address_with_a_password_is_refused_without_telling_it(place: str) -> None:
     with pytest.raises(UserError, match="has a password in it") as told:
-        check({"name": "x", "task": "masa:d1", "storage": place})
+        check({"name": "x", "task": "masa:d1", "storage_path": place})
     assert "hush" not in str(told.value) and "sh@" not in str(told.value)
     shown = CliRunner().invoke(cli.app, ["report", f"{place}/x"])
     assert shown.exit_code == 2 and "hush" not in shown.output and "sh@" not in shown.output
@@ -56,8 +56,8 @@ def test_an_address_with_a_password_is_refused_without_telling_it(place: str) ->
     ],
 )
 def test_what_is_no_folder_of_a_store_is_refused(place: str) -> None:
-    with pytest.raises(UserError, match=r"storage: .*(is no folder of a store|no store is called)"):
-        check({"name": "x", "task": "masa:d1", "storage": place})
+    with pytest.raises(UserError, match=r"storage_path: .*(is no folder of a store|no store is called)"):
+        check({"name": "x", "task": "masa:d1", "storage_path": place})
 
 
 @pytest.mark.parametrize("place", ["s3://b/runs", "gs://b/runs/", "abfs://c@account.dfs.core.windows.net/r", "runs"])
@@ -98,7 +98,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
     with pytest.raises(UserError, match=r'"s3://bucket/runs/x" needs a package .*: pip install s3fs'):
         open_folder("s3://bucket/runs/x").pull()
-    (tmp_path / "s.yaml").write_text("task: masa:d1\nstorage: s3://bucket/runs\n")
+    (tmp_path / "s.yaml").write_text("task: masa:d1\nstorage_path: s3://bucket/runs\n")
     told = CliRunner().invoke(cli.app, ["run", str(tmp_path / "s.yaml")])
     assert told.exit_code == 2 and "pip install s3fs" in told.output
 
@@ -154,7 +154,7 @@ def test_all_nodes_that_do_not_reach_the_store_are_named(monkeypatch: pytest.Mon
         return {"0" * 12: preflight.answer(place, token, "0" * 12), "1" * 12: "cannot write there (PermissionError)"}
 
     monkeypatch.setattr(preflight, "_ask", ask)
-    with pytest.raises(UserError, match=r"all nodes reach.*resources.env\): node host1 .* cannot write there"):
+    with pytest.raises(UserError, match=r"all nodes reach.*resources.env_vars\): node host1 .* cannot write there"):
         preflight.check_shared(f"file://{tmp_path}/runs/x", nodes)
     assert RemoteFolder(f"file://{tmp_path}/runs/x").list() == {}, "the markers are taken away"
 
@@ -166,7 +166,7 @@ def test_the_memory_of_one_process_is_no_place_for_trials_of_others(tmp_path: Pa
 
 
 def test_the_workers_of_a_trial_share_a_node(tmp_path: Path) -> None:
-    config = configure("file", tmp_path, resources={"workers_per_trial": 2, "gpus_per_worker": 1})
+    config = configure("file", tmp_path, resources={"num_workers": 2, "resources_per_worker": {"GPU": 1}})
     small = {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 1.0}}
     with pytest.raises(UserError, match="2 GPU, which no node has.*share a node"):
         preflight._check_room(config, [small, small])
@@ -236,10 +236,10 @@ def test_a_job_s_id_does_not_depend_on_a_slash_and_its_storage_may_be_an_address
     assert _name("s3://b/runs/x/", None) == sweep_id("x", "s3://b/runs"), "status, logs and stop take the address"
     (tmp_path / "s.yaml").write_text("task: masa:d1\n")
     (tmp_path / "p").mkdir()
-    assert pack(tmp_path / "s.yaml", ["storage=s3://b/runs"], tmp_path / "p").storage == "s3://b/runs"
+    assert pack(tmp_path / "s.yaml", ["storage_path=s3://b/runs"], tmp_path / "p").storage == "s3://b/runs"
     for wrong, told in (("memory://b", "memory of one process"), ("s3://k:hush@b/c", "has a password in it")):
         with pytest.raises(UserError, match=told) as raised:
-            pack(tmp_path / "s.yaml", [f"storage={wrong}"], tmp_path / "q")
+            pack(tmp_path / "s.yaml", [f"storage_path={wrong}"], tmp_path / "q")
         assert "hush" not in str(raised.value)
     shell = {"AWS_ENDPOINT_URL": "http://s3:9000", "FSSPEC_S3_ENDPOINT_URL": "http://s3", "FSSPEC_CONFIG_DIR": "/x"}
     assert set(environment((), shell)) == {"AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL"}

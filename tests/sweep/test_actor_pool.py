@@ -41,7 +41,7 @@ def test_many_calls_go_to_workers_that_stay(monkeypatch: pytest.MonkeyPatch) -> 
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))  # they must find `Squares`
     count = actor_pool.FEW + 16
-    resources = Resources(cpus_per_worker=1, concurrent=2)
+    resources = Resources(resources_per_worker={"CPU": 1}, max_concurrent_trials=2)
     found = dict(actor_pool.spread(resources, Squares, [(n + 100,) for n in range(count)]))
     assert {n: value[0] for n, value in found.items()} == {n: (n + 100) ** 2 for n in range(count)}
     assert {value[2] for value in found.values()} == {1}

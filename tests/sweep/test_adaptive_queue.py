@@ -24,11 +24,11 @@ from sde_ray.types import RungResult, TrialResult
 
 BASE: dict[str, Any] = {"name": "x", "task": "masa:d1", "train_sizes": 40, "eval_size": 20, "seeds": [0, 1]}
 RUNGS = [0.25, 0.5, 1.0]
-FEW: dict[str, Any] = {"axes": {"format": ["natural", "lines"]}, "fixed": {"reasoning": "none", "labels": "text"}}
+FEW: dict[str, Any] = {"axes": {"format": ["natural", "lines"], "reasoning": "none", "labels": "text"}}
 
 
 def made(**values: Any) -> Plan:
-    search = {"rungs": RUNGS, "trials": 12, "confidence": 1.0}
+    search = {"rungs": RUNGS, "n_trials": 12, "confidence": 1.0}
     return plan(check({**BASE, **values, "search": {**search, **values.get("search", {})}}))
 
 
@@ -38,12 +38,12 @@ def score(result: TrialResult) -> float | None:
 
 
 def worth(trial: TrialConfig, rung: int) -> float:
-    return planted(trial.design, trial.seed) * (0.5 + 0.5 * trial.train.rungs[rung])
+    return planted(trial.design, trial.seed) * (0.5 + 0.5 * trial.rungs[rung])
 
 
 def result_of(trial: TrialConfig, last: int, status: str = "") -> TrialResult:
     rungs = tuple(RungResult(n, 10, {"dev": {"weighted_kappa": worth(trial, n)}}) for n in range(last + 1))
-    status = status or ("finished" if last + 1 == len(trial.train.rungs) else "pruned")
+    status = status or ("finished" if last + 1 == len(trial.rungs) else "pruned")
     return TrialResult(trial.key, trial.resolved(), status, rungs[-1].scores, rungs=rungs)  # type: ignore[arg-type]
 
 
@@ -58,7 +58,7 @@ def drain(agenda: Asked, at_once: int = 2, limit: int = 10**6) -> list[TrialResu
         if not running:
             return ended
         trial, rung = running.pop(chance.randrange(len(running)))
-        if rung + 1 < len(trial.train.rungs) and agenda.go_on(trial, rung, worth(trial, rung)):
+        if rung + 1 < len(trial.rungs) and agenda.go_on(trial, rung, worth(trial, rung)):
             running.append((trial, rung + 1))
         else:
             ended.append(result_of(trial, rung))
@@ -105,9 +105,9 @@ def test_a_resumed_sweep_counts_what_it_has_and_goes_on() -> None:
 
 
 def test_finished_trials_of_a_grid_without_rungs_count() -> None:
-    grid = made(search={"method": "grid", "trials": None, "rungs": [1.0]})
+    grid = made(search={"method": "grid", "n_trials": None, "rungs": [1.0]})
     results = {trial.key: result_of(trial, 0) for trial in grid.trials[:80:2]}
-    whole = made(search={"trials": 50})
+    whole = made(search={"n_trials": 50})
     assert not set(results) & {trial.key for trial in whole.trials}, "rungs are part of a key"
     agenda = asked(whole, results)
     assert len(agenda.earlier) == 40 and agenda.left == pytest.approx(10)
@@ -127,7 +127,7 @@ def test_a_failed_trial_of_an_earlier_run_is_no_result() -> None:
 
 
 def test_several_tasks_models_and_sizes_are_contests_one_model_after_another() -> None:
-    whole = made(**FEW, task=["masa:d1", "masa:d2"], model=["a", "b"], train_sizes=[20, 40], search={"trials": 6})
+    whole = made(**FEW, task=["masa:d1", "masa:d2"], model=["a", "b"], train_sizes=[20, 40], search={"n_trials": 6})
     assert whole.count == 6 * 2 * 2 * 2
     agenda = asked(whole)
     ended = drain(agenda, at_once=1)
@@ -137,7 +137,7 @@ def test_several_tasks_models_and_sizes_are_contests_one_model_after_another() -
 
 
 def test_while_trials_run_an_empty_hand_may_fill_again() -> None:
-    agenda = asked(made(search={"trials": 6}))
+    agenda = asked(made(search={"n_trials": 6}))
     held = []
     while (trial := agenda.next()) is not None:
         held.append(trial)
@@ -168,9 +168,9 @@ def test_the_plan_says_the_budget_and_the_screening() -> None:
 
 
 def test_without_a_number_it_takes_a_tenth_of_the_designs() -> None:
-    assert made(search={"trials": None, "rungs": [1.0]}).count == 22
-    assert made(**FEW, search={"trials": None, "rungs": [1.0]}).count == 14, "two trials for each effect, and two more"
-    assert made(designs=["baseline", "es-sde"], seeds=0, search={"trials": None}).count == 2
+    assert made(search={"n_trials": None, "rungs": [1.0]}).count == 22
+    assert made(**FEW, search={"n_trials": None, "rungs": [1.0]}).count == 14, "two trials an effect, and two more"
+    assert made(designs=["baseline", "es-sde"], seeds=0, search={"n_trials": None}).count == 2
 
 
 def test_rungs_are_for_long_trainings_unless_they_are_asked_for() -> None:
@@ -182,15 +182,15 @@ def test_rungs_are_for_long_trainings_unless_they_are_asked_for() -> None:
     assert rungs(train_sizes=[40, 1600]) == (1.0,)
     assert rungs(train_sizes=1600, search={"method": "random"}) == (1.0,)
     assert rungs(search={"method": "random", "rungs": [0.5, 1.0]}) == (0.5, 1.0)
-    assert {trial.train.rungs for trial in made().trials} == {(0.25, 0.5, 1.0)}
+    assert {trial.rungs for trial in made().trials} == {(0.25, 0.5, 1.0)}
 
 
 def test_a_budget_that_is_too_small_is_refused_with_what_it_would_take() -> None:
-    with pytest.raises(UserError, match="search.trials is 3, but adaptive takes at least 4: 10 trials up to the first"):
-        made(search={"trials": 3})
-    with pytest.raises(UserError, match="Set search.trials: 11 or more"):
-        made(search={"trials": 8, "rungs": [1.0]})
-    assert made(search={"trials": 4}).count == 4
+    with pytest.raises(UserError, match="search.n_trials is 3, but adaptive takes at least 4: 10 trials up to the"):
+        made(search={"n_trials": 3})
+    with pytest.raises(UserError, match="Set search.n_trials: 11 or more"):
+        made(search={"n_trials": 8, "rungs": [1.0]})
+    assert made(search={"n_trials": 4}).count == 4
 
 
 def test_the_cost_of_a_trial_is_the_share_of_its_training() -> None:
@@ -203,7 +203,7 @@ def test_the_cost_of_a_trial_is_the_share_of_its_training() -> None:
 
 
 def test_a_ledger_of_another_task_or_metric_is_refused(tmp_path: Path) -> None:
-    whole = made(storage=str(tmp_path))
+    whole = made(storage_path=str(tmp_path))
     trial = whole.trials[0]
     refuse_foreign(whole.config, {})
     refuse_foreign(whole.config, {trial.key: result_of(trial, 2)})

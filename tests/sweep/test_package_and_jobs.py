@@ -25,7 +25,7 @@ from sde_ray.sweep.cluster.package import SWEEP, Package, pack
 
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "sweeps" / "bring_your_own.yaml"
-STORAGE = "storage=/shared/runs"
+STORAGE = "storage_path=/shared/runs"
 
 
 # ---- the package -----------------------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ def test_the_packed_sweep_means_what_the_original_means(tmp_path: Path) -> None:
 
 
 def test_the_same_sweep_gives_the_same_digest_and_another_one_another(tmp_path: Path) -> None:
-    one, same, other = packed(tmp_path / "a"), packed(tmp_path / "b"), packed(tmp_path / "c", "train.lr=1e-3")
+    one, same, other = packed(tmp_path / "a"), packed(tmp_path / "b"), packed(tmp_path / "c", "lora.r=4")
     assert one.digest == same.digest != other.digest
 
 
@@ -97,7 +97,7 @@ def test_too_large_a_package_names_what_is_large(tmp_path: Path) -> None:
 
 def test_a_relative_storage_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
-    with pytest.raises(UserError, match="storage=/shared/sde/runs"):
+    with pytest.raises(UserError, match="storage_path=/shared/sde/runs"):
         pack(OWN, [], tmp_path / "p")
 
 
@@ -319,7 +319,7 @@ def test_submit_says_what_it_sends_and_how_to_go_on(cluster: Cluster, monkeypatc
 def test_status_logs_and_stop_take_a_file_a_folder_or_a_name(cluster: Cluster, tmp_path: Path) -> None:
     invoke("submit", str(OWN), "--set", STORAGE)
     (tmp_path / "bring_your_own").mkdir()
-    (tmp_path / "bring_your_own" / "sweep.yaml").write_text("name: bring_your_own\nstorage: /shared/runs\n")
+    (tmp_path / "bring_your_own" / "sweep.yaml").write_text("name: bring_your_own\nstorage_path: /shared/runs\n")
     for which in ("bring_your_own", str(OWN), str(tmp_path / "bring_your_own")):
         told = json.loads(invoke("status", which, "--json").stdout)
         assert told[0]["status"] == "RUNNING" and told[0]["best"] == "0.5 Inst-first"

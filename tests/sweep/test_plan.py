@@ -22,7 +22,7 @@ BASE: dict[str, Any] = {
     "eval_size": 20,
     "search": {"method": "grid"},
 }
-FEW: dict[str, Any] = {"axes": {"format": ["natural", "lines"]}, "fixed": {"reasoning": "none", "labels": "text"}}
+FEW: dict[str, Any] = {"axes": {"format": ["natural", "lines"], "reasoning": "none", "labels": "text"}}
 
 
 def made(**values: Any) -> Plan:
@@ -52,7 +52,7 @@ def test_seeds_sizes_models_and_tasks_multiply() -> None:
 
 def test_every_design_of_a_sweep_sees_the_same_examples() -> None:
     whole = made(**FEW)
-    assert len({(trial.data, trial.seed, trial.train_size, trial.wording) for trial in whole.trials}) == 1
+    assert len({(trial.data, trial.seed, trial.train_size, trial.instruction_variant) for trial in whole.trials}) == 1
     assert whole.trials[0].data != made(**FEW, task="masa:d2").trials[0].data
     assert whole.trials[0].data != made(**FEW, out_of_domain=[]).trials[0].data
 
@@ -68,30 +68,30 @@ def test_one_at_a_time_begins_with_the_baseline() -> None:
     whole = made(search={"method": "one_at_a_time"}, seeds=[0, 1])
     assert whole.count == 20
     assert whole.trials[0].design == whole.trials[1].design == make_design()
-    around = made(search={"method": "one_at_a_time", "around": "es-sde"})
+    around = made(search={"method": "one_at_a_time", "reference_design": "es-sde"})
     assert around.trials[0].design == NAMED["es-sde"]
 
 
 def test_around_is_moved_into_the_space() -> None:
-    whole = made(search={"method": "one_at_a_time", "around": "es-sde"}, axes={"format": ["json", "natural"]})
+    whole = made(search={"method": "one_at_a_time", "reference_design": "es-sde"}, axes={"format": ["json", "natural"]})
     assert whole.trials[0].design == make_design(instruction="first", format="natural")
 
 
 def test_random_takes_its_budget_and_a_raised_budget_only_adds() -> None:
-    few = made(search={"method": "random", "trials": 5})
-    more = made(search={"method": "random", "trials": 9})
+    few = made(search={"method": "random", "n_trials": 5})
+    more = made(search={"method": "random", "n_trials": 9})
     assert (few.count, more.count, more.counts["designs"]) == (5, 9, 9)
     assert {trial.key for trial in few.trials} < {trial.key for trial in more.trials}
 
 
 def test_an_adaptive_method_plans_all_that_may_run_and_counts_what_will() -> None:
-    whole = made(search={"method": "optuna", "trials": 12}, seeds=[0, 1])
+    whole = made(search={"method": "optuna", "n_trials": 12}, seeds=[0, 1])
     assert (whole.count, len(whole.trials)) == (24, 432)
     assert whole.estimate.trials == 24
 
 
 def test_axes_that_cannot_change_a_task_are_pinned_with_the_reason() -> None:
-    whole = made(task="qa", fixed={"instruction": "last"})
+    whole = made(task="qa", axes={"instruction": "last"})
     assert whole.pinned["instruction"] == "fixed by the sweep"
     assert whole.pinned["labels"]
     assert {trial.design["labels"] for trial in whole.trials} == {"text"}
@@ -117,7 +117,7 @@ def test_a_sweep_of_a_hundred_thousand_trials_is_refused_with_its_factors() -> N
     with pytest.raises(UserError) as error:
         made(seeds=list(range(500)), validation={"seeds": [1000]})
     assert "108,000 trials (216 designs × 500 seeds × 1 train sizes × 1 models × 1 tasks)" in str(error.value)
-    assert "search.method: adaptive, random or optuna with search.trials" in str(error.value)
+    assert "search.method: adaptive, random or optuna with search.n_trials" in str(error.value)
     few = made(**FEW, seeds=[0, 1, 2], search={"method": "grid", "max_trials": 72})
     assert few.count == 72
     with pytest.raises(UserError, match="at most 71"):
@@ -125,12 +125,12 @@ def test_a_sweep_of_a_hundred_thousand_trials_is_refused_with_its_factors() -> N
 
 
 def test_a_budget_keeps_a_large_space_within_bounds() -> None:
-    assert made(seeds=list(range(60)), search={"method": "random", "trials": 10}).count == 600
+    assert made(seeds=list(range(60)), search={"method": "random", "n_trials": 10}).count == 600
 
 
 def test_a_sweep_without_a_trial_is_refused_with_the_reason() -> None:
     with pytest.raises(UserError, match="has no trial. Everything was dropped: .*not applicable"):
-        made(fixed={"instruction": "none"}, objective={"split": "dev_ood"})
+        made(axes={"instruction": "none"}, objective={"split": "dev_ood"})
 
 
 def test_an_out_of_domain_objective_needs_an_out_of_domain_task() -> None:
@@ -145,13 +145,11 @@ def test_more_examples_than_there_are_is_refused() -> None:
 
 
 def test_a_sweep_with_rungs_has_them_in_every_trial() -> None:
-    assert {trial.train.rungs for trial in made(**FEW, search={"method": "grid", "asha": {}}).trials} == {
-        (0.25, 0.5, 1.0)
-    }
+    assert {trial.rungs for trial in made(**FEW, search={"method": "grid", "asha": {}}).trials} == {(0.25, 0.5, 1.0)}
 
 
 def test_the_estimate_comes_from_trials_that_have_ended() -> None:
-    config = check({**BASE, **FEW, "resources": {"gpus_per_worker": 1, "concurrent": 2}})
+    config = check({**BASE, **FEW, "resources": {"resources_per_worker": {"GPU": 1}, "max_concurrent_trials": 2}})
     before = plan(config)
     assert before.estimate.seconds is None
     assert 24 * 40 * 200 < before.estimate.train_characters < 24 * 40 * 3000

@@ -23,7 +23,7 @@ BASE: dict[str, Any] = {
     "eval_size": 20,
     "search": {"method": "grid"},
 }
-FEW: dict[str, Any] = {"axes": {"format": ["natural", "lines"]}, "fixed": {"reasoning": "none", "labels": "text"}}
+FEW: dict[str, Any] = {"axes": {"format": ["natural", "lines"], "reasoning": "none", "labels": "text"}}
 
 
 def made(**values: Any) -> Plan:
@@ -87,7 +87,7 @@ def test_results_of_other_sweeps_in_the_ledger_do_not_count() -> None:
 
 
 def test_optuna_goes_on_with_its_budget_where_it_stopped() -> None:
-    search = {"method": "optuna", "trials": 10}
+    search = {"method": "optuna", "n_trials": 10}
     whole = made(seeds=[0, 1], search=search)
     handed = drain(DesignQueue(whole, score, {}))
     assert len({trial.design for trial in handed}) == 10 and len(handed) == 20
@@ -99,7 +99,7 @@ def test_optuna_goes_on_with_its_budget_where_it_stopped() -> None:
 
 
 def test_the_method_learns_the_mean_over_seeds_when_all_have_ended() -> None:
-    whole = made(seeds=[0, 1], search={"method": "optuna", "trials": 3})
+    whole = made(seeds=[0, 1], search={"method": "optuna", "n_trials": 3})
     agenda = DesignQueue(whole, score, {})
     observed: list[tuple[Any, float | None]] = []
     (table,) = agenda._tables
@@ -121,7 +121,7 @@ def test_the_method_learns_the_mean_over_seeds_when_all_have_ended() -> None:
 
 def test_one_model_after_another_and_each_task_has_a_search_of_its_own() -> None:
     whole = made(
-        task=["masa:d1", "masa:d2"], model=["a", "b"], search={"method": "optuna", "trials": 2}, train_sizes=[20, 40]
+        task=["masa:d1", "masa:d2"], model=["a", "b"], search={"method": "optuna", "n_trials": 2}, train_sizes=[20, 40]
     )
     handed = drain(DesignQueue(whole, score, {}))
     assert len(handed) == 2 * 2 * 2 * 2
@@ -136,7 +136,7 @@ def test_one_at_a_time_starts_with_the_baseline() -> None:
 
 def test_trials_on_their_way_come_first_whatever_the_method_would_propose() -> None:
     for method in ("grid", "optuna", "random"):
-        budget = {} if method == "grid" else {"trials": 20}
+        budget = {} if method == "grid" else {"n_trials": 20}
         whole = made(**FEW, seeds=[0, 1], search={"method": method, **budget})
         ended, going = whole.trials[0], next(trial for trial in whole.trials[30:] if trial.seed == 1)
         marks = {trial.key: Checkpoint(trial.key, ()) for trial in (ended, going)}

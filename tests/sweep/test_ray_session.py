@@ -36,7 +36,7 @@ def test_a_sweep_waits_for_nodes_and_asks_for_room_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster = grow(monkeypatch, {"CPU": 0}, {"CPU": 0}, {"CPU": 4, "GPU": 2})
-    wanted = Resources(address="auto", gpus_per_worker=1)
+    wanted = Resources(address="auto", resources_per_worker={"GPU": 1})
     assert ray_session._room(wanted) == 2
     assert cluster.asked == [ray_session.bundles(wanted), []], "asked for once, and let go again"
     assert "Waiting up to 300 s for nodes" in capsys.readouterr().err
@@ -48,7 +48,11 @@ def test_a_cluster_that_has_room_is_not_asked(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    "resources", [Resources(address="auto", wait=0, gpus_per_worker=1), Resources(gpus_per_worker=1)]
+    "resources",
+    [
+        Resources(address="auto", startup_timeout_s=0, resources_per_worker={"GPU": 1}),
+        Resources(resources_per_worker={"GPU": 1}),
+    ],
 )
 def test_where_no_room_will_come_the_sweep_says_so_at_once(
     monkeypatch: pytest.MonkeyPatch, resources: Resources

@@ -32,7 +32,7 @@ def configure(folder: Path) -> SweepConfig:
         "placeholder": "none",
         "data": data,
     }
-    values: dict[str, Any] = {"name": "x", "task": task, "storage": str(folder / "runs"), "train_sizes": 10}
+    values: dict[str, Any] = {"name": "x", "task": task, "storage_path": str(folder / "runs"), "train_sizes": 10}
     return check({**values, "designs": ["baseline", "es-sde"], "eval_size": 5})
 
 

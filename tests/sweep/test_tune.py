@@ -31,14 +31,14 @@ from sde_ray.sweep.run import SweepOutcome, run_sweep
 from sde_ray.types import TrialResult
 
 pytestmark = pytest.mark.cluster
-FEW: dict[str, Any] = {"axes": {"format": ["natural", "lines"]}, "fixed": {"reasoning": "none", "labels": "text"}}
+FEW: dict[str, Any] = {"axes": {"format": ["natural", "lines"], "reasoning": "none", "labels": "text"}}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def ray_here() -> Iterator[None]:
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), before]))
-    with ray_session(Resources(concurrent=1)) as at_once:
+    with ray_session(Resources(max_concurrent_trials=1)) as at_once:
         assert at_once == 1
         yield
     os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
@@ -50,7 +50,7 @@ def fakes(tmp_path: Path) -> Fakes:
 
 
 def configure(folder: Path, **values: Any) -> SweepConfig:
-    base = {"name": "x", "task": "masa:d1", "train_sizes": 40, "eval_size": 20, "storage": str(folder / "runs")}
+    base = {"name": "x", "task": "masa:d1", "train_sizes": 40, "eval_size": 20, "storage_path": str(folder / "runs")}
     base["search"] = {"method": "grid"}
     return check({**base, **values})
 
@@ -97,7 +97,7 @@ def test_a_grid_finds_the_planted_best_in_warm_processes(tmp_path: Path, fakes: 
     assert len({call["pid"] for call in begun}) == 1, "the process is kept from trial to trial"
     assert Counter(what for what, _ in tape.told) == {"started": 24, "finished": 24}
     folder = outcome.folder
-    assert json.loads((folder / "resolved.json").read_text())["train"]["lr"] == 1e-4
+    assert json.loads((folder / "resolved.json").read_text())["train"]["learning_rate"] == 1e-4
     assert yaml.safe_load((folder / "sweep.yaml").read_text())["axes"] == FEW["axes"]
     assert not (folder / ".tune").exists() and not (folder / "lease.json").exists()
     lines = shown.getvalue().splitlines()
@@ -118,7 +118,7 @@ def test_the_same_command_again_runs_nothing_and_a_changed_one_only_what_is_new(
 
 
 def test_optuna_tries_its_budget_with_all_seeds(tmp_path: Path, fakes: Fakes) -> None:
-    outcome = sweep(tmp_path, fakes, seeds=[0, 1], search={"method": "optuna", "trials": 6})
+    outcome = sweep(tmp_path, fakes, seeds=[0, 1], search={"method": "optuna", "n_trials": 6})
     designs = Counter(json.dumps(result.config["design"]) for result in outcome.results)
     assert len(designs) == 6 and set(designs.values()) == {2}
     assert len(fakes.begun()) == len(outcome.results) == outcome.plan.count == 12
@@ -189,16 +189,16 @@ def test_a_sweep_in_which_everything_fails_says_why(
 
 
 def test_a_trial_may_have_two_workers(tmp_path: Path, fakes: Fakes) -> None:
-    resources = {"workers_per_trial": 2, "cpus_per_worker": 0.5}
+    resources = {"num_workers": 2, "resources_per_worker": {"CPU": 0.5}}
     outcome = sweep(tmp_path, fakes, designs=["baseline", "es-sde"], resources=resources)
     assert [call["workers"] for call in fakes.begun()] == [2, 2]
-    assert {result.config["train"]["workers"] for result in outcome.results} == {2}
-    assert bundles(Resources(workers_per_trial=2)) == [{"CPU": 0.01}, {"CPU": 0.99}, {"CPU": 0.99}]
+    assert {result.config["num_workers"] for result in outcome.results} == {2}
+    assert bundles(Resources(num_workers=2)) == [{"CPU": 0.01}, {"CPU": 0.99}, {"CPU": 0.99}]
 
 
 def test_a_trial_that_no_machine_can_hold_is_refused_at_once(tmp_path: Path, fakes: Fakes) -> None:
     with pytest.raises(UserError, match=r"A trial needs 3 GPU, but Ray has 0. Lower resources"):
-        sweep(tmp_path, fakes, designs=["baseline"], resources={"gpus_per_worker": 3})
+        sweep(tmp_path, fakes, designs=["baseline"], resources={"resources_per_worker": {"GPU": 3}})
     assert fakes.begun() == []
 
 

@@ -33,7 +33,7 @@ RUNGS = [0.25, 0.5, 1.0]
 def ray_here() -> Iterator[None]:
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), before]))
-    with ray_session(Resources(concurrent=2)):
+    with ray_session(Resources(max_concurrent_trials=2)):
         yield
     os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
 
@@ -44,7 +44,7 @@ def fakes(tmp_path: Path) -> Fakes:
 
 
 def sweep(folder: Path, runner: Fakes, shown: io.StringIO | None = None, **search: Any) -> SweepOutcome:
-    values = {"name": "x", "task": "masa:d1", "train_sizes": 40, "eval_size": 20, "storage": str(folder / "runs")}
+    values = {"name": "x", "task": "masa:d1", "train_sizes": 40, "eval_size": 20, "storage_path": str(folder / "runs")}
     config = check({**values, "seeds": [0, 1], "search": {"method": "adaptive", **search}})
     return run_sweep(config, runner, None, Progress(Console(file=shown or io.StringIO(), width=200)))
 

@@ -164,7 +164,7 @@ class TestCommand:
     def test_without_reasons_the_axis_is_pinned_and_it_is_said(self, tmp_path: Path) -> None:
         sweep = self.bare(tmp_path)
         assert "stands still: the examples of" in call("rationales", sweep).stdout
-        planned: Any = json.loads(call("plan", sweep, "--set", f"storage={tmp_path}", "--json").stdout)
+        planned: Any = json.loads(call("plan", sweep, "--set", f"storage_path={tmp_path}", "--json").stdout)
         assert "have no rationales" in planned["pinned"]["reasoning"]
 
     def test_a_template_makes_the_axis_sweep(self, tmp_path: Path) -> None:
@@ -172,8 +172,8 @@ class TestCommand:
         shown = call("rationales", sweep, "--template", "{slot} is called {value}", "--out", to).stdout
         assert f"path: {to}" in shown
         planned = json.loads(
-            call("plan", sweep, "--set", f"task.data={{format: jsonl, path: {to}}}", "--set", f"storage={tmp_path}",
-                 "--json").stdout
+            call("plan", sweep, "--set", f"task.data={{format: jsonl, path: {to}}}", "--set",
+                 f"storage_path={tmp_path}", "--json").stdout
         )  # fmt: skip
         assert "reasoning" not in planned["pinned"]
 
@@ -182,7 +182,7 @@ class TestCommand:
         sweep.write_text(
             sweep.read_text().replace("  data:", '  rationale: {template: "the {slot} is called {value}"}\n  data:', 1)
         )
-        planned = json.loads(call("plan", sweep, "--set", f"storage={tmp_path}", "--json").stdout)
+        planned = json.loads(call("plan", sweep, "--set", f"storage_path={tmp_path}", "--json").stdout)
         assert "reasoning" not in planned["pinned"]
         shown = call("show", sweep, "--design", "reasoning=cot", "-n", "1").stdout
         assert "is called good" in shown or "is called bad" in shown

@@ -194,8 +194,8 @@ def test_a_server_that_is_away_is_asked_once_more_at_the_end_and_not_twice() -> 
 
 
 def test_the_patience_with_a_server_is_the_sweep_s_own(tmp_path: Path) -> None:
-    mlflow = {"tracking_uri": "http://127.0.0.1:9", "retry": 0.5, "grace": 0}
-    config = check({"name": "x", "task": "masa:d1", "storage": str(tmp_path), "mlflow": mlflow})
+    mlflow = {"tracking_uri": "http://127.0.0.1:9", "retry_interval_s": 0.5, "flush_timeout_s": 0}
+    config = check({"name": "x", "task": "masa:d1", "storage_path": str(tmp_path), "mlflow": mlflow})
     with pytest.warns(UserWarning, match="does not have everything"), flow.tracked(config) as outbox:
         assert isinstance(outbox, BackgroundTracker)
         assert (outbox._retry, outbox._grace) == (0.5, 0)

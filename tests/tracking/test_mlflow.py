@@ -15,7 +15,7 @@ import pytest
 from helpers.planted import one_at_a_time, result, results
 
 from sde_ray.analysis.strategy import assemble
-from sde_ray.config.trial import TrainSettings, TrialConfig
+from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.tracking.background import BackgroundTracker
@@ -37,8 +37,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def config(seed: int = 0, **options: str) -> TrialConfig:
-    train = TrainSettings(rungs=(0.5, 1.0), deepspeed={"zero_optimization": {"stage": 2}, "api_key": "hush"})
-    return TrialConfig("masa:d1", make_design(**options), "tiny", seed, 100, 20, train=train)
+    section = {"zero_optimization": {"stage": 2}, "api_key": "hush"}
+    return TrialConfig("masa:d1", make_design(**options), "tiny", seed, 100, 20, rungs=(0.5, 1.0), deepspeed=section)
 
 
 def ended(trial: TrialConfig, status: Any = "finished") -> TrialResult:
@@ -254,7 +254,7 @@ def test_the_address_is_checked_without_telling_its_password() -> None:
 def test_params_and_metrics_take_any_name() -> None:
     trial = replace(config(), model="https://user:hush@host/model")
     params = run_params(trial.resolved())
-    assert params["model"] == "https://user:***@host/model" and params["decode.max_new_tokens"] == "0"
+    assert params["model"] == "https://user:***@host/model" and params["generation.max_new_tokens"] == "0"
     assert params["design"] == trial.design.slug and all(len(value) <= 5000 for value in params.values())
     odd = result(make_design(), float("nan"))
     assert f"dev/{METRIC}" not in [name for name, _, _ in run_metrics(odd)]

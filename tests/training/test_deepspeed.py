@@ -12,7 +12,7 @@ import pytest
 from helpers.run_trial import run_trial
 from safetensors.torch import load_file
 
-from sde_ray.config.trial import DecodeSettings, LoraSettings, TrainSettings, TrialConfig
+from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.design import designs
 from sde_ray.errors import UserError
 from sde_ray.training import checkpoint
@@ -53,9 +53,10 @@ def config(tiny_llama: Path) -> TrialConfig:
         seed=1,
         train_size=9,
         eval_size=5,
-        lora=LoraSettings(dropout=0.0),
-        train=TrainSettings(lr=3e-2, batch_size=4, max_length=2048, rungs=(0.5, 1.0)),
-        decode=DecodeSettings(batch_size=4, max_new_tokens=10),
+        lora=Lora(lora_dropout=0.0),
+        train=Train(learning_rate=3e-2, train_batch_size=4, max_length=2048),
+        rungs=(0.5, 1.0),
+        generation=Generation(batch_size=4, max_new_tokens=10),
     )
 
 
@@ -74,8 +75,8 @@ def test_two_workers_are_as_one(
     section: str, pair: TrialRunner, config: TrialConfig, alone: tuple[TrialResult, Path], tmp_path: Path
 ) -> None:
     one, folder = alone
-    train = replace(config.train, workers=2, deepspeed={"zero_optimization": SECTIONS[section]})
-    two = run_trial(pair, replace(config, train=train), tmp_path)
+    sharded = replace(config, num_workers=2, deepspeed={"zero_optimization": SECTIONS[section]})
+    two = run_trial(pair, sharded, tmp_path)
     assert (two.status, two.error) == ("finished", "")
     assert two.losses == pytest.approx(one.losses, rel=1e-3)
     assert two.losses[-1] != pytest.approx(two.losses[0], rel=1e-2), "it must have learned to compare anything"
@@ -91,8 +92,8 @@ def test_two_workers_are_as_one(
 
 def sharded(config: TrialConfig, section: str) -> TrialConfig:
     """The trial by two workers, with dropout, which draws differently in each of them."""
-    train = replace(config.train, workers=2, deepspeed={"zero_optimization": SECTIONS[section]})
-    return replace(config, train=train, lora=replace(config.lora, dropout=0.3))
+    section_of = {"zero_optimization": SECTIONS[section]}
+    return replace(config, num_workers=2, deepspeed=section_of, lora=Lora(lora_dropout=0.3))
 
 
 def assert_equal_to_the_digit(one: TrialResult, folder: Path, other: TrialResult, its: Path) -> None:
@@ -151,7 +152,7 @@ def test_a_broken_group_is_replaced_and_the_trial_goes_on(
 
 
 def test_a_users_error_keeps_its_words(pair: TrialRunner, config: TrialConfig, tmp_path: Path) -> None:
-    config = replace(config, model=str(tmp_path), train=replace(config.train, workers=2))
+    config = replace(config, model=str(tmp_path), num_workers=2)
     with pytest.raises(UserError, match=r"no config\.json"):
         pair.start(config, tmp_path / "trial")
     assert pair.finish("failed", "refused").error == "refused"

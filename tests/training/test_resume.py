@@ -18,7 +18,7 @@ import pytest
 import torch
 from helpers.run_trial import run_trial
 
-from sde_ray.config.trial import DecodeSettings, LoraSettings, TrainSettings, TrialConfig
+from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.design import designs
 from sde_ray.evaluation.racing import Opponent
 from sde_ray.storage.ledger import load_result
@@ -55,8 +55,15 @@ def runner_on(worker: Worker) -> TrialRunner:
 @pytest.fixture(scope="module")
 def config(tiny_llama: Path) -> TrialConfig:
     """Six steps, scored after the second, the fourth and the last; dropout, warm-up and accumulation are all on."""
-    train = TrainSettings(
-        lr=1e-2, batch_size=1, gradient_accumulation=2, warmup=0.3, schedule="cosine", weight_decay=0.1, epochs=2
+    train = Train(
+        learning_rate=1e-2,
+        train_batch_size=2,
+        gradient_accumulation_steps=2,
+        warmup_steps=0.3,
+        lr_scheduler_type="cosine",
+        weight_decay=0.1,
+        num_train_epochs=2,
+        max_length=2048,
     )
     return TrialConfig(
         "masa:d1",
@@ -65,9 +72,10 @@ def config(tiny_llama: Path) -> TrialConfig:
         seed=1,
         train_size=6,
         eval_size=2,
-        lora=LoraSettings(dropout=0.3),
-        train=replace(train, max_length=2048, rungs=(0.3, 0.6, 1.0)),
-        decode=DecodeSettings(batch_size=4, max_new_tokens=8),
+        lora=Lora(lora_dropout=0.3),
+        train=train,
+        rungs=(0.3, 0.6, 1.0),
+        generation=Generation(batch_size=4, max_new_tokens=8),
     )
 
 
@@ -124,13 +132,20 @@ def checkpoint_files(folder: Path) -> list[str]:
 
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "no dropout": {"lora": LoraSettings(dropout=0.0)},
-    "constant rate": {"schedule": "constant", "gradient_accumulation": 1, "epochs": 1.5},
-    "linear, clipped": {"schedule": "linear", "max_grad_norm": 0.01},
-    "bf16": {"precision": "bf16"},
+    "no dropout": {"lora": Lora(lora_dropout=0.0)},
+    "constant rate": {
+        "train": {
+            "lr_scheduler_type": "constant_with_warmup",
+            "train_batch_size": 1,
+            "gradient_accumulation_steps": 1,
+            "num_train_epochs": 1.5,
+        }
+    },
+    "linear, clipped": {"train": {"lr_scheduler_type": "linear", "max_grad_norm": 0.01}},
+    "bf16": {"train": {"dtype": "bfloat16"}},
     "ZeRO 1": {"deepspeed": {"zero_optimization": {"stage": 1}}},
     "ZeRO 2": {"deepspeed": {"zero_optimization": {"stage": 2}}},
-    "ZeRO 2, bf16": {"precision": "bf16", "deepspeed": {"zero_optimization": {"stage": 2}}},
+    "ZeRO 2, bf16": {"train": {"dtype": "bfloat16"}, "deepspeed": {"zero_optimization": {"stage": 2}}},
     "ZeRO 2, offloaded": {"deepspeed": {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}},
     "ZeRO 3": {"deepspeed": {"zero_optimization": {"stage": 3}}},
 }
@@ -155,7 +170,7 @@ def test_whatever_the_settings(
     settings: str, worker: Worker, config: TrialConfig, steps: list[int], tmp_path: Path
 ) -> None:
     given = dict(SETTINGS[settings])
-    config = replace(config, lora=given.pop("lora", config.lora), train=replace(config.train, **given))
+    config = replace(config, train=config.train.model_copy(update=given.pop("train", {})), **given)
     whole = run_trial(runner_on(worker), config, tmp_path / "whole")
     total = len(whole.losses)
     cut_off(runner_on(worker), config, tmp_path / "cut", after=1)

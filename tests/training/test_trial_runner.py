@@ -14,7 +14,7 @@ import torch
 from helpers.run_trial import run_trial
 
 from sde_ray import data
-from sde_ray.config.trial import DecodeSettings, LoraSettings, TrainSettings, TrialConfig
+from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.design import designs, render
 from sde_ray.errors import UserError
 from sde_ray.evaluation.racing import Opponent
@@ -42,8 +42,8 @@ def samples(count: int, seed: int = 0) -> list[Sample]:
     return made
 
 
-def settings(**changes: Any) -> TrainSettings:
-    return replace(TrainSettings(lr=1e-2, batch_size=4), **changes)
+def settings(**changes: Any) -> Train:
+    return Train(**{"learning_rate": 1e-2, "train_batch_size": 4, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +71,13 @@ def fingerprint(net: torch.nn.Module) -> dict[str, int]:
     return {name: hash(tensor.numpy().tobytes()) for name, tensor in net.state_dict().items()}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_first_update_is_the_whole_learning_rate(worker: Worker, config: TrialConfig, precision: str) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_first_update_is_the_whole_learning_rate(worker: Worker, config: TrialConfig, dtype: str) -> None:
     """AdamW's first step moves each weight by the learning rate, whatever its gradient: DeepSpeed must not count one
     of its own before (its stage 0 does, in half precision: 0.745 of the rate).
     """
-    train = settings(precision=precision, lr=1e-2, schedule="constant")
-    worker.start_trial(replace(config, train=train, lora=LoraSettings(dropout=0.0)), samples(config.train_size))
+    train = settings(dtype=dtype, lr_scheduler_type="constant")
+    worker.start_trial(replace(config, train=train, lora=Lora(lora_dropout=0.0)), samples(config.train_size))
     worker.train(1)
     moved = [
         weight.detach().float().abs() for name, weight in worker._peft_model.named_parameters() if "lora_B" in name
@@ -88,7 +88,7 @@ def test_the_first_update_is_the_whole_learning_rate(worker: Worker, config: Tri
 
 
 def test_steps_are_a_function_of_the_seed_only() -> None:
-    wanted = settings(epochs=1.5, batch_size=4)
+    wanted = settings(num_train_epochs=1.5)
     steps = batching.steps(10, wanted, seed=3)
     assert steps == batching.steps(10, wanted, seed=3) != batching.steps(10, wanted, seed=4)
     assert [len(step) for step in steps] == [4, 4, 4, 3]
@@ -109,21 +109,22 @@ def test_collate_keeps_the_positions_that_predict_something() -> None:
     assert (ids.tolist(), targets.tolist(), kept.tolist()) == ([[0]], [[IGNORE_INDEX]], [0])
 
 
-def test_deepspeed_section_is_merged_and_checked() -> None:
-    given = settings(deepspeed={"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}})
-    merged = deepspeed_engine.configuration(given, "fp32")
+def test_deepspeed_section_is_merged_and_checked(config: TrialConfig) -> None:
+    section = {"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}}
+    merged = deepspeed_engine.configuration(replace(config, deepspeed=section), "float32")
     assert merged["zero_optimization"] == {"stage": 3, "stage3_param_persistence_threshold": 0}
     assert merged["train_micro_batch_size_per_gpu"] == 4
-    assert deepspeed_engine.stage(settings()) == 0 and deepspeed_engine.stage(settings(workers=2)) == 2
-    bad = settings(batch_size=5, workers=2, deepspeed={"optimizer": {}, "fp16": {}, "zero_optimization": {"stage": 7}})
+    assert deepspeed_engine.stage(config) == 0 and deepspeed_engine.stage(replace(config, num_workers=2)) == 2
+    wrong = {"optimizer": {}, "fp16": {}, "zero_optimization": {"stage": 7}}
+    bad = replace(config, train=settings(train_batch_size=5), num_workers=2, deepspeed=wrong)
     with pytest.raises(UserError) as fault:
         deepspeed_engine.check_deepspeed_section(bad)
-    for part in ("4 faults", "train.lr", "train.precision", "multiple of 2", "0, 1, 2 or 3"):
+    for part in ("4 faults", "train.learning_rate", "train.dtype", "multiple of 2", "0, 1, 2 or 3"):
         assert part in str(fault.value)
 
 
 def test_an_unknown_deepspeed_value_is_the_users_error(worker: Worker, config: TrialConfig) -> None:
-    bad = replace(config, train=settings(deepspeed={"zero_optimization": {"stage": 2, "reduce_bucket_size": "big"}}))
+    bad = replace(config, deepspeed={"zero_optimization": {"stage": 2, "reduce_bucket_size": "big"}})
     with pytest.raises(UserError, match="deepspeed section.*reduce_bucket_size"):
         worker.start_trial(bad, samples(4))
 
@@ -131,7 +132,7 @@ def test_an_unknown_deepspeed_value_is_the_users_error(worker: Worker, config: T
 def test_same_seed_same_result_before_and_after_other_trials(worker: Worker, config: TrialConfig) -> None:
     first = losses_and_completions(worker, config)
     before = fingerprint(worker._base.model)
-    other = losses_and_completions(worker, replace(config, seed=2, lora=LoraSettings(r=4)))
+    other = losses_and_completions(worker, replace(config, seed=2, lora=Lora(r=4)))
     again = losses_and_completions(worker, config)
     assert first == again
     assert other[0] != first[0]
@@ -153,7 +154,7 @@ def test_a_rung_and_its_decoding_change_nothing(worker: Worker, config: TrialCon
 
 def test_first_loss_is_the_base_models_own(worker: Worker, config: TrialConfig) -> None:
     """An adapter starts as nothing, so the first loss is what transformers computes for the batch."""
-    config = replace(config, lora=LoraSettings(dropout=0.0))
+    config = replace(config, lora=Lora(lora_dropout=0.0))
     worker.start_trial(config, samples(4))
     rows = worker._trainer.samples
     loss = worker.train(1)[0]
@@ -168,15 +169,15 @@ def test_first_loss_is_the_base_models_own(worker: Worker, config: TrialConfig) 
 
 
 def test_accumulation_takes_the_same_steps(worker: Worker, config: TrialConfig) -> None:
-    config = replace(config, train_size=10, lora=LoraSettings(dropout=0.0))
+    config = replace(config, train_size=10, lora=Lora(lora_dropout=0.0))
     whole, _ = losses_and_completions(worker, config)
-    split = replace(config, train=settings(batch_size=2, gradient_accumulation=2))
+    split = replace(config, train=settings(gradient_accumulation_steps=2))
     assert losses_and_completions(worker, split)[0] == pytest.approx(whole, rel=1e-4)
 
 
 def test_it_learns_by_heart(worker: Worker, config: TrialConfig) -> None:
     known = samples(4, seed=5)
-    config = replace(config, train=settings(epochs=40, lr=2e-2), lora=LoraSettings(dropout=0.0))
+    config = replace(config, train=settings(num_train_epochs=40, learning_rate=2e-2), lora=Lora(lora_dropout=0.0))
     losses = worker.train(worker.start_trial(config, known).steps)
     completions, _ = worker.generate([(sample.id, sample.prompt) for sample in known])
     worker.end_trial()
@@ -199,11 +200,17 @@ def runner(worker: Worker) -> TrialRunner:
 
 
 def small(config: TrialConfig) -> TrialConfig:
-    return replace(config, train_size=6, eval_size=3, train=settings(max_length=2048), decode=DecodeSettings(8, 12))
+    return replace(
+        config,
+        train_size=6,
+        eval_size=3,
+        train=settings(max_length=2048),
+        generation=Generation(batch_size=8, max_new_tokens=12),
+    )
 
 
 def test_a_trial_leaves_its_files_and_can_be_used(runner: TrialRunner, config: TrialConfig, tmp_path: Path) -> None:
-    config = replace(small(config), out_of_domain=("masa:d2",), train=settings(max_length=2048, rungs=(0.5, 1.0)))
+    config = replace(small(config), out_of_domain=("masa:d2",), rungs=(0.5, 1.0))
     result = run_trial(runner, config, tmp_path)
     assert (result.status, result.error, result.key) == ("finished", "", config.key)
     assert [rung.examples for rung in result.rungs] == [4, 6]
@@ -230,9 +237,9 @@ def test_no_instruction_has_no_out_of_domain_score(runner: TrialRunner, config: 
 def test_a_failed_trial_leaves_the_worker_as_it_was(runner: TrialRunner, config: TrialConfig, tmp_path: Path) -> None:
     config = small(config)
     good = run_trial(runner, config, tmp_path / "good")
-    bad = replace(config, train_size=24, train=settings(lr=1e30, max_length=2048))
+    bad = replace(config, train_size=24, train=settings(max_length=2048).model_copy(update={"learning_rate": 1e30}))
     result = run_trial(runner, bad, tmp_path / "bad")
-    assert result.status == "failed" and "not finite" in result.error and "train.lr" in result.error
+    assert result.status == "failed" and "not finite" in result.error and "train.learning_rate" in result.error
     assert not (tmp_path / "bad" / "adapter").exists()
     missing = run_trial(runner, replace(config, model=str(tmp_path)), tmp_path / "missing")
     assert missing.status == "failed" and "config.json" in missing.error
@@ -265,8 +272,7 @@ def gold(config: TrialConfig, folder: Path) -> Opponent:
 def test_a_trial_clearly_behind_its_rival_is_not_asked_all(
     runner: TrialRunner, config: TrialConfig, tmp_path: Path
 ) -> None:
-    racing = DecodeSettings(8, 12, looks=(0.5,))
-    config = replace(small(config), eval_size=40, out_of_domain=("masa:d2",), decode=racing)
+    config = replace(small(config), eval_size=40, out_of_domain=("masa:d2",), looks=(0.5,))
     runner.start(config, tmp_path / "slow")
     done = runner.train_rung(0, gold(config, tmp_path / "rival"))
     result = runner.finish("pruned")
@@ -278,7 +284,7 @@ def test_a_trial_clearly_behind_its_rival_is_not_asked_all(
 
 def test_a_race_without_a_rival_changes_no_completion(runner: TrialRunner, config: TrialConfig, tmp_path: Path) -> None:
     config = replace(small(config), eval_size=18)
-    raced = replace(config, decode=replace(config.decode, looks=(0.5,)))
+    raced = replace(config, looks=(0.5,))
     whole, cut = run_trial(runner, config, tmp_path / "a"), run_trial(runner, raced, tmp_path / "b")
     assert (tmp_path / "a/predictions.jsonl").read_text() == (tmp_path / "b/predictions.jsonl").read_text()
     assert whole.scores == cut.scores and cut.rungs[0].stopped_early == ""
@@ -286,7 +292,7 @@ def test_a_race_without_a_rival_changes_no_completion(runner: TrialRunner, confi
 
 @pytest.mark.realdata
 def test_a_real_checkpoint_trains(worker: Worker, realdata: Path, config: TrialConfig) -> None:
-    config = replace(config, model=str(realdata / "models" / "TinyStories-656K"), train=settings(epochs=8))
+    config = replace(config, model=str(realdata / "models" / "TinyStories-656K"), train=settings(num_train_epochs=8))
     losses, completions = losses_and_completions(worker, config)
     assert losses[-1] < losses[0] / 2
     assert len(completions) == 5

@@ -35,7 +35,7 @@ def rendered(study: Study, designs: Sequence[Design]) -> dict[Design, list[Html]
         example = task.load("train")[0]
     except (UserError, OSError, IndexError):
         return None
-    wording = int(study.results[0].config.get("wording", 0))
+    wording = int(study.results[0].config.get("instruction_variant", 0))
     found: dict[Design, list[Html]] = {}
     for design in designs:
         sample = render.render_sample(example, task, design, wording)

@@ -77,19 +77,20 @@ def looks(
     shots: Sequence[int],
 ) -> list[Look]:
     """Every design with the same items and the same demonstrations. `model`: what identifies its weights."""
+    variant = config.instruction_variant
     settings = {
         "model": model,
-        "chat": config.chat,
+        "chat_template": config.chat_template,
         "max_length": config.train.max_length,
-        "max_new_tokens": config.decode.max_new_tokens,
+        "max_new_tokens": config.generation.max_new_tokens,
     }
     return [
         Look(
             task=task,
             design=design,
             examples=tuple(items),
-            samples=tuple(render.render_sample(one, task, design, config.wording) for one in items),
-            demonstrations=tuple(render.render_sample(one, task, design, config.wording) for one in demonstrations),
+            samples=tuple(render.render_sample(one, task, design, variant) for one in items),
+            demonstrations=tuple(render.render_sample(one, task, design, variant) for one in demonstrations),
             shots=tuple(shots),
             metric=config.objective.metric or task.objective,
             settings=settings,

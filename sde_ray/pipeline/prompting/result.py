@@ -101,6 +101,8 @@ def save(config: SweepConfig, found: Analysis) -> list[Path]:
         for path, text in texts.items():
             write_atomic(path, text)
     except OSError as error:
-        raise UserError(f'Cannot write to "{folder}": {error.strerror}. Set storage to a folder with room.') from None
+        raise UserError(
+            f'Cannot write to "{folder}": {error.strerror}. Set storage_path to a folder with room.'
+        ) from None
     open_folder(place_of(config)).push(*texts, folder / MEASURED)
     return list(texts)

@@ -116,12 +116,13 @@ class _Reader:
     """The resident model."""
 
     def __init__(self, model: str, config: SweepConfig) -> None:
-        settings = config.train_settings()
-        dtype = models.DTYPES[models.precision(settings)]
+        dtype = models.DTYPES[models.resolve_dtype(config.train.dtype)]
         self.base = models.load_base(model, config.trust_remote_code, dtype)
-        self.encoder = Encoder(self.base.tokenizer, min(settings.max_length, self.base.context), config.chat)
-        self.pad, self.batch_size = pad_token(self.base.tokenizer), config.decode.batch_size
-        self.longest = config.decode.max_new_tokens
+        self.encoder = Encoder(
+            self.base.tokenizer, min(config.train.max_length, self.base.context), config.chat_template
+        )
+        self.pad, self.batch_size = pad_token(self.base.tokenizer), config.generation.batch_size
+        self.longest = config.generation.max_new_tokens
         # After demonstrations an answer ends at a blank line; where that is one token, no more need be written.
         blank = list(self.base.tokenizer(BETWEEN, add_special_tokens=False)["input_ids"])
         self.blank = blank if len(blank) == 1 else []

@@ -87,9 +87,9 @@ class Decoder:
         place = find_adapter(folder)
         card = read_card(place)
         self._load(trial)
-        encoder = Encoder(self._base.tokenizer, min(card.max_length, self._base.context), card.chat)
+        encoder = Encoder(self._base.tokenizer, min(card.max_length, self._base.context), card.chat_template)
         task, examples = held(trial)
-        wording = trial.wording if asked.wording is None else asked.wording
+        wording = trial.instruction_variant if asked.wording is None else asked.wording
         prompts = [(one.id, render.prompt_of(one.text, task, trial.design, wording)) for one in examples]
         room = card.max_new_tokens
         peft_model = models.load_adapter(self._base.model, place)
@@ -101,7 +101,7 @@ class Decoder:
                     stops=self._base.stops,
                     pad=pad_token(self._base.tokenizer),
                     max_new_tokens=room,
-                    batch_size=trial.decode.batch_size,
+                    batch_size=trial.generation.batch_size,
                     sampling=None if asked.sampling_seed is None else Sampling(asked.sampling_seed),
                 )
         finally:
@@ -111,7 +111,7 @@ class Decoder:
 
     def _load(self, trial: TrialConfig) -> None:
         if self._base_of != trial.model:
-            dtype = models.DTYPES[models.precision(trial.train)]
+            dtype = models.DTYPES[models.resolve_dtype(trial.train.dtype)]
             self._base = models.load_base(trial.model, trial.trust_remote_code, dtype)
             self._base_of = trial.model
 

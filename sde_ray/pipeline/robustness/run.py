@@ -163,7 +163,8 @@ def decodings(study: RobustnessStudy) -> list[Wanted]:
         (trial, study.folder / "trials" / trial.key, asked)
         for trial in largest.values()
         for asked in conditions
-        if asked.wording is None or (asked.wording != trial.wording and trial.design["instruction"] != "none")
+        if asked.wording is None
+        or (asked.wording != trial.instruction_variant and trial.design["instruction"] != "none")
     ]
 
 
@@ -213,7 +214,7 @@ def _again(
     answered = {(t.key, asked): items_of(t, reader.answers(t, asked), metric) for t, _, asked in todo}
     sampled = [Asked(sampling_seed=seed) for seed in study.decoding_seeds]
     conditions = [judge_condition("sampled decoding", _table(study, answered, sampled))] if sampled else []
-    trained = study.config.wording
+    trained = study.config.instruction_variant
     for wording in study.wordings:
         if wording != trained:
             table = _table(study, answered, [Asked(wording=wording)])

@@ -26,7 +26,7 @@ def spread(
     """`make()(*call)` for each call, with the call's place. A `UserError` of a worker is raised here as it is."""
     if not calls:
         return
-    if len(calls) <= FEW and not resources.address and not resources.gpus_per_worker:
+    if len(calls) <= FEW and not resources.address and not resources.resources_per_worker.GPU:
         answer = make()
         for n, call in enumerate(calls):
             yield n, answer(*call)
@@ -56,7 +56,7 @@ def _actor(resources: Resources, make: Callable[[], Callable[..., Any]]) -> Any:
 
     own = bundles(resources)[1]
     options = {"num_cpus": own["CPU"], "num_gpus": own.get("GPU", 0)}
-    return ray.remote(LazyActor).options(**options).remote(make, resources.cpus_per_worker)
+    return ray.remote(LazyActor).options(**options).remote(make, resources.resources_per_worker.CPU)
 
 
 def _answers(actors: Sequence[Any], calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:
@@ -97,5 +97,5 @@ def _value(reference: Any) -> Any:
         why = (str(error).strip().splitlines() or [""])[-1].strip()
         raise UserError(
             f"A worker process died ({why}). What it had finished is kept: run the same command again, with a smaller "
-            "decode.batch_size if memory was short."
+            "generation.batch_size if memory was short."
         ) from error

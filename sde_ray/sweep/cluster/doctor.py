@@ -117,7 +117,11 @@ def memory(place: Place) -> list[Check]:
     if limit.is_file() and limit.read_text().strip().isdigit():
         free = min(free, int(limit.read_text()))
     state: State = "ok" if free > 3 * GIB else "warn"
-    remedy = "" if state == "ok" else "A worker needs about 1.5 GiB beside its model: set resources.concurrent: 1."
+    remedy = (
+        ""
+        if state == "ok"
+        else "A worker needs about 1.5 GiB beside its model: set resources.max_concurrent_trials: 1."
+    )
     return [Check("memory", state, f"{free / GIB:.1f} GiB free", remedy)]
 
 
@@ -128,7 +132,7 @@ def gpu(place: Place) -> list[Check]:
         return [Check("gpu", "ok", "none: trials run on the CPU (right for the embedded base)")]
     names = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     found = ", ".join(f"{one.name} {one.total_memory / GIB:.0f} GiB" for one in names)
-    return [Check("gpu", "ok", found, "Set resources.gpus_per_worker: 1 to train on it.")]
+    return [Check("gpu", "ok", found, "Set resources.resources_per_worker.GPU: 1 to train on it.")]
 
 
 def disk(place: Place) -> list[Check]:
@@ -139,9 +143,9 @@ def disk(place: Place) -> list[Check]:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     if not os.access(folder, os.W_OK):
-        return [Check("storage", "fail", f"{folder} cannot be written", "Set `storage` to a folder of yours.")]
+        return [Check("storage", "fail", f"{folder} cannot be written", "Set `storage_path` to a folder of yours.")]
     state: State = "fail" if free < GIB // 2 else "warn" if free < 3 * GIB else "ok"
-    remedy = "" if state == "ok" else "Free some space, or set `storage` to another disk."
+    remedy = "" if state == "ok" else "Free some space, or set `storage_path` to another disk."
     return [Check("storage", state, f"{free / GIB:.1f} GiB free at {folder}", remedy)]
 
 

@@ -65,19 +65,20 @@ def pack(sweep: Path, sets: Sequence[str], into: Path, limit_mb: float = LIMIT_M
 
 
 def _check_storage(values: dict[str, Any]) -> None:
-    storage = str(values.get("storage", "runs"))
+    storage = str(values.get("storage_path", "runs"))
     if is_uri(storage):
         try:
             checked(storage)
         except ValueError as error:
-            raise UserError(f"storage: {error}") from None
+            raise UserError(f"storage_path: {error}") from None
         if scheme(storage) == MEMORY:
-            raise UserError(f'storage is "{storage}", the memory of one process. Give one that all nodes reach.')
+            raise UserError(f'storage_path is "{storage}", the memory of one process. Give one that all nodes reach.')
         return
     if not Path(storage).is_absolute():
         raise UserError(
-            f'storage is "{storage}", a relative path: on the cluster it would lie in a temporary folder and '
-            "go with it. Give an absolute one that all nodes share, or an address: --set storage=/shared/sde/runs, s3://bucket/runs"
+            f'storage_path is "{storage}", a relative path: on the cluster it would lie in a temporary folder and '
+            "go with it. Give an absolute one that all nodes share, or an address: "
+            "--set storage_path=/shared/sde/runs, s3://bucket/runs"
         )
 
 
@@ -165,7 +166,7 @@ def _measured(folder: Path, values: dict[str, Any], stays: tuple[str, ...], limi
     return Package(
         folder=folder,
         name=str(values["name"]),
-        storage=str(values.get("storage", "runs")),
+        storage=str(values.get("storage_path", "runs")),
         files=len(files),
         bytes=total,
         largest=by_size[0],

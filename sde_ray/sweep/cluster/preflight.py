@@ -24,8 +24,8 @@ from sde_ray.sweep.cluster.ray_session import bundles
 from sde_ray.tracking.tracking_uri import check_tracking_uri, resolve_tracking_uri
 
 MARKERS = ".nodes"
-SHARE, SHARED = "share (NFS, a mounted bucket)", "Set storage to such a folder"
-REACHED = "Give every node the store's package, and its variables (resources.env)"
+SHARE, SHARED = "share (NFS, a mounted bucket)", "Set storage_path to such a folder"
+REACHED = "Give every node the store's package, and its variables (resources.env_vars)"
 ANSWER = 120.0  # seconds in which a node must answer: it may have to unpack the job's files first
 APPEAR = 30.0  # seconds in which its file must be seen: a network folder may lag behind
 
@@ -36,8 +36,8 @@ def check_nodes(config: SweepConfig, store: LocalFolder) -> None:
 
     if is_uri(store.place) and scheme(store.place) == MEMORY:
         raise UserError(
-            f'storage is "{config.storage}", the memory of this process, but trials are processes of their own. Set '
-            "storage to a folder, or to an address that they reach, such as file:///shared/runs."
+            f'storage_path is "{config.storage_path}", the memory of this process, but trials are processes of their '
+            "own. Set storage_path to a folder, or to an address that they reach, such as file:///shared/runs."
         )
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if store.remote:
@@ -51,13 +51,13 @@ def check_nodes(config: SweepConfig, store: LocalFolder) -> None:
 
 def _check_room(config: SweepConfig, nodes: Sequence[Mapping[str, Any]]) -> None:
     """`UserError` where no node can hold a whole trial: its workers write into one mirror of the store."""
-    each, workers = bundles(config.resources)[-1], config.resources.workers_per_trial
+    each, workers = bundles(config.resources)[-1], config.resources.num_workers
     needed = {what: amount * workers for what, amount in each.items()}
     if not any(all(node["Resources"].get(what, 0) >= amount for what, amount in needed.items()) for node in nodes):
         wanted = " and ".join(f"{amount:g} {what}" for what, amount in needed.items())
         raise UserError(
-            f"A trial needs {wanted}, which no node has. With storage at an address, the workers of a trial share a "
-            "node: lower resources.workers_per_trial, or set storage to a folder that all nodes share."
+            f"A trial needs {wanted}, which no node has. With storage_path at an address, the workers of a trial share "
+            "a node: lower resources.num_workers, or set storage_path to a folder that all nodes share."
         )
 
 

@@ -32,7 +32,7 @@ ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # the ledger is what a sweep resumes from
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_FORCE_TRIAL_CLEANUP_S": "5",
-    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # `resources.env` adds to what `sde-ray submit` has passed on
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # `resources.env_vars` adds to what `sde-ray submit` has passed on
 }
 
 
@@ -77,11 +77,11 @@ def _init(options: dict[str, Any]) -> None:
 
 
 def _room(resources: Resources) -> int:
-    """How many trials fit. Where not one does, a cluster is asked to grow and has `resources.wait` seconds for it."""
+    """How many trials fit. Where not one does, a cluster is asked to grow, within `resources.startup_timeout_s`."""
     import ray
     from ray.autoscaler.sdk import request_resources
 
-    deadline = time.monotonic() + (resources.wait if resources.address else 0.0)
+    deadline = time.monotonic() + (resources.startup_timeout_s if resources.address else 0.0)
     asked = False
     while True:
         try:
@@ -90,7 +90,10 @@ def _room(resources: Resources) -> int:
             if time.monotonic() >= deadline:
                 raise
             if not asked:
-                print(f"Waiting up to {resources.wait:.0f} s for nodes that a trial fits on.", file=sys.stderr)
+                print(
+                    f"Waiting up to {resources.startup_timeout_s:.0f} s for nodes that a trial fits on.",
+                    file=sys.stderr,
+                )
                 request_resources(bundles=bundles(resources))
             asked = True
             time.sleep(min(2.0, max(0.0, deadline - time.monotonic())))
@@ -102,11 +105,11 @@ def _room(resources: Resources) -> int:
 
 def bundles(resources: Resources) -> list[dict[str, float]]:
     """A trial's placement group: one for the trial's own process, one for each worker."""
-    worker = {"CPU": round(resources.cpus_per_worker - MARGIN, 4)}
-    if resources.gpus_per_worker:
-        worker["GPU"] = resources.gpus_per_worker
+    worker = {"CPU": round(resources.resources_per_worker.CPU - MARGIN, 4)}
+    if resources.resources_per_worker.GPU:
+        worker["GPU"] = resources.resources_per_worker.GPU
     # Never {"CPU": 0}: Ray drops such a bundle, and the indexes shift.
-    return [{"CPU": MARGIN}, *(dict(worker) for _ in range(resources.workers_per_trial))]
+    return [{"CPU": MARGIN}, *(dict(worker) for _ in range(resources.num_workers))]
 
 
 def short_folder() -> str:
@@ -125,11 +128,11 @@ def short_folder() -> str:
 
 def _options(resources: Resources, folder: str | None) -> dict[str, Any]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    environment = {"runtime_env": {"env_vars": dict(resources.env)}} if resources.env else {}
+    environment = {"runtime_env": {"env_vars": dict(resources.env_vars)}} if resources.env_vars else {}
     if resources.address:
         return {"address": resources.address, **quiet, **environment}
-    each = resources.cpus_per_worker * resources.workers_per_trial
-    at_once = resources.concurrent or max(1, int(_cores() // each))
+    each = resources.resources_per_worker.CPU * resources.num_workers
+    at_once = resources.max_concurrent_trials or max(1, int(_cores() // each))
     return {
         "address": "local",  # never a cluster that happens to run here
         "num_cpus": max(1, -(-at_once * each // 1)),
@@ -154,6 +157,6 @@ def _fits(resources: Resources, available: dict[str, float]) -> int:
         if amount > available.get(what, 0) + 1e-6:
             raise UserError(
                 f"A trial needs {amount:g} {what}, but Ray has {available.get(what, 0):g}. Lower "
-                "resources.cpus_per_worker, gpus_per_worker or workers_per_trial, or use a larger cluster."
+                "resources.resources_per_worker or resources.num_workers, or use a larger cluster."
             )
     return min(int((available[what] + 1e-6) // amount) for what, amount in needed.items())
