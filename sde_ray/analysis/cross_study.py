@@ -17,8 +17,8 @@ import numpy as np
 
 from sde_ray.analysis.effects import Effect, effect_rows
 from sde_ray.analysis.estimate import Estimate
-from sde_ray.analysis.pooling import Pooled, pool
-from sde_ray.analysis.rank_agreement import RankAgreement, correlations
+from sde_ray.analysis.pooling import PooledEffects, partial_pooling
+from sde_ray.analysis.rank_agreement import RankAgreement, rank_correlations
 from sde_ray.analysis.study import Study
 
 KINDS = {"models": "model", "tasks": "task", "training sizes": "train_size"}
@@ -42,7 +42,7 @@ class SharedEffect:
     @property
     def signs(self) -> dict[str, str]:
         """By group: + or − where its own trials show it, (+) or (−) where they only lean so."""
-        return {name: sign(one) for name, one in self.alone.items()}
+        return {name: format_sign(one) for name, one in self.alone.items()}
 
     @property
     def verdict(self) -> str:
@@ -63,20 +63,20 @@ class SharedEffect:
         known = self.shared is not None
         row |= {"shared": shared.value if known else None, "low": shared.low, "high": shared.high}
         for name, one in self.alone.items():
-            row[f"{name}: sign"] = sign(one)
+            row[f"{name}: sign"] = format_sign(one)
             for part, value in (("alone", one), ("pooled", (self.own or {}).get(name))):
                 row[f"{name}: {part}"] = value and value.value
                 row[f"{name}: {part} low"], row[f"{name}: {part} high"] = value and value.low, value and value.high
         return row | {"says": self.verdict}
 
 
-def short(groups: Sequence[str]) -> dict[str, str]:
+def short_names(groups: Sequence[str]) -> dict[str, str]:
     """What tables call each group: a folder's last name where no other group has it, else the whole name."""
     last = {name: name.rstrip("/").rpartition("/")[2] if name.startswith(("/", ".", "~")) else name for name in groups}
     return {name: one if list(last.values()).count(one) == 1 else name for name, one in last.items()}
 
 
-def sign(one: Estimate) -> str:
+def format_sign(one: Estimate) -> str:
     """`+`, `−`, or in brackets where the interval holds 0 or is not known."""
     mark = "+" if one.value > 0 else "−" if one.value < 0 else "0"
     return mark if one.excludes_zero else f"({mark})"
@@ -105,7 +105,7 @@ class CrossStudy:
         }
 
 
-def across(studies: Sequence[Study]) -> list[CrossStudy]:
+def cross_studies(studies: Sequence[Study]) -> list[CrossStudy]:
     """Every family of at least two studies with scores."""
     found = []
     for kind, name in KINDS.items():
@@ -122,7 +122,9 @@ def _family(kind: str, studies: dict[str, Study]) -> CrossStudy:
     group = next(iter(studies.values())).group
     shared = {"task": group.task, "model": group.model, "train_size": f"{group.train_size} samples"}
     within = ", ".join(value for name, value in shared.items() if name != KINDS[kind])
-    agreements = correlations({name: {row.design: row.score for row in one.ranked} for name, one in studies.items()})
+    agreements = rank_correlations(
+        {name: {row.design: row.score for row in one.ranked} for name, one in studies.items()}
+    )
     rows, spread = _shared(studies)
     return CrossStudy(kind, within, tuple(studies), agreements, rows, spread)
 
@@ -144,14 +146,14 @@ def _shared(studies: dict[str, Study]) -> tuple[list[SharedEffect], float | None
     return rows, pooled.spread if pooled else None
 
 
-def _pooled(studies: dict[str, Study], effects: dict[str, dict[Key, Effect]], common: list[Key]) -> Pooled:
+def _pooled(studies: dict[str, Study], effects: dict[str, dict[Key, Effect]], common: list[Key]) -> PooledEffects:
     given = {}
     for name, study in studies.items():
         fitted = study.fitted
         assert fitted is not None and fitted.draws is not None  # else no effect would have an interval
         drawn = fitted.draws @ np.stack(effect_rows(fitted, common)).T
         given[name] = ([effects[name][key].difference for key in common], np.atleast_2d(np.cov(drawn.T)))
-    return pool(given)
+    return partial_pooling(given)
 
 
 def _key(effect: Effect) -> Key:

@@ -29,12 +29,11 @@ import numpy.typing as npt
 
 from sde_ray.analysis.claims import MARGIN, effect_claim
 from sde_ray.analysis.estimate import Estimate
-from sde_ray.analysis.response_surface import SurfaceFit
-from sde_ray.analysis.response_surface import fit as fit_surface
+from sde_ray.analysis.response_surface import SurfaceFit, fit_surface
 from sde_ray.design.axes import find_axis
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError, unknown
-from sde_ray.evaluation.per_item import ItemCounts, influence_of
+from sde_ray.evaluation.per_item import ItemCounts, influence_matrix
 from sde_ray.types import Design, TrialResult
 
 OUT_OF_DOMAIN = "_ood"
@@ -91,7 +90,7 @@ def group_of(result: TrialResult) -> Group:
     return Group(str(config["task"]), str(config["model"]), int(config["train_size"]))
 
 
-def groups(results: Sequence[TrialResult]) -> dict[Group, list[TrialResult]]:
+def group_results(results: Sequence[TrialResult]) -> dict[Group, list[TrialResult]]:
     """Results by task, model and training size, in the order of their first trial."""
     found: dict[Group, list[TrialResult]] = {}
     for result in results:
@@ -120,11 +119,11 @@ def reference_of(axis: str, options: Sequence[str]) -> str:
     return default if default in options else options[0]
 
 
-def fit(
+def fit_results(
     results: Sequence[TrialResult], objective: str, split: str = "dev", items: Mapping[str, ItemCounts] | None = None
 ) -> SurfaceFit:
     """The fitted surface of one task, model and training size."""
-    found = groups(results)
+    found = group_results(results)
     if len(found) > 1:
         names = "; ".join(str(group) for group in found)
         raise UserError(f"Trials of {len(found)} groups cannot be compared: {names}. Choose one task, model and size.")
@@ -133,7 +132,7 @@ def fit(
         raise UserError(_nothing(results, objective, split))
     designs = [design_of(result) for result in scored]
     orders = {axis: tuple(find_axis(axis).options) for design in designs[:1] for axis, _ in design.options}
-    jackknife_influence = influence_of([(items or {}).get(result.key) for result in scored])
+    jackknife_influence = influence_matrix([(items or {}).get(result.key) for result in scored])
     scores = [result.scores[split][objective] for result in scored]
     return fit_surface(designs, scores, orders, jackknife_influence)
 
@@ -164,7 +163,7 @@ def effects(
     """Every option against the default of its axis; axis by axis, no row for the default itself."""
     if not usable(results, objective, split):
         return []
-    fitted = fit(results, objective, split, items)
+    fitted = fit_results(results, objective, split, items)
     designs = [design_of(result) for result in usable(results, objective, split)]
     return effects_of(fitted, designs)
 
@@ -211,7 +210,7 @@ def interactions(
     """Pairs of options against both defaults, strongest first; none where the trials cannot show any."""
     if not usable(results, objective, split):
         return []
-    return interactions_of(fit(results, objective, split, items))
+    return interactions_of(fit_results(results, objective, split, items))
 
 
 def interactions_of(fitted: SurfaceFit) -> list[Interaction]:
@@ -247,7 +246,7 @@ def _pair_row(
     return np.asarray(np.sum(rows, axis=0))
 
 
-def table(
+def effect_table(
     results: Sequence[TrialResult],
     objective: str,
     items: Mapping[str, Mapping[str, ItemCounts]] | None = None,
@@ -274,7 +273,7 @@ def _claimed(
     scored = usable(results, objective, split)
     if not scored:
         return []
-    fitted = fit(results, objective, split, items)
+    fitted = fit_results(results, objective, split, items)
     found = effects_of(fitted, [design_of(result) for result in scored])
     sure = fitted.simultaneous_intervals(effect_rows(fitted, [(one.axis, one.option, one.reference) for one in found]))
     partners = _partners(fitted)
@@ -303,6 +302,6 @@ def _partners(fitted: SurfaceFit) -> dict[tuple[str, str], list[str]]:
 
 def predict_table(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[tuple[Design, float]]:
     """Every design tried, with the score that the fitted surface expects of it, best first."""
-    fitted = fit(results, objective, split)
+    fitted = fit_results(results, objective, split)
     designs = dict.fromkeys(design_of(result) for result in usable(results, objective, split))
     return sorted(((design, fitted.predict(design)) for design in designs), key=lambda pair: -pair[1])

@@ -23,7 +23,7 @@ from sde_ray.types import Design, TrialResult
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankedDesign:
     """A design's place. `spread`: range over seeds, None of a single one; `ood`: None where it is not applicable."""
 
     design: Design
@@ -45,7 +45,7 @@ class Ranked:
         return {**dict(self.design.options), **{name: getattr(self, name) for name in numbers}}
 
 
-def rank(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[Ranked]:
+def rank_designs(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[RankedDesign]:
     """All designs with a finished trial, best first; equal scores in the order of fewer output tokens."""
     by_design: dict[Design, list[TrialResult]] = {}
     for result in usable(results, objective, split):
@@ -54,9 +54,9 @@ def rank(results: Sequence[TrialResult], objective: str, split: str = "dev") -> 
     return sorted(ranked, key=lambda row: (-row.score, row.tokens))
 
 
-def _row(design: Design, results: Sequence[TrialResult], objective: str, split: str) -> Ranked:
+def _row(design: Design, results: Sequence[TrialResult], objective: str, split: str) -> RankedDesign:
     scores = [result.scores[split][objective] for result in results]
-    return Ranked(
+    return RankedDesign(
         design=design,
         score=fmean(scores),
         spread=max(scores) - min(scores) if len(scores) > 1 else None,
@@ -101,7 +101,7 @@ class BestVsBaseline:
         return {"design": self.design.slug, "baseline": self.baseline.slug, **numbers, "summary": self.summary}
 
 
-def lead(ranked: Sequence[Ranked], fitted: SurfaceFit) -> BestVsBaseline | None:
+def compare_best(ranked: Sequence[RankedDesign], fitted: SurfaceFit) -> BestVsBaseline | None:
     """The lead of the design that the surface expects most of; None where the baseline's options were not tried."""
     axes = {axis: reference_of(axis, options) for axis, options in fitted.coding.axes}
     if not axes or not ranked:

@@ -35,8 +35,8 @@ LACK_OF_FIT_GRID = (
     0.4,
     0.8,
 )  # share of the noise of a design's mean that no seed would average out; small is likelier
-LEVELS = 48
-TINY = 1e-14
+NOISE_GRID_SIZE = 48
+EPS = 1e-14
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class DesignMeans:
     items: Array
 
 
-def means_of(groups: npt.NDArray[np.intp], scores: Array, jackknife_influence: Array | None) -> DesignMeans:
+def design_means(groups: npt.NDArray[np.intp], scores: Array, jackknife_influence: Array | None) -> DesignMeans:
     """The designs' means. `groups`: the number of each trial's design."""
     counts = np.bincount(groups).astype(float)
     mean = np.bincount(groups, scores) / counts
@@ -81,14 +81,14 @@ def means_of(groups: npt.NDArray[np.intp], scores: Array, jackknife_influence: A
     return DesignMeans(mean, counts, moved, within, freedom, own, apart)
 
 
-def solve(means: DesignMeans, free: Array, pairs: Array, seed: int = 0) -> MixedModelFit:
+def fit_mixed_model(means: DesignMeans, free: Array, pairs: Array, seed: int = 0) -> MixedModelFit:
     """The evidence of the designs' means. `free` and `pairs`: a row a design; coefficients stand in this order.
 
     Free columns that the designs do not tell apart get the smallest coefficients that fit.
     """
     basis = _basis(free)
     rank = basis.shape[1]
-    cells = _cells(means, free @ basis, pairs)
+    cells = _grid_points(means, free @ basis, pairs)
     weights = _weights(cells)
     reduced = np.sum([w * cell.solution for w, cell in zip(weights, cells, strict=True)], axis=0)
     told = means.freedom > 0 or len(free) > rank  # else items are known, but not what training adds to them
@@ -112,7 +112,7 @@ def _basis(free: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class _Cell:
+class _GridPoint:
     """The solution at one ratio of pairs to noise, and one share of lack of fit in the noise.
 
     `gain`: coefficients per unit of the designs' means. `levels`: the variances of a mean that are weighed by `logs`;
@@ -130,19 +130,19 @@ class _Cell:
     noisy: bool
 
 
-def _cells(means: DesignMeans, free: Array, pairs: Array) -> list[_Cell]:
+def _grid_points(means: DesignMeans, free: Array, pairs: Array) -> list[_GridPoint]:
     spare = len(free) - free.shape[1]
     shares: Sequence[float] = (1.0,) if not means.freedom else LACK_OF_FIT_GRID if spare else (0.0,)
     ratios = INTERACTION_SD_GRID.tolist() if pairs.shape[1] else [0.0]
     alike = bool(np.all(means.counts == means.counts[0]))  # then the share changes no solution, only its likelihood
     grouped = [shares] if alike else [(share,) for share in shares]
-    return [_cell(means, free, pairs, ratio, some) for some in grouped for ratio in ratios]
+    return [_grid_point(means, free, pairs, ratio, some) for some in grouped for ratio in ratios]
 
 
-def _cell(means: DesignMeans, free: Array, pairs: Array, ratio: float, shares: Sequence[float]) -> _Cell:
+def _grid_point(means: DesignMeans, free: Array, pairs: Array, ratio: float, shares: Sequence[float]) -> _GridPoint:
     """Henderson's mixed model equations at a ratio (0 leaves the pairs out), and how well each noise level fits."""
-    usual = len(means.counts) / float((1 / means.counts).sum())  # the seeds of a typical design
-    scale = shares[0] + (1 - shares[0]) * usual / means.counts
+    typical_seeds = len(means.counts) / float((1 / means.counts).sum())  # the seeds of a typical design
+    scale = shares[0] + (1 - shares[0]) * typical_seeds / means.counts
     rows = np.concatenate([free, pairs], axis=1) / np.sqrt(scale)[:, None]
     rank, columns = free.shape[1], rows.shape[1]
     used, spare = (columns if ratio else rank), len(free) - rank
@@ -152,30 +152,32 @@ def _cell(means: DesignMeans, free: Array, pairs: Array, ratio: float, shares: S
     gain[:used] = np.linalg.solve(system, part.T) / np.sqrt(scale)
     solution = gain @ means.scores
     y = means.scores / np.sqrt(scale)
-    rest = max(float(y @ (y - rows @ solution)), TINY)
-    levels, training = _levels(means, rest / spare if spare else 0.0, usual, float((means.items / scale).mean()))
+    rest = max(float(y @ (y - rows @ solution)), EPS)
+    levels, training = _noise_grid(
+        means, rest / spare if spare else 0.0, typical_seeds, float((means.items / scale).mean())
+    )
     logdet = float(np.linalg.slogdet(system)[1]) + 2 * (used - rank) * (np.log(ratio) if ratio else 0.0)
     logs = -0.5 * (logdet + np.log(scale).sum() + spare * np.log(levels) + (rest / levels if spare else 0.0))
-    logs = logs + _seeds(means, training * usual, shares) + _prior(ratio) + np.log(_stride(levels))
-    return _Cell(ratio, solution, gain, scale, levels, training, logs, len(levels) > 1)
+    logs = logs + _seeds(means, training * typical_seeds, shares) + _prior(ratio) + np.log(_stride(levels))
+    return _GridPoint(ratio, solution, gain, scale, levels, training, logs, len(levels) > 1)
 
 
 def _seeds(means: DesignMeans, training: Array, shares: Sequence[float]) -> Array:
     """Log likelihood of the spread of trials within designs, the mean over the shares of lack of fit."""
     if not means.freedom:
         return np.zeros(len(training))
-    trial = np.maximum(np.outer(1 - np.array(shares), training) + means.own, TINY)
+    trial = np.maximum(np.outer(1 - np.array(shares), training) + means.own, EPS)
     each = -0.5 * (means.freedom * np.log(trial) + means.within / trial)
     return np.asarray(np.logaddexp.reduce(each, axis=0) - np.log(len(shares)))
 
 
-def _levels(means: DesignMeans, left: float, usual: float, items: float) -> tuple[Array, Array]:
+def _noise_grid(means: DesignMeans, left: float, typical_seeds: float, items: float) -> tuple[Array, Array]:
     """Variances of a design's mean to weigh, even on the log scale, and the part of each that is not items."""
-    guess = max(left, means.within / means.freedom / usual if means.freedom else 0.0)
+    guess = max(left, means.within / means.freedom / typical_seeds if means.freedom else 0.0)
     if not guess > 0:  # neither a spare design nor a second seed: only the items are known
-        return np.array([max(items, TINY)]), np.zeros(1)
+        return np.array([max(items, EPS)]), np.zeros(1)
     guess = max(guess, 1e-12)  # trials without any noise, as planted ones may be
-    levels = np.geomspace(max(items, guess * 1e-2), max(items, guess) * 1e2, LEVELS)
+    levels = np.geomspace(max(items, guess * 1e-2), max(items, guess) * 1e2, NOISE_GRID_SIZE)
     return levels, np.maximum(levels - items, 0.0)
 
 
@@ -189,7 +191,7 @@ def _prior(ratio: float) -> float:
     return float(np.log(ratio / (1 + ratio**2))) if ratio else 0.0
 
 
-def _weights(cells: Sequence[_Cell]) -> Array:
+def _weights(cells: Sequence[_GridPoint]) -> Array:
     top = max(float(cell.logs.max()) for cell in cells)
     each = np.array([np.exp(cell.logs - top).sum() for cell in cells])
     return np.asarray(each / each.sum())
@@ -199,16 +201,18 @@ def _weights(cells: Sequence[_Cell]) -> Array:
 
 
 def _draws(
-    cells: Sequence[_Cell], weights: Array, means: DesignMeans, pairs: Array, random: np.random.Generator
+    cells: Sequence[_GridPoint], weights: Array, means: DesignMeans, pairs: Array, random: np.random.Generator
 ) -> Array:
     """Draws of the true coefficients: a cell by its weight, then its solution minus a simulated error."""
     counts = random.multinomial(DRAWS, weights)
     return np.concatenate(
-        [_truths(cell, int(n), means, pairs, random) for cell, n in zip(cells, counts, strict=True) if n]
+        [_draw_coefficients(cell, int(n), means, pairs, random) for cell, n in zip(cells, counts, strict=True) if n]
     )
 
 
-def _truths(cell: _Cell, count: int, means: DesignMeans, pairs: Array, random: np.random.Generator) -> Array:
+def _draw_coefficients(
+    cell: _GridPoint, count: int, means: DesignMeans, pairs: Array, random: np.random.Generator
+) -> Array:
     chances = np.exp(cell.logs - cell.logs.max())
     level = random.choice(len(cell.levels), count, p=chances / chances.sum())
     spread = np.sqrt(cell.training[level])[:, None] * np.sqrt(cell.scale)

@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sde_ray.analysis.estimate import Estimate
-from sde_ray.analysis.leaderboard import Ranked
+from sde_ray.analysis.leaderboard import RankedDesign
 from sde_ray.analysis.response_surface import SurfaceFit
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Step:
+class ParetoPoint:
     """A design of the front, and what it gains over the next cheaper one (None for the cheapest)."""
 
-    row: Ranked
+    row: RankedDesign
     tokens: float
     gain: Estimate | None
 
@@ -46,16 +46,16 @@ def undominated(points: Iterable[T], cost: Callable[[T], float], worth: Callable
     return found
 
 
-def front(ranked: Sequence[Ranked], fitted: SurfaceFit | None = None) -> list[Step]:
+def pareto_front(ranked: Sequence[RankedDesign], fitted: SurfaceFit | None = None) -> list[ParetoPoint]:
     """The front of designs that ran; `fitted` is their response surface, which tells how sure each gain is."""
     rows = undominated((row for row in ranked if row.tokens > 0), lambda row: row.tokens, lambda row: row.score)
-    steps = [Step(row, row.tokens, None) for row in rows[:1]]
+    steps = [ParetoPoint(row, row.tokens, None) for row in rows[:1]]
     for cheaper, row in zip(rows, rows[1:]):  # noqa: B905, RUF007
-        steps.append(Step(row, row.tokens, _gain(row, cheaper, fitted)))
+        steps.append(ParetoPoint(row, row.tokens, _gain(row, cheaper, fitted)))
     return steps
 
 
-def _gain(row: Ranked, cheaper: Ranked, fitted: SurfaceFit | None) -> Estimate:
+def _gain(row: RankedDesign, cheaper: RankedDesign, fitted: SurfaceFit | None) -> Estimate:
     """What the response surface expects of the one over the other; without a surface, what was seen."""
     if fitted is None or not (fitted.covers(row.design) and fitted.covers(cheaper.design)):
         return Estimate(row.score - cheaper.score)

@@ -28,11 +28,11 @@ from sde_ray.analysis.estimate import Estimate
 
 Array = npt.NDArray[np.float64]
 DRAWS = 4000
-GRID = np.geomspace(0.05, 30.0, 24)  # spread of the groups / a typical standard error
+GROUP_SD_GRID = np.geomspace(0.05, 30.0, 24)  # spread of the groups / a typical standard error
 
 
 @dataclass(frozen=True)
-class Pooled:
+class PooledEffects:
     """Shared and own values, in the order of the differences given; `spread` is the groups' standard deviation."""
 
     shared: tuple[Estimate, ...]
@@ -40,14 +40,14 @@ class Pooled:
     spread: float
 
 
-def pool(groups: Mapping[str, tuple[Sequence[float], Array]], seed: int = 0) -> Pooled:
+def partial_pooling(groups: Mapping[str, tuple[Sequence[float], Array]], seed: int = 0) -> PooledEffects:
     """Pool at least two groups."""
     assert len(groups) > 1, "nothing to pool"
     values = np.array([given for given, _ in groups.values()], dtype=float)
     errors = np.stack([_proper(covariance) for _, covariance in groups.values()])
     usual = float(np.sqrt(np.median(np.diagonal(errors, axis1=1, axis2=2))))
-    solved = [_solve(values, errors, usual * ratio) for ratio in GRID]
-    logs = np.array([one.evidence for one in solved]) + np.log(GRID / (1 + GRID**2))
+    solved = [_solve(values, errors, usual * ratio) for ratio in GROUP_SD_GRID]
+    logs = np.array([one.evidence for one in solved]) + np.log(GROUP_SD_GRID / (1 + GROUP_SD_GRID**2))
     weights = np.exp(logs - logs.max())
     weights /= weights.sum()
     random = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ def pool(groups: Mapping[str, tuple[Sequence[float], Array]], seed: int = 0) -> 
     own = np.concatenate([each for _, each in drawn])
     spread = float(weights @ np.array([one.spread for one in solved]))
     names = list(groups)
-    return Pooled(_estimates(shared), {name: _estimates(own[:, n]) for n, name in enumerate(names)}, spread)
+    return PooledEffects(_estimates(shared), {name: _estimates(own[:, n]) for n, name in enumerate(names)}, spread)
 
 
 def _proper(covariance: Array) -> Array:

@@ -21,7 +21,7 @@ from scipy import stats
 from sde_ray.analysis.estimate import Estimate
 from sde_ray.types import Design
 
-LEAST = 5  # designs in common; fewer have no interval that means anything
+MIN_DESIGNS = 5  # designs in common; fewer have no interval that means anything
 
 
 @dataclass(frozen=True)
@@ -44,26 +44,28 @@ class RankAgreement:
         return {"first": self.first, "second": self.second, "designs": self.designs, **values}
 
 
-def correlations(scores: Mapping[str, Mapping[Design, float]]) -> list[RankAgreement]:
+def rank_correlations(scores: Mapping[str, Mapping[Design, float]]) -> list[RankAgreement]:
     """Every pair of groups with enough designs in common, in the order given."""
     found = []
     for (first, mine), (second, other) in combinations(scores.items(), 2):
         common = [design for design in mine if design in other]
         ours, theirs = [mine[design] for design in common], [other[design] for design in common]
-        if len(common) >= LEAST and len(set(ours)) > 1 and len(set(theirs)) > 1:
+        if len(common) >= MIN_DESIGNS and len(set(ours)) > 1 and len(set(theirs)) > 1:
             rho, tau = stats.spearmanr(ours, theirs).statistic, stats.kendalltau(ours, theirs).statistic
             found.append(
-                RankAgreement(first, second, len(common), spearman(rho, len(common)), kendall(tau, len(common)))
+                RankAgreement(
+                    first, second, len(common), spearman_interval(rho, len(common)), kendall_interval(tau, len(common))
+                )
             )
     return found
 
 
-def spearman(rho: float, count: int) -> Estimate:
+def spearman_interval(rho: float, count: int) -> Estimate:
     """Spearman's correlation of `count` designs with its interval."""
     return _interval(float(rho), math.sqrt((1 + rho**2 / 2) / (count - 3)), count)
 
 
-def kendall(tau: float, count: int) -> Estimate:
+def kendall_interval(tau: float, count: int) -> Estimate:
     """Kendall's correlation of `count` designs with its interval."""
     return _interval(float(tau), math.sqrt(0.437 / (count - 4)), count)
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from scipy import linalg
 
 from sde_ray.analysis.estimate import Estimate
-from sde_ray.analysis.mixed_model import means_of, solve
+from sde_ray.analysis.mixed_model import design_means, fit_mixed_model
 from sde_ray.types import Design
 
 Array = npt.NDArray[np.float64]
@@ -80,7 +80,7 @@ class DesignCoding:
         return self.row(Design(tuple((axis, options[0]) for axis, options in self.axes)))
 
 
-def coding_of(designs: Sequence[Design], orders: Mapping[str, Sequence[str]]) -> DesignCoding:
+def make_coding(designs: Sequence[Design], orders: Mapping[str, Sequence[str]]) -> DesignCoding:
     """The axes and options that occur in `designs`, options in the given orders (else alphabetical)."""
     seen: dict[str, set[str]] = {}
     for design in designs:
@@ -148,7 +148,7 @@ class SurfaceFit:
         return found
 
 
-def fit(
+def fit_surface(
     designs: Sequence[Design],
     scores: Sequence[float],
     orders: Mapping[str, Sequence[str]] | None = None,
@@ -156,7 +156,7 @@ def fit(
     seed: int = 0,
 ) -> SurfaceFit:
     """Fit the surface. `jackknife_influence[trial, item]`: change of a trial's score per unit of weight of an item."""
-    coding = coding_of(designs, orders or {})
+    coding = make_coding(designs, orders or {})
     unique = list(dict.fromkeys(designs))
     place = {design: n for n, design in enumerate(unique)}
     groups = np.array([place[design] for design in designs])
@@ -164,8 +164,8 @@ def fit(
     free = rows[:, : coding.num_free]
     rank = int(np.linalg.matrix_rank(free))
     pairs = rows.shape[1] > coding.num_free and len(unique) > rank
-    means = means_of(groups, np.asarray(scores, dtype=float), jackknife_influence)
-    found = solve(means, free, rows[:, coding.num_free :] if pairs else rows[:, :0], seed)
+    means = design_means(groups, np.asarray(scores, dtype=float), jackknife_influence)
+    found = fit_mixed_model(means, free, rows[:, coding.num_free :] if pairs else rows[:, :0], seed)
     left = np.zeros(rows.shape[1] - len(found.coefficients))
     draws = None if found.draws is None else np.hstack([found.draws, np.zeros((len(found.draws), len(left)))])
     null_space = linalg.null_space(free) if rank < coding.num_free else np.zeros((coding.num_free, 0))

@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from sde_ray.analysis.effects import Effect, design_of, effects_of, fit, reference_of, usable
+from sde_ray.analysis.effects import Effect, design_of, effects_of, fit_results, reference_of, usable
 from sde_ray.analysis.estimate import Estimate, format_estimate
 from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.config.schema import Constraints
@@ -82,7 +82,7 @@ def assemble(
     for split in weights:
         usable(results, objective, split)  # a metric that the trials do not have is told by its own name
     combined = [_combined(result, objective, weights) for result in results]
-    fitted = fit(combined, COMBINED, "dev", items if len(weights) == 1 else None)
+    fitted = fit_results(combined, COMBINED, "dev", items if len(weights) == 1 else None)
     counted = usable(combined, COMBINED)
     allowed = ConstraintCheck(combined, constraints)
     if recommended and fitted.covers(recommended[0]) and not allowed.violations(recommended[0]):
@@ -180,7 +180,7 @@ class _Cost:
         if not known:
             raise UserError("The trials do not hold what the constraint is about. Use trials of this version.")
         named = [replace(result, scores={"dev": {COMBINED: number}}) for result, number in known]
-        self.fitted = fit(named, COMBINED)
+        self.fitted = fit_results(named, COMBINED)
         self.bounds = min(number for _, number in known), max(number for _, number in known)
         self.seen: dict[Design, list[float]] = {}
         for result, number in known:
@@ -304,7 +304,7 @@ def load(path: Path, task: str = "") -> Strategy:
     return strategy
 
 
-def axes_of(strategy: Strategy) -> list[dict[str, str]]:
+def strategy_table(strategy: Strategy) -> list[dict[str, str]]:
     """A row an axis, for CLI and report: option, its label, reason."""
     return [
         {"axis": axis, "option": option, "label": find_axis(axis).options[option].label

@@ -20,20 +20,20 @@ from sde_ray.analysis.effects import (
     Group,
     Interaction,
     design_of,
+    effect_table,
     effects_of,
-    fit,
-    groups,
+    fit_results,
+    group_results,
     interactions_of,
     scope_of,
-    table,
     usable,
 )
-from sde_ray.analysis.leaderboard import BestVsBaseline, Ranked, lead, rank
-from sde_ray.analysis.pareto import Step, front
+from sde_ray.analysis.leaderboard import BestVsBaseline, RankedDesign, compare_best, rank_designs
+from sde_ray.analysis.pareto import ParetoPoint, pareto_front
 from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.config.load import SweepConfig, load_config, open_tasks, place_of, sweep_folder
 from sde_ray.errors import UserError
-from sde_ray.evaluation.per_item import ItemCounts, read_all
+from sde_ray.evaluation.per_item import ItemCounts, read_items_by_trial
 from sde_ray.storage.lease import is_locked
 from sde_ray.storage.ledger import LEDGER, Ledger
 from sde_ray.storage.mirror import open_folder
@@ -55,15 +55,15 @@ class Study:
     folder: Path
 
     @cached_property
-    def ranked(self) -> list[Ranked]:
+    def ranked(self) -> list[RankedDesign]:
         """The leaderboard."""
-        return rank(self.results, self.objective, self.split)
+        return rank_designs(self.results, self.objective, self.split)
 
     @cached_property
     def items(self) -> dict[str, dict[str, ItemCounts]]:
         """Counts by item of every trial that kept its completions: split -> key -> items."""
         return {
-            split: read_all(self.results, self.folder / "trials", split, self.objective)
+            split: read_items_by_trial(self.results, self.folder / "trials", split, self.objective)
             for split in ("dev", "dev" + OUT_OF_DOMAIN)
         }
 
@@ -72,17 +72,17 @@ class Study:
         """The response surface on the objective's split; None where nothing has a score."""
         if not usable(self.results, self.objective, self.split):
             return None
-        return fit(self.results, self.objective, self.split, self.items[self.split])
+        return fit_results(self.results, self.objective, self.split, self.items[self.split])
 
     @cached_property
-    def lead(self) -> BestVsBaseline | None:
+    def best_vs_baseline(self) -> BestVsBaseline | None:
         """Is the best design shown to be better than the baseline, given how many were compared?"""
-        return lead(self.ranked, self.fitted) if self.fitted else None
+        return compare_best(self.ranked, self.fitted) if self.fitted else None
 
     @cached_property
-    def front(self) -> list[Step]:
+    def pareto_front(self) -> list[ParetoPoint]:
         """The designs that no other one beats in both score and output tokens."""
-        return front(self.ranked, self.fitted)
+        return pareto_front(self.ranked, self.fitted)
 
     @cached_property
     def own_effects(self) -> list[Effect]:
@@ -102,7 +102,7 @@ class Study:
     @cached_property
     def effects(self) -> list[dict[str, Any]]:
         """One row an option, in-domain and out-of-domain side by side."""
-        return table(self.results, self.objective, self.items)
+        return effect_table(self.results, self.objective, self.items)
 
     @cached_property
     def interactions(self) -> list[Interaction]:
@@ -119,8 +119,8 @@ class Study:
             "effects": self.effects,
             "interactions": [asdict(one) for one in self.interactions],
             "scope": self.scope,
-            "lead": self.lead and self.lead.to_dict(),
-            "front": [step.to_dict() for step in self.front],
+            "best_vs_baseline": self.best_vs_baseline and self.best_vs_baseline.to_dict(),
+            "pareto_front": [point.to_dict() for point in self.pareto_front],
         }
 
 
@@ -136,7 +136,7 @@ def studies(config: SweepConfig, results: Sequence[TrialResult]) -> list[Study]:
             results=tuple(grouped),
             folder=sweep_folder(config),
         )
-        for group, grouped in groups(own).items()
+        for group, grouped in group_results(own).items()
     ]
 
 

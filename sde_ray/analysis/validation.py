@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sde_ray.analysis.leaderboard import rank
+from sde_ray.analysis.leaderboard import rank_designs
 from sde_ray.analysis.paired import Key, ScoreTable, tabulate
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.verdict import (
@@ -32,7 +32,7 @@ from sde_ray.config.load import SweepConfig, open_tasks
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import parse_design, space
 from sde_ray.errors import UserError
-from sde_ray.evaluation.per_item import ItemCounts, read_all
+from sde_ray.evaluation.per_item import ItemCounts, read_items_by_trial
 from sde_ray.sweep.plan import fingerprint_all, make_trial
 from sde_ray.types import Design, Task, TrialResult
 
@@ -51,7 +51,7 @@ def contenders(strategy: Strategy, config: SweepConfig, results: Sequence[TrialR
     place = (strategy.task, strategy.model)
     own = [r for r in _selecting(results) if (r.config["task"], r.config["model"]) == place]
     largest = [r for r in own if r.config["train_size"] == max(r.config["train_size"] for r in own)]
-    seen = rank(largest, strategy.objective, config.objective.split)
+    seen = rank_designs(largest, strategy.objective, config.objective.split)
     found = {ASSEMBLED: strategy.design, **({BEST_SEEN: seen[0].design} if seen else {})}
     for given in config.validation.controls:
         name = given if isinstance(given, str) else parse_design(given).slug
@@ -114,7 +114,9 @@ def judge_validation(
     """
     keys = {trial.key for contender in trials.values() for trial in contender}
     chosen = [result for key, result in results.items() if key in keys]
-    items = {split: read_all(chosen, folder, split, strategy.objective) for split in SPLITS} if folder else {}
+    items = (
+        {split: read_items_by_trial(chosen, folder, split, strategy.objective) for split in SPLITS} if folder else {}
+    )
     return judge_items(strategy, trials, results, items)
 
 

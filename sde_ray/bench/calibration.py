@@ -34,9 +34,8 @@ import numpy.typing as npt
 from sde_ray.analysis.claims import BETTER, WORSE, effect_claim
 from sde_ray.analysis.effects import effect_rows, effects_of, interactions_of
 from sde_ray.analysis.estimate import Estimate
-from sde_ray.analysis.leaderboard import lead, rank
-from sde_ray.analysis.response_surface import SurfaceFit
-from sde_ray.analysis.response_surface import fit as fit_surface
+from sde_ray.analysis.leaderboard import compare_best, rank_designs
+from sde_ray.analysis.response_surface import SurfaceFit, fit_surface
 from sde_ray.analysis.strategy import Strategy, assemble
 from sde_ray.analysis.validation import judge_items
 from sde_ray.analysis.verdict import ASSEMBLED, BEST_SEEN
@@ -200,7 +199,7 @@ def nothing(setting: Setting, number: int) -> dict[str, float]:
     found = effects_of(fitted, designs)
     sure = fitted.simultaneous_intervals(effect_rows(fitted, [(one.axis, one.option, one.reference) for one in found]))
     said = [effect_claim(Estimate(o.difference, o.low, o.high), s) for o, s in zip(found, sure, strict=True)]
-    ahead = lead(rank(seen.results, METRIC), fitted)
+    ahead = compare_best(rank_designs(seen.results, METRIC), fitted)
     return {
         "a design leads": float(ahead is not None and (ahead.estimate.low or 0.0) > 0),
         "an option matters": float(any(one in (BETTER, WORSE) for one in said)),
@@ -217,7 +216,7 @@ def verdict(setting: Setting, number: int) -> dict[str, float]:
     world = draw_world(random, setting.interactions)
     seen = observe(world, setting.draw(random), range(setting.seeds), random)
     strategy = assemble(seen.results, METRIC, items=seen.items)
-    controls = {BEST_SEEN: rank(seen.results, METRIC)[0].design, **_named(random)}
+    controls = {BEST_SEEN: rank_designs(seen.results, METRIC)[0].design, **_named(random)}
     return _judged(setting, world, strategy, controls, random) | {
         "regret": max(world.scores.values()) - world.truth(strategy.design)
     }

@@ -23,7 +23,7 @@ from scipy import stats
 
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.axes import AXES
-from sde_ray.evaluation.per_item import ItemCounts, Part
+from sde_ray.evaluation.per_item import ItemCounts, TaskItems
 from sde_ray.types import Design, TrialResult
 
 Array = npt.NDArray[np.float64]
@@ -34,7 +34,7 @@ SPACE = tuple(
                              for axis in AXES.values()))
 )  # fmt: skip
 BASE = Design(tuple((axis.name, axis.default) for axis in AXES.values()))
-LEAST, MOST = 0.03, 0.97
+MIN_SCORE, MAX_SCORE = 0.03, 0.97
 
 
 @lru_cache(maxsize=64)
@@ -97,7 +97,7 @@ def draw_world(
         present = random.random(columns.shape[1]) < share
         drawn = random.normal(0.0, pairs, columns.shape[1]) * present
         score += columns @ drawn if interactions else 0.0
-    return World(dict(zip(SPACE, np.clip(score, LEAST, MOST).tolist(), strict=True)), noise)
+    return World(dict(zip(SPACE, np.clip(score, MIN_SCORE, MAX_SCORE).tolist(), strict=True)), noise)
 
 
 @lru_cache(maxsize=16)
@@ -148,7 +148,7 @@ def observe(
         for trial, row in zip(trials, right, strict=True)
     ]
     kept = {
-        result.key: ItemCounts((Part(ids, np.column_stack([row, ones]), _share),))
+        result.key: ItemCounts((TaskItems(ids, np.column_stack([row, ones]), _share),))
         for result, row in zip(results, right, strict=True)
     }
     return Observed(trials, results, kept)

@@ -16,12 +16,12 @@ from sde_ray.cli.options import Json, Place, Sets
 def effects(place: Place, sets: Sets = None, as_json: Json = False) -> None:
     """Rank the designs and say what each option does to the score, with intervals; which models agree on it."""
     from sde_ray.analysis import study
-    from sde_ray.analysis.cross_study import across
+    from sde_ray.analysis.cross_study import cross_studies
     from sde_ray.cli.views import cross_study, tables
 
     config = study.open_sweep(place, sets or [])
     found = study.studies(config, study.results_of(config))
-    families = across(found)
+    families = cross_studies(found)
     if as_json:
         together = [family.to_dict() for family in families]
         return emit([one.to_dict() | ({"across": together} if together else {}) for one in found])
@@ -61,10 +61,10 @@ def assemble(
     constraints = run.constraints_of(config, adherence, tokens)
     made = [run.assemble(step, one, constraints) for one in found]
     if as_json:
-        fronts = [{"pareto": [step.to_dict() for step in one.front]} if pareto else {} for one in found]
+        fronts = [{"pareto": [step.to_dict() for step in one.pareto_front]} if pareto else {} for one in found]
         return emit([one.to_dict() | front for one, front in zip(made, fronts, strict=True)])
     for one in found if pareto else []:
-        out().print(tables.pareto(one.front, one.objective))
+        out().print(tables.pareto(one.pareto_front, one.objective))
     return None
 
 

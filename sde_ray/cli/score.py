@@ -15,8 +15,8 @@ from sde_ray.cli.console import emit, err, number, out, table
 from sde_ray.cli.options import Json
 
 if TYPE_CHECKING:
-    from sde_ray.evaluation.reference_scorers import Published
-    from sde_ray.evaluation.rescore import Rescored, Scored
+    from sde_ray.evaluation.reference_scorers.outcome import PublishedScores
+    from sde_ray.evaluation.rescore import FileScores, TrialScores
 
 
 def score(
@@ -40,19 +40,19 @@ def score(
         raise UserError("--compat needs the form of the file, e.g. --task masa_zh:d1 --form natural --compat.")
     path = sweep_folder(study.open_sweep(place)) if is_uri(place) else Path(place)
     if path.is_dir():
-        return _print_sweep(rescore.of_sweep(path), as_json)
+        return _print_sweep(rescore.score_run(path), as_json)
     if not task:
         raise UserError(f"Which task are the lines of {path}? Add --task, e.g. --task masa:d1 (list: sde-ray tasks).")
     if not form:
-        return _print_file(rescore.of_file(path, task, design), as_json)
+        return _print_file(rescore.score_file(path, task, design), as_json)
     from sde_ray.evaluation import reference_scorers
 
     if compat:
         return _print_published(reference_scorers.score_as_published(path, task, form), as_json)
-    return _print_file(reference_scorers.score_file(path, task, form), as_json)
+    return _print_file(reference_scorers.score_published_form(path, task, form), as_json)
 
 
-def _print_file(scored: Scored, as_json: bool) -> None:
+def _print_file(scored: FileScores, as_json: bool) -> None:
     if scored.bad_targets:
         lines = ", ".join(map(str, scored.bad_targets[:10])) + ("..." if len(scored.bad_targets) > 10 else "")
         err().print(
@@ -71,7 +71,7 @@ def _print_file(scored: Scored, as_json: bool) -> None:
     out().print(shown)
 
 
-def _print_published(found: Published, as_json: bool) -> None:
+def _print_published(found: PublishedScores, as_json: bool) -> None:
     if found.crashes:
         lines = ", ".join(map(str, found.crashes[:10])) + ("..." if len(found.crashes) > 10 else "")
         err().print(
@@ -90,7 +90,7 @@ def _print_published(found: Published, as_json: bool) -> None:
     out().print(shown)
 
 
-def _print_sweep(found: Sequence[Rescored], as_json: bool) -> None:
+def _print_sweep(found: Sequence[TrialScores], as_json: bool) -> None:
     from sde_ray.design.designs import paper_label
 
     if as_json:

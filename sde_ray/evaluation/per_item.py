@@ -42,7 +42,7 @@ _KEPT = TypeAdapter(Kept)
 
 
 @dataclass(frozen=True)
-class Part:
+class TaskItems:
     """Items of one task: counts (items, k) whose sum `measure` turns into the metric, for (k,) or (b, k)."""
 
     ids: tuple[str, ...]
@@ -54,7 +54,7 @@ class Part:
 class ItemCounts:
     """The items of a trial's split; several parts (out-of-domain tasks) count the same."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[TaskItems, ...]
 
     @property
     def ids(self) -> tuple[tuple[str, ...], ...]:
@@ -71,7 +71,7 @@ def bootstrap_weights(ids: Sequence[Sequence[str]], draws: int, random: np.rando
     return [random.multinomial(len(part), np.full(len(part), 1 / len(part)), draws).astype(float) for part in ids]
 
 
-def influence_of(trials: Sequence[ItemCounts | None]) -> Array | None:
+def influence_matrix(trials: Sequence[ItemCounts | None]) -> Array | None:
     """How each trial's score moves with each item's weight (trials, items): the jackknife. None: items are not shared.
 
     A score's change under a draw of items is then, to first order, a sum over items, which makes a bootstrap of
@@ -83,7 +83,7 @@ def influence_of(trials: Sequence[ItemCounts | None]) -> Array | None:
     return np.stack([np.concatenate([jackknife_influence(p) / len(one.parts) for p in one.parts]) for one in known])
 
 
-def jackknife_influence(part: Part) -> Array:
+def jackknife_influence(part: TaskItems) -> Array:
     """How the metric of one part moves with each item's weight (items,)."""
     count = len(part.ids)
     left_out = np.asarray(part.measure(part.rows.sum(axis=0) - part.rows))
@@ -103,11 +103,11 @@ def read_items(result: TrialResult, folder: Path, split: str, metric: str) -> It
     for name in sorted(texts):
         task = trial_task(name, definition)
         examples = trial_examples(name, split.removesuffix("_ood"), definition)  # type: ignore[arg-type]
-        parts.append(part_of(task, design, [e for e in examples if e.id in texts[name]], texts[name], metric))
+        parts.append(count_items(task, design, [e for e in examples if e.id in texts[name]], texts[name], metric))
     return ItemCounts(tuple(parts)) if parts and all(part.ids for part in parts) else None
 
 
-def read_all(results: Sequence[TrialResult], trials: Path, split: str, metric: str) -> dict[str, ItemCounts]:
+def read_items_by_trial(results: Sequence[TrialResult], trials: Path, split: str, metric: str) -> dict[str, ItemCounts]:
     """The items of every finished trial that kept them, by key; `trials` holds the trials' folders."""
     finished = [result for result in results if result.status == "finished"]
     read_ones = {result.key: read_items(result, trials / result.key, split, metric) for result in finished}
@@ -135,8 +135,10 @@ def rows_of(path: Path) -> list[Kept]:
     return rows
 
 
-def part_of(task: Task, design: Design, examples: Sequence[Example], texts: Mapping[str, str], metric: str) -> Part:
+def count_items(
+    task: Task, design: Design, examples: Sequence[Example], texts: Mapping[str, str], metric: str
+) -> TaskItems:
     """The counts of examples whose completions are `texts`, by id."""
     parsed = [parse_completion(texts[example.id], task, design) for example in examples]
     rows = item_statistics(task, examples, parsed)
-    return Part(tuple(e.id for e in examples), rows, lambda totals: objective_from_items(task, metric, totals))
+    return TaskItems(tuple(e.id for e in examples), rows, lambda totals: objective_from_items(task, metric, totals))

@@ -22,7 +22,7 @@ import numpy as np
 from scipy import stats
 
 from sde_ray.design.designs import make_design
-from sde_ray.evaluation.per_item import Part, completions, jackknife_influence, part_of
+from sde_ray.evaluation.per_item import TaskItems, completions, count_items, jackknife_influence
 from sde_ray.types import Design, Example, Task
 
 ERROR = 0.01
@@ -44,12 +44,12 @@ class Opponent:
         if len(examples) < FEWEST or any(example.id not in known for example in examples):
             return ""
         written = dict(zip((example.id for example in examples), texts, strict=True))
-        own = part_of(task, design, examples, written, self.metric)
-        other = part_of(task, _design(self.folder), examples, known, self.metric)
+        own = count_items(task, design, examples, written, self.metric)
+        other = count_items(task, _design(self.folder), examples, known, self.metric)
         return behind(own, other, looks)
 
 
-def behind(own: Part, other: Part, looks: int) -> str:
+def behind(own: TaskItems, other: TaskItems, looks: int) -> str:
     """The loss in words where it is beyond the noise of the items, at `ERROR` over all `looks`; else empty."""
     count = len(own.ids)
     gap = float(other.measure(other.rows.sum(axis=0)) - own.measure(own.rows.sum(axis=0)))

@@ -50,7 +50,7 @@ EXPECTED = '{"target": "...", "prediction": "..."}'
 
 
 @dataclass(frozen=True)
-class Scored:
+class FileScores:
     """`faults` counts the predictions' by kind; `bad_targets` are lines whose own target departs from the form."""
 
     scores: Scores
@@ -60,7 +60,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Rescored:
+class TrialScores:
     """A trial's scores by split as recomputed, and the largest difference from what its own run had reported."""
 
     key: str
@@ -73,7 +73,7 @@ class Rescored:
         return {**asdict(self), "design": dict(self.design.options)}
 
 
-def of_file(path: Path, task_name: str, design: str) -> Scored:
+def score_file(path: Path, task_name: str, design: str) -> FileScores:
     """Score a file of lines with `target`, `prediction` and, for questions, `aliases`: a list, or lists by slot."""
     task, wanted = get_task(task_name), designs.parse_design(design)
     examples, parsed, bad = [], [], []
@@ -83,7 +83,7 @@ def of_file(path: Path, task_name: str, design: str) -> Scored:
             bad.append(number)
         examples.append(Example(str(number), "", gold.answer, aliases=_aliases(line.get("aliases"), task)))
         parsed.append(render.parse_completion(line["prediction"], task, wanted))
-    return Scored(metrics.score(task, examples, parsed), metrics.fault_counts(parsed), len(examples), tuple(bad))
+    return FileScores(metrics.score(task, examples, parsed), metrics.fault_counts(parsed), len(examples), tuple(bad))
 
 
 def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
@@ -127,7 +127,7 @@ def _aliases(given: Any, task: Task) -> dict[str, tuple[str, ...]]:
     return {slot: tuple(map(str, values)) for slot, values in by_slot.items()}
 
 
-def of_sweep(folder: Path) -> list[Rescored]:
+def score_run(folder: Path) -> list[TrialScores]:
     """Every trial of a sweep that kept completions, scored again from them."""
     found = [
         _rescore(trial) for trial in sorted((folder / "trials").glob("*/")) if (trial / "predictions.jsonl").is_file()
@@ -139,7 +139,7 @@ def of_sweep(folder: Path) -> list[Rescored]:
     return found
 
 
-def _rescore(trial: Path) -> Rescored:
+def _rescore(trial: Path) -> TrialScores:
     config: _Trial = _checked(trial / "config.json", _TRIAL)
     design = designs.make_design(**config.design)
     by_split: dict[str, list[Scores]] = {}
@@ -150,7 +150,7 @@ def _rescore(trial: Path) -> Rescored:
         by_split.setdefault(split, []).append(metrics.score(task, examples, parsed))
     scores = {split: mean(each) for split, each in by_split.items()}
     reported = _checked(trial / "scores.json", _REPORTED).scores if (trial / "scores.json").is_file() else {}
-    return Rescored(config.key, design, config.seed, scores, _moved(scores, reported))
+    return TrialScores(config.key, design, config.seed, scores, _moved(scores, reported))
 
 
 def _checked(path: Path, kind: TypeAdapter[Any]) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.analysis import verdict as verdicts
-from sde_ray.analysis.cross_study import across
+from sde_ray.analysis.cross_study import cross_studies
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict
@@ -90,6 +90,6 @@ class PipelineResult:
             "interrupted": bool(self.interrupted),
             "report": self.report and str(self.report),
             "studies": [study.to_dict() for study in self.studies],
-            "across": [family.to_dict() for family in across(self.studies)],
+            "across": [family.to_dict() for family in cross_studies(self.studies)],
             "conclusions": [one.to_dict() for one in self.conclusions],
         }

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from sde_ray.analysis import strategy as strategies
 from sde_ray.analysis import validation
 from sde_ray.analysis import verdict as verdicts
-from sde_ray.analysis.cross_study import across
+from sde_ray.analysis.cross_study import cross_studies
 from sde_ray.analysis.study import Study, ledger_of, look, studies
 from sde_ray.config.load import SweepConfig, place_of, resolved, suffix, sweep_folder
 from sde_ray.config.schema import Constraints
@@ -90,12 +90,12 @@ def log_study(step: Step, study: Study) -> None:
     name = step.suffix(study.group.task, study.group.model, study.group.train_size)
     step.tracker.log_table(f"leaderboard{name}", [row.to_dict() for row in study.ranked])
     step.tracker.log_table(f"effects{name}", study.effects)
-    step.tracker.log_table(f"pareto{name}", [one.to_dict() for one in study.front])
+    step.tracker.log_table(f"pareto{name}", [one.to_dict() for one in study.pareto_front])
 
 
 def _compare(step: Step, found: Sequence[Study]) -> None:
     """What several models, tasks or sizes show together."""
-    for n, family in enumerate(across(found)):
+    for n, family in enumerate(cross_studies(found)):
         step.listener.on_cross_study(family)
         name = "consistency" + (f"-{n}" if n else "")
         step.tracker.log_table(name, [one.to_dict() for one in family.agreements])
@@ -247,7 +247,9 @@ def _write_page(config: SweepConfig, chapters: Sequence[Chapter], found: Sequenc
     folder, made = sweep_folder(config), plan_of(config)
     settings = {"method": config.search.method, "model": ", ".join(config.model)}
     command = f"sde-ray run {place_of(config, 'sweep.yaml')}"
-    page = Report(config.name, chapters, made.pinned, made.dropped, settings, command, across(found), read(folder))
+    page = Report(
+        config.name, chapters, made.pinned, made.dropped, settings, command, cross_studies(found), read(folder)
+    )
     return write(folder / "report.html", page)
 
 

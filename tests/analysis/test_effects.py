@@ -14,20 +14,20 @@ from helpers.planted import ALL, WORTH, additive, one_at_a_time, result, results
 from sde_ray.analysis.claims import effect_claim
 from sde_ray.analysis.effects import (
     Effect,
+    effect_table,
     effects,
-    fit,
-    groups,
+    fit_results,
+    group_results,
     interactions,
     not_finite,
     predict_table,
     scope_of,
-    table,
 )
 from sde_ray.analysis.estimate import Estimate
-from sde_ray.analysis.leaderboard import lead, rank
+from sde_ray.analysis.leaderboard import compare_best, rank_designs
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
-from sde_ray.evaluation.per_item import ItemCounts, Part, influence_of, read_items
+from sde_ray.evaluation.per_item import ItemCounts, TaskItems, influence_matrix, read_items
 from sde_ray.types import Design
 
 METRIC = "weighted_kappa"
@@ -62,7 +62,7 @@ def test_seeds_give_one_at_a_time_its_intervals() -> None:
     assert found["lines"].low is not None and found["lines"].low > 0.05
     assert found["on"].low is not None and found["on"].high is not None
     assert found["on"].low < 0 < found["on"].high
-    assert fit(results(one_at_a_time(), seeds=(0, 1, 2), noise=0.02), METRIC).noise == "seeds"
+    assert fit_results(results(one_at_a_time(), seeds=(0, 1, 2), noise=0.02), METRIC).noise == "seeds"
 
 
 def test_main_effects_of_a_fraction_cover_the_truth() -> None:
@@ -93,7 +93,7 @@ def test_a_planted_interaction_stands_first() -> None:
 
 def test_prediction_reaches_designs_that_never_ran() -> None:
     tried = random.Random(2).sample(ALL, 60)
-    fitted = fit(results(tried, surprising, noise=0.01), METRIC)
+    fitted = fit_results(results(tried, surprising, noise=0.01), METRIC)
     unseen = [design for design in ALL if design not in tried]
     errors = [abs(fitted.predict(design) - surprising(design)) for design in unseen]
     assert sum(errors) / len(errors) < 0.03
@@ -102,14 +102,14 @@ def test_prediction_reaches_designs_that_never_ran() -> None:
 
 
 def test_what_may_be_said_of_options() -> None:
-    rows = {row["option"]: row for row in table(results(ALL, surprising, seeds=(0, 1), noise=0.02), METRIC)}
+    rows = {row["option"]: row for row in effect_table(results(ALL, surprising, seeds=(0, 1), noise=0.02), METRIC)}
     assert rows["first"]["claim"] == "better" and rows["json"]["claim"] == "worse"
     assert rows["cot"]["claim"] == rows["on"]["claim"] == "the same"  # 0.002 and 0, told within 0.02
     assert rows["number"]["interacts"] == "format=lines" and rows["lines"]["interacts"] == "labels=number"
     assert rows["first"]["interacts"] == ""
-    few = {row["option"]: row for row in table(results(one_at_a_time(), seeds=(0, 1), noise=0.05), METRIC)}
+    few = {row["option"]: row for row in effect_table(results(one_at_a_time(), seeds=(0, 1), noise=0.05), METRIC)}
     assert few["cot"]["claim"] in ("not shown", "perhaps worse") and few["cot"]["interacts"] == ""  # by luck, at most
-    lone = {row["option"]: row for row in table(results(one_at_a_time()), METRIC)}
+    lone = {row["option"]: row for row in effect_table(results(one_at_a_time()), METRIC)}
     assert lone["lines"]["claim"] == "no interval"
 
 
@@ -133,22 +133,25 @@ def test_a_lead_counts_how_many_were_compared() -> None:
     """The best of 30 equal designs is ahead by luck; the best of a planted surface is ahead."""
     tried = [make_design(), *(design for design in random.Random(4).sample(ALL, 29) if design != make_design())]
     flat = results(tried, lambda design: 0.5, seeds=(0, 1), noise=0.03)
-    equal, real = lead(rank(flat, METRIC), fit(flat, METRIC)), results(tried, seeds=(0, 1), noise=0.03)
+    equal, real = (
+        compare_best(rank_designs(flat, METRIC), fit_results(flat, METRIC)),
+        results(tried, seeds=(0, 1), noise=0.03),
+    )
     assert equal is not None and equal.estimate.low is not None and equal.estimate.low < 0 < equal.estimate.value
     assert "not shown to be better" in equal.summary and f"best of {len(set(tried)) - 1}" in equal.summary
-    ahead = lead(rank(real, METRIC), fit(real, METRIC))
+    ahead = compare_best(rank_designs(real, METRIC), fit_results(real, METRIC))
     assert ahead is not None and (ahead.estimate.low or 0) > 0 and "is better than the baseline" in ahead.summary
-    own = fit(real, METRIC).difference(ahead.design, make_design())
+    own = fit_results(real, METRIC).difference(ahead.design, make_design())
     assert ahead.estimate.low is not None and own.low is not None and ahead.estimate.low < own.low  # wider
-    assert lead(rank(flat[:1], METRIC), fit(flat[:1], METRIC)) is None
+    assert compare_best(rank_designs(flat[:1], METRIC), fit_results(flat[:1], METRIC)) is None
 
 
 def test_the_spread_is_the_range_over_seeds_and_unknown_of_one() -> None:
-    row = rank([result(make_design(), 0.5, 0), result(make_design(), 0.53, 1), result(make_design(), 0.51, 2)], METRIC)[
-        0
-    ]
+    row = rank_designs(
+        [result(make_design(), 0.5, 0), result(make_design(), 0.53, 1), result(make_design(), 0.51, 2)], METRIC
+    )[0]
     assert row.spread == pytest.approx(0.03) and row.trials == 3
-    assert rank([result(make_design(), 0.5)], METRIC)[0].spread is None
+    assert rank_designs([result(make_design(), 0.5)], METRIC)[0].spread is None
 
 
 def test_designs_with_more_seeds_count_more() -> None:
@@ -158,8 +161,10 @@ def test_designs_with_more_seeds_count_more() -> None:
     odd = tried[7]
     once = [one for one in base if one.config["design"] != dict(odd.options)]
     lucky = additive(odd) + 0.1
-    single = fit([*once, result(odd, lucky)], METRIC).predict(odd)
-    several = fit([*once, *(result(odd, lucky + e, s) for s, e in enumerate((-0.02, 0.02, -0.01, 0.01)))], METRIC)
+    single = fit_results([*once, result(odd, lucky)], METRIC).predict(odd)
+    several = fit_results(
+        [*once, *(result(odd, lucky + e, s) for s, e in enumerate((-0.02, 0.02, -0.01, 0.01)))], METRIC
+    )
     assert additive(odd) < single < several.predict(odd) < lucky
 
 
@@ -177,7 +182,7 @@ def test_out_of_domain_stands_beside_and_none_where_not_applicable() -> None:
         result(design, additive(design), ood=None if design["instruction"] == "none" else additive(design) / 2)
         for design in ALL
     ]
-    rows = {row["option"]: row for row in table(trials, METRIC)}
+    rows = {row["option"]: row for row in effect_table(trials, METRIC)}
     assert rows["lines"]["difference"] == pytest.approx(0.12, abs=1e-6)
     assert rows["lines"]["difference_ood"] == pytest.approx(0.06, abs=1e-6)
     assert rows["none"]["difference_ood"] is None
@@ -194,14 +199,14 @@ def test_failed_pruned_and_non_finite_trials_do_not_count() -> None:
     assert effects([*good, *bad], METRIC) == effects(good, METRIC)
     assert not_finite([*good, *bad], METRIC) == [bad[2]]
     with pytest.raises(UserError, match="0 finished, 1 pruned, 1 failed"):
-        fit(bad[:2], METRIC)
+        fit_results(bad[:2], METRIC)
 
 
 def test_foreign_metrics_and_mixed_groups_are_refused() -> None:
     with pytest.raises(UserError, match="weighted_kappa"):
         effects(results(one_at_a_time()), "weighted_kapa")
     mixed = [*results(one_at_a_time()), result(ALL[0], 0.5, task="qa")]
-    assert [group.task for group in groups(mixed)] == ["masa:d1", "qa"]
+    assert [group.task for group in group_results(mixed)] == ["masa:d1", "qa"]
     with pytest.raises(UserError, match="2 groups"):
         effects(mixed, METRIC)
 
@@ -210,16 +215,16 @@ def right(share: float, seed: int, count: int = 200) -> ItemCounts:
     """Items of which a share is right: one column, the mean is the metric."""
     hits = (np.random.default_rng(seed).random(count) < share).astype(float)
     rows = np.column_stack([hits, np.ones(count)])
-    return ItemCounts((Part(tuple(map(str, range(count))), rows, lambda totals: totals[..., 0] / totals[..., 1]),))
+    return ItemCounts((TaskItems(tuple(map(str, range(count))), rows, lambda totals: totals[..., 0] / totals[..., 1]),))
 
 
 def test_the_jackknife_of_a_mean_is_exact() -> None:
     items = right(0.6, 3)
-    jackknife_influence = influence_of([items])
+    jackknife_influence = influence_matrix([items])
     assert jackknife_influence is not None
     hits = items.parts[0].rows[:, 0]
     assert np.allclose(jackknife_influence[0], (hits - hits.mean()) / len(hits), atol=1e-9)
-    assert influence_of([items, None]) is None and influence_of([items, right(0.6, 3, 50)]) is None
+    assert influence_matrix([items, None]) is None and influence_matrix([items, right(0.6, 3, 50)]) is None
 
 
 def test_items_alone_give_no_interval_where_nothing_tells_the_noise_of_training() -> None:
@@ -229,7 +234,7 @@ def test_items_alone_give_no_interval_where_nothing_tells_the_noise_of_training(
     trials = [result(d, float(items[result(d, 0.0).key].parts[0].rows[:, 0].mean())) for d in designs]
     found = effects(trials, METRIC, items=items)
     assert len(found) == len(designs) - 1 and all(effect.low is None and effect.high is None for effect in found)
-    assert "no interval" in scope_of(fit(trials, METRIC, items=items))
+    assert "no interval" in scope_of(fit_results(trials, METRIC, items=items))
 
 
 def test_items_count_where_seeds_do_not_differ() -> None:
@@ -241,7 +246,7 @@ def test_items_count_where_seeds_do_not_differ() -> None:
     for effect in effects(trials, METRIC, items=items):
         assert effect.low is not None and effect.high is not None
         assert (effect.high - effect.low) == pytest.approx(2 * 1.96 * 0.05, rel=0.2)
-    assert fit(trials, METRIC, items=items).noise == "items"
+    assert fit_results(trials, METRIC, items=items).noise == "items"
 
 
 def test_items_are_read_back_from_kept_completions(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from helpers.planted import ALL, additive, result, results
 
-from sde_ray.analysis.effects import fit
-from sde_ray.analysis.leaderboard import rank
-from sde_ray.analysis.pareto import front, undominated
+from sde_ray.analysis.effects import fit_results
+from sde_ray.analysis.leaderboard import rank_designs
+from sde_ray.analysis.pareto import pareto_front, undominated
 from sde_ray.design.designs import make_design
 from sde_ray.types import Design
 
@@ -27,13 +27,13 @@ def test_only_what_nothing_beats_is_on_the_front() -> None:
 
 def test_the_front_of_a_planted_surface() -> None:
     trials = [result(design, additive(design), tokens=price(design)) for design in ALL]
-    steps = front(rank(trials, METRIC))
+    steps = pareto_front(rank_designs(trials, METRIC))
     best_short = make_design(instruction="first", format="lines", unmentioned="omit")
     assert [step.row.design for step in steps] == [best_short, best_short.replace(reasoning="cot")]
     assert [step.tokens for step in steps] == [15.0, 45.0]
     assert steps[0].gain is None and steps[1].gain is not None
     assert abs(steps[1].gain.value - 0.002) < 1e-9 and steps[1].gain.low is None
-    for row in rank(trials, METRIC):  # none of all designs is at least as good in both, and better in one
+    for row in rank_designs(trials, METRIC):  # none of all designs is at least as good in both, and better in one
         for step in steps:
             better = row.score > step.row.score and row.tokens <= step.tokens
             assert not better, (row.label, step.row.label)
@@ -43,7 +43,7 @@ def test_gains_have_the_surface_s_intervals() -> None:
     trials = results(ALL, seeds=(0, 1), noise=0.03)
     priced = [result(d, r.scores["dev"][METRIC], seed, tokens=price(d))
               for r, (d, seed) in zip(trials, ((d, s) for d in ALL for s in (0, 1)), strict=True)]  # fmt: skip
-    steps = front(rank(priced, METRIC), fit(priced, METRIC))
+    steps = pareto_front(rank_designs(priced, METRIC), fit_results(priced, METRIC))
     assert len(steps) >= 2
     for step in steps[1:]:
         assert step.gain is not None and step.gain.low is not None and step.gain.high is not None
@@ -52,4 +52,4 @@ def test_gains_have_the_surface_s_intervals() -> None:
 
 
 def test_designs_without_a_known_price_are_left_out() -> None:
-    assert front(rank([result(make_design(), 0.5, tokens=0.0)], METRIC)) == []
+    assert pareto_front(rank_designs([result(make_design(), 0.5, tokens=0.0)], METRIC)) == []

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from helpers.planted import ALL, additive, one_at_a_time, result
 
-from sde_ray.analysis.cross_study import across, short, sign
+from sde_ray.analysis.cross_study import cross_studies, format_sign, short_names
 from sde_ray.analysis.effects import Group
 from sde_ray.analysis.estimate import Estimate
-from sde_ray.analysis.pooling import pool
-from sde_ray.analysis.rank_agreement import correlations, kendall, spearman
+from sde_ray.analysis.pooling import partial_pooling
+from sde_ray.analysis.rank_agreement import kendall_interval, rank_correlations, spearman_interval
 from sde_ray.analysis.study import Study
 from sde_ray.config.trial import TrialConfig
 from sde_ray.types import Design, TrialResult
@@ -25,14 +25,14 @@ def test_rankings_that_agree_and_that_do_not() -> None:
     designs = one_at_a_time()
     up = {design: float(n) for n, design in enumerate(designs)}
     down = {design: -value for design, value in up.items()}
-    same, turned, other = correlations({"a": up, "b": up, "c": down})
+    same, turned, other = rank_correlations({"a": up, "b": up, "c": down})
     assert (same.first, same.second, same.designs) == ("a", "b", 10)
     assert same.spearman.value == same.kendall.value == pytest.approx(1.0)
     assert turned.spearman.value == other.kendall.value == pytest.approx(-1.0)
     assert same.spearman.low is not None and 0.8 < same.spearman.low < 1.0
     few = dict(list(up.items())[:4])
-    assert correlations({"a": up, "b": few}) == []  # four designs tell nothing
-    assert correlations({"a": up, "b": dict.fromkeys(up, 0.5)}) == []  # all alike: no ranking
+    assert rank_correlations({"a": up, "b": few}) == []  # four designs tell nothing
+    assert rank_correlations({"a": up, "b": dict.fromkeys(up, 0.5)}) == []  # all alike: no ranking
 
 
 @pytest.mark.parametrize("count", [12, 40])
@@ -45,7 +45,10 @@ def test_intervals_of_rank_correlations_cover(count: int) -> None:
     for _ in range(400):
         x = draws.normal(size=count)
         y = 0.6 * x + 0.8 * draws.normal(size=count)
-        found = spearman(stats.spearmanr(x, y).statistic, count), kendall(stats.kendalltau(x, y).statistic, count)
+        found = (
+            spearman_interval(stats.spearmanr(x, y).statistic, count),
+            kendall_interval(stats.kendalltau(x, y).statistic, count),
+        )
         inside += [(one.low or 0) <= truth <= (one.high or 0) for one, truth in zip(found, truths, strict=True)]
     assert np.all(inside / 400 > 0.915) and np.all(inside / 400 < 0.99)
 
@@ -57,7 +60,7 @@ def test_groups_that_differ_are_drawn_together_and_keep_their_own() -> None:
         shared = draws.normal(0, 0.1, 10)
         own = shared + draws.normal(0, 0.05, (4, 10))
         seen = own + draws.normal(0, 0.05, (4, 10))
-        found = pool({str(n): (row, 0.05**2 * np.eye(10)) for n, row in enumerate(seen)})
+        found = partial_pooling({str(n): (row, 0.05**2 * np.eye(10)) for n, row in enumerate(seen)})
         inside += [(e.low or 0) <= truth <= (e.high or 0) for e, truth in zip(found.shared, shared, strict=True)]
         pooled = np.array([[e.value for e in found.own[str(n)]] for n in range(4)])
         errors.append((np.abs(pooled - own).mean(), np.abs(seen - own).mean()))
@@ -70,7 +73,7 @@ def test_groups_that_are_alike_share_all_and_two_are_enough() -> None:
     draws = np.random.default_rng(6)
     shared = draws.normal(0, 0.1, 10)
     seen = shared + draws.normal(0, 0.02, (2, 10))
-    found = pool({"a": (seen[0], 0.02**2 * np.eye(10)), "b": (seen[1], 0.02**2 * np.eye(10))})
+    found = partial_pooling({"a": (seen[0], 0.02**2 * np.eye(10)), "b": (seen[1], 0.02**2 * np.eye(10))})
     assert found.spread < 0.02
     width = np.mean([(e.high or 0) - (e.low or 0) for e in found.shared])
     assert 2 * 1.96 * 0.02 / np.sqrt(2) * 0.9 < width < 2 * 1.96 * 0.02 * 1.2
@@ -92,7 +95,7 @@ def turned(design: Design) -> float:
 
 
 def test_models_are_compared_on_one_task(tmp_path: Path) -> None:
-    found = across([study("a", tmp_path, additive, 1), study("b", tmp_path, turned, 2)])
+    found = cross_studies([study("a", tmp_path, additive, 1), study("b", tmp_path, turned, 2)])
     (family,) = found
     assert (family.kind, family.within, family.groups) == ("models", "masa:d1, 100 samples", ("a", "b"))
     (agreement,) = family.agreements
@@ -108,19 +111,23 @@ def test_models_are_compared_on_one_task(tmp_path: Path) -> None:
 
 
 def test_one_study_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
-    assert across([study("a", tmp_path, additive, 1)]) == []
+    assert cross_studies([study("a", tmp_path, additive, 1)]) == []
     empty = Study(Group("masa:d1", "b", 100), METRIC, "dev", (), tmp_path)
-    assert across([study("a", tmp_path, additive, 1), empty]) == []
+    assert cross_studies([study("a", tmp_path, additive, 1), empty]) == []
 
 
 def test_signs_in_brackets_are_not_shown() -> None:
-    assert [sign(one) for one in (Estimate(0.1, 0.05, 0.2), Estimate(0.1, -0.05, 0.2), Estimate(-0.1))] == [
+    assert [format_sign(one) for one in (Estimate(0.1, 0.05, 0.2), Estimate(0.1, -0.05, 0.2), Estimate(-0.1))] == [
         "+", "(+)", "(−)",
     ]  # fmt: skip
 
 
 def test_folders_are_called_by_their_last_name_where_it_is_their_own() -> None:
-    assert short(["tiny", "/a/bases/small", "./b/large/", "org/small2"]) == {
+    assert short_names(["tiny", "/a/bases/small", "./b/large/", "org/small2"]) == {
         "tiny": "tiny", "/a/bases/small": "small", "./b/large/": "large", "org/small2": "org/small2",
     }  # fmt: skip
-    assert short(["/a/small", "/b/small", "tiny"]) == {"/a/small": "/a/small", "/b/small": "/b/small", "tiny": "tiny"}
+    assert short_names(["/a/small", "/b/small", "tiny"]) == {
+        "/a/small": "/a/small",
+        "/b/small": "/b/small",
+        "tiny": "tiny",
+    }

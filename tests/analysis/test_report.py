@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from helpers.planted import ALL, additive, result
 
-from sde_ray.analysis.cross_study import across
+from sde_ray.analysis.cross_study import cross_studies
 from sde_ray.analysis.effects import Group
 from sde_ray.analysis.paired import PairedDifference
 from sde_ray.analysis.report import Chapter, Report, figures_of, page, write
@@ -230,7 +230,7 @@ def test_several_models_stand_side_by_side(report: Report, tmp_path: Path) -> No
     study = report.chapters[0].study
     others = [replace(one, config={**one.config, "model": "large"}) for one in study.results]
     other = Study(Group("masa:d1", "large", 100), METRIC, "dev", tuple(others), tmp_path)
-    found = across([study, other])
+    found = cross_studies([study, other])
     text = page(replace(report, chapters=[*report.chapters, Chapter(other)], across=found))
     assert "Consistency over models" in text and "tiny and large" in text and "+1.000" in text
     assert "all agree" in text and "Effects shared by the models" in text

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.planted import ALL, additive, one_at_a_time, result, results
 
-from sde_ray.analysis.strategy import assemble, axes_of, load, save
+from sde_ray.analysis.strategy import assemble, load, save, strategy_table
 from sde_ray.config.load import check
 from sde_ray.config.schema import Constraints
 from sde_ray.design.designs import make_design
@@ -146,7 +146,7 @@ def test_a_strategy_survives_its_file(tmp_path: Path) -> None:
     path = tmp_path / "sweep" / "strategy.yaml"
     save(strategy, path)
     assert load(path) == strategy and load(path, "masa:d1") == strategy
-    assert [row["option"] for row in axes_of(strategy)] == [option for _, option in strategy.design.options]
+    assert [row["option"] for row in strategy_table(strategy)] == [option for _, option in strategy.design.options]
     with pytest.raises(UserError, match="is a strategy for the task masa:d1, not for qa"):
         load(path, "qa")
 

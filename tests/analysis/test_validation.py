@@ -19,7 +19,7 @@ from sde_ray.config.load import check
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import NAMED, make_design
 from sde_ray.errors import UserError
-from sde_ray.evaluation.per_item import ItemCounts, Part, bootstrap_weights
+from sde_ray.evaluation.per_item import ItemCounts, TaskItems, bootstrap_weights
 from sde_ray.types import Design, TrialResult
 
 METRIC = "weighted_kappa"
@@ -236,7 +236,7 @@ def answered(seeds: tuple[int, ...] = (1, 2, 3), sizes: tuple[int, ...] = (50, 1
         for size in sizes:
             for seed in seeds:
                 right = (random.random((40, 1)) < 0.5 + 0.001 * size).astype(float)
-                part = Part(ids, np.hstack([right, np.ones((40, 1))]), lambda sums: sums[..., 0] / sums[..., 1])
+                part = TaskItems(ids, np.hstack([right, np.ones((40, 1))]), lambda sums: sums[..., 0] / sums[..., 1])
                 found[name, seed, size] = ItemCounts((part,))
     return found
 

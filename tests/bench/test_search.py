@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from sde_ray.bench.search import recorded
+from sde_ray.bench.search.contest import COSTS, flat
 from sde_ray.bench.search.contestants import CONTESTANTS, one_at_a_time
 from sde_ray.bench.search.planted import designs, measure
-from sde_ray.bench.search.race import COSTS, flat
 from sde_ray.bench.search.truth import FAMILIES, NOTHING, PAPER, REPORTED, TUNED, TUNING, columns
 from sde_ray.cli.app import app
 

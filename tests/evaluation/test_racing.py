@@ -16,7 +16,7 @@ from sde_ray.config.trial import TrialConfig
 from sde_ray.design import designs
 from sde_ray.design.render import render_sample
 from sde_ray.errors import UserError
-from sde_ray.evaluation.per_item import Part
+from sde_ray.evaluation.per_item import TaskItems
 from sde_ray.evaluation.racing import ERROR, Opponent, behind, slices
 from sde_ray.sweep.plan import make_trial, plan
 from sde_ray.sweep.run import _leader, scorer
@@ -28,11 +28,11 @@ DEV = TASK.load("dev")[:60]
 DESIGN = designs.parse_design("es-sde")
 
 
-def counted(hits: np.ndarray) -> Part:
+def counted(hits: np.ndarray) -> TaskItems:
     """Items that are right or wrong; the metric is the share that is right."""
     rows = np.stack([hits, np.ones_like(hits)], axis=1)
     ids = tuple(map(str, range(len(hits))))
-    return Part(ids, rows, lambda totals: np.asarray(totals)[..., 0] / np.asarray(totals)[..., 1])
+    return TaskItems(ids, rows, lambda totals: np.asarray(totals)[..., 0] / np.asarray(totals)[..., 1])
 
 
 @pytest.mark.parametrize("looks", [1, 2])

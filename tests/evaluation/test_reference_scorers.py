@@ -17,7 +17,7 @@ from sde_ray.design import designs, render
 from sde_ray.errors import UserError
 from sde_ray.evaluation import reference_scorers
 from sde_ray.evaluation.reference_scorers import genia, masa, maven
-from sde_ray.evaluation.reference_scorers.literals import LONGEST, python_literal, quoted_groups
+from sde_ray.evaluation.reference_scorers.literals import MAX_CHARS, python_literal, quoted_groups
 from sde_ray.tasks import get_task
 from sde_ray.types import Example, Parsed
 
@@ -25,7 +25,7 @@ D1 = get_task("masa_zh:d1")
 NER = get_task("nested_ner")
 EVENTS = get_task("events")
 TASK_OF = {"masa_zh": D1, "nested_ner": NER, "events": EVENTS}
-EVERY = [(TASK_OF[name], form) for name, family in reference_scorers.FAMILIES.items() for form in family.forms]
+EVERY = [(TASK_OF[name], form) for name, family in reference_scorers.PUBLISHED_FORMS.items() for form in family.forms]
 MATRIX = [[92, 1, 2, 5], [12, 3, 4, 3], [5, 0, 7, 3], [4, 0, 1, 158]]  # PAPER.md 1.11: 50 reviews, six aspects
 
 
@@ -74,7 +74,7 @@ class TestMasa:
         assert ours["weighted_kappa"] == pytest.approx(theirs["weighted_kappa"])
         assert ours["format_adherence"] == 1.0
 
-    @pytest.mark.parametrize("form", reference_scorers.FAMILIES["masa_zh"].forms)
+    @pytest.mark.parametrize("form", reference_scorers.PUBLISHED_FORMS["masa_zh"].forms)
     def test_what_our_designs_write_is_the_published_form(self, form: str) -> None:
         """Valid outputs score the same under both readings."""
         written = {
@@ -90,7 +90,7 @@ class TestMasa:
         gold, said = (
             render.completion_of(Example("1", "", a), D1, designs.parse_design(design)) for a in (answer, other)
         )
-        assert reference_scorers.read(gold, D1, form) == Parsed(answer)
+        assert reference_scorers.read_published_form(gold, D1, form) == Parsed(answer)
         found = masa.score(form, D1, [(gold, gold), (gold, said)])
         assert (found.wrong_format, found.crashes) == (0, ())
         assert found.scores["accuracy"] == pytest.approx(10 / 12)
@@ -102,10 +102,14 @@ class TestMasa:
         slip = natural(["不积极", *["未提及"] * 5])
         assert masa.soften(masa.parse("natural", slip, D1)[0], D1)["食品评价"] == "正面"
         assert masa.score("natural", D1, [(gold, slip)]).wrong_format == 0
-        assert [fault.kind for fault in reference_scorers.read(slip, D1, "natural").faults] == ["unknown_label"]
+        assert [fault.kind for fault in reference_scorers.read_published_form(slip, D1, "natural").faults] == [
+            "unknown_label"
+        ]
         empty = masa.score("natural", D1, [(gold, ""), (gold, gold)])
         assert (empty.wrong_format, empty.scores["accuracy"]) == (1, pytest.approx(11 / 12))
-        assert reference_scorers.read("", D1, "natural").faults and reference_scorers.read("", D1, "ou") == Parsed({})
+        assert reference_scorers.read_published_form(
+            "", D1, "natural"
+        ).faults and reference_scorers.read_published_form("", D1, "ou") == Parsed({})
 
     def test_a_stem_names_an_aspect_and_the_first_hit_wins(self) -> None:
         said, fault = masa.parse("natural", "食品的口味：很正面，食品：负面，没有冒号", D1)
@@ -141,10 +145,10 @@ class TestGenia:
         ew = "'DNA': \"5'-flank\"; 'protein': 'IL-2', 'alpha, beta chain'"
         es = "'DNA': \"5'-flank\"\n'RNA': ''\n'protein': 'IL-2', 'alpha, beta chain'\n'cell_type': ''\n'cell_line': ''"
         for form, text in {"heuristic": heuristic, "ew": ew, "es": es}.items():
-            assert reference_scorers.read(text, NER, form) == Parsed(answer), form
+            assert reference_scorers.read_published_form(text, NER, form) == Parsed(answer), form
 
     def test_a_bare_quote_within_a_name_is_part_of_it(self) -> None:
-        assert reference_scorers.read('["protein","the "big" one"]', NER, "heuristic").answer == {
+        assert reference_scorers.read_published_form('["protein","the "big" one"]', NER, "heuristic").answer == {
             "protein": ('the "big" one',)
         }
 
@@ -173,7 +177,7 @@ class TestGenia:
         ],
     )  # fmt: skip
     def test_slips_are_faults(self, form: str, text: str, kinds: list[str]) -> None:
-        assert [fault.kind for fault in reference_scorers.read(text, NER, form).faults] == kinds
+        assert [fault.kind for fault in reference_scorers.read_published_form(text, NER, form).faults] == kinds
 
 
 class TestMaven:
@@ -187,9 +191,9 @@ class TestMaven:
             "json": '{"event_type": "Motion", "trigger word": ["flew", "came"]}\n'
             '{"event_type": "Attack", "trigger word": "raided"}\n{"event_type": "Killing", "trigger word": []}',
         }
-        assert list(forms) == list(reference_scorers.FAMILIES["events"].forms)
+        assert list(forms) == list(reference_scorers.PUBLISHED_FORMS["events"].forms)
         for form, text in forms.items():
-            assert reference_scorers.read(text, EVENTS, form) == Parsed(answer), form
+            assert reference_scorers.read_published_form(text, EVENTS, form) == Parsed(answer), form
             assert sorted(maven.parse(form, text, EVENTS)[0]) == [
                 ("attack", "raided"), ("motion", "came"), ("motion", "flew")], form  # fmt: skip
 
@@ -223,9 +227,9 @@ class TestHostile:
     @given(text=st.text(max_size=60) | st.text(alphabet="[]{}\"':,;\\\n。，：方面情感DNAMotion 0-9", max_size=80))
     def test_every_reader_and_scorer_is_total(self, text: str) -> None:
         for task, form in EVERY:
-            parsed = reference_scorers.read(text, task, form)
+            parsed = reference_scorers.read_published_form(text, task, form)
             assert set(parsed.answer) <= set(task.slots) and all(parsed.answer.values())
-            found = reference_scorers.FAMILIES[task.name.partition(":")[0]].scorer(
+            found = reference_scorers.PUBLISHED_FORMS[task.name.partition(":")[0]].scorer(
                 form, task, [(text, text), ("", text)]
             )
             assert found.items == 2 and 0 <= found.wrong_format <= 2
@@ -235,17 +239,17 @@ class TestHostile:
     )
     def test_deep_long_and_odd_texts_end_soon(self, text: str) -> None:
         for task, form in EVERY:
-            assert reference_scorers.read(text, task, form).faults
-            reference_scorers.FAMILIES[task.name.partition(":")[0]].scorer(form, task, [("", text)])
+            assert reference_scorers.read_published_form(text, task, form).faults
+            reference_scorers.PUBLISHED_FORMS[task.name.partition(":")[0]].scorer(form, task, [("", text)])
 
     def test_no_text_is_ever_run(self, tmp_path: Path) -> None:
         mark = tmp_path / "ran"
         text = f'__import__("pathlib").Path({str(mark)!r}).touch()'
         for task, form in EVERY:
-            reference_scorers.read(text, task, form)
-            reference_scorers.FAMILIES[task.name.partition(":")[0]].scorer(form, task, [(text, text)])
+            reference_scorers.read_published_form(text, task, form)
+            reference_scorers.PUBLISHED_FORMS[task.name.partition(":")[0]].scorer(form, task, [(text, text)])
         assert not mark.exists()
-        for one in (text, "x" * (LONGEST + 1), "(", "1 if True else 2"):
+        for one in (text, "x" * (MAX_CHARS + 1), "(", "1 if True else 2"):
             with pytest.raises(ValueError, match="literal"):
                 python_literal(one)
 
@@ -263,7 +267,7 @@ class TestErrors:
         )
         assert "--compat needs the form" in call("score", path, "--task", "masa_zh", "--compat", code=2).stderr
         with pytest.raises(UserError, match="no forms"):
-            reference_scorers.family_of(get_task("events:phee"), "ou")
+            reference_scorers.forms_of(get_task("events:phee"), "ou")
 
     def test_a_target_in_another_form_is_told(self, tmp_path: Path) -> None:
         path = file(tmp_path / "p.jsonl", [("x", "y")])

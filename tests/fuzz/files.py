@@ -11,8 +11,8 @@ from typing import Any
 from fuzz.engine import Random, Room, Try, family, mutated, spoiled, twisted
 
 from sde_ray import data
-from sde_ray.analysis.strategy import axes_of
 from sde_ray.analysis.strategy import load as load_strategy
+from sde_ray.analysis.strategy import strategy_table
 from sde_ray.analysis.verdict import load as load_verdict
 from sde_ray.analysis.verdict import verdict_table
 from sde_ray.data.formats import FORMATS
@@ -272,7 +272,7 @@ def predictions(room: Room) -> Try:
             (trial / file).write_bytes(text if file != name else rng.choice((spoiled(text, rng), spoilt)))
         room.given = (raw, name and (trial / name).read_bytes())
         (trial / "predictions.jsonl").write_bytes(raw)
-        room.law(lambda: rescore.of_sweep(room.folder))
+        room.law(lambda: rescore.score_run(room.folder))
         items = room.law(lambda: read_items(RESULT, trial, "dev", "weighted_kappa"))
         assert items is None or all(part.rows.size for part in items.parts)
 
@@ -292,7 +292,7 @@ def lines(room: Room) -> Try:
         raw = lines_of(rows, rng, rng.choice((0.0, 0.05, 0.2)))
         room.given = raw
         path.write_bytes(raw)
-        scored = room.law(lambda: rescore.of_file(path, "masa:d1", "format=lines,unmentioned=omit"))
+        scored = room.law(lambda: rescore.score_file(path, "masa:d1", "format=lines,unmentioned=omit"))
         if scored:
             assert all(math.isfinite(value) for value in scored.scores.values()) and scored.items > 0
 
@@ -326,7 +326,7 @@ def strategies(room: Room) -> Try:
         path.write_bytes(text.encode("utf-8", "replace"))
         strategy = room.law(lambda: load_strategy(path))
         if strategy:
-            assert axes_of(strategy) and isinstance(strategy.task, str) and f"{strategy.predicted:.4f}"
+            assert strategy_table(strategy) and isinstance(strategy.task, str) and f"{strategy.predicted:.4f}"
             assert all(isinstance(effect.axis, str) and f"{effect.difference:.3f}" for effect in strategy.effects)
         text = json.dumps(twisted(VERDICT, rng, 0.08), default=str, ensure_ascii=rng.random() < 0.5)
         text = mutated(text, rng) if rng.random() < 0.3 else text

@@ -116,7 +116,7 @@ def _assert_scored(task: Task, example: Example, parsed: Parsed) -> None:
     assert metrics.score(task, [example], [Parsed(example.answer)])[task.objective] <= 1 + 1e-9
 
 
-FORMS = [(name, form) for name, row in reference_scorers.FAMILIES.items() for form in row.forms]
+FORMS = [(name, form) for name, row in reference_scorers.PUBLISHED_FORMS.items() for form in row.forms]
 GOLD = {
     "masa_zh": ["食品评价：正面，饮品评价：未提及。", "食品评价：1，价格水平：-1。", "食品评价：正面\n价格水平：负面",
                 '{"方面": "食品评价", "情感": "正面"}\n{"方面": "价格水平", "情感": "负面"}',
@@ -139,8 +139,8 @@ def paper_forms(room: Room) -> Try:
         texts = [a_completion(rng.choice(GOLD[rng.choice((name, name, name, *GOLD))]), rng) for _ in range(2)]
         room.given = (name, form, texts)
         for text in texts:
-            assert_total(reference_scorers.read(text, tasks[name], form), tasks[name])
-        found = reference_scorers.FAMILIES[name].scorer(form, tasks[name], [(texts[0], texts[1])])
+            assert_total(reference_scorers.read_published_form(text, tasks[name], form), tasks[name])
+        found = reference_scorers.PUBLISHED_FORMS[name].scorer(form, tasks[name], [(texts[0], texts[1])])
         assert found.items == 1 and all(score is None or math.isfinite(score) for score in found.scores.values())
 
     return attempt

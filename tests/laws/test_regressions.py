@@ -239,7 +239,7 @@ def test_a_damaged_prediction_is_told_with_its_line(line: str, tmp_path: Path) -
     trial = a_trial(Room(tmp_path))
     (trial / "predictions.jsonl").write_text(f"{GOOD_ROW}\n{line}\n")
     with pytest.raises(UserError, match=r"predictions\.jsonl cannot be used: line 2"):
-        rescore.of_sweep(tmp_path)
+        rescore.score_run(tmp_path)
     assert read_items(RESULT, trial, "dev", "weighted_kappa") is None
 
 
@@ -249,7 +249,7 @@ def test_a_damaged_file_of_a_trial_is_told(file: str, text: str, tmp_path: Path)
     (trial / "predictions.jsonl").write_text(GOOD_ROW + "\n")
     (trial / file).write_text(text)
     with pytest.raises(UserError, match=f"{file} cannot be used"):
-        rescore.of_sweep(tmp_path)
+        rescore.score_run(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_a_slot_with_many_values_takes_no_square_of_them() -> None:
 def test_a_file_of_deep_lines_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text(DEEP + "\n" + "9" * 5000 + "\n")
     with pytest.raises(UserError, match="2 faults"):
-        rescore.of_file(tmp_path / "x.jsonl", "masa:d1", "baseline")
+        rescore.score_file(tmp_path / "x.jsonl", "masa:d1", "baseline")
 
 
 # ---- secrets ---------------------------------------------------------------------------------------------------------

@@ -184,7 +184,7 @@ def test_effects_and_assemble_read_the_folder(outcome: flow.PipelineResult) -> N
     made = CliRunner().invoke(app, ["assemble", str(outcome.folder), "--json"])
     assert json.loads(made.stdout)[0]["strategy"]["design"]["instruction"] == "first"
     priced = CliRunner().invoke(app, ["assemble", str(outcome.folder), "--pareto", "--json"])
-    assert json.loads(priced.stdout)[0]["pareto"] == study["front"]
+    assert json.loads(priced.stdout)[0]["pareto"] == study["pareto_front"]
     strict = ["assemble", str(outcome.folder), "--min-format-adherence", "1"]
     strict += ["--set", "constraints.max_output_tokens=30"]
     assert CliRunner().invoke(app, strict).exit_code == 2  # the fakes count no tokens

@@ -11,7 +11,7 @@ import pytest
 from helpers.run_trial import run_trial
 from transformers import AutoTokenizer
 
-from sde_ray.analysis.cross_study import across
+from sde_ray.analysis.cross_study import cross_studies
 from sde_ray.analysis.study import studies
 from sde_ray.config.load import SweepConfig, check, sweep_folder, write_sweep
 from sde_ray.pipeline import run
@@ -80,7 +80,7 @@ def test_their_findings_stand_side_by_side(
     swept: tuple[SweepConfig, list[TrialResult]], tiny_llama: Path, chat: Path
 ) -> None:
     config, results = swept
-    (family,) = across(studies(config, results))
+    (family,) = cross_studies(studies(config, results))
     assert family.kind == "models" and family.groups == (str(tiny_llama), str(chat))
     assert {(row.axis, row.option) for row in family.rows} == {
         ("format", "lines"), ("format", "json"), ("unmentioned", "omit"),

@@ -8,19 +8,19 @@ from typing import Any
 
 from sde_ray.analysis.claims import BETTER, MARGIN, NOT_SHOWN, PERHAPS_BETTER, PERHAPS_WORSE, SAME, UNKNOWN, WORSE
 from sde_ray.analysis.estimate import format_interval, format_signed
-from sde_ray.analysis.leaderboard import Ranked
+from sde_ray.analysis.leaderboard import RankedDesign
 from sde_ray.analysis.report import figures
 from sde_ray.analysis.report.html import Html, escape, joined, table, tag
 from sde_ray.analysis.report.samples import Answered, answers, rendered
-from sde_ray.analysis.strategy import Strategy, axes_of
+from sde_ray.analysis.strategy import Strategy, strategy_table
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict, verdict_table
 from sde_ray.design.designs import NAMED
 
 SPLITS = {"test": "in-domain", "test_ood": "out-of-domain"}
-SHOWN = 15  # rows of the leaderboard, then the last ones
-LAST = 3
-INTERACTIONS = 8
+SHOWN_ROWS = 15  # rows of the leaderboard, then the last ones
+LAST_ROWS = 3
+SHOWN_INTERACTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _verdict(verdict: Verdict) -> Html:
 
 
 def _strategy(strategy: Strategy, open_: bool) -> Html:
-    rows = axes_of(strategy)
+    rows = strategy_table(strategy)
     said = f"Predicted {strategy.objective} {strategy.predicted:.3f}."
     note = tag("p", f"{said} Not validated yet: selection flatters this number.") if open_ else tag("p", said)
     columns = {"axis": "axis", "option": "option", "why": "reason"}
@@ -104,7 +104,7 @@ def _validation(verdict: Verdict) -> Html:
 def _leaderboard(study: Study, strategy: Strategy | None) -> Html:
     ranked = list(enumerate(study.ranked, 1))
     wanted = {*NAMED.values(), *([strategy.design] if strategy else [])}
-    shown = [(n, row) for n, row in ranked if n <= SHOWN or n > len(ranked) - LAST or row.design in wanted]
+    shown = [(n, row) for n, row in ranked if n <= SHOWN_ROWS or n > len(ranked) - LAST_ROWS or row.design in wanted]
     rows = [_row(place, row, strategy) for place, row in shown]
     columns = {
         "#": "place", "design": "label", study.objective: "score", "spread": "spread", "out of domain": "ood",
@@ -113,16 +113,16 @@ def _leaderboard(study: Study, strategy: Strategy | None) -> Html:
     if all(row.ood is None for row in study.ranked):
         columns.pop("out of domain")
     left = (
-        f"The best {SHOWN}, the named ones and the last {LAST} of {len(ranked)} designs."
+        f"The best {SHOWN_ROWS}, the named ones and the last {LAST_ROWS} of {len(ranked)} designs."
         if len(shown) < len(ranked)
         else ""
     )
     note = f"Mean over seeds on {study.split}; spread is the range over seeds. {left}"
-    ahead = tag("p", study.lead.summary) if study.lead else None
+    ahead = tag("p", study.best_vs_baseline.summary) if study.best_vs_baseline else None
     return joined([tag("h3", "Leaderboard"), tag("p", note, class_="quiet"), ahead, table(columns, rows)])
 
 
-def _row(place: int, row: Ranked, strategy: Strategy | None) -> dict[str, Any]:
+def _row(place: int, row: RankedDesign, strategy: Strategy | None) -> dict[str, Any]:
     names = [name for name, design in NAMED.items() if design == row.design]
     shown: dict[str, Any] = {
         **row.to_dict(),
@@ -179,7 +179,7 @@ def _interactions(study: Study) -> Html | None:
     rows = [
         {"pair": " with ".join(f"{a}={o}" for a, o in zip(one.axes, one.options, strict=True)),
          "difference": format_signed(one.difference), "interval": format_interval(one.low, one.high)}
-        for one in study.interactions[:INTERACTIONS]
+        for one in study.interactions[:SHOWN_INTERACTIONS]
     ]  # fmt: skip
     words = (
         "What two options bring together beyond the sum of each alone: blue more, orange less; a dot: 0 is excluded."
@@ -225,14 +225,14 @@ def _costs(chapter: Chapter) -> Html:
 
 def _front(study: Study) -> Html | None:
     """The designs on the dashed line, with what each gains over the next cheaper one."""
-    if not study.front:
+    if not study.pareto_front:
         return None
     rows = [
         {"label": step.row.label, "tokens": f"{step.tokens:.1f}", "score": step.row.score,
          "gain": format_signed(step.gain.value) if step.gain else None,
          "interval": format_interval(step.gain.low, step.gain.high) if step.gain else None,
          "adherence": step.row.adherence}
-        for step in study.front
+        for step in study.pareto_front
     ]  # fmt: skip
     columns = {
         "design": "label", "output tokens": "tokens", study.objective: "score", "gain": "gain",

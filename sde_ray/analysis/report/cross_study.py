@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sde_ray.analysis.cross_study import CrossStudy, short
+from sde_ray.analysis.cross_study import CrossStudy, short_names
 from sde_ray.analysis.estimate import format_interval, format_signed
 from sde_ray.analysis.report import figures
 from sde_ray.analysis.report.html import Html, joined, table, tag
@@ -17,7 +17,7 @@ def write(family: CrossStudy) -> Html:
 def _ranks(family: CrossStudy) -> Html:
     if not family.agreements:
         return tag("p", "No two of them have tried enough of the same designs to compare their rankings.")
-    names = short(family.groups)
+    names = short_names(family.groups)
     rows = [
         {"pair": f"{names[one.first]} and {names[one.second]}", "designs": one.designs,
          "spearman": format_signed(one.spearman.value), "its": format_interval(one.spearman.low, one.spearman.high),
@@ -41,7 +41,7 @@ def _effects(family: CrossStudy) -> Html | None:
          "interval": format_interval(row.shared.low, row.shared.high) if row.shared else None, "says": row.verdict}
         for row in family.rows
     ]  # fmt: skip
-    columns = {"axis": "axis", "option": "option", **{said: name for name, said in short(family.groups).items()}}
+    columns = {"axis": "axis", "option": "option", **{said: name for name, said in short_names(family.groups).items()}}
     columns |= {"shared effect": "shared", "95% interval": "interval", "": "says"}
     words = (
         f"What the {family.kind} share, with its interval; small dots: each of them alone. "

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sde_ray.analysis.cross_study import SharedEffect, sign
+from sde_ray.analysis.cross_study import SharedEffect, format_sign
 from sde_ray.analysis.effects import Interaction
 from sde_ray.analysis.estimate import Estimate, excludes_zero, format_estimate, format_signed
 from sde_ray.analysis.pareto import undominated
@@ -101,7 +101,7 @@ def shared(rows: Sequence[SharedEffect], kind: str) -> Html | None:
     for row in known:
         parts.append(text(142, y + 4, row.option, "end"))
         for name, one in row.alone.items():
-            words = tag("title", f"{name}: {format_signed(one.value)} {sign(one)}")
+            words = tag("title", f"{name}: {format_signed(one.value)} {format_sign(one)}")
             parts.append(tag("circle", words, cx=scale(one.value), cy=f"{y:g}", r="3", class_="dot faint"))
         if row.shared is not None:
             one = row.shared

@@ -15,8 +15,8 @@ from sde_ray.evaluation.per_item import rows_of
 from sde_ray.tasks.trial_task import trial_task
 from sde_ray.types import Design, Task
 
-LONGEST = 4000  # characters of a text that is shown
-ANSWERS = 2
+MAX_CHARS = 4000  # characters of a text that is shown
+SHOWN_ANSWERS = 2
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def rendered(study: Study, designs: Sequence[Design]) -> dict[Design, list[Html]
     found: dict[Design, list[Html]] = {}
     for design in designs:
         sample = render.render_sample(example, task, design, wording)
-        parts = [(part.text[:LONGEST], part.loss) for part in (*sample.prompt, sample.completion)]
+        parts = [(part.text[:MAX_CHARS], part.loss) for part in (*sample.prompt, sample.completion)]
         found[design] = [tag("mark", text) if loss else escape(text) for text, loss in parts]
     return found
 
@@ -66,9 +66,9 @@ def _read(study: Study, design: Design, path: Path) -> list[Answered]:
     except (OSError, ValueError):
         return []  # a damaged file costs the report its examples only
     for row in rows:
-        if row.split != "dev" or row.id not in texts or len(found) == ANSWERS:
+        if row.split != "dev" or row.id not in texts or len(found) == SHOWN_ANSWERS:
             continue
         example, parsed = texts[row.id], render.parse_completion(row.prediction, task, design)
         right = dict(parsed.answer) == dict(example.answer) and not parsed.faults
-        found.append(Answered(example.text[:LONGEST], row.prediction[:LONGEST], right))
+        found.append(Answered(example.text[:MAX_CHARS], row.prediction[:MAX_CHARS], right))
     return found

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from sde_ray.bench.search.contest import COSTS, RegretTable, run_contest
 from sde_ray.bench.search.contestants import CONTESTANTS
-from sde_ray.bench.search.race import COSTS, Table, race
 from sde_ray.bench.search.truth import FAMILIES, REPORTED, TUNED, TUNING, Truth
 from sde_ray.design.axes import AXES
 from sde_ray.design.designs import space
@@ -33,10 +33,10 @@ def measure(
     costs: Sequence[int] = COSTS,
     jobs: int = 1,
     on_progress: Callable[[], None] = lambda: None,
-) -> dict[str, Table]:
+) -> dict[str, RegretTable]:
     """family -> method -> cost -> mean_regret, within_0.01, standard_error."""
     return {
-        name: race(
+        name: run_contest(
             partial(_draw, name),
             range(TUNED if name in TUNING else REPORTED, (TUNED if name in TUNING else REPORTED) + surfaces),
             methods,

@@ -14,15 +14,15 @@ from functools import cache, partial
 import numpy as np
 
 from sde_ray.bench.designs import read
+from sde_ray.bench.search.contest import COSTS, RegretTable, run_contest
 from sde_ray.bench.search.contestants import WITHOUT_RUNGS
-from sde_ray.bench.search.race import COSTS, Table, race
 from sde_ray.bench.search.truth import SEEDS, Truth
 from sde_ray.design.axes import AXES
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.types import Design
 
-LEAST = 20  # designs without which there is nothing to search
+MIN_DESIGNS = 20  # designs without which there is nothing to search
 REPEATS = 100
 
 
@@ -32,20 +32,20 @@ def measure(
     costs: Sequence[int] = COSTS,
     jobs: int = 1,
     on_progress: Callable[[], None] = lambda: None,
-) -> dict[str, Table]:
+) -> dict[str, RegretTable]:
     """`masa_216` -> method -> cost -> mean_regret, within_0.01, standard_error, over repeated searches."""
     known = recorded()
     affordable = [cost for cost in costs if cost <= len(known)]
-    return {"masa_216": race(partial(_draw), range(repeats), methods, affordable, jobs, on_progress)}
+    return {"masa_216": run_contest(partial(_draw), range(repeats), methods, affordable, jobs, on_progress)}
 
 
 @cache
 def recorded() -> dict[Design, tuple[float, ...]]:
     """Scores by design, one for each seed that all designs have."""
     found = _by_seed()
-    if len(found) < LEAST:
+    if len(found) < MIN_DESIGNS:
         raise UserError(
-            f"Only {len(found)} designs are recorded; at least {LEAST} are needed. Run sweeps/masa_216.yaml."
+            f"Only {len(found)} designs are recorded; at least {MIN_DESIGNS} are needed. Run sweeps/masa_216.yaml."
         )
     shared = sorted(set.intersection(*(set(scores) for scores in found.values())))
     if not shared:

@@ -62,7 +62,7 @@ def _numbers(designs: tuple[Design, ...]) -> dict[Design, int]:
 
 
 @dataclass(frozen=True)
-class Family:
+class SurfaceFamily:
     """How surfaces are drawn. Columns are the centred indicators of all options, and their products over two axes.
 
     `tails`: degrees of freedom of Student's t for the coefficients; None: normal. `departures`: standard deviation of
@@ -106,15 +106,17 @@ def columns(designs: Sequence[Design]) -> tuple[Array, Array]:
     return np.concatenate(parts, axis=1), np.concatenate(products, axis=1)
 
 
-PAPER = Family("paper", "options 0.04, pairs 0.05 with probability 0.2, noise 0.03", 0.04, 0.05, 0.2, 0.03)
-HEAVIER = Family("interactions", "options 0.04, pairs 0.06 with probability 0.4, noise 0.015", 0.04, 0.06, 0.4, 0.015)
-NOTHING = Family("no_effects", "all designs are equal, noise 0.03", 0.0, 0.0, 0.0, 0.03)
+PAPER = SurfaceFamily("paper", "options 0.04, pairs 0.05 with probability 0.2, noise 0.03", 0.04, 0.05, 0.2, 0.03)
+HEAVIER = SurfaceFamily(
+    "interactions", "options 0.04, pairs 0.06 with probability 0.4, noise 0.015", 0.04, 0.06, 0.4, 0.015
+)
+NOTHING = SurfaceFamily("no_effects", "all designs are equal, noise 0.03", 0.0, 0.0, 0.0, 0.03)
 FAMILIES = {family.name: family for family in (PAPER, HEAVIER, NOTHING)}
 
 TUNING = {
     family.name: family
     for family in (
-        Family("tails", "heavy-tailed options and pairs", 0.05, 0.03, 0.5, 0.02, (0.03, 0.012), tails=3.0),
-        Family("noisy", "few pairs, much noise", 0.03, 0.06, 0.1, 0.05, (0.015, 0.01)),
+        SurfaceFamily("tails", "heavy-tailed options and pairs", 0.05, 0.03, 0.5, 0.02, (0.03, 0.012), tails=3.0),
+        SurfaceFamily("noisy", "few pairs, much noise", 0.03, 0.06, 0.1, 0.05, (0.015, 0.01)),
     )
 }

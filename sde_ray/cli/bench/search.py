@@ -13,7 +13,7 @@ from sde_ray.cli.options import Json
 from sde_ray.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from sde_ray.bench.search.race import Table
+    from sde_ray.bench.search.contest import RegretTable
 
 search = typer.Typer(help="Search methods against known truth: regret by method and cost.", no_args_is_help=True)
 
@@ -96,7 +96,7 @@ class _counting:
             self.console.print(" " * 40, end="\r")
 
 
-def _show(title: str, found: Table) -> None:
+def _show(title: str, found: RegretTable) -> None:
     costs = list(next(iter(found.values())))
     shown = table(f"\n{title}", "method", *(f"cost {cost}" for cost in costs), right=tuple(f"cost {c}" for c in costs))
     for method, own in found.items():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 
-from sde_ray.analysis.cross_study import short
+from sde_ray.analysis.cross_study import short_names
 from sde_ray.cli.console import interval, number, table
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def across(found: CrossStudy) -> Group:
     """Rank correlations, then the effects with their sign in each group and what they share."""
     parts: list[Any] = [f"\n[bold]Consistency over {found.kind}[/] ({found.within})"]
     if found.agreements:
-        parts += [agreements(found.agreements, short(found.groups)), ""]
+        parts += [agreements(found.agreements, short_names(found.groups)), ""]
     else:
         parts.append("No two of them have tried enough of the same designs to compare their rankings.")
     if found.rows:
@@ -45,7 +45,7 @@ def agreements(rows: list[RankAgreement], names: Mapping[str, str]) -> Table:
 def signs(rows: list[SharedEffect], groups: tuple[str, ...]) -> Table:
     """An option a row. In brackets: its interval holds zero."""
     shown = table(
-        "Effects by sign; in brackets: the interval holds zero", "axis", "option", *short(groups).values(),
+        "Effects by sign; in brackets: the interval holds zero", "axis", "option", *short_names(groups).values(),
         "shared effect",
         "95% interval", "", right=("shared effect", "95% interval"),
     )  # fmt: skip

@@ -19,11 +19,11 @@ SPLITS = {"test": "in-domain", "test_ood": "out-of-domain"}
 
 def strategy(found: Strategy) -> Group:
     """The design, why each option stands in it, and what it is expected to score."""
-    from sde_ray.analysis.strategy import axes_of
+    from sde_ray.analysis.strategy import strategy_table
     from sde_ray.design.designs import paper_label
 
     shown = table("", "axis", "option", "paper's name", "why")
-    for row in axes_of(found):
+    for row in strategy_table(found):
         why = row["reason"].removeprefix(row["option"]).lstrip(":, ")
         shown.add_row(row["axis"], row["option"], row["label"], escape(why))
     title = f"[bold]Assembled strategy:[/] {escape(paper_label(found.design))}"

@@ -13,8 +13,8 @@ from sde_ray.cli.console import interval, number, table
 
 if TYPE_CHECKING:
     from sde_ray.analysis.effects import Interaction
-    from sde_ray.analysis.leaderboard import Ranked
-    from sde_ray.analysis.pareto import Step
+    from sde_ray.analysis.leaderboard import RankedDesign
+    from sde_ray.analysis.pareto import ParetoPoint
     from sde_ray.analysis.study import Study
     from sde_ray.types import TrialResult
 
@@ -24,8 +24,8 @@ PAIRS = 5  # interactions shown
 def study(found: Study) -> Group:
     """Everything that the trials of one task, model and size show."""
     parts: list[Any] = [f"\n[bold]{found.group}[/]", leaderboard(found.ranked, found.objective)]
-    if found.lead:
-        parts.append(escape(found.lead.summary))
+    if found.best_vs_baseline:
+        parts.append(escape(found.best_vs_baseline.summary))
     if found.effects:
         parts += ["", effects(found.effects, found.objective), f"[dim]{escape(found.scope)}[/]"]
     elif found.ranked:
@@ -37,7 +37,7 @@ def study(found: Study) -> Group:
     return Group(*parts)
 
 
-def leaderboard(ranked: Sequence[Ranked], metric: str, n: int = 10) -> Table:
+def leaderboard(ranked: Sequence[RankedDesign], metric: str, n: int = 10) -> Table:
     """Designs by their mean score over seeds."""
     away = any(row.ood is not None for row in ranked)
     columns = ["#", "design", metric, *(["out of domain"] if away else []), "format ok", "tokens", "seconds", "trials"]
@@ -65,7 +65,7 @@ def effects(rows: Sequence[Mapping[str, Any]], metric: str) -> Table:
     return shown
 
 
-def pareto(steps: Sequence[Step], metric: str) -> Table:
+def pareto(steps: Sequence[ParetoPoint], metric: str) -> Table:
     """Designs that no other one beats in both score and output tokens, the cheapest first."""
     numbers = ("output tokens", metric, "gain", "95% interval", "format ok")
     shown = table("Worth their price: no design is both shorter and better", "design", *numbers, right=numbers)

@@ -1,6 +1,6 @@
 """Files in the paper's own forms: read by our rules, or scored as the published scorers do.
 
-    score_file(path, "masa_zh:d1", "lines")           our metrics (rescore.Scored)
+    score_file(path, "masa_zh:d1", "lines")           our metrics (rescore.FileScores)
     score_as_published(path, "masa_zh:d1", "lines")   the published scorer's numbers (Published)
 
     masa_zh      natural lines json ou numlabel cot rcot
@@ -22,25 +22,23 @@ from sde_ray.design import designs, render
 from sde_ray.errors import UserError, unknown
 from sde_ray.evaluation import rescore
 from sde_ray.evaluation.reference_scorers import genia, masa, maven, spans
-from sde_ray.evaluation.reference_scorers.outcome import Published
-from sde_ray.evaluation.reference_scorers.spans import Reader
+from sde_ray.evaluation.reference_scorers.outcome import PublishedScores
+from sde_ray.evaluation.reference_scorers.spans import FormReader
 from sde_ray.tasks import get_task
 from sde_ray.types import Example, Parsed, Task
 
-__all__ = ["FAMILIES", "Family", "Published", "family_of", "read", "score_as_published", "score_file"]
-
-Scorer = Callable[[str, Task, Sequence[tuple[str, str]]], Published]
+Scorer = Callable[[str, Task, Sequence[tuple[str, str]]], PublishedScores]
 
 
 @dataclass(frozen=True)
-class Family:
+class PublishedForms:
     """The forms of a data set with our reader for each, and the published scorer of all of them."""
 
-    forms: Mapping[str, Reader]
+    forms: Mapping[str, FormReader]
     scorer: Scorer
 
 
-def _by_design(design: str, empty: bool = False) -> Reader:
+def _by_design(design: str, empty: bool = False) -> FormReader:
     """The reader of a design that writes the published form. `empty`: an empty text says that nothing is mentioned."""
     wanted = designs.parse_design(design)
 
@@ -50,8 +48,8 @@ def _by_design(design: str, empty: bool = False) -> Reader:
     return reader
 
 
-FAMILIES: Mapping[str, Family] = {
-    "masa_zh": Family(
+PUBLISHED_FORMS: Mapping[str, PublishedForms] = {
+    "masa_zh": PublishedForms(
         {
             "natural": _by_design("baseline"),
             "lines": _by_design("format=lines"),
@@ -63,10 +61,10 @@ FAMILIES: Mapping[str, Family] = {
         },
         masa.score,
     ),
-    "nested_ner": Family(
+    "nested_ner": PublishedForms(
         {"heuristic": spans.read_pairs, "ew": spans.read_genia_ew, "es": spans.read_genia_es}, genia.score
     ),
-    "events": Family(
+    "events": PublishedForms(
         {
             "heuristic": spans.read_pairs,
             "ou": spans.read_maven_ou,
@@ -80,28 +78,28 @@ FAMILIES: Mapping[str, Family] = {
 """By the name of the task, without its domain."""
 
 
-def family_of(task: Task, form: str) -> Family:
+def forms_of(task: Task, form: str) -> PublishedForms:
     """The family of a task that has the form; `UserError` with the forms there are."""
     name = task.name.partition("@")[0].partition(":")[0]
-    if name not in FAMILIES or task.name.startswith("events:phee"):
+    if name not in PUBLISHED_FORMS or task.name.startswith("events:phee"):
         raise UserError(
-            f"The paper has no forms for the task {task.name}. Published forms there are for {', '.join(FAMILIES)}; "
-            "score other files with --design."
+            f"The paper has no forms for the task {task.name}. Published forms there are for "
+            f"{', '.join(PUBLISHED_FORMS)}; score other files with --design."
         )
-    if form not in FAMILIES[name].forms:
-        raise UserError(unknown(f"published form of {name}", form, FAMILIES[name].forms))
-    return FAMILIES[name]
+    if form not in PUBLISHED_FORMS[name].forms:
+        raise UserError(unknown(f"published form of {name}", form, PUBLISHED_FORMS[name].forms))
+    return PUBLISHED_FORMS[name]
 
 
-def read(text: str, task: Task, form: str) -> Parsed:
+def read_published_form(text: str, task: Task, form: str) -> Parsed:
     """What a completion in a published form says, by our rules: total, names whole, every slip a fault."""
-    return family_of(task, form).forms[form](text, task)
+    return forms_of(task, form).forms[form](text, task)
 
 
-def score_file(path: Path, task_name: str, form: str) -> rescore.Scored:
+def score_published_form(path: Path, task_name: str, form: str) -> rescore.FileScores:
     """Our metrics of a file in a published form."""
     task = get_task(task_name)
-    reader = family_of(task, form).forms[form]
+    reader = forms_of(task, form).forms[form]
     examples, parsed, bad = [], [], []
     for number, line in rescore.read_lines(path):
         gold = reader(line["target"], task)
@@ -110,11 +108,11 @@ def score_file(path: Path, task_name: str, form: str) -> rescore.Scored:
         examples.append(Example(str(number), "", gold.answer))
         parsed.append(reader(line["prediction"], task))
     scores = metrics.score(task, examples, parsed)
-    return rescore.Scored(scores, metrics.fault_counts(parsed), len(examples), tuple(bad))
+    return rescore.FileScores(scores, metrics.fault_counts(parsed), len(examples), tuple(bad))
 
 
-def score_as_published(path: Path, task_name: str, form: str) -> Published:
+def score_as_published(path: Path, task_name: str, form: str) -> PublishedScores:
     """The published scorer's numbers of the same file."""
     task = get_task(task_name)
     lines = [(line["target"], line["prediction"]) for _, line in rescore.read_lines(path)]
-    return family_of(task, form).scorer(form, task, lines)
+    return forms_of(task, form).scorer(form, task, lines)

@@ -13,14 +13,14 @@ from collections import Counter
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-from sde_ray.evaluation.reference_scorers.outcome import Crash, Published, Tally
+from sde_ray.evaluation.reference_scorers.outcome import Crash, PublishedScores, Tally
 from sde_ray.types import Task
 
 Entity = tuple[str, str]
-NEAR = 0.5
+MIN_SIMILARITY = 0.5
 
 
-def score(form: str, task: Task, lines: Sequence[tuple[str, str]]) -> Published:
+def score(form: str, task: Task, lines: Sequence[tuple[str, str]]) -> PublishedScores:
     """The scorer's numbers for pairs of target and prediction."""
     hard, soft = Tally(), Tally()
     wrong, crashes = 0, []
@@ -39,7 +39,7 @@ def score(form: str, task: Task, lines: Sequence[tuple[str, str]]) -> Published:
         near = [(slot, nearest(name, names)) for slot, name in said]
         hard.add((Counter(gold) & Counter(said)).total(), len(said), len(gold))
         soft.add((Counter(gold) & Counter(near)).total(), len(near), len(gold))
-    return Published({**hard.scores(), **soft.scores("_soft")}, len(lines), wrong, tuple(crashes))
+    return PublishedScores({**hard.scores(), **soft.scores("_soft")}, len(lines), wrong, tuple(crashes))
 
 
 def parse(form: str, text: str, strict: bool = False) -> list[Entity]:
@@ -77,7 +77,7 @@ def nearest(name: str, gold: Sequence[str]) -> str:
     """The gold name that is most like `name`, if it is near and one of the two contains the other; else `name`."""
     name = name.strip()
     ratios = [SequenceMatcher(a=name, b=one).ratio() for one in gold]
-    if not ratios or max(ratios) <= NEAR:
+    if not ratios or max(ratios) <= MIN_SIMILARITY:
         return name
     best = gold[ratios.index(max(ratios))].lower().strip()
     return best if best in name or name in best else name

@@ -16,7 +16,7 @@ from typing import Any
 
 from sde_ray.types import Fault
 
-LONGEST = 20_000  # characters of one literal; a longer one is a model that does not stop
+MAX_CHARS = 20_000  # characters of one literal; a longer one is a model that does not stop
 
 # A string as Python's repr writes it, on one row. The bounds keep a hostile text from costing a square of its length.
 _STRING = r"'(?:[^'\\\n]|\\.){0,500}'" + r'|"(?:[^"\\\n]|\\.){0,500}"'
@@ -26,7 +26,7 @@ Group = tuple[str, tuple[str, ...]]
 
 def python_literal(text: str) -> Any:
     """The value of a Python literal. ValueError for anything else, however it fails."""
-    if len(text) > LONGEST:
+    if len(text) > MAX_CHARS:
         raise ValueError(f"a literal of {len(text)} characters")
     try:
         with warnings.catch_warnings():
@@ -38,7 +38,7 @@ def python_literal(text: str) -> Any:
 
 def quoted_groups(text: str) -> tuple[list[Group], tuple[Fault, ...]]:
     """Groups `'name': 'value', 'value'`, separated by ";" or line ends; what is no such group is a fault."""
-    if len(text) > LONGEST:
+    if len(text) > MAX_CHARS:
         return [], (Fault("syntax", f"{len(text)} characters: {text[:60]!r}"),)
     groups, faults = [], []
     for tokens in _chunks(text):

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sde_ray.evaluation.reference_scorers.literals import python_literal
-from sde_ray.evaluation.reference_scorers.outcome import Crash, Published
+from sde_ray.evaluation.reference_scorers.outcome import Crash, PublishedScores
 from sde_ray.metrics.label import AGREEMENT
 from sde_ray.types import Task
 
@@ -55,7 +55,7 @@ REPAIRS = (("}, {", "}\n{"), ("},\n{", "}\n{"), ("}, \n{", "}\n{"), ('"， "', '
 Said = dict[Any, Any]
 
 
-def score(form: str, task: Task, lines: Sequence[tuple[str, str]]) -> Published:
+def score(form: str, task: Task, lines: Sequence[tuple[str, str]]) -> PublishedScores:
     """The scorer's numbers for pairs of target and prediction. The aspects are the task's, in its order."""
     table = np.zeros((len(task.slots), len(CLASSES), len(CLASSES)))
     right = wrong = 0
@@ -77,7 +77,7 @@ def score(form: str, task: Task, lines: Sequence[tuple[str, str]]) -> Published:
         if not _count(table, gold, said, task) and number not in crashes:
             crashes.append(number)
     scores = _scores(table, right, len(lines), task) if wrong < len(lines) else dict.fromkeys(HEADS)
-    return Published(scores, len(lines), wrong, tuple(crashes))
+    return PublishedScores(scores, len(lines), wrong, tuple(crashes))
 
 
 HEADS = ("weighted_kappa", "accuracy", "sentence_accuracy")

@@ -15,14 +15,14 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from sde_ray.evaluation.reference_scorers.literals import python_literal
-from sde_ray.evaluation.reference_scorers.outcome import Crash, Published, Tally
+from sde_ray.evaluation.reference_scorers.outcome import Crash, PublishedScores, Tally
 from sde_ray.types import Task
 
 Event = tuple[str, ...]
-NEAR = 0.5
+MIN_SIMILARITY = 0.5
 
 
-def score(form: str, task: Task, lines: Sequence[tuple[str, str]]) -> Published:
+def score(form: str, task: Task, lines: Sequence[tuple[str, str]]) -> PublishedScores:
     """The scorer's numbers for pairs of target and prediction; also how many predictions were empty."""
     hard, soft = Tally(), Tally()
     wrong, empty, crashes = 0, 0, []
@@ -41,7 +41,7 @@ def score(form: str, task: Task, lines: Sequence[tuple[str, str]]) -> Published:
         hard.add(sum(event in gold for event in set(said)), len(said), len(gold))
         soft.add(sum(event in gold for event in near), len(said), len(gold))
     scores = {**hard.scores(), **soft.scores("_soft"), "empty": float(empty)}
-    return Published(scores, len(lines), wrong, tuple(crashes))
+    return PublishedScores(scores, len(lines), wrong, tuple(crashes))
 
 
 def _gold(form: str, target: str, task: Task) -> list[Event]:
@@ -145,6 +145,6 @@ def soften(said: Sequence[Event], gold: Sequence[str]) -> list[Event]:
         if len(event) < 2 or not gold:
             raise Crash  # the list index out of range, and the maximum of nothing
         ratios = [SequenceMatcher(a=event[1], b=one).ratio() for one in gold]
-        best = gold[ratios.index(max(ratios))].lower().strip() if max(ratios) > NEAR else event[1]
+        best = gold[ratios.index(max(ratios))].lower().strip() if max(ratios) > MIN_SIMILARITY else event[1]
         mapped.append((event[0], best, *event[2:]))
     return mapped

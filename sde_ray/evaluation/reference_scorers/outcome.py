@@ -11,7 +11,7 @@ class Crash(Exception):
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedScores:
     """The published scorer's numbers. A score of None: it writes a backslash in place of one.
 
     `wrong_format` counts what it calls so. `crashes`: lines on which it would have ended with an exception; they are

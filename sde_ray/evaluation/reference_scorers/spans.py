@@ -19,7 +19,7 @@ from sde_ray.design.lexer import read_json
 from sde_ray.evaluation.reference_scorers.literals import quoted_groups
 from sde_ray.types import Fault, Parsed, Task
 
-Reader = Callable[[str, Task], Parsed]
+FormReader = Callable[[str, Task], Parsed]
 Entry = tuple[str, tuple[str, ...]]
 NONE = "NONE"
 EMPTY = Parsed({}, (Fault("empty"),))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from sde_ray.analysis.leaderboard import rank
+from sde_ray.analysis.leaderboard import rank_designs
 from sde_ray.design.axes import AXES
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError, unknown
@@ -34,7 +34,7 @@ def from_results(results: Sequence[TrialResult], task: str, model: str, metric: 
         return {}
     sizes = {int(result.config["train_size"]) for result in own}
     largest = [result for result in own if result.config["train_size"] == max(sizes)]
-    return {row.design: row.score for row in rank(largest, metric, split)}
+    return {row.design: row.score for row in rank_designs(largest, metric, split)}
 
 
 def from_table(path: Path, metric: str) -> Tuned:

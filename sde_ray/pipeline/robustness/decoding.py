@@ -20,7 +20,7 @@ from sde_ray.config.schema import Resources
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
 from sde_ray.errors import UserError
-from sde_ray.evaluation.per_item import ItemCounts, part_of
+from sde_ray.evaluation.per_item import ItemCounts, count_items
 from sde_ray.models import base as models
 from sde_ray.models import generation
 from sde_ray.models.generation import Sampling
@@ -141,5 +141,5 @@ def check_wordings(task: Task, wordings: Sequence[int]) -> None:
 def items_of(trial: TrialConfig, answers: Mapping[str, str], metric: str) -> tuple[float, ItemCounts]:
     """The metric of the answers, and their counts item by item."""
     task, examples = held(trial)
-    part = part_of(task, trial.design, examples, answers, metric)
+    part = count_items(task, trial.design, examples, answers, metric)
     return float(part.measure(part.rows.sum(axis=0))), ItemCounts((part,))

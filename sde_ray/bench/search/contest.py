@@ -18,19 +18,19 @@ from sde_ray.bench.search.contestants import CONTESTANTS
 from sde_ray.bench.search.truth import Truth
 
 COSTS = (10, 15, 22, 30, 43, 60)
-NEAR = 0.01
-Table = dict[str, dict[int, dict[str, float]]]
+NEAR_BEST = 0.01
+RegretTable = dict[str, dict[int, dict[str, float]]]
 Regrets = dict[str, dict[int, float]]
 
 
-def race(
+def run_contest(
     draw: Callable[[int], Truth],
     seeds: Sequence[int],
     methods: Sequence[str],
     costs: Sequence[int] = COSTS,
     jobs: int = 1,
     on_progress: Callable[[], None] = lambda: None,
-) -> Table:
+) -> RegretTable:
     """Let every method choose on every truth. `on_progress` is called whenever a truth is done."""
     done: list[Regrets] = []
     for regrets in _each(partial(_one, draw, tuple(methods), tuple(costs)), seeds, jobs):
@@ -63,11 +63,11 @@ def _summary(regrets: Sequence[float]) -> dict[str, float]:
     error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
     return {
         "mean_regret": float(values.mean()),
-        f"within_{NEAR:g}": float(np.mean(values <= NEAR + 1e-12)),
+        f"within_{NEAR_BEST:g}": float(np.mean(values <= NEAR_BEST + 1e-12)),
         "standard_error": error,
     }
 
 
-def flat(table: Table) -> list[dict[str, Any]]:
+def flat(table: RegretTable) -> list[dict[str, Any]]:
     """One row a method and cost."""
     return [{"method": method, "cost": cost, **row} for method, own in table.items() for cost, row in own.items()]
