@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from sde_ray.config import renamed
 from sde_ray.config.schema import SweepConfig
 from sde_ray.design import designs
 from sde_ray.design.axes import find_axis, find_option
@@ -33,6 +34,9 @@ def sentence(fault: Any) -> str:
     parts = [str(part) for part in fault["loc"]]
     where = ".".join(parts)
     if fault["type"] == "extra_forbidden":
+        instead = renamed.hint(parts)
+        if instead:
+            return f'Unknown key "{where}": {instead}'
         known = _fields_at(fault["loc"][:-1])
         return f'Unknown key "{where}".{suggest(parts[-1], known)} Known here: {", ".join(sorted(known))}.'
     if fault["type"] == "missing":
