@@ -30,7 +30,7 @@ from sde_ray.storage.files import write_atomic
 from sde_ray.types import TrialResult
 
 LEDGER = "ledger.jsonl"
-SCHEMA = 1
+SCHEMA = 2  # 1: version 0.1, whose trials carry settings of other names, so that no key of theirs is met again
 _RANK = {"failed": 0, "pruned": 1, "finished": 2}
 _RESULT = TypeAdapter(TrialResult)
 
@@ -144,11 +144,18 @@ class Ledger:
         return good, torn
 
     def _check_schema(self, plain: Any, number: int) -> None:
-        if isinstance(plain, dict) and plain.get("schema") != SCHEMA:
+        if not isinstance(plain, dict) or plain.get("schema") == SCHEMA:
+            return
+        if plain.get("schema") == 1:
             raise UserError(
-                f'"{self.path}", line {number}, has schema {plain.get("schema")}; this version reads schema {SCHEMA}. '
-                "Use the version of sde_ray that wrote it, or give the sweep another name."
+                f'"{self.path}" was written by sde_ray 0.1, whose settings have other names: none of its trials would '
+                "be found again. Give the sweep another name and run it again, or read it with version 0.1. Nothing in "
+                "the folder was changed."
             )
+        raise UserError(
+            f'"{self.path}", line {number}, has schema {plain.get("schema")}; this version reads schema {SCHEMA}. '
+            "Use the version of sde_ray that wrote it, or give the sweep another name."
+        )
 
     def _set_aside(self, torn: list[bytes], good: list[bytes]) -> None:
         aside = self.path.with_name(self.path.name + ".torn")

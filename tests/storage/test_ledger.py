@@ -14,7 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from sde_ray.cli.app import app
+from sde_ray.config.load import check, write_sweep
 from sde_ray.errors import UserError
 from sde_ray.storage.lease import lease
 from sde_ray.storage.ledger import Ledger, from_json, load_result, save_result, to_json
@@ -90,7 +93,7 @@ def test_a_last_line_that_only_lacks_its_end_is_kept(tmp_path: Path) -> None:
 def test_another_schema_is_refused_with_the_line(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     path.write_text(json.dumps({**to_json(RESULT), "schema": 99}) + "\n")
-    with pytest.raises(UserError, match=r"line 1, has schema 99; this version reads schema 1"):
+    with pytest.raises(UserError, match=r"line 1, has schema 99; this version reads schema 2"):
         Ledger(path).results()
     assert path.exists()
 
@@ -164,3 +167,17 @@ def test_the_lease_of_another_host_counts_until_it_expires(tmp_path: Path, ahead
     else:
         with pytest.raises(UserError, match="on elsewhere"), lease(tmp_path):
             pass
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "effects"])
+def test_a_ledger_of_version_0_1_is_refused_with_what_to_do_and_left_as_it_is(command: str, tmp_path: Path) -> None:
+    config = check({"name": "x", "task": "masa:d1", "storage_path": str(tmp_path)})
+    write_sweep(config)
+    ledger = tmp_path / "x" / "ledger.jsonl"
+    ledger.write_text(json.dumps({**to_json(RESULT), "schema": 1}) + "\n")
+    before = {path: path.read_bytes() for path in (tmp_path / "x").iterdir() if path.is_file()}
+    done = CliRunner().invoke(app, [command, str(tmp_path / "x" / "sweep.yaml"), "--set", "search.n_trials=30"])
+    assert done.exit_code == 2
+    told = " ".join(done.output.split())
+    assert "was written by sde_ray 0.1" in told and "Give the sweep another name and run it again" in told
+    assert all(path.read_bytes() == content for path, content in before.items())
