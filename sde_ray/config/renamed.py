@@ -41,6 +41,7 @@ FORMER: Mapping[str, str] = {
     "search.trials": "search.n_trials",
     "search.around": "search.reference_design",
     "search.pairs": "search.interactions",
+    "search.race": "search.racing",
     "assembly": "constraints",
     "wording": "instruction_variant",
     "chat": "chat_template",

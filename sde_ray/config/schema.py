@@ -122,7 +122,7 @@ class Search(Section):
     asha: Asha | None = None
     """Stop weak trials early (asynchronous successive halving on the objective); for all methods but `adaptive`, which
     has a rule of its own. `asha: {}` takes the defaults."""
-    race: Annotated[tuple[float, ...], BeforeValidator(_as_tuple), AfterValidator(_ascending_below_one)] = ()
+    racing: Annotated[tuple[float, ...], BeforeValidator(_as_tuple), AfterValidator(_ascending_below_one)] = ()
     """Shares of the dev items, such as [0.25, 0.5], after which a trial whose answers are clearly worse than those of
     the leading trial to the same items is asked no more (its scores are then those of these items). Empty: never."""
     max_trials: Annotated[int, Field(ge=1)] = 10_000

@@ -108,8 +108,8 @@ class TrialConfig:
 
     `definition` is the section of the YAML of a task that is written out there, so that any process can build the task
     from a trial's configuration; empty where the task's name says all.
-    `rungs`: shares of the training at which the trial is scored, ascending, ending with 1.0. `looks`: shares of the
-    dev items after which a trial that is clearly behind its rival is given up.
+    `rungs`: shares of the training at which the trial is scored, ascending, ending with 1.0.
+    `interim_looks`: shares of the dev items after which a trial that is clearly behind its rival is given up.
     """
 
     task: str
@@ -129,7 +129,7 @@ class TrialConfig:
     deepspeed: Mapping[str, Any] = field(default_factory=dict)
     num_workers: int = 1
     rungs: tuple[float, ...] = (1.0,)
-    looks: tuple[float, ...] = ()
+    interim_looks: tuple[float, ...] = ()
     data: str = ""
     definition: Mapping[str, Any] = field(default_factory=dict)
 

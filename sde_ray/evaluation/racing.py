@@ -5,7 +5,7 @@
     -> "0.412 behind on the first 30 items [0.205, 0.619]", or "" where the trial goes on
 
 Both answered the same items, so the difference is paired: what is hard for both cancels. It is looked at after each
-share of the items in `search.race`; the chance of giving up a design that is as good as its rival is at most `ERROR`
+share of the items in `search.racing`; the chance of giving up a design that is as good as its rival is at most `ERROR`
 over all looks (Bonferroni). Only completions are compared, after equal shares of the training, never losses.
 """
 

@@ -139,7 +139,7 @@ def make_trial(
         deepspeed=config.deepspeed,
         num_workers=config.resources.num_workers,
         rungs=rungs or config.rungs(),
-        looks=config.search.race if rungs is None else (),  # a final comparison reports every item
+        interim_looks=config.search.racing if rungs is None else (),  # a final comparison reports every item
         data=data,
         definition=definition_of(config, task.name),
     )

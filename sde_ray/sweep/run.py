@@ -229,7 +229,7 @@ def _rival(config: SweepConfig, agenda: TrialQueue, recorder: Any, trial: TrialC
 
 def _leader(config: SweepConfig, recorder: Any, trial: TrialConfig) -> TrialResult | None:
     """Whom a trial races: the best of its kind so far, one that came furthest first. None where there is no race."""
-    if not config.search.race or config.objective.split != "dev":
+    if not config.search.racing or config.objective.split != "dev":
         return None
     peers = [
         result for result in recorder.known.values() if _alike(result, trial) and not result.rungs[-1].stopped_early

@@ -191,7 +191,7 @@ class TrialRunner:
         In a race the home part is cut into slices, with or without a rival: a completion must not depend on that.
         """
         config = self._running().config
-        home, looks = parts[0], config.looks
+        home, looks = parts[0], config.interim_looks
         prompts = home.prompts(config)
         early: list[str] = []
         count = 0

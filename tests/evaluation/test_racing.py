@@ -100,7 +100,7 @@ def test_the_rival_is_the_best_of_its_kind_that_was_asked_everything() -> None:
         return TrialResult(trial.key, trial.resolved(), "pruned" if stopped_early else "finished", scores, rungs=rungs)
 
     ended = [result(1, 0.5), result(2, 0.7), result(3, 0.9, stopped_early="behind"), result(4, 0.95, task="masa:d2")]
-    config = check({"name": "x", "task": ["masa:d1", "masa:d2"], "search": {"race": [0.25]}})
+    config = check({"name": "x", "task": ["masa:d1", "masa:d2"], "search": {"racing": [0.25]}})
     recorder = SimpleNamespace(known={one.key: one for one in ended}, score=scorer(config))
     trial = TrialConfig("masa:d1", DESIGN, "tiny", 9, 40, 20)
     assert _leader(config, recorder, trial) == ended[1]
@@ -108,9 +108,9 @@ def test_the_rival_is_the_best_of_its_kind_that_was_asked_everything() -> None:
 
 
 def test_a_final_comparison_does_not_race() -> None:
-    config = check({"name": "x", "task": "masa:d1", "search": {"method": "grid", "race": [0.25, 0.5]}})
+    config = check({"name": "x", "task": "masa:d1", "search": {"method": "grid", "racing": [0.25, 0.5]}})
     task = get_task("masa:d1")
-    assert plan(config).trials[0].looks == (0.25, 0.5)
-    assert make_trial(config, task, "tiny", DESIGN, 9, 40, 20, "", rungs=(1.0,)).looks == ()
+    assert plan(config).trials[0].interim_looks == (0.25, 0.5)
+    assert make_trial(config, task, "tiny", DESIGN, 9, 40, 20, "", rungs=(1.0,)).interim_looks == ()
     with pytest.raises(UserError, match="between 0 and 1"):
-        check({"name": "x", "task": "masa:d1", "search": {"race": [0.5, 1.0]}})
+        check({"name": "x", "task": "masa:d1", "search": {"racing": [0.5, 1.0]}})

@@ -272,7 +272,7 @@ def gold(config: TrialConfig, folder: Path) -> Opponent:
 def test_a_trial_clearly_behind_its_rival_is_not_asked_all(
     runner: TrialRunner, config: TrialConfig, tmp_path: Path
 ) -> None:
-    config = replace(small(config), eval_size=40, out_of_domain=("masa:d2",), looks=(0.5,))
+    config = replace(small(config), eval_size=40, out_of_domain=("masa:d2",), interim_looks=(0.5,))
     runner.start(config, tmp_path / "slow")
     done = runner.train_rung(0, gold(config, tmp_path / "rival"))
     result = runner.finish("pruned")
@@ -284,7 +284,7 @@ def test_a_trial_clearly_behind_its_rival_is_not_asked_all(
 
 def test_a_race_without_a_rival_changes_no_completion(runner: TrialRunner, config: TrialConfig, tmp_path: Path) -> None:
     config = replace(small(config), eval_size=18)
-    raced = replace(config, looks=(0.5,))
+    raced = replace(config, interim_looks=(0.5,))
     whole, cut = run_trial(runner, config, tmp_path / "a"), run_trial(runner, raced, tmp_path / "b")
     assert (tmp_path / "a/predictions.jsonl").read_text() == (tmp_path / "b/predictions.jsonl").read_text()
     assert whole.scores == cut.scores and cut.rungs[0].stopped_early == ""
