@@ -1,4 +1,4 @@
-"""The typer app: every command, by group, and the one place where errors become messages and exit codes.
+"""The typer app: a table of every command, and the one place where errors become messages and exit codes.
 
 0 done · 1 a defect of sde_ray (traceback) · 2 something given cannot be used (message) · 130 Ctrl-C
 """
@@ -16,10 +16,41 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from sde_ray import __version__
-from sde_ray.cli import analyze, cluster, doctor, inspect, predict, rationales, results, robustness, run, score
+from sde_ray.cli import (
+    analyze,
+    assemble,
+    axes,
+    doctor,
+    effects,
+    logs,
+    plan,
+    predict,
+    rationales,
+    report,
+    robustness,
+    run,
+    score,
+    show,
+    status,
+    stop,
+    submit,
+    sync,
+    tasks,
+    ui,
+    validate,
+)
+from sde_ray.cli.bench import app as bench
 from sde_ray.cli.console import err
 from sde_ray.errors import UserError
 
+# In the order of work, as `sde-ray --help` lists them.
+COMMANDS = (
+    *(run, plan, show, axes, tasks, rationales),
+    *(analyze, score, effects, assemble, validate, report, robustness),
+    *(predict, ui),
+    *(submit, status, logs, stop, sync),
+    *(doctor, bench),
+)
 REFUSALS = {
     errno.ENOSPC: "The disk is full",
     errno.EDQUOT: "The quota of the disk is used up",
@@ -68,26 +99,26 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(version: bool) -> None:
+    if version:
         print(f"sde-ray {__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
 ) -> None:
     """Find out how to write fine-tuning samples, with evidence."""
 
 
-for group in (run, inspect, rationales, analyze, score, results, robustness, predict, cluster, doctor):
-    group.register(app)
+for command in COMMANDS:
+    command.register(app)
 
 
 def main() -> None:
     """The entry point of the command `sde-ray`."""
-    # What libraries will change one day is no news for who runs a sweep; pytest still shows it to who maintains it.
+    # What libraries will change one day is no news to the user of a sweep; pytest still shows it to its maintainers.
     warnings.simplefilter("ignore", FutureWarning)
     warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")  # MLflow's, of itself
     app()

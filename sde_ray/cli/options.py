@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 Sweep = Annotated[Path, typer.Argument(help="A sweep's YAML file, e.g. sweeps/quickstart.yaml.", show_default=False)]
-Place = Annotated[
-    str, typer.Argument(help="A sweep's YAML file, or the folder or address of its run.", show_default=False)
+SweepOrRun = Annotated[
+    str,
+    typer.Argument(
+        help="A sweep's YAML file, or the folder or address of its run.", metavar="SWEEP", show_default=False
+    ),
 ]
 Sets = Annotated[
     list[str] | None,
@@ -18,7 +21,13 @@ Sets = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
-TaskName = Annotated[str, typer.Option("--task", help='A task, e.g. "masa:d1" (list them: sde-ray tasks).')]
-DesignName = Annotated[
-    str, typer.Option("--design", help='A name ("es-sde") or options ("format=lines,labels=number").')
+
+# of a job on a Ray cluster: submit, status, logs, stop
+SubmittedSweep = Annotated[
+    str, typer.Argument(help="A sweep's YAML file, the folder or address of its run, or its name.", metavar="SWEEP")
 ]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="The cluster's dashboard, http://HEAD:8265; default: RAY_API_SERVER_ADDRESS."),
+]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Show the driver's output until the sweep ends.")]

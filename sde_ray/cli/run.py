@@ -1,8 +1,7 @@
-"""`run` runs a sweep, from the YAML file to the verdict; `plan` says what would run and what it costs."""
+"""`sde-ray run`: a sweep from its YAML file to the verdict."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,19 +25,19 @@ def run(
     """Run a sweep from its YAML file to a validated strategy. The same command again goes on where it stopped."""
     from sde_ray.analysis import study
     from sde_ray.cli.views.live import console_listener
-    from sde_ray.config.load import load_config, place_of, sweep_folder
-    from sde_ray.pipeline import run as flow
-    from sde_ray.sweep.stale import notes
+    from sde_ray.cli.views.plan import print_notes
+    from sde_ray.config.load import load_config, place_of
+    from sde_ray.pipeline import run as pipeline
 
-    config = load_config(sweep, [*(sets or []), *([f"resources.address={_inside(address)}"] if address else [])])
+    cluster = [f"resources.address={_cluster_address(address)}"] if address else []
+    config = load_config(sweep, [*(sets or []), *cluster])
     study.look(config)
-    for note in notes(flow.plan_of(config), study.ledger_of(config).results(), sweep_folder(config)):
-        err().print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
-    outcome = flow.run(config, console_listener(as_json), with_validation=validate)
+    print_notes(pipeline.plan_of(config))
+    result = pipeline.run(config, console_listener(as_json), with_validation=validate)
     if as_json:
-        emit(outcome.to_dict())
-    if outcome.interrupted:
-        err().print(outcome.interrupted, highlight=False, markup=False, soft_wrap=True)
+        emit(result.to_dict())
+    if result.interrupted:
+        err().print(result.interrupted, highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(130)
     if not as_json:
         out().print(
@@ -46,7 +45,7 @@ def run(
         )
 
 
-def _inside(address: str) -> str:
+def _cluster_address(address: str) -> str:
     """The address, if a driver can be in the cluster that it names."""
     from sde_ray.config.load import mask
 
@@ -58,28 +57,5 @@ def _inside(address: str) -> str:
     return address
 
 
-def plan(sweep: Sweep, sets: Sets = None, as_json: Json = False) -> None:
-    """List what a sweep would run, what was pinned or dropped and why, and what it costs. Trains nothing."""
-    from sde_ray.analysis import study
-    from sde_ray.cli.views import plan as planned
-    from sde_ray.config.load import load_config, sweep_folder
-    from sde_ray.pipeline import run as flow
-    from sde_ray.sweep.stale import notes
-
-    config = load_config(sweep, sets or [])
-    study.look(config)
-    made = flow.plan_of(config)
-    for note in notes(made, study.ledger_of(config).results(), sweep_folder(config)):
-        err().print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
-    if all(model == "tiny" or Path(model).is_dir() for model in made.config.model):  # others need a download
-        from sde_ray.sweep.tokenizer_check import drop_unencodable
-
-        made = drop_unencodable(made)
-    if as_json:
-        return emit(planned.plain(made))
-    return planned.show(made)
-
-
 def register(app: typer.Typer) -> None:
     app.command()(run)
-    app.command()(plan)

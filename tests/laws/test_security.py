@@ -170,7 +170,7 @@ def test_a_trial_s_folder_is_named_by_its_hash() -> None:
 
 
 def test_servers_listen_on_loopback_unless_told() -> None:
-    from sde_ray.cli.predict import ui
+    from sde_ray.cli.ui import ui
 
     assert inspect.signature(ui).parameters["host"].default == "127.0.0.1"
     assert ui_command("sqlite:////a.db")[-4:-2] == ["--host", "127.0.0.1"]
@@ -179,7 +179,7 @@ def test_servers_listen_on_loopback_unless_told() -> None:
 
 
 def test_a_store_s_password_is_no_argument_of_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from sde_ray.cli.predict import ui
+    from sde_ray.cli.ui import ui
 
     ran: list[list[str]] = []
     monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "")

@@ -228,12 +228,11 @@ def _yaml(config: SweepConfig, folder: Path) -> Path:
 
 
 def test_a_job_s_id_does_not_depend_on_a_slash_and_its_storage_may_be_an_address(tmp_path: Path) -> None:
-    from sde_ray.cli.cluster import _name
-    from sde_ray.sweep.cluster.jobs import environment, sweep_id
+    from sde_ray.sweep.cluster.jobs import environment, resolve_sweep_id, sweep_id
     from sde_ray.sweep.cluster.package import pack
 
     assert sweep_id("x", "s3://b/runs/") == sweep_id("x", "s3://b/runs") != sweep_id("x", "s3://b/run")
-    assert _name("s3://b/runs/x/", None) == sweep_id("x", "s3://b/runs"), "status, logs and stop take the address"
+    assert resolve_sweep_id("s3://b/runs/x/") == sweep_id("x", "s3://b/runs"), "status, logs and stop take the address"
     (tmp_path / "s.yaml").write_text("task: masa:d1\n")
     (tmp_path / "p").mkdir()
     assert pack(tmp_path / "s.yaml", ["storage_path=s3://b/runs"], tmp_path / "p").storage == "s3://b/runs"

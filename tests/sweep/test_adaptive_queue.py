@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from helpers.fake_runner import BEST, planted
 
-from sde_ray.cli.views.plan import plain, summary
+from sde_ray.cli.views.plan import summary, to_dict
 from sde_ray.config.load import check
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
@@ -162,7 +162,7 @@ def test_the_plan_says_the_budget_and_the_screening() -> None:
     said = " ".join(summary(whole))
     assert "12 full trials' worth by adaptive, of 216 designs × 2 seeds" in said
     assert "screening: 10 designs, a D-optimal fraction, each up to 0.25 of its training (2.5 full trials)" in said
-    assert plain(whole)["search"] == whole.search
+    assert to_dict(whole)["search"] == whole.search
     assert made(search={"method": "random"}).search == ""
     assert "one seed: none repeats" in made(seeds=0).search
 

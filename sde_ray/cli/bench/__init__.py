@@ -1,1 +1,7 @@
-"""`sde-ray bench`: measurements of searches, intervals and warm starts."""
+"""`sde-ray bench`: measurements of the package itself; one file per command.
+
+warm.py          seconds to a trial's first step, warm and cold
+table.py         the recorded 216 designs
+search.py        search methods against known truth: planted, recorded
+calibration.py   intervals and claims against known truth
+"""

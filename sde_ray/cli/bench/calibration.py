@@ -38,10 +38,10 @@ def _table(title: str, rows: list[dict[str, Any]]) -> Any:
     from sde_ray.bench.calibration import ERROR
 
     columns = list(dict.fromkeys(key for row in rows for key in row if not key.endswith(ERROR)))
-    shown = table(f"\n{title}", *columns, right=tuple(columns))
+    rates = table(f"\n{title}", *columns, right=tuple(columns))
     for row in rows:
-        shown.add_row(*(_cell(row.get(column), row.get(column + ERROR)) for column in columns))
-    return shown
+        rates.add_row(*(_cell(row.get(column), row.get(column + ERROR)) for column in columns))
+    return rates
 
 
 def _cell(value: Any, error: float | None) -> str:
@@ -51,3 +51,7 @@ def _cell(value: Any, error: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.3f} ±{error:.3f}" if error is not None else str(value)
+
+
+def register(app: typer.Typer) -> None:
+    app.command("calibration")(calibration)

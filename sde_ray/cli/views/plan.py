@@ -1,4 +1,4 @@
-"""A plan in words: how many trials and why so many, what stands still, what was left out, what it will cost."""
+"""A plan in words: how many trials and why so many, which axes are pinned, what was dropped, what it will cost."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from sde_ray.cli.console import out, table
+from sde_ray.cli.console import err, out, table
 
 if TYPE_CHECKING:
     from sde_ray.sweep.plan import Plan
 
-SHOWN = 12
+SHOWN_DESIGNS = 12
 
 
 def show(plan: Plan) -> None:
@@ -22,16 +22,26 @@ def show(plan: Plan) -> None:
 
     out().print("\n".join(summary(plan)), highlight=False)
     trials = Counter((trial.task, trial.model, trial.design) for trial in plan.trials)
-    title = f"\nThe first {min(SHOWN, len(trials))} of {len(trials)} designs"
-    shown = table(title, "task", "model", "design", "trials", right=("trials",))
-    for (task, model, design), count in list(trials.items())[:SHOWN]:
-        shown.add_row(task, model, paper_label(design), str(count))
-    out().print(shown)
+    title = f"\nThe first {min(SHOWN_DESIGNS, len(trials))} of {len(trials)} designs"
+    designs = table(title, "task", "model", "design", "trials", right=("trials",))
+    for (task, model, design), count in list(trials.items())[:SHOWN_DESIGNS]:
+        designs.add_row(task, model, paper_label(design), str(count))
+    out().print(designs)
     out().print("\nRead its samples: sde-ray show SWEEP · run it: sde-ray run SWEEP")
 
 
+def print_notes(plan: Plan) -> None:
+    """Print on stderr what the run's folder has that does not fit the plan: changed data, missing trial folders."""
+    from sde_ray.analysis.study import ledger_of
+    from sde_ray.config.load import sweep_folder
+    from sde_ray.sweep.stale import notes
+
+    for note in notes(plan, ledger_of(plan.config).results(), sweep_folder(plan.config)):
+        err().print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
+
+
 def summary(plan: Plan) -> list[str]:
-    """How many trials and why so many, what stands still, what was left out and why; as lines in markup."""
+    """Lines in rich markup: how many trials and why so many, which axes are pinned, what was dropped and why."""
     from sde_ray.config.load import place_of
 
     product = " × ".join(f"{count} {_noun(what, count)}" for what, count in plan.counts.items())
@@ -45,8 +55,8 @@ def summary(plan: Plan) -> list[str]:
     return lines + [f"dropped  {escape(what)}: {escape(reason)}" for what, reason in plan.dropped]
 
 
-def plain(plan: Plan) -> dict[str, Any]:
-    """A plan for a program."""
+def to_dict(plan: Plan) -> dict[str, Any]:
+    """A plan as JSON types, for a program."""
     return {
         "name": plan.config.name,
         "trials": plan.count,

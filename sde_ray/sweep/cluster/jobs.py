@@ -20,10 +20,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sde_ray.errors import UserError
-from sde_ray.storage.uri import SECRET, is_uri, mask
+from sde_ray.safe_yaml import assign, read_yaml
+from sde_ray.storage.uri import SECRET, is_uri, mask, split
 from sde_ray.sweep.cluster.package import SWEEP, Package
 
 DEFAULT = "http://127.0.0.1:8265"
@@ -91,6 +93,31 @@ def sweep_id(name: str, storage: str) -> str:
     """What all jobs of a sweep share, and no other sweep has."""
     place = storage.rstrip("/") if is_uri(storage) else storage
     return f"sde-{name}-{hashlib.sha256(f'{place}/{name}'.encode()).hexdigest()[:8]}"
+
+
+def resolve_sweep_id(sweep: str, sets: Sequence[str] = ()) -> str:
+    """The id of a sweep on the cluster, from its YAML file, or the folder or address of its run.
+
+    A bare name stands for itself, as long as no file has that name.
+
+    Raises:
+        UserError: when a YAML file is named that does not exist, or settings are given without one.
+    """
+    if is_uri(sweep):
+        storage, name = split(sweep)
+        return sweep_id(name, storage)
+    path = Path(sweep)
+    if path.is_dir():
+        path = path / "sweep.yaml"
+    if not path.is_file():
+        if path.suffix in (".yaml", ".yml") or sets:
+            raise UserError(f'There is no file "{sweep}". Give a sweep\'s YAML file, its folder, or its name.')
+        return sweep
+    values: dict[str, Any] = {"name": path.stem, **read_yaml(path)}
+    for setting in sets:
+        assign(values, setting)
+    name = str(values["name"])
+    return sweep_id(name, str(values["storage_path"])) if "storage_path" in values else name
 
 
 def environment(given: Sequence[str] = (), base: Mapping[str, str] | None = None) -> dict[str, str]:

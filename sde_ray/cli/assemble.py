@@ -1,0 +1,50 @@
+"""`sde-ray assemble`: the best combination of options that the evidence carries."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sde_ray.cli.console import emit, out
+from sde_ray.cli.options import Json, Sets, SweepOrRun
+
+
+def assemble(
+    sweep: SweepOrRun,
+    adherence: Annotated[
+        float | None,
+        typer.Option(
+            "--min-format-adherence", "--adherence", min=0, max=1, help="Least share of faultless completions."
+        ),
+    ] = None,
+    tokens: Annotated[
+        float | None, typer.Option("--max-output-tokens", "--tokens", min=1, help="Most output tokens, in the mean.")
+    ] = None,
+    pareto: Annotated[bool, typer.Option("--pareto", help="Also show which designs are worth their price.")] = False,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Assemble the best combination that the evidence carries, and save it as strategy.yaml."""
+    from sde_ray.analysis import study
+    from sde_ray.cli.views import tables
+    from sde_ray.cli.views.live import console_listener
+    from sde_ray.pipeline import run as pipeline
+    from sde_ray.pipeline.context import Step
+    from sde_ray.tracking.base import Tracker
+
+    config = study.open_sweep(sweep, sets or [])
+    studies = pipeline.largest_studies(study.studies(config, study.results_of(config)))
+    step = Step(config, console_listener(as_json), Tracker())
+    constraints = pipeline.constraints_of(config, adherence, tokens)
+    conclusions = [pipeline.assemble(step, each, constraints) for each in studies]
+    if as_json:
+        fronts = [{"pareto": [point.to_dict() for point in each.pareto_front]} if pareto else {} for each in studies]
+        return emit([each.to_dict() | front for each, front in zip(conclusions, fronts, strict=True)])
+    for each in studies if pareto else []:
+        out().print(tables.pareto(each.pareto_front, each.objective))
+    return None
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(assemble)

@@ -1,0 +1,31 @@
+"""`sde-ray effects`: what the trials of a sweep show, by design and by option."""
+
+from __future__ import annotations
+
+import typer
+
+from sde_ray.cli.console import emit, out
+from sde_ray.cli.options import Json, Sets, SweepOrRun
+
+
+def effects(sweep: SweepOrRun, sets: Sets = None, as_json: Json = False) -> None:
+    """Rank the designs and say what each option does to the score, with intervals; which models agree on it."""
+    from sde_ray.analysis import study
+    from sde_ray.analysis.cross_study import cross_studies
+    from sde_ray.cli.views import cross_study, tables
+
+    config = study.open_sweep(sweep, sets or [])
+    studies = study.studies(config, study.results_of(config))
+    comparisons = cross_studies(studies)
+    if as_json:
+        together = [comparison.to_dict() for comparison in comparisons]
+        return emit([each.to_dict() | ({"across": together} if together else {}) for each in studies])
+    for each in studies:
+        out().print(tables.study(each))
+    for comparison in comparisons:
+        out().print(cross_study.across(comparison))
+    return None
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(effects)

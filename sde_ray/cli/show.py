@@ -1,0 +1,41 @@
+"""`sde-ray show`: samples exactly as a trial would train on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sde_ray.cli.console import emit, out
+from sde_ray.cli.options import Json, Sets
+
+
+def show(
+    sweep: Annotated[Path | None, typer.Argument(help="A sweep: one example in its first designs.")] = None,
+    task: Annotated[str, typer.Option("--task", help="A task; without a sweep.")] = "masa:d1",
+    design: Annotated[list[str] | None, typer.Option("--design", help="A design; may be repeated.")] = None,
+    n: Annotated[int, typer.Option("-n", "--n", min=1, help="Examples (of a sweep: designs).")] = 1,
+    wording: Annotated[int, typer.Option(help="Which of the task's instruction wordings.")] = 0,
+    model: Annotated[str, typer.Option(help="Colour token by token, with this model's tokenizer.")] = "",
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Print samples as a trial trains on them; the coloured words are those whose loss counts."""
+    from sde_ray.pipeline import preview
+
+    if sweep is not None:
+        previews = preview.of_sweep(sweep, sets or [], design or [], n)
+    else:
+        previews = preview.from_task(task, design or ["baseline"], n, wording)
+    if as_json:
+        return emit([each.to_dict() for each in previews])
+    from sde_ray.cli.views import sample
+
+    for each in previews:
+        sample.sample(each, model)
+    out().print(sample.LEGEND)
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(show)
