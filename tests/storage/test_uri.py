@@ -107,7 +107,7 @@ def test_a_plain_folder_never_loads_fsspec(tmp_path: Path) -> None:
     code = (
         "import sys; from sde_ray.storage import lease, mirror; from sde_ray.pipeline import run;"
         "from sde_ray.config.load import check, place_of;"
-        f"c = check({{'name': 'x', 'task': 'masa:d1', 'storage': {str(tmp_path)!r}}});"
+        f"c = check({{'name': 'x', 'task': 'masa:d1', 'storage_path': {str(tmp_path)!r}}});"
         "s = mirror.open_folder(place_of(c));"
         "s.pull(); s.push(s.folder); print('fsspec' in sys.modules, list(s.folder.parent.iterdir()))"
     )
