@@ -30,7 +30,8 @@ from sde_ray.analysis.verdict import (
 )
 from sde_ray.config.load import SweepConfig, open_tasks
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import parse_design, space
+from sde_ray.design.designs import parse_design
+from sde_ray.design.space import design_space
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts, read_items_by_trial
 from sde_ray.sweep.plan import fingerprint_all, make_trial
@@ -66,7 +67,7 @@ def _selecting(results: Sequence[TrialResult]) -> list[TrialResult]:
 
 def _fitted(design: Design, task: Task) -> Design:
     """The design with the axes that cannot change this task's samples at their default."""
-    still = space(task, any(example.rationale for example in task.load("train")))
+    still = design_space(task, any(example.rationale for example in task.load("train")))
     pinned = {axis: still.axes[axis][0] for axis, _ in design.options if axis in still.pinned}
     return design.replace(**pinned)
 

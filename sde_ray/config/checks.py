@@ -22,7 +22,7 @@ from sde_ray.errors import UserError, suggest, unknown
 from sde_ray.metrics import check_metric
 from sde_ray.search import METHODS
 from sde_ray.tasks import get_task
-from sde_ray.tasks.checks import check
+from sde_ray.tasks.checks import check_task
 from sde_ray.tasks.custom import task_from_yaml
 from sde_ray.types import Task
 
@@ -91,7 +91,7 @@ def table_faults(values: Mapping[str, Any], base: Path) -> list[str]:
 def _open(one: Any, base: Path) -> Task | None:
     if isinstance(one, str):
         return get_task(one)
-    return check(task_from_yaml(one, base)) if isinstance(one, dict) else None
+    return check_task(task_from_yaml(one, base)) if isinstance(one, dict) else None
 
 
 def _check_names(tasks: list[Any], others: list[Any], found: list[str]) -> None:

@@ -1,15 +1,19 @@
-"""Designs: axes and their options, each a pair of inverse functions that write and read a sample.
+"""Designs: axes and their options, each a pair of inverse functions that write a sample and parse a completion.
 
-base.py                       Axis, Line, and the three kinds of options
+base.py                       Axis, the three kinds of options, OutputForm
 axes.py                       AXES, the table of all axes; how to add one
 prompt.py  answer.py          options of the prompt, options of the answer
-format_text.py format_json.py options of the layout; lexer.py quotes what needs it; wording.py the prompt's sentences
-designs.py                    make, name and parse a design; the space of a task
+format_text.py format_json.py options of the format; lexer.py quotes what needs it; wording.py the prompt's sentences
+designs.py  space.py          make, name and parse a design; the design space of a task
 render.py                     example -> sample, completion -> answer
 
-For an axis of one's own: `from sde_ray.design import Axis, FormatOption`.
+For an axis, an option or a format of one's own, in a module of one's own:
+
+    from sde_ray.design import Axis, AnswerOption, FormatOption, PromptOption      what to define
+    from sde_ray.design import collect, rows, tokenize, quote_if_needed            to parse and write a format
 """
 
 from sde_ray.design.base import AnswerOption, Axis, FormatOption, PromptOption, collect, rows
+from sde_ray.design.lexer import quote_if_needed, tokenize
 
-__all__ = ["AnswerOption", "Axis", "FormatOption", "PromptOption", "collect", "rows"]
+__all__ = ["AnswerOption", "Axis", "FormatOption", "PromptOption", "collect", "quote_if_needed", "rows", "tokenize"]

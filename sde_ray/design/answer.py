@@ -19,20 +19,20 @@ from sde_ray.types import Example, Fault, Line, Task
 
 
 def check_slots(lines: Lines, task: Task, form: OutputForm) -> tuple[Lines, Faults]:
-    """The first line of every slot of the task, and what is wrong with the slots."""
-    kept: dict[str, Line] = {}
+    """Validate the slots: the first line of every slot of the task, and the faults of the others."""
+    first_lines: dict[str, Line] = {}
     faults: list[Fault] = []
     for line in lines:
         if line.slot not in task.slots:
             faults.append(Fault("unknown_slot", line.slot))
-        elif line.slot in kept:
+        elif line.slot in first_lines:
             faults.append(Fault("repeated_slot", line.slot))
         else:
-            kept[line.slot] = line
+            first_lines[line.slot] = line
             if not line.values and not form.complete:
                 faults.append(Fault("unexpected_placeholder", line.slot))
-    missing = [slot for slot in task.slots if form.complete and slot not in kept]
-    return tuple(kept.values()), (*faults, *(Fault("missing_slot", slot) for slot in missing))
+    missing = [slot for slot in task.slots if form.complete and slot not in first_lines]
+    return tuple(first_lines.values()), (*faults, *(Fault("missing_slot", slot) for slot in missing))
 
 
 def _add_absent(lines: Lines, task: Task, example: Example) -> Lines:
@@ -65,16 +65,16 @@ UNMENTIONED = Axis(
 
 
 def numbers_of(task: Task) -> Mapping[str, str]:
-    """The number of every label and of the placeholder: the task's own, else the label's index and -1."""
+    """Numbers of the labels and of the placeholder: the task's, else the label's index and -1."""
     indices = {label: str(index) for index, label in enumerate(task.labels or ())}
     return {**indices, task.placeholder: "-1", **task.numbers}
 
 
 def _read_labels(lines: Lines, label_of: Mapping[str, str]) -> tuple[Lines, Faults]:
-    """Lines with the labels that the words stand for. A word must match whole: "not positive" is no label."""
-    known = [line for line in lines if all(value in label_of for value in line.values)]
-    faults = [Fault("unknown_label", f"{line.slot}: {line.values[0]}") for line in lines if line not in known]
-    return tuple(replace(line, values=tuple(label_of[value] for value in line.values)) for line in known), tuple(faults)
+    """Map words to labels. A word must match whole: "not positive" is no label."""
+    valid = [line for line in lines if all(value in label_of for value in line.values)]
+    faults = [Fault("unknown_label", f"{line.slot}: {line.values[0]}") for line in lines if line not in valid]
+    return tuple(replace(line, values=tuple(label_of[value] for value in line.values)) for line in valid), tuple(faults)
 
 
 def _read_text(lines: Lines, task: Task) -> tuple[Lines, Faults]:

@@ -1,11 +1,31 @@
-"""The table of design axes; the sweep space, the CLI, MLflow's parameters, the effects and the law tests follow it.
+"""The table of design axes, `AXES`; the sweep space, the CLI, MLflow's parameters, effects and law tests follow it.
 
-Options and axes of the user's own are named by import path, wherever a name of the table may stand. A new format, rows
-such as ["food", "the soup was cold", "negative"], in `my_pkg/my_axes.py`:
+The axis `format` says how all lines of an answer become one text. The lines (food, positive), (price, absent) of an
+English task read
+    natural   food: positive, price: unmentioned.
+    lines     food: positive
+              price: unmentioned
+    json      {"aspect": "food", "sentiment": "positive"}
+              {"aspect": "price", "sentiment": "unmentioned"}
+    pairs     ["food", "positive"]
+              ["price", "unmentioned"]
+and with lists of spans
+    natural   DNA: IL-2 gene, kappa B site; RNA: none.
+    lines     DNA: IL-2 gene, kappa B site
+              RNA: none
+    json      {"type": "DNA", "entity": ["IL-2 gene", "kappa B site"]}
+              {"type": "RNA", "entity": []}
+    pairs     ["DNA", "IL-2 gene"]
+              ["DNA", "kappa B site"]
+              ["RNA", null]
+A rationale stands before the value (`food: tasty soup => positive`) or after it (`food: positive <= tasty soup`).
+
+Options and axes of the user's own are named by import path, wherever a name of the table may stand. A format of one's
+own, rows such as ["food", "the soup was cold", "negative"], in `my_pkg/my_axes.py`:
 
     import json
-    from sde_ray.design.lexer import read_json
-    from sde_ray.design.base import FormatOption, collect, rows
+    from sde_ray.design import FormatOption, collect, rows
+    from sde_ray.safe_json import read_json
     from sde_ray.types import Line
 
     def read_row(row):
@@ -23,7 +43,7 @@ such as ["food", "the soup was cold", "negative"], in `my_pkg/my_axes.py`:
         read=lambda text, form: ((), ()) if text.strip() == "-" else collect(rows(text), read_row),
     )
 
-is used as `axes: {format: [lines, "my_pkg.my_axes:ROWS"]}` in a sweep, and a whole new axis, an `Axis` object, as
+is used as `axes: {format: [lines, "my_pkg.my_axes:ROWS"]}` in a sweep, and a whole axis, an `Axis` object, as
 `axes: {"my_pkg.my_axes:TONE": [plain, polite]}`. Nothing is registered: a worker finds both by their names.
 """
 
@@ -33,11 +53,14 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from sde_ray.design.answer import LABELS, REASONING, UNMENTIONED
-from sde_ray.design.base import AnswerOption, Axis, FormatOption, Option, PromptOption
-from sde_ray.design.format import FORMAT
+from sde_ray.design.base import Axis, Option
+from sde_ray.design.format_json import JSON, PAIRS
+from sde_ray.design.format_text import LINES, NATURAL
 from sde_ray.design.prompt import INPUT_MODELING, INSTRUCTION
 from sde_ray.errors import UserError, unknown
 from sde_ray.plugins import is_path, load_object
+
+FORMAT = Axis("format", default="natural", options={"natural": NATURAL, "lines": LINES, "json": JSON, "pairs": PAIRS})
 
 AXES: Mapping[str, Axis] = {
     axis.name: axis for axis in (INSTRUCTION, INPUT_MODELING, FORMAT, UNMENTIONED, LABELS, REASONING)
@@ -45,12 +68,15 @@ AXES: Mapping[str, Axis] = {
 
 
 def load_axis(path: str) -> Axis:
-    """The user's axis at `pkg.module:NAME`."""
+    """An axis of the user's own by import path, `pkg.module:NAME`; `UserError` where there is none."""
     return load_object(path, Axis, "an axis")
 
 
 def find_axis(name: str) -> Axis:
-    """The axis of the table, or of the user, with this name; `UserError` with the nearest name where there is none."""
+    """Look up an axis: a name of the table or an import path.
+
+    Raises UserError: with the nearest name, when there is no such axis.
+    """
     if name in AXES:
         return AXES[name]
     if is_path(name):
@@ -59,7 +85,10 @@ def find_axis(name: str) -> Axis:
 
 
 def find_option(axis_name: str, name: str) -> Option:
-    """The option of an axis; by import path, an option of the user's own for the axis' stage."""
+    """Look up an option of an axis: a name of the table, or the import path of an option for the axis' stage.
+
+    Raises UserError: with the nearest name, when there is no such axis or option.
+    """
     axis = find_axis(axis_name)
     if name in axis.options:
         return axis.options[name]
@@ -67,16 +96,3 @@ def find_option(axis_name: str, name: str) -> Option:
         kind: type[Any] = type(axis.options[axis.default])
         return cast(Option, load_object(name, kind, f"an option of {axis_name}"))
     raise UserError(unknown(f"option of {axis_name}", name, axis.options))
-
-
-__all__ = [
-    "AXES",
-    "AnswerOption",
-    "Axis",
-    "FormatOption",
-    "Option",
-    "PromptOption",
-    "find_axis",
-    "find_option",
-    "load_axis",
-]

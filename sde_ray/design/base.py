@@ -1,4 +1,4 @@
-"""What an axis is made of: options, each a pair of inverse functions, on one of three stages.
+"""Axes and options, the parts of a design: an option is a pair of inverse functions on one of three stages.
 
     Example ─▶ Lines ──answer options──▶ Lines ──format option──▶ completion text
     text segment + cue ──prompt options──▶ prompt segments
@@ -7,8 +7,8 @@
 - A *format* option turns lines into text and text into lines. Every reader is total: it returns faults, never raises.
 - A *prompt* option arranges segments; the prompt is never read back, so it only writes.
 
-`OutputForm` is what the answer options tell the format option about the lines that come: the words, the order of the
-rationale, whether absent slots are written. The prompt's description of the form is made from the same `OutputForm`.
+`OutputForm` is what the answer options tell the format option about the lines: the words, where the rationale stands,
+whether absent slots are written. The prompt's description of the form is made from the same `OutputForm`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MARKS: Mapping[str, Punctuation] = {"en": Punctuation(": ", ", ", "; ", "."), "z
 
 @dataclass(frozen=True)
 class OutputForm:
-    """How the lines of an answer are to be written.
+    """Form of the output: how the lines of an answer are written.
 
     `placeholder` is the word for an absent slot; `complete`: absent slots have a line; `rationale_position`: whether
     the rationale stands before (first) or after (last) the value.
@@ -56,13 +56,13 @@ class OutputForm:
 
     @property
     def many(self) -> bool:
-        """True where a slot holds a list of values."""
+        """Whether a slot holds a list of values."""
         return self.kind == "span"
 
 
 @dataclass(frozen=True)
 class InstructionContext:
-    """What an option's sentence in the instruction may speak of, all of it written by the sample's own pipeline.
+    """Context of an instruction: what an option's sentence may name, all of it written by the sample's own pipeline.
 
     `labels` are the words that may stand for a value, the placeholder included where it is written;
     `placeholder_entry` is the entry of a slot without value, `marker` the completion when no slot has one.
@@ -99,7 +99,10 @@ def no_sentence(context: InstructionContext) -> str:
 
 @dataclass(frozen=True)
 class AnswerOption:
-    """Rewrites lines; `read` undoes `write`. `shape` tells the form, `sentence` the words the instruction needs."""
+    """Option of an answer axis: rewrites lines; `read` is the inverse of `write`.
+
+    `label` is the paper's name. `shape` adapts the output form, `sentence` gives the words that the instruction needs.
+    """
 
     label: str
     write: Callable[[Lines, Task, Example], Lines] = keep
@@ -112,7 +115,7 @@ class AnswerOption:
 
 @dataclass(frozen=True)
 class FormatOption:
-    """Turns lines into text, entry by entry, and text into lines.
+    """Option of the axis `format`: turns lines into text, entry by entry, and text into lines.
 
     An entry writes one line; entries are joined by `separator`; the text ends with `terminator`. `marker` is the whole
     answer when there is no line, so that a legal completion is never empty. `read(write(lines)) == lines`.
@@ -128,18 +131,18 @@ class FormatOption:
     stage: ClassVar[Stage] = "format"
 
     def write(self, lines: Lines, form: OutputForm) -> str:
-        """The completion's text."""
+        """Text of a completion."""
         body = self.separator(form).join(self.entry(line, form) for line in lines)
         return (body if lines else self.marker(form)) + self.terminator(form)
 
     def sketch(self, lines: Lines, form: OutputForm) -> str:
-        """The text's beginning, and that it goes on: the entries, then `...`."""
+        """Schematic of a longer completion: the entries, then `...`."""
         return self.separator(form).join([*(self.entry(line, form) for line in lines), "..."])
 
 
 @dataclass(frozen=True)
 class PromptOption:
-    """Arranges the prompt's segments; the first option gets (text, cue).
+    """Option of a prompt axis: arranges the prompt's segments; the first option gets (text, cue).
 
     `render_instruction(where)` gives the instruction, which speaks of the text as "above" or "below".
     """
@@ -151,13 +154,13 @@ class PromptOption:
 
 
 def rows(text: str) -> list[str]:
-    """The rows of a text without outer blanks, empty ones dropped."""
+    """Rows of a text without outer blanks; empty ones are dropped."""
     # Only "\n" ends a row: `splitlines` would also cut at \x85 or \u2028, which may stand inside a quoted value.
     return [row.strip() for row in text.split("\n") if row.strip()]
 
 
 def collect(pieces: Iterable[Piece], read_piece: Callable[[Piece], Line]) -> tuple[Lines, Faults]:
-    """Read every piece of a completion; one that raises `ValueError` is a fault, the others are kept."""
+    """Parse every piece of a completion; one that raises `ValueError` becomes a fault, the others are lines."""
     lines: list[Line] = []
     faults: list[Fault] = []
     for piece in pieces:
@@ -176,15 +179,15 @@ Option = AnswerOption | FormatOption | PromptOption
 
 
 def always_free(task: Task, rationales: bool) -> str:
-    """No reason to pin: the axis changes the samples of every task."""
+    """Pin never: the axis changes the samples of every task."""
     return ""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A choice in the design of samples. `default` is the baseline's option.
+    """Axis of the design space: one choice in the design of samples. `default` is the baseline's option.
 
-    `pinned(task, rationales)` says why the axis cannot change the task's samples, or nothing where it can.
+    `pinned(task, rationales)` gives the reason why the axis cannot change the task's samples, or "" where it can.
     """
 
     name: str
@@ -194,4 +197,5 @@ class Axis:
 
     @property
     def stage(self) -> Stage:
+        """Stage of the pipeline that the axis belongs to, the same for all its options."""
         return self.options[self.default].stage

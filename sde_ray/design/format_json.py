@@ -1,4 +1,4 @@
-"""The formats whose every row is JSON: `json`, an object a slot, and `pairs`, a list of slot and value a row.
+"""JSON formats of an answer: `json`, an object a slot, and `pairs`, a list of slot and value a row.
 
 `pairs` is the heuristic design of Han et al. 2023 (arXiv 2305.14450) and so not swept by default. Completions are read
 with `json` alone: never `eval`.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from sde_ray.design.base import Faults, FormatOption, Lines, OutputForm, collect, rows
-from sde_ray.design.lexer import read_json
+from sde_ray.safe_json import read_json
 from sde_ray.types import Line
 
 

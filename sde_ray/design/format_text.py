@@ -1,9 +1,9 @@
-"""The formats that read like sentences: `natural` and `lines`.
+"""Text formats of an answer, `natural` and `lines`: write lines as sentences, and parse them.
 
     entry   slot: value                  or   slot: value, value
             slot: rationale => value     or   slot: value <= rationale
 
-Slots, values and rationales are atoms (see `atoms`): bare, or quoted where they hold a delimiter of their format.
+Slots, values and rationales are words of the lexer: bare, or quoted where they hold a delimiter of their format.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def _delimiters(form: OutputForm, separator: str) -> list[str]:
 def _write_entry(line: Line, form: OutputForm, separator: str, stop: str) -> str:
     delimiters = _delimiters(form, separator)
 
-    def atom(text: str) -> str:
+    def word(text: str) -> str:
         return quote_if_needed(text, delimiters, form.placeholder, stop)
 
-    parts = [form.marks.comma.join(map(atom, line.values)) if line.values else form.placeholder]
+    parts = [form.marks.comma.join(map(word, line.values)) if line.values else form.placeholder]
     if form.rationale_position and line.rationale is not None:
-        parts.insert(0 if form.rationale_position == "first" else 1, atom(line.rationale))
+        parts.insert(0 if form.rationale_position == "first" else 1, word(line.rationale))
     return (
-        atom(line.slot)
+        word(line.slot)
         + form.marks.colon
         + (ARROWS[form.rationale_position] if form.rationale_position else "").join(parts)
     )
@@ -53,8 +53,8 @@ def _read_entry(tokens: Sequence[Token], form: OutputForm) -> Line:
     if arrow in rest:
         before, after = rest[: rest.index(arrow)], rest[rest.index(arrow) + 1 :]
         rest, rationale_tokens = (after, before) if form.rationale_position == "first" else (before, after)
-        rationale = _read_atom(rationale_tokens)
-    return Line(_read_atom(tokens[:1]), _read_values(rest, form), rationale)
+        rationale = _read_word(rationale_tokens)
+    return Line(_read_word(tokens[:1]), _read_values(rest, form), rationale)
 
 
 def _read_values(tokens: Sequence[Token], form: OutputForm) -> tuple[str, ...]:
@@ -64,16 +64,16 @@ def _read_values(tokens: Sequence[Token], form: OutputForm) -> tuple[str, ...]:
         raise ValueError("more than one value, or a delimiter too many")
     if Word(form.placeholder) in tokens:
         raise ValueError(f"{form.placeholder!r} beside other values")
-    return tuple(_read_atom([token]) for token in tokens[::2])
+    return tuple(_read_word([token]) for token in tokens[::2])
 
 
-def _read_atom(tokens: Sequence[Token]) -> str:
+def _read_word(tokens: Sequence[Token]) -> str:
     if len(tokens) != 1 or not isinstance(tokens[0], Word):
         raise ValueError("a delimiter too many")
-    atom = tokens[0]
-    if not atom.quoted and not is_plain(atom.text):
+    word = tokens[0]
+    if not word.quoted and not is_plain(word.text):
         raise ValueError("nothing between delimiters, a line break in a word, or broken quotes")
-    return atom.text
+    return word.text
 
 
 def _read_natural(text: str, form: OutputForm) -> tuple[Lines, Faults]:

@@ -1,4 +1,4 @@
-"""Atoms, the words of the sentence-like formats: bare where nothing is ambiguous, else quoted by JSON string rules.
+"""Lexer of the text formats `natural` and `lines`: words are bare where nothing is ambiguous, else JSON-quoted.
 
 With the delimiters `: ` and `, ` and the placeholder `none`:
     IL-2 gene           ->  IL-2 gene
@@ -6,8 +6,8 @@ With the delimiters `: ` and `, ` and the placeholder `none`:
     none                ->  "none"                    reads like the placeholder
     5'-flank (1,25)     ->  5'-flank (1,25)           a comma without blank is no delimiter
 
-`tokenize` cuts a text into atoms and delimiters. It knows a quoted atom from a bare one, so that `"none"` is a span and
-`none` the placeholder, and it never fails: broken quotes come back as a bare atom that `is_plain` refuses.
+`tokenize` cuts a text into words and delimiters. It tells a quoted word from a bare one, so that `"none"` is a span and
+`none` the placeholder, and it never fails: broken quotes come back as a bare word that `is_plain` refuses.
 """
 
 from __future__ import annotations
@@ -17,14 +17,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sde_ray.safe_json import read_json
-
-__all__ = ["Token", "Word", "is_plain", "quote_if_needed", "read_json", "tokenize"]
-
 
 @dataclass(frozen=True)
 class Word:
-    """A word of the answer, unquoted; `quoted` tells how it was written."""
+    """A token that is a word of the answer, without its quotes; `quoted` says whether it had some."""
 
     text: str
     quoted: bool = False
@@ -34,7 +30,14 @@ Token = Word | str
 
 
 def quote_if_needed(text: str, delimiters: Sequence[str], placeholder: str, stop: str = "") -> str:
-    """`text` as it stands where `tokenize` reads it back so, else quoted."""
+    """Escape a word: `text` unchanged where `tokenize` would read it back so, else as a JSON string.
+
+    Args:
+        text: a slot, a value or a rationale.
+        delimiters: the strings that part words in this format, blanks included.
+        placeholder: the word for an absent slot, which must not be mistaken for a value.
+        stop: the end of the completion, if the format has one.
+    """
     # Blanks on both sides stand for the neighbours: "a:" becomes ambiguous only before a blank.
     ambiguous = any(delimiter in f" {text} " for delimiter in delimiters) or (stop != "" and text.endswith(stop))
     if text != placeholder and is_plain(text) and not ambiguous:
@@ -43,18 +46,18 @@ def quote_if_needed(text: str, delimiters: Sequence[str], placeholder: str, stop
 
 
 def is_plain(text: str) -> bool:
-    """True for what may stand bare, delimiters aside: printable, no outer blanks, not opening with a quote."""
+    """Whether a word needs no quotes, delimiters aside: printable, no outer blanks, no quote at its start."""
     return text.isprintable() and text == text.strip() and text != "" and not text.startswith('"')
 
 
 def tokenize(text: str, delimiters: Sequence[str]) -> list[Token]:
-    """Atoms and delimiters in turn; begins and ends with an atom (perhaps an empty one)."""
+    """Tokens of a text: words and delimiters in turn; the first and the last are words, perhaps empty ones."""
     pattern = re.compile("|".join(re.escape(d) for d in sorted(delimiters, key=len, reverse=True)))
     tokens: list[Token] = []
     start = 0
     while True:
-        atom, end = _atom_at(text, start, pattern)
-        tokens.append(atom)
+        word, end = _word_at(text, start, pattern)
+        tokens.append(word)
         delimiter = pattern.match(text, end)
         if delimiter is None:
             return tokens
@@ -62,7 +65,7 @@ def tokenize(text: str, delimiters: Sequence[str]) -> list[Token]:
         start = delimiter.end()
 
 
-def _atom_at(text: str, start: int, pattern: re.Pattern[str]) -> tuple[Word, int]:
+def _word_at(text: str, start: int, pattern: re.Pattern[str]) -> tuple[Word, int]:
     if text.startswith('"', start):
         try:
             value, end = json.JSONDecoder().raw_decode(text, start)
@@ -71,8 +74,8 @@ def _atom_at(text: str, start: int, pattern: re.Pattern[str]) -> tuple[Word, int
         complete = end == len(text) or (end > 0 and pattern.match(text, end) is not None)
         if complete and not _has_surrogate(value):
             return Word(value, quoted=True), end
-    found = pattern.search(text, start)
-    end = found.start() if found else len(text)
+    delimiter = pattern.search(text, start)
+    end = delimiter.start() if delimiter else len(text)
     return Word(text[start:end].strip()), end
 
 

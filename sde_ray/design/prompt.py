@@ -1,4 +1,4 @@
-"""The axes on the prompt: `instruction` (where it stands) and `input_modeling` (whether the prompt's tokens count).
+"""The axes on the prompt: `instruction` (its position) and `input_modeling` (whether the prompt's tokens have loss).
 
     last     text, ---, instruction, "Output: "
     first    instruction, ---, text, "Output: "
@@ -22,7 +22,7 @@ RULE = Segment("\n---\n", loss=False)
 
 
 def initial_segments(text: str, cue: str) -> Segments:
-    """What every prompt begins as: the text, and the cue that the completion follows."""
+    """Prompt before any option: the text, and the cue that the completion follows."""
     return Segment(text, loss=False, role="text"), Segment("\n" + cue, loss=False)
 
 

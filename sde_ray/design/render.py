@@ -14,8 +14,18 @@ from dataclasses import replace
 from functools import partial
 
 from sde_ray.design.answer import check_slots, numbers_of
-from sde_ray.design.axes import AnswerOption, FormatOption, PromptOption, find_option
-from sde_ray.design.base import MARKS, InstructionContext, Lines, Option, OutputForm, Where
+from sde_ray.design.axes import find_option
+from sde_ray.design.base import (
+    MARKS,
+    AnswerOption,
+    FormatOption,
+    InstructionContext,
+    Lines,
+    Option,
+    OutputForm,
+    PromptOption,
+    Where,
+)
 from sde_ray.design.prompt import initial_segments
 from sde_ray.design.wording import count_word, fill_template, wording
 from sde_ray.errors import UserError
@@ -23,13 +33,28 @@ from sde_ray.types import Design, Example, Fault, Line, Parsed, Sample, Segment,
 
 
 def render_sample(example: Example, task: Task, design: Design, instruction_variant: int = 0) -> Sample:
-    """The example as a sample: what the model sees, and what it is to answer."""
+    """Write an example as a training sample: what the model sees, and what it is to answer.
+
+    Args:
+        example: text and gold answer, with rationales where the design has them.
+        task: what is asked.
+        design: one option per axis.
+        instruction_variant: which of the task's instructions is used, from 0.
+
+    Returns the prompt's segments, each with its loss flag, and the completion; paper section 1.3.
+
+    Raises UserError: when the task has no such instruction.
+    """
     completion = Segment(completion_of(example, task, design), loss=True, role="completion")
     return Sample(example.id, prompt_of(example.text, task, design, instruction_variant), completion)
 
 
 def parse_completion(text: str, task: Task, design: Design) -> Parsed:
-    """What a completion says. Only its first line counts for a slot; what is not of the task is left out."""
+    """Parse a completion: the answer, and the faults by which it departs from the form.
+
+    Total: any text gives a result, never an exception. Only the first line of a slot counts; what is not of the task
+    is left out of the answer and listed as a fault. `parse_completion(render_sample(x).completion.text)` is x's answer.
+    """
     if not text.strip():
         return Parsed({}, (Fault("empty"),))
     lines, faults = _format(design).read(text, form_of(task, design))
@@ -42,7 +67,10 @@ def parse_completion(text: str, task: Task, design: Design) -> Parsed:
 
 
 def prompt_of(text: str, task: Task, design: Design, instruction_variant: int = 0) -> tuple[Segment, ...]:
-    """The prompt for a text, the same in training and at inference."""
+    """Prompt of a text, the same in training and at inference: segments, each with its loss flag.
+
+    Raises UserError: when the task has no instruction of this number.
+    """
     segments = initial_segments(text, wording(task, "cue"))
     for option in _options(design):
         if isinstance(option, PromptOption):
@@ -53,12 +81,12 @@ def prompt_of(text: str, task: Task, design: Design, instruction_variant: int = 
 
 
 def completion_of(example: Example, task: Task, design: Design) -> str:
-    """What the model is to answer; `parse_completion` is its inverse."""
+    """Target text of an example; `parse_completion` is the inverse."""
     return _format(design).write(write_lines(example, task, design), form_of(task, design))
 
 
 def write_lines(example: Example, task: Task, design: Design) -> Lines:
-    """The example's answer as the lines that the format option writes."""
+    """Answer of an example as the lines that the format option writes."""
     lines: Lines = tuple(Line(slot, tuple(example.answer[slot])) for slot in task.slots if example.answer.get(slot))
     for option in _answer_options(design):
         lines = option.write(lines, task, example)
@@ -66,7 +94,7 @@ def write_lines(example: Example, task: Task, design: Design) -> Lines:
 
 
 def form_of(task: Task, design: Design) -> OutputForm:
-    """What the format option has to know of the lines."""
+    """Output form of a task in a design: what the format option has to know of the lines."""
     form = OutputForm(task.kind, MARKS[task.language], task.nouns, task.placeholder)
     for option in _answer_options(design):
         form = option.shape(form, task)
@@ -74,7 +102,7 @@ def form_of(task: Task, design: Design) -> OutputForm:
 
 
 def render_instruction(task: Task, design: Design, instruction_variant: int, where: Where) -> str:
-    """What is asked of the text that stands `where`: the task's wording, what an option needs said, the form."""
+    """Instruction for a text that is "above" or "below": the task's wording, the options' sentences, the form."""
     if not 0 <= instruction_variant < len(task.instructions):
         raise UserError(
             f"{task.name} has no wording {instruction_variant}. Choose one of 0 to {len(task.instructions) - 1}."
@@ -94,7 +122,7 @@ def render_instruction(task: Task, design: Design, instruction_variant: int, whe
 
 
 def schematic(task: Task, design: Design) -> str:
-    """The form in the abstract: "aspect 1: sentiment, aspect 2: sentiment, ..."."""
+    """Schematic of the output form: "aspect 1: sentiment, aspect 2: sentiment, ..."."""
     stand_in, example = _stand_in(task)
     lines, form = write_lines(example, stand_in, design), form_of(stand_in, design)
     write_form = _format(design).sketch if len(task.slots) > len(stand_in.slots) else _format(design).write
@@ -102,7 +130,7 @@ def schematic(task: Task, design: Design) -> str:
 
 
 def _stand_in(task: Task) -> tuple[Task, Example]:
-    """A task whose slots and labels are nouns ("aspect 1", "sentiment"), and an example of it with every slot."""
+    """Stand-in task whose slots and labels are nouns ("aspect 1", "sentiment"), and an example of it."""
     slots = task.slots
     if len(slots) > 1:
         slots = tuple(wording(task, "schematic_slot", n=str(n)) for n in (1, 2))

@@ -1,4 +1,4 @@
-"""The words of an instruction by language; a task overrides any of them in `Task.wordings`.
+"""Wordings, the sentences of an instruction by language; a task overrides any of them in `Task.wordings`.
 
 A wording is filled word by word, so braces of the user's own (JSON in an instruction, say) stay as they are:
     fill("Rate {slots} as {...}", slots="food, drinks")  ->  "Rate food, drinks as {...}"
@@ -56,15 +56,15 @@ COUNTS_ZH = "零一二三四五六七八九十"
 
 
 def wording(task: Task, key: str, **words: str) -> str:
-    """The task's wording of `key`, else its language's, filled with the task's nouns and `words`."""
-    own = task.wordings
-    if key == "form_omit" and key not in own:
+    """Wording of `key`: the task's, else its language's, filled with the task's nouns and `words`."""
+    if key == "form_omit" and key not in task.wordings:
         key = "form"
-    return fill_template(task, own[key] if key in own else WORDINGS[task.language][key], **words)
+    template = task.wordings[key] if key in task.wordings else WORDINGS[task.language][key]
+    return fill_template(task, template, **words)
 
 
 def fill_template(task: Task, template: str, **words: str) -> str:
-    """A template of the task's own, filled with its nouns and `words`."""
+    """Template of a task, filled with its nouns and `words`."""
     nouns = task.nouns
     return fill(
         template,
@@ -73,10 +73,10 @@ def fill_template(task: Task, template: str, **words: str) -> str:
 
 
 def fill(template: str, **words: str) -> str:
-    """The template with `{name}` replaced for every name in `words`; other braces stay."""
-    return re.sub(r"\{(\w+)\}", lambda found: words.get(found.group(1), found.group()), template)
+    """Template with `{name}` replaced for every name in `words`; other braces stay."""
+    return re.sub(r"\{(\w+)\}", lambda brace: words.get(brace.group(1), brace.group()), template)
 
 
 def count_word(task: Task, count: int) -> str:
-    """`count` as the instruction writes it."""
+    """Number word of an instruction: Chinese numerals up to ten, else digits."""
     return COUNTS_ZH[count] if task.language == "zh" and count < len(COUNTS_ZH) else str(count)

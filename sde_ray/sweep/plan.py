@@ -17,6 +17,7 @@ from sde_ray.data import draw
 from sde_ray.design import designs
 from sde_ray.design.axes import AXES
 from sde_ray.design.render import render_sample
+from sde_ray.design.space import DesignSpace, design_space
 from sde_ray.errors import FaultList, UserError
 from sde_ray.safe_json import stream_hash
 from sde_ray.search import METHODS, Searcher
@@ -159,9 +160,9 @@ def fingerprint_all(config: SweepConfig, task: Task) -> str:
 # ---- the designs of a task -----------------------------------------------------------------------------------------
 
 
-def _space(config: SweepConfig, task: Task, pinned: dict[str, str], dropped: dict[Dropped, None]) -> designs.Space:
+def _space(config: SweepConfig, task: Task, pinned: dict[str, str], dropped: dict[Dropped, None]) -> DesignSpace:
     rationales = any(example.rationale for example in task.load("train"))
-    space = designs.space(task, rationales, axes=config.axes)
+    space = design_space(task, rationales, axes=config.axes)
     pinned.update(space.pinned)
     if config.designs:
         space = replace(space, designs=_listed(config, task, space, dropped))
@@ -175,7 +176,7 @@ def _space(config: SweepConfig, task: Task, pinned: dict[str, str], dropped: dic
 _NOT_ASKED = "not applicable: without an instruction a model cannot be asked for other slots than it was trained on"
 
 
-def _listed(config: SweepConfig, task: Task, space: designs.Space, dropped: dict[Dropped, None]) -> tuple[Design, ...]:
+def _listed(config: SweepConfig, task: Task, space: DesignSpace, dropped: dict[Dropped, None]) -> tuple[Design, ...]:
     """The designs that the configuration lists, with pinned axes at their option, each once."""
     kept: dict[Design, str] = {}
     for given in config.designs:
@@ -190,7 +191,7 @@ def _listed(config: SweepConfig, task: Task, space: designs.Space, dropped: dict
 
 
 def _answerable(
-    config: SweepConfig, task: Task, space: designs.Space, dropped: dict[Dropped, None]
+    config: SweepConfig, task: Task, space: DesignSpace, dropped: dict[Dropped, None]
 ) -> tuple[Design, ...]:
     """The designs that have an out-of-domain score, where that is the objective."""
     if not out_of_domain(config, task):
@@ -204,7 +205,7 @@ def _answerable(
     return kept
 
 
-def _around(config: SweepConfig, space: designs.Space) -> Design:
+def _around(config: SweepConfig, space: DesignSpace) -> Design:
     """`search.reference_design` within the space: where an axis has not the wanted option, its default or first one."""
     wanted = dict(designs.parse_design(config.search.reference_design).options)
 
@@ -218,7 +219,7 @@ def _around(config: SweepConfig, space: designs.Space) -> Design:
 # ---- trials --------------------------------------------------------------------------------------------------------
 
 
-def _contest(config: SweepConfig, task: Task, model: str, space: designs.Space, eval_size: int) -> Contest:
+def _contest(config: SweepConfig, task: Task, model: str, space: DesignSpace, eval_size: int) -> Contest:
     data = fingerprint_all(config, task)
     trials = {
         design: tuple(
@@ -243,7 +244,7 @@ def _settle(config: SweepConfig, contest: Contest) -> Contest:
     return replace(contest, trials={design: contest.trials[design] for design in order})
 
 
-def _counts(config: SweepConfig, spaces: Sequence[designs.Space]) -> dict[str, int]:
+def _counts(config: SweepConfig, spaces: Sequence[DesignSpace]) -> dict[str, int]:
     return {
         "designs": max(len(space.designs) for space in spaces),
         "seeds": len(config.seeds),
@@ -253,7 +254,7 @@ def _counts(config: SweepConfig, spaces: Sequence[designs.Space]) -> dict[str, i
     }
 
 
-def _refuse_too_many(config: SweepConfig, counts: Mapping[str, int], spaces: Sequence[designs.Space]) -> None:
+def _refuse_too_many(config: SweepConfig, counts: Mapping[str, int], spaces: Sequence[DesignSpace]) -> None:
     if config.search.method == "one_at_a_time":
         each = [1 + sum(len(options) - 1 for options in space.axes.values()) for space in spaces]
         each = [n if config.search.n_trials is None else min(n, config.search.n_trials) for n in each]

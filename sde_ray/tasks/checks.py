@@ -15,7 +15,7 @@ from sde_ray.errors import FaultList
 from sde_ray.types import Task
 
 
-def check(task: Task) -> Task:
+def check_task(task: Task) -> Task:
     """The task, if its slots, labels, numbers and nouns are distinct and its placeholder cannot be misread."""
     faults = FaultList(f"Task {task.name}")
     if not task.slots or not task.instructions:

@@ -12,6 +12,7 @@ from helpers.tasks import ENTITIES, ENTITY_EXAMPLES, REVIEW_EXAMPLES, REVIEWS
 from sde_ray.design import axes, designs
 from sde_ray.design.axes import AXES, find_axis, find_option, load_axis
 from sde_ray.design.render import completion_of, parse_completion, prompt_of, render_sample
+from sde_ray.design.space import design_space
 from sde_ray.errors import UserError
 from sde_ray.types import Parsed
 
@@ -60,7 +61,7 @@ def test_parse_takes_names_slugs_and_mappings():
 
 def test_yaml_truth_values_are_options():
     assert designs.make_design(input_modeling=True)["input_modeling"] == "on"
-    assert designs.space(REVIEWS, True, axes={"input_modeling": [False, True]}).axes["input_modeling"] == ("off", "on")
+    assert design_space(REVIEWS, True, axes={"input_modeling": [False, True]}).axes["input_modeling"] == ("off", "on")
 
 
 @pytest.mark.parametrize(
@@ -91,13 +92,13 @@ def test_all_faults_of_a_design_are_told_at_once():
 
 
 def test_space_of_a_label_task_is_the_papers_grid():
-    space = designs.space(REVIEWS, rationales=True)
+    space = design_space(REVIEWS, rationales=True)
     assert len(space.designs) == len(set(space.designs)) == 216 and space.pinned == {}
     assert "pairs" not in space.axes["format"] and designs.NAMED["baseline"] in space.designs
 
 
 def test_axes_that_cannot_change_samples_are_pinned():
-    space = designs.space(ENTITIES, rationales=False)
+    space = design_space(ENTITIES, rationales=False)
     assert len(space.designs) == 3 * 2 * 3 * 2
     assert space.pinned == {
         "labels": "the answers of entities are not labels",
@@ -123,15 +124,15 @@ def test_every_other_axis_changes_samples():
 
 
 def test_space_can_be_narrowed_and_widened():
-    space = designs.space(REVIEWS, True, axes={"reasoning": ["none"], "format": ["lines", "pairs", "lines"]})
+    space = design_space(REVIEWS, True, axes={"reasoning": ["none"], "format": ["lines", "pairs", "lines"]})
     assert space.pinned == {"reasoning": "fixed by the sweep"}
     assert space.axes["format"] == ("lines", "pairs") and len(space.designs) == 3 * 2 * 2 * 2 * 2
-    assert designs.space(ENTITIES, True, axes={"labels": ["number"]}).axes["labels"] == ("text",)
+    assert design_space(ENTITIES, True, axes={"labels": ["number"]}).axes["labels"] == ("text",)
 
 
 def test_faults_of_a_space_are_told_at_once():
     with pytest.raises(UserError) as error:
-        designs.space(REVIEWS, True, axes={"lables": ["text"], "format": [], "reasoning": ["cot", "rcott"]})
+        design_space(REVIEWS, True, axes={"lables": ["text"], "format": [], "reasoning": ["cot", "rcott"]})
     assert [part for part in ('"labels"?', '"format" lists no option', '"rcot"?') if part not in str(error.value)] == []
 
 
@@ -139,7 +140,7 @@ def test_faults_of_a_space_are_told_at_once():
 
 
 def test_an_option_from_outside_keeps_the_law():
-    space = designs.space(REVIEWS, True, axes={"format": ["lines", "helpers.extra_axes:XML"]})
+    space = design_space(REVIEWS, True, axes={"format": ["lines", "helpers.extra_axes:XML"]})
     assert len(space.designs) == 144
     ours = [design for design in space.designs if design["format"] == "helpers.extra_axes:XML"]
     for task, examples in ((REVIEWS, REVIEW_EXAMPLES), (ENTITIES, ENTITY_EXAMPLES)):
@@ -158,7 +159,7 @@ def test_the_worked_example_of_the_docstring_works(monkeypatch):
     module = ModuleType("worked_example")
     exec(code, module.__dict__)
     monkeypatch.setitem(sys.modules, "worked_example", module)
-    for design in designs.space(REVIEWS, True, axes={"format": ["worked_example:ROWS"]}).designs:
+    for design in design_space(REVIEWS, True, axes={"format": ["worked_example:ROWS"]}).designs:
         for task, examples in ((REVIEWS, REVIEW_EXAMPLES), (ENTITIES, ENTITY_EXAMPLES)):
             for example in examples:
                 assert parse_completion(completion_of(example, task, design), task, design) == Parsed(example.answer)
@@ -176,7 +177,7 @@ def test_an_option_from_outside_stands_in_the_prompt():
 
 
 def test_axes_from_outside_join_the_space():
-    space = designs.space(
+    space = design_space(
         REVIEWS,
         True,
         axes={

@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 from html import escape, unescape
 
-from sde_ray.design.axes import AnswerOption, Axis, FormatOption, PromptOption
-from sde_ray.design.base import Faults, Lines, OutputForm, collect
+from sde_ray.design import AnswerOption, Axis, FormatOption, PromptOption, collect
+from sde_ray.design.base import Faults, Lines, OutputForm
 from sde_ray.types import Example, Line, Segment, Task
 
 _ENTRY = re.compile(r"<slot>([^<>]*)</slot>((?:<value>[^<>]*</value>)*)(?:<why>([^<>]*)</why>)?")

@@ -166,9 +166,9 @@ class TestCorrelations:
 
 
 def rows_of(score: Callable[[int], float], perplexity: Callable[[int], float]) -> list[dict[str, Any]]:
-    from sde_ray.design.designs import space
+    from sde_ray.design.space import design_space
 
-    designs = space(TASK, True).designs[:40]
+    designs = design_space(TASK, True).designs[:40]
     return [
         {"design": design.slug, "prompt_perplexity": perplexity(n), "output_perplexity": 1.0,
          "output_log_likelihood": -perplexity(n), "0_shot": score(n) / 2, "2_shot": score(n)}

@@ -12,7 +12,8 @@ import pytest
 
 from sde_ray.bench.search.planted import designs
 from sde_ray.bench.search.truth import NOTHING, PAPER, TUNED, TUNING, Truth
-from sde_ray.design.designs import make_design, space
+from sde_ray.design.designs import make_design
+from sde_ray.design.space import design_space
 from sde_ray.search.adaptive.knowledge_gradient import knowledge_gradient
 from sde_ray.search.adaptive.posterior import (
     GaussianPosterior,
@@ -35,7 +36,7 @@ Scored = tuple[TrialRequest, int]
 
 def small() -> tuple[Design, ...]:
     axes = {"input_modeling": ["off"], "reasoning": ["none"], "labels": ["text", "number"]}
-    return space(get_task("masa:d1"), True, axes=axes).designs[:-2]
+    return design_space(get_task("masa:d1"), True, axes=axes).designs[:-2]
 
 
 def drive(search: Adaptive, score: Callable[[TrialRequest, int], float | None], limit: int = 500) -> list[Scored]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from helpers.fake_runner import BEST, planted
 
-from sde_ray.design.designs import make_design, space
+from sde_ray.design.designs import make_design
+from sde_ray.design.space import design_space
 from sde_ray.search import METHODS, Searcher
 from sde_ray.search.base import distance
 from sde_ray.search.ordered import Grid, OneAtATime, Random
@@ -15,13 +16,13 @@ from sde_ray.search.tpe import Optuna
 from sde_ray.tasks import get_task
 from sde_ray.types import Design
 
-SPACE = space(get_task("masa:d1"), rationales=True).designs
+SPACE = design_space(get_task("masa:d1"), rationales=True).designs
 
 
 def small() -> tuple[Design, ...]:
     """24 designs, not a full product: two are missing."""
     axes = {"input_modeling": ["off"], "reasoning": ["none"], "labels": ["text", "number"]}
-    return space(get_task("masa:d1"), True, axes=axes).designs[:-2]
+    return design_space(get_task("masa:d1"), True, axes=axes).designs[:-2]
 
 
 def run(proposer: Searcher) -> list[Design]:

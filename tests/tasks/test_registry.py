@@ -12,7 +12,7 @@ from helpers.tasks import ALL, ENTITIES, REVIEWS
 from sde_ray.errors import UserError
 from sde_ray.metrics import metric_names
 from sde_ray.tasks import TASKS, fingerprint, get_task
-from sde_ray.tasks.checks import check
+from sde_ray.tasks.checks import check_task
 
 
 def test_table_of_tasks():
@@ -136,7 +136,7 @@ def test_fingerprint_does_not_read_test_splits():
 
 
 def test_tasks_of_the_tests_pass_the_check():
-    assert [check(task) for task, _ in ALL] == [task for task, _ in ALL]
+    assert [check_task(task) for task, _ in ALL] == [task for task, _ in ALL]
 
 
 @pytest.mark.parametrize(
@@ -156,5 +156,5 @@ def test_tasks_of_the_tests_pass_the_check():
 )
 def test_definitions_that_could_be_misread_are_refused(task, message):
     with pytest.raises(UserError) as error:
-        check(task)
+        check_task(task)
     assert message in str(error.value)

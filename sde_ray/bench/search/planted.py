@@ -16,7 +16,7 @@ from sde_ray.bench.search.contest import COSTS, RegretTable, run_contest
 from sde_ray.bench.search.contestants import CONTESTANTS
 from sde_ray.bench.search.truth import FAMILIES, REPORTED, TUNED, TUNING, Truth
 from sde_ray.design.axes import AXES
-from sde_ray.design.designs import space
+from sde_ray.design.space import design_space
 from sde_ray.tasks import get_task
 from sde_ray.types import Design
 
@@ -51,7 +51,7 @@ def measure(
 def designs() -> tuple[Design, ...]:
     """The 216 designs: all options of the paper."""
     assert len(AXES) == 6
-    return space(get_task("masa:d1"), rationales=True).designs
+    return design_space(get_task("masa:d1"), rationales=True).designs
 
 
 def _draw(family: str, seed: int) -> Truth:

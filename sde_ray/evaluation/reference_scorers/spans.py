@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sde_ray.design.base import rows
-from sde_ray.design.lexer import read_json
 from sde_ray.evaluation.reference_scorers.literals import quoted_groups
+from sde_ray.safe_json import read_json
 from sde_ray.types import Fault, Parsed, Task
 
 FormReader = Callable[[str, Task], Parsed]

@@ -19,10 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sde_ray.design.lexer import read_json
 from sde_ray.design.wording import fill
 from sde_ray.errors import UserError
-from sde_ray.safe_json import content_hash
+from sde_ray.safe_json import content_hash, read_json
 from sde_ray.storage.files import write_atomic
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.tasks.rationales.chat_client import Endpoint, Reply, ask, check

@@ -1,0 +1,77 @@
+"""The design space of a task: which designs a sweep may try, and which axes are pinned.
+
+design_space(get_task("masa:d1"), rationales=True).designs      the 216 designs of a label task with rationales
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sde_ray.design.axes import AXES, find_axis, find_option
+from sde_ray.design.designs import option_name
+from sde_ray.errors import FaultList, UserError
+from sde_ray.types import Design, Task
+
+
+@dataclass(frozen=True)
+class DesignSpace:
+    """Search space of a task: the valid designs, the options of each axis, and the axes that are not searched.
+
+    `pinned` gives, by axis, the reason why only one option of it is tried.
+    """
+
+    designs: tuple[Design, ...]
+    pinned: Mapping[str, str]
+    axes: Mapping[str, tuple[str, ...]]
+
+
+def design_space(
+    task: Task,
+    rationales: bool,
+    axes: Mapping[str, Sequence[object]] | None = None,
+) -> DesignSpace:
+    """Search space of a task: every combination of the options of every axis that can change its samples.
+
+    Args:
+        task: the task; an axis that cannot change its samples is pinned at its default.
+        rationales: whether the examples have rationales.
+        axes: the options to try on some axes, axes of the user's own included; an axis with one option is pinned to
+            it. On all others every option of the table is tried that is swept by default.
+
+    Raises UserError: with all unknown axes and options at once.
+    """
+    requested = {axis: tuple(dict.fromkeys(map(option_name, options))) for axis, options in (axes or {}).items()}
+    _check(requested)
+    pinned: dict[str, str] = {}
+    chosen: dict[str, tuple[str, ...]] = {}
+    for name in [*AXES, *(axis for axis in requested if axis not in AXES)]:
+        axis = find_axis(name)
+        options = requested.get(name) or tuple(key for key, option in axis.options.items() if option.swept)
+        reason = axis.pinned(task, rationales)
+        if reason:
+            pinned[name], options = reason, (axis.default,)
+        elif len(requested.get(name, ())) == 1:
+            pinned[name] = "fixed by the sweep"
+        chosen[name] = options
+    designs = tuple(Design(tuple(zip(chosen, options, strict=True))) for options in itertools.product(*chosen.values()))
+    return DesignSpace(designs, pinned, chosen)
+
+
+def _check(requested: Mapping[str, tuple[str, ...]]) -> None:
+    faults = FaultList("Designs")
+    for axis, options in requested.items():
+        try:
+            find_axis(axis)
+        except UserError as error:
+            faults.add(str(error))
+            continue
+        if not options:
+            faults.add(f'Axis "{axis}" lists no option. Name at least one, or leave the axis out to try all.')
+        for option in options:
+            try:
+                find_option(axis, option)
+            except UserError as error:
+                faults.add(str(error))
+    faults.raise_if_any()
