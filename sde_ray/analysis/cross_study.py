@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sde_ray.analysis.effects import Effect, effect_rows
+from sde_ray.analysis.effects import Effect, effect_contrasts
 from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.pooling import PooledEffects, partial_pooling
 from sde_ray.analysis.rank_agreement import RankAgreement, rank_correlations
@@ -151,7 +151,7 @@ def _pooled(studies: dict[str, Study], effects: dict[str, dict[Key, Effect]], co
     for name, study in studies.items():
         fitted = study.fitted
         assert fitted is not None and fitted.draws is not None  # else no effect would have an interval
-        drawn = fitted.draws @ np.stack(effect_rows(fitted, common)).T
+        drawn = fitted.draws @ np.stack(effect_contrasts(fitted, common)).T
         given[name] = ([effects[name][key].difference for key in common], np.atleast_2d(np.cov(drawn.T)))
     return partial_pooling(given)
 

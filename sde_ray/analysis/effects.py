@@ -1,17 +1,17 @@
-"""What each option does to the score: results of one task, model and training size in, effects with intervals out.
+"""Main effects and interactions of options: results of one task, model and training size in, estimates out.
 
-    effects(results, "weighted_kappa")                 [Effect("format", "lines", "natural", 0.12, 0.08, 0.16, 72)]
-    effects(results, "weighted_kappa", "dev_ood")      the same out-of-domain
-    interactions(results, "weighted_kappa")            pairs of options that do more, or less, together than apart
-    table(results, "weighted_kappa")                   in-domain and out-of-domain side by side, with what may be said
+    estimate_effects(results, "weighted_kappa")             [Effect("format", "lines", "natural", 0.12, 0.08, 0.16, 72)]
+    estimate_effects(results, "weighted_kappa", "dev_ood")  the same out-of-domain
+    estimate_interactions(results, "weighted_kappa")        pairs of options that do more, or less, together than apart
+    effect_table(results, "weighted_kappa")                 in-domain and out-of-domain side by side, with claims
 
-An effect is the difference to the axis' default, averaged over the options of the other axes (`surface.py` fits it);
-where the trials vary one axis at a time, it is the difference within the design that they vary.
-An axis with a single option in the trials has no effects. `items` (see `items.py`) adds the noise of the dev items.
+An effect is the difference to the axis' default, averaged over the options of the other axes (the response surface fits
+it); where the trials vary one axis at a time, it is the difference within the design that they vary. An axis with a
+single option in the trials has no effects. `items` (see `evaluation/per_item.py`) adds the noise of the dev items.
 
 Only finished trials count. A pruned trial's last score is of a part of the training: it is lower by a shift that is not
-the same for all designs, so it cannot stand beside final scores. Leaving it out has a price, too: who was pruned had a
-low score, of which a part was bad luck, so designs that are often pruned keep their luckier seeds, and the effects of
+the same for all designs, so it is not comparable with final scores. Leaving it out has a price, too: a pruned trial had
+a low score, of which a part was bad luck, so designs that are often pruned keep their luckier seeds, and the effects of
 their options are drawn towards 0. Tables say how many trials were pruned.
 """
 
@@ -47,9 +47,10 @@ UNKNOWN_NOISE = (
 
 @dataclass(frozen=True)
 class Effect:
-    """What an option does to the score, against `reference`, averaged over the other axes.
+    """Main effect of an option on the score, against `reference`, averaged over the other axes.
 
-    `low` and `high` bound the 95% interval; both are None where the trials cannot estimate their noise.
+    `low` and `high` bound the 95% confidence interval; both are None where the trials cannot estimate their noise.
+    `replicates`: number of trials with the option.
     """
 
     axis: str
@@ -60,10 +61,15 @@ class Effect:
     high: float | None
     replicates: int
 
+    @property
+    def estimate(self) -> Estimate:
+        """The difference with its confidence interval."""
+        return Estimate(self.difference, self.low, self.high)
+
 
 @dataclass(frozen=True)
 class Interaction:
-    """How much more two options bring together than the sum of what each brings alone, against the defaults."""
+    """Interaction of two options: how much more they bring together than the sum of what each brings alone."""
 
     axes: tuple[str, str]
     options: tuple[str, str]
@@ -72,10 +78,15 @@ class Interaction:
     low: float | None
     high: float | None
 
+    @property
+    def estimate(self) -> Estimate:
+        """The difference of differences with its confidence interval."""
+        return Estimate(self.difference, self.low, self.high)
+
 
 @dataclass(frozen=True)
 class Group:
-    """What trials must share to be compared."""
+    """What trials must have in common to be compared."""
 
     task: str
     model: str
@@ -86,16 +97,17 @@ class Group:
 
 
 def group_of(result: TrialResult) -> Group:
+    """The group of a result."""
     config = result.config
     return Group(str(config["task"]), str(config["model"]), int(config["train_size"]))
 
 
 def group_results(results: Sequence[TrialResult]) -> dict[Group, list[TrialResult]]:
     """Results by task, model and training size, in the order of their first trial."""
-    found: dict[Group, list[TrialResult]] = {}
+    by_group: dict[Group, list[TrialResult]] = {}
     for result in results:
-        found.setdefault(group_of(result), []).append(result)
-    return found
+        by_group.setdefault(group_of(result), []).append(result)
+    return by_group
 
 
 def design_of(result: TrialResult) -> Design:
@@ -103,13 +115,13 @@ def design_of(result: TrialResult) -> Design:
     return make_design(**result.config["design"])
 
 
-def usable(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[TrialResult]:
-    """The finished results with a finite score; a metric that no result has is a `UserError`."""
+def scored_results(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[TrialResult]:
+    """The finished results that have a finite score. Raises UserError when no result has the metric at all."""
     finished = [result for result in results if result.status == "finished"]
     scored = [result for result in finished if objective in result.scores.get(split, {})]
-    known = {name for result in finished for scores in result.scores.values() for name in scores}
-    if finished and objective not in known:
-        raise UserError(unknown("metric of these trials", objective, [name for name in known if "/" not in name]))
+    metrics = {name for result in finished for scores in result.scores.values() for name in scores}
+    if finished and objective not in metrics:
+        raise UserError(unknown("metric of these trials", objective, [name for name in metrics if "/" not in name]))
     return [result for result in scored if math.isfinite(result.scores[split][objective])]
 
 
@@ -122,14 +134,26 @@ def reference_of(axis: str, options: Sequence[str]) -> str:
 def fit_results(
     results: Sequence[TrialResult], objective: str, split: str = "dev", items: Mapping[str, ItemCounts] | None = None
 ) -> SurfaceFit:
-    """The fitted surface of one task, model and training size."""
-    found = group_results(results)
-    if len(found) > 1:
-        names = "; ".join(str(group) for group in found)
-        raise UserError(f"Trials of {len(found)} groups cannot be compared: {names}. Choose one task, model and size.")
-    scored = usable(results, objective, split)
+    """Response surface of the finished trials of one task, model and training size.
+
+    Args:
+        results: the trials.
+        objective: the metric that is analysed.
+        split: whose scores.
+        items: counts by item, by trial key; the bootstrap over items needs them of all trials.
+
+    Raises:
+        UserError: when the trials are of several groups, or none of them has a score.
+    """
+    by_group = group_results(results)
+    if len(by_group) > 1:
+        names = "; ".join(str(group) for group in by_group)
+        raise UserError(
+            f"Trials of {len(by_group)} groups cannot be compared: {names}. Choose one task, model and size."
+        )
+    scored = scored_results(results, objective, split)
     if not scored:
-        raise UserError(_nothing(results, objective, split))
+        raise UserError(_no_score_message(results, objective, split))
     designs = [design_of(result) for result in scored]
     orders = {axis: tuple(find_axis(axis).options) for design in designs[:1] for axis, _ in design.options}
     jackknife_influence = influence_matrix([(items or {}).get(result.key) for result in scored])
@@ -137,11 +161,11 @@ def fit_results(
     return fit_surface(designs, scores, orders, jackknife_influence)
 
 
-def _nothing(results: Sequence[TrialResult], objective: str, split: str) -> str:
+def _no_score_message(results: Sequence[TrialResult], objective: str, split: str) -> str:
     """Why there is no score at all, and what to do."""
     counts = Counter(result.status for result in results)
-    said = ", ".join(f"{counts[status]} {status}" for status in ("finished", "pruned", "failed"))
-    start = f'No finished trial has a "{objective}" on the split "{split}" ({said}).'
+    by_status = ", ".join(f"{counts[status]} {status}" for status in ("finished", "pruned", "failed"))
+    start = f'No finished trial has a "{objective}" on the split "{split}" ({by_status}).'
     if counts["failed"] and not counts["finished"]:
         errors = Counter((r.error.splitlines() or ["no reason given"])[0] for r in results if r.status == "failed")
         error, times = errors.most_common(1)[0]
@@ -151,24 +175,37 @@ def _nothing(results: Sequence[TrialResult], objective: str, split: str) -> str:
     return f"{start} Run the sweep first."
 
 
-def not_finite(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[TrialResult]:
-    """Finished results whose score is no finite number; they count nowhere, which is to be told."""
+def non_finite_results(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[TrialResult]:
+    """Finished results whose score is no finite number; they are left out, and the page says so."""
     scores = [(r, r.scores.get(split, {}).get(objective)) for r in results if r.status == "finished"]
     return [result for result, score in scores if score is not None and not math.isfinite(score)]
 
 
-def effects(
+def estimate_effects(
     results: Sequence[TrialResult], objective: str, split: str = "dev", items: Mapping[str, ItemCounts] | None = None
 ) -> list[Effect]:
-    """Every option against the default of its axis; axis by axis, no row for the default itself."""
-    if not usable(results, objective, split):
+    """Main effects: every option against the default of its axis, axis by axis; empty where nothing has a score.
+
+    Args:
+        results: trials of one task, model and training size.
+        objective: the metric.
+        split: "dev", or "dev_ood" for out-of-domain effects.
+        items: counts by item, by trial key; without them intervals hold the noise of training alone.
+
+    Returns:
+        Effects in units of the metric, with 95% confidence intervals; no row for a default itself.
+
+    Raises:
+        UserError: when the trials are of several groups, or none has the metric.
+    """
+    if not scored_results(results, objective, split):
         return []
     fitted = fit_results(results, objective, split, items)
-    designs = [design_of(result) for result in usable(results, objective, split)]
-    return effects_of(fitted, designs)
+    designs = [design_of(result) for result in scored_results(results, objective, split)]
+    return surface_effects(fitted, designs)
 
 
-def scope_of(fitted: SurfaceFit) -> str:
+def effect_scope(fitted: SurfaceFit) -> str:
     """What an effect of this fit is, and what its interval holds, in words."""
     where = (
         "Averaged over the options of the other axes."
@@ -183,56 +220,56 @@ def scope_of(fitted: SurfaceFit) -> str:
     return f"{where} {noise.get(fitted.noise, UNKNOWN_NOISE)}"
 
 
-def effects_of(fitted: SurfaceFit, designs: Sequence[Design]) -> list[Effect]:
-    """The effects of a fitted surface; `designs` are those of the trials, to count the replicates of an option."""
-    found = []
+def surface_effects(fitted: SurfaceFit, designs: Sequence[Design]) -> list[Effect]:
+    """Main effects of a fitted surface; `designs` are those of the trials, to count the replicates of an option."""
+    rows = []
     for axis, options in fitted.coding.axes:
         reference = reference_of(axis, options)
         for option in options:
             if option == reference:
                 continue
-            (row,) = effect_rows(fitted, [(axis, option, reference)])
+            (row,) = effect_contrasts(fitted, [(axis, option, reference)])
             estimate = fitted.contrast(row)
             count = sum(design[axis] == option for design in designs)
-            found.append(Effect(axis, option, reference, estimate.value, estimate.low, estimate.high, count))
-    return found
+            rows.append(Effect(axis, option, reference, estimate.value, estimate.low, estimate.high, count))
+    return rows
 
 
-def effect_rows(fitted: SurfaceFit, differences: Sequence[tuple[str, str, str]]) -> list[Array]:
-    """The contrasts behind effects, given as (axis, option, reference)."""
-    row_of = fitted.coding.option_row
-    return [np.asarray(row_of(axis, option) - row_of(axis, reference)) for axis, option, reference in differences]
+def effect_contrasts(fitted: SurfaceFit, differences: Sequence[tuple[str, str, str]]) -> list[Array]:
+    """The linear contrasts behind effects, each [columns]; `differences` are (axis, option, reference)."""
+    option_row = fitted.coding.option_row
+    return [np.asarray(option_row(axis, option) - option_row(axis, other)) for axis, option, other in differences]
 
 
-def interactions(
+def estimate_interactions(
     results: Sequence[TrialResult], objective: str, split: str = "dev", items: Mapping[str, ItemCounts] | None = None
 ) -> list[Interaction]:
-    """Pairs of options against both defaults, strongest first; none where the trials cannot show any."""
-    if not usable(results, objective, split):
+    """Interactions: pairs of options against both defaults, strongest first; none where the trials cannot show any."""
+    if not scored_results(results, objective, split):
         return []
-    return interactions_of(fit_results(results, objective, split, items))
+    return surface_interactions(fit_results(results, objective, split, items))
 
 
-def interactions_of(fitted: SurfaceFit) -> list[Interaction]:
+def surface_interactions(fitted: SurfaceFit) -> list[Interaction]:
     """The interactions of a fitted surface, strongest first."""
     if not fitted.pairs:
         return []
-    found = []
+    rows = []
     for (first, firsts), (second, seconds) in combinations(fitted.coding.axes, 2):
         references = reference_of(first, firsts), reference_of(second, seconds)
         for options in ((a, b) for a in firsts for b in seconds if a != references[0] and b != references[1]):
-            found.append(_interaction(fitted, (first, second), options, references))
-    return sorted(found, key=lambda one: -abs(one.difference))
+            rows.append(_interaction(fitted, (first, second), options, references))
+    return sorted(rows, key=lambda row: -abs(row.difference))
 
 
 def _interaction(
     fitted: SurfaceFit, axes: tuple[str, str], options: tuple[str, str], references: tuple[str, str]
 ) -> Interaction:
-    estimate = fitted.contrast(_pair_row(fitted, axes, options, references))
+    estimate = fitted.contrast(_interaction_contrast(fitted, axes, options, references))
     return Interaction(axes, options, references, estimate.value, estimate.low, estimate.high)
 
 
-def _pair_row(
+def _interaction_contrast(
     fitted: SurfaceFit, axes: tuple[str, str], options: tuple[str, str], references: tuple[str, str]
 ) -> Array:
     """The difference of differences: both options, minus each alone, plus none."""
@@ -252,56 +289,57 @@ def effect_table(
     items: Mapping[str, Mapping[str, ItemCounts]] | None = None,
     margin: float = MARGIN,
 ) -> list[dict[str, Any]]:
-    """One row an option: the effect in-domain and, where the trials have it, out-of-domain; `items` by split.
+    """One row an option: the effect in-domain and, where the trials have it, out-of-domain.
 
-    `claim` is what may be said of it (`claims.py`), `interacts` the options that change it clearly.
+    Args:
+        results: trials of one task, model and training size.
+        objective: the metric.
+        items: counts by item, by split and trial key.
+        margin: half the width of the region of practical equivalence, in units of the metric.
+
+    Returns:
+        The fields of `Effect`, `claim` (see `claims.py`) and `interacts`: the options that change the effect
+        significantly. The numbers out-of-domain end in `_ood`.
     """
     by_split = items or {}
-    home, away = (_claimed(results, objective, split, by_split.get(split), margin) for split in SPLITS)
-    abroad = {(row["axis"], row["option"], row["reference"]): row for row in away}
+    in_domain, out_of_domain = (_rows_with_claims(results, objective, s, by_split.get(s), margin) for s in SPLITS)
+    ood_rows = {(row["axis"], row["option"], row["reference"]): row for row in out_of_domain}
     rows = []
-    for row in home:
-        found = abroad.get((row["axis"], row["option"], row["reference"]), {})
-        rows.append(row | {f"{name}_ood": found.get(name) for name in ("difference", "low", "high", "claim")})
+    for row in in_domain:
+        ood = ood_rows.get((row["axis"], row["option"], row["reference"]), {})
+        rows.append(row | {f"{name}_ood": ood.get(name) for name in ("difference", "low", "high", "claim")})
     return rows
 
 
-def _claimed(
+def _rows_with_claims(
     results: Sequence[TrialResult], objective: str, split: str, items: Mapping[str, ItemCounts] | None, margin: float
 ) -> list[dict[str, Any]]:
     """The effects on a split as rows, each with its claim and what it interacts with."""
-    scored = usable(results, objective, split)
+    scored = scored_results(results, objective, split)
     if not scored:
         return []
     fitted = fit_results(results, objective, split, items)
-    found = effects_of(fitted, [design_of(result) for result in scored])
-    sure = fitted.simultaneous_intervals(effect_rows(fitted, [(one.axis, one.option, one.reference) for one in found]))
-    partners = _partners(fitted)
+    rows = surface_effects(fitted, [design_of(result) for result in scored])
+    contrasts = effect_contrasts(fitted, [(row.axis, row.option, row.reference) for row in rows])
+    partners = _interaction_partners(fitted)
     return [
-        asdict(one)
+        asdict(row)
         | {
-            "claim": effect_claim(Estimate(one.difference, one.low, one.high), wide, margin),
-            "interacts": ", ".join(partners.get((one.axis, one.option), ())),
+            "claim": effect_claim(row.estimate, simultaneous, margin),
+            "interacts": ", ".join(partners.get((row.axis, row.option), ())),
         }
-        for one, wide in zip(found, sure, strict=True)
+        for row, simultaneous in zip(rows, fitted.simultaneous_intervals(contrasts), strict=True)
     ]
 
 
-def _partners(fitted: SurfaceFit) -> dict[tuple[str, str], list[str]]:
-    """(axis, option) -> options that change its effect, clearly even among all pairs."""
-    pairs = interactions_of(fitted)
-    sure = fitted.simultaneous_intervals([_pair_row(fitted, one.axes, one.options, one.references) for one in pairs])
-    found: dict[tuple[str, str], list[str]] = {}
-    for pair, wide in zip(pairs, sure, strict=True):
-        if wide.excludes_zero:
-            for mine, other in ((0, 1), (1, 0)):
-                key = pair.axes[mine], pair.options[mine]
-                found.setdefault(key, []).append(f"{pair.axes[other]}={pair.options[other]}")
-    return found
-
-
-def predict_table(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[tuple[Design, float]]:
-    """Every design tried, with the score that the fitted surface expects of it, best first."""
-    fitted = fit_results(results, objective, split)
-    designs = dict.fromkeys(design_of(result) for result in usable(results, objective, split))
-    return sorted(((design, fitted.predict(design)) for design in designs), key=lambda pair: -pair[1])
+def _interaction_partners(fitted: SurfaceFit) -> dict[tuple[str, str], list[str]]:
+    """(axis, option) -> options that change its effect, by the simultaneous intervals of all interactions."""
+    pairs = surface_interactions(fitted)
+    contrasts = [_interaction_contrast(fitted, pair.axes, pair.options, pair.references) for pair in pairs]
+    partners: dict[tuple[str, str], list[str]] = {}
+    for pair, simultaneous in zip(pairs, fitted.simultaneous_intervals(contrasts), strict=True):
+        if simultaneous.excludes_zero:
+            for this, other in ((0, 1), (1, 0)):
+                key = pair.axes[this], pair.options[this]
+                partners.setdefault(key, []).append(f"{pair.axes[other]}={pair.options[other]}")
+    return partners

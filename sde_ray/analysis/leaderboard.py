@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from sde_ray.analysis.effects import OUT_OF_DOMAIN, design_of, reference_of, usable
+from sde_ray.analysis.effects import OUT_OF_DOMAIN, design_of, reference_of, scored_results
 from sde_ray.analysis.estimate import Estimate, format_estimate
 from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.design.designs import paper_label
@@ -48,7 +48,7 @@ class RankedDesign:
 def rank_designs(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[RankedDesign]:
     """All designs with a finished trial, best first; equal scores in the order of fewer output tokens."""
     by_design: dict[Design, list[TrialResult]] = {}
-    for result in usable(results, objective, split):
+    for result in scored_results(results, objective, split):
         by_design.setdefault(design_of(result), []).append(result)
     ranked = [_row(design, own, objective, split) for design, own in by_design.items()]
     return sorted(ranked, key=lambda row: (-row.score, row.tokens))

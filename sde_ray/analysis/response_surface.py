@@ -1,11 +1,12 @@
-"""The response surface behind effects and strategy: score = mean + options + pairs of options + noise.
+"""Response surface behind effects and strategy: score = mean + options + pairs of options + noise.
 
-In: rows of (design, score) and, where predictions were kept, how each score moves with each evaluated item.
-Out: a `SurfaceFit` that predicts designs and gives 95% intervals for differences between them.
+In: rows of (design, score) and, where predictions were kept, the jackknife influence of each item on each score.
+Out: a `SurfaceFit` that predicts designs and gives 95% confidence intervals for contrasts between them.
 
-Options enter as orthonormal centred indicators with flat priors, pairs as their products with a common variance
-(random effects), so a fraction of the designs still gives unbiased main effects and shrunken interactions. `mixed.py`
-weighs what the variances of pairs, of lack of fit and of seeds may be, and adds the bootstrap of the items.
+Options enter as orthonormal centred indicators (main effects) with flat priors, pairs as their products with a common
+variance (random effects), so a fraction of the designs still gives unbiased main effects, and interactions with
+shrinkage. `mixed_model.py` averages over the variances of pairs, of lack of fit and of seeds, and adds the bootstrap of
+the items.
 """
 
 from __future__ import annotations
@@ -28,20 +29,23 @@ Array = npt.NDArray[np.float64]
 
 @lru_cache(maxsize=64)
 def _codes(count: int) -> Array:
-    """Orthonormal centred codes of an axis' options, one column an option."""
+    """Helmert contrasts [options - 1, options]: orthonormal centred codes, one column an option."""
     return np.asarray(linalg.helmert(count))
 
 
 @dataclass(frozen=True)
 class DesignCoding:
-    """Designs as rows of numbers; `axes` are those with at least two options, `fixed` the others."""
+    """Model matrix of designs: main effects and interactions. `axes` have at least two options, `fixed` are the others.
+
+    Every row has the columns mean, options (`num_free` with the mean), pairs of options.
+    """
 
     axes: tuple[tuple[str, tuple[str, ...]], ...]
     fixed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def num_free(self) -> int:
-        """Columns that are estimated freely: the mean and the options."""
+        """Number of fixed-effect columns: the mean and the options."""
         return 1 + sum(len(options) - 1 for _, options in self.axes)
 
     def covers(self, design: Design) -> bool:
@@ -50,12 +54,13 @@ class DesignCoding:
         return all(option in tried.get(axis, ()) for axis, option in design.options)
 
     def row(self, design: Design) -> Array:
+        """The row of a design [columns]."""
         parts = [_codes(len(options))[:, options.index(design[axis])] for axis, options in self.axes]
         pairs = [np.outer(a, b).ravel() for a, b in combinations(parts, 2)]
         return np.concatenate([np.ones(1), *parts, *pairs])
 
     def option_row(self, axis: str, option: str) -> Array:
-        """The row of an option, averaged over all designs of the other axes."""
+        """The marginal row of an option [columns], averaged over all designs of the other axes."""
         row = np.zeros(len(self._zero()))
         start = 1
         for name, options in self.axes:
@@ -66,7 +71,7 @@ class DesignCoding:
         return row
 
     def pair_row(self, first: tuple[str, str], second: tuple[str, str]) -> Array:
-        """The interaction part alone of two options of different axes."""
+        """The interaction row of two options of different axes [columns], without their main effects."""
         parts = [
             _codes(len(options))[:, options.index(dict((first, second))[axis])]
             if axis in (first[0], second[0])
@@ -81,23 +86,30 @@ class DesignCoding:
 
 
 def make_coding(designs: Sequence[Design], orders: Mapping[str, Sequence[str]]) -> DesignCoding:
-    """The axes and options that occur in `designs`, options in the given orders (else alphabetical)."""
-    seen: dict[str, set[str]] = {}
+    """Coding of the axes and options that occur in `designs`, options in the given orders (else alphabetical)."""
+    options_by_axis: dict[str, set[str]] = {}
     for design in designs:
         for axis, option in design.options:
-            seen.setdefault(axis, set()).add(option)
+            options_by_axis.setdefault(axis, set()).add(option)
 
     def ordered(axis: str) -> tuple[str, ...]:
         order = list(orders.get(axis, ()))
-        return tuple(sorted(seen[axis], key=lambda option: (order.index(option) if option in order else 99, option)))
+        return tuple(
+            sorted(options_by_axis[axis], key=lambda option: (order.index(option) if option in order else 99, option))
+        )
 
-    swept = tuple((axis, ordered(axis)) for axis in seen if len(seen[axis]) > 1)
-    return DesignCoding(swept, {axis: next(iter(options)) for axis, options in seen.items() if len(options) == 1})
+    swept = tuple((axis, ordered(axis)) for axis, options in options_by_axis.items() if len(options) > 1)
+    fixed = {axis: next(iter(options)) for axis, options in options_by_axis.items() if len(options) == 1}
+    return DesignCoding(swept, fixed)
 
 
 @dataclass(frozen=True)
 class SurfaceFit:
-    """Coefficients with draws of what they may truly be; `noise` says in words what the intervals cover."""
+    """A fitted response surface: coefficients [columns] with posterior draws [draws, columns].
+
+    `noise` says in words what the confidence intervals cover. `pairs`: interactions were fitted. `null_space`: the
+    combinations of main effects that the designs leave confounded.
+    """
 
     coding: DesignCoding
     coefficients: Array
@@ -115,13 +127,15 @@ class SurfaceFit:
         return float(self.coding.row(design) @ self.coefficients)
 
     def difference(self, better: Design, worse: Design) -> Estimate:
+        """The expected difference between two designs with its 95% confidence interval."""
         return self.contrast(self.coding.row(better) - self.coding.row(worse))
 
     def separable(self, row: Array) -> bool:
-        """Do the trials tell this contrast apart from others, or are options confounded?"""
+        """Is this contrast estimable, or are its options confounded (aliased) with others?"""
         return bool(np.all(np.abs(self.null_space @ row[: self.coding.num_free]) < 1e-6))
 
     def contrast(self, row: Array) -> Estimate:
+        """A linear contrast with its pointwise 95% interval; without one where it is not estimable."""
         value = float(row @ self.coefficients)
         if self.draws is None or not self.separable(row):
             return Estimate(value)
@@ -129,23 +143,30 @@ class SurfaceFit:
         return Estimate(value, float(low), float(high))
 
     def simultaneous_intervals(self, rows: Sequence[Array]) -> list[Estimate]:
-        """These contrasts with intervals that hold for all of them at once, so that the largest may be picked.
+        """Simultaneous 95% confidence intervals (max-t): they hold for all contrasts, so the largest may be picked.
 
         Each is as many of its own standard errors wide as the largest of all errors is, 95 times in 100.
+
+        Args:
+            rows: the family of contrasts, each [columns].
+
+        Returns:
+            The estimates in the order of the rows; those that are not estimable have no interval.
         """
-        known = [n for n, row in enumerate(rows) if self.draws is not None and self.separable(row)]
-        found = [Estimate(float(row @ self.coefficients)) for row in rows]
-        if self.draws is None or not known:
-            return found
-        drawn = self.draws @ np.stack([rows[n] for n in known]).T
-        error = drawn - drawn.mean(axis=0)
+        estimable = [n for n, row in enumerate(rows) if self.draws is not None and self.separable(row)]
+        estimates = [Estimate(float(row @ self.coefficients)) for row in rows]
+        if self.draws is None or not estimable:
+            return estimates
+        values = self.draws @ np.stack([rows[n] for n in estimable]).T
+        error = values - values.mean(axis=0)
         deviation = error.std(axis=0)
-        real = deviation > 1e-12
-        times = float(np.quantile(np.abs(error[:, real] / deviation[real]).max(axis=1), 0.95)) if real.any() else 0.0
-        for place, n in enumerate(known):
-            width, middle = times * float(deviation[place]), float(drawn[:, place].mean())
-            found[n] = Estimate(found[n].value, middle - width, middle + width)
-        return found
+        uncertain = deviation > 1e-12
+        largest = np.abs(error[:, uncertain] / deviation[uncertain]).max(axis=1) if uncertain.any() else np.zeros(1)
+        critical = float(np.quantile(largest, 0.95))
+        for column, n in enumerate(estimable):
+            half_width, centre = critical * float(deviation[column]), float(values[:, column].mean())
+            estimates[n] = Estimate(estimates[n].value, centre - half_width, centre + half_width)
+        return estimates
 
 
 def fit_surface(
@@ -155,18 +176,28 @@ def fit_surface(
     jackknife_influence: Array | None = None,
     seed: int = 0,
 ) -> SurfaceFit:
-    """Fit the surface. `jackknife_influence[trial, item]`: change of a trial's score per unit of weight of an item."""
+    """Fit the response surface of trials.
+
+    Args:
+        designs: the design of each trial.
+        scores: the score of each trial, in units of the metric.
+        orders: the options of each axis in their order; others follow alphabetically.
+        jackknife_influence: change of a trial's score per unit of weight of an item [trials, items]; None where trials
+            were not scored on the same items: then intervals hold the noise of training alone.
+        seed: of the posterior draws.
+    """
     coding = make_coding(designs, orders or {})
     unique = list(dict.fromkeys(designs))
-    place = {design: n for n, design in enumerate(unique)}
-    groups = np.array([place[design] for design in designs])
+    index = {design: n for n, design in enumerate(unique)}
+    groups = np.array([index[design] for design in designs])
     rows = np.stack([coding.row(design) for design in unique])
     free = rows[:, : coding.num_free]
     rank = int(np.linalg.matrix_rank(free))
     pairs = rows.shape[1] > coding.num_free and len(unique) > rank
     means = design_means(groups, np.asarray(scores, dtype=float), jackknife_influence)
-    found = fit_mixed_model(means, free, rows[:, coding.num_free :] if pairs else rows[:, :0], seed)
-    left = np.zeros(rows.shape[1] - len(found.coefficients))
-    draws = None if found.draws is None else np.hstack([found.draws, np.zeros((len(found.draws), len(left)))])
+    model = fit_mixed_model(means, free, rows[:, coding.num_free :] if pairs else rows[:, :0], seed)
+    no_pairs = np.zeros(rows.shape[1] - len(model.coefficients))
+    draws = None if model.draws is None else np.hstack([model.draws, np.zeros((len(model.draws), len(no_pairs)))])
     null_space = linalg.null_space(free) if rank < coding.num_free else np.zeros((coding.num_free, 0))
-    return SurfaceFit(coding, np.concatenate([found.coefficients, left]), draws, found.noise, pairs, null_space.T)
+    coefficients = np.concatenate([model.coefficients, no_pairs])
+    return SurfaceFit(coding, coefficients, draws, model.noise, pairs, null_space.T)

@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from sde_ray.analysis.effects import Effect, design_of, effects_of, fit_results, reference_of, usable
+from sde_ray.analysis.effects import Effect, design_of, fit_results, reference_of, scored_results, surface_effects
 from sde_ray.analysis.estimate import Estimate, format_estimate
 from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.config.schema import Constraints
@@ -80,10 +80,10 @@ def assemble(
     weights, constraints = weights or {"dev": 1.0}, constraints or Constraints()
     _check_splits(weights)
     for split in weights:
-        usable(results, objective, split)  # a metric that the trials do not have is told by its own name
+        scored_results(results, objective, split)  # a metric that the trials do not have is told by its own name
     combined = [_combined(result, objective, weights) for result in results]
     fitted = fit_results(combined, COMBINED, "dev", items if len(weights) == 1 else None)
-    counted = usable(combined, COMBINED)
+    counted = scored_results(combined, COMBINED)
     allowed = ConstraintCheck(combined, constraints)
     if recommended and fitted.covers(recommended[0]) and not allowed.violations(recommended[0]):
         design, predicted = recommended
@@ -98,7 +98,7 @@ def assemble(
         sweep=sweep,
         objective=objective,
         predicted=predicted,
-        effects=tuple(effects_of(fitted, [design_of(result) for result in counted])),
+        effects=tuple(surface_effects(fitted, [design_of(result) for result in counted])),
         reasons=dict(_reasons(design, fitted, allowed)),
     )
 

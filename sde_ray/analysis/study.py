@@ -20,13 +20,13 @@ from sde_ray.analysis.effects import (
     Group,
     Interaction,
     design_of,
+    effect_scope,
     effect_table,
-    effects_of,
     fit_results,
     group_results,
-    interactions_of,
-    scope_of,
-    usable,
+    scored_results,
+    surface_effects,
+    surface_interactions,
 )
 from sde_ray.analysis.leaderboard import BestVsBaseline, RankedDesign, compare_best, rank_designs
 from sde_ray.analysis.pareto import ParetoPoint, pareto_front
@@ -70,7 +70,7 @@ class Study:
     @cached_property
     def fitted(self) -> SurfaceFit | None:
         """The response surface on the objective's split; None where nothing has a score."""
-        if not usable(self.results, self.objective, self.split):
+        if not scored_results(self.results, self.objective, self.split):
             return None
         return fit_results(self.results, self.objective, self.split, self.items[self.split])
 
@@ -87,17 +87,17 @@ class Study:
     @cached_property
     def own_effects(self) -> list[Effect]:
         """The effects on the objective's split."""
-        return effects_of(self.fitted, [design_of(one) for one in self.scored]) if self.fitted else []
+        return surface_effects(self.fitted, [design_of(one) for one in self.scored]) if self.fitted else []
 
     @cached_property
     def scored(self) -> list[TrialResult]:
         """The finished trials with a finite score."""
-        return usable(self.results, self.objective, self.split)
+        return scored_results(self.results, self.objective, self.split)
 
     @cached_property
     def scope(self) -> str:
         """What an effect of this study is, and what its interval holds; for below a table or a figure."""
-        return scope_of(self.fitted) if self.fitted else ""
+        return effect_scope(self.fitted) if self.fitted else ""
 
     @cached_property
     def effects(self) -> list[dict[str, Any]]:
@@ -107,7 +107,7 @@ class Study:
     @cached_property
     def interactions(self) -> list[Interaction]:
         """Pairs of options that do more, or less, together than apart; strongest first."""
-        return interactions_of(self.fitted) if self.fitted else []
+        return surface_interactions(self.fitted) if self.fitted else []
 
     def to_dict(self) -> dict[str, Any]:
         """For a program."""

@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sde_ray.analysis.claims import BETTER, WORSE, effect_claim
-from sde_ray.analysis.effects import effect_rows, effects_of, interactions_of
+from sde_ray.analysis.effects import effect_contrasts, surface_effects, surface_interactions
 from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.leaderboard import compare_best, rank_designs
 from sde_ray.analysis.response_surface import SurfaceFit, fit_surface
@@ -138,11 +138,11 @@ def coverage(setting: Setting, number: int) -> dict[str, float]:
     world, designs = draw_world(random, setting.interactions), setting.draw(random)
     fitted = _fitted(setting, world, designs, random)
     inside: dict[str, list[bool]] = {}
-    effects = effects_of(fitted, designs)
+    effects = surface_effects(fitted, designs)
     for one in effects:
         truth = effect_truth(world, one.axis, one.option, one.reference, setting.within)
         _hold(inside, "effects", Estimate(one.difference, one.low, one.high), truth)
-    for pair in interactions_of(fitted):
+    for pair in surface_interactions(fitted):
         truth = pair_truth(world, pair.axes, pair.options, pair.references)
         kinds = ["interactions"] if setting.interactions else ["null pairs"]
         for kind in kinds + (["real pairs"] if abs(truth) > ZERO and setting.interactions else []):
@@ -196,14 +196,15 @@ def nothing(setting: Setting, number: int) -> dict[str, float]:
         [(one.parts[0].rows[:, 0] - s) / 200 for one, s in zip(seen.items.values(), scores, strict=True)]
     )
     fitted = fit_surface([trial.design for trial in seen.trials], scores, ORDERS, jackknife_influence)
-    found = effects_of(fitted, designs)
-    sure = fitted.simultaneous_intervals(effect_rows(fitted, [(one.axis, one.option, one.reference) for one in found]))
-    said = [effect_claim(Estimate(o.difference, o.low, o.high), s) for o, s in zip(found, sure, strict=True)]
-    ahead = compare_best(rank_designs(seen.results, METRIC), fitted)
+    effects = surface_effects(fitted, designs)
+    contrasts = effect_contrasts(fitted, [(effect.axis, effect.option, effect.reference) for effect in effects])
+    simultaneous = fitted.simultaneous_intervals(contrasts)
+    claims = [effect_claim(effect.estimate, wide) for effect, wide in zip(effects, simultaneous, strict=True)]
+    best = compare_best(rank_designs(seen.results, METRIC), fitted)
     return {
-        "a design leads": float(ahead is not None and (ahead.estimate.low or 0.0) > 0),
-        "an option matters": float(any(one in (BETTER, WORSE) for one in said)),
-        "an interval is clear": fmean((o.low or 0.0) > 0 or (o.high or 0.0) < 0 for o in found),
+        "a design leads": float(best is not None and (best.estimate.low or 0.0) > 0),
+        "an option matters": float(any(claim in (BETTER, WORSE) for claim in claims)),
+        "an interval is clear": fmean(effect.estimate.excludes_zero for effect in effects),
     }
 
 

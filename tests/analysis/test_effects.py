@@ -14,14 +14,14 @@ from helpers.planted import ALL, WORTH, additive, one_at_a_time, result, results
 from sde_ray.analysis.claims import effect_claim
 from sde_ray.analysis.effects import (
     Effect,
+    effect_scope,
     effect_table,
-    effects,
+    estimate_effects,
+    estimate_interactions,
     fit_results,
     group_results,
-    interactions,
-    not_finite,
+    non_finite_results,
     predict_table,
-    scope_of,
 )
 from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.leaderboard import compare_best, rank_designs
@@ -39,9 +39,9 @@ def by_option(found: list[Effect]) -> dict[str, Effect]:
 
 
 def test_a_full_factorial_gives_every_effect_within_its_interval() -> None:
-    found = by_option(effects(results(ALL, noise=0.03), METRIC))
+    found = by_option(estimate_effects(results(ALL, noise=0.03), METRIC))
     assert set(found) == {"first", "none", "on", "lines", "json", "omit", "number", "cot", "rcot"}
-    for effect in effects(results(ALL, noise=0.03), METRIC):
+    for effect in estimate_effects(results(ALL, noise=0.03), METRIC):
         truth = WORTH.get((effect.axis, effect.option), 0.0)
         assert effect.low is not None and effect.high is not None
         assert effect.low - 0.005 <= truth <= effect.high + 0.005
@@ -52,13 +52,13 @@ def test_a_full_factorial_gives_every_effect_within_its_interval() -> None:
 
 
 def test_without_noise_one_at_a_time_gives_the_differences_themselves_and_no_interval() -> None:
-    for effect in effects(results(one_at_a_time()), METRIC):
+    for effect in estimate_effects(results(one_at_a_time()), METRIC):
         assert effect.difference == pytest.approx(WORTH.get((effect.axis, effect.option), 0.0), abs=1e-9)
         assert effect.low is None and effect.high is None and effect.replicates == 1
 
 
 def test_seeds_give_one_at_a_time_its_intervals() -> None:
-    found = by_option(effects(results(one_at_a_time(), seeds=(0, 1, 2), noise=0.02), METRIC))
+    found = by_option(estimate_effects(results(one_at_a_time(), seeds=(0, 1, 2), noise=0.02), METRIC))
     assert found["lines"].low is not None and found["lines"].low > 0.05
     assert found["on"].low is not None and found["on"].high is not None
     assert found["on"].low < 0 < found["on"].high
@@ -70,7 +70,7 @@ def test_main_effects_of_a_fraction_cover_the_truth() -> None:
     random_, inside, total = random.Random(1), 0, 0
     for _ in range(40):
         trials = [result(d, additive(d) + random_.gauss(0, 0.03)) for d in random_.sample(ALL, 30)]
-        for effect in effects(trials, METRIC):
+        for effect in estimate_effects(trials, METRIC):
             assert effect.low is not None and effect.high is not None
             inside += effect.low <= WORTH.get((effect.axis, effect.option), 0.0) <= effect.high
             total += 1
@@ -84,11 +84,11 @@ def surprising(design: Design) -> float:
 
 
 def test_a_planted_interaction_stands_first() -> None:
-    first = interactions(results(ALL, surprising, noise=0.02), METRIC)[0]
+    first = estimate_interactions(results(ALL, surprising, noise=0.02), METRIC)[0]
     assert (first.axes, first.options) == (("format", "labels"), ("lines", "number"))
     assert first.difference == pytest.approx(-0.3, abs=0.04)
     assert first.high is not None and first.high < -0.2
-    assert interactions(results(one_at_a_time(), surprising), METRIC) == []  # it cannot see any
+    assert estimate_interactions(results(one_at_a_time(), surprising), METRIC) == []  # it cannot see any
 
 
 def test_prediction_reaches_designs_that_never_ran() -> None:
@@ -170,10 +170,10 @@ def test_designs_with_more_seeds_count_more() -> None:
 
 def test_a_pinned_axis_has_no_effect_and_confounded_options_no_interval() -> None:
     fixed = [design for design in ALL if design["reasoning"] == "none"]
-    assert "reasoning" not in {effect.axis for effect in effects(results(fixed), METRIC)}
+    assert "reasoning" not in {effect.axis for effect in estimate_effects(results(fixed), METRIC)}
     base = one_at_a_time()[0]
     both = base.replace(format="lines", labels="number")
-    for effect in effects(results([base, both], seeds=(0, 1, 2), noise=0.01), METRIC):
+    for effect in estimate_effects(results([base, both], seeds=(0, 1, 2), noise=0.01), METRIC):
         assert effect.low is None
 
 
@@ -196,19 +196,19 @@ def test_failed_pruned_and_non_finite_trials_do_not_count() -> None:
         replace(result(ALL[7], 9.0), status="pruned"),
         result(ALL[9], float("nan")),
     ]
-    assert effects([*good, *bad], METRIC) == effects(good, METRIC)
-    assert not_finite([*good, *bad], METRIC) == [bad[2]]
+    assert estimate_effects([*good, *bad], METRIC) == estimate_effects(good, METRIC)
+    assert non_finite_results([*good, *bad], METRIC) == [bad[2]]
     with pytest.raises(UserError, match="0 finished, 1 pruned, 1 failed"):
         fit_results(bad[:2], METRIC)
 
 
 def test_foreign_metrics_and_mixed_groups_are_refused() -> None:
     with pytest.raises(UserError, match="weighted_kappa"):
-        effects(results(one_at_a_time()), "weighted_kapa")
+        estimate_effects(results(one_at_a_time()), "weighted_kapa")
     mixed = [*results(one_at_a_time()), result(ALL[0], 0.5, task="qa")]
     assert [group.task for group in group_results(mixed)] == ["masa:d1", "qa"]
     with pytest.raises(UserError, match="2 groups"):
-        effects(mixed, METRIC)
+        estimate_effects(mixed, METRIC)
 
 
 def right(share: float, seed: int, count: int = 200) -> ItemCounts:
@@ -232,9 +232,9 @@ def test_items_alone_give_no_interval_where_nothing_tells_the_noise_of_training(
     designs = one_at_a_time()
     items = {result(d, 0.0).key: right(0.5, n) for n, d in enumerate(designs)}
     trials = [result(d, float(items[result(d, 0.0).key].parts[0].rows[:, 0].mean())) for d in designs]
-    found = effects(trials, METRIC, items=items)
+    found = estimate_effects(trials, METRIC, items=items)
     assert len(found) == len(designs) - 1 and all(effect.low is None and effect.high is None for effect in found)
-    assert "no interval" in scope_of(fit_results(trials, METRIC, items=items))
+    assert "no interval" in effect_scope(fit_results(trials, METRIC, items=items))
 
 
 def test_items_count_where_seeds_do_not_differ() -> None:
@@ -243,7 +243,7 @@ def test_items_count_where_seeds_do_not_differ() -> None:
     shown = {design: right(0.5, n) for n, design in enumerate(designs)}
     trials = [result(d, float(shown[d].parts[0].rows[:, 0].mean()), seed) for d in designs for seed in (0, 1)]
     items = {one.key: shown[design] for one, design in zip(trials, [d for d in designs for _ in (0, 1)], strict=True)}
-    for effect in effects(trials, METRIC, items=items):
+    for effect in estimate_effects(trials, METRIC, items=items):
         assert effect.low is not None and effect.high is not None
         assert (effect.high - effect.low) == pytest.approx(2 * 1.96 * 0.05, rel=0.2)
     assert fit_results(trials, METRIC, items=items).noise == "items"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from sde_ray.analysis.effects import design_of, not_finite
+from sde_ray.analysis.effects import design_of, non_finite_results
 from sde_ray.analysis.report.html import Html, joined, table, tag
 from sde_ray.analysis.study import Study
 from sde_ray.design.designs import paper_label
@@ -48,7 +48,7 @@ def _pruned(results: Sequence[TrialResult]) -> Iterator[dict[str, str]]:
 
 def _odd(studies: Sequence[Study]) -> Iterator[dict[str, str]]:
     for study in studies:
-        odd = not_finite(study.results, study.objective, study.split)
+        odd = non_finite_results(study.results, study.objective, study.split)
         if odd:
             yield {"what": f"{len(odd)} trials", "why": f"left out: their {study.objective} is not a finite number"}
 

@@ -97,10 +97,10 @@ def failures(results: Sequence[TrialResult]) -> list[str]:
 
 def left_out(found: Study) -> list[str]:
     """One line for the trials that count nowhere, although they did not fail."""
-    from sde_ray.analysis.effects import not_finite
+    from sde_ray.analysis.effects import non_finite_results
 
     odd, pruned = (
-        not_finite(found.results, found.objective, found.split),
+        non_finite_results(found.results, found.objective, found.split),
         sum(r.status == "pruned" for r in found.results),
     )
     said = [f"[red]{len(odd)} left out:[/] their {found.objective} is not a finite number."] if odd else []
