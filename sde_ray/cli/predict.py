@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,21 +21,12 @@ def predict(
 ) -> None:
     """Answer texts with a trained adapter, in the design it was trained in: text in, parsed answer out."""
     from sde_ray.errors import UserError
-    from sde_ray.models.predictor import Predictor
+    from sde_ray.models.predictor import Predictor, prediction_rows
 
     inputs = list(texts or []) or [line.rstrip("\n") for line in _stdin_lines() if line.strip()]
     if not inputs:
         raise UserError("There is no text to answer. Give texts as arguments, or pipe them: sde-ray predict DIR < FILE")
-    answers = Predictor.load(adapter, trust_remote_code).predict(inputs)
-    rows: list[dict[str, Any]] = [
-        {
-            "text": text,
-            "answer": {slot: list(values) for slot, values in parsed.answer.items()},
-            "completion": completion,
-            "faults": [fault.kind for fault in parsed.faults],
-        }
-        for text, (parsed, completion) in zip(inputs, answers, strict=True)
-    ]
+    rows = prediction_rows(inputs, Predictor.load(adapter, trust_remote_code).predict(inputs))
     if as_json:
         return emit(rows)
     answers_table = table("", "text", "answer", "faults")

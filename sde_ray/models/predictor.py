@@ -144,3 +144,16 @@ class Predictor:
             )
         completions = [tokenization.completion_text(self._base.tokenizer, ids) for ids in written]
         return [(render.parse_completion(text, self.task, self.design), text) for text in completions]
+
+
+def prediction_rows(texts: Sequence[str], predictions: Sequence[tuple[Parsed, str]]) -> list[dict[str, Any]]:
+    """Predictions as plain values: text, answer {slot: [value, ...]}, completion, faults [kind, ...]."""
+    return [
+        {
+            "text": text,
+            "answer": {slot: list(values) for slot, values in parsed.answer.items()},
+            "completion": completion,
+            "faults": [fault.kind for fault in parsed.faults],
+        }
+        for text, (parsed, completion) in zip(texts, predictions, strict=True)
+    ]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
-from sde_ray.config.load import load_config, open_tasks
+from sde_ray.config.load import SweepConfig, load_config, open_tasks
 from sde_ray.design import designs, render
+from sde_ray.design.designs import paper_label
 from sde_ray.sweep.plan import plan
 from sde_ray.tasks import get_task
 from sde_ray.types import Design, Example, Parsed, Sample, Task
@@ -44,6 +46,14 @@ class SamplePreview:
             "faults": [fault.kind for fault in self.parsed.faults],
         }
 
+    def _repr_html_(self) -> str:
+        """For a notebook: the sample, with what counts for the loss marked."""
+        parts = [
+            f"<mark>{escape(segment.text)}</mark>" if segment.loss else escape(segment.text)
+            for segment in (*self.sample.prompt, self.sample.completion)
+        ]
+        return f'<b>{escape(paper_label(self.design))}</b><pre style="white-space: pre-wrap">{"".join(parts)}</pre>'
+
 
 def from_task(name: str, wanted: Sequence[str], n: int = 1, wording: int = 0) -> list[SamplePreview]:
     """The first `n` training examples of a task, each in every design."""
@@ -54,7 +64,11 @@ def from_task(name: str, wanted: Sequence[str], n: int = 1, wording: int = 0) ->
 
 def of_sweep(path: Path, sets: Sequence[str] = (), wanted: Sequence[str] = (), n: int = 1) -> list[SamplePreview]:
     """The first training example of a sweep's first task, in its first `n` designs or those named."""
-    config = load_config(path, list(sets))
+    return of_config(load_config(path, list(sets)), wanted, n)
+
+
+def of_config(config: SweepConfig, wanted: Sequence[str] = (), n: int = 1) -> list[SamplePreview]:
+    """The same for a sweep that is loaded."""
     planned = plan(config)
     first = planned.trials[0]
     own = list(dict.fromkeys(trial.design for trial in planned.trials if trial.task == first.task))
