@@ -38,19 +38,30 @@ INTERACTIONS = (*STUDY, "axis", "option", "other_axis", "other_option", "differe
 PREDICTIONS = (*TRIAL, "split", "on_task", "id", "text", "gold", "completion", "answer", "faults", "score")
 
 
-def trials_frame(results: Iterable[TrialResult]) -> pd.DataFrame:
+def trials_frame(results: Iterable[TrialResult], by_slot: bool = False) -> pd.DataFrame:
     """All trials of a ledger, those of the final comparison included.
+
+    Args:
+        results: the trials, as the ledger has them.
+        by_slot: whether metrics are also given for each slot ("dev/f1/DNA").
 
     Returns:
         key, status (finished, pruned, failed), phase ("search", or "validation" for the final comparison), task, model,
         train_size, seed, one column an axis, label (the paper's name of the design), a score column for each
         split/metric ("dev/weighted_kappa", "dev/format_adherence"), tokens/<part>, seconds, peak_memory_mb, error.
     """
-    return _frame([_trial_row(result) for result in results], TRIAL, last=("seconds", "peak_memory_mb", "error"))
+    return _frame(
+        [_trial_row(result, by_slot) for result in results], TRIAL, last=("seconds", "peak_memory_mb", "error")
+    )
 
 
-def _trial_row(result: TrialResult) -> Row:
-    scores = {f"{split}/{name}": value for split, own in result.scores.items() for name, value in own.items()}
+def _trial_row(result: TrialResult, by_slot: bool) -> Row:
+    scores = {
+        f"{split}/{name}": value
+        for split, own in result.scores.items()
+        for name, value in own.items()
+        if by_slot or "/" not in name
+    }
     return {
         **_trial(result),
         "label": paper_label(design_of(result)),

@@ -149,9 +149,12 @@ class Run:
         self._predictors.clear()
         return self
 
-    def trials(self) -> pd.DataFrame:
-        """One row a trial, those of the final comparison included; see `frames.trials_frame` for its columns."""
-        return frames.trials_frame(self.results)
+    def trials(self, by_slot: bool = False) -> pd.DataFrame:
+        """One row a trial, those of the final comparison included; see `frames.trials_frame` for its columns.
+
+        `by_slot`: metrics also for each slot.
+        """
+        return frames.trials_frame(self.results, by_slot)
 
     def leaderboard(self) -> pd.DataFrame:
         """One row a design of each study, best first; see `frames.leaderboard_frame` for its columns.
@@ -227,7 +230,7 @@ class Run:
 
     @property
     def verdict(self) -> Verdict | None:
-        """What the final comparison shows (`.words`, `.recommended`, `.rows`); None before it has ended.
+        """What the final comparison shows (`.summary`, `.recommended`, `.rows`); None before it has ended.
 
         Raises UserError where there are several: see `verdicts`.
         """
