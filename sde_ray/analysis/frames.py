@@ -148,8 +148,8 @@ def predictions_frame(results: Iterable[TrialResult], trials: Path, split: str =
         split: one split only ("dev", "dev_ood", "test", "test_ood"); all of them by default.
 
     Returns:
-        key, status, phase, task, model, train_size, seed, one column an axis, split, on_task (whose items: those of
-        another task out-of-domain), id, text, gold, completion, answer (both {slot: [value, ...]}), faults
+        key, status, phase, task, model, train_size, seed, one column an axis, label, split, on_task (whose items: those
+        of another task out-of-domain), id, text, gold, completion, answer (both {slot: [value, ...]}), faults
         ([kind, ...]), score (the share of slots, of those in gold or answer, on which both agree).
     """
     rows = [row for result in results for row in _prediction_rows(result, trials / result.key, split)]
@@ -161,7 +161,8 @@ def _prediction_rows(result: TrialResult, folder: Path, split: str) -> list[Row]
         kept = [row for row in rows_of(folder / "predictions.jsonl") if split in ("", row.split)]
     except (OSError, ValueError):
         return []  # never kept, or damaged: `sde-ray score` says which
-    trial, design, home = _trial(result), design_of(result), str(result.config["task"])
+    design, home = design_of(result), str(result.config["task"])
+    trial = {**_trial(result), "label": paper_label(design)}
     definition, rows = result.config.get("definition"), []
     for name, on_split in dict.fromkeys((row.task or home, row.split) for row in kept):
         task = trial_task(name, definition)
