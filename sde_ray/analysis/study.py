@@ -31,14 +31,9 @@ from sde_ray.analysis.effects import (
 from sde_ray.analysis.leaderboard import BestVsBaseline, RankedDesign, compare_best, rank_designs
 from sde_ray.analysis.pareto import ParetoPoint, pareto_front
 from sde_ray.analysis.response_surface import SurfaceFit
-from sde_ray.config.load import SweepConfig, load_config, open_tasks, place_of, sweep_folder
-from sde_ray.errors import UserError
+from sde_ray.config.load import SweepConfig, open_tasks
 from sde_ray.evaluation.per_item import ItemCounts, read_items_by_trial
-from sde_ray.storage.lease import is_locked
-from sde_ray.storage.ledger import LEDGER, Ledger
-from sde_ray.storage.mirror import open_folder
-from sde_ray.storage.remote import fetch_file
-from sde_ray.storage.uri import is_uri, split
+from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.types import TrialResult
 
 Results = tuple[TrialResult, ...]
@@ -63,7 +58,7 @@ class Study:
     def items(self) -> dict[str, dict[str, ItemCounts]]:
         """Counts by item of every trial that kept its completions: split -> key -> items."""
         return {
-            split: read_items_by_trial(self.results, self.folder / "trials", split, self.objective)
+            split: read_items_by_trial(self.results, RunDirectory.at(self.folder).trials, split, self.objective)
             for split in ("dev", "dev" + OUT_OF_DOMAIN)
         }
 
@@ -134,56 +129,7 @@ def studies(config: SweepConfig, results: Sequence[TrialResult]) -> list[Study]:
             objective=config.objective.metric or tasks[group.task].objective,
             split=config.objective.split,
             results=tuple(grouped),
-            folder=sweep_folder(config),
+            folder=config.run_dir.path,
         )
         for group, grouped in group_results(own).items()
     ]
-
-
-def open_sweep(place: str | Path, sets: Sequence[str] = ()) -> SweepConfig:
-    """The configuration of a sweep named by its YAML file, or by the folder or address of a run.
-
-    Of a sweep in a store, what is small is brought here.
-    """
-    config = _open_uri(str(place), sets) if is_uri(place) else _open_path(Path(place), sets)
-    look(config)
-    return config
-
-
-def look(config: SweepConfig) -> None:
-    """Bring this machine's mirror of the sweep up to date, unless a driver of this machine is ahead of the store."""
-    store = open_folder(place_of(config))
-    if store.remote and not is_locked(store.folder):
-        store.pull()
-
-
-def _open_uri(place: str, sets: Sequence[str]) -> SweepConfig:
-    try:
-        storage, name = split(place)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    path = fetch_file(f"{storage}/{name}/sweep.yaml")
-    return load_config(path, [f"storage_path={storage}", f"name={name}", *sets])
-
-
-def _open_path(place: Path, sets: Sequence[str]) -> SweepConfig:
-    if not place.is_dir():
-        return load_config(place, sets)
-    if not (place / "sweep.yaml").is_file():
-        raise UserError(
-            f'"{place}" is not the folder of a sweep: it has no sweep.yaml. Give one such as runs/quickstart.'
-        )
-    return load_config(place / "sweep.yaml", [f"storage_path={place.absolute().parent}", f"name={place.name}", *sets])
-
-
-def ledger_of(config: SweepConfig) -> Ledger:
-    """The ledger of a sweep."""
-    return Ledger(sweep_folder(config) / LEDGER)
-
-
-def results_of(config: SweepConfig) -> Results:
-    """What the ledger has; `UserError` where that is nothing."""
-    found = tuple(ledger_of(config).results().values())
-    if not found:
-        raise UserError(f"{place_of(config)} has no finished trial. Run the sweep first: sde-ray run SWEEP.yaml")
-    return found

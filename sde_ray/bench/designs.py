@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sde_ray.design.axes import AXES
 from sde_ray.errors import UserError
+from sde_ray.storage.layout import LEDGER
 from sde_ray.types import TrialResult
 
 PATH = Path(__file__).with_name("masa_216.csv")
@@ -65,6 +66,6 @@ def write(found: Sequence[Row], path: Path = PATH) -> None:
 if __name__ == "__main__":
     from sde_ray.storage.ledger import Ledger
 
-    made = rows(list(Ledger(Path(sys.argv[1]) / "ledger.jsonl").results().values()))
+    made = rows(list(Ledger(Path(sys.argv[1]) / LEDGER).results().values()))
     write(made)
     print(f"{len(made)} rows in {PATH}")

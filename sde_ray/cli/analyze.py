@@ -36,8 +36,7 @@ def analyze(
     as_json: Json = False,
 ) -> None:
     """Ask the untuned model about every design: would good prompting have picked a good sample design?"""
-    from sde_ray.analysis.study import look
-    from sde_ray.config.load import load_config, suffix, sweep_folder
+    from sde_ray.config.load import load_config
     from sde_ray.pipeline import run as flow
     from sde_ray.pipeline.prompting import result
     from sde_ray.sweep import plan
@@ -45,7 +44,7 @@ def analyze(
     from sde_ray.tracking.tracking_uri import resolve_tracking_uri
 
     config = load_config(sweep, sets or [])
-    look(config)
+    config.run_dir.refresh()
     wanted = _shots(shots)
     found: list[Analysis] = []
     for contest in plan.plan(config).contests:
@@ -57,12 +56,12 @@ def analyze(
         return None
     with flow.tracked(config) as tracker:
         for one in found:
-            rows, end = [dict(row) for row in one.rows], suffix(config, one.task, one.model)
+            rows, end = [dict(row) for row in one.rows], config.run_dir.suffix(one.task, one.model)
             correlated = [each.to_dict() for each in one.correlations]
             prompting_runs.log(tracker, rows, correlated, one.figure, end)
     if config.mlflow.enabled:
         for one in found:
-            where = (resolve_tracking_uri(config), config.mlflow.experiment_name, sweep_folder(config), config.name)
+            where = (resolve_tracking_uri(config), config.mlflow.experiment_name, config.run_dir.path, config.name)
             prompting_runs.log_runs(*where, one.task, one.model, one.rows)
     page = flow.rewrite(config)
     if as_json:
@@ -87,21 +86,20 @@ def _analyze(
     config: SweepConfig, contest: Contest, items: int, shots: tuple[int, ...], seed: int, tuned: str, dry_run: bool
 ) -> Analysis | None:
     """One task on one model; None where only the cost was wanted."""
-    from sde_ray.config.load import open_tasks, place_of, sweep_folder
+    from sde_ray.config.load import open_tasks
     from sde_ray.pipeline.prompting import result, run
     from sde_ray.storage.jsonl_cache import JsonlCache
-    from sde_ray.storage.mirror import open_folder
     from sde_ray.sweep.progress import duration
 
     task = open_tasks(config)[contest.task]
     scores = _tuned(config, contest, tuned)  # before the dear part: a table that cannot be read is told at once
     looks = run.prepare(config, task, contest.model, list(contest.trials), items or config.eval_size, shots, seed)
-    file = JsonlCache(sweep_folder(config) / result.MEASURED)
+    file = JsonlCache(config.run_dir.prompting_cache)
     price = run.cost(looks, file)
     err().print(f"{contest.task} on {contest.model}: {_price(price, len(looks))}", highlight=False, markup=False)
     if dry_run:
         return None
-    open_folder(place_of(config)).hold(file.path)
+    config.run_dir.folder.hold(file.path)
 
     started = time.monotonic()
 
@@ -116,7 +114,6 @@ def _analyze(
 
 
 def _tuned(config: SweepConfig, contest: Contest, given: str) -> Tuned:
-    from sde_ray.analysis.study import ledger_of
     from sde_ray.config.load import open_tasks
     from sde_ray.errors import UserError
     from sde_ray.pipeline.prompting import tuned_scores
@@ -133,7 +130,7 @@ def _tuned(config: SweepConfig, contest: Contest, given: str) -> Tuned:
         return tuned_scores.from_table(PATH, metric)
     if given:
         return tuned_scores.from_table(Path(given), metric)
-    results = tuple(ledger_of(config).results().values())
+    results = tuple(config.run_dir.results().values())
     return tuned_scores.from_results(results, contest.task, contest.model, metric, config.objective.split)
 
 
@@ -151,7 +148,6 @@ def _price(price: Cost, designs: int) -> str:
 
 
 def _print(config: SweepConfig, found: Analysis) -> None:
-    from sde_ray.config.load import place_of, suffix
 
     columns = ("Spearman", "95%", "Kendall", "95%", "designs", "its pick", "of")
     title = f"\n{found.task} on {found.model}: measures of the untuned model against {found.metric} after tuning"
@@ -164,8 +160,8 @@ def _print(config: SweepConfig, found: Analysis) -> None:
     for note in found.notes:
         out().print(note, highlight=False, markup=False)
     out().print(f"\n{found.verdict}", highlight=False, markup=False)
-    end = suffix(config, found.task, found.model)
-    out().print(f"saved in {place_of(config)}/analysis{end}.json and .svg", highlight=False, markup=False)
+    end = config.run_dir.suffix(found.task, found.model)
+    out().print(f"saved in {config.run_dir.uri()}/analysis{end}.json and .svg", highlight=False, markup=False)
 
 
 def _picked(pick: Pick) -> str:

@@ -29,12 +29,13 @@ def assemble(
     from sde_ray.analysis import study
     from sde_ray.cli.views import tables
     from sde_ray.cli.views.live import console_listener
+    from sde_ray.config.open import open_sweep
     from sde_ray.pipeline import run as pipeline
     from sde_ray.pipeline.context import Step
     from sde_ray.tracking.base import Tracker
 
-    config = study.open_sweep(sweep, sets or [])
-    studies = pipeline.largest_studies(study.studies(config, study.results_of(config)))
+    config = open_sweep(sweep, sets or [])
+    studies = pipeline.largest_studies(study.studies(config, config.run_dir.existing_results()))
     step = Step(config, console_listener(as_json), Tracker())
     constraints = pipeline.constraints_of(config, adherence, tokens)
     conclusions = [pipeline.assemble(step, each, constraints) for each in studies]

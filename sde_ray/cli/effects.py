@@ -13,9 +13,10 @@ def effects(sweep: SweepOrRun, sets: Sets = None, as_json: Json = False) -> None
     from sde_ray.analysis import study
     from sde_ray.analysis.cross_study import cross_studies
     from sde_ray.cli.views import cross_study, tables
+    from sde_ray.config.open import open_sweep
 
-    config = study.open_sweep(sweep, sets or [])
-    studies = study.studies(config, study.results_of(config))
+    config = open_sweep(sweep, sets or [])
+    studies = study.studies(config, config.run_dir.existing_results())
     comparisons = cross_studies(studies)
     if as_json:
         together = [comparison.to_dict() for comparison in comparisons]

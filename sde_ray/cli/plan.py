@@ -12,13 +12,12 @@ from sde_ray.cli.options import Json, Sets, Sweep
 
 def plan(sweep: Sweep, sets: Sets = None, as_json: Json = False) -> None:
     """List what a sweep would run, what was pinned or dropped and why, and what it costs. Trains nothing."""
-    from sde_ray.analysis import study
     from sde_ray.cli.views import plan as view
     from sde_ray.config.load import load_config
     from sde_ray.pipeline import run as pipeline
 
     config = load_config(sweep, sets or [])
-    study.look(config)
+    config.run_dir.refresh()
     planned = pipeline.plan_of(config)
     view.print_notes(planned)
     if all(model == "tiny" or Path(model).is_dir() for model in config.model):  # others need a download

@@ -27,7 +27,7 @@ def robustness(
     as_json: Json = False,
 ) -> None:
     """Test the assembled strategy over training sizes, decoding seeds and wordings; resumes where it stopped."""
-    from sde_ray.analysis.study import open_sweep
+    from sde_ray.config.open import open_sweep
     from sde_ray.pipeline import run as flow
     from sde_ray.pipeline.robustness import run
     from sde_ray.sweep.final import run_trials
@@ -75,11 +75,10 @@ def _numbers(name: str, given: str) -> tuple[int, ...]:
 
 
 def _price(study: RobustnessStudy) -> str:
-    from sde_ray.analysis.study import ledger_of
     from sde_ray.pipeline.robustness.run import decodings, reader_of
     from sde_ray.sweep.progress import duration
 
-    results = ledger_of(study.config).results()
+    results = study.config.run_dir.results()
     open_ones = [
         trial for trial in study.wanted if results.get(trial.key) is None or results[trial.key].status != "finished"
     ]

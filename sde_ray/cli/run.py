@@ -23,15 +23,14 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a sweep from its YAML file to a validated strategy. The same command again goes on where it stopped."""
-    from sde_ray.analysis import study
     from sde_ray.cli.views.live import console_listener
     from sde_ray.cli.views.plan import print_notes
-    from sde_ray.config.load import load_config, place_of
+    from sde_ray.config.load import load_config
     from sde_ray.pipeline import run as pipeline
 
     cluster = [f"resources.address={_cluster_address(address)}"] if address else []
     config = load_config(sweep, [*(sets or []), *cluster])
-    study.look(config)
+    config.run_dir.refresh()
     print_notes(pipeline.plan_of(config))
     result = pipeline.run(config, console_listener(as_json), with_validation=validate)
     if as_json:
@@ -41,7 +40,7 @@ def run(
         raise typer.Exit(130)
     if not as_json:
         out().print(
-            f"\nEvery trial, curve and sample:  [bold]sde-ray ui {escape(place_of(config))}[/]", highlight=False
+            f"\nEvery trial, curve and sample:  [bold]sde-ray ui {escape(config.run_dir.uri())}[/]", highlight=False
         )
 
 

@@ -30,15 +30,14 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Recompute every metric from saved completions, without a model."""
-    from sde_ray.analysis import study
-    from sde_ray.config.load import sweep_folder
+    from sde_ray.config.open import open_sweep
     from sde_ray.errors import UserError
     from sde_ray.evaluation import rescore
     from sde_ray.storage.uri import is_uri
 
     if compat and not form:
         raise UserError("--compat needs the form of the file, e.g. --task masa_zh:d1 --form natural --compat.")
-    path = sweep_folder(study.open_sweep(place)) if is_uri(place) else Path(place)
+    path = open_sweep(place).run_dir.path if is_uri(place) else Path(place)
     if path.is_dir():
         return _print_sweep(rescore.score_run(path), as_json)
     if not task:

@@ -10,10 +10,10 @@ from sde_ray.cli.options import Json, Sets, SweepOrRun
 
 def sync(sweep: SweepOrRun, sets: Sets = None, as_json: Json = False) -> None:
     """Bring MLflow up to date with a sweep's folder, without duplicates: after an outage, or from nothing."""
-    from sde_ray.analysis import study
+    from sde_ray.config.open import open_sweep
     from sde_ray.pipeline import mlflow_sync
 
-    synced = mlflow_sync.sync(study.open_sweep(sweep, sets or []))
+    synced = mlflow_sync.sync(open_sweep(sweep, sets or []))
     if as_json:
         return emit(synced)
     lack = f" The files of {synced.lacking} trials could not be stored." if synced.lacking else ""

@@ -18,11 +18,11 @@ def ui(
     sets: Sets = None,
 ) -> None:
     """Open the MLflow web page of a sweep's runs."""
-    from sde_ray.analysis import study
     from sde_ray.config.load import mask
+    from sde_ray.config.open import open_sweep
     from sde_ray.tracking.tracking_uri import resolve_tracking_uri, ui_command
 
-    tracking_uri = resolve_tracking_uri(study.open_sweep(sweep, sets or []))
+    tracking_uri = resolve_tracking_uri(open_sweep(sweep, sets or []))
     if tracking_uri.startswith(("http://", "https://")):
         out().print(f"The runs are at {mask(tracking_uri)}", highlight=False, markup=False)
         return

@@ -12,12 +12,13 @@ def validate(sweep: SweepOrRun, sets: Sets = None, as_json: Json = False) -> Non
     """Compare the assembled design with its controls on fresh seeds and test items; resumes where it stopped."""
     from sde_ray.analysis import study
     from sde_ray.cli.views.live import console_listener
+    from sde_ray.config.open import open_sweep
     from sde_ray.pipeline import run as pipeline
     from sde_ray.pipeline.context import Step
 
-    config = study.open_sweep(sweep, sets or [])
+    config = open_sweep(sweep, sets or [])
     listener = console_listener(as_json)
-    studies = study.studies(config, study.results_of(config))
+    studies = study.studies(config, config.run_dir.existing_results())
     try:
         with pipeline.tracked(config) as tracker:
             step = Step(config, listener, tracker)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from sde_ray.config.checks import sentence, table_faults
 from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import FaultList, UserError
 from sde_ray.safe_yaml import assign, read_yaml
-from sde_ray.storage.uri import SECRET, join, local_path, mask
+from sde_ray.storage.uri import SECRET, mask
 from sde_ray.tasks import TASKS, get_task
 from sde_ray.tasks.custom import task_from_yaml
 from sde_ray.types import Task
@@ -35,10 +34,7 @@ __all__ = [
     "load_config",
     "mask",
     "open_tasks",
-    "place_of",
     "resolved",
-    "suffix",
-    "sweep_folder",
     "write_sweep",
 ]
 
@@ -90,22 +86,6 @@ def _placed(task: Any, base: Path) -> Any:
     return {**task, "data": {**task["data"], **paths}}
 
 
-def sweep_folder(config: SweepConfig) -> Path:
-    """Where everything of the sweep is on this machine: where its storage_path is an address, in a mirror of that."""
-    return local_path(config.storage_path) / config.name
-
-
-def place_of(config: SweepConfig, *names: str) -> str:
-    """Where the sweep is for everyone, or a file of it: its path, or its address."""
-    return join(config.storage_path, config.name, *names)
-
-
-def suffix(config: SweepConfig, task: str, model: str) -> str:
-    """What tells the files of several tasks and models apart; nothing where there is one of each."""
-    parts = [task] * (len(config.task) > 1) + [model] * (len(config.model) > 1)
-    return "".join("-" + re.sub(r"[^\w-]+", "_", part).strip("_") for part in parts)
-
-
 def open_tasks(config: SweepConfig) -> dict[str, Task]:
     """The sweep's tasks by the names that its trials carry; one that is written out in the sweep by its own name."""
     tasks: dict[str, Task] = {}
@@ -145,18 +125,16 @@ def _masked(value: Any, name: str) -> Any:
 
 def write_sweep(config: SweepConfig) -> None:
     """Write what will run into the sweep's folder: sweep.yaml (sparse) and resolved.json (complete)."""
-    folder = sweep_folder(config)
+    run_dir = config.run_dir
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        run_dir.path.mkdir(parents=True, exist_ok=True)
         plain = resolved(config)
-        (folder / "resolved.json").write_text(json.dumps(plain, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        run_dir.resolved.write_text(json.dumps(plain, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         sparse = _sparse(plain, resolved(SweepConfig(name=config.name, task=("",))))
-        (folder / "sweep.yaml").write_text(
-            yaml.safe_dump(sparse, allow_unicode=True, sort_keys=False), encoding="utf-8"
-        )
+        run_dir.sweep.write_text(yaml.safe_dump(sparse, allow_unicode=True, sort_keys=False), encoding="utf-8")
     except OSError as error:
         raise UserError(
-            f'Cannot write to "{folder}": {error.strerror}. Set storage_path to a folder with room.'
+            f'Cannot write to "{run_dir.path}": {error.strerror}. Set storage_path to a folder with room.'
         ) from None
 
 

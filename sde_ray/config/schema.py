@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sde_ray.config.trial import Generation, Lora, Section, Train, check_batch_size
+from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.storage.uri import checked
 
 Name = Annotated[str, Field(min_length=1)]
@@ -257,6 +258,12 @@ class SweepConfig(Section):
     def _even_batches(self) -> SweepConfig:
         check_batch_size(self.train, self.resources.num_workers)
         return self
+
+    @property
+    def run_dir(self) -> RunDirectory:
+        """Where everything of the sweep lies."""
+        counts = (len(self.task), len(self.model), len(self.train_sizes))
+        return RunDirectory(self.storage_path, self.name, *counts)
 
     def rungs(self) -> tuple[float, ...]:
         """The shares of the training at which the sweep's trials are scored."""

@@ -22,6 +22,7 @@ from sde_ray.design.designs import make_design
 from sde_ray.design.render import parse_completion
 from sde_ray.metrics import item_statistics, objective_from_items
 from sde_ray.safe_json import one_line, read_json
+from sde_ray.storage.layout import PREDICTIONS
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.types import Design, Example, Task, TrialResult
 
@@ -92,7 +93,7 @@ def jackknife_influence(part: TaskItems) -> Array:
 
 def read_items(result: TrialResult, folder: Path, split: str, metric: str) -> ItemCounts | None:
     """Read a trial's completions of a split and count them again; None where they were not kept."""
-    path = folder / "predictions.jsonl"
+    path = folder / PREDICTIONS
     home, definition = str(result.config["task"]), result.config.get("definition")
     try:
         texts = completions(path, home, split)

@@ -23,6 +23,7 @@ from scipy import stats
 
 from sde_ray.design.designs import make_design
 from sde_ray.evaluation.per_item import TaskItems, completions, count_items, jackknife_influence
+from sde_ray.storage.layout import CONFIG
 from sde_ray.types import Design, Example, Task
 
 ERROR = 0.01
@@ -78,4 +79,4 @@ def _answers(path: Path, task: str) -> Mapping[str, str]:
 
 @lru_cache(maxsize=8)
 def _design(folder: Path) -> Design:
-    return make_design(**json.loads((folder / "config.json").read_text(encoding="utf-8"))["design"])
+    return make_design(**json.loads((folder / CONFIG).read_text(encoding="utf-8"))["design"])

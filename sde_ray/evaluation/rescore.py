@@ -21,6 +21,7 @@ from sde_ray.design import designs, render
 from sde_ray.errors import FaultList, UserError
 from sde_ray.evaluation.per_item import rows_of
 from sde_ray.safe_json import one_line, read_json
+from sde_ray.storage.layout import CONFIG, PREDICTIONS, SCORES, TRIALS
 from sde_ray.tasks import get_task
 from sde_ray.tasks.trial_task import trial_task
 from sde_ray.types import Design, Example, Parsed, Scores, Task
@@ -129,9 +130,7 @@ def _aliases(given: Any, task: Task) -> dict[str, tuple[str, ...]]:
 
 def score_run(folder: Path) -> list[TrialScores]:
     """Every trial of a sweep that kept completions, scored again from them."""
-    found = [
-        _rescore(trial) for trial in sorted((folder / "trials").glob("*/")) if (trial / "predictions.jsonl").is_file()
-    ]
+    found = [_rescore(trial) for trial in sorted((folder / TRIALS).glob("*/")) if (trial / PREDICTIONS).is_file()]
     if not found:
         raise UserError(
             f"{folder} holds no completions. Give the folder of a sweep that has run, such as runs/quickstart."
@@ -140,7 +139,7 @@ def score_run(folder: Path) -> list[TrialScores]:
 
 
 def _rescore(trial: Path) -> TrialScores:
-    config: _Trial = _checked(trial / "config.json", _TRIAL)
+    config: _Trial = _checked(trial / CONFIG, _TRIAL)
     design = designs.make_design(**config.design)
     by_split: dict[str, list[Scores]] = {}
     for (split, name), texts in _completions(trial, config.task).items():
@@ -149,7 +148,7 @@ def _rescore(trial: Path) -> TrialScores:
         parsed: list[Parsed] = [render.parse_completion(texts[one.id], task, design) for one in examples]
         by_split.setdefault(split, []).append(metrics.score(task, examples, parsed))
     scores = {split: mean(each) for split, each in by_split.items()}
-    reported = _checked(trial / "scores.json", _REPORTED).scores if (trial / "scores.json").is_file() else {}
+    reported = _checked(trial / SCORES, _REPORTED).scores if (trial / SCORES).is_file() else {}
     return TrialScores(config.key, design, config.seed, scores, _moved(scores, reported))
 
 
@@ -172,7 +171,7 @@ def _damaged(path: Path, error: Exception) -> UserError:
 def _completions(trial: Path, home: str) -> dict[tuple[str, str], dict[str, str]]:
     """(split, task) -> id -> completion; a line without a task is of the trial's own."""
     found: dict[tuple[str, str], dict[str, str]] = {}
-    path = trial / "predictions.jsonl"
+    path = trial / PREDICTIONS
     try:
         rows = rows_of(path)
     except (OSError, ValueError) as error:

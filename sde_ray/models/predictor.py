@@ -24,6 +24,7 @@ from sde_ray.design.designs import parse_design
 from sde_ray.errors import UserError
 from sde_ray.models.adapter_files import read_own
 from sde_ray.safe_json import one_line, read_json
+from sde_ray.storage.layout import ADAPTER
 from sde_ray.storage.mirror import with_adapter
 from sde_ray.storage.uri import is_uri
 from sde_ray.tasks import get_task
@@ -55,10 +56,10 @@ def find_adapter(place: str | Path) -> Path:
     """The adapter's folder in what a user may name: itself, its trial, its sweep, or the sweep's strategy.yaml."""
     path = with_adapter(str(place)) if is_uri(place) else Path(place)
     start = path.parent if os.path.isfile(path) else path
-    found = next((folder for folder in (start, start / "adapter") if os.path.isfile(folder / ADAPTER_CARD)), None)
+    found = next((folder for folder in (start, start / ADAPTER) if os.path.isfile(folder / ADAPTER_CARD)), None)
     if found is None:
         raise UserError(
-            f"{place} holds no adapter of a trial: {ADAPTER_CARD} is not in it, nor in {start / 'adapter'}. "
+            f"{place} holds no adapter of a trial: {ADAPTER_CARD} is not in it, nor in {start / ADAPTER}. "
             "Give the folder of a finished trial (runs/<sweep>/trials/<key>), or of a sweep that was validated."
         )
     return found

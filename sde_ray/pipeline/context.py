@@ -12,9 +12,9 @@ from sde_ray.analysis.cross_study import cross_studies
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict
-from sde_ray.config.load import SweepConfig, place_of, suffix, sweep_folder
+from sde_ray.config.load import SweepConfig
 from sde_ray.pipeline.listener import PipelineListener
-from sde_ray.storage.mirror import LocalFolder, open_folder
+from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.tracking.base import Tracker
 from sde_ray.training.runner import RunnerFactory
 
@@ -29,28 +29,13 @@ class Step:
     runner_factory: RunnerFactory | None = None
 
     @property
-    def folder(self) -> Path:
-        return sweep_folder(self.config)
-
-    @property
-    def store(self) -> LocalFolder:
-        return open_folder(place_of(self.config))
+    def run_dir(self) -> RunDirectory:
+        return self.config.run_dir
 
     def keep(self, *paths: Path) -> None:
         """Files of the sweep's folder are written: MLflow gets them, and the store where there is one."""
         self.tracker.log_files(paths)
-        self.store.push(*paths)
-
-    def suffix(self, task: str, model: str, train_size: int = 0) -> str:
-        """What tells the files of several tasks, models and sizes apart; nothing where there is one of each."""
-        sized = train_size > 0 and len(self.config.train_sizes) > 1
-        return suffix(self.config, task, model) + (f"-{train_size}" if sized else "")
-
-    def strategy_path(self, task: str, model: str) -> Path:
-        return self.folder / f"strategy{self.suffix(task, model)}.yaml"
-
-    def validation_path(self, task: str, model: str) -> Path:
-        return self.folder / f"validation{self.suffix(task, model)}.json"
+        self.run_dir.folder.push(*paths)
 
 
 @dataclass(frozen=True)

@@ -8,22 +8,18 @@ The folder is the truth: ledger, completions, strategy, verdict, report. What ML
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from sde_ray.analysis.study import ledger_of, results_of, studies
-from sde_ray.config.load import SweepConfig, mask, place_of, resolved, sweep_folder
+from sde_ray.analysis.study import studies
+from sde_ray.config.load import SweepConfig, mask, resolved
 from sde_ray.errors import UserError
 from sde_ray.pipeline import run
 from sde_ray.pipeline.context import Step
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.storage.lease import lease
-from sde_ray.storage.mirror import open_folder
 from sde_ray.sweep.adaptive_queue import make_trial_queue
 from sde_ray.sweep.run import scorer
 from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, MlflowTracker, ensure_sweep_id
 from sde_ray.tracking.tracking_uri import resolve_tracking_uri
-
-FILES = ("strategy*.yaml", "validation*.json", "report.html", "analysis*.json", "analysis*.svg", "robustness*.json")
 
 
 @dataclass(frozen=True)
@@ -38,17 +34,17 @@ class Synced:
 
 def sync(config: SweepConfig) -> Synced:
     """Write to MLflow what the folder has and MLflow lacks. `UserError` while a driver is at work or MLflow is away."""
-    folder, address = sweep_folder(config), resolve_tracking_uri(config)
+    folder, address = config.run_dir.path, resolve_tracking_uri(config)
     tracker = MlflowTracker(address, config.mlflow.experiment_name)
-    results = results_of(config)
-    store = open_folder(place_of(config))
+    results = config.run_dir.existing_results()
+    store = config.run_dir.folder
     with lease(folder, remote=store.remote):
         ensure_sweep_id(folder)
         store.push(folder / SWEEP_ID_FILE)
         status = "FINISHED" if _complete(config) else "KILLED"
         try:
             tracker.on_sweep_start(config.name, resolved(config), folder, results)
-            _write_end(Step(config, PipelineListener(), tracker), folder)
+            _write_end(Step(config, PipelineListener(), tracker))
             tracker.on_sweep_end(status)
         except UserError:
             raise
@@ -62,19 +58,19 @@ def sync(config: SweepConfig) -> Synced:
 
 def _complete(config: SweepConfig) -> bool:
     """Is nothing left to run? A search may have ended before its budget, so the agenda is asked."""
-    results = ledger_of(config).results()
+    results = config.run_dir.results()
     return make_trial_queue(run.plan_of(config), scorer(config), results).left == 0
 
 
-def _write_end(step: Step, folder: Path) -> None:
+def _write_end(step: Step) -> None:
     """Tables, files and the recommended adapters."""
-    found = studies(step.config, results_of(step.config))
+    found = studies(step.config, step.config.run_dir.existing_results())
     for study in found:
         run.log_study(step, study)
-    step.tracker.log_files(sorted(path for pattern in FILES for path in folder.glob(pattern)))
+    step.tracker.log_files(step.run_dir.published())
     for one in run.load_conclusions(step.config, found):
-        adapter = folder / f"adapter{step.suffix(one.strategy.task, one.strategy.model)}"
+        adapter = step.run_dir.adapter(one.strategy.task, one.strategy.model)
         if one.verdict is not None:
-            step.store.pull(adapter.name)
+            step.run_dir.folder.pull(adapter.name)
         if one.verdict is not None and adapter.is_dir():
             step.tracker.register_adapter(one.strategy, adapter)

@@ -19,7 +19,8 @@ from sde_ray.analysis import frames, study
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict, verdict_table
-from sde_ray.config.load import SweepConfig, load_config, place_of, suffix, sweep_folder
+from sde_ray.config.load import SweepConfig, load_config
+from sde_ray.config.open import open_sweep
 from sde_ray.design.designs import paper_label
 from sde_ray.errors import UserError, unknown
 from sde_ray.models.predictor import Predictor, prediction_rows
@@ -51,7 +52,7 @@ def open_run(path: str | Path, sets: Sequence[str] = ()) -> Run:
     Raises:
         UserError: where `path` is no run and no sweep, or its configuration has faults.
     """
-    return Run(study.open_sweep(path, sets))
+    return Run(open_sweep(path, sets))
 
 
 def run(
@@ -124,14 +125,14 @@ class Run:
 
     @property
     def path(self) -> Path:
-        return sweep_folder(self.config)
+        return self.config.run_dir.path
 
     # ---- what was tried ----------------------------------------------------------------------------------------------
 
     @cached_property
     def results(self) -> tuple[TrialResult, ...]:
         """The result of every trial that the ledger has; empty before the first one has ended."""
-        return tuple(study.ledger_of(self.config).results().values())
+        return tuple(self.config.run_dir.results().values())
 
     @cached_property
     def studies(self) -> tuple[Study, ...]:
@@ -139,11 +140,11 @@ class Run:
 
         Raises UserError where no trial has ended.
         """
-        return tuple(study.studies(self.config, self.results or study.results_of(self.config)))
+        return tuple(study.studies(self.config, self.results or self.config.run_dir.existing_results()))
 
     def refresh(self) -> Run:
         """Read the run's folder again, for trials that have ended since; returns the run."""
-        study.look(self.config)
+        self.config.run_dir.refresh()
         for name in ("results", "studies", "conclusions"):
             self.__dict__.pop(name, None)
         self._predictors.clear()
@@ -194,7 +195,7 @@ class Run:
         if split and splits and split not in splits:
             raise UserError(unknown("split of these trials", split, splits))
         chosen = [by_key[trial]] if trial else self.results
-        return frames.predictions_frame(chosen, self.path / "trials", split)
+        return frames.predictions_frame(chosen, self.config.run_dir.trials, split)
 
     def samples(self, n: int = 3) -> list[previews.SamplePreview]:
         """A training example as the first `n` designs of the sweep write it; see `preview`."""
@@ -286,7 +287,8 @@ class Run:
     def _predictor(self, contest: Contest, trust_remote_code: bool) -> Predictor:
         name = contest, trust_remote_code
         if name not in self._predictors:
-            place = place_of(self.config, f"adapter{suffix(self.config, *contest)}")
+            run_dir = self.config.run_dir
+            place = run_dir.uri(run_dir.adapter(*contest).name)
             self._predictors[name] = Predictor.load(place, trust_remote_code)
         return self._predictors[name]
 
@@ -309,7 +311,7 @@ class Run:
 
     def __repr__(self) -> str:
         counts = [f"{n} {status}" for status in ("finished", "pruned", "failed") if (n := self._count(status))]
-        return f"Run({place_of(self.config)}: {', '.join(counts) or 'no trial has ended'})"
+        return f"Run({self.config.run_dir.uri()}: {', '.join(counts) or 'no trial has ended'})"
 
     def _count(self, status: str) -> int:
         return sum(result.status == status for result in self.results)

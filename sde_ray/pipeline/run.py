@@ -22,14 +22,15 @@ from sde_ray.analysis import strategy as strategies
 from sde_ray.analysis import validation
 from sde_ray.analysis import verdict as verdicts
 from sde_ray.analysis.cross_study import cross_studies
-from sde_ray.analysis.study import Study, ledger_of, look, studies
-from sde_ray.config.load import SweepConfig, place_of, resolved, suffix, sweep_folder
+from sde_ray.analysis.study import Study, studies
+from sde_ray.config.load import SweepConfig, resolved
 from sde_ray.config.schema import Constraints
 from sde_ray.config.trial import TrialConfig
 from sde_ray.pipeline.context import PipelineResult, Step, StudyConclusion
 from sde_ray.pipeline.listener import PipelineListener
+from sde_ray.storage.layout import ADAPTER, SWEEP, TRIALS
 from sde_ray.storage.lease import refuse_if_held
-from sde_ray.storage.mirror import TRIALS, LocalFolder, open_folder
+from sde_ray.storage.mirror import LocalFolder
 from sde_ray.sweep.adaptive_queue import Asked, make_trial_queue
 from sde_ray.sweep.plan import Plan, plan
 from sde_ray.tracking.background import BackgroundTracker
@@ -54,8 +55,8 @@ def run(
     runner_factory: RunnerFactory | None = None,
 ) -> PipelineResult:
     """The whole study. `runner_factory` stands in for the training engine in tests."""
-    folder = sweep_folder(config)
-    look(config)
+    folder = config.run_dir.path
+    config.run_dir.refresh()
     listener.on_plan(plan_of(config))
     try:
         with tracked(config) as tracker:
@@ -87,7 +88,7 @@ def sweep(step: Step) -> tuple[Study, ...]:
 
 def log_study(step: Step, study: Study) -> None:
     """The study's tables, for the tracker."""
-    name = step.suffix(study.group.task, study.group.model, study.group.train_size)
+    name = step.run_dir.suffix(study.group.task, study.group.model, study.group.train_size)
     step.tracker.log_table(f"leaderboard{name}", [row.to_dict() for row in study.ranked])
     step.tracker.log_table(f"effects{name}", study.effects)
     step.tracker.log_table(f"pareto{name}", [one.to_dict() for one in study.pareto_front])
@@ -104,7 +105,7 @@ def _compare(step: Step, found: Sequence[Study]) -> None:
 
 def plan_of(config: SweepConfig) -> Plan:
     """What the sweep would run, with what its ledger already has."""
-    return plan(config, ledger_of(config).results())
+    return plan(config, config.run_dir.results())
 
 
 # ---- strategy ------------------------------------------------------------------------------------------------------
@@ -134,7 +135,7 @@ def assemble(step: Step, study: Study, constraints: Constraints | None = None) -
         sweep=step.config.name,
         recommended=_recommended(step.config, study),
     )
-    path = step.strategy_path(strategy.task, strategy.model)
+    path = step.run_dir.strategy(strategy.task, strategy.model)
     strategies.save(strategy, path)
     step.keep(path)
     step.listener.on_strategy(strategy, path)
@@ -145,7 +146,7 @@ def _recommended(config: SweepConfig, study: Study) -> tuple[Design, float] | No
     """What the search itself has come to, with the score it expects; None for methods that only hand out designs."""
     from sde_ray.sweep.run import scorer
 
-    agenda = make_trial_queue(plan_of(config), scorer(config), ledger_of(config).results())
+    agenda = make_trial_queue(plan_of(config), scorer(config), config.run_dir.results())
     if not isinstance(agenda, Asked):
         return None
     name = (study.group.task, study.group.model, study.group.train_size)
@@ -169,22 +170,24 @@ def validate(step: Step, conclusion: StudyConclusion) -> StudyConclusion:
     from sde_ray.sweep.final import run_trials
 
     strategy = conclusion.strategy
-    suffix = step.suffix(strategy.task, strategy.model)
-    trials = validation.validation_trials(strategy, step.config, tuple(ledger_of(step.config).results().values()))
+    suffix = step.run_dir.suffix(strategy.task, strategy.model)
+    trials = validation.validation_trials(strategy, step.config, tuple(step.config.run_dir.results().values()))
     step.listener.on_validation_start(trials)
     wanted = [trial for own in trials.values() for trial in own]
     ended = run_trials(step.config, wanted, step.runner_factory, step.tracker, step.listener.progress)
     if ended.interrupted:
         raise Interrupted(ended.message)
     results = {result.key: result for result in ended.results}
-    verdict = validation.judge_validation(strategy, trials, results, step.folder / "trials")
+    verdict = validation.judge_validation(strategy, trials, results, step.run_dir.trials)
     strategy = replace(strategy, verdict=verdict.summary)
     strategies.save(strategy, conclusion.path)
-    path = step.validation_path(strategy.task, strategy.model)
+    path = step.run_dir.validation(strategy.task, strategy.model)
     verdicts.save(verdict, path)
     step.tracker.log_table(f"validation{suffix}", verdicts.verdict_table(verdict))
     step.keep(conclusion.path, path)
-    adapter = _keep_adapter(step.store, trials[verdict.recommended], step.folder / f"adapter{suffix}")
+    adapter = _keep_adapter(
+        step.run_dir.folder, trials[verdict.recommended], step.run_dir.adapter(strategy.task, strategy.model)
+    )
     if adapter is not None:
         step.tracker.register_adapter(strategy, adapter)
     step.listener.on_verdict(verdict, path)
@@ -198,7 +201,7 @@ def _keep_adapter(store: LocalFolder, trials: Sequence[TrialConfig], place: Path
     """
     trial = f"{TRIALS}/{max(trials, key=lambda trial: trial.train_size).key}"
     store.pull(trial)
-    source = store.folder / trial / "adapter"
+    source = store.folder / trial / ADAPTER
     if not source.is_dir():
         return None
     shutil.rmtree(place, ignore_errors=True)
@@ -222,11 +225,11 @@ def report(step: Step, found: Sequence[Study], load_conclusions: Sequence[StudyC
 
 def rewrite(config: SweepConfig) -> Path | None:
     """The page once more, with what was asked since; None where the sweep has none yet."""
-    if not (sweep_folder(config) / "report.html").is_file():
+    if not config.run_dir.report.is_file():
         return None
-    found = studies(config, tuple(ledger_of(config).results().values()))
+    found = studies(config, tuple(config.run_dir.results().values()))
     path = _write_page(config, _chapters(found, load_conclusions(config, found)), found)
-    open_folder(place_of(config)).push(path)
+    config.run_dir.folder.push(path)
     return path
 
 
@@ -244,13 +247,13 @@ def _write_page(config: SweepConfig, chapters: Sequence[Chapter], found: Sequenc
     from sde_ray.analysis.report import Report, write
     from sde_ray.analysis.report.extras import read
 
-    folder, made = sweep_folder(config), plan_of(config)
+    folder, made = config.run_dir.path, plan_of(config)
     settings = {"method": config.search.method, "model": ", ".join(config.model)}
-    command = f"sde-ray run {place_of(config, 'sweep.yaml')}"
+    command = f"sde-ray run {config.run_dir.uri(SWEEP)}"
     page = Report(
         config.name, chapters, made.pinned, made.dropped, settings, command, cross_studies(found), read(folder)
     )
-    return write(folder / "report.html", page)
+    return write(config.run_dir.report, page)
 
 
 def _log_figures(step: Step, chapters: Sequence[Chapter]) -> None:
@@ -259,18 +262,17 @@ def _log_figures(step: Step, chapters: Sequence[Chapter]) -> None:
 
     for chapter in chapters:
         group = chapter.study.group
-        name = step.suffix(group.task, group.model, group.train_size)
+        name = step.run_dir.suffix(group.task, group.model, group.train_size)
         for kind, figure in figures_of(chapter).items():
             step.tracker.log_text(f"{kind}{name}.svg", figure)
 
 
 def load_conclusions(config: SweepConfig, found: Sequence[Study]) -> list[StudyConclusion]:
     """What earlier runs came to, read from the sweep's folder."""
-    folder = sweep_folder(config)
     ends = []
     for study in largest_studies(found):
-        end = suffix(config, study.group.task, study.group.model)
-        path, judged = folder / f"strategy{end}.yaml", folder / f"validation{end}.json"
+        contest = (study.group.task, study.group.model)
+        path, judged = config.run_dir.strategy(*contest), config.run_dir.validation(*contest)
         if path.is_file():
             verdict = verdicts.load(judged) if judged.is_file() else None
             ends.append(StudyConclusion(study, strategies.load(path), path, verdict))
@@ -286,18 +288,18 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # our own progress is shown
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # that a new database is made is no news
     tracker = Tracker()
-    store = open_folder(place_of(config))
+    store = config.run_dir.folder
     if config.mlflow.enabled:
-        refuse_if_held(sweep_folder(config), store.remote)  # or this run would end the runs of the driver at work
+        refuse_if_held(config.run_dir.path, store.remote)  # or this run would end the runs of the driver at work
         if store.remote:
             store.pull()
             ensure_sweep_id(store.folder)  # the sweep's run in MLflow is the same from every machine
             store.push(store.folder / SWEEP_ID_FILE)
         mlflow = MlflowTracker(resolve_tracking_uri(config), config.mlflow.experiment_name)
         retry, grace = config.mlflow.retry_interval_s, config.mlflow.flush_timeout_s
-        tracker = BackgroundTracker(mlflow, lambda: ledger_of(config).results().values(), retry=retry, grace=grace)
+        tracker = BackgroundTracker(mlflow, lambda: config.run_dir.results().values(), retry=retry, grace=grace)
     with _terminable():
-        tracker.on_sweep_start(config.name, resolved(config), sweep_folder(config))
+        tracker.on_sweep_start(config.name, resolved(config), config.run_dir.path)
         status = "FAILED"
         try:
             yield tracker

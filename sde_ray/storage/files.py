@@ -1,6 +1,6 @@
 """Atomic file writes: a reader sees the old content or the new one, never a part.
 
-write_atomic(folder / "report.html", page)
+    write_atomic(folder / "report.html", page)
 write_atomic(folder / "checkpoint.json", content, durable=True)     on the disk when it returns
 """
 

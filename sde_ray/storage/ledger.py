@@ -29,7 +29,6 @@ from sde_ray.safe_json import read_json
 from sde_ray.storage.files import write_atomic
 from sde_ray.types import TrialResult
 
-LEDGER = "ledger.jsonl"
 SCHEMA = 2  # 1: version 0.1, whose trials carry settings of other names, so that no key of theirs is met again
 _RANK = {"failed": 0, "pruned": 1, "finished": 2}
 _RESULT = TypeAdapter(TrialResult)

@@ -25,17 +25,16 @@ from urllib.parse import quote, unquote
 
 from sde_ray.errors import UserError
 from sde_ray.storage.files import NEW
+from sde_ray.storage.layout import ADAPTER, CHECKPOINT, LEDGER, PARTIAL, RESULT, TRIALS, TUNE
 from sde_ray.storage.lease import is_alive
-from sde_ray.storage.ledger import LEDGER, Ledger, load_result, to_json
+from sde_ray.storage.ledger import Ledger, load_result, to_json
 from sde_ray.storage.remote import REMEDY, FileInfo, RemoteFolder, reason, set_time
 from sde_ray.storage.uri import checked, is_uri, local_path
 from sde_ray.types import TrialResult
 
-RESULT, PARTIAL, TRIALS, ADAPTER = "result.json", "partial.json", "trials", "adapter"
-CHECKPOINT = "checkpoint.json"
 LATE = (CHECKPOINT, PARTIAL, RESULT)  # of a trial's files those that speak of the others: they are sent last, in turn
 UNSENT = ".unsent"
-OWN = (UNSENT, ".tune", ".nodes", "lease.json", "lease.lock", f"{LEDGER}.lock", f"{LEDGER}.torn")
+OWN = (UNSENT, TUNE, ".nodes", "lease.json", "lease.lock", f"{LEDGER}.lock", f"{LEDGER}.torn")
 SMALL = (".json", ".jsonl", ".txt")  # of a trial's files; its adapter and the like are pulled when they are needed
 
 

@@ -16,8 +16,9 @@ from ray import tune
 from sde_ray.config.load import mask
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
+from sde_ray.storage.layout import PARTIAL, RESULT
 from sde_ray.storage.ledger import Ledger, from_json, load_result
-from sde_ray.storage.mirror import PARTIAL, RESULT, LocalFolder, open_trial_folder
+from sde_ray.storage.mirror import LocalFolder, open_trial_folder
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.queue import Score, TrialQueue
 from sde_ray.sweep.trainable import KEPT

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sde_ray.config.load import SweepConfig, open_tasks, place_of
+from sde_ray.config.load import SweepConfig, open_tasks
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.safe_json import content_hash
 from sde_ray.search import METHODS
-from sde_ray.storage.ledger import LEDGER
+from sde_ray.storage.layout import LEDGER
 from sde_ray.types import TrialResult
 
 
@@ -58,7 +58,7 @@ def refuse_foreign(config: SweepConfig, results: Mapping[str, TrialResult]) -> N
     if not results:
         return
     tasks = open_tasks(config)
-    place = place_of(config, LEDGER)
+    place = config.run_dir.uri(LEDGER)
     own = [result for result in results.values() if result.config["task"] in tasks]
     if not own:
         others = sorted({str(result.config["task"]) for result in results.values()})

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sde_ray.analysis.study import look
-from sde_ray.config.load import SweepConfig, open_tasks, place_of, sweep_folder, write_sweep
+from sde_ray.config.load import SweepConfig, open_tasks, write_sweep
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
+from sde_ray.storage.layout import LEDGER, TRIALS
 from sde_ray.storage.lease import lease
-from sde_ray.storage.ledger import LEDGER, Ledger
-from sde_ray.storage.mirror import LocalFolder, open_folder
+from sde_ray.storage.ledger import Ledger
+from sde_ray.storage.mirror import LocalFolder
 from sde_ray.sweep.adaptive_queue import Asked, make_trial_queue
 from sde_ray.sweep.cluster.preflight import check_nodes
 from sde_ray.sweep.cluster.ray_session import bundles, ray_session
@@ -36,9 +36,6 @@ from sde_ray.sweep.resume import cost, known, refuse_foreign
 from sde_ray.training.checkpoint import in_flight
 from sde_ray.training.runner import RunnerFactory, RunnerResources
 from sde_ray.types import TrialResult
-
-TUNE_FOLDER = ".tune"
-WRITTEN = ("sweep.yaml", "resolved.json")  # what `write_sweep` writes
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class SweepOutcome:
         """For an interrupted sweep: what is saved, and how to go on."""
         ended = sum(cost(self.plan.config, result) for result in self.results if result.status != "failed")
         return (
-            f"Stopped. {ended:g} of {self.plan.count} trials are saved in {place_of(self.plan.config, LEDGER)}. "
+            f"Stopped. {ended:g} of {self.plan.count} trials are saved in {self.plan.config.run_dir.uri(LEDGER)}. "
             "Run the same command again to go on."
         )
 
@@ -67,8 +64,8 @@ def run_sweep(
     progress: Progress | None = None,
 ) -> SweepOutcome:
     """Run what the ledger lacks. `UserError` where nothing can run or every trial failed."""
-    folder, store = sweep_folder(config).absolute(), open_folder(place_of(config))
-    look(config)
+    folder, store = config.run_dir.path.absolute(), config.run_dir.folder
+    config.run_dir.refresh()
     results = Ledger(folder / LEDGER).results()
     made = plan(config, results)
     refuse_foreign(config, results)
@@ -78,7 +75,7 @@ def run_sweep(
         made = drop_unencodable(made)
     with lease(folder, remote=store.remote):  # not under a driver that is at work
         write_sweep(config)
-        store.push(*(store.folder / name for name in WRITTEN))
+        store.push(*config.run_dir.config_files)
     return run_plan(config, made, runner_factory, tracker, progress)
 
 
@@ -90,11 +87,11 @@ def run_plan(
     progress: Progress | None = None,
 ) -> SweepOutcome:
     """Run what the ledger lacks of a plan made elsewhere, such as that of a final comparison."""
-    folder, store = sweep_folder(config).absolute(), open_folder(place_of(config))
+    folder, store = config.run_dir.path.absolute(), config.run_dir.folder
     with lease(folder, remote=store.remote) as held, store.driven(held.check) as ledger:
         earlier = ledger.results()
         score = scorer(config)
-        agenda = make_trial_queue(made, score, earlier, in_flight(folder / "trials", made.trials, earlier))
+        agenda = make_trial_queue(made, score, earlier, in_flight(folder / TRIALS, made.trials, earlier))
         interrupted = False
         if agenda.left:
             progress = progress or Progress()
@@ -152,7 +149,7 @@ def _tune(
         from sde_ray.training.trial_runner import make_runner
 
         factory = make_runner
-    store = open_folder(place_of(config))
+    store = config.run_dir.folder
     with ray_session(config.resources) as at_once:
         check_nodes(config, store)
         recorder = SweepCallback(ledger, agenda, scorer(config), tracker, progress)
@@ -160,7 +157,7 @@ def _tune(
             try:
                 _run_tune(config, made, agenda, recorder, factory, store, at_once)
             finally:
-                shutil.rmtree(store.folder / TUNE_FOLDER, ignore_errors=True)
+                shutil.rmtree(config.run_dir.tune, ignore_errors=True)
     if recorder.fault is not None:
         raise recorder.fault
     return interruption.is_set()
@@ -204,7 +201,7 @@ def _run_tune(
     tune.run(
         tune.with_parameters(TrialTrainable, factory=factory, place=place),
         name="sweep",
-        storage_path=str(store.folder / TUNE_FOLDER),
+        storage_path=str(config.run_dir.tune),
         search_alg=QueueSearcher(agenda.next, lambda: agenda.waiting, describe),
         scheduler=scheduler,
         num_samples=-1,  # until the agenda has no more

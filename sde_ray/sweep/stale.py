@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sde_ray.config.load import place_of
-from sde_ray.storage.ledger import LEDGER
+from sde_ray.storage.layout import LEDGER, TRIALS
 from sde_ray.sweep.plan import Plan
 from sde_ray.types import TrialResult
 
@@ -44,12 +43,12 @@ def _without_data(config: Mapping[str, Any]) -> str:
 
 def _missing_folders(made: Plan, results: Mapping[str, TrialResult], folder: Path) -> list[str]:
     wanted = [trial.key for trial in made.trials if trial.key in results and results[trial.key].status != "failed"]
-    gone = [key for key in wanted if not (folder / "trials" / key).is_dir()]
+    gone = [key for key in wanted if not (folder / TRIALS / key).is_dir()]
     if not gone:
         return []
     some = ", ".join([*gone[:3], *["..."] * (len(gone) > 3)])
     return [
         f"{len(gone)} of {len(wanted)} ended trials have no folder any more ({some}). "
         "Their scores count, but their completions and adapters are gone: intervals are wider, and `score` and "
-        f"`predict` cannot use them. To run them again, take their lines out of {place_of(made.config, LEDGER)}."
+        f"`predict` cannot use them. To run them again, take their lines out of {made.config.run_dir.uri(LEDGER)}."
     ]

@@ -18,8 +18,9 @@ from ray import tune
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.evaluation.racing import Opponent
+from sde_ray.storage.layout import ERROR, PARTIAL, RESULT
 from sde_ray.storage.ledger import save_result
-from sde_ray.storage.mirror import PARTIAL, RESULT, open_trial_folder
+from sde_ray.storage.mirror import open_trial_folder
 from sde_ray.sweep.tune_search import BUDGET, NOTE, PASSED, RUNG, SCORE
 from sde_ray.training.runner import ResumeState, Runner, RunnerFactory, RunnerResources, WorkerDiedError
 from sde_ray.types import RungResult, Status, TrialResult
@@ -114,7 +115,7 @@ class TrialTrainable(tune.Trainable):
         text = describe(fault)
         bare = TrialResult(self._trial.key, self._trial.resolved(), "failed", error=text, seconds=self._spent())
         self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / "error.txt").write_text("".join(traceback.format_exception(fault)), encoding="utf-8")
+        (self._folder / ERROR).write_text("".join(traceback.format_exception(fault)), encoding="utf-8")
         if self._runner is None or not self._open:
             return bare
         try:

@@ -24,6 +24,7 @@ from sde_ray.analysis.strategy import Strategy
 from sde_ray.config.load import mask
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design, paper_label
+from sde_ray.storage.layout import CONFIG, PREDICTIONS, RESOLVED, RESULT, SCORES, TRIALS
 from sde_ray.tracking.base import Tracker
 from sde_ray.tracking.run_data import LONGEST, chunks, named, run_metrics, run_params, sample_text
 from sde_ray.tracking.tracking_uri import check_tracking_uri, sqlite_path
@@ -82,11 +83,11 @@ class MlflowTracker(Tracker):
             tags = {"sde.sweep": name, "sde.sweep_id": identity, "sde.run": "sweep"}
             self.parent = self.client.create_run(experiment, run_name=name, tags=tags).info.run_id
         self.name, self.experiment_id, self.identity = name, experiment, identity
-        self.client.log_text(self.parent, json.dumps(resolved, ensure_ascii=False, indent=1), "resolved.json")
+        self.client.log_text(self.parent, json.dumps(resolved, ensure_ascii=False, indent=1), RESOLVED)
         ended = self._find_children()
         for result in results:
             if ended.get(result.key) != result.status:
-                self.on_trial_end(result, folder / "trials" / result.key)
+                self.on_trial_end(result, folder / TRIALS / result.key)
 
     def _experiment_id(self) -> str:
         known = self.client.get_experiment_by_name(self.experiment)
@@ -184,7 +185,7 @@ class MlflowTracker(Tracker):
     def _ended(self, result: TrialResult, folder: Path) -> int:
         """When the trial ended, in ms: the same however often it is logged, as MLflow keeps a metric once a moment."""
         try:
-            return int((folder / "result.json").stat().st_mtime * 1000)
+            return int((folder / RESULT).stat().st_mtime * 1000)
         except OSError:
             return int(self.client.get_run(self.children[result.key]).info.start_time)
 
@@ -215,7 +216,7 @@ class MlflowTracker(Tracker):
     def _artifacts(self, run: str, result: TrialResult, folder: Path) -> bool:
         """Store the trial's files. A store that refuses them keeps no run from ending: False, and warns once."""
         try:
-            for name in ("predictions.jsonl", "config.json", "scores.json"):
+            for name in (PREDICTIONS, CONFIG, SCORES):
                 if (folder / name).is_file():
                     self.client.log_artifact(run, str(folder / name))
             self.client.log_text(run, sample_text(result), "sample.txt")

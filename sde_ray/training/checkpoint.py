@@ -19,7 +19,7 @@ from typing import Any
 
 from sde_ray.config.trial import TrialConfig
 from sde_ray.storage.files import write_atomic
-from sde_ray.storage.mirror import CHECKPOINT
+from sde_ray.storage.layout import CHECKPOINT
 from sde_ray.types import RungResult, TrialResult
 
 FORMAT = 2  # of `checkpoint.json` and of the workers' files; another one is not read

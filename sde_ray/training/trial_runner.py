@@ -25,6 +25,7 @@ from sde_ray.design import render
 from sde_ray.errors import UserError
 from sde_ray.evaluation.racing import Opponent, slices
 from sde_ray.models.predictor import write_card
+from sde_ray.storage.layout import ADAPTER, CONFIG, PREDICTIONS, SCORES
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.training import checkpoint
 from sde_ray.training.checkpoint import Checkpoint, CheckpointError
@@ -33,7 +34,6 @@ from sde_ray.training.worker import TrialInfo
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import Example, Parsed, RungResult, Scores, Status, Task, TrialResult
 
-PREDICTIONS = "predictions.jsonl"
 EVAL_SEED = 0  # the items of an evaluation do not change with the trial's seed: scores are compared item by item
 
 
@@ -60,7 +60,7 @@ class TrialRunner:
                 f"The trial wants {config.num_workers} workers, its runner has {self.workers.resources.num_workers}. "
                 "Set resources.num_workers."
             )
-        _write_json(folder / "config.json", {"key": config.key, **config.resolved()})
+        _write_json(folder / CONFIG, {"key": config.key, **config.resolved()})
         started = time.perf_counter()
         task = trial_task(config.task, config.definition)
         train = trial_examples(config.task, "train", config.definition)
@@ -107,7 +107,7 @@ class TrialRunner:
         scores, stopped_early = self._score(predictions_of(config, index), rival)
         done = RungResult(index, min(until * _step_size(config), config.train_size), scores, stopped_early)
         trial.rungs.append(done)
-        _write_json(trial.folder / "scores.json", {"rung": index, "scores": scores, "faults": trial.faults})
+        _write_json(trial.folder / SCORES, {"rung": index, "scores": scores, "faults": trial.faults})
         if index + 1 < len(config.rungs) and not stopped_early:
             self._save_checkpoint(index, rival)
         return done
@@ -137,8 +137,8 @@ class TrialRunner:
         peak = 0.0
         try:
             if status != "failed":
-                self.workers.call("save", trial.folder / "adapter")
-                write_card(trial.folder / "adapter", trial.config, trial.info.max_new_tokens)
+                self.workers.call("save", trial.folder / ADAPTER)
+                write_card(trial.folder / ADAPTER, trial.config, trial.info.max_new_tokens)
             if self.workers.running:
                 peak = max(self.workers.call("end_trial"))
         except Exception as failure:  # still the trial boundary: an adapter that cannot be saved fails its trial only

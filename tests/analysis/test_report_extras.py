@@ -15,7 +15,7 @@ from helpers.planted import additive, one_at_a_time, result
 from sde_ray.analysis.paired import ScoreTable
 from sde_ray.analysis.report.extras import read
 from sde_ray.analysis.verdict import ASSEMBLED
-from sde_ray.config.load import SweepConfig, check, sweep_folder, write_sweep
+from sde_ray.config.load import SweepConfig, check, write_sweep
 from sde_ray.design.designs import NAMED, make_design
 from sde_ray.pipeline import run
 from sde_ray.pipeline.prompting import result as conclude
@@ -63,14 +63,14 @@ def swept(folder: Path, **more: object) -> SweepConfig:
     config = check({"name": "s", "task": "masa:d1", "storage_path": str(folder), "out_of_domain": [], **more})
     write_sweep(config)
     for design in one_at_a_time():
-        Ledger(sweep_folder(config) / "ledger.jsonl").append(result(design, additive(design)))
+        Ledger(config.run_dir.path / "ledger.jsonl").append(result(design, additive(design)))
     return config
 
 
 def test_an_analysis_is_told_with_its_figure(tmp_path: Path) -> None:
     config = swept(tmp_path)
     found = analyzed(config)
-    (section,) = read(sweep_folder(config))
+    (section,) = read(config.run_dir.path)
     text = re.sub(r"<[^>]+>", " ", section)
     headline, _, rest = found.verdict.partition(". ")
     assert headline in text and rest.split(";")[0] in text
@@ -112,7 +112,7 @@ def test_the_page_is_written_anew_only_where_there_is_one(tmp_path: Path) -> Non
     for model in config.model:
         analyzed(config, model)
     assert run.rewrite(config) is None
-    (sweep_folder(config) / "report.html").write_text("old")
+    (config.run_dir.report).write_text("old")
     path = run.rewrite(config)
     assert path is not None
     page = path.read_text()

@@ -14,7 +14,7 @@ from fuzz.engine import Random, Room, Try, family, mutated, odd, some, spoiled, 
 
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.strategy import load as load_strategy
-from sde_ray.config.load import check, definition_of, load_config, mask, open_tasks, resolved, sweep_folder, write_sweep
+from sde_ray.config.load import check, definition_of, load_config, mask, open_tasks, resolved, write_sweep
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import designs
 from sde_ray.models.predictor import find_adapter
@@ -84,7 +84,7 @@ def assert_usable(room: Room, config: Any) -> None:
     for name, task in open_tasks(placed).items():
         definition = json.loads(json.dumps(definition_of(placed, name)))
         assert trial_task(name, definition).slots == task.slots  # a worker builds it again
-    assert sweep_folder(placed).resolve().parent == (room.folder / "inside" / "runs").resolve()
+    assert placed.run_dir.path.resolve().parent == (room.folder / "inside" / "runs").resolve()
     assert {path.name for path in room.folder.iterdir()} == {"inside"}, "written outside"
 
 
@@ -180,10 +180,10 @@ def names(room: Room) -> Try:
     def sweeps(name: str, other: str) -> None:
         config = room.law(lambda: check({"name": name, "task": "masa:d1", "storage_path": str(inside / "runs")}))
         if config:
-            assert sweep_folder(config).resolve().parent == (inside / "runs").resolve()
+            assert config.run_dir.path.resolve().parent == (inside / "runs").resolve()
             step = Step(config.model_copy(update={"task": (name, other), "model": (name, other)}), None, None)  # type: ignore[arg-type]
             for path in (step.strategy_path(other, name), step.validation_path(name, other)):
-                assert path.resolve().parent == sweep_folder(config).resolve(), path
+                assert path.resolve().parent == config.run_dir.path.resolve(), path
 
     def designs_and_tasks(name: str, other: str) -> None:
         found = room.law(lambda: designs.parse_design(name))

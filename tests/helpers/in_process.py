@@ -16,10 +16,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from sde_ray.config.load import SweepConfig, place_of
+from sde_ray.config.load import SweepConfig
 from sde_ray.storage import mirror as stores
 from sde_ray.storage import remote
-from sde_ray.storage.mirror import open_folder
 from sde_ray.storage.uri import MIRROR
 from sde_ray.sweep.callback import SweepCallback
 from sde_ray.sweep.run import scorer
@@ -61,7 +60,7 @@ class Tune:
         self, config: SweepConfig, made: Any, agenda: Any, ledger: Any, factory: Any, tracker: Any, progress: Any
     ) -> bool:
         recorder = SweepCallback(ledger, agenda, scorer(config), tracker, progress)
-        store, number = open_folder(place_of(config)), 0
+        store, number = config.run_dir.folder, 0
         while not recorder.stopping and (trial := agenda.next()) is not None:
             self.before(number)
             given = {"trial": trial, "folder": store.trial(trial.key), "metric": "weighted_kappa", "split": "dev"}

@@ -18,10 +18,11 @@ from helpers.fake_runner import FakeRunner, Fakes
 from helpers.flaky_store import Flaky
 from helpers.in_process import on
 
-from sde_ray.config.load import SweepConfig, check, place_of, sweep_folder
+from sde_ray.config.load import SweepConfig, check
 from sde_ray.storage import lease as leases
 from sde_ray.storage import remote
-from sde_ray.storage.ledger import LEDGER, Ledger
+from sde_ray.storage.layout import LEDGER
+from sde_ray.storage.ledger import Ledger
 from sde_ray.storage.mirror import UNSENT
 from sde_ray.storage.remote import RemoteFolder
 from sde_ray.storage.uri import is_uri
@@ -99,13 +100,13 @@ def begun(folder: Path) -> int:
 def there(config: SweepConfig) -> set[str]:
     """What the store has of the sweep; of a plain folder, what is in it."""
     if is_uri(config.storage_path):
-        return set(RemoteFolder(place_of(config)).list())
-    return {path.relative_to(sweep_folder(config)).as_posix() for path in sweep_folder(config).rglob("*")}
+        return set(RemoteFolder(config.run_dir.uri()).list())
+    return {path.relative_to(config.run_dir.path).as_posix() for path in config.run_dir.path.rglob("*")}
 
 
 def results(config: SweepConfig) -> dict[str, TrialResult]:
-    return Ledger(sweep_folder(config) / LEDGER).results()
+    return Ledger(config.run_dir.path / LEDGER).results()
 
 
 def unsent(config: SweepConfig) -> list[str]:
-    return sorted(path.name for path in (sweep_folder(config) / UNSENT).glob("*"))
+    return sorted(path.name for path in (config.run_dir.path / UNSENT).glob("*"))

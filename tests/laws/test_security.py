@@ -18,7 +18,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sde_ray.config.load import check, load_config, mask, resolved, sweep_folder, write_sweep
+from sde_ray.config.load import check, load_config, mask, resolved, write_sweep
 from sde_ray.config.schema import Resources, SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design
@@ -142,7 +142,7 @@ def test_a_sweep_s_name_is_one_folder_or_refused(name: str) -> None:
         config = check({**TOLD, "name": name, "storage_path": "/s"})
     except UserError:
         return
-    assert sweep_folder(config).resolve().parent == Path("/s")
+    assert config.run_dir.path.resolve().parent == Path("/s")
 
 
 @pytest.mark.parametrize("name", ["../../owned", "/etc/owned", "..", "a/b", "x\0y", "~root", "$(touch owned)"])

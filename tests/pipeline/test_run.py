@@ -15,10 +15,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from sde_ray.analysis import strategy, verdict
-from sde_ray.analysis.study import ledger_of, open_sweep, studies
+from sde_ray.analysis.study import studies
 from sde_ray.cli.app import app
 from sde_ray.cli.views.live import ConsoleListener
 from sde_ray.config.load import SweepConfig, check
+from sde_ray.config.open import open_sweep
 from sde_ray.config.schema import Resources
 from sde_ray.design.designs import NAMED
 from sde_ray.evaluation.racing import Opponent
@@ -145,7 +146,7 @@ def test_effects_are_the_planted_ones(outcome: flow.PipelineResult) -> None:
 
 
 def test_test_scores_never_reach_the_studies(outcome: flow.PipelineResult, config: SweepConfig) -> None:
-    results = list(ledger_of(config).results().values())
+    results = list(config.run_dir.results().values())
     assert any("test" in result.config["splits"] for result in results)
     (study,) = studies(config, results)
     assert {tuple(result.config["splits"]) for result in study.results} == {("dev",)}
@@ -239,7 +240,7 @@ def test_ctrl_c_says_what_is_saved_and_mlflow_says_killed(
 
     stopped = config.model_copy(update={"storage_path": str(tmp_path)})
     outcome = flow.run(stopped, Stopping(Console(file=io.StringIO())), runner_factory=fakes)
-    saved = len(ledger_of(stopped).results())
+    saved = len(stopped.run_dir.results())
     assert 2 <= saved < 12
     assert f"{saved} of 12 trials are saved" in outcome.interrupted
     client = MlflowClient(tracking_uri=resolve_tracking_uri(stopped))

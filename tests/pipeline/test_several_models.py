@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from sde_ray.analysis.cross_study import cross_studies
 from sde_ray.analysis.study import studies
-from sde_ray.config.load import SweepConfig, check, sweep_folder, write_sweep
+from sde_ray.config.load import SweepConfig, check, write_sweep
 from sde_ray.pipeline import run
 from sde_ray.storage.ledger import Ledger
 from sde_ray.sweep.plan import plan
@@ -52,7 +52,7 @@ def swept(
     }  # fmt: skip
     config = check(values)
     write_sweep(config)
-    folder, runner, results = sweep_folder(config), TrialRunner(WorkerGroup(RunnerResources(), in_process=True)), []
+    folder, runner, results = config.run_dir.path, TrialRunner(WorkerGroup(RunnerResources(), in_process=True)), []
     for trial in plan(config).trials:
         results.append(run_trial(runner, trial, folder / "trials" / trial.key))
         Ledger(folder / "ledger.jsonl").append(results[-1])
@@ -86,6 +86,6 @@ def test_their_findings_stand_side_by_side(
         ("format", "lines"), ("format", "json"), ("unmentioned", "omit"),
     }  # fmt: skip
     assert all(set(row.signs) == set(family.groups) and row.verdict for row in family.rows)
-    (sweep_folder(config) / "report.html").write_text("")
+    (config.run_dir.report).write_text("")
     page = run.rewrite(config)
     assert page is not None and "Consistency over models" in page.read_text()

@@ -18,13 +18,13 @@ from helpers.flaky_store import Flaky
 from helpers.in_process import Killed, on
 from helpers.stores import DESIGNS, KINDS, Run, begun, configure, quick, results, runs, storage, there, unsent  # noqa: F401
 
-from sde_ray.config.load import place_of, sweep_folder
 from sde_ray.errors import UserError
 from sde_ray.storage import lease as leases
 from sde_ray.storage import remote as transfer
+from sde_ray.storage.layout import LEDGER
 from sde_ray.storage.lease import lease, refuse_if_held
-from sde_ray.storage.ledger import LEDGER, Ledger
-from sde_ray.storage.mirror import UNSENT, MirroredFolder, open_folder, with_adapter
+from sde_ray.storage.ledger import Ledger
+from sde_ray.storage.mirror import UNSENT, MirroredFolder, with_adapter
 from sde_ray.storage.remote import RemoteFolder
 
 # ---- the same sweep, wherever it lies --------------------------------------------------------------------------------
@@ -75,10 +75,10 @@ def test_a_node_with_a_mirror_of_its_own_sends_all_and_the_driver_brings_what_is
     config = configure(kind, tmp_path)
     assert len(run(config, in_process.Tune(node=tmp_path / "node")).results) == 4
     key = next(iter(results(config)))
-    mirror = sweep_folder(config) / "trials" / key
+    mirror = config.run_dir.path / "trials" / key
     assert mirror.is_relative_to(tmp_path / "here") and (mirror / "predictions.jsonl").is_file()
     assert not (mirror / "adapter").exists()
-    assert with_adapter(f"{place_of(config)}/trials/{key}") == mirror
+    assert with_adapter(f"{config.run_dir.uri()}/trials/{key}") == mirror
     assert json.loads((mirror / "adapter" / "sde.json").read_text()) == {"trial": key}
 
 
@@ -111,9 +111,9 @@ def test_what_was_removed_or_changed_in_the_store_is_so_in_the_mirror(tmp_path: 
     lines = (truth / LEDGER).read_text().splitlines()
     (truth / LEDGER).write_text("\n".join(lines[1:]) + "\n")
     (truth / "trials" / json.loads(lines[0])["key"] / "predictions.jsonl").unlink()
-    open_folder(place_of(config)).pull()
+    config.run_dir.folder.pull()
     assert len(results(config)) == 3
-    assert not (sweep_folder(config) / "trials" / json.loads(lines[0])["key"] / "predictions.jsonl").exists()
+    assert not (config.run_dir.path / "trials" / json.loads(lines[0])["key"] / "predictions.jsonl").exists()
     assert len(run(config).results) == 4 and begun(tmp_path) == 5
 
 
@@ -123,7 +123,7 @@ def test_a_file_that_is_the_same_is_not_moved_again(tmp_path: Path, run: Run, mo
     moved: list[str] = []
     monkeypatch.setattr(RemoteFolder, "put", lambda self, folder, names: moved.extend(names))
     monkeypatch.setattr(RemoteFolder, "get", lambda self, folder, names: moved.extend(names))
-    store = open_folder(place_of(config))
+    store = config.run_dir.folder
     store.pull()
     key = next(iter(results(config)))
     store.push(store.folder / "sweep.yaml", store.folder / "trials" / key)
@@ -142,7 +142,7 @@ def test_an_older_attempt_of_a_trial_leaves_nothing_behind(tmp_path: Path, run: 
     ledger.append(failed)
     run(config, in_process.Tune(node=tmp_path / "node"))
     assert results(config)[key].status == "finished"
-    store = open_folder(place_of(config))
+    store = config.run_dir.folder
     (tmp_path / "node").mkdir(exist_ok=True)
     assert f"trials/{key}/partial.json" not in there(config) and f"trials/{key}/result.json" in there(config)
     store.pull()
@@ -192,7 +192,7 @@ def test_a_store_that_goes_away_loses_nothing_and_is_told_once(moment: int, tmp_
     Flaky.be()
     names = there(config)
     assert len([name for name in names if name.endswith("result.json")]) == moment
-    assert RemoteFolder(place_of(config)).read("lease.json") is not None, (
+    assert RemoteFolder(config.run_dir.uri()).read("lease.json") is not None, (
         "it could not be given back, and is in nobody's way"
     )
     run(config)
@@ -229,8 +229,8 @@ def test_the_driver_does_without_files_that_it_cannot_fetch_now(tmp_path: Path, 
     with pytest.warns(UserWarning, match=r"completions of 4 trials could not be fetched"):
         assert len(run(config, tune).results) == 4
     Flaky.be()
-    open_folder(place_of(config)).pull()
-    assert len(list((sweep_folder(config) / "trials").glob("*/predictions.jsonl"))) == 4
+    config.run_dir.folder.pull()
+    assert len(list(config.run_dir.trials.glob("*/predictions.jsonl"))) == 4
 
 
 def test_a_store_that_is_away_at_the_start_is_told_before_anything_runs(tmp_path: Path, run: Run) -> None:
@@ -250,7 +250,7 @@ def test_a_stale_attempt_does_not_replace_what_has_ended_elsewhere(tmp_path: Pat
     key = next(iter(results(config)))
     whole = (tmp_path / "runs" / "x" / "trials" / key / "result.json").read_text()
     with on(tmp_path / "elsewhere"):  # where the trial began once, and its process died
-        store = MirroredFolder(place_of(config))
+        store = MirroredFolder(config.run_dir.uri())
         (store.folder / "trials" / key).mkdir(parents=True)
         (store.folder / "trials" / key / "config.json").write_text("stale")
         store._mark(f"trials/{key}")
@@ -280,7 +280,7 @@ def test_a_ledger_that_was_not_sent_and_one_that_went_on_elsewhere_become_one(tm
         assert len(run(configure("flaky", tmp_path, designs=["baseline", "labels=number"])).results) == 2
         elsewhere = set(results(config))
     assert len(elsewhere) == 3 and len(here | elsewhere) == 4, "one of each is unknown to the other"
-    open_folder(place_of(config)).pull()
+    config.run_dir.folder.pull()
     assert set(results(config)) == here | elsewhere
     run(config)
     assert set(Ledger(tmp_path / "runs" / "x" / LEDGER).results()) >= here | elsewhere
@@ -301,7 +301,7 @@ def test_uniting_keeps_every_line_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_driver_at_a_time(kind: str, tmp_path: Path) -> None:
     config = configure(kind, tmp_path)
-    store = open_folder(place_of(config))
+    store = config.run_dir.folder
     with (
         lease(store.folder, remote=store.remote),
         pytest.raises(UserError, match="is being run by process"),
@@ -315,7 +315,7 @@ def test_one_driver_at_a_time(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["file", "memory", "flaky"])
 def test_a_driver_on_another_machine_is_refused_until_the_lease_has_expired(kind: str, tmp_path: Path) -> None:
     config = configure(kind, tmp_path)
-    store = open_folder(place_of(config))
+    store = config.run_dir.folder
     assert store.remote
     other = {"host": "elsewhere", "pid": 1, "started": "1", "token": "t", "expires": time.time() + 50}
     store.remote.write("lease.json", json.dumps(other).encode())
@@ -341,7 +341,7 @@ def test_of_two_that_make_a_file_one_does(kind: str, tmp_path: Path) -> None:
 
 def test_a_driver_whose_lease_was_taken_stops_and_its_results_count_later(tmp_path: Path, run: Run) -> None:
     config = configure("memory", tmp_path)
-    remote = RemoteFolder(place_of(config))
+    remote = RemoteFolder(config.run_dir.uri())
     taken = {"host": "elsewhere", "pid": 1, "started": "1", "token": "t", "expires": time.time() - 1}
     held: list[leases.Lease] = []
     real = leases.Lease.acquire_remote
@@ -365,7 +365,7 @@ def test_a_driver_whose_lease_was_taken_stops_and_its_results_count_later(tmp_pa
 
 
 def test_a_renewed_lease_lasts_and_one_that_was_removed_is_written_again(tmp_path: Path) -> None:
-    store = open_folder(place_of(configure("memory", tmp_path)))
+    store = configure("memory", tmp_path).run_dir.folder
     assert store.remote
     with lease(store.folder, remote=store.remote) as held:
         store.remote.remove(["lease.json"])
@@ -380,7 +380,7 @@ def test_a_renewed_lease_lasts_and_one_that_was_removed_is_written_again(tmp_pat
 def test_what_is_being_written_survives_a_pull_and_a_death(tmp_path: Path, run: Run) -> None:
     config = configure("file", tmp_path)
     run(config)
-    store = MirroredFolder(place_of(config))
+    store = MirroredFolder(config.run_dir.uri())
     dear = store.folder / "analysis.jsonl"
     store.hold(dear)
     dear.write_text("dear\n")

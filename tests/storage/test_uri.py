@@ -16,7 +16,7 @@ from helpers.stores import Run, configure, quick, runs, storage, there  # noqa: 
 from typer.testing import CliRunner
 
 from sde_ray.cli import app as cli
-from sde_ray.config.load import SweepConfig, check, open_tasks, place_of
+from sde_ray.config.load import SweepConfig, check, open_tasks
 from sde_ray.errors import UserError
 from sde_ray.storage.mirror import open_folder
 from sde_ray.storage.remote import RemoteFolder
@@ -77,7 +77,7 @@ def test_mirrors_of_different_addresses_differ_and_none_leaves_its_folder() -> N
 def test_a_file_of_the_store_cannot_leave_the_mirror(name: str, tmp_path: Path, run: Run) -> None:
     config = configure("memory", tmp_path)
     run(config)
-    store = open_folder(place_of(config))
+    store = config.run_dir.folder
     assert store.remote
     system = store.remote.system
     whole = system.find
@@ -106,9 +106,9 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_plain_folder_never_loads_fsspec(tmp_path: Path) -> None:
     code = (
         "import sys; from sde_ray.storage import lease, mirror; from sde_ray.pipeline import run;"
-        "from sde_ray.config.load import check, place_of;"
+        "from sde_ray.config.load import check;"
         f"c = check({{'name': 'x', 'task': 'masa:d1', 'storage_path': {str(tmp_path)!r}}});"
-        "s = mirror.open_folder(place_of(c));"
+        "s = mirror.open_folder(c.run_dir.uri());"
         "s.pull(); s.push(s.folder); print('fsspec' in sys.modules, list(s.folder.parent.iterdir()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -162,7 +162,7 @@ def test_all_nodes_that_do_not_reach_the_store_are_named(monkeypatch: pytest.Mon
 def test_the_memory_of_one_process_is_no_place_for_trials_of_others(tmp_path: Path) -> None:
     config = configure("memory", tmp_path)
     with pytest.raises(UserError, match="memory of this process.*file:///shared/runs"):
-        preflight.check_nodes(config, open_folder(place_of(config)))
+        preflight.check_nodes(config, config.run_dir.folder)
 
 
 def test_the_workers_of_a_trial_share_a_node(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_the_workers_of_a_trial_share_a_node(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="2 GPU, which no node has.*share a node"):
         preflight._check_room(config, [small, small])
     preflight._check_room(config, [small, {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 2.0}}])
-    assert open_folder(place_of(config)).strategy == "STRICT_PACK"
+    assert config.run_dir.folder.strategy == "STRICT_PACK"
     assert open_folder(str(tmp_path)).strategy == "PACK"
     assert len(ray_session.bundles(config.resources)) == 3
 
@@ -204,16 +204,16 @@ def test_commands_take_the_address_of_a_run_on_any_machine(tmp_path: Path, run: 
     config = configure("file", tmp_path)
     run(config, in_process.Tune(node=tmp_path / "node"))
     with on(tmp_path / "laptop"):
-        shown = CliRunner().invoke(cli.app, ["effects", place_of(config), "--json"])
+        shown = CliRunner().invoke(cli.app, ["effects", config.run_dir.uri(), "--json"])
         assert shown.exit_code == 0, shown.output
         assert len(json.loads(shown.stdout)[0]["leaderboard"]) == 4
-        made = CliRunner().invoke(cli.app, ["assemble", place_of(config), "--json"])
+        made = CliRunner().invoke(cli.app, ["assemble", config.run_dir.uri(), "--json"])
         assert made.exit_code == 0, made.output
-        report = CliRunner().invoke(cli.app, ["report", place_of(config)])
+        report = CliRunner().invoke(cli.app, ["report", config.run_dir.uri()])
         assert report.exit_code == 0, report.output
         plan = CliRunner().invoke(cli.app, ["plan", str(_yaml(config, tmp_path)), "--json"])
         assert plan.exit_code == 0 and "no folder any more" not in plan.output, plan.output
-        scored = CliRunner().invoke(cli.app, ["score", place_of(config), "--json"])
+        scored = CliRunner().invoke(cli.app, ["score", config.run_dir.uri(), "--json"])
         assert scored.exit_code == 0 and len(json.loads(scored.stdout)) == 4, scored.output
     truth = tmp_path / "runs" / "x"
     assert "<html" in (truth / "report.html").read_text() and "design" in (truth / "strategy.yaml").read_text()

@@ -12,6 +12,7 @@ from sde_ray.analysis.study import Study
 from sde_ray.design import render
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import rows_of
+from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.tasks.trial_task import trial_task
 from sde_ray.types import Design, Task
 
@@ -47,7 +48,7 @@ def rendered(study: Study, designs: Sequence[Design]) -> dict[Design, list[Html]
 def answers(study: Study, design: Design) -> list[Answered]:
     """Completions that a trial of the design kept for the first held-out items."""
     for result in study.results:
-        path = study.folder / "trials" / result.key / "predictions.jsonl"
+        path = RunDirectory.at(study.folder).predictions(result.key)
         if result.status == "finished" and design_of(result) == design and path.is_file():
             return _read(study, design, path)
     return []

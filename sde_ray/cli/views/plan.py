@@ -32,23 +32,20 @@ def show(plan: Plan) -> None:
 
 def print_notes(plan: Plan) -> None:
     """Print on stderr what the run's folder has that does not fit the plan: changed data, missing trial folders."""
-    from sde_ray.analysis.study import ledger_of
-    from sde_ray.config.load import sweep_folder
     from sde_ray.sweep.stale import notes
 
-    for note in notes(plan, ledger_of(plan.config).results(), sweep_folder(plan.config)):
+    for note in notes(plan, plan.config.run_dir.results(), plan.config.run_dir.path):
         err().print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
 
 
 def summary(plan: Plan) -> list[str]:
     """Lines in rich markup: how many trials and why so many, which axes are pinned, what was dropped and why."""
-    from sde_ray.config.load import place_of
 
     product = " × ".join(f"{count} {_noun(what, count)}" for what, count in plan.counts.items())
     method = plan.config.search.method
     what = "full trials' worth" if plan.search else "trials"
     lines = [f"[bold]{plan.config.name}[/]: {plan.count} {what} by {method}, of {product}"]
-    lines.append(f"kept in {escape(place_of(plan.config))}; {_cost(plan)}")
+    lines.append(f"kept in {escape(plan.config.run_dir.uri())}; {_cost(plan)}")
     if plan.search:
         lines.append(escape(plan.search))
     lines += [f"pinned   {axis}: {escape(reason)}" for axis, reason in plan.pinned.items()]

@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sde_ray.config.load import SweepConfig, place_of, suffix, sweep_folder
+from sde_ray.config.load import SweepConfig
 from sde_ray.design.designs import parse_design
 from sde_ray.errors import UserError
 from sde_ray.pipeline.prompting.correlation import Correlation, correlations, verdict
 from sde_ray.pipeline.prompting.figure import scatter
 from sde_ray.pipeline.prompting.tuned_scores import Tuned
 from sde_ray.storage.files import write_atomic
-from sde_ray.storage.mirror import open_folder
 
 Row = Mapping[str, Any]
-MEASURED = "analysis.jsonl"
 HARDLY = 0.5  # the share of well-formed completions, below which a prompting score is mostly that of silence
 
 
@@ -91,18 +89,19 @@ def _notes(rows: Sequence[Row], shots: Sequence[int]) -> tuple[str, ...]:
 
 def save(config: SweepConfig, found: Analysis) -> list[Path]:
     """Write analysis.json and analysis.svg, each whole or not at all."""
-    folder, end = sweep_folder(config), suffix(config, found.task, found.model)
+    run_dir = config.run_dir
+    path = run_dir.analysis(found.task, found.model)
     texts = {
-        folder / f"analysis{end}.json": json.dumps(found.to_dict(), ensure_ascii=False, indent=1) + "\n",
-        folder / f"analysis{end}.svg": found.figure,
+        path: json.dumps(found.to_dict(), ensure_ascii=False, indent=1) + "\n",
+        path.with_suffix(".svg"): found.figure,
     }
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        run_dir.path.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
             write_atomic(path, text)
     except OSError as error:
         raise UserError(
-            f'Cannot write to "{folder}": {error.strerror}. Set storage_path to a folder with room.'
+            f'Cannot write to "{run_dir.path}": {error.strerror}. Set storage_path to a folder with room.'
         ) from None
-    open_folder(place_of(config)).push(*texts, folder / MEASURED)
+    run_dir.folder.push(*texts, run_dir.prompting_cache)
     return list(texts)

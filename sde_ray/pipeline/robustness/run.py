@@ -19,10 +19,10 @@ from typing import Any
 from sde_ray.analysis import strategy as strategies
 from sde_ray.analysis.paired import Key, ScoreTable, tabulate
 from sde_ray.analysis.strategy import Strategy
-from sde_ray.analysis.study import ledger_of, open_sweep
 from sde_ray.analysis.validation import validation_trials
 from sde_ray.analysis.verdict import ASSEMBLED
-from sde_ray.config.load import SweepConfig, open_tasks, place_of, suffix, sweep_folder
+from sde_ray.config.load import SweepConfig, open_tasks
+from sde_ray.config.open import open_sweep
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import read_items
@@ -32,20 +32,20 @@ from sde_ray.pipeline.robustness.figure import curves
 from sde_ray.pipeline.robustness.learning_curve import Saving, savings
 from sde_ray.storage.files import write_atomic
 from sde_ray.storage.jsonl_cache import JsonlCache
-from sde_ray.storage.mirror import TRIALS, open_folder
+from sde_ray.storage.layout import SWEEP, TRIALS
 from sde_ray.storage.remote import fetch_file
+from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.storage.uri import is_uri
 from sde_ray.types import Design, TrialResult
 
 CONTROLS = ("baseline", "es-sde", "ew-sde", "heuristic")
 DECODING_SEEDS = (1, 2, 3, 4, 5)  # PAPER.md 1.15
 SPLIT = "test"
-ANSWERS = "robustness.jsonl"
 
 
 @dataclass(frozen=True)
 class RobustnessStudy:
-    """What is compared. `trials` by contender, over all sizes and seeds; `suffix` ends the names of its files."""
+    """What is compared. `trials` by contender, over all sizes and seeds; `run_dir`: the sweep's."""
 
     strategy: Strategy
     config: SweepConfig
@@ -53,11 +53,16 @@ class RobustnessStudy:
     sizes: tuple[int, ...]
     decoding_seeds: tuple[int, ...]
     wordings: tuple[int, ...]
-    suffix: str = ""
+    run_dir: RunDirectory
 
     @property
     def folder(self) -> Path:
-        return sweep_folder(self.config)
+        return self.run_dir.path
+
+    @property
+    def suffix(self) -> str:
+        """What ends the names of the tables."""
+        return self.run_dir.suffix(self.strategy.task, self.strategy.model)
 
     @property
     def wanted(self) -> list[TrialConfig]:
@@ -127,18 +132,18 @@ def prepare(
     asked = tuple(range(len(task.instructions))) if wordings is None else tuple(wordings)
     check_wordings(task, asked)
     final = config.validation.model_copy(update={"train_sizes": chosen, "controls": CONTROLS})
-    end = suffix(config, strategy.task, strategy.model)
+    run_dir = config.run_dir
     config = config.model_copy(update={"validation": final, "model": (strategy.model,)})
-    results = tuple(ledger_of(config).results().values())
+    results = tuple(config.run_dir.results().values())
     trials = validation_trials(strategy, config, results)
-    return RobustnessStudy(strategy, config, trials, chosen, tuple(decoding_seeds), asked, end)
+    return RobustnessStudy(strategy, config, trials, chosen, tuple(decoding_seeds), asked, run_dir)
 
 
 def _sweep_of(path: str | Path) -> str | Path:
     if is_uri(path):
         return str(path).rpartition("/")[0]
     path = Path(path)
-    if not (path.parent / "sweep.yaml").is_file():
+    if not (path.parent / SWEEP).is_file():
         raise UserError(f'"{path}" does not lie in the folder of a sweep. Name its sweep with --sweep SWEEP.yaml.')
     return path.parent
 
@@ -151,7 +156,7 @@ def _sizes(largest: int, available: int) -> tuple[int, ...]:
 
 def reader_of(study: RobustnessStudy) -> Reader:
     """What a study has decoded already."""
-    return Reader(JsonlCache(study.folder / "robustness.jsonl"))
+    return Reader(JsonlCache(study.run_dir.robustness_cache))
 
 
 def decodings(study: RobustnessStudy) -> list[Wanted]:
@@ -160,7 +165,7 @@ def decodings(study: RobustnessStudy) -> list[Wanted]:
     conditions += [Asked(wording=wording) for wording in study.wordings]
     largest = {trial.key: trial for _, trial in study.largest()}
     return [
-        (trial, study.folder / "trials" / trial.key, asked)
+        (trial, study.run_dir.trial(trial.key), asked)
         for trial in largest.values()
         for asked in conditions
         if asked.wording is None
@@ -195,7 +200,7 @@ def _trained(study: RobustnessStudy, ended: Mapping[str, TrialResult]) -> ScoreT
             if metric in scores:
                 key = (name, trial.seed, trial.train_size)
                 values[key] = scores[metric]
-                known = read_items(ended[trial.key], study.folder / "trials" / trial.key, SPLIT, metric)
+                known = read_items(ended[trial.key], study.run_dir.trial(trial.key), SPLIT, metric)
                 if known is not None:
                     items[key] = known
     return tabulate(values, items, study.designs, ASSEMBLED, ITEM_DRAWS)
@@ -205,8 +210,8 @@ def _again(
     study: RobustnessStudy, ended: Mapping[str, TrialResult], metric: str, on_progress: Callable[[int, int], None]
 ) -> list[ConditionVerdict]:
     """The adapters of the largest size under sampled decoding and in other words."""
-    reader, store = reader_of(study), open_folder(place_of(study.config))
-    store.hold(study.folder / ANSWERS)
+    reader, store = reader_of(study), study.run_dir.folder
+    store.hold(study.run_dir.robustness_cache)
     todo = [one for one in decodings(study) if one[0].key in ended]
     for trial, _, _ in reader.missing(todo):
         store.pull(f"{TRIALS}/{trial.key}")
@@ -236,13 +241,11 @@ def _table(
 
 def save(study: RobustnessStudy, result: RobustnessResult) -> list[Path]:
     """Write robustness.json and, where there is a curve, robustness.svg; each whole or not at all."""
-    end = study.suffix
-    texts = {f"robustness{end}.json": json.dumps(result.to_dict(), ensure_ascii=False, indent=1) + "\n"}
-    texts |= {f"robustness{end}.svg": result.figure} if result.figure else {}
-    paths = []
-    for name, text in texts.items():
-        path = study.folder / name
+    path = study.run_dir.robustness(study.strategy.task, study.strategy.model)
+    texts = {path: json.dumps(result.to_dict(), ensure_ascii=False, indent=1) + "\n"}
+    texts |= {path.with_suffix(".svg"): result.figure} if result.figure else {}
+    for path, text in texts.items():
         write_atomic(path, text)
-        paths.append(path)
-    open_folder(place_of(study.config)).push(*paths, study.folder / ANSWERS)
+    paths = list(texts)
+    study.run_dir.folder.push(*paths, study.run_dir.robustness_cache)
     return paths

@@ -25,8 +25,9 @@ from typing import Any
 
 from sde_ray.errors import UserError
 from sde_ray.safe_yaml import assign, read_yaml
+from sde_ray.storage.layout import SWEEP
 from sde_ray.storage.uri import SECRET, is_uri, mask, split
-from sde_ray.sweep.cluster.package import SWEEP, Package
+from sde_ray.sweep.cluster.package import Package
 
 DEFAULT = "http://127.0.0.1:8265"
 GRACE = 60  # seconds that a stopped driver has to end in order, before Ray kills it
@@ -108,7 +109,7 @@ def resolve_sweep_id(sweep: str, sets: Sequence[str] = ()) -> str:
         return sweep_id(name, storage)
     path = Path(sweep)
     if path.is_dir():
-        path = path / "sweep.yaml"
+        path = path / SWEEP
     if not path.is_file():
         if path.suffix in (".yaml", ".yml") or sets:
             raise UserError(f'There is no file "{sweep}". Give a sweep\'s YAML file, its folder, or its name.')

@@ -28,9 +28,9 @@ from sde_ray.errors import UserError
 from sde_ray.plugins import is_path
 from sde_ray.safe_json import stream_hash
 from sde_ray.safe_yaml import assign, read_yaml
+from sde_ray.storage.layout import SWEEP
 from sde_ray.storage.uri import MEMORY, checked, is_uri, scheme
 
-SWEEP = "sweep.yaml"
 LIMIT_MB = 100.0
 LEFT_OUT = ("__pycache__", "*.pyc", ".git", ".venv", "*.egg-info")
 

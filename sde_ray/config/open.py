@@ -1,0 +1,45 @@
+"""The configuration of a run that is there already, named by its YAML file, its folder or its address.
+
+config = open_sweep("runs/quickstart")        what is small is downloaded first where the run is in a remote storage
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sde_ray.config.load import load_config
+from sde_ray.config.schema import SweepConfig
+from sde_ray.errors import UserError
+from sde_ray.storage.layout import SWEEP
+from sde_ray.storage.remote import fetch_file
+from sde_ray.storage.uri import is_uri, split
+
+
+def open_sweep(place: str | Path, sets: Sequence[str] = ()) -> SweepConfig:
+    """The configuration of a sweep named by its YAML file, or by the folder or address of a run.
+
+    Of a sweep in a store, what is small is brought here.
+    """
+    config = _open_uri(str(place), sets) if is_uri(place) else _open_path(Path(place), sets)
+    config.run_dir.refresh()
+    return config
+
+
+def _open_uri(place: str, sets: Sequence[str]) -> SweepConfig:
+    try:
+        storage, name = split(place)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    path = fetch_file(f"{storage}/{name}/{SWEEP}")
+    return load_config(path, [f"storage_path={storage}", f"name={name}", *sets])
+
+
+def _open_path(place: Path, sets: Sequence[str]) -> SweepConfig:
+    if not place.is_dir():
+        return load_config(place, sets)
+    if not (place / SWEEP).is_file():
+        raise UserError(
+            f'"{place}" is not the folder of a sweep: it has no sweep.yaml. Give one such as runs/quickstart.'
+        )
+    return load_config(place / SWEEP, [f"storage_path={place.absolute().parent}", f"name={place.name}", *sets])

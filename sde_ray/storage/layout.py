@@ -1,0 +1,27 @@
+"""Names of the files and folders in a run's directory; `RunDirectory` makes paths of them.
+
+runs/<sweep>/  sweep.yaml · resolved.json · ledger.jsonl · strategy.yaml · validation.json · report.html
+               trials/<key>/  config.json · predictions.jsonl · scores.json · result.json · adapter/
+"""
+
+from __future__ import annotations
+
+# Of the run.
+SWEEP, RESOLVED = "sweep.yaml", "resolved.json"  # the configuration, sparse and complete
+LEDGER = "ledger.jsonl"
+TRIALS = "trials"
+STRATEGY, VALIDATION, ADAPTER = "strategy", "validation", "adapter"  # with what tells several tasks and models apart
+REPORT = "report.html"
+ANALYSIS, ROBUSTNESS = "analysis", "robustness"  # .json, .svg, and .jsonl for what is measured once
+TUNE = ".tune"  # Ray Tune's own files, deleted when it ends
+
+# Of a trial.
+CONFIG, SCORES, ERROR = "config.json", "scores.json", "error.txt"
+RESULT, PARTIAL = "result.json", "partial.json"
+CHECKPOINT = "checkpoint.json"
+PREDICTIONS = "predictions.jsonl"  # of the last rung
+
+
+def predictions_name(rung: int | None = None) -> str:
+    """The file with the completions of a rung; `None`: of the last one."""
+    return PREDICTIONS if rung is None else f"predictions.{rung}.jsonl"
