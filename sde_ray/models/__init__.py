@@ -1,9 +1,10 @@
 """Models: the resident base, adapters on it, tokens, decoding.
 
-base.py             load a base model, attach and detach a LoRA adapter
+base.py             load a base model; lora.py LoRA adapters on it
 adapter_files.py    an adapter's folder, checked before it is loaded
 tokenization.py     samples as ids and labels
-generation.py       batched decoding; kv_cache.py its cache; fast_dropout.py dropout on a CPU
+generation.py       batched generation; kv_cache.py its cache; fast_dropout.py dropout on a CPU
+decoder.py          prompts in, completions out: what trials, predict and the studies decode with
 predictor.py        a trained adapter, applied in its design
 tiny/               the embedded base model
 """

@@ -1,10 +1,10 @@
-"""Decoding of many prompts: the same greedy tokens as `model.generate`, row by row, in less time; or sampled ones.
+"""Batched generation: the same greedy tokens as transformers' `generate`, row by row, in less time; or sampled ones.
 
 Prompts are sorted by length so that a batch has little padding; finished rows leave their batch, their cache with them;
 only the last position's logits are computed. Batches are padded on the left, with position ids that count real tokens
-only, so that a row's tokens do not depend on its neighbours. Nor do sampled ones: each row draws from a stream of its
-own, made of the seed and the prompt's place. Where prompts begin alike (with the same demonstrations, say), `shared`
-reads that beginning once for the whole batch.
+only, so that a row's tokens do not depend on its neighbours. Nor do sampled ones: each row draws from its own random
+stream, seeded by the seed and the prompt's index. If prompts begin alike (with the same demonstrations, say),
+`share_prefix` computes the keys and values of that prefix once for the whole batch.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import torch
 from sde_ray.models.kv_cache import can_drop_rows, make_kv_cache, supports_prefix_sharing
 
 Ids = Sequence[int]
+# logits [rows, vocabulary], the rows' indices, the step -> tokens [rows]
 Choose = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
-WORTH_SHARING = 32  # tokens of a common beginning, below which reading it apart gains nothing
-CROWDED = 0.75  # dropping rows copies the cache, so it waits until no more than this share is unfinished
+MIN_SHARED_PREFIX = 32  # tokens; a shorter common prefix is not worth a forward pass of its own
+COMPACT_BELOW = 0.75  # dropping rows copies the cache, so it waits until no more than this share is unfinished
 
 
 @dataclass(frozen=True)
@@ -36,40 +37,56 @@ class Sampling:
 
 
 @torch.inference_mode()
-def decode(
+def generate(
     model: torch.nn.Module,
     prompts: Sequence[Ids],
     *,
-    stops: Collection[int],
-    pad: int,
+    eos_token_ids: Collection[int],
+    pad_token_id: int,
     max_new_tokens: int,
     batch_size: int = 32,
     sampling: Sampling | None = None,
-    shared: bool = False,
+    share_prefix: bool = False,
 ) -> list[list[int]]:
-    """The continuation of each prompt, in the order given, without its end token; at most `max_new_tokens` tokens.
+    """Generate the continuation of each prompt, greedily unless `sampling` is given.
 
-    `shared` saves time, but sums in another order, so that a last digit (and a near tie) may come out otherwise.
+    Args:
+        model: a causal language model, with or without an adapter in its layers.
+        prompts: token ids, of any lengths.
+        eos_token_ids: a row ends at the first of these.
+        pad_token_id: fills short rows; masked, so that any id is right.
+        max_new_tokens: a row that meets no end token stops here.
+        batch_size: rows at a time.
+        sampling: draw tokens, reproducibly, instead of taking the likeliest.
+        share_prefix: compute the prompts' common prefix once a batch. It saves time, but sums in another order, so
+            that a last digit (and a near tie) may come out otherwise.
+
+    Returns:
+        The new token ids of each prompt, in the order given, without the end token.
     """
     if "past_key_values" not in inspect.signature(model.forward).parameters:
-        return [_alone(model, one, stops, pad, max_new_tokens, sampling, n) for n, one in enumerate(prompts)]
+        return [
+            _generate_alone(model, prompt, eos_token_ids, pad_token_id, max_new_tokens, sampling, index)
+            for index, prompt in enumerate(prompts)
+        ]
     by_length = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
-    written: list[list[int]] = [[] for _ in prompts]
+    generated: list[list[int]] = [[] for _ in prompts]
     for start in range(0, len(prompts), batch_size):
         rows = by_length[start : start + batch_size]
-        choose = _Sampler(sampling, rows, max_new_tokens) if sampling else _likeliest
-        batch = _Batch(model, [prompts[i] for i in rows], set(stops), pad, max_new_tokens, choose, shared)
+        choose = _Sampler(sampling, rows, max_new_tokens) if sampling else _argmax
+        inputs = [prompts[i] for i in rows]
+        batch = DecodingBatch(model, inputs, set(eos_token_ids), pad_token_id, max_new_tokens, choose, share_prefix)
         for row, tokens in zip(rows, batch.run(), strict=True):
-            written[row] = tokens
-    return written
+            generated[row] = tokens
+    return generated
 
 
-def _likeliest(logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
+def _argmax(logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
     return logits.argmax(-1)
 
 
 class _Sampler:
-    """Draws each row's tokens by the inverse of its distribution, from the row's own uniform numbers."""
+    """Samples each row's tokens by inverse transform, from the row's own uniform numbers [prompts, new tokens]."""
 
     def __init__(self, sampling: Sampling, prompts: Sequence[int], max_new_tokens: int) -> None:
         self.sampling = sampling
@@ -77,110 +94,118 @@ class _Sampler:
         self.uniform = torch.tensor(np.array(draws))
 
     def __call__(self, logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
-        """`rows`: whose logits these are. The likeliest token always stays in the choice."""
-        given = self.sampling
-        top = logits.float().topk(min(given.top_k, logits.shape[-1]) if given.top_k else logits.shape[-1], dim=-1)
-        shares = (top.values / given.temperature).softmax(-1)
-        before = shares.cumsum(-1) - shares
-        kept = shares.masked_fill(before >= given.top_p, 0.0).double()
-        bounds = kept.cumsum(-1)
-        drawn = self.uniform[list(rows), step].to(bounds.device)[:, None] * bounds[:, -1:]
-        place = (bounds <= drawn).sum(-1, keepdim=True).clamp(max=kept.shape[-1] - 1)
-        return top.indices.gather(-1, place).squeeze(-1)
+        """Tokens [rows] from logits [rows, vocabulary]. Top-k and top-p never exclude the likeliest token."""
+        settings, vocabulary = self.sampling, logits.shape[-1]
+        top = logits.float().topk(min(settings.top_k, vocabulary) if settings.top_k else vocabulary, dim=-1)
+        probabilities = (top.values / settings.temperature).softmax(-1)
+        before = probabilities.cumsum(-1) - probabilities
+        nucleus = probabilities.masked_fill(before >= settings.top_p, 0.0).double()
+        bounds = nucleus.cumsum(-1)
+        draws = self.uniform[list(rows), step].to(bounds.device)[:, None] * bounds[:, -1:]
+        choice = (bounds <= draws).sum(-1, keepdim=True).clamp(max=nucleus.shape[-1] - 1)
+        return top.indices.gather(-1, choice).squeeze(-1)
 
 
-def _alone(
+def _generate_alone(
     model: Any,
     prompt: Ids,
-    stops: Collection[int],
-    pad: int,
+    eos_token_ids: Collection[int],
+    pad_token_id: int,
     max_new_tokens: int,
     sampling: Sampling | None,
-    place: int,
+    index: int,
 ) -> list[int]:
-    """One prompt by transformers' own loop, for models whose memory is no key-value cache (state-space models)."""
+    """One prompt by transformers' own `generate`, for models without a key-value cache (state-space models)."""
     ids = torch.tensor([list(prompt)], device=next(model.parameters()).device)
-    how: dict[str, Any] = {"do_sample": False}
+    strategy: dict[str, Any] = {"do_sample": False}
     if sampling:
-        torch.manual_seed(int(np.random.default_rng([sampling.seed, place]).integers(2**31)))
-        how = {"do_sample": True, "temperature": sampling.temperature, "top_k": sampling.top_k, "top_p": sampling.top_p}
+        torch.manual_seed(int(np.random.default_rng([sampling.seed, index]).integers(2**31)))
+        strategy = {"do_sample": True, "temperature": sampling.temperature}
+        strategy |= {"top_k": sampling.top_k, "top_p": sampling.top_p}
     out = model.generate(
         ids,
         attention_mask=torch.ones_like(ids),
-        **how,
+        **strategy,
         max_new_tokens=max_new_tokens,
-        eos_token_id=sorted(stops) or None,
-        pad_token_id=pad,
+        eos_token_id=sorted(eos_token_ids) or None,
+        pad_token_id=pad_token_id,
     )
     tokens: list[int] = out[0, len(prompt) :].tolist()
-    return tokens[:-1] if tokens and tokens[-1] in stops else tokens
+    return tokens[:-1] if tokens and tokens[-1] in eos_token_ids else tokens
 
 
-def _common(prompts: Sequence[Ids]) -> int:
-    """How many tokens all prompts begin with, at least one of each left over; 0 where it is not worth it."""
+def _common_prefix(prompts: Sequence[Ids]) -> int:
+    """Length of the prompts' common prefix, at least one token of each left over; 0 if it is not worth sharing."""
     least, most = min(map(tuple, prompts)), max(map(tuple, prompts))  # what these two share, all between them do
-    alike = next((n for n, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), min(map(len, prompts)))
-    alike = min(alike, min(map(len, prompts)) - 1)
-    return alike if len(prompts) > 1 and alike >= WORTH_SHARING else 0
+    length = next((n for n, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), min(map(len, prompts)))
+    length = min(length, min(map(len, prompts)) - 1)
+    return length if len(prompts) > 1 and length >= MIN_SHARED_PREFIX else 0
 
 
-class _Batch:
-    """Rows being written, with their cache, mask and positions. `rows[n]`: whose prompt the n-th row continues."""
+class DecodingBatch:
+    """Rows being generated together, with their key-value cache.
+
+    `ids` [rows, length] are the next input, `mask` [rows, all tokens so far], `positions` [rows, length]; `rows[n]` is
+    the prompt that the n-th row continues, since finished rows are dropped.
+    """
 
     def __init__(
         self,
         model: torch.nn.Module,
         prompts: Sequence[Ids],
-        stops: set[int],
-        pad: int,
+        eos_token_ids: set[int],
+        pad_token_id: int,
         max_new_tokens: int,
         choose: Choose,
-        shared: bool = False,
+        share_prefix: bool = False,
     ) -> None:
-        self.model, self.stops, self.max_new_tokens, self.choose = model, stops, max_new_tokens, choose
+        self.model, self.eos_token_ids, self.pad_token_id = model, eos_token_ids, pad_token_id
+        self.max_new_tokens, self.choose = max_new_tokens, choose
         self.device = next(model.parameters()).device
-        self.written: list[list[int]] = [[] for _ in prompts]
+        self.generated: list[list[int]] = [[] for _ in prompts]
         self.rows = list(range(len(prompts)))
         self.unfinished = set(self.rows)
-        known = inspect.signature(model.forward).parameters
-        self.last_logits = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
-        self.takes_positions = "position_ids" in known
+        accepted = inspect.signature(model.forward).parameters
+        self.last_logits = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+        self.takes_positions = "position_ids" in accepted
         longest = max(map(len, prompts))
-        first = _common(prompts) if shared else 0
-        self.cache: Any = make_kv_cache(model, max_new_tokens + (longest - first if first else 0))
-        first = first if supports_prefix_sharing(self.cache) else 0
+        prefix = _common_prefix(prompts) if share_prefix else 0
+        self.cache: Any = make_kv_cache(model, max_new_tokens + (longest - prefix if prefix else 0))
+        prefix = prefix if supports_prefix_sharing(self.cache) else 0
         self.mask = torch.zeros(len(prompts), 0, dtype=torch.long, device=self.device)
-        if first:
-            self._take([prompts[0][:first]], pad, 1)
+        if prefix:
+            self._set_input([prompts[0][:prefix]])
             self._forward()
             self.cache.batch_select_indices(torch.zeros(len(prompts), dtype=torch.long, device=self.device))
             self.mask = self.mask.expand(len(prompts), -1)
-        self._take([prompt[first:] for prompt in prompts], pad, len(prompts))
+        self._set_input([prompt[prefix:] for prompt in prompts])
 
-    def _take(self, prompts: Sequence[Ids], pad: int, rows: int) -> None:
-        """Put these ids next in line, padded on the left, behind what the cache already holds."""
+    def _set_input(self, prompts: Sequence[Ids]) -> None:
+        """Make these ids the next input, padded on the left, after what the cache already holds."""
         longest = max(map(len, prompts))
-        padded = [[*[pad] * (longest - len(prompt)), *prompt] for prompt in prompts]
+        padded = [[*[self.pad_token_id] * (longest - len(prompt)), *prompt] for prompt in prompts]
         self.ids = torch.tensor(padded, device=self.device)
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
-        own = (torch.arange(longest, device=self.device) >= (longest - lengths)[:, None]).long()
-        self.mask = torch.cat([self.mask[:rows], own], dim=1)
+        real = (torch.arange(longest, device=self.device) >= (longest - lengths)[:, None]).long()
+        self.mask = torch.cat([self.mask[: len(prompts)], real], dim=1)
         self.positions = (self.mask.cumsum(1) - 1).clamp(min=0)[:, -longest:]
 
     def run(self) -> list[list[int]]:
+        """The new token ids of each prompt."""
         for step in range(self.max_new_tokens):
             tokens = self.choose(self._forward(), self.rows, step)
-            self._write(tokens.tolist())
+            self._append(tokens.tolist())
             if not self.unfinished or step + 1 == self.max_new_tokens:
                 break
             self.ids = tokens[:, None]
             self.mask = torch.cat([self.mask, torch.ones_like(self.ids)], dim=1)
             self.positions = self.positions[:, -1:] + 1
-            if len(self.unfinished) <= CROWDED * len(self.rows) and can_drop_rows(self.cache):
+            if len(self.unfinished) <= COMPACT_BELOW * len(self.rows) and can_drop_rows(self.cache):
                 self._drop_finished()
-        return self.written
+        return self.generated
 
     def _forward(self) -> torch.Tensor:
+        """Logits [rows, vocabulary] after the input."""
         positions = {"position_ids": self.positions} if self.takes_positions else {}
         out = self.model(
             input_ids=self.ids,
@@ -193,17 +218,17 @@ class _Batch:
         self.cache = out.past_key_values
         return out.logits[:, -1]
 
-    def _write(self, tokens: list[int]) -> None:
+    def _append(self, tokens: list[int]) -> None:
         for row, token in zip(self.rows, tokens, strict=True):
             if row in self.unfinished:
-                if token in self.stops:
+                if token in self.eos_token_ids:
                     self.unfinished.remove(row)
                 else:
-                    self.written[row].append(token)
+                    self.generated[row].append(token)
 
     def _drop_finished(self) -> None:
-        alive = [n for n, row in enumerate(self.rows) if row in self.unfinished]
-        kept = torch.tensor(alive, device=self.device)
-        self.rows = [self.rows[n] for n in alive]
-        self.ids, self.mask, self.positions = self.ids[kept], self.mask[kept], self.positions[kept]
-        self.cache.batch_select_indices(kept)
+        positions = [n for n, row in enumerate(self.rows) if row in self.unfinished]
+        indices = torch.tensor(positions, device=self.device)
+        self.rows = [self.rows[n] for n in positions]
+        self.ids, self.mask, self.positions = self.ids[indices], self.mask[indices], self.positions[indices]
+        self.cache.batch_select_indices(indices)

@@ -1,7 +1,7 @@
-"""A key-value cache with room to grow: a new token is written in place, finished rows are dropped.
+"""Key-value cache, preallocated: a new token is written in place, finished rows are dropped.
 
 transformers' own cache concatenates, which copies every key and value at every step; on a CPU that was a third of the
-decoding time. This one keeps a buffer of the final length and shows the model the part that is filled.
+decoding time. This one has a buffer of the final length and shows the model the part that is filled.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from transformers.cache_utils import DynamicLayer
 class PreallocatedLayer(DynamicLayer):
     """One layer's keys and values, [rows, heads, length, width], as the front part of a longer buffer."""
 
-    def __init__(self, room: int) -> None:
-        """`room`: how many tokens will follow the prompt at most."""
+    def __init__(self, max_new_tokens: int) -> None:
+        """`max_new_tokens`: how many tokens will follow the prompt at most."""
         super().__init__()
-        self._room = room
+        self._max_new_tokens = max_new_tokens
         self._buffers: tuple[torch.Tensor, ...] = ()
 
     def update(
@@ -29,7 +29,9 @@ class PreallocatedLayer(DynamicLayer):
         start = self.get_seq_length()
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self._buffers = tuple(s.new_empty((*s.shape[:2], s.shape[2] + self._room, s.shape[3])) for s in states)
+            self._buffers = tuple(
+                s.new_empty((*s.shape[:2], s.shape[2] + self._max_new_tokens, s.shape[3])) for s in states
+            )
         for buffer, state in zip(self._buffers, states, strict=True):
             buffer[:, :, start : start + state.shape[2]] = state
         self._show(start + key_states.shape[2])
@@ -43,18 +45,20 @@ class PreallocatedLayer(DynamicLayer):
         self.keys, self.values = (buffer[:, :, :length] for buffer in self._buffers)
 
 
-def make_kv_cache(model: Any, room: int) -> DynamicCache:
-    """An empty cache for the model, roomy in its plain attention layers; other layers (sliding) keep their own kind."""
+def make_kv_cache(model: Any, max_new_tokens: int) -> DynamicCache:
+    """An empty cache for the model, preallocated in its plain attention layers; others (sliding) keep their kind."""
     cache = DynamicCache(config=model.config.get_text_config())
-    cache.layers = [PreallocatedLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [
+        PreallocatedLayer(max_new_tokens) if type(layer) is DynamicLayer else layer for layer in cache.layers
+    ]
     return cache
 
 
 def can_drop_rows(cache: Any) -> bool:
-    """Whether every layer of a filled cache knows how to keep some rows only (states of linear attention may not)."""
+    """Whether every layer of a filled cache can drop rows (states of linear attention may not)."""
     return isinstance(cache, DynamicCache) and all(isinstance(layer, DynamicLayer) for layer in cache.layers)
 
 
 def supports_prefix_sharing(cache: Any) -> bool:
-    """Whether one row's states may serve many: in plain attention, where the mask alone says what is near."""
+    """Whether a prefix' keys and values may serve many rows: in plain attention, where only the mask limits reach."""
     return all(isinstance(layer, PreallocatedLayer) for layer in cache.layers)

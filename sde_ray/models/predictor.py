@@ -105,7 +105,9 @@ class Predictor:
 
     def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
         """`folder`: an adapter with its card. Raises UserError where the model or the adapter cannot be loaded."""
-        from sde_ray.models import base, tokenization
+        from sde_ray.models import base
+        from sde_ray.models.decoder import LoraDecoder
+        from sde_ray.models.lora import load_adapter
 
         self.card = read_card(folder)
         if self.card.trust_remote_code and not trust_remote_code:  # the card may be somebody else's
@@ -116,34 +118,31 @@ class Predictor:
         self.task = read_task(self.card)
         self.design = parse_design(self.card.design)
         dtype = base.DTYPES[base.resolve_dtype("auto")]
-        self._base = base.load_base(self.card.model, self.card.trust_remote_code, dtype)
-        self._peft_model = base.load_adapter(self._base.model, folder)
-        context = min(self.card.max_length, self._base.context)
-        self._encoder = tokenization.Encoder(self._base.tokenizer, context, self.card.chat_template)
+        loaded = base.load_base(self.card.model, self.card.trust_remote_code, dtype)
+        peft_model = load_adapter(loaded.model, folder)
+        self._decoder = LoraDecoder(
+            loaded, peft_model, max_length=self.card.max_length, chat_template=self.card.chat_template
+        )
 
     @classmethod
     def load(cls, place: str | Path, trust_remote_code: bool = False) -> Predictor:
         return cls(find_adapter(place), trust_remote_code)
 
     def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[tuple[Parsed, str]]:
-        """The answer to each text as read, and the completion it was read from."""
-        from sde_ray.models import base, generation, tokenization
+        """Answer texts, each in the prompt of the adapter's own design.
 
-        room = self.card.max_new_tokens
+        Args:
+            texts: the texts to be read, in any number.
+            batch_size: texts at a time.
+
+        Returns:
+            For each text, the parsed answer with its faults, and the completion it was parsed from.
+        """
         prompts = [
             (f"text {n}", render.prompt_of(text, self.task, self.design, self.card.instruction_variant))
             for n, text in enumerate(texts, 1)
         ]
-        with base.merged(self._peft_model) as decoding:
-            written = generation.decode(
-                decoding,
-                self._encoder.prompts(prompts, room),
-                stops=self._base.stops,
-                pad=tokenization.pad_token(self._base.tokenizer),
-                max_new_tokens=room,
-                batch_size=batch_size,
-            )
-        completions = [tokenization.completion_text(self._base.tokenizer, ids) for ids in written]
+        completions, _ = self._decoder.generate(prompts, self.card.max_new_tokens, batch_size=batch_size)
         return [(render.parse_completion(text, self.task, self.design), text) for text in completions]
 
 

@@ -1,4 +1,4 @@
-"""Samples as token ids: what the model reads, and which tokens count.
+"""Tokenization: samples as token ids, and which of them count in the loss.
 
     Segment("Rate the review.", loss=False)  ─┐
     Segment("Great food!", role="text")       ├─▶ Encoded.prompt (ids), Encoded.prompt_loss (one flag an id)
@@ -6,8 +6,9 @@
 
 Every segment is tokenized by itself. So a prompt has the same ids whether a completion follows or not (law 3), and a
 segment's loss flag is exact at its borders. Where a sample is too long, its *text* is cut from the end and the cut is
-counted; instruction and completion are never cut. The room that the text leaves to the completion (`reserve`) does not
-depend on the gold answer, so that a cut prompt is also the same in training and at inference.
+counted; instruction and completion are never cut. The tokens that the text leaves to the completion
+(`completion_budget`) do not depend on the gold answer, so that a cut prompt is also the same in training and at
+inference.
 
 The tokenizer is passed in (any Hugging Face tokenizer); nothing heavy is imported here.
 """
@@ -22,38 +23,40 @@ from typing import Any, Literal
 from sde_ray.errors import UserError
 from sde_ray.types import Sample, Segment
 
+Prompt = tuple[Segment, ...]
 IGNORE_INDEX = -100  # the label that torch's cross entropy skips
-MARK = "\u2063sde-content\u2063"  # stands for the prompt while a chat template is rendered around it
+PLACEHOLDER = "\u2063sde-content\u2063"  # stands for the prompt while a chat template is rendered around it
 
 
 @dataclass(frozen=True)
 class TokenizedSample:
-    """A sample as ids. `cut`: how many tokens of its text were left out."""
+    """A sample as token ids. `num_truncated`: how many tokens of its text were cut."""
 
     id: str
     prompt: tuple[int, ...]
     prompt_loss: tuple[bool, ...]
     completion: tuple[int, ...]
-    cut: int = 0
+    num_truncated: int = 0
 
     @cached_property
-    def ids(self) -> tuple[int, ...]:
+    def input_ids(self) -> tuple[int, ...]:
+        """[length] prompt and completion."""
         return self.prompt + self.completion
 
     @cached_property
     def labels(self) -> tuple[int, ...]:
-        """The ids that count, `IGNORE_INDEX` elsewhere; same length as `ids`."""
-        seen = tuple(i if loss else IGNORE_INDEX for i, loss in zip(self.prompt, self.prompt_loss, strict=True))
-        return seen + self.completion
+        """[length] the ids that count in the loss, `IGNORE_INDEX` elsewhere."""
+        prompt = tuple(i if loss else IGNORE_INDEX for i, loss in zip(self.prompt, self.prompt_loss, strict=True))
+        return prompt + self.completion
 
     @cached_property
-    def supervised(self) -> int:
+    def num_loss_tokens(self) -> int:
         """How many tokens a next-token loss counts: the first token of a sequence is never predicted."""
         return sum(label != IGNORE_INDEX for label in self.labels[1:])
 
 
-def end_token(tokenizer: Any) -> int:
-    """The id that ends a completion. Raises UserError: without one a model could never learn to stop."""
+def eos_token_id(tokenizer: Any) -> int:
+    """The id that ends a completion. Raises UserError when there is none: a model could never learn to stop."""
     if tokenizer.eos_token_id is None:
         raise UserError(
             f"The tokenizer of {tokenizer.name_or_path} has no end token (eos_token). A completion needs one to stop "
@@ -62,24 +65,24 @@ def end_token(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id)
 
 
-def pad_token(tokenizer: Any) -> int:
-    """The id that fills short rows; the end token stands in (padding is masked, so any id is right)."""
-    return end_token(tokenizer) if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+def pad_token_id(tokenizer: Any) -> int:
+    """The id that fills short rows; without one the end token (padding is masked, so any id is right)."""
+    return eos_token_id(tokenizer) if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
 
 
-def leading_tokens(tokenizer: Any) -> tuple[int, ...]:
-    """What the tokenizer puts before a text by its own rule, usually its begin token or nothing."""
-    whole = list(tokenizer("a")["input_ids"])
-    plain = list(tokenizer("a", add_special_tokens=False)["input_ids"])
-    return tuple(whole[: whole.index(plain[0])])
+def bos_prefix(tokenizer: Any) -> tuple[int, ...]:
+    """The ids that the tokenizer puts before a text by its own rule, usually its begin token or nothing."""
+    with_special = list(tokenizer("a")["input_ids"])
+    without = list(tokenizer("a", add_special_tokens=False)["input_ids"])
+    return tuple(with_special[: with_special.index(without[0])])
 
 
 def chat_frame(tokenizer: Any, chat: Literal["auto", "off"]) -> tuple[str, str] | None:
-    """The text before and after a user's message in the tokenizer's chat template; None where no chat is wanted."""
+    """The text before and after a user's message in the tokenizer's chat template; None without a template."""
     if chat == "off" or not getattr(tokenizer, "chat_template", None):
         return None
-    before, mark, after = _chat(tokenizer, MARK).partition(MARK)
-    if not mark or MARK in after:
+    before, placeholder, after = _chat(tokenizer, PLACEHOLDER).partition(PLACEHOLDER)
+    if not placeholder or PLACEHOLDER in after:
         raise UserError(
             f"The chat template of {tokenizer.name_or_path} does not show the user's message exactly once. "
             "Use `chat_template: off` to write prompts without it."
@@ -88,7 +91,7 @@ def chat_frame(tokenizer: Any, chat: Literal["auto", "off"]) -> tuple[str, str] 
 
 
 def _chat(tokenizer: Any, content: str) -> str:
-    """The chat in which a user has said `content` and the model is to answer."""
+    """A chat with one user message, up to where the model answers."""
     from jinja2 import TemplateError
 
     message = [{"role": "user", "content": content}]
@@ -122,86 +125,85 @@ def missing_characters(tokenizer: Any, texts: Iterable[str]) -> set[str]:
 
 
 class Encoder:
-    """Turns prompts and samples into ids for one tokenizer; remembers the ids of segments that come again."""
+    """Tokenizes prompts and samples for one tokenizer; caches the ids of segments that come again."""
 
-    def __init__(self, tokenizer: Any, context: int, chat: Literal["auto", "off"] = "auto") -> None:
-        """`context`: the most tokens a sample may have, prompt and completion together."""
-        self.tokenizer, self.context = tokenizer, context
-        self.end = end_token(tokenizer)
+    def __init__(self, tokenizer: Any, max_length: int, chat: Literal["auto", "off"] = "auto") -> None:
+        """`max_length`: the most tokens a sample may have, prompt and completion together."""
+        self.tokenizer, self.max_length = tokenizer, max_length
+        self.eos_token_id = eos_token_id(tokenizer)
         self._ids: dict[str, tuple[int, ...]] = {}
         frame = chat_frame(tokenizer, chat)
-        self._before = leading_tokens(tokenizer) if frame is None else self._frame(frame[0])
+        self._before = bos_prefix(tokenizer) if frame is None else self._frame(frame[0])
         self._after = () if frame is None else self._frame(frame[1])
 
     def completions(self, samples: Sequence[Sample]) -> list[tuple[int, ...]]:
         """The ids of each sample's completion, the end token included."""
-        self._learn(segment for sample in samples for segment in (*sample.prompt, sample.completion))
-        return [(*self._ids[sample.completion.text], self.end) for sample in samples]
+        self._tokenize(segment for sample in samples for segment in (*sample.prompt, sample.completion))
+        return [(*self._ids[sample.completion.text], self.eos_token_id) for sample in samples]
 
-    def samples(self, samples: Sequence[Sample], reserve: int = 0) -> list[TokenizedSample]:
-        """Encode for training; each prompt leaves room for `reserve` or its completion, whichever is longer.
+    def samples(self, samples: Sequence[Sample], completion_budget: int = 0) -> list[TokenizedSample]:
+        """Tokenize for training; each prompt leaves room for its completion and for `completion_budget` tokens.
 
-        Raises UserError where instruction and completion alone exceed the context, or where no token would count.
+        Raises UserError when instruction and completion alone exceed `max_length`, or when no token would count.
         """
         encoded = []
         for sample, completion in zip(samples, self.completions(samples), strict=True):
-            prompt, loss, cut = self._prompt(sample.id, sample.prompt, max(reserve, len(completion)))
-            encoded.append(TokenizedSample(sample.id, prompt, loss, completion, cut))
-            if not encoded[-1].supervised:
+            budget = max(completion_budget, len(completion))
+            prompt, loss, num_truncated = self._prompt(sample.id, sample.prompt, budget)
+            encoded.append(TokenizedSample(sample.id, prompt, loss, completion, num_truncated))
+            if not encoded[-1].num_loss_tokens:
                 raise UserError(
                     f"Sample {sample.id} has no token to learn: prompt and completion are both empty. "
                     "Check the example's text and answer, or leave it out."
                 )
         return encoded
 
-    def prompts(self, named: Sequence[tuple[str, tuple[Segment, ...]]], reserve: int) -> list[tuple[int, ...]]:
-        """Encode (id, prompt) pairs for decoding, each leaving room for `reserve` new tokens."""
-        self._learn(segment for _, prompt in named for segment in prompt)
-        return [self._prompt(name, prompt, reserve)[0] for name, prompt in named]
+    def prompts(self, prompts: Sequence[tuple[str, Prompt]], completion_budget: int) -> list[tuple[int, ...]]:
+        """Tokenize (id, prompt) pairs for generation, each leaving room for `completion_budget` new tokens."""
+        self._tokenize(segment for _, prompt in prompts for segment in prompt)
+        return [self._prompt(id, prompt, completion_budget)[0] for id, prompt in prompts]
 
-    def length(self, prompt: tuple[Segment, ...]) -> int:
+    def length(self, prompt: Prompt) -> int:
         """Tokens of a whole prompt, nothing cut."""
-        self._learn(prompt)
+        self._tokenize(prompt)
         return sum(len(self._ids[segment.text]) for segment in prompt) + len(self._before) + len(self._after)
 
-    def fixed_length(self, prompt: tuple[Segment, ...]) -> int:
+    def fixed_length(self, prompt: Prompt) -> int:
         """Tokens of a prompt without its text: what is never cut."""
-        self._learn(prompt)
+        self._tokenize(prompt)
         fixed = sum(len(self._ids[segment.text]) for segment in prompt if segment.role != "text")
         return fixed + len(self._before) + len(self._after)
 
-    def _prompt(
-        self, name: str, prompt: tuple[Segment, ...], reserve: int
-    ) -> tuple[tuple[int, ...], tuple[bool, ...], int]:
+    def _prompt(self, id: str, prompt: Prompt, budget: int) -> tuple[tuple[int, ...], tuple[bool, ...], int]:
         """Ids, loss flags and the number of tokens cut."""
         fixed = self.fixed_length(prompt)
-        if fixed + reserve > self.context:
+        if fixed + budget > self.max_length:
             raise UserError(
-                f"Sample {name} does not fit: its prompt has {fixed} tokens without the text and its completion needs "
-                f"{reserve}, together more than the context of {self.context}. Only the text may be cut. Use a model "
+                f"Sample {id} does not fit: its prompt has {fixed} tokens without the text and its completion needs "
+                f"{budget}, together more than the context of {self.max_length}. Only the text may be cut. Use a model "
                 "with a longer context, raise train.max_length, or shorten the instruction or the answers."
             )
         pieces = [list(self._ids[segment.text]) for segment in prompt]
         whole = sum(map(len, pieces)) + len(self._before) + len(self._after)
-        left = over = max(0, whole + reserve - self.context)
+        remaining = num_truncated = max(0, whole + budget - self.max_length)
         for segment, piece in zip(reversed(prompt), reversed(pieces), strict=True):
-            if segment.role == "text" and left:
-                dropped = min(left, len(piece))
+            if segment.role == "text" and remaining:
+                dropped = min(remaining, len(piece))
                 del piece[len(piece) - dropped :]
-                left -= dropped
+                remaining -= dropped
         ids, loss = list(self._before), [False] * len(self._before)
         for segment, piece in zip(prompt, pieces, strict=True):
             ids += piece
             loss += [segment.loss] * len(piece)
-        return (*ids, *self._after), (*loss, *[False] * len(self._after)), over
+        return (*ids, *self._after), (*loss, *[False] * len(self._after)), num_truncated
 
-    def _learn(self, segments: Iterable[Segment]) -> None:
-        """Tokenize the segments not met before, in one call (a tokenizer's call is dear, its tokens are cheap)."""
-        new = list(dict.fromkeys(segment.text for segment in segments if segment.text not in self._ids))
-        if new:
+    def _tokenize(self, segments: Iterable[Segment]) -> None:
+        """Cache the ids of segments not seen before, in one call (a tokenizer's calls cost more than its tokens)."""
+        texts = list(dict.fromkeys(segment.text for segment in segments if segment.text not in self._ids))
+        if texts:
             # A text that happens to hold "</s>" is text, not the end of a sample.
-            encoded = self.tokenizer(new, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-            for text, ids in zip(new, encoded, strict=True):
+            encoded = self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+            for text, ids in zip(texts, encoded, strict=True):
                 self._ids[text] = tuple(ids)
 
     def _frame(self, text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""DeepSpeed's side of a trial: the process group, the configuration, and whole parameters under ZeRO-3.
+"""DeepSpeed: the process group, the configuration, and gathered parameters under ZeRO-3.
 
 The user's `deepspeed` section is passed through. Keys that a sweep decides by itself are refused with the setting that
 does it, since two places for one number end in a trial that ran something else than it says.
@@ -33,7 +33,7 @@ SECTIONS = {"bfloat16": "bf16", "float16": "fp16"}  # what DeepSpeed calls a num
 
 
 def check_deepspeed_section(config: TrialConfig) -> None:
-    """Raise UserError, all faults at once, for what cannot stand beside the trial's own settings."""
+    """Raises UserError, all faults at once, for what contradicts the trial's own settings."""
     faults = FaultList("deepspeed section")
     for key in config.deepspeed:
         if key in RESERVED_KEYS:
@@ -48,7 +48,7 @@ def check_deepspeed_section(config: TrialConfig) -> None:
 
 
 def stage(config: TrialConfig, dtype: str = "float32") -> Any:
-    """The ZeRO stage: the user's, else 2 to shard over several workers and 0 for one, which has nothing to shard.
+    """The ZeRO stage: the user's; by default 2 to shard over several workers and 0 for one, which has nothing to shard.
 
     In bf16 and fp16 one worker has stage 1: the optimiser of DeepSpeed's stage 0 takes a step on zero gradients when it
     is made, so that Adam's step counter starts at 1 and the first update is 0.745 of the learning rate.
@@ -57,12 +57,12 @@ def stage(config: TrialConfig, dtype: str = "float32") -> Any:
     return section.get("stage", 2 if config.num_workers > 1 else 0 if dtype == "float32" else 1)
 
 
-def configuration(config: TrialConfig, dtype: str) -> dict[str, Any]:
+def deepspeed_config(config: TrialConfig, dtype: str) -> dict[str, Any]:
     """The complete DeepSpeed configuration of a trial."""
     check_deepspeed_section(config)
     train = config.train
     parts = config.num_workers * train.gradient_accumulation_steps
-    own = {
+    defaults = {
         "train_micro_batch_size_per_gpu": train.train_batch_size // parts,
         "gradient_accumulation_steps": train.gradient_accumulation_steps,
         "gradient_clipping": train.max_grad_norm,
@@ -72,12 +72,12 @@ def configuration(config: TrialConfig, dtype: str) -> dict[str, Any]:
         "steps_per_print": 10**9,
     }
     if dtype in SECTIONS:
-        own[SECTIONS[dtype]] = {"enabled": True}
-    return _merge(own, config.deepspeed)
+        defaults[SECTIONS[dtype]] = {"enabled": True}
+    return _merge(defaults, config.deepspeed)
 
 
 def init_group(rank: int, workers: int, address: str, port: int) -> None:
-    """Join the process group that every engine of this process will use. Once a process, before any ZeRO-3 model."""
+    """Join the process group that every engine of this process will use; once, before any ZeRO-3 model is made."""
     os.environ.update(
         RANK=str(rank), LOCAL_RANK="0", WORLD_SIZE=str(workers), MASTER_ADDR=address, MASTER_PORT=str(port)
     )
@@ -117,10 +117,10 @@ def gathered_parameters(engine: Any, model: torch.nn.Module) -> Iterator[None]:
         offload._register_deepspeed_module(offload.module)
 
 
-def _merge(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The given section over our own, mapping by mapping."""
-    merged = dict(own)
-    for key, value in given.items():
-        below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+def _merge(defaults: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:
+    """The user's section over the defaults, recursively."""
+    merged = dict(defaults)
+    for key, value in section.items():
+        default = merged.get(key)
+        merged[key] = _merge(default, value) if isinstance(default, Mapping) and isinstance(value, Mapping) else value
     return merged

@@ -1,6 +1,6 @@
-"""The training of one adapter: a DeepSpeed engine on the resident base, run rung by rung.
+"""Trainer: one adapter's training loop, a DeepSpeed engine on the resident base, run rung by rung.
 
-    Training(adapted, samples, config, ...) ─▶ .run(until=25 steps) ─▶ losses ─▶ .run(until=100) ─▶ .destroy()
+    Trainer(peft_model, samples, settings, ...) ─▶ .run(until=25 steps) ─▶ losses ─▶ .run(until=100) ─▶ .destroy()
 
 The engine is made anew for each trial and destroyed after it; model, process group and compiled kernels stay. All
 randomness (adapter start, dropout, order) comes from the trial's seed, so a trial's losses do not depend on what ran
@@ -46,16 +46,16 @@ class Trainer:
         config: TrialConfig,
         *,
         dtype: str,
-        pad: int,
+        pad_token_id: int,
         rank: int = 0,
     ) -> None:
         self.peft_model, self.samples, self.config = peft_model, samples, config
-        self.rank, self.pad, self.dtype = rank, pad, dtype
-        self.steps = batching.steps(len(samples), config.train, config.seed)
+        self.rank, self.pad_token_id, self.dtype = rank, pad_token_id, dtype
+        self.steps = batching.batch_indices(len(samples), config.train, config.seed)
         self.losses: list[float] = []
         self.engine = _engine(peft_model, config, len(self.steps), dtype)
         self.device = next(peft_model.parameters()).device
-        self._few_logits = "logits_to_keep" in inspect.signature(peft_model.get_base_model().forward).parameters
+        self._selects_logits = "logits_to_keep" in inspect.signature(peft_model.get_base_model().forward).parameters
         seed_everything(config.seed + rank)  # dropout differs between workers; the adapter's start was drawn before
 
     def run(self, until: int) -> list[float]:
@@ -76,30 +76,30 @@ class Trainer:
 
     def _step(self, step: batching.Step) -> float:
         workers = self.config.num_workers
-        counted = sum(self.samples[i].supervised for i in step)
-        mine = batching.share(step, self.rank, workers)
+        num_loss_tokens = sum(self.samples[i].num_loss_tokens for i in step)
+        indices = batching.rank_slice(step, self.rank, workers)
         loss = torch.zeros((), device=self.device)
-        for part in batching.split_micro_batches(mine, self.config.train.gradient_accumulation_steps):
-            part_loss = self._loss([self.samples[i] for i in part]) / counted
-            # DeepSpeed averages gradients over workers and accumulation; the division by `counted` has done both.
+        for part in batching.split_micro_batches(indices, self.config.train.gradient_accumulation_steps):
+            part_loss = self._loss([self.samples[i] for i in part]) / num_loss_tokens
+            # DeepSpeed averages gradients over workers and accumulation; the division above has done both.
             self.engine.backward(part_loss * workers, scale_wrt_gas=False)
             self.engine.step()
             loss += part_loss.detach()
         return loss.item()
 
     def _loss(self, rows: list[TokenizedSample]) -> torch.Tensor:
-        """The summed cross entropy over the counted tokens of `rows`."""
-        ids, targets, kept = (tensor.to(self.device) for tensor in batching.collate(rows, self.pad))
-        more = {"logits_to_keep": kept} if self._few_logits else {}
-        logits = self.engine(input_ids=ids, use_cache=False, **more).logits
-        logits = logits if self._few_logits else logits[:, kept]
+        """The summed cross entropy over the loss tokens of `rows`."""
+        ids, targets, positions = (tensor.to(self.device) for tensor in batching.collate(rows, self.pad_token_id))
+        selection = {"logits_to_keep": positions} if self._selects_logits else {}
+        logits = self.engine(input_ids=ids, use_cache=False, **selection).logits
+        logits = logits if self._selects_logits else logits[:, positions]
         return cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
 
 
 def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype: str) -> Any:
     import deepspeed
 
-    section, train = deepspeed_engine.configuration(config, dtype), config.train
+    section, train = deepspeed_engine.deepspeed_config(config, dtype), config.train
     trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
     schedule = get_scheduler(
@@ -113,6 +113,6 @@ def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype:
             model=peft_model, optimizer=optimizer, model_parameters=trained, lr_scheduler=schedule, config=section
         )
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise UserError(f"deepspeed section: {wrong}. See https://www.deepspeed.ai/docs/config-json/.") from error
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise UserError(f"deepspeed section: {faults}. See https://www.deepspeed.ai/docs/config-json/.") from error
     return engine

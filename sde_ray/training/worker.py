@@ -37,7 +37,7 @@ class TrialInfo:
 
 
 class Worker:
-    """The resident process of one share of a trial. `rank` counts from 0 to `workers` - 1."""
+    """The resident process of one worker of a trial. `rank` counts from 0 to `workers` - 1."""
 
     def __init__(self, rank: int = 0, workers: int = 1, cpus: float = 1.0) -> None:
         _quiet()
@@ -45,17 +45,18 @@ class Worker:
 
         torch.set_num_threads(max(1, round(cpus)))  # fixed, since the order of a sum decides its last digit
         self.rank, self.workers = rank, workers
-        self._base: Any = None
-        self._base_is: tuple[Any, ...] = ()
+        self._loaded: Any = None
+        self._loaded_for: tuple[Any, ...] = ()
+        self._decoder: Any = None
         self._peft_model: Any = None
         self._trainer: Any = None
         self._loaded_state: Any = None
 
     def address(self) -> tuple[str, int]:
-        """An address and a free port of this worker's host, for the group to meet at."""
-        with socket.socket() as free:
-            free.bind(("", 0))
-            port = int(free.getsockname()[1])
+        """An address and a free port of this worker's host, for the process group."""
+        with socket.socket() as listener:
+            listener.bind(("", 0))
+            port = int(listener.getsockname()[1])
         if self.workers == 1:
             return "127.0.0.1", port
         import ray
@@ -63,7 +64,7 @@ class Worker:
         return ray.util.get_node_ip_address(), port
 
     def join(self, address: str, port: int) -> None:
-        """Meet the other workers; once in a process' life, before any model is loaded."""
+        """Join the process group; once in a process' life, before any model is loaded."""
         from torch import distributed
 
         from sde_ray.training import deepspeed_engine
@@ -72,74 +73,68 @@ class Worker:
             deepspeed_engine.init_group(self.rank, self.workers, address, port)
 
     def start_trial(self, config: TrialConfig, samples: Sequence[Sample]) -> TrialInfo:
-        """Load the base if it is another one, tokenize, attach a fresh adapter and initialise its engine."""
-        from sde_ray.models import base as model
-        from sde_ray.models import tokenization
+        """Prepare a trial: load its base model unless it is resident, tokenize, add an adapter, make the engine."""
+        from sde_ray.models import base
+        from sde_ray.models.decoder import LoraDecoder, completion_budget
+        from sde_ray.models.lora import add_lora
+        from sde_ray.models.tokenization import pad_token_id
         from sde_ray.training import trainer
 
         self.end_trial()
         _reset_peak_memory()
         clock = _Clock()
-        dtype = model.resolve_dtype(config.train.dtype)
+        dtype = base.resolve_dtype(config.train.dtype)
         self._load(config, dtype)
         clock.lap("load")
-        encoder = tokenization.Encoder(
-            self._base.tokenizer, min(config.train.max_length, self._base.context), config.chat_template
+        self._config = config
+        self._decoder = LoraDecoder(
+            self._loaded, max_length=config.train.max_length, chat_template=config.chat_template
         )
-        self._reserve = _reserve(config, encoder, samples)
-        encoded = encoder.samples(samples, self._reserve)
-        self._encoder, self._config = encoder, config
+        encoder = self._decoder.encoder
+        self._max_new_tokens = completion_budget(config.generation.max_new_tokens, encoder, samples)
+        encoded = encoder.samples(samples, self._max_new_tokens)
         clock.lap("tokenize")
         trainer.seed_everything(config.seed)
         try:
-            self._peft_model = model.attach(self._base.model, config.lora)
+            self._peft_model = self._decoder.peft_model = add_lora(self._loaded.model, config.lora)
         except Exception:
-            self._base, self._base_is = None, ()  # it may have part of an adapter in it
+            self._loaded, self._loaded_for, self._decoder = None, (), None  # it may have part of an adapter in it
             raise
         self._trainer = trainer.Trainer(
             self._peft_model,
             encoded,
             config,
             dtype=dtype,
-            pad=tokenization.pad_token(self._base.tokenizer),
+            pad_token_id=pad_token_id(self._loaded.tokenizer),
             rank=self.rank,
         )
         clock.lap("attach")
-        return TrialInfo(len(self._trainer.steps), self._reserve, _sizes(encoded), clock.seconds)
+        return TrialInfo(len(self._trainer.steps), self._max_new_tokens, _sizes(encoded), clock.seconds)
 
     def train(self, until: int) -> list[float]:
-        """Train up to step `until`; the losses of the new steps (this worker's part: their sum is the loss)."""
+        """Train up to step `until`. Returns the losses of these steps, this worker's part: their sum is the loss."""
         losses: list[float] = self._trainer.run(until)
         return losses
 
     def generate(self, prompts: Prompts) -> tuple[list[str], int]:
         """The completion of each (id, prompt), greedily, and how many tokens they have in all."""
-        from sde_ray.models import base as model
-        from sde_ray.models import generation, tokenization
         from sde_ray.training import deepspeed_engine
 
         engine = self._trainer.engine if self._trainer else None
-        base, settings = self._base, self._config.generation
-        with deepspeed_engine.gathered_parameters(engine, self._peft_model), model.merged(self._peft_model) as decoding:
-            written = generation.decode(
-                decoding,
-                self._encoder.prompts(prompts, self._reserve),
-                stops=base.stops,
-                pad=tokenization.pad_token(base.tokenizer),
-                max_new_tokens=self._reserve,
-                batch_size=settings.batch_size,
-            )
-        return [tokenization.completion_text(base.tokenizer, ids) for ids in written], sum(map(len, written))
+        batch_size = self._config.generation.batch_size
+        with deepspeed_engine.gathered_parameters(engine, self._peft_model):
+            texts, num_tokens = self._decoder.generate(prompts, self._max_new_tokens, batch_size=batch_size)
+        return texts, num_tokens
 
     def save(self, folder: Path) -> None:
         """Write the adapter; under ZeRO every worker takes part, the first one writes."""
-        from sde_ray.models import base as model
+        from sde_ray.models.lora import save_adapter
         from sde_ray.training import deepspeed_engine
 
         engine = self._trainer.engine if self._trainer else None
         with deepspeed_engine.gathered_parameters(engine, self._peft_model):
             if self.rank == 0:
-                model.save_adapter(self._peft_model, folder)
+                save_adapter(self._peft_model, folder)
 
     def save_state(self, path: Path) -> tuple[str, str]:
         """Write this worker's part of the trial's state. Returns (sha256, ""), or ("", why it cannot be saved)."""
@@ -174,29 +169,29 @@ class Worker:
         """End the trial, whatever state it is in; the base stays. Returns the trial's peak memory in MB."""
         import torch
 
-        from sde_ray.models import base as model
+        from sde_ray.models.lora import remove_lora
 
         if self._trainer is not None:
             self._trainer.destroy()
         if self._peft_model is not None:
-            model.detach(self._peft_model)
-        self._trainer = self._peft_model = self._loaded_state = None
+            remove_lora(self._peft_model)
+        self._trainer = self._peft_model = self._decoder = self._loaded_state = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return _peak_memory_mb()
 
     def _load(self, config: TrialConfig, dtype: str) -> None:
-        """Make the trial's base resident. One that ZeRO-3 has sharded serves no other stage."""
-        from sde_ray.models import base as model
+        """Load the trial's base model, unless it is resident. One that ZeRO-3 has sharded serves no other stage."""
+        from sde_ray.models import base
         from sde_ray.training import deepspeed_engine
 
         sharded = deepspeed_engine.stage(config) == 3
-        wanted = (config.model, config.trust_remote_code, dtype, sharded)
-        if wanted != self._base_is:
-            self._base, self._base_is = None, ()
-            self._base = model.load_base(config.model, config.trust_remote_code, model.DTYPES[dtype])
-            self._base_is = wanted
+        identity = (config.model, config.trust_remote_code, dtype, sharded)
+        if identity != self._loaded_for:
+            self._loaded, self._loaded_for = None, ()
+            self._loaded = base.load_base(config.model, config.trust_remote_code, base.DTYPES[dtype])
+            self._loaded_for = identity
             gc.freeze()  # modules and base are here to stay: the collection after each trial need not walk them
 
 
@@ -212,24 +207,15 @@ class _Clock:
         self.seconds[phase], self._last = now - self._last, now
 
 
-def _reserve(config: TrialConfig, encoder: Any, samples: Sequence[Sample]) -> int:
-    """The most tokens a completion may have: as set, else 1.5 times the longest gold one if it fits."""
-    if config.generation.max_new_tokens is not None:
-        return config.generation.max_new_tokens
-    longest = max(map(len, encoder.completions(samples)))
-    room = encoder.context - max(encoder.fixed_length(sample.prompt) for sample in samples)
-    return max(longest, min(int(1.5 * longest), room // 2))
-
-
 def _sizes(encoded: Sequence[Any]) -> dict[str, float]:
     """Mean tokens a sample, by part, and the share of samples whose text was cut."""
     count = len(encoded)
     return {
-        "train": sum(len(row.ids) for row in encoded) / count,
+        "train": sum(len(row.input_ids) for row in encoded) / count,
         "prompt": sum(len(row.prompt) for row in encoded) / count,
         "output_gold": sum(len(row.completion) for row in encoded) / count,
-        "supervised": sum(row.supervised for row in encoded) / count,
-        "share_cut": sum(row.cut > 0 for row in encoded) / count,
+        "supervised": sum(row.num_loss_tokens for row in encoded) / count,
+        "share_cut": sum(row.num_truncated > 0 for row in encoded) / count,
     }
 
 

@@ -74,10 +74,11 @@ def test_a_link_out_of_an_adapter_s_folder_is_not_followed(name: str, tmp_path: 
 
 def test_an_adapter_of_another_base_model_is_told(tmp_path: Path, tiny_llama: Path) -> None:
     from sde_ray.models import base as model
+    from sde_ray.models import lora
 
     base = model.load_base(str(tiny_llama))
     with pytest.raises(UserError, match=r"another base model: model\.layers\.0\.self_attn\.q_proj is 6 x 4"):
-        model.load_adapter(base.model, an_adapter(tmp_path / "adapter"))
+        lora.load_adapter(base.model, an_adapter(tmp_path / "adapter"))
 
 
 @pytest.mark.parametrize(
@@ -89,18 +90,19 @@ def test_an_honest_adapter_is_loaded_as_it_was_saved(targets: Any, tmp_path: Pat
 
     from sde_ray.config.trial import Lora
     from sde_ray.models import base as model
+    from sde_ray.models import lora
 
     base, ids = model.load_base(str(tiny_llama)), torch.arange(5, 17)[None]
     with torch.no_grad():
         plain = base.model(ids).logits
-        peft_model = model.attach(base.model, Lora(target_modules=targets, lora_dropout=0.0)).eval()
+        peft_model = lora.add_lora(base.model, Lora(target_modules=targets, lora_dropout=0.0)).eval()
         for name, weight in peft_model.named_parameters():
             if "lora" in name:
                 weight.normal_(0, 0.3)
         trained = peft_model(ids).logits
-        model.save_adapter(peft_model, tmp_path)
-        model.detach(peft_model)
-        assert torch.equal(model.load_adapter(base.model, tmp_path)(ids).logits, trained)
+        lora.save_adapter(peft_model, tmp_path)
+        lora.remove_lora(peft_model)
+        assert torch.equal(lora.load_adapter(base.model, tmp_path)(ids).logits, trained)
     assert not torch.allclose(plain, trained)
 
 

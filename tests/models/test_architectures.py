@@ -21,7 +21,7 @@ from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.design import designs
 from sde_ray.errors import UserError
 from sde_ray.models import base as model
-from sde_ray.models import generation
+from sde_ray.models import generation, lora
 from sde_ray.models.predictor import Predictor
 from sde_ray.models.tokenization import Encoder, chat_frame, completion_text
 from sde_ray.training.runner import RunnerResources
@@ -106,24 +106,26 @@ def test_an_architecture_is_trained_decoded_and_scored(
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_lora_adapts_every_projection_and_no_output_layer(name: str, saved: Callable[[str], Path]) -> None:
     base = model.load_base(str(saved(name)))
-    peft_model = model.attach(base.model, Lora())
+    peft_model = lora.add_lora(base.model, Lora())
     paths = [path for path, _ in peft_model.named_parameters() if ".lora_A." in path]
     layers = {path.partition(".lora_A.")[0].rpartition(".")[2] for path in paths}
     assert layers == set(LAYERS.get(name, LAYERS["llama"]).split())
-    model.detach(peft_model)
+    lora.remove_lora(peft_model)
 
 
 def test_the_papers_baichuan_target_is_named_where_it_is_missing(saved: Callable[[str], Path]) -> None:
     base = model.load_base(str(saved("llama")))
     with pytest.raises(UserError, match='lora.target_modules.*"all-linear", or names.*q_proj'):
-        model.attach(base.model, Lora(target_modules=("W_pack",)))
+        lora.add_lora(base.model, Lora(target_modules=("W_pack",)))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_decoding_equals_transformers_own(name: str, saved: Callable[[str], Path]) -> None:
     base = model.load_base(str(saved(name)))
     prompts = [[1, *range(10, 10 + length)] for length in (3, 9, 90)]
-    written = generation.decode(base.model, prompts, stops=[2], pad=0, max_new_tokens=10, batch_size=3)
+    written = generation.generate(
+        base.model, prompts, eos_token_ids=[2], pad_token_id=0, max_new_tokens=10, batch_size=3
+    )
     for prompt, tokens in zip(prompts, written, strict=True):
         ids = torch.tensor([prompt])
         out: Any = base.model.generate(  # type: ignore[operator]

@@ -11,13 +11,13 @@ import torch
 
 from sde_ray.config.trial import Lora
 from sde_ray.models import base as model
-from sde_ray.models import generation
+from sde_ray.models import generation, lora
 
 NEW = 24
 
 
 @pytest.fixture(scope="module")
-def base(tiny_llama: Path) -> model.Base:
+def base(tiny_llama: Path) -> model.LoadedModel:
     return model.load_base(str(tiny_llama))
 
 
@@ -27,7 +27,7 @@ def prompts() -> list[list[int]]:
     return [[1] + [draw.randrange(3, 400) for _ in range(draw.randrange(2, 40))] for _ in range(17)]
 
 
-def reference(base: model.Base, prompts: list[list[int]], stops: list[int]) -> list[list[int]]:
+def reference(base: model.LoadedModel, prompts: list[list[int]], stops: list[int]) -> list[list[int]]:
     """`model.generate`, one prompt at a time, without padding."""
     rows = []
     for prompt in prompts:
@@ -46,19 +46,21 @@ def reference(base: model.Base, prompts: list[list[int]], stops: list[int]) -> l
 
 
 @pytest.fixture(scope="module")
-def stops(base: model.Base, prompts: list[list[int]]) -> list[int]:
+def stops(base: model.LoadedModel, prompts: list[list[int]]) -> list[int]:
     """The end token, and tokens that this random model likes to write: so that rows end at different steps."""
-    free = generation.decode(base.model, prompts, stops=[], pad=0, max_new_tokens=NEW, batch_size=1)
+    free = generation.generate(base.model, prompts, eos_token_ids=[], pad_token_id=0, max_new_tokens=NEW, batch_size=1)
     draw = random.Random(1)
     return [2, *{row[draw.randrange(2, NEW)] for row in free[:6]}]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 32])
-def test_equals_generate(base: model.Base, prompts: list[list[int]], stops: list[int], batch_size: int) -> None:
+def test_equals_generate(base: model.LoadedModel, prompts: list[list[int]], stops: list[int], batch_size: int) -> None:
     expected = reference(base, prompts, stops)
     lengths = {len(row) for row in expected}
     assert len(lengths) > 3 and NEW in lengths, f"rows must end at different steps to test compaction: {lengths}"
-    written = generation.decode(base.model, prompts, stops=stops, pad=0, max_new_tokens=NEW, batch_size=batch_size)
+    written = generation.generate(
+        base.model, prompts, eos_token_ids=stops, pad_token_id=0, max_new_tokens=NEW, batch_size=batch_size
+    )
     assert written == expected
 
 
@@ -66,17 +68,21 @@ def test_equals_generate(base: model.Base, prompts: list[list[int]], stops: list
 def test_half_precision_is_decoded_in_batches(tiny_llama: Path, prompts: list[list[int]], dtype: torch.dtype) -> None:
     """One prefill a batch, with the adapter beside its layers: its weights change what is written."""
     half = model.load_base(str(tiny_llama), dtype=dtype)
-    plain = generation.decode(half.model, prompts, stops=[2], pad=0, max_new_tokens=NEW, batch_size=6)
-    peft_model = model.attach(half.model, Lora(lora_dropout=0.0)).eval()
+    plain = generation.generate(
+        half.model, prompts, eos_token_ids=[2], pad_token_id=0, max_new_tokens=NEW, batch_size=6
+    )
+    peft_model = lora.add_lora(half.model, Lora(lora_dropout=0.0)).eval()
     for name, weight in peft_model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.5, generator=torch.Generator().manual_seed(7))
     rows: list[int] = []
-    with model.merged(peft_model) as decoding:
+    with lora.merged_lora(peft_model) as decoding:
         handle = decoding.register_forward_pre_hook(
             lambda _, given, named: rows.append(named["input_ids"].shape[0]), with_kwargs=True
         )
-        written = generation.decode(decoding, prompts, stops=[2], pad=0, max_new_tokens=NEW, batch_size=6)
+        written = generation.generate(
+            decoding, prompts, eos_token_ids=[2], pad_token_id=0, max_new_tokens=NEW, batch_size=6
+        )
         handle.remove()
     assert max(rows) == 6
     assert len(rows) <= 3 * NEW  # three batches of 17 prompts, not 17 times as many forwards
@@ -115,14 +121,17 @@ def test_other_architectures(kind: str, prompts: list[list[int]]) -> None:
     else:
         net = MambaForCausalLM(MambaConfig(hidden_size=32, state_size=8, num_hidden_layers=2, **small))
     net.eval()
-    foreign = model.Base(kind, net, None, 512, (2,))
+    foreign = model.LoadedModel(kind, net, None, 512, (2,))
     expected = reference(foreign, prompts, [2, 7])
-    assert generation.decode(net, prompts, stops=[2, 7], pad=0, max_new_tokens=NEW, batch_size=5) == expected
+    assert (
+        generation.generate(net, prompts, eos_token_ids=[2, 7], pad_token_id=0, max_new_tokens=NEW, batch_size=5)
+        == expected
+    )
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "bloom", "sliding"])
 def test_a_common_beginning_is_read_once(
-    kind: str, base: model.Base, prompts: list[list[int]], stops: list[int], monkeypatch: pytest.MonkeyPatch
+    kind: str, base: model.LoadedModel, prompts: list[list[int]], stops: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same tokens; in plain attention each batch reads the 40 common ones in one row. A window keeps to its own."""
     from transformers import (
@@ -147,33 +156,50 @@ def test_a_common_beginning_is_read_once(
     draw = random.Random(5)
     beginning = [1] + [draw.randrange(3, 400) for _ in range(39)]
     whole = [beginning + prompt[1:] for prompt in prompts]
-    expected = reference(model.Base(kind, net, None, 512, (2,)), whole, stops)
+    expected = reference(model.LoadedModel(kind, net, None, 512, (2,)), whole, stops)
     read: list[torch.Size] = []
-    forward = generation._Batch._forward
-    monkeypatch.setattr(generation._Batch, "_forward", lambda batch: (read.append(batch.ids.shape), forward(batch))[1])
-    written = generation.decode(net, whole, stops=stops, pad=0, max_new_tokens=NEW, batch_size=6, shared=True)
+    forward = generation.DecodingBatch._forward
+    monkeypatch.setattr(
+        generation.DecodingBatch, "_forward", lambda batch: (read.append(batch.ids.shape), forward(batch))[1]
+    )
+    written = generation.generate(
+        net, whole, eos_token_ids=stops, pad_token_id=0, max_new_tokens=NEW, batch_size=6, share_prefix=True
+    )
     assert written == expected
     assert ((1, 40) in read) == (kind != "sliding")
     read.clear()
     assert (
-        generation.decode(net, whole[:1] * 2, stops=stops, pad=0, max_new_tokens=NEW, shared=True) == expected[:1] * 2
+        generation.generate(
+            net, whole[:1] * 2, eos_token_ids=stops, pad_token_id=0, max_new_tokens=NEW, share_prefix=True
+        )
+        == expected[:1] * 2
     )
 
 
 def test_sampled_tokens_do_not_depend_on_the_batch(
-    base: model.Base, prompts: list[list[int]], stops: list[int]
+    base: model.LoadedModel, prompts: list[list[int]], stops: list[int]
 ) -> None:
     hot = generation.Sampling(seed=1, temperature=1.5, top_k=50, top_p=0.95)
     written = [
-        generation.decode(base.model, prompts, stops=stops, pad=0, max_new_tokens=NEW, batch_size=size, sampling=hot)
+        generation.generate(
+            base.model, prompts, eos_token_ids=stops, pad_token_id=0, max_new_tokens=NEW, batch_size=size, sampling=hot
+        )
         for size in (1, 4, 32)
     ]
     assert written[0] == written[1] == written[2]
     other = generation.Sampling(seed=2, temperature=1.5, top_k=50, top_p=0.95)
-    assert generation.decode(base.model, prompts, stops=stops, pad=0, max_new_tokens=NEW, sampling=other) != written[0]
+    assert (
+        generation.generate(
+            base.model, prompts, eos_token_ids=stops, pad_token_id=0, max_new_tokens=NEW, sampling=other
+        )
+        != written[0]
+    )
     one = generation.Sampling(seed=1, top_k=1)
-    greedy = generation.decode(base.model, prompts, stops=stops, pad=0, max_new_tokens=NEW)
-    assert generation.decode(base.model, prompts, stops=stops, pad=0, max_new_tokens=NEW, sampling=one) == greedy
+    greedy = generation.generate(base.model, prompts, eos_token_ids=stops, pad_token_id=0, max_new_tokens=NEW)
+    assert (
+        generation.generate(base.model, prompts, eos_token_ids=stops, pad_token_id=0, max_new_tokens=NEW, sampling=one)
+        == greedy
+    )
 
 
 @pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (5, 1.0), (0, 0.6), (4, 0.7)])
@@ -193,25 +219,31 @@ def test_tokens_are_drawn_as_transformers_weighs_them(top_k: int, top_p: float) 
     assert (found - expected).abs().max() < 0.015
 
 
-def test_no_prompts_and_an_instant_end(base: model.Base, prompts: list[list[int]]) -> None:
-    assert generation.decode(base.model, [], stops=[2], pad=0, max_new_tokens=4) == []
+def test_no_prompts_and_an_instant_end(base: model.LoadedModel, prompts: list[list[int]]) -> None:
+    assert generation.generate(base.model, [], eos_token_ids=[2], pad_token_id=0, max_new_tokens=4) == []
     everything = set(range(400))
-    assert generation.decode(base.model, prompts[:3], stops=everything, pad=0, max_new_tokens=4) == [[], [], []]
+    assert generation.generate(base.model, prompts[:3], eos_token_ids=everything, pad_token_id=0, max_new_tokens=4) == [
+        [],
+        [],
+        [],
+    ]
 
 
-def test_merged_decoding_equals_the_adapter_and_leaves_the_base(base: model.Base, prompts: list[list[int]]) -> None:
+def test_merged_decoding_equals_the_adapter_and_leaves_the_base(
+    base: model.LoadedModel, prompts: list[list[int]]
+) -> None:
     before = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
-    plain = generation.decode(base.model, prompts, stops=[2], pad=0, max_new_tokens=NEW)
-    peft_model = model.attach(base.model, Lora())
+    plain = generation.generate(base.model, prompts, eos_token_ids=[2], pad_token_id=0, max_new_tokens=NEW)
+    peft_model = lora.add_lora(base.model, Lora())
     with torch.no_grad():
         for name, parameter in peft_model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.2)
     peft_model.eval()
-    beside = generation.decode(peft_model, prompts, stops=[2], pad=0, max_new_tokens=NEW)
-    with model.merged(peft_model) as folded:
-        written = generation.decode(folded, prompts, stops=[2], pad=0, max_new_tokens=NEW)
+    beside = generation.generate(peft_model, prompts, eos_token_ids=[2], pad_token_id=0, max_new_tokens=NEW)
+    with lora.merged_lora(peft_model) as folded:
+        written = generation.generate(folded, prompts, eos_token_ids=[2], pad_token_id=0, max_new_tokens=NEW)
     assert written == beside != plain
-    again = model.detach(peft_model)
+    again = lora.remove_lora(peft_model)
     assert all(torch.equal(before[name], tensor) for name, tensor in again.state_dict().items())
     assert set(before) == set(again.state_dict())

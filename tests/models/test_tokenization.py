@@ -11,11 +11,11 @@ from sde_ray.errors import UserError
 from sde_ray.models.tokenization import (
     IGNORE_INDEX,
     Encoder,
+    bos_prefix,
     completion_text,
-    end_token,
-    leading_tokens,
+    eos_token_id,
     missing_characters,
-    pad_token,
+    pad_token_id,
 )
 from sde_ray.types import Sample, Segment
 
@@ -44,25 +44,27 @@ def sample(text: str = "good food", instruction: str = "Rate:", loss: bool = Fal
 def test_segments_are_tokenized_one_by_one(tokenizer: Any) -> None:
     (row,) = Encoder(tokenizer, 100).samples([sample()])
     parts = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("good food", "\n", "Rate:", "1")]
-    assert list(row.ids) == [i for part in parts for i in part] + [2]
+    assert list(row.input_ids) == [i for part in parts for i in part] + [2]
     assert row.completion == (*parts[3], 2)
 
 
 def test_loss_covers_the_completion_and_its_end(tokenizer: Any) -> None:
     (row,) = Encoder(tokenizer, 100).samples([sample()])
     assert row.labels == (IGNORE_INDEX,) * len(row.prompt) + row.completion
-    assert row.supervised == len(row.completion)
+    assert row.num_loss_tokens == len(row.completion)
 
 
 def test_the_end_token_spelled_in_a_text_is_text(tokenizer: Any) -> None:
     (row,) = Encoder(tokenizer, 100).samples([sample(text="so </s> good", completion="a </s>")])
-    assert row.ids.count(2) == 1 and row.ids[-1] == 2
+    assert row.input_ids.count(2) == 1 and row.input_ids[-1] == 2
 
 
 def test_input_modeling_counts_every_token(tokenizer: Any) -> None:
     (row,) = Encoder(tokenizer, 100).samples([sample(loss=True)])
-    assert row.labels == row.ids
-    assert row.supervised == len(row.ids) - 1, "the first token of a sequence has nothing to be predicted from"
+    assert row.labels == row.input_ids
+    assert row.num_loss_tokens == len(row.input_ids) - 1, (
+        "the first token of a sequence has nothing to be predicted from"
+    )
 
 
 def test_prompt_is_the_same_at_inference(tokenizer: Any) -> None:
@@ -78,8 +80,8 @@ def test_only_the_text_is_cut_from_its_end(tokenizer: Any) -> None:
     one = sample(text="good food, " * 10, completion="food: positive")
     whole = Encoder(tokenizer, 500).samples([one])[0]
     row = Encoder(tokenizer, 30).samples([one])[0]
-    assert len(row.ids) == 30
-    assert row.cut == len(whole.ids) - 30 > 0
+    assert len(row.input_ids) == 30
+    assert row.num_truncated == len(whole.input_ids) - 30 > 0
     tail = (
         tokenizer("\n", add_special_tokens=False)["input_ids"]
         + tokenizer("Rate:", add_special_tokens=False)["input_ids"]
@@ -92,7 +94,7 @@ def test_only_the_text_is_cut_from_its_end(tokenizer: Any) -> None:
 
 def test_what_cannot_be_cut_is_refused_with_sizes(tokenizer: Any) -> None:
     with pytest.raises(UserError, match=r"s1 does not fit.* 30, .*context of 20"):
-        Encoder(tokenizer, 20).samples([sample()], reserve=30)
+        Encoder(tokenizer, 20).samples([sample()], completion_budget=30)
 
 
 def test_a_sample_without_anything_to_learn_is_refused(tokenizer: Any) -> None:
@@ -114,7 +116,7 @@ def test_chat_template_frames_the_prompt_and_never_counts(tokenizer: Any) -> Non
     after = tokenizer("</s><s>assistant: ", add_special_tokens=False)["input_ids"]
     assert row.labels[: len(before)] == (IGNORE_INDEX,) * len(before)
     assert row.labels[len(row.prompt) - len(after) : len(row.prompt)] == (IGNORE_INDEX,) * len(after)
-    assert row.supervised == len(row.ids) - len(before) - len(after)
+    assert row.num_loss_tokens == len(row.input_ids) - len(before) - len(after)
     plain = Encoder(tokenizer, 100, chat="off").samples([one])[0]
     assert plain.prompt == row.prompt[len(before) : -len(after)]
 
@@ -128,17 +130,17 @@ def test_a_template_that_hides_the_message_is_refused(tokenizer: Any) -> None:
 def test_begin_token_by_the_tokenizers_own_rule(tokenizer: Any) -> None:
     from tokenizers.processors import TemplateProcessing
 
-    assert leading_tokens(tokenizer) == ()
+    assert bos_prefix(tokenizer) == ()
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    assert leading_tokens(tokenizer) == (1,)
+    assert bos_prefix(tokenizer) == (1,)
     (row,) = Encoder(tokenizer, 100).samples([sample(loss=True)])
-    assert row.ids[0] == 1 and row.ids.count(1) == 1
+    assert row.input_ids[0] == 1 and row.input_ids.count(1) == 1
     assert row.labels[0] == IGNORE_INDEX
 
 
 def test_missing_end_and_pad_tokens(tokenizer: Any) -> None:
     tokenizer.pad_token = None
-    assert pad_token(tokenizer) == end_token(tokenizer) == 2
+    assert pad_token_id(tokenizer) == eos_token_id(tokenizer) == 2
     tokenizer.eos_token = None
     with pytest.raises(UserError, match="eos_token"):
         Encoder(tokenizer, 100)

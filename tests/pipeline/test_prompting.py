@@ -41,12 +41,12 @@ DESIGNS = [
 
 
 @pytest.fixture(scope="module")
-def base(tiny_llama: Path) -> model.Base:
+def base(tiny_llama: Path) -> model.LoadedModel:
     return model.load_base(str(tiny_llama))
 
 
 @pytest.fixture(scope="module")
-def encoded(base: model.Base) -> list[TokenizedSample]:
+def encoded(base: model.LoadedModel) -> list[TokenizedSample]:
     encoder = Encoder(base.tokenizer, 1024)
     return [
         row
@@ -57,9 +57,11 @@ def encoded(base: model.Base) -> list[TokenizedSample]:
 
 class TestPerplexity:
     @pytest.mark.parametrize("batch_size", [1, 4, 32])
-    def test_equals_plain_transformers(self, base: model.Base, encoded: list[TokenizedSample], batch_size: int) -> None:
+    def test_equals_plain_transformers(
+        self, base: model.LoadedModel, encoded: list[TokenizedSample], batch_size: int
+    ) -> None:
         """`model(ids, labels=...)`.loss is the mean loss of what is labelled: one sample at a time, without padding."""
-        found = likelihoods(base.model, encoded, pad=0, batch_size=batch_size)
+        found = likelihoods(base.model, encoded, pad_token_id=0, batch_size=batch_size)
         for one, sample in zip(found, encoded, strict=True):
             prompt = torch.tensor([sample.prompt])
             whole = torch.tensor([sample.prompt + sample.completion[:-1]])
@@ -74,23 +76,23 @@ class TestPerplexity:
             assert one.output_tokens == len(sample.completion) - 1
 
     def test_neighbours_order_and_padding_side_change_nothing(
-        self, base: model.Base, encoded: list[TokenizedSample]
+        self, base: model.LoadedModel, encoded: list[TokenizedSample]
     ) -> None:
-        usual = likelihoods(base.model, encoded, pad=0)
+        usual = likelihoods(base.model, encoded, pad_token_id=0)
         mixed = list(range(len(encoded)))
         random.Random(1).shuffle(mixed)
-        shuffled = likelihoods(base.model, [encoded[i] for i in mixed], pad=7, batch_size=5)
-        left = likelihoods(base.model, encoded, pad=0, batch_size=6, side="left")
+        shuffled = likelihoods(base.model, [encoded[i] for i in mixed], pad_token_id=7, batch_size=5)
+        left = likelihoods(base.model, encoded, pad_token_id=0, batch_size=6, side="left")
         for n, i in enumerate(mixed):
             for other in (shuffled[n], left[i]):
                 assert other.prompt == pytest.approx(usual[i].prompt, rel=1e-5)
                 assert other.output == pytest.approx(usual[i].output, rel=1e-5)
 
-    def test_an_empty_prompt_and_an_empty_output(self, base: model.Base) -> None:
+    def test_an_empty_prompt_and_an_empty_output(self, base: model.LoadedModel) -> None:
         found = likelihoods(
             base.model,
             [TokenizedSample("a", (), (), (5, 6, 2)), TokenizedSample("b", (5, 6), (False,) * 2, (2,))],
-            pad=0,
+            pad_token_id=0,
         )
         assert (found[0].prompt_tokens, found[0].output_tokens, found[0].prompt_perplexity) == (0, 1, 1.0)
         assert (found[1].prompt_tokens, found[1].output_tokens, found[1].output_perplexity) == (1, 0, 1.0)
@@ -108,7 +110,7 @@ class TestContext:
         assert text == f"Example 1:\n{written[0]}\n\nExample 2:\n{written[1]}\n\nExample 3:\n{last}"
         assert in_context(query, [], "en") == query
 
-    def test_demonstrations_that_do_not_fit_are_left_out_whole(self, base: model.Base) -> None:
+    def test_demonstrations_that_do_not_fit_are_left_out_whole(self, base: model.LoadedModel) -> None:
         shown, query = self.samples(3), render.prompt_of("Good.", TASK, make_design())
         wide = Encoder(base.tokenizer, 10**6)
         lengths = [wide.length(in_context(query, shown[:k], "en")) for k in range(4)]
@@ -116,10 +118,10 @@ class TestContext:
         for k in range(4):
             encoder = Encoder(base.tokenizer, lengths[k] + 20)
             fitted = fit(encoder, query, shown, "en", 20)
-            assert (fitted.kept, fitted.cut) == (k, 0)
+            assert (fitted.num_demonstrations, fitted.num_truncated) == (k, 0)
             assert len(encoder.prompts([("x", fitted.prompt)], 20)[0]) == lengths[k]
         tight = fit(Encoder(base.tokenizer, lengths[0] + 18), query, shown, "en", 20)
-        assert (tight.kept, tight.cut, tight.prompt) == (0, 2, query)
+        assert (tight.num_demonstrations, tight.num_truncated, tight.prompt) == (0, 2, query)
 
     def test_only_the_queries_text_can_be_cut(self) -> None:
         prompt = in_context(render.prompt_of("Good.", TASK, make_design()), self.samples(2), "en")
@@ -291,11 +293,13 @@ class TestRun:
         folder = tmp_path / "runs" / "look"
         assert json.loads((folder / "analysis.json").read_text()) == one
         assert (folder / "analysis.svg").read_text().count("<circle") >= 6
-        monkeypatch.setattr(run, "_Reader", lambda *given: pytest.fail("nothing is left to measure"))
+        monkeypatch.setattr(run, "_UntunedModel", lambda *given: pytest.fail("nothing is left to measure"))
         again = call("analyze", sweep, "--tuned", table)
         assert "measured already" in again.stderr and one["verdict"] in " ".join(again.stdout.split())
 
-    def test_measured_values_are_those_of_the_parts(self, base: model.Base, tiny_llama: Path, tmp_path: Path) -> None:
+    def test_measured_values_are_those_of_the_parts(
+        self, base: model.LoadedModel, tiny_llama: Path, tmp_path: Path
+    ) -> None:
         config = load_config(sweep_file(tmp_path, str(tiny_llama)))
         looks = run.prepare(config, TASK, str(tiny_llama), [make_design(format="lines")], 4, (0, 1), 0)
         (row,) = run.measure(looks, str(tiny_llama), config, JsonlCache(tmp_path / "a.jsonl"))
@@ -303,12 +307,12 @@ class TestRun:
         rows = Encoder(base.tokenizer, 1024).samples(
             [render.render_sample(one, TASK, make_design(format="lines")) for one in held]
         )
-        found = likelihoods(base.model, rows, pad=0, batch_size=1)
+        found = likelihoods(base.model, rows, pad_token_id=0, batch_size=1)
         assert row["output_perplexity"] == pytest.approx(np.mean([one.output_perplexity for one in found]), rel=1e-4)
         assert 0 <= row["0_shot_adherence"] <= 1 and row["1_shot_fewer"] == 0.0
 
     def test_a_tight_context_is_told_and_costs_no_other_design(
-        self, base: model.Base, tiny_llama: Path, tmp_path: Path
+        self, base: model.LoadedModel, tiny_llama: Path, tmp_path: Path
     ) -> None:
         """Room for two of four demonstrations without an instruction, and for none beside one."""
         from sde_ray.pipeline.prompting.result import conclude

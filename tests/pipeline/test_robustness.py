@@ -211,7 +211,7 @@ class TestAdapters:
         cold, other = reader.answers(trial, Asked(sampling_seed=1)), reader.answers(trial, Asked(wording=1))
         assert set(cold) == set(other) == set(predictions(sweep, trial))
         monkeypatch.setattr(
-            "sde_ray.pipeline.robustness.decoding.Decoder", lambda: pytest.fail("nothing is left to decode")
+            "sde_ray.pipeline.robustness.decoding._AdapterDecoder", lambda: pytest.fail("nothing is left to decode")
         )
         again = Reader(JsonlCache(tmp_path / "r.jsonl"))
         again.fill(wanted, study.config.resources)
@@ -241,7 +241,7 @@ class TestAdapters:
         assert json.loads((sweep / "robustness.json").read_text()) == found
         assert (sweep / "robustness.svg").read_text().startswith("<svg")
         monkeypatch.setattr(
-            "sde_ray.pipeline.robustness.decoding.Decoder", lambda: pytest.fail("nothing is left to decode")
+            "sde_ray.pipeline.robustness.decoding._AdapterDecoder", lambda: pytest.fail("nothing is left to decode")
         )
         assert found["summary"] in " ".join(call(*words).stdout.split())
 

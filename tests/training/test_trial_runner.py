@@ -89,29 +89,29 @@ def test_the_first_update_is_the_whole_learning_rate(worker: Worker, config: Tri
 
 def test_steps_are_a_function_of_the_seed_only() -> None:
     wanted = settings(num_train_epochs=1.5)
-    steps = batching.steps(10, wanted, seed=3)
-    assert steps == batching.steps(10, wanted, seed=3) != batching.steps(10, wanted, seed=4)
+    steps = batching.batch_indices(10, wanted, seed=3)
+    assert steps == batching.batch_indices(10, wanted, seed=3) != batching.batch_indices(10, wanted, seed=4)
     assert [len(step) for step in steps] == [4, 4, 4, 3]
     assert sorted(sum(steps, ())[:10]) == list(range(10))
     for step in steps:
-        assert sorted(batching.share(step, 0, 2) + batching.share(step, 1, 2)) == sorted(step)
+        assert sorted(batching.rank_slice(step, 0, 2) + batching.rank_slice(step, 1, 2)) == sorted(step)
     assert batching.split_micro_batches((1, 2, 3), 2) == [(1, 2), (3,)]
     assert batching.split_micro_batches((1,), 2) == [(1,), ()]
 
 
 def test_collate_keeps_the_positions_that_predict_something() -> None:
     rows = [TokenizedSample("a", (5, 6), (False, False), (7, 2)), TokenizedSample("b", (8,), (False,), (2,))]
-    ids, targets, kept = batching.collate(rows, pad=0)
+    ids, targets, kept = batching.collate(rows, pad_token_id=0)
     assert ids.tolist() == [[5, 6, 7, 2], [8, 2, 0, 0]]
     assert kept.tolist() == [0, 1, 2]
     assert targets.tolist() == [[IGNORE_INDEX, 7, 2], [2, IGNORE_INDEX, IGNORE_INDEX]]
-    ids, targets, kept = batching.collate([], pad=0)
+    ids, targets, kept = batching.collate([], pad_token_id=0)
     assert (ids.tolist(), targets.tolist(), kept.tolist()) == ([[0]], [[IGNORE_INDEX]], [0])
 
 
 def test_deepspeed_section_is_merged_and_checked(config: TrialConfig) -> None:
     section = {"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}}
-    merged = deepspeed_engine.configuration(replace(config, deepspeed=section), "float32")
+    merged = deepspeed_engine.deepspeed_config(replace(config, deepspeed=section), "float32")
     assert merged["zero_optimization"] == {"stage": 3, "stage3_param_persistence_threshold": 0}
     assert merged["train_micro_batch_size_per_gpu"] == 4
     assert deepspeed_engine.stage(config) == 0 and deepspeed_engine.stage(replace(config, num_workers=2)) == 2
@@ -131,12 +131,12 @@ def test_an_unknown_deepspeed_value_is_the_users_error(worker: Worker, config: T
 
 def test_same_seed_same_result_before_and_after_other_trials(worker: Worker, config: TrialConfig) -> None:
     first = losses_and_completions(worker, config)
-    before = fingerprint(worker._base.model)
+    before = fingerprint(worker._loaded.model)
     other = losses_and_completions(worker, replace(config, seed=2, lora=Lora(r=4)))
     again = losses_and_completions(worker, config)
     assert first == again
     assert other[0] != first[0]
-    assert fingerprint(worker._base.model) == before
+    assert fingerprint(worker._loaded.model) == before
     cold = Worker()
     assert losses_and_completions(cold, config) == first
 
@@ -161,11 +161,11 @@ def test_first_loss_is_the_base_models_own(worker: Worker, config: TrialConfig) 
     worker.end_trial()
     with torch.no_grad():
         sums = [
-            worker._base.model(input_ids=torch.tensor([row.ids]), labels=torch.tensor([row.labels])).loss.item()
-            * row.supervised
+            worker._loaded.model(input_ids=torch.tensor([row.input_ids]), labels=torch.tensor([row.labels])).loss.item()
+            * row.num_loss_tokens
             for row in rows
         ]
-    assert loss == pytest.approx(sum(sums) / sum(row.supervised for row in rows), rel=1e-5)
+    assert loss == pytest.approx(sum(sums) / sum(row.num_loss_tokens for row in rows), rel=1e-5)
 
 
 def test_accumulation_takes_the_same_steps(worker: Worker, config: TrialConfig) -> None:

@@ -45,7 +45,7 @@ def segments(shown: SamplePreview) -> Text:
 def tokens(shown: SamplePreview, model: str) -> Text:
     """The sample as the model's tokenizer cuts it: neighbouring tokens differ in shade."""
     from sde_ray.models.base import load_tokenizer
-    from sde_ray.models.tokenization import end_token
+    from sde_ray.models.tokenization import eos_token_id
 
     tokenizer = load_tokenizer(model)
     text, count = Text(), 0
@@ -53,7 +53,7 @@ def tokens(shown: SamplePreview, model: str) -> Text:
         for piece in _pieces(tokenizer, segment.text):
             text.append(piece, style=f"{_style(segment)} {'on grey15' if count % 2 else 'on grey27'}")
             count += 1
-    text.append(f" {tokenizer.decode([end_token(tokenizer)])} ", style=END)
+    text.append(f" {tokenizer.decode([eos_token_id(tokenizer)])} ", style=END)
     return text.append(f"\n{count + 1} tokens", style="italic")
 
 

@@ -25,11 +25,11 @@ Prompt = tuple[Segment, ...]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A prompt that leaves room for its completion, with `kept` demonstrations and without `cut` tokens of its text."""
+    """A prompt that leaves room for its completion, with its demonstrations, and `num_truncated` tokens of text cut."""
 
     prompt: Prompt
-    kept: int
-    cut: int
+    num_demonstrations: int
+    num_truncated: int
 
 
 def in_context(query: Prompt, demonstrations: Sequence[Sample], language: str) -> Prompt:
@@ -45,13 +45,13 @@ def in_context(query: Prompt, demonstrations: Sequence[Sample], language: str) -
     return (*segments, Segment(heading.replace("{n}", str(len(demonstrations) + 1)), loss=False), *query)
 
 
-def fit(encoder: Any, query: Prompt, demonstrations: Sequence[Sample], language: str, room: int) -> Fitted:
-    """The prompt with as many of the demonstrations as fit beside the query and `room` new tokens."""
-    for kept in range(len(demonstrations), 0, -1):
-        prompt = in_context(query, demonstrations[:kept], language)
-        if encoder.length(prompt) + room <= encoder.context:
-            return Fitted(prompt, kept, 0)
-    return Fitted(query, 0, max(0, encoder.length(query) + room - encoder.context))
+def fit(encoder: Any, query: Prompt, demonstrations: Sequence[Sample], language: str, budget: int) -> Fitted:
+    """The prompt with as many of the demonstrations as fit beside the query and `budget` new tokens."""
+    for count in range(len(demonstrations), 0, -1):
+        prompt = in_context(query, demonstrations[:count], language)
+        if encoder.length(prompt) + budget <= encoder.max_length:
+            return Fitted(prompt, count, 0)
+    return Fitted(query, 0, max(0, encoder.length(query) + budget - encoder.max_length))
 
 
 def answer_of(completion: str) -> str:

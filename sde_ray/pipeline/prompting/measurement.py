@@ -21,7 +21,7 @@ from sde_ray.safe_json import content_hash
 from sde_ray.types import Design, Example, Sample, Task
 
 PERPLEXITY = "perplexity"
-SCHEMA = 1  # of what is measured; a change of a definition must not meet old values
+SCHEMA = 2  # of what is measured; a change of a definition must not meet old values
 Part = str | int  # PERPLEXITY, or a number of demonstrations
 Kept = Mapping[str, Mapping[str, Any]]
 

@@ -1,6 +1,6 @@
-"""How likely a model finds a prompt, and a gold output after it: log-likelihoods in nats, batched.
+"""Perplexity: log-likelihoods, in nats, of prompts and of gold outputs after them; batched.
 
-    likelihoods(model, encoded, pad=0)  -> [Likelihood(prompt=-310.2, prompt_tokens=118, output=-21.5, ...), ...]
+    likelihoods(model, encoded, pad_token_id=0)  -> [Likelihood(prompt=-310.2, prompt_tokens=118, output=-21.5), ...]
 
 The perplexity of a prompt is exp of the mean over its tokens, the first apart, which nothing precedes; that of an
 output is over its own tokens, given the prompt (PAPER.md 1.16). The end token does not count: a model that was not
@@ -46,19 +46,19 @@ class Likelihood:
 def likelihoods(
     model: torch.nn.Module,
     samples: Sequence[TokenizedSample],
-    pad: int,
+    pad_token_id: int,
     batch_size: int = 32,
     side: Literal["left", "right"] = "right",
 ) -> list[Likelihood]:
     """Each sample's likelihood, in the order given. Padding on the right needs no mask in a causal model."""
-    found: dict[int, Likelihood] = {}
+    results: dict[int, Likelihood] = {}
     for batch in _batches(samples, batch_size):
         rows = [_tokens(samples[i]) for i in batch]
-        logits, longest = _forward(model, rows, pad, side), max(map(len, rows))
-        for i, row, own in zip(batch, rows, logits, strict=True):
+        logits, longest = _forward(model, rows, pad_token_id, side), max(map(len, rows))
+        for i, row, row_logits in zip(batch, rows, logits, strict=True):
             start = longest - len(row) if side == "left" else 0
-            found[i] = _likelihood(own[start : start + len(row) - 1], row, len(samples[i].prompt))
-    return [found[i] for i in range(len(samples))]
+            results[i] = _likelihood(row_logits[start : start + len(row) - 1], row, len(samples[i].prompt))
+    return [results[i] for i in range(len(samples))]
 
 
 def _tokens(sample: TokenizedSample) -> tuple[int, ...]:
@@ -78,26 +78,26 @@ def _batches(samples: Sequence[TokenizedSample], batch_size: int) -> Iterator[li
         yield batch
 
 
-def _forward(model: Any, rows: Sequence[Sequence[int]], pad: int, side: str) -> torch.Tensor:
+def _forward(model: Any, rows: Sequence[Sequence[int]], pad_token_id: int, side: str) -> torch.Tensor:
+    """Logits [rows, length, vocabulary]."""
     device = next(model.parameters()).device
     longest = max(map(len, rows))
     gaps = [longest - len(row) for row in rows]
     if side == "left":
-        ids = torch.tensor([[*[pad] * gap, *row] for gap, row in zip(gaps, rows, strict=True)], device=device)
+        ids = torch.tensor([[*[pad_token_id] * gap, *row] for gap, row in zip(gaps, rows, strict=True)], device=device)
         mask = torch.tensor([[0] * gap + [1] * len(row) for gap, row in zip(gaps, rows, strict=True)], device=device)
     else:
-        ids = torch.tensor([[*row, *[pad] * gap] for gap, row in zip(gaps, rows, strict=True)], device=device)
+        ids = torch.tensor([[*row, *[pad_token_id] * gap] for gap, row in zip(gaps, rows, strict=True)], device=device)
         mask = torch.tensor([[1] * len(row) + [0] * gap for gap, row in zip(gaps, rows, strict=True)], device=device)
-    given = {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0), "use_cache": False}
-    known = inspect.signature(model.forward).parameters
-    logits: torch.Tensor = model(
-        input_ids=ids, **{name: value for name, value in given.items() if name in known}
-    ).logits
+    inputs = {"attention_mask": mask, "position_ids": (mask.cumsum(1) - 1).clamp(min=0), "use_cache": False}
+    accepted = inspect.signature(model.forward).parameters
+    inputs = {name: value for name, value in inputs.items() if name in accepted}
+    logits: torch.Tensor = model(input_ids=ids, **inputs).logits
     return logits
 
 
 def _likelihood(logits: torch.Tensor, row: Sequence[int], prompt: int) -> Likelihood:
-    """`logits` of all positions but the last; the first `prompt` tokens of the row are the prompt's."""
+    """From logits [length - 1, vocabulary] of a row; its first `prompt` tokens are the prompt's."""
     targets = torch.tensor(row[1:], device=logits.device, dtype=torch.long)
     values = -cross_entropy(logits.float(), targets, reduction="none").double()
     before = max(0, prompt - 1)

@@ -20,16 +20,12 @@ from sde_ray import data, metrics
 from sde_ray.config.load import SweepConfig
 from sde_ray.design import render
 from sde_ray.errors import UserError
-from sde_ray.models import base as models
-from sde_ray.models import generation
-from sde_ray.models.tokenization import Encoder, completion_text, pad_token
 from sde_ray.pipeline.prompting.few_shot import BETWEEN, answer_of, fit
 from sde_ray.pipeline.prompting.measurement import PERPLEXITY, Look, Part, looks, row_of
-from sde_ray.pipeline.prompting.perplexity import likelihoods
 from sde_ray.safe_json import stream_hash
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.sweep.cluster.actor_pool import spread
-from sde_ray.types import Design, Sample, Task
+from sde_ray.types import Design, Task
 
 SMALL = 64 * 2**20  # bytes of a file of weights that are read whole to know the model again
 ITEMS_SEED = 0  # the same dev items as those that trials are scored on
@@ -84,7 +80,7 @@ def measure(
     kept: dict[str, Mapping[str, Any]] = dict(file.read())
     missing = {look.key(part): (look, part) for look in wanted for part in look.parts if look.key(part) not in kept}
     keys, calls = list(missing), list(missing.values())
-    for done, (n, value) in enumerate(spread(config.resources, partial(_Reader, model, config), calls), 1):
+    for done, (n, value) in enumerate(spread(config.resources, partial(_UntunedModel, model, config), calls), 1):
         kept[keys[n]] = value
         file.append(keys[n], value)
         on_progress(done, len(missing))
@@ -93,7 +89,9 @@ def measure(
 
 def identity(model: str) -> str:
     """What tells a model from another of the same name: for a folder a hash of its weights and tokenizer."""
-    folder = Path(models.locate(model))
+    from sde_ray.models.base import locate
+
+    folder = Path(locate(model))
     if not folder.is_dir():
         return model
     return f"{folder.name} {stream_hash(_identifying(folder))}"
@@ -112,72 +110,67 @@ def _identifying(folder: Path) -> Iterator[str | bytes]:
                     yield file.read()
 
 
-class _Reader:
-    """The resident model."""
+class _UntunedModel:
+    """The resident base model, without an adapter: measures one part of one design a call."""
 
     def __init__(self, model: str, config: SweepConfig) -> None:
-        dtype = models.DTYPES[models.resolve_dtype(config.train.dtype)]
-        self.base = models.load_base(model, config.trust_remote_code, dtype)
-        self.encoder = Encoder(
-            self.base.tokenizer, min(config.train.max_length, self.base.context), config.chat_template
-        )
-        self.pad, self.batch_size = pad_token(self.base.tokenizer), config.generation.batch_size
-        self.longest = config.generation.max_new_tokens
+        from sde_ray.models import base
+        from sde_ray.models.decoder import LoraDecoder
+
+        dtype = base.DTYPES[base.resolve_dtype(config.train.dtype)]
+        loaded = base.load_base(model, config.trust_remote_code, dtype)
+        self.decoder = LoraDecoder(loaded, max_length=config.train.max_length, chat_template=config.chat_template)
+        self.batch_size, self.max_new_tokens = config.generation.batch_size, config.generation.max_new_tokens
         # After demonstrations an answer ends at a blank line; where that is one token, no more need be written.
-        blank = list(self.base.tokenizer(BETWEEN, add_special_tokens=False)["input_ids"])
-        self.blank = blank if len(blank) == 1 else []
+        blank_line = list(loaded.tokenizer(BETWEEN, add_special_tokens=False)["input_ids"])
+        self.blank_line = blank_line if len(blank_line) == 1 else []
 
     def __call__(self, look: Look, part: Part) -> dict[str, Any]:
         started = time.perf_counter()
         try:
-            found = self._perplexity(look) if part == PERPLEXITY else self._score(look, int(part))
+            values = self._perplexity(look) if part == PERPLEXITY else self._score(look, int(part))
         except UserError as error:
-            found = {"error": str(error)}
-        return {**found, "seconds": round(time.perf_counter() - started, 4)}
+            values = {"error": str(error)}
+        return {**values, "seconds": round(time.perf_counter() - started, 4)}
 
     def _perplexity(self, look: Look) -> dict[str, Any]:
-        encoded = self.encoder.samples(look.samples)
-        found = likelihoods(self.base.model, encoded, self.pad, self.batch_size)
+        """Mean likelihoods over the items; `cut`: the share of items whose text was cut."""
+        from sde_ray.models.tokenization import pad_token_id
+        from sde_ray.pipeline.prompting.perplexity import likelihoods
+
+        loaded = self.decoder.loaded
+        encoded = self.decoder.encoder.samples(look.samples)
+        items = likelihoods(loaded.model, encoded, pad_token_id(loaded.tokenizer), self.batch_size)
         return {
-            "prompt_perplexity": fmean(one.prompt_perplexity for one in found),
-            "output_perplexity": fmean(one.output_perplexity for one in found),
-            "output_log_likelihood": fmean(one.output for one in found),
-            "prompt_tokens": fmean(one.prompt_tokens for one in found),
-            "output_tokens": fmean(one.output_tokens for one in found),
-            "cut": fmean(row.cut > 0 for row in encoded),
+            "prompt_perplexity": fmean(item.prompt_perplexity for item in items),
+            "output_perplexity": fmean(item.output_perplexity for item in items),
+            "output_log_likelihood": fmean(item.output for item in items),
+            "prompt_tokens": fmean(item.prompt_tokens for item in items),
+            "output_tokens": fmean(item.output_tokens for item in items),
+            "cut": fmean(row.num_truncated > 0 for row in encoded),
         }
 
-    def _score(self, look: Look, k: int) -> dict[str, Any]:
-        """`fewer`: the share of prompts with less than `k` demonstrations, `cut` of those whose text was cut."""
-        room = self._room(look)
-        shown = look.demonstrations[:k]
-        fitted = [fit(self.encoder, one.prompt, shown, look.task.language, room) for one in look.samples]
-        if k and not any(one.kept for one in fitted):
-            return {"error": f"not one of {k} demonstrations fits the context of {self.encoder.context} tokens"}
-        named = [(sample.id, one.prompt) for sample, one in zip(look.samples, fitted, strict=True)]
-        written = generation.decode(
-            self.base.model,
-            self.encoder.prompts(named, room),
-            stops=(*self.base.stops, *self.blank) if k else self.base.stops,
-            pad=self.pad,
-            max_new_tokens=room,
+    def _score(self, look: Look, shots: int) -> dict[str, Any]:
+        """The few-shot score. `fewer`: the share of prompts without all demonstrations, `cut`: with a cut text."""
+        from sde_ray.models.decoder import completion_budget
+
+        encoder, demonstrations = self.decoder.encoder, look.demonstrations[:shots]
+        budget = completion_budget(self.max_new_tokens, encoder, (*look.demonstrations, *look.samples))
+        fitted = [fit(encoder, sample.prompt, demonstrations, look.task.language, budget) for sample in look.samples]
+        if shots and not any(prompt.num_demonstrations for prompt in fitted):
+            return {"error": f"not one of {shots} demonstrations fits the context of {encoder.max_length} tokens"}
+        completions, _ = self.decoder.generate(
+            [(sample.id, fitted_prompt.prompt) for sample, fitted_prompt in zip(look.samples, fitted, strict=True)],
+            budget,
             batch_size=self.batch_size,
-            shared=True,  # all prompts of a design begin with the same demonstrations
+            stop_token_ids=self.blank_line if shots else (),
+            share_prefix=True,  # all prompts of a design begin with the same demonstrations
         )
-        texts = [answer_of(completion_text(self.base.tokenizer, ids)) for ids in written]
-        parsed = [render.parse_completion(text, look.task, look.design) for text in texts]
+        parsed = [render.parse_completion(answer_of(text), look.task, look.design) for text in completions]
         scores = metrics.score(look.task, look.examples, parsed)
         return {
             "score": scores[look.metric],
             "adherence": scores["format_adherence"],
-            "fewer": fmean(one.kept < k for one in fitted),
-            "cut": fmean(one.cut > 0 for one in fitted),
+            "fewer": fmean(prompt.num_demonstrations < shots for prompt in fitted),
+            "cut": fmean(prompt.num_truncated > 0 for prompt in fitted),
         }
-
-    def _room(self, look: Look) -> int:
-        """The most tokens of a completion: as set, else 1.5 times the longest gold one, at most half the context."""
-        if self.longest:
-            return self.longest
-        known: Sequence[Sample] = (*look.demonstrations, *look.samples)
-        longest = max(map(len, self.encoder.completions(known)))
-        return max(1, min(int(1.5 * longest), self.encoder.context // 2))

@@ -21,11 +21,7 @@ from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts, count_items
-from sde_ray.models import base as models
-from sde_ray.models import generation
-from sde_ray.models.generation import Sampling
 from sde_ray.models.predictor import find_adapter, read_card
-from sde_ray.models.tokenization import Encoder, completion_text, pad_token
 from sde_ray.safe_json import content_hash
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.sweep.cluster.actor_pool import spread
@@ -64,7 +60,7 @@ class Reader:
     ) -> None:
         """Decode what is missing; a trial's folder is where its adapter lies. `on_progress(done, count)` after each."""
         todo = self.missing(wanted)
-        for done, (n, texts) in enumerate(spread(resources, Decoder, todo), 1):
+        for done, (n, texts) in enumerate(spread(resources, _AdapterDecoder, todo), 1):
             trial, _, asked = todo[n]
             self.kept[_key(trial, asked)] = {"answers": texts}
             self.file.append(_key(trial, asked), {"answers": texts})
@@ -76,47 +72,49 @@ class Reader:
         return found
 
 
-class Decoder:
-    """The resident base; adapters take turns on it."""
+class _AdapterDecoder:
+    """Decodes a trial's test items with its saved adapter; the base model stays resident, adapters take turns on it."""
 
     def __init__(self) -> None:
-        self._base: Any = None
-        self._base_of = ""
+        self._loaded: Any = None
 
     def __call__(self, trial: TrialConfig, folder: Path, asked: Asked) -> dict[str, str]:
-        place = find_adapter(folder)
-        card = read_card(place)
+        from sde_ray.models.decoder import LoraDecoder
+        from sde_ray.models.generation import Sampling
+        from sde_ray.models.lora import load_adapter, remove_lora
+
+        adapter = find_adapter(folder)
+        card = read_card(adapter)
         self._load(trial)
-        encoder = Encoder(self._base.tokenizer, min(card.max_length, self._base.context), card.chat_template)
         task, examples = held(trial)
         wording = trial.instruction_variant if asked.wording is None else asked.wording
-        prompts = [(one.id, render.prompt_of(one.text, task, trial.design, wording)) for one in examples]
-        room = card.max_new_tokens
-        peft_model = models.load_adapter(self._base.model, place)
+        prompts = [(example.id, render.prompt_of(example.text, task, trial.design, wording)) for example in examples]
+        peft_model = load_adapter(self._loaded.model, adapter)
         try:
-            with models.merged(peft_model) as decoding:
-                written = generation.decode(
-                    decoding,
-                    encoder.prompts(prompts, room),
-                    stops=self._base.stops,
-                    pad=pad_token(self._base.tokenizer),
-                    max_new_tokens=room,
-                    batch_size=trial.generation.batch_size,
-                    sampling=None if asked.sampling_seed is None else Sampling(asked.sampling_seed),
-                )
+            decoder = LoraDecoder(
+                self._loaded, peft_model, max_length=card.max_length, chat_template=card.chat_template
+            )
+            texts, _ = decoder.generate(
+                prompts,
+                card.max_new_tokens,
+                batch_size=trial.generation.batch_size,
+                sampling=None if asked.sampling_seed is None else Sampling(asked.sampling_seed),
+            )
         finally:
-            models.detach(peft_model)
-        texts = [completion_text(self._base.tokenizer, ids) for ids in written]
-        return {one.id: text for one, text in zip(examples, texts, strict=True)}
+            remove_lora(peft_model)
+        return {example.id: text for example, text in zip(examples, texts, strict=True)}
 
     def _load(self, trial: TrialConfig) -> None:
-        if self._base_of != trial.model:
-            dtype = models.DTYPES[models.resolve_dtype(trial.train.dtype)]
-            self._base = models.load_base(trial.model, trial.trust_remote_code, dtype)
-            self._base_of = trial.model
+        from sde_ray.models import base
+
+        if self._loaded is None or self._loaded.name != trial.model:
+            dtype = base.DTYPES[base.resolve_dtype(trial.train.dtype)]
+            self._loaded = base.load_base(trial.model, trial.trust_remote_code, dtype)
 
 
 def _key(trial: TrialConfig, asked: Asked) -> str:
+    from sde_ray.models.generation import Sampling
+
     sampling = None if asked.sampling_seed is None else asdict(Sampling(asked.sampling_seed))
     return content_hash({"trial": trial.key, "wording": asked.wording, "sampling": sampling})
 

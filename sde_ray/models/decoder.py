@@ -1,0 +1,93 @@
+"""Decoder: prompts in, completions out, by a base model with or without a LoRA adapter.
+
+    decoder = LoraDecoder(load_base("tiny"), peft_model, max_length=512)
+    budget = completion_budget(None, decoder.encoder, samples)
+    texts, num_tokens = decoder.generate([("s1", prompt), ...], budget)
+
+A trial's evaluation, `predict`, the robustness study and the prompting study all decode here, so the same adapter and
+prompts give the same completions everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import nullcontext
+from typing import Literal
+
+from peft import PeftModel
+
+from sde_ray.models import generation
+from sde_ray.models.base import LoadedModel
+from sde_ray.models.generation import Sampling
+from sde_ray.models.lora import merged_lora
+from sde_ray.models.tokenization import Encoder, Prompt, completion_text, pad_token_id
+from sde_ray.types import Sample
+
+
+def completion_budget(max_new_tokens: int | None, encoder: Encoder, samples: Sequence[Sample]) -> int:
+    """The most tokens that a completion may have: as set, else 1.5 times the longest gold one, if that fits.
+
+    What is added to the longest gold completion takes at most half of what `encoder.max_length` leaves beside the
+    longest instruction, so that texts are not cut for it.
+    """
+    if max_new_tokens is not None:
+        return max_new_tokens
+    longest = max(map(len, encoder.completions(samples)))
+    available = encoder.max_length - max(encoder.fixed_length(sample.prompt) for sample in samples)
+    return max(longest, min(int(1.5 * longest), available // 2))
+
+
+class LoraDecoder:
+    """A loaded model, its encoder and, where there is one, its adapter: encode, generate, decode to text."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        peft_model: PeftModel | None = None,
+        *,
+        max_length: int,
+        chat_template: Literal["auto", "off"] = "auto",
+    ) -> None:
+        """`max_length`: tokens of prompt and completion together; the model's own limit holds as well."""
+        self.loaded, self.peft_model = loaded, peft_model
+        self.encoder = Encoder(loaded.tokenizer, min(max_length, loaded.max_positions), chat_template)
+
+    def generate(
+        self,
+        prompts: Sequence[tuple[str, Prompt]],
+        max_new_tokens: int,
+        *,
+        batch_size: int = 32,
+        sampling: Sampling | None = None,
+        stop_token_ids: Collection[int] = (),
+        share_prefix: bool = False,
+    ) -> tuple[list[str], int]:
+        """Generate the completion of each prompt; the adapter is merged into the weights meanwhile.
+
+        Args:
+            prompts: (id, segments) pairs; the id is for messages.
+            max_new_tokens: the length at which a completion stops; each prompt's text is cut to leave room for it.
+            batch_size: prompts at a time.
+            sampling: draw tokens instead of taking the likeliest.
+            stop_token_ids: end a completion, beside the model's own end tokens.
+            share_prefix: see `generation.generate`.
+
+        Returns:
+            The completions' texts in the order of the prompts, and how many tokens they have in all.
+
+        Raises:
+            UserError: when a prompt without its text, and `max_new_tokens`, exceed the context.
+        """
+        loaded = self.loaded
+        with nullcontext(loaded.model) if self.peft_model is None else merged_lora(self.peft_model) as model:
+            generated = generation.generate(
+                model,
+                self.encoder.prompts(prompts, max_new_tokens),
+                eos_token_ids=(*loaded.eos_token_ids, *stop_token_ids),
+                pad_token_id=pad_token_id(loaded.tokenizer),
+                max_new_tokens=max_new_tokens,
+                batch_size=batch_size,
+                sampling=sampling,
+                share_prefix=share_prefix,
+            )
+        return [completion_text(loaded.tokenizer, ids) for ids in generated], sum(map(len, generated))

@@ -1,0 +1,127 @@
+"""LoRA adapters (peft) on a base model: add, remove, merge for decoding, save and load.
+
+peft_model = add_lora(loaded.model, settings)      a fresh adapter, to be trained
+with merged_lora(peft_model) as model: ...         decoding at the speed of the base model
+save_adapter(peft_model, folder)
+remove_lora(peft_model)                            the base model as it was, to the bit
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from sde_ray.config.trial import Lora
+from sde_ray.errors import UserError
+from sde_ray.models import fast_dropout
+from sde_ray.models.adapter_files import read_adapter
+from sde_ray.models.base import device
+from sde_ray.safe_json import one_line
+
+ADAPTER = "default"  # peft's name of the one adapter a trial has
+
+
+def add_lora(model: torch.nn.Module, settings: Lora) -> PeftModel:
+    """Add a fresh LoRA adapter to a base model; its random start comes from torch's global generator.
+
+    Raises UserError when the settings name no layer of the model.
+    """
+    targets = settings.target_modules if isinstance(settings.target_modules, str) else list(settings.target_modules)
+    lora = LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        peft_model = get_peft_model(model, lora)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise UserError(
+            f"LoRA finds nothing to adapt for lora.target_modules = {settings.target_modules}: {error} Use "
+            '"all-linear", or names of the model\'s layers such as '
+            f"{', '.join(_linear_names(model)[:6])}."
+        ) from error
+    if device().type == "cpu":
+        fast_dropout.use_fast_dropout(peft_model)
+    return peft_model  # type: ignore[return-value]
+
+
+def remove_lora(peft_model: PeftModel) -> torch.nn.Module:
+    """Remove the adapter; returns the base model, its weights untouched to the bit."""
+    model: torch.nn.Module = peft_model.unload()
+    model.__dict__.pop("peft_config", None)  # peft leaves it there and would warn of a second adapter
+    return model.eval()
+
+
+def save_adapter(peft_model: PeftModel, folder: Path) -> None:
+    """Write `adapter_model.safetensors` and `adapter_config.json`. Under ZeRO-3 the parameters must be gathered."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in get_peft_model_state_dict(peft_model).items()}
+    empty = [name for name, tensor in tensors.items() if tensor.numel() == 0]
+    assert tensors and not empty, f"adapter tensors without content (not gathered?): {empty[:3]}"
+    learned = [name for name, tensor in tensors.items() if "lora_B" in name and bool(tensor.any())]
+    assert learned, "every lora_B is zero: the adapter did not learn anything"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, str(folder / "adapter_model.safetensors"), metadata={"format": "pt"})
+    peft_model.peft_config[ADAPTER].save_pretrained(str(folder))
+
+
+def load_adapter(model: torch.nn.Module, folder: Path) -> PeftModel:
+    """Load a saved adapter onto its base model, for decoding.
+
+    Raises UserError when it is damaged, or belongs to another base model.
+    """
+    saved = read_adapter(folder)
+    modules = dict(model.named_modules())
+    for name, (inputs, outputs) in saved.shapes.items():
+        layer = modules.get(name)
+        if layer is None or (
+            isinstance(layer, torch.nn.Linear) and (layer.in_features, layer.out_features) != (inputs, outputs)
+        ):
+            raise UserError(f"The adapter in {folder} is for another base model: {name} is {inputs} x {outputs} in it.")
+    # Not peft's reading of adapter_config.json, which believes all that it says.
+    lora = LoraConfig(
+        r=saved.rank,
+        lora_alpha=saved.alpha,  # type: ignore[arg-type]
+        target_modules=list(saved.shapes),
+        fan_in_fan_out=saved.swapped,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return PeftModel.from_pretrained(model, str(folder), config=lora, use_safetensors=True).eval()  # type: ignore[arg-type]
+    except (ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"The adapter in {folder} does not fit its base model: {one_line(error)}") from error
+
+
+@contextmanager
+def merged_lora(peft_model: PeftModel) -> Iterator[torch.nn.Module]:
+    """Merge the adapter into the weights while decoding, on copies: the base's own tensors are restored at the end.
+
+    Decoding is many small steps, and two more small products per layer would double their cost. peft's own merge and
+    unmerge would leave rounding in the base. Only full-precision weights are folded in; a bf16 weight would round the
+    adapter away, so there it stays beside its layer.
+    """
+    layers = [m for m in peft_model.modules() if hasattr(m, "get_delta_weight") and ADAPTER in getattr(m, "lora_A", {})]
+    if not layers or any(layer.get_base_layer().weight.dtype != torch.float32 for layer in layers):
+        yield peft_model.get_base_model()  # its layers carry the adapter; peft's own forward hides what the model takes
+        return
+    originals = [(layer.get_base_layer().weight, layer.get_base_layer().weight.data) for layer in layers]
+    try:
+        with peft_model.disable_adapter(), torch.no_grad():
+            for layer, (weight, original) in zip(layers, originals, strict=True):
+                weight.data = original + layer.get_delta_weight(ADAPTER).to(original.dtype)
+            yield peft_model.get_base_model()
+    finally:
+        for weight, original in originals:
+            weight.data = original
+
+
+def _linear_names(model: torch.nn.Module) -> list[str]:
+    linear = (name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear))
+    return list(dict.fromkeys(linear))
