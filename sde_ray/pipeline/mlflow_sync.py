@@ -53,7 +53,7 @@ def sync(config: SweepConfig) -> Synced:
                 f"MLflow at {mask(address)} does not take the sweep: {mask(f'{type(error).__name__}: {error}')}. "
                 "Nothing is lost: run the same command again when it answers."
             ) from error
-    return Synced(str(mask(address)), len(results), status, len(tracker.lacking))
+    return Synced(str(mask(address)), len(results), status, len(tracker.incomplete_trials))
 
 
 def _complete(config: SweepConfig) -> bool:

@@ -296,8 +296,12 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
             ensure_sweep_id(store.folder)  # the sweep's run in MLflow is the same from every machine
             store.push(store.folder / SWEEP_ID_FILE)
         mlflow = MlflowTracker(resolve_tracking_uri(config), config.mlflow.experiment_name)
-        retry, grace = config.mlflow.retry_interval_s, config.mlflow.flush_timeout_s
-        tracker = BackgroundTracker(mlflow, lambda: config.run_dir.results().values(), retry=retry, grace=grace)
+        tracker = BackgroundTracker(
+            mlflow,
+            lambda: config.run_dir.results().values(),
+            retry_interval_s=config.mlflow.retry_interval_s,
+            flush_timeout_s=config.mlflow.flush_timeout_s,
+        )
     with _terminable():
         tracker.on_sweep_start(config.name, resolved(config), config.run_dir.path)
         status = "FAILED"

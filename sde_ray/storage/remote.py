@@ -24,7 +24,7 @@ from sde_ray.errors import UserError
 from sde_ray.storage.files import NEW
 from sde_ray.storage.uri import is_uri, local_path, mask, scheme, split
 
-WAITS: tuple[float, ...] = (0.5, 2.0)  # seconds before the second and the third attempt
+BACKOFF_SECONDS: tuple[float, ...] = (0.5, 2.0)  # seconds before the second and the third attempt
 PAUSE = 20.0  # seconds between two attempts at a store that is away
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "tos", "memory"}  # a put is seen whole, or not
 EXCLUSIVE = {"s3", "s3a", "file", "local", "memory"}  # a create that finds a file fails, whoever else creates
@@ -188,7 +188,7 @@ class RemoteFolder:
         """
         if self._away and time.monotonic() < self._away[1]:
             raise self._away[0]
-        for wait in () if self._away else WAITS:
+        for wait in () if self._away else BACKOFF_SECONDS:
             try:
                 return action()
             # The last: a store that lacks what was asked, such as exclusive creation, lacks it the next time, too.

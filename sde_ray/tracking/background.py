@@ -1,12 +1,12 @@
-"""Between a sweep and MLflow: a thread of its own writes, so that no trial ever waits for a tracking server.
+"""Asynchronous tracker: a background thread writes to MLflow, so that no trial ever waits for a tracking server.
 
-    outbox = Outbox(MlflowTracker(uri), results=lambda: ledger.results().values())
-    outbox.on_sweep_start(...); outbox.on_trial_end(...)        # each returns at once
-    outbox.on_sweep_end()                                      # waits while MLflow still takes things, then gives up
+    tracker = BackgroundTracker(MlflowTracker(uri), results=lambda: ledger.results().values())
+    tracker.on_sweep_start(...); tracker.on_trial_end(...)      # each returns at once
+    tracker.on_sweep_end()                                      # flushes while MLflow still answers, then gives up
 
-The ledger is the truth, so nothing has to be kept for a server that is away: when it answers again (tried every `retry`
-seconds), it is told what the ledger has and it lacks, which trials run, and the latest of each table and file. What is
-missing at the end is said, with the command that makes up for it (`sde-ray sync`).
+The ledger is the truth, so nothing has to be stored for a server that is away: when it answers again (tried every
+`retry_interval_s` seconds), it gets what the ledger has and it lacks, which trials run, and the latest of each table
+and file. What is missing at the end is said, with the command that makes up for it (`sde-ray sync`).
 """
 
 from __future__ import annotations
@@ -28,190 +28,208 @@ from sde_ray.tracking.base import Tracker
 from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.types import TrialResult
 
-ROOM = 1000  # calls that wait; beyond it trials are left to the ledger
-TRIES = 3  # failures of one table, file or adapter, after which it is taken for a defect of its own
-RETRY = 15.0  # seconds between two attempts to reach a server that is away
-GRACE = 90.0  # seconds without a sign of life after which the end of a sweep waits no longer
+QUEUE_SIZE = 1000  # calls that wait; beyond it trials are left to the ledger
+MAX_FAILURES = 3  # of one table, file or adapter, after which it is taken for a defect of its own
+RETRY_INTERVAL_S = 15.0  # between two attempts to reach a server that is away
+FLUSH_TIMEOUT_S = 90.0  # without a sign of life, after which the end of a sweep waits no longer
 
 Results = Callable[[], Iterable[TrialResult]]
 
 
 @dataclass(frozen=True)
-class Call:
-    """One of the tracker's methods, to be called later. `keep`: a name under which it is kept for a server's return."""
+class _Call:
+    """One of the tracker's methods, to be called later.
+
+    After an outage the latest call of each `replay_key` is repeated; it is "" for what the ledger has.
+    """
 
     method: str
     arguments: tuple[Any, ...] = ()
-    keep: str = ""
+    replay_key: str = ""
 
 
 class BackgroundTracker(Tracker):
-    """Asynchronous tracker: a background thread writes to MLflow; calls never block or raise."""
+    """Asynchronous tracker: a background thread writes to MLflow; calls never block or raise.
+
+    Args:
+        tracker: the one that writes, and may block and raise.
+        results: reads the ledger's results, in the thread.
+        queue_size: calls that may wait; beyond it trials are left to the ledger.
+        retry_interval_s: seconds between two attempts to reach a server that is away.
+        flush_timeout_s: seconds without a sign of life, after which `on_sweep_end` waits no longer.
+    """
 
     def __init__(
-        self, tracker: MlflowTracker, results: Results, room: int = ROOM, retry: float = RETRY, grace: float = GRACE
+        self,
+        tracker: MlflowTracker,
+        results: Results,
+        queue_size: int = QUEUE_SIZE,
+        retry_interval_s: float = RETRY_INTERVAL_S,
+        flush_timeout_s: float = FLUSH_TIMEOUT_S,
     ) -> None:
-        self.tracker, self._results, self._retry, self._grace = tracker, results, retry, grace
-        self._waiting: queue.Queue[Call] = queue.Queue(room)
-        self._kept: dict[str, Call] = {}
+        self.tracker, self._results = tracker, results
+        self._retry_interval_s, self._flush_timeout_s = retry_interval_s, flush_timeout_s
+        self._queue: queue.Queue[_Call] = queue.Queue(queue_size)
+        self._replays: dict[str, _Call] = {}
         self._failures: Counter[str] = Counter()
         self._running: dict[str, TrialConfig] = {}
-        self._start: Call | None = None
-        self._in_ledger: set[tuple[str, str]] = set()  # results that MLflow was told from the ledger
+        self._start: _Call | None = None
+        self._from_ledger: set[tuple[str, str]] = set()  # key and status of results that MLflow has from the ledger
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._behind = False  # something of the ledger or of `_kept` may be missing in MLflow
-        self._away = False  # it did not answer when it was last asked for the sweep's run
-        self._next_try = 0.0
-        self._moved = time.monotonic()
-        self._done = threading.Event()
+        self._behind = False  # something of the ledger or of `_replays` may be missing in MLflow
+        self._unreachable = False  # it did not answer when it was last asked for the sweep's run
+        self._warned = False  # of the outage that lasts
+        self._next_attempt = 0.0
+        self._last_success = time.monotonic()
+        self._finished = threading.Event()
 
     # ---- the sweep's side ------------------------------------------------------------------------------------------
 
     def on_sweep_start(
         self, name: str, resolved: Mapping[str, Any], folder: Path, results: Iterable[TrialResult] = ()
     ) -> None:
-        """Begin, or go on with, the sweep's run; the ledger's `results` are read in the thread."""
-        self._start, self._folder = Call("on_sweep_start", (name, resolved, folder)), folder
+        """Start the thread, which begins the sweep's run or resumes it; it reads the ledger's results itself."""
+        self._start, self._folder = _Call("on_sweep_start", (name, resolved, folder)), folder
         self._behind = True
-        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._thread = threading.Thread(target=self._write, name="mlflow", daemon=True)
         self._thread.start()
 
     def on_trial_start(self, config: TrialConfig) -> None:
         with self._lock:
             self._running[config.key] = config
-        self._put(Call("on_trial_start", (config,)))
+        self._put(_Call("on_trial_start", (config,)))
 
     def on_trial_end(self, result: TrialResult, folder: Path) -> None:
         with self._lock:
             self._running.pop(result.key, None)
-        self._put(Call("on_trial_end", (result, folder)))
+        self._put(_Call("on_trial_end", (result, folder)))
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        self._put(Call("log_table", (name, list(rows)), keep=f"table {name}"))
+        self._put(_Call("log_table", (name, list(rows)), replay_key=f"table {name}"))
 
     def log_text(self, name: str, text: str) -> None:
-        self._put(Call("log_text", (name, text), keep=f"text {name}"))
+        self._put(_Call("log_text", (name, text), replay_key=f"text {name}"))
 
     def log_files(self, paths: Iterable[Path]) -> None:
         for path in paths:
-            self._put(Call("log_files", ([path],), keep=f"file {path}"))
+            self._put(_Call("log_files", ([path],), replay_key=f"file {path}"))
 
     def register_adapter(self, strategy: Strategy, adapter: Path) -> None:
-        self._put(Call("register_adapter", (strategy, adapter), keep=f"adapter {adapter}"))
+        self._put(_Call("register_adapter", (strategy, adapter), replay_key=f"adapter {adapter}"))
 
     def on_sweep_end(self, status: str = "FINISHED") -> None:
-        """End the run. Waits while MLflow takes what is left; says what it has not taken."""
+        """Flush, and end the run. Waits as long as MLflow takes calls; warns of what it has not taken."""
         if self._thread is None:
             return
-        self._moved = time.monotonic()
-        told = False
-        while not self._done.wait(0.1) and time.monotonic() - self._moved < self._grace:
-            if not told:
+        self._last_success = time.monotonic()
+        queued = False
+        while not self._finished.wait(0.1) and time.monotonic() - self._last_success < self._flush_timeout_s:
+            if not queued:
                 try:
-                    self._waiting.put_nowait(Call("on_sweep_end", (status,)))
-                    told = True
+                    self._queue.put_nowait(_Call("on_sweep_end", (status,)))
+                    queued = True
                 except queue.Full:
                     pass  # it is slow, but it moves
-        if not self._done.is_set() or self._behind or self.tracker.lacking:
-            self._say_behind()
+        if not self._finished.is_set() or self._behind or self.tracker.incomplete_trials:
+            self._warn_incomplete()
 
-    def _put(self, call: Call) -> None:
-        if call.keep:
+    def _put(self, call: _Call) -> None:
+        if call.replay_key:
             with self._lock:
-                self._kept[call.keep] = call
+                self._replays[call.replay_key] = call
         try:
-            self._waiting.put_nowait(call)
+            self._queue.put_nowait(call)
         except queue.Full:
             self._behind = True
 
     # ---- the thread's side -----------------------------------------------------------------------------------------
 
-    def _work(self) -> None:
+    def _write(self) -> None:
+        """The thread's loop: make the calls in order; after an outage catch up instead."""
         self._catch_up()
         while True:
             try:
-                call = self._waiting.get(timeout=self._retry if self._behind else None)
+                call = self._queue.get(timeout=self._retry_interval_s if self._behind else None)
             except queue.Empty:
                 self._catch_up()
                 continue
             if call.method == "on_sweep_end":
-                self._next_try = 0.0  # the last chance comes at once
+                self._next_attempt = 0.0  # the last chance comes at once
                 self._catch_up()
-                if not self._away:
+                if not self._unreachable:
                     self._deliver(call)
-                self._done.set()
+                self._finished.set()
                 return
             if self._behind:
-                self._catch_up()  # it tells what this call would have told
-            elif not self._is_old(call):
+                self._catch_up()  # it writes what this call would have written
+            elif not self._is_outdated(call):
                 self._deliver(call)
 
-    def _is_old(self, call: Call) -> bool:
-        """Whether a call that waited during an outage tells what the ledger has told since."""
+    def _is_outdated(self, call: _Call) -> bool:
+        """Whether a call that waited during an outage says what has been written from the ledger since."""
         if call.method == "on_trial_start":
             with self._lock:
                 return call.arguments[0].key not in self._running
         if call.method == "on_trial_end":
-            return (call.arguments[0].key, call.arguments[0].status) in self._in_ledger
+            return (call.arguments[0].key, call.arguments[0].status) in self._from_ledger
         return False
 
     def _catch_up(self) -> bool:
-        """Tell MLflow all that it lacks; False while it is away."""
+        """Write all that MLflow lacks; False while it is away."""
         if not self._behind:
             return True
-        if time.monotonic() < self._next_try or self._start is None:
+        if time.monotonic() < self._next_attempt or self._start is None:
             return False
         with self._lock:
-            running, kept = list(self._running.values()), list(self._kept.values())
-        self._behind = False  # what comes in from here on is new
-        self._away = not self._deliver(Call("on_sweep_start", (*self._start.arguments, self._told(self._results()))))
-        if self._away:
+            running, replays = list(self._running.values()), list(self._replays.values())
+        self._behind = False  # calls that come in from here on are not among `running` and `replays`
+        start = (*self._start.arguments, self._replay_ledger(self._results()))
+        self._unreachable = not self._deliver(_Call("on_sweep_start", start))
+        if self._unreachable:
             return False
-        rest = [*(Call("on_trial_start", (config,)) for config in running), *kept]
-        return not [call for call in rest if not self._deliver(call)]  # one that fails keeps no other back
+        calls = [*(_Call("on_trial_start", (config,)) for config in running), *replays]
+        return not [call for call in calls if not self._deliver(call)]  # one that fails keeps no other back
 
-    def _told(self, results: Iterable[TrialResult]) -> Iterable[TrialResult]:
+    def _replay_ledger(self, results: Iterable[TrialResult]) -> Iterable[TrialResult]:
         """The results one by one: each that MLflow asks for shows that it is alive."""
         for result in results:
-            self._moved = time.monotonic()
-            self._in_ledger.add((result.key, result.status))
+            self._last_success = time.monotonic()
+            self._from_ledger.add((result.key, result.status))
             yield result
 
-    def _deliver(self, call: Call) -> bool:
-        """Make one call; a failure begins an outage, told once for each."""
+    def _deliver(self, call: _Call) -> bool:
+        """Make one call; a failure begins an outage, with one warning for each."""
         try:
             getattr(self.tracker, call.method)(*call.arguments)
         except Exception as error:  # whatever goes wrong in tracking, the sweep goes on
-            self._behind, self._next_try = True, time.monotonic() + self._retry
-            self._say_away(call.method, error)
-            self._give_up(call)
+            self._behind, self._next_attempt = True, time.monotonic() + self._retry_interval_s
+            self._warn_unreachable(call.method, error)
+            self._count_failure(call)
             return False
-        self._moved, self._told_away = time.monotonic(), False
+        self._last_success, self._warned = time.monotonic(), False
         return True
 
-    def _give_up(self, call: Call) -> None:
+    def _count_failure(self, call: _Call) -> None:
         """Leave out what fails again and again while the rest arrives; `sde-ray sync` makes it anew from the folder."""
-        self._failures[call.keep] += bool(call.keep)
-        if self._failures[call.keep] >= TRIES:
+        self._failures[call.replay_key] += bool(call.replay_key)
+        if self._failures[call.replay_key] >= MAX_FAILURES:
             with self._lock:
-                self._kept.pop(call.keep, None)
+                self._replays.pop(call.replay_key, None)
 
-    # ---- what the user is told -------------------------------------------------------------------------------------
+    # ---- warnings --------------------------------------------------------------------------------------------------
 
-    _told_away = False
-
-    def _say_away(self, action: str, fault: Exception) -> None:
-        if not self._told_away:
-            self._told_away = True
-            reason = mask(f"{type(fault).__name__}: {fault}")
+    def _warn_unreachable(self, action: str, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
+            reason = mask(f"{type(error).__name__}: {error}")
             warnings.warn(
                 f"MLflow at {mask(self.tracker.tracking_uri)} failed in {action}: {reason}. The sweep goes on; its "
                 "ledger has every result, and MLflow gets them when it answers again.",
                 stacklevel=3,
             )
 
-    def _say_behind(self) -> None:
+    def _warn_incomplete(self) -> None:
         warnings.warn(
             f"MLflow at {mask(self.tracker.tracking_uri)} does not have everything of this sweep. Nothing is lost: "
             f"when it answers again, run: sde-ray sync {self._folder}",

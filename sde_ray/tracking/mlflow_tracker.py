@@ -1,4 +1,4 @@
-"""MLflow: a parent run for the sweep, a child run for each trial, found again when a sweep goes on.
+"""MLflow: a parent run for the sweep, a child run for each trial, found again when a sweep resumes.
 
     tracker = MlflowTracker("sqlite:////abs/runs/mlflow.db", "sde_ray")
     tracker.on_sweep_start("quickstart", resolved(config), folder)
@@ -26,19 +26,19 @@ from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design, paper_label
 from sde_ray.storage.layout import CONFIG, PREDICTIONS, RESOLVED, RESULT, SCORES, TRIALS
 from sde_ray.tracking.base import Tracker
-from sde_ray.tracking.run_data import LONGEST, chunks, named, run_metrics, run_params, sample_text
+from sde_ray.tracking.run_data import MAX_CHARS, chunks, mlflow_name, run_metrics, run_params, sample_text
 from sde_ray.tracking.tracking_uri import check_tracking_uri, sqlite_path
 from sde_ray.types import TrialResult
 
-ENDED = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+RUN_STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 SWEEP_ID_FILE = "sweep_id"
 
 
 class MlflowTracker(Tracker):
     """Writes one sweep to an MLflow store. Every method may raise, and may be called again: nothing is logged twice.
 
-    `lacking`: keys of trials whose files could not be stored; their runs end all the same, and a later `on_sweep_start`
-    completes them.
+    `incomplete_trials`: keys of trials whose files could not be stored; their runs end all the same, and a later
+    `on_sweep_start` completes them.
     """
 
     def __init__(self, tracking_uri: str, experiment: str = "sde_ray") -> None:
@@ -46,7 +46,7 @@ class MlflowTracker(Tracker):
         self.tracking_uri, self.experiment = tracking_uri, experiment
         self.parent = ""
         self.children: dict[str, str] = {}
-        self.lacking: set[str] = set()
+        self.incomplete_trials: set[str] = set()
         self.tables: dict[str, None] = {}
         self._client: Any = None
 
@@ -70,50 +70,48 @@ class MlflowTracker(Tracker):
     def on_sweep_start(
         self, name: str, resolved: Mapping[str, Any], folder: Path, results: Iterable[TrialResult] = ()
     ) -> None:
-        """Find the sweep's run or begin one; trials that ended unseen (`results` of the ledger) are caught up on."""
+        """Resume the sweep's run or begin one, and log the trials of the ledger (`results`) that it lacks."""
         experiment = self._experiment_id()
-        identity = ensure_sweep_id(folder)
-        found = self.client.search_runs(
-            [experiment], f"tags.`sde.sweep_id` = '{identity}' and tags.`sde.run` = 'sweep'"
-        )
-        if found:
-            self.parent = self._the_one(found)
+        sweep_id = ensure_sweep_id(folder)
+        runs = self.client.search_runs([experiment], f"tags.`sde.sweep_id` = '{sweep_id}' and tags.`sde.run` = 'sweep'")
+        if runs:
+            self.parent = self._oldest_run(runs)
             self.client.update_run(self.parent, status="RUNNING")
         else:
-            tags = {"sde.sweep": name, "sde.sweep_id": identity, "sde.run": "sweep"}
+            tags = {"sde.sweep": name, "sde.sweep_id": sweep_id, "sde.run": "sweep"}
             self.parent = self.client.create_run(experiment, run_name=name, tags=tags).info.run_id
-        self.name, self.experiment_id, self.identity = name, experiment, identity
+        self.name, self.experiment_id, self.sweep_id = name, experiment, sweep_id
         self.client.log_text(self.parent, json.dumps(resolved, ensure_ascii=False, indent=1), RESOLVED)
-        ended = self._find_children()
+        ended = self._load_trial_runs()
         for result in results:
             if ended.get(result.key) != result.status:
                 self.on_trial_end(result, folder / TRIALS / result.key)
 
     def _experiment_id(self) -> str:
-        known = self.client.get_experiment_by_name(self.experiment)
-        if known is not None:
-            return str(known.experiment_id)
-        place = None
+        experiment = self.client.get_experiment_by_name(self.experiment)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        artifacts = None
         if self.tracking_uri.startswith("sqlite:"):  # else artifacts would go to ./mlruns, wherever that is
-            place = (sqlite_path(self.tracking_uri).parent / "mlartifacts").absolute().as_uri()
-        return str(self.client.create_experiment(self.experiment, artifact_location=place))
+            artifacts = (sqlite_path(self.tracking_uri).parent / "mlartifacts").absolute().as_uri()
+        return str(self.client.create_experiment(self.experiment, artifact_location=artifacts))
 
-    def _the_one(self, runs: Sequence[Any]) -> str:
-        """Of several runs for one thing the first made; a server that answered too late may have made more."""
+    def _oldest_run(self, runs: Sequence[Any]) -> str:
+        """The oldest of several runs with one key; a server that answered too late may have made more."""
         first, *others = sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
         for run in others:
             self.client.delete_run(run.info.run_id)
         return str(first.info.run_id)
 
-    def _find_children(self) -> dict[str, str]:
-        """Learn the runs of trials by key; what was cut off by the end of its process is KILLED. Status by key."""
+    def _load_trial_runs(self) -> dict[str, str]:
+        """Read the trials' runs by key; those that their process left open are KILLED. Returns the status by key."""
         runs: dict[str, list[Any]] = {}
-        for run in self._search(f"tags.`sde.sweep_id` = '{self.identity}' and tags.`sde.run` = 'trial'"):
+        for run in self._search(f"tags.`sde.sweep_id` = '{self.sweep_id}' and tags.`sde.run` = 'trial'"):
             runs.setdefault(run.data.tags["sde.key"], []).append(run)
         ended = {}
-        for key, own in runs.items():
-            self.children[key] = self._the_one(own)
-            run = next(one for one in own if one.info.run_id == self.children[key])
+        for key, runs_of_key in runs.items():
+            self.children[key] = self._oldest_run(runs_of_key)
+            run = next(run for run in runs_of_key if run.info.run_id == self.children[key])
             if run.data.tags.get("mlflow.parentRunId") != self.parent:
                 self.client.set_tag(run.info.run_id, "mlflow.parentRunId", self.parent)
             if "design" not in run.data.params:  # cut off between its creation and its params
@@ -141,8 +139,8 @@ class MlflowTracker(Tracker):
         data = [[row.get(column) for column in columns] for row in rows]
         self.client.log_text(self.parent, json.dumps({"columns": columns, "data": data}), f"{name}.json")
         self.tables[f"{name}.json"] = None
-        known = [{"path": path, "type": "table"} for path in self.tables]
-        self.client.set_tag(self.parent, "mlflow.loggedArtifacts", json.dumps(known))
+        artifacts = [{"path": path, "type": "table"} for path in self.tables]
+        self.client.set_tag(self.parent, "mlflow.loggedArtifacts", json.dumps(artifacts))
 
     def log_text(self, name: str, text: str) -> None:
         """A text, page or SVG figure of the sweep."""
@@ -167,29 +165,29 @@ class MlflowTracker(Tracker):
 
     def on_trial_start(self, config: TrialConfig) -> None:
         """The trial's run, with everything that decides its outcome as params."""
-        self._child(config.key, config.resolved())
+        self._trial_run(config.key, config.resolved())
 
     def on_trial_end(self, result: TrialResult, folder: Path) -> None:
-        """Scores by rung, cost, what was kept; and the true end. `sde.status` comes last: it says that all is there."""
+        """Metrics by rung, cost, artifacts, and the run's status. The tag `sde.status` comes last: all is there."""
         from mlflow.entities import Metric
 
-        run, ended = self._child(result.key, result.config), self._ended(result, folder)
-        for values in chunks(run_metrics(result), 900):
-            self.client.log_batch(run, metrics=[Metric(name, value, ended, step) for name, value, step in values])
+        run, ended = self._trial_run(result.key, result.config), self._end_time_ms(result, folder)
+        for batch in chunks(run_metrics(result), 900):
+            self.client.log_batch(run, metrics=[Metric(name, value, ended, step) for name, value, step in batch])
         if result.error:
-            self.client.set_tag(run, "sde.error", result.error[:LONGEST])
-        if self._artifacts(run, result, folder):
+            self.client.set_tag(run, "sde.error", result.error[:MAX_CHARS])
+        if self._log_artifacts(run, result, folder):
             self.client.set_tag(run, "sde.status", result.status)
-        self.client.set_terminated(run, ENDED[result.status])
+        self.client.set_terminated(run, RUN_STATUS[result.status])
 
-    def _ended(self, result: TrialResult, folder: Path) -> int:
+    def _end_time_ms(self, result: TrialResult, folder: Path) -> int:
         """When the trial ended, in ms: the same however often it is logged, as MLflow keeps a metric once a moment."""
         try:
             return int((folder / RESULT).stat().st_mtime * 1000)
         except OSError:
             return int(self.client.get_run(self.children[result.key]).info.start_time)
 
-    def _child(self, key: str, config: Mapping[str, Any]) -> str:
+    def _trial_run(self, key: str, config: Mapping[str, Any]) -> str:
         if key in self.children:
             run = self.children[key]
             self.client.update_run(run, status="RUNNING")
@@ -200,20 +198,20 @@ class MlflowTracker(Tracker):
         tags = {
             "mlflow.parentRunId": self.parent,
             "sde.sweep": self.name,
-            "sde.sweep_id": self.identity,
+            "sde.sweep_id": self.sweep_id,
             "sde.run": "trial",
             "sde.key": key,
-            **{f"sde.axis.{named(axis)}": option for axis, option in axes.items()},
+            **{f"sde.axis.{mlflow_name(axis)}": option for axis, option in axes.items()},
         }
         name = f"{paper_label(make_design(**axes))} · seed {config['seed']}"
-        made = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
-        self.children[key] = str(made.info.run_id)
+        run_id = str(self.client.create_run(self.experiment_id, run_name=name, tags=tags).info.run_id)
+        self.children[key] = run_id
         params = [Param(name, value) for name, value in run_params(config).items()]
-        for some in chunks(params, 90):
-            self.client.log_batch(self.children[key], params=some)
-        return self.children[key]
+        for batch in chunks(params, 90):
+            self.client.log_batch(run_id, params=batch)
+        return run_id
 
-    def _artifacts(self, run: str, result: TrialResult, folder: Path) -> bool:
+    def _log_artifacts(self, run: str, result: TrialResult, folder: Path) -> bool:
         """Store the trial's files. A store that refuses them keeps no run from ending: False, and warns once."""
         try:
             for name in (PREDICTIONS, CONFIG, SCORES):
@@ -221,20 +219,20 @@ class MlflowTracker(Tracker):
                     self.client.log_artifact(run, str(folder / name))
             self.client.log_text(run, sample_text(result), "sample.txt")
         except Exception as error:
-            if not self.lacking:
+            if not self.incomplete_trials:
                 warnings.warn(f"MLflow stores no files: {type(error).__name__}: {mask(str(error))}", stacklevel=2)
-            self.lacking.add(result.key)
+            self.incomplete_trials.add(result.key)
             return False
-        self.lacking.discard(result.key)
+        self.incomplete_trials.discard(result.key)
         return True
 
     # ---- the model -------------------------------------------------------------------------------------------------
 
     def register_adapter(self, strategy: Strategy, adapter: Path) -> str | None:
         """Register an adapter together with its design, once; returns "name/version"."""
-        from sde_ray.tracking.registry import register
+        from sde_ray.tracking import registry
 
-        return register(self.client, self.parent, strategy, adapter)
+        return registry.register_adapter(self.client, self.parent, strategy, adapter)
 
 
 def ensure_sweep_id(folder: Path) -> str:

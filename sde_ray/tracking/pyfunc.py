@@ -3,7 +3,7 @@
     mlflow.pyfunc.load_model("models:/quickstart/1").predict(["Great food, slow service."])
       -> [{"answer": {"food": ["positive"]}, "completion": "food: positive", "faults": []}]
 
-The adapter's folder holds its design (`sde.json`), so texts are written, and answers read, as in training.
+The adapter's folder holds its design (`sde.json`), so samples are rendered, and completions parsed, as in training.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import mlflow
 from sde_ray.models.predictor import Predictor
 
 
-class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """MLflow's face of `Predictor`."""
+class SampleDesignModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """MLflow pyfunc model around `Predictor`: texts in; answer, completion and faults out."""
 
     def load_context(self, context: Any) -> None:
         self.predictor = Predictor.load(context.artifacts["adapter"])
@@ -32,4 +32,4 @@ class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         ]
 
 
-mlflow.models.set_model(Served())
+mlflow.models.set_model(SampleDesignModel())

@@ -1,8 +1,8 @@
-"""An adapter in MLflow's model registry, together with its design: found by name, loaded and asked in one line.
+"""An adapter in MLflow's model registry, together with its design: loaded by name and used in one line.
 
-    register(client, run_id, strategy, folder / "adapter")  -> "quickstart/1"
+    register_adapter(client, run_id, strategy, folder / "adapter")  -> "quickstart/1"
 
-The model is code (`served.py`) plus the adapter's folder; nothing is pickled. A version's tags say the design, axis by
+The model is code (`pyfunc.py`) plus the adapter's folder; nothing is pickled. A version's tags say the design, axis by
 axis, so that the registry alone tells how prompts must be written. The alias `validated` is on the latest.
 """
 
@@ -18,34 +18,42 @@ from sde_ray.analysis.strategy import Strategy, save
 from sde_ray.design.designs import make_design
 from sde_ray.models.predictor import ADAPTER_CARD, read_card
 from sde_ray.safe_json import stream_hash
+from sde_ray.tracking.run_data import mlflow_name
 
 ALIAS = "validated"
 
 
-def register(client: Any, run_id: str, strategy: Strategy, adapter: Path) -> str:
-    """Register once: the same adapter again gives the version that is there.
+def register_adapter(client: Any, run_id: str, strategy: Strategy, adapter: Path) -> str:
+    """Register an adapter as a model version, once: the same adapter again gives the version that is there.
 
-    The design is the one that the adapter was trained in: a control's, where that has beaten the assembled one.
+    Args:
+        client: an `MlflowClient`.
+        run_id: the sweep's run; the model is an artifact of it.
+        strategy: names the model and describes the version. The design is the one that the adapter was trained in: a
+            control's, where that has beaten the assembled one.
+        adapter: folder of the adapter's files.
+
+    Returns:
+        "name/version", as in the URI models:/name/version.
     """
     from mlflow.exceptions import MlflowException
 
     if (adapter / ADAPTER_CARD).is_file():
         strategy = replace(strategy, design=make_design(**read_card(adapter).design))
     name = model_name(strategy)
-    digest = fingerprint(adapter)
+    digest = adapter_hash(adapter)
     try:
         client.create_registered_model(name, tags={"sde.task": strategy.task, "sde.model": strategy.model})
     except MlflowException:
-        known = client.search_model_versions(f"name = '{name}'")
-        for version in known:
+        for version in client.search_model_versions(f"name = '{name}'"):
             if version.tags.get("sde.adapter") == digest:
                 return f"{name}/{version.version}"
     artifacts = f"model-{digest}"
     with tempfile.TemporaryDirectory() as folder:
-        write_model(Path(folder) / "model", strategy, adapter)
+        save_model(Path(folder) / "model", strategy, adapter)
         client.log_artifacts(run_id, str(Path(folder) / "model"), artifacts)
     source = f"{client.get_run(run_id).info.artifact_uri.rstrip('/')}/{artifacts}"
-    version = client.create_model_version(name, source, run_id, tags=tags_of(strategy, digest),
+    version = client.create_model_version(name, source, run_id, tags=version_tags(strategy, digest),
                                           description=strategy.verdict or "Not validated.")  # fmt: skip
     client.set_registered_model_alias(name, ALIAS, version.version)
     return f"{name}/{version.version}"
@@ -56,9 +64,9 @@ def model_name(strategy: Strategy) -> str:
     return re.sub(r"[^\w.-]+", "-", "-".join(part for part in (strategy.sweep, strategy.task) if part)).strip("-")
 
 
-def tags_of(strategy: Strategy, digest: str) -> dict[str, str]:
-    """What a version says of itself."""
-    axes = {re.sub(r"[^\w\-./ ]", "_", f"sde.axis.{axis}"): option for axis, option in strategy.design.options}
+def version_tags(strategy: Strategy, digest: str) -> dict[str, str]:
+    """The tags of a model version: its design axis by axis, and where it comes from."""
+    axes = {mlflow_name(f"sde.axis.{axis}"): option for axis, option in strategy.design.options}
     return {
         **axes,
         "sde.adapter": digest,
@@ -69,13 +77,13 @@ def tags_of(strategy: Strategy, digest: str) -> dict[str, str]:
     }
 
 
-def fingerprint(adapter: Path) -> str:
+def adapter_hash(adapter: Path) -> str:
     """A hash of the adapter's files."""
     files = sorted(path for path in adapter.rglob("*") if path.is_file())
     return stream_hash(path.name.encode() + path.read_bytes() for path in files)
 
 
-def write_model(folder: Path, strategy: Strategy, adapter: Path) -> None:
+def save_model(folder: Path, strategy: Strategy, adapter: Path) -> None:
     """A folder in MLflow's model format: code from a file, adapter and strategy as its artifacts."""
     import mlflow
 

@@ -1,9 +1,9 @@
-"""What MLflow is told of a trial: params, metrics by rung, and a sample as the model saw it.
+"""A trial as MLflow logs it: params, metrics by rung, and a sample as the model saw it.
 
     run_params(config)      {"format": "lines", "seed": "0", "lora.r": "8", "design": "format=lines,...", ...}
     run_metrics(result)     [("dev/weighted_kappa", 0.71, step=250), ..., ("seconds/train", 4.2, step=500)]
 
-Pure values: `track.py` writes them. Values whose name tells a secret, and passwords in addresses, are ***.
+Pure values: `mlflow_tracker.py` writes them. Values whose name tells a secret, and passwords in addresses, are ***.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from sde_ray.storage.uri import SECRET, mask
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.types import TrialResult
 
-PLAIN = {"generation.max_new_tokens"}  # tokens, but not of the secret kind
-LONGEST = 5000  # characters of a param or tag; MLflow takes 6000
+NOT_SECRET = {"generation.max_new_tokens"}  # tokens, but not of the secret kind
+MAX_CHARS = 5000  # characters of a param or tag; MLflow takes 6000
 
 
 def run_params(config: Mapping[str, Any]) -> dict[str, str]:
@@ -34,8 +34,8 @@ def run_params(config: Mapping[str, Any]) -> dict[str, str]:
                 walk(f"{prefix}.{key}" if prefix else str(key), inner)
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            secret = bool(SECRET.search(prefix)) and prefix not in PLAIN
-            flat[named(prefix)] = "***" if secret else str(mask(text))[:LONGEST]
+            secret = bool(SECRET.search(prefix)) and prefix not in NOT_SECRET
+            flat[mlflow_name(prefix)] = "***" if secret else str(mask(text))[:MAX_CHARS]
 
     walk("", {key: value for key, value in config.items() if key not in ("design", "definition")})
     for axis, option in config["design"].items():
@@ -51,15 +51,19 @@ def run_metrics(result: TrialResult) -> list[tuple[str, float, int]]:
     values: list[tuple[str, float, int]] = [
         (f"{split}/{name}", value, step)
         for step, scores in rungs.items()
-        for split, own in scores.items()
-        for name, value in own.items()
+        for split, by_metric in scores.items()
+        for name, value in by_metric.items()
     ]
     values += [(f"seconds/{phase}", seconds, last) for phase, seconds in result.seconds.items()]
     values += [(f"tokens/{part}", number, last) for part, number in result.tokens.items()]
-    values += [(f"faults/{split}/{kind}", n, last) for split, own in result.faults.items() for kind, n in own.items()]
+    values += [
+        (f"faults/{split}/{kind}", count, last)
+        for split, counts in result.faults.items()
+        for kind, count in counts.items()
+    ]
     values += [("train/loss", result.losses[-1], last)] if result.losses else []
     values += [("peak_memory_mb", result.peak_memory_mb, last)]
-    return [(named(name), float(value), step) for name, value, step in values if isfinite(value)]
+    return [(mlflow_name(name), float(value), step) for name, value, step in values if isfinite(value)]
 
 
 def sample_text(result: TrialResult) -> str:
@@ -72,8 +76,8 @@ def sample_text(result: TrialResult) -> str:
     return f"{paper_label(design)}\n{example.id}, the loss counts ⟦...⟧\n\n{''.join(parts)}\n"
 
 
-def named(name: str) -> str:
-    """A name that MLflow takes: letters of any script, digits, and _ - . / blank."""
+def mlflow_name(name: str) -> str:
+    """A param, metric or tag name that MLflow takes: letters of any script, digits, and _ - . / blank."""
     return re.sub(r"[^\w\-./ ]", "_", name)[:240]
 
 

@@ -42,7 +42,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No waiting; a mirror of the test's own; an empty memory and a network that works."""
     from fsspec.implementations.memory import MemoryFileSystem
 
-    monkeypatch.setattr(remote, "WAITS", (0.0, 0.0))
+    monkeypatch.setattr(remote, "BACKOFF_SECONDS", (0.0, 0.0))
     monkeypatch.setattr(remote, "PAUSE", 0.0)
     monkeypatch.setattr(leases, "SETTLE", 0.0)
     MemoryFileSystem.store.clear()

@@ -1,4 +1,4 @@
-"""Tracking through the outbox: trials never wait, nothing is lost over an outage, and what is missing is said."""
+"""Tracking in the background: trials never wait, nothing is lost over an outage, and what is missing is said."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Server:
     """A tracker that stands for MLflow: can be away, held up, or break at one method; remembers what it holds."""
 
     def __init__(self) -> None:
-        self.tracking_uri, self.lacking = "http://user:hush@mlflow:5000", set[str]()
+        self.tracking_uri, self.incomplete_trials = "http://user:hush@mlflow:5000", set[str]()
         self.away, self.breaks, self.tried = False, "", 0
         self.lets_in = threading.Event()
         self.lets_in.set()
@@ -80,20 +80,22 @@ class Server:
 
 
 class Sweep:
-    """A driver in miniature: a ledger, and an outbox in front of a server."""
+    """A driver in miniature: a ledger, and a background tracker in front of a server."""
 
     def __init__(self, server: Server, **options: Any) -> None:
         self.ledger: list[TrialResult] = []
-        self.outbox = BackgroundTracker(server, lambda: list(self.ledger), **{"retry": 0.05, "grace": 60.0, **options})  # type: ignore[arg-type]
+        self.tracker = BackgroundTracker(
+            server, lambda: list(self.ledger), **{"retry_interval_s": 0.05, "flush_timeout_s": 60.0, **options}
+        )  # type: ignore[arg-type]
 
     def begin(self) -> None:
-        self.outbox.on_sweep_start("x", {}, Path("runs/x"))
+        self.tracker.on_sweep_start("x", {}, Path("runs/x"))
 
     def run(self, *seeds: int) -> None:
         for seed in seeds:
-            self.outbox.on_trial_start(trial(seed))
+            self.tracker.on_trial_start(trial(seed))
             self.ledger.append(ended(seed))
-            self.outbox.on_trial_end(ended(seed), Path("t"))
+            self.tracker.on_trial_end(ended(seed), Path("t"))
 
 
 def keys(*seeds: int) -> dict[str, str]:
@@ -112,8 +114,8 @@ def test_everything_arrives_in_order_and_once() -> None:
     sweep = Sweep(server)
     sweep.begin()
     sweep.run(0, 1, 2)
-    sweep.outbox.log_table("leaderboard", [{"score": 1}])
-    sweep.outbox.on_sweep_end()
+    sweep.tracker.log_table("leaderboard", [{"score": 1}])
+    sweep.tracker.on_sweep_end()
     assert server.runs == keys(0, 1, 2) and len(server.logged) == 3
     assert server.tables == {"leaderboard": [{"score": 1}]} and server.status == "FINISHED"
 
@@ -126,7 +128,7 @@ def test_trials_do_not_wait_for_a_slow_server_and_the_end_does() -> None:
     sweep.run(*range(8))
     assert server.logged == []
     threading.Timer(0.3, server.lets_in.set).start()
-    sweep.outbox.on_sweep_end()
+    sweep.tracker.on_sweep_end()
     assert server.runs == keys(*range(8)) and server.status == "FINISHED"
 
 
@@ -136,17 +138,17 @@ def test_a_server_that_is_away_at_the_start_gets_all_when_it_comes(recwarn: pyte
     sweep = Sweep(server)
     sweep.begin()
     sweep.run(0, 1)
-    sweep.outbox.log_table("leaderboard", [{"score": 1}])
+    sweep.tracker.log_table("leaderboard", [{"score": 1}])
     wait_until(lambda: server.tried >= 2)
     assert server.runs == {}
     server.away = False
     wait_until(lambda: server.runs == keys(0, 1) and server.tables)
     sweep.run(2)
-    sweep.outbox.on_sweep_end()
+    sweep.tracker.on_sweep_end()
     assert server.runs == keys(0, 1, 2) and server.status == "FINISHED"
-    told = [str(one.message) for one in recwarn]
-    assert sum("failed in on_sweep_start" in text for text in told) == 1, "an outage is told once"
-    assert not any("hush" in text for text in told)
+    messages = [str(one.message) for one in recwarn]
+    assert sum("failed in on_sweep_start" in text for text in messages) == 1, "an outage is told once"
+    assert not any("hush" in text for text in messages)
 
 
 def test_an_outage_in_the_middle_loses_nothing_and_logs_nothing_twice() -> None:
@@ -159,14 +161,14 @@ def test_an_outage_in_the_middle_loses_nothing_and_logs_nothing_twice() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sweep.run(1, 2)
-        sweep.outbox.on_trial_start(trial(3))  # in flight when the server comes back
+        sweep.tracker.on_trial_start(trial(3))  # in flight when the server comes back
         tried = server.tried
         wait_until(lambda: server.tried >= tried + 2)
         server.away = False
         wait_until(lambda: server.runs == {**keys(0, 1, 2), trial(3).key: "running"})
     sweep.ledger.append(ended(3))
-    sweep.outbox.on_trial_end(ended(3), Path("t"))
-    sweep.outbox.on_sweep_end()
+    sweep.tracker.on_trial_end(ended(3), Path("t"))
+    sweep.tracker.on_sweep_end()
     assert server.runs == keys(0, 1, 2, 3)
     assert sorted(server.logged) == sorted(keys(0, 1, 2, 3))
 
@@ -178,48 +180,48 @@ def test_a_server_that_stays_away_is_told_with_the_command_that_makes_up_for_it(
     with pytest.warns(UserWarning, match="sde-ray sync runs/x"):
         sweep.begin()
         sweep.run(0)
-        sweep.outbox.on_sweep_end()
+        sweep.tracker.on_sweep_end()
     assert server.runs == {}
 
 
 def test_a_server_that_is_away_is_asked_once_more_at_the_end_and_not_twice() -> None:
     server = Server()
     server.away = True
-    sweep = Sweep(server, retry=60.0)
+    sweep = Sweep(server, retry_interval_s=60.0)
     with pytest.warns(UserWarning):
         sweep.begin()
         wait_until(lambda: server.tried == 1)
-        sweep.outbox.on_sweep_end()
+        sweep.tracker.on_sweep_end()
     assert server.tried == 2, "whoever does not take the sweep's run does not take its end"
 
 
 def test_the_patience_with_a_server_is_the_sweep_s_own(tmp_path: Path) -> None:
     mlflow = {"tracking_uri": "http://127.0.0.1:9", "retry_interval_s": 0.5, "flush_timeout_s": 0}
     config = check({"name": "x", "task": "masa:d1", "storage_path": str(tmp_path), "mlflow": mlflow})
-    with pytest.warns(UserWarning, match="does not have everything"), flow.tracked(config) as outbox:
-        assert isinstance(outbox, BackgroundTracker)
-        assert (outbox._retry, outbox._grace) == (0.5, 0)
+    with pytest.warns(UserWarning, match="does not have everything"), flow.tracked(config) as tracker:
+        assert isinstance(tracker, BackgroundTracker)
+        assert (tracker._retry_interval_s, tracker._flush_timeout_s) == (0.5, 0)
 
 
 def test_a_server_that_hangs_holds_the_end_of_a_sweep_no_longer_than_its_grace() -> None:
     server = Server()
     server.lets_in.clear()
-    sweep = Sweep(server, grace=0.3)
+    sweep = Sweep(server, flush_timeout_s=0.3)
     with pytest.warns(UserWarning, match="does not have everything"):
         sweep.begin()
         sweep.run(0)
-        sweep.outbox.on_sweep_end()
+        sweep.tracker.on_sweep_end()
     server.lets_in.set()
 
 
 def test_a_full_queue_leaves_trials_to_the_ledger() -> None:
     server = Server()
     server.lets_in.clear()
-    sweep = Sweep(server, room=4)
+    sweep = Sweep(server, queue_size=4)
     sweep.begin()
     sweep.run(*range(50))
     server.lets_in.set()
-    sweep.outbox.on_sweep_end()
+    sweep.tracker.on_sweep_end()
     assert server.runs == keys(*range(50)) and len(set(server.logged)) == len(server.logged) == 50
 
 
@@ -229,10 +231,10 @@ def test_a_defect_in_one_call_keeps_no_other_back() -> None:
     sweep = Sweep(server)
     with pytest.warns(UserWarning, match="failed in log_files: ValueError: a defect"):
         sweep.begin()
-        sweep.outbox.log_files([Path("report.html")])
+        sweep.tracker.log_files([Path("report.html")])
         sweep.run(0)
-        sweep.outbox.log_table("leaderboard", [])
-        sweep.outbox.on_sweep_end("KILLED")
+        sweep.tracker.log_table("leaderboard", [])
+        sweep.tracker.on_sweep_end("KILLED")
     assert server.runs == keys(0) and server.tables == {"leaderboard": []} and server.status == "KILLED"
 
 
@@ -242,17 +244,17 @@ def test_what_fails_for_itself_is_tried_a_few_times_only() -> None:
     sweep = Sweep(server)
     with pytest.warns(UserWarning):
         sweep.begin()
-        sweep.outbox.log_files([Path("report.html")])
-        wait_until(lambda: not sweep.outbox._kept and not sweep.outbox._behind)
+        sweep.tracker.log_files([Path("report.html")])
+        wait_until(lambda: not sweep.tracker._replays and not sweep.tracker._behind)
         sweep.run(0)
-        sweep.outbox.on_sweep_end()
+        sweep.tracker.on_sweep_end()
     assert server.runs == keys(0) and server.status == "FINISHED"
 
 
 def test_files_that_the_store_refused_are_told_at_the_end() -> None:
     server = Server()
-    server.lacking = {"k"}
+    server.incomplete_trials = {"k"}
     sweep = Sweep(server)
     with pytest.warns(UserWarning, match="does not have everything"):
         sweep.begin()
-        sweep.outbox.on_sweep_end()
+        sweep.tracker.on_sweep_end()

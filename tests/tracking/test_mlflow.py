@@ -22,7 +22,7 @@ from sde_ray.tracking.background import BackgroundTracker
 from sde_ray.tracking.base import Tracker
 from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.tracking.registry import model_name
-from sde_ray.tracking.run_data import named, run_metrics, run_params
+from sde_ray.tracking.run_data import mlflow_name, run_metrics, run_params
 from sde_ray.tracking.tracking_uri import check_tracking_uri, ui_command
 from sde_ray.types import RungResult, TrialResult
 
@@ -85,7 +85,7 @@ def test_a_trial_is_a_child_with_params_metrics_and_artifacts(store: str, tmp_pa
     assert run.data.tags["sde.sweep"] == "quick" and run.data.tags["sde.axis.format"] == "lines"
     params = run.data.params
     assert (params["format"], params["seed"], params["train_size"], params["lora.r"]) == ("lines", "0", "100", "8")
-    assert params["train.deepspeed.zero_optimization.stage"] == "2" and params["train.deepspeed.api_key"] == "***"
+    assert params["deepspeed.zero_optimization.stage"] == "2" and params["deepspeed.api_key"] == "***"
     assert "hush" not in json.dumps([params, run.data.tags])
     history = tracker.client.get_metric_history(run.info.run_id, f"dev/{METRIC}")
     assert [(one.step, one.value) for one in history] == [(48, 0.3), (100, 0.6)]
@@ -159,7 +159,7 @@ def test_tables_texts_and_files_stand_on_the_parent_once(
 
 def test_a_failing_store_warns_once_and_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    tracker = BackgroundTracker(MlflowTracker(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"), list, grace=60)
+    tracker = BackgroundTracker(MlflowTracker(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"), list, flush_timeout_s=60)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         tracker.on_sweep_start("quick", {}, tmp_path / "sweep")
@@ -180,17 +180,17 @@ def test_a_database_that_another_process_has_locked_gets_everything_when_it_is_f
     other = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN EXCLUSIVE")
     results = [ended(config(seed)) for seed in range(3)]
-    outbox = BackgroundTracker(MlflowTracker(f"{uri}?timeout=0.2"), lambda: results, retry=0.2)
+    background = BackgroundTracker(MlflowTracker(f"{uri}?timeout=0.2"), lambda: results, retry_interval_s=0.2)
     with pytest.warns(UserWarning, match="database is locked"):
-        outbox.on_sweep_start("quick", {}, tmp_path)
+        background.on_sweep_start("quick", {}, tmp_path)
         for result in results:
-            outbox.on_trial_end(result, tmp_path)
+            background.on_trial_end(result, tmp_path)
         deadline = time.monotonic() + 60
-        while not outbox._told_away and time.monotonic() < deadline:
+        while not background._warned and time.monotonic() < deadline:
             time.sleep(0.05)
         other.execute("COMMIT")
         other.close()
-        outbox.on_sweep_end()
+        background.on_sweep_end()
     first.on_sweep_start("quick", {}, tmp_path)
     runs = children(first)
     assert sorted(run.data.tags["sde.key"] for run in runs) == sorted(result.key for result in results)
@@ -201,7 +201,7 @@ def test_what_a_slow_server_made_twice_is_one_run_after_the_next_look(store: str
     tracker = track(store, tmp_path)
     tracker.on_trial_end(ended(config(0)), tmp_path)
     known = tracker.children.pop(config(0).key)
-    twin = tracker._child(config(0).key, config(0).resolved())  # made again: the answer to the first came too late
+    twin = tracker._trial_run(config(0).key, config(0).resolved())  # made again: the answer to the first came too late
     assert twin != known and len(children(tracker)) == 2
     again = track(store, tmp_path, known=[ended(config(0))])
     assert [run.info.run_id for run in children(again)] == [known]
@@ -209,7 +209,7 @@ def test_what_a_slow_server_made_twice_is_one_run_after_the_next_look(store: str
 
 def test_a_run_that_was_cut_off_before_its_params_is_made_anew(store: str, tmp_path: Path) -> None:
     tracker = track(store, tmp_path)
-    tags = {"sde.sweep_id": tracker.identity, "sde.run": "trial", "sde.key": config(0).key}
+    tags = {"sde.sweep_id": tracker.sweep_id, "sde.run": "trial", "sde.key": config(0).key}
     tracker.client.create_run(tracker.experiment_id, tags=tags)
     again = track(store, tmp_path, known=[ended(config(0))])
     (run,) = children(again)
@@ -226,10 +226,10 @@ def test_files_that_are_refused_keep_no_run_from_its_end_and_come_later(store: s
     place.unlink()
     place.with_name("away").rename(place)
     (run,) = children(tracker)
-    assert run.info.status == "FINISHED" and tracker.lacking == {config(0).key}
+    assert run.info.status == "FINISHED" and tracker.incomplete_trials == {config(0).key}
     again = track(store, tmp_path, known=[ended(config(0))])
     (run,) = children(again)
-    assert "sample.txt" in texts(again, run.info.run_id) and again.lacking == set()
+    assert "sample.txt" in texts(again, run.info.run_id) and again.incomplete_trials == set()
     assert len(again.client.get_metric_history(run.info.run_id, f"dev/{METRIC}")) == 2  # no point twice
 
 
@@ -254,11 +254,11 @@ def test_the_address_is_checked_without_telling_its_password() -> None:
 def test_params_and_metrics_take_any_name() -> None:
     trial = replace(config(), model="https://user:hush@host/model")
     params = run_params(trial.resolved())
-    assert params["model"] == "https://user:***@host/model" and params["generation.max_new_tokens"] == "0"
+    assert params["model"] == "https://user:***@host/model" and params["generation.max_new_tokens"] == "null"
     assert params["design"] == trial.design.slug and all(len(value) <= 5000 for value in params.values())
     odd = result(make_design(), float("nan"))
     assert f"dev/{METRIC}" not in [name for name, _, _ in run_metrics(odd)]
-    assert named("dev/f1/食品#质量") == "dev/f1/食品_质量"
+    assert mlflow_name("dev/f1/食品#质量") == "dev/f1/食品_质量"
 
 
 def test_a_plain_tracker_logs_nothing_and_mlflow_overrides_all_of_it(tmp_path: Path) -> None:
