@@ -1,11 +1,12 @@
-"""Designs ranked by their score: a row a design, its mean over the seeds of its finished trials.
+"""Leaderboard: designs ranked by their mean score over the seeds of their finished trials.
 
-    rank(results, "weighted_kappa")  ->  [Ranked(design, score=0.78, spread=0.01, ood=0.52, adherence=1.0, ...), ...]
+    rank_designs(results, "weighted_kappa")
+    -> [RankedDesign(design, score=0.78, spread=0.01, ood=0.52, adherence=1.0, ...), ...]
 
 `results` are of one task, model and training size. Pruned trials are left out: their last score is not a final one.
 
-The first of many is partly lucky. `lead` asks whether any design is better than the baseline by more than the luckiest
-of them all would be: its interval holds for all designs at once.
+The best of many is partly lucky (selection bias). `compare_best` asks whether any design is better than the baseline by
+more than the luckiest of them all would be: its simultaneous confidence interval holds for all designs at once.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ from sde_ray.types import Design, TrialResult
 
 @dataclass(frozen=True)
 class RankedDesign:
-    """A design's place. `spread`: range over seeds, None of a single one; `ood`: None where it is not applicable."""
+    """A row of the leaderboard: the means over a design's finished trials.
+
+    `spread`: range of the score over seeds, None of a single one. `ood`: score out-of-domain, None where it is not
+    applicable. `adherence`: format adherence, a share. `tokens`: output tokens of a completion. `seconds`: of a trial.
+    """
 
     design: Design
     score: float
@@ -46,11 +51,20 @@ class RankedDesign:
 
 
 def rank_designs(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[RankedDesign]:
-    """All designs with a finished trial, best first; equal scores in the order of fewer output tokens."""
+    """The leaderboard: all designs with a finished trial, best first, equal scores by fewer output tokens.
+
+    Args:
+        results: trials of one task, model and training size.
+        objective: the metric that ranks, more is better.
+        split: whose scores.
+
+    Raises:
+        UserError: when no finished trial has the metric.
+    """
     by_design: dict[Design, list[TrialResult]] = {}
     for result in scored_results(results, objective, split):
         by_design.setdefault(design_of(result), []).append(result)
-    ranked = [_row(design, own, objective, split) for design, own in by_design.items()]
+    ranked = [_row(design, trials, objective, split) for design, trials in by_design.items()]
     return sorted(ranked, key=lambda row: (-row.score, row.tokens))
 
 
@@ -69,13 +83,16 @@ def _row(design: Design, results: Sequence[TrialResult], objective: str, split: 
 
 
 def _mean(scores: Sequence[Mapping[str, float]], name: str) -> float | None:
-    found = [one[name] for one in scores if name in one]
-    return fmean(found) if found else None
+    values = [by_metric[name] for by_metric in scores if name in by_metric]
+    return fmean(values) if values else None
 
 
 @dataclass(frozen=True)
 class BestVsBaseline:
-    """How far the best design is ahead of the baseline, by the response surface, for as many as were compared."""
+    """The best design against the baseline, by the response surface, with an interval corrected for the selection.
+
+    `compared`: number of designs that the simultaneous interval holds for.
+    """
 
     design: Design
     baseline: Design
@@ -84,15 +101,15 @@ class BestVsBaseline:
 
     @property
     def summary(self) -> str:
-        """One sentence."""
-        one = self.estimate
-        if one.low is None or one.high is None:
+        """In one sentence."""
+        low, high = self.estimate.low, self.estimate.high
+        if low is None or high is None:
             return "One trial a design and too few designs: whether the best is better than the baseline is not known."
-        found = format_estimate(one.value, one.low, one.high)
-        if one.low > 0:
+        difference = format_estimate(self.estimate.value, low, high)
+        if low > 0:
             name = paper_label(self.design)
-            return f"{name} is better than the baseline by {found}, also as the best of {self.compared}."
-        return f"The best is not shown to be better than the baseline: {found}, as the best of {self.compared}."
+            return f"{name} is better than the baseline by {difference}, also as the best of {self.compared}."
+        return f"The best is not shown to be better than the baseline: {difference}, as the best of {self.compared}."
 
     def to_dict(self) -> dict[str, Any]:
         """For a program."""
@@ -102,7 +119,10 @@ class BestVsBaseline:
 
 
 def compare_best(ranked: Sequence[RankedDesign], fitted: SurfaceFit) -> BestVsBaseline | None:
-    """The lead of the design that the surface expects most of; None where the baseline's options were not tried."""
+    """Compare the design with the highest predicted score to the baseline, corrected for multiple comparisons.
+
+    None where the baseline's options were not tried, or no other design was.
+    """
     axes = {axis: reference_of(axis, options) for axis, options in fitted.coding.axes}
     if not axes or not ranked:
         return None
@@ -110,7 +130,7 @@ def compare_best(ranked: Sequence[RankedDesign], fitted: SurfaceFit) -> BestVsBa
     others = [row.design for row in ranked if row.design != baseline]
     if not others:
         return None
-    start = fitted.coding.row(baseline)
-    found = fitted.simultaneous_intervals([fitted.coding.row(design) - start for design in others])
-    best = max(range(len(others)), key=lambda n: found[n].value)
-    return BestVsBaseline(others[best], baseline, found[best], len(others))
+    reference = fitted.coding.row(baseline)
+    estimates = fitted.simultaneous_intervals([fitted.coding.row(design) - reference for design in others])
+    best = max(range(len(others)), key=lambda n: estimates[n].value)
+    return BestVsBaseline(others[best], baseline, estimates[best], len(others))

@@ -1,14 +1,15 @@
-"""From trials to one recommended design: the best predicted combination that the evidence carries.
+"""Assembly of a strategy: the design with the best predicted score that the evidence supports.
 
     strategy = assemble(results, "weighted_kappa", constraints=Constraints(min_format_adherence=0.95))
     strategy.design, strategy.reasons["format"]     -> "lines: +0.121 [+0.096, +0.147] over natural, ..."
     save(strategy, folder / "strategy.yaml");  load(folder / "strategy.yaml")
 
-The combination with the highest predicted score is looked up over all combinations of the options tried, so an
-interaction may overrule the option that is best on average. Then every option goes back to its axis' default that is
-not shown to be better in this combination: a default needs no evidence, a departure does.
+The response surface predicts every combination of the options tried, so an interaction may overrule the option that is
+best on average. Of the feasible combinations the highest predicted one is taken. Then every option that is not
+significantly better in this combination goes back to its axis' default (backward elimination): a default needs no
+evidence, a departure does.
 
-A search that weighs all designs as it goes (`adaptive`) has seen rungs and repeats that no surface of finished trials
+A search that models all designs itself (`adaptive`) has seen rungs and repeats that no surface of finished trials
 holds: its recommendation is taken as it is.
 """
 
@@ -19,17 +20,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import TypeAdapter
 
+from sde_ray.analysis.constraints import TOLERANCE, ConstraintCheck
 from sde_ray.analysis.effects import Effect, design_of, fit_results, reference_of, scored_results, surface_effects
 from sde_ray.analysis.estimate import Estimate, format_estimate
 from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.config.schema import Constraints
 from sde_ray.design.axes import find_axis
-from sde_ray.design.designs import make_design, paper_label
+from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts
 from sde_ray.safe_json import one_line
@@ -39,12 +40,14 @@ from sde_ray.types import Design, TrialResult
 
 KIND = "sde_ray strategy"
 COMBINED = "objective"
-TIE = 1e-9
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """The assembled design with its evidence; `verdict` is empty until it was validated."""
+    """The assembled design with its evidence: effects, the reason for each axis' option, predicted score.
+
+    `verdict` is the final comparison in words, empty until it has run.
+    """
 
     task: str
     model: str
@@ -69,28 +72,37 @@ def assemble(
     sweep: str = "",
     recommended: tuple[Design, float] | None = None,
 ) -> Strategy:
-    """The strategy for one task, model and training size.
+    """Assemble the strategy for one task, model and training size.
 
-    `recommended` is what a search that weighs designs itself has come to, with its expected score: it has seen rungs
-    and repeats that no surface of finished trials holds, so its word stands where the constraints allow it.
+    Args:
+        results: the trials.
+        objective: the metric that is maximised.
+        weights: how much each dev split counts, {"dev": 1.0, "dev_ood": 0.5}; only designs that have all of them can be
+            chosen.
+        constraints: the lowest format adherence (a share) and the most output tokens of a completion (a mean).
+        items: counts by item of the dev split, by trial key; they narrow the confidence intervals.
+        sweep: the name of the sweep.
+        recommended: the design of a search that models designs itself, with its expected score. It is taken where the
+            constraints allow it, as the search has seen rungs and repeats that no surface of finished trials holds.
 
-    `weights`: how much each split counts ({"dev": 1.0, "dev_ood": 0.5}); only designs that have all of them can be
-    chosen. `items` of the first split narrow what counts as shown. `UserError` where no design meets the constraints.
+    Raises:
+        UserError: when no design meets the constraints, a split is not a dev split, or no trial has the metric.
     """
     weights, constraints = weights or {"dev": 1.0}, constraints or Constraints()
     _check_splits(weights)
     for split in weights:
-        scored_results(results, objective, split)  # a metric that the trials do not have is told by its own name
+        scored_results(results, objective, split)  # raises for a metric that the trials do not have
     combined = [_combined(result, objective, weights) for result in results]
     fitted = fit_results(combined, COMBINED, "dev", items if len(weights) == 1 else None)
-    counted = scored_results(combined, COMBINED)
-    allowed = ConstraintCheck(combined, constraints)
-    if recommended and fitted.covers(recommended[0]) and not allowed.violations(recommended[0]):
+    scored = scored_results(combined, COMBINED)
+    check = ConstraintCheck(combined, constraints)
+    if recommended and fitted.covers(recommended[0]) and not check.violations(recommended[0]):
         design, predicted = recommended
     else:
-        design = _simplified(max(allowed.of(_combinations(fitted)), key=fitted.predict), fitted, allowed)
+        best = max(check.feasible(_combinations(fitted)), key=fitted.predict)
+        design = _eliminate_backward(best, fitted, check)
         predicted = fitted.predict(design)
-    config = counted[0].config
+    config = scored[0].config
     return Strategy(
         task=str(config["task"]),
         model=str(config["model"]),
@@ -98,111 +110,51 @@ def assemble(
         sweep=sweep,
         objective=objective,
         predicted=predicted,
-        effects=tuple(surface_effects(fitted, [design_of(result) for result in counted])),
-        reasons=dict(_reasons(design, fitted, allowed)),
+        effects=tuple(surface_effects(fitted, [design_of(result) for result in scored])),
+        reasons=dict(_reasons(design, fitted, check)),
     )
 
 
 def _check_splits(weights: Mapping[str, float]) -> None:
-    wrong = [split for split in weights if not split.startswith("dev")]
-    if wrong:
-        raise UserError(f"A strategy may not be chosen on {', '.join(wrong)}: test items are for the final validation.")
+    test_splits = [split for split in weights if not split.startswith("dev")]
+    if test_splits:
+        raise UserError(
+            f"A strategy may not be chosen on {', '.join(test_splits)}: test items are for the final validation."
+        )
     if any(not math.isfinite(w) or w < 0 for w in weights.values()) or not any(weights.values()):
         raise UserError(f"The split weights {dict(weights)} cannot be used. Give numbers of at least 0, one above 0.")
 
 
 def _combined(result: TrialResult, objective: str, weights: Mapping[str, float]) -> TrialResult:
     """The result with its weighted score as a metric of its own; without it where a split is missing."""
-    named = {split: result.scores.get(split, {}) for split, weight in weights.items() if weight}
-    home = dict(result.scores.get("dev", {}))
-    if all(objective in scores for scores in named.values()):
-        total = sum(weights[split] for split in named)
-        home[COMBINED] = sum(weights[split] * scores[objective] for split, scores in named.items()) / total
-    return replace(result, scores={**result.scores, "dev": home})
+    by_split = {split: result.scores.get(split, {}) for split, weight in weights.items() if weight}
+    dev = dict(result.scores.get("dev", {}))
+    if all(objective in scores for scores in by_split.values()):
+        total = sum(weights[split] for split in by_split)
+        dev[COMBINED] = sum(weights[split] * scores[objective] for split, scores in by_split.items()) / total
+    return replace(result, scores={**result.scores, "dev": dev})
 
 
 def _combinations(fitted: SurfaceFit) -> Iterator[Design]:
-    """The combinations of the options tried whose score the trials can tell, axes in the order of the designs."""
+    """The combinations of the options tried whose score is estimable, axes in the order of the designs."""
     tried = {**{axis: (option,) for axis, option in fitted.coding.fixed.items()}, **dict(fitted.coding.axes)}
     order = [axis for axis, _ in make_design().options if axis in tried]
     order += [axis for axis in tried if axis not in order]
     for options in product(*(tried[axis] for axis in order)):
         design = Design(tuple(zip(order, options, strict=True)))
-        if fitted.separable(fitted.coding.row(design)):  # else its score is anybody's guess
+        if fitted.separable(fitted.coding.row(design)):  # else options are confounded
             yield design
 
 
-class ConstraintCheck:
-    """Which designs meet the constraints: by their trials' means, else as predicted from the others."""
-
-    def __init__(self, results: Sequence[TrialResult], constraints: Constraints) -> None:
-        self.constraints = constraints
-        self.costs: dict[str, _Cost] = {}
-        if constraints.min_format_adherence is not None:
-            self.costs["format_adherence"] = _Cost(results, lambda r: r.scores.get("dev", {}).get("format_adherence"))
-        if constraints.max_output_tokens is not None:
-            self.costs["output_tokens"] = _Cost(results, lambda r: r.tokens.get("output"))
-
-    def violations(self, design: Design) -> dict[str, str]:
-        """The constraints that a design breaks, in words; empty: allowed."""
-        least, most = self.constraints.min_format_adherence, self.constraints.max_output_tokens
-        broken = {}
-        if least is not None and (value := self.costs["format_adherence"](design)) < least - TIE:
-            broken["min_format_adherence"] = f"format adherence {value:.3f} is below {least:g}"
-        if most is not None and (value := self.costs["output_tokens"](design)) > most + TIE:
-            broken["max_output_tokens"] = f"{value:.1f} output tokens are above {most:g}"
-        return broken
-
-    def of(self, designs: Iterator[Design]) -> list[Design]:
-        known = list(designs)
-        kept = [design for design in known if not self.violations(design)]
-        if kept:
-            return kept
-        nearest = min(known, key=self._distance)
-        raise UserError(
-            f"No design meets the constraints. The nearest is {paper_label(nearest)}: "
-            f"{', '.join(self.violations(nearest).values())}. Loosen them, or train longer."
-        )
-
-    def _distance(self, design: Design) -> float:
-        least, most = self.constraints.min_format_adherence, self.constraints.max_output_tokens
-        short = max(0.0, least - self.costs["format_adherence"](design)) if least is not None else 0.0
-        over = max(0.0, self.costs["output_tokens"](design) / most - 1) if most else 0.0
-        return short + over
-
-
-class _Cost:
-    """A quantity of designs: the mean of a design's trials, else what the fitted surface expects."""
-
-    def __init__(self, results: Sequence[TrialResult], value: Any) -> None:
-        known = [(result, value(result)) for result in results if result.status == "finished"]
-        known = [(result, float(number)) for result, number in known if number is not None]
-        if not known:
-            raise UserError("The trials do not hold what the constraint is about. Use trials of this version.")
-        named = [replace(result, scores={"dev": {COMBINED: number}}) for result, number in known]
-        self.fitted = fit_results(named, COMBINED)
-        self.bounds = min(number for _, number in known), max(number for _, number in known)
-        self.seen: dict[Design, list[float]] = {}
-        for result, number in known:
-            self.seen.setdefault(design_of(result), []).append(number)
-
-    def __call__(self, design: Design) -> float:
-        if design in self.seen:
-            return sum(self.seen[design]) / len(self.seen[design])
-        if not self.fitted.covers(design):
-            return math.nan
-        return min(max(self.fitted.predict(design), self.bounds[0]), self.bounds[1])
-
-
-def _simplified(best: Design, fitted: SurfaceFit, allowed: ConstraintCheck) -> Design:
-    """The design with as many defaults as the evidence does not speak against."""
+def _eliminate_backward(best: Design, fitted: SurfaceFit, check: ConstraintCheck) -> Design:
+    """Backward elimination: options go back to their defaults while no significant loss is shown."""
     current = best
     while True:
-        steps = [(fitted.difference(current, simpler), simpler) for simpler in _simpler(current, fitted, allowed)]
+        losses = [(fitted.difference(current, simpler), simpler) for simpler in _simpler(current, fitted, check)]
         free = [
-            (step.value, simpler)
-            for step, simpler in steps
-            if not _shown(step)
+            (loss.value, simpler)
+            for loss, simpler in losses
+            if not _is_significant(loss)
             # Single steps may hide a loss that they have together.
             and not fitted.difference(best, simpler).excludes_zero
         ]
@@ -211,51 +163,50 @@ def _simplified(best: Design, fitted: SurfaceFit, allowed: ConstraintCheck) -> D
         current = min(free, key=lambda pair: pair[0])[1]
 
 
-def _simpler(design: Design, fitted: SurfaceFit, allowed: ConstraintCheck) -> Iterator[Design]:
-    """The design with one axis set back to its default."""
+def _simpler(design: Design, fitted: SurfaceFit, check: ConstraintCheck) -> Iterator[Design]:
+    """The feasible designs with one axis set back to its default."""
     for axis, options in fitted.coding.axes:
         reference = reference_of(axis, options)
         candidate = design.replace(**{axis: reference})
-        known = fitted.separable(fitted.coding.row(candidate))
-        if design[axis] != reference and known and not allowed.violations(candidate):
+        estimable = fitted.separable(fitted.coding.row(candidate))
+        if design[axis] != reference and estimable and not check.violations(candidate):
             yield candidate
 
 
-def _shown(step: Estimate) -> bool:
-    """Is the gain beyond its interval? Where no noise is known, the value itself counts."""
-    return step.value > TIE if step.low is None else step.low > 0
+def _is_significant(gain: Estimate) -> bool:
+    """Does the interval lie above 0? Where no noise is known, the value itself counts."""
+    return gain.value > TOLERANCE if gain.low is None else gain.low > 0
 
 
 # ---- reasons in words ----------------------------------------------------------------------------------------------
 
 
-def _reasons(design: Design, fitted: SurfaceFit, allowed: ConstraintCheck) -> Iterator[tuple[str, str]]:
+def _reasons(design: Design, fitted: SurfaceFit, check: ConstraintCheck) -> Iterator[tuple[str, str]]:
     """Why each axis has its option."""
     swept = dict(fitted.coding.axes)
     for axis, option in design.options:
         if axis not in swept:
             yield axis, f"{option}: the only option in these trials"
         elif option == reference_of(axis, swept[axis]):
-            yield axis, _why_default(design, axis, option, fitted, allowed)
+            yield axis, _why_default(design, axis, option, fitted, check)
         else:
             reference = reference_of(axis, swept[axis])
-            step = fitted.difference(design, design.replace(**{axis: reference}))
-            text = f"{option}: {_format(step)} over {reference}, with the other options as assembled"
+            gain = fitted.difference(design, design.replace(**{axis: reference}))
+            text = f"{option}: {_format(gain)} over {reference}, with the other options as assembled"
             yield axis, text + _against_average(axis, option, fitted)
 
 
-def _why_default(design: Design, axis: str, option: str, fitted: SurfaceFit, allowed: ConstraintCheck) -> str:
+def _why_default(design: Design, axis: str, option: str, fitted: SurfaceFit, check: ConstraintCheck) -> str:
     others = [other for other in dict(fitted.coding.axes)[axis] if other != option]
-    steps = {other: fitted.difference(design.replace(**{axis: other}), design) for other in others}
-    other = max(others, key=lambda name: steps[name].value)
-    broken = allowed.violations(design.replace(**{axis: other}))
-    if steps[other].value > 0 and broken:
-        return f"{option}, the default: {other} would bring {_format(steps[other])}, but {'; '.join(broken.values())}"
-    if steps[other].value > TIE:
-        return f"{option}, the default: {other} brings {_format(steps[other])}, which does not show a difference"
-    return f"{option}, the default: {other}, the next best, brings {_format(steps[other])}" + _against_average(
-        axis, option, fitted
-    )
+    gains = {other: fitted.difference(design.replace(**{axis: other}), design) for other in others}
+    other = max(others, key=lambda name: gains[name].value)
+    gain, broken = _format(gains[other]), check.violations(design.replace(**{axis: other}))
+    if gains[other].value > 0 and broken:
+        return f"{option}, the default: {other} would bring {gain}, but {'; '.join(broken.values())}"
+    if gains[other].value > TOLERANCE:
+        return f"{option}, the default: {other} brings {gain}, which does not show a difference"
+    note = _against_average(axis, option, fitted)
+    return f"{option}, the default: {other}, the next best, brings {gain}{note}"
 
 
 def _against_average(axis: str, option: str, fitted: SurfaceFit) -> str:
@@ -265,10 +216,10 @@ def _against_average(axis: str, option: str, fitted: SurfaceFit) -> str:
     winner = max(options, key=lambda name: float(rows[name] @ fitted.coefficients))
     if winner == option:
         return ""
-    ahead = fitted.contrast(rows[winner] - rows[option])
-    return f" (averaged over all designs {winner} is ahead by {_format(ahead)}: the combination decides)" if (
-        ahead.excludes_zero or (ahead.low is None and ahead.value > TIE)
-    ) else ""  # fmt: skip
+    gain = fitted.contrast(rows[winner] - rows[option])
+    if not (gain.excludes_zero or (gain.low is None and gain.value > TOLERANCE)):
+        return ""
+    return f" (averaged over all designs {winner} is ahead by {_format(gain)}: the combination decides)"
 
 
 def _format(estimate: Estimate) -> str:
@@ -280,21 +231,21 @@ def _format(estimate: Estimate) -> str:
 
 def save(strategy: Strategy, path: Path) -> None:
     """Write a strategy as YAML, whole or not at all."""
-    plain = {"kind": KIND, **asdict(strategy)}
-    plain["design"] = dict(strategy.design.options)
-    plain["effects"] = [asdict(effect) for effect in strategy.effects]
+    values = {"kind": KIND, **asdict(strategy)}
+    values["design"] = dict(strategy.design.options)
+    values["effects"] = [asdict(effect) for effect in strategy.effects]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, yaml.safe_dump(plain, allow_unicode=True, sort_keys=False))
+    write_atomic(path, yaml.safe_dump(values, allow_unicode=True, sort_keys=False))
 
 
 def load(path: Path, task: str = "") -> Strategy:
-    """Read a strategy; `UserError` for another file, another task's, or one that was edited into nonsense."""
-    plain = read_yaml(path)
-    if plain.pop("kind", None) != KIND:
+    """Read a strategy. Raises UserError for another file, another task's, or one that was edited into nonsense."""
+    values = read_yaml(path)
+    if values.pop("kind", None) != KIND:
         raise UserError(f'"{path}" is no strategy of sde_ray. Give the strategy.yaml that `sde-ray assemble` wrote.')
     try:
-        design = make_design(**plain.pop("design"))
-        strategy = _STRATEGY.validate_python({**plain, "design": design, "effects": plain.get("effects") or ()})
+        design = make_design(**values.pop("design"))
+        strategy = _STRATEGY.validate_python({**values, "design": design, "effects": values.get("effects") or ()})
     except (TypeError, KeyError, ValueError) as error:
         raise UserError(
             f'"{path}" is a damaged strategy: {one_line(error)}. Write it again with `sde-ray assemble`.'
@@ -305,7 +256,7 @@ def load(path: Path, task: str = "") -> Strategy:
 
 
 def strategy_table(strategy: Strategy) -> list[dict[str, str]]:
-    """A row an axis, for CLI and report: option, its label, reason."""
+    """A row an axis, for CLI and report: option, its label, the reason for it."""
     return [
         {"axis": axis, "option": option, "label": find_axis(axis).options[option].label
          if option in find_axis(axis).options else option, "reason": strategy.reasons.get(axis, "")}

@@ -80,7 +80,7 @@ class Study:
         return pareto_front(self.ranked, self.fitted)
 
     @cached_property
-    def own_effects(self) -> list[Effect]:
+    def main_effects(self) -> list[Effect]:
         """The effects on the objective's split."""
         return surface_effects(self.fitted, [design_of(one) for one in self.scored]) if self.fitted else []
 

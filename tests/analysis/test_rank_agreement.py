@@ -62,7 +62,7 @@ def test_groups_that_differ_are_drawn_together_and_keep_their_own() -> None:
         seen = own + draws.normal(0, 0.05, (4, 10))
         found = partial_pooling({str(n): (row, 0.05**2 * np.eye(10)) for n, row in enumerate(seen)})
         inside += [(e.low or 0) <= truth <= (e.high or 0) for e, truth in zip(found.shared, shared, strict=True)]
-        pooled = np.array([[e.value for e in found.own[str(n)]] for n in range(4)])
+        pooled = np.array([[e.value for e in found.by_group[str(n)]] for n in range(4)])
         errors.append((np.abs(pooled - own).mean(), np.abs(seen - own).mean()))
     assert 0.92 <= np.mean(inside) <= 0.985
     together, alone = np.mean(errors, axis=0)
@@ -74,7 +74,7 @@ def test_groups_that_are_alike_share_all_and_two_are_enough() -> None:
     shared = draws.normal(0, 0.1, 10)
     seen = shared + draws.normal(0, 0.02, (2, 10))
     found = partial_pooling({"a": (seen[0], 0.02**2 * np.eye(10)), "b": (seen[1], 0.02**2 * np.eye(10))})
-    assert found.spread < 0.02
+    assert found.group_sd < 0.02
     width = np.mean([(e.high or 0) - (e.low or 0) for e in found.shared])
     assert 2 * 1.96 * 0.02 / np.sqrt(2) * 0.9 < width < 2 * 1.96 * 0.02 * 1.2
 
@@ -106,7 +106,8 @@ def test_models_are_compared_on_one_task(tmp_path: Path) -> None:
     assert rows["cot"].verdict.endswith("of 2")
     low, high = rows["lines"].shared.low, rows["lines"].shared.high  # type: ignore[union-attr]
     assert low is not None and high is not None and low < 0 < high  # what models like these share is not known
-    assert rows["lines"].own is not None and rows["lines"].own["a"].value > 0.05 > rows["lines"].own["b"].value
+    assert rows["lines"].pooled is not None
+    assert rows["lines"].pooled["a"].value > 0.05 > rows["lines"].pooled["b"].value
     assert family.to_dict()["effects"][0].keys() >= {"a: sign", "a: alone", "a: pooled", "shared", "says"}
 
 

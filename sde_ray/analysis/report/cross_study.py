@@ -45,7 +45,7 @@ def _effects(family: CrossStudy) -> Html | None:
     columns |= {"shared effect": "shared", "95% interval": "interval", "": "says"}
     words = (
         f"What the {family.kind} share, with its interval; small dots: each of them alone. "
-        + (f"They differ by {family.spread:.3f} (standard deviation)." if family.spread is not None else "")
+        + (f"They differ by {family.group_sd:.3f} (standard deviation)." if family.group_sd is not None else "")
     )  # fmt: skip
     note = "In brackets: the interval holds 0, so the sign is not shown."
     figure = figures.caption(words, figures.shared(family.rows, family.kind))
