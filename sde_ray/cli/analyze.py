@@ -93,10 +93,12 @@ def _analyze(
 
     task = open_tasks(config)[contest.task]
     scores = _tuned(config, contest, tuned)  # before the dear part: a table that cannot be read is told at once
-    looks = run.prepare(config, task, contest.model, list(contest.trials), items or config.eval_size, shots, seed)
+    measurements = run.prepare(
+        config, task, contest.model, list(contest.trials), items or config.eval_size, shots, seed
+    )
     file = JsonlCache(config.run_dir.prompting_cache)
-    price = run.cost(looks, file)
-    err().print(f"{contest.task} on {contest.model}: {_price(price, len(looks))}", highlight=False, markup=False)
+    price = run.cost(measurements, file)
+    err().print(f"{contest.task} on {contest.model}: {_price(price, len(measurements))}", highlight=False, markup=False)
     if dry_run:
         return None
     config.run_dir.folder.hold(file.path)
@@ -108,7 +110,7 @@ def _analyze(
             left = duration((time.monotonic() - started) / done * (count - done))
             err().print(f"{done} of {count} measured" + (f" · {left} left" if done < count else ""), highlight=False)
 
-    rows = run.measure(looks, contest.model, config, file, on_progress)
+    rows = run.measure(measurements, contest.model, config, file, on_progress)
     metric = config.objective.metric or task.objective
     return result.conclude(contest.task, contest.model, metric, rows, scores, shots)
 

@@ -301,8 +301,8 @@ class TestRun:
         self, base: model.LoadedModel, tiny_llama: Path, tmp_path: Path
     ) -> None:
         config = load_config(sweep_file(tmp_path, str(tiny_llama)))
-        looks = run.prepare(config, TASK, str(tiny_llama), [make_design(format="lines")], 4, (0, 1), 0)
-        (row,) = run.measure(looks, str(tiny_llama), config, JsonlCache(tmp_path / "a.jsonl"))
+        measurements = run.prepare(config, TASK, str(tiny_llama), [make_design(format="lines")], 4, (0, 1), 0)
+        (row,) = run.measure(measurements, str(tiny_llama), config, JsonlCache(tmp_path / "a.jsonl"))
         held = data.draw(TASK.load("dev"), 4, 0)
         rows = Encoder(base.tokenizer, 1024).samples(
             [render.render_sample(one, TASK, make_design(format="lines")) for one in held]
@@ -323,8 +323,8 @@ class TestRun:
         wide = Encoder(base.tokenizer, 10**6)
         longest = max(wide.length(in_context(one.prompt, roomy.demonstrations[:2], "en")) for one in roomy.samples)
         config = load_config(sweep_file(tmp_path, str(tiny_llama), train={"max_length": longest + 6}))
-        looks = run.prepare(config, TASK, str(tiny_llama), [bare_design, make_design()], 4, (0, 4), 0)
-        bare, asked = run.measure(looks, str(tiny_llama), config, JsonlCache(tmp_path / "a.jsonl"))
+        measurements = run.prepare(config, TASK, str(tiny_llama), [bare_design, make_design()], 4, (0, 4), 0)
+        bare, asked = run.measure(measurements, str(tiny_llama), config, JsonlCache(tmp_path / "a.jsonl"))
         assert bare["4_shot"] is not None and bare["error"] == "" and bare["4_shot_fewer"] == 1.0
         assert asked["4_shot"] is None and asked["error"]
         notes = " ".join(conclude("t", "m", "weighted_kappa", [bare, asked], {}, (0, 4)).notes)

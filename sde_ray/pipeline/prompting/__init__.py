@@ -1,12 +1,11 @@
-"""Prompts against samples: does what an untuned model makes of a design tell how good the design is for tuning?
+"""Prompting study: do zero-shot and few-shot scores of an untuned model predict how good a design is for tuning?
 
-context.py     zero-shot and in-context prompts that fit the context
-perplexity.py  likelihoods of prompts and gold outputs
-look.py        one design, measured: what is kept and never measured twice
-run.py         all designs of a sweep on one model
-tuned.py       the tuned scores of the same designs: from the sweep's ledger, or from a table
-correlate.py   rank correlations with intervals, and the verdict in words
-conclude.py    what an analysis comes to, and its files in the sweep's folder
-figure.py      the scatter plot
-logged.py      a run a design in MLflow, beside the trials
+few_shot.py      zero-shot and few-shot prompts that fit the context
+perplexity.py    likelihoods of prompts and gold outputs
+measurement.py   one design's measurements and their cache keys
+run.py           all designs of a sweep on one model
+tuned_scores.py  the tuned scores of the same designs: from the sweep's ledger, or from a table
+correlation.py   rank correlations with intervals, and the verdict in words
+result.py        the study's result, and its files in the sweep's folder
+figure.py        the scatter plot
 """

@@ -1,4 +1,4 @@
-"""Prompts for a model that was not tuned: a sample's own prompt, alone or after worked examples (PAPER.md 1.6).
+"""Zero-shot and few-shot prompts for an untuned model: a sample's own prompt, alone or after examples (PAPER.md 1.6).
 
     Example 1:
     {prompt of the first demonstration}{its completion}
@@ -6,7 +6,7 @@
     Example 2:
     {prompt of the query}
 
-Demonstrations are whole or left out, the last first, and how many are left is told: a cut one would show a wrong
+Demonstrations are whole or left out, the last first, and how many are left is reported: a cut one would show a wrong
 answer. The query's instruction is never cut; its text only where even the prompt alone does not fit.
 """
 
@@ -55,7 +55,7 @@ def fit(encoder: Any, query: Prompt, demonstrations: Sequence[Sample], language:
 
 
 def answer_of(completion: str) -> str:
-    """What counts of a completion: all before the first blank line, as an untuned model likes to write on.
+    """The answer in a completion: all before the first blank line, since an untuned model tends to continue.
 
     No design writes a blank line within an answer.
     """

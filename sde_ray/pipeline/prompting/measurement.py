@@ -1,7 +1,7 @@
-"""One design, looked at before any tuning: what is measured, under which key it is kept, and what it says.
+"""Measurements of designs on an untuned model: what is measured, its cache key, and the row that it gives.
 
-    wanted = looks(config, task, "tiny", designs, items=..., demonstrations=..., shots=(0, 2, 4))
-    wanted[0].key("perplexity"), wanted[0].key(2)       keys of the file of results
+    wanted = measurements(config, task, "tiny", designs, items=..., demonstrations=..., shots=(0, 2, 4))
+    wanted[0].key("perplexity"), wanted[0].key(2)       keys of the cache
 
 A key is a hash of what the model reads, word for word, so equal prompts are measured once: `input_modeling` changes the
 loss only, and designs that differ in nothing else share their keys.
@@ -23,12 +23,12 @@ from sde_ray.types import Design, Example, Sample, Task
 PERPLEXITY = "perplexity"
 SCHEMA = 2  # of what is measured; a change of a definition must not meet old values
 Part = str | int  # PERPLEXITY, or a number of demonstrations
-Kept = Mapping[str, Mapping[str, Any]]
+Stored = Mapping[str, Mapping[str, Any]]  # the cache's values by key
 
 
 @dataclass(frozen=True)
-class Look:
-    """A design with its items and demonstrations written in it. `settings`: what else decides a value."""
+class Measurement:
+    """A design, with the items and demonstrations written in it, to be measured. `settings`: what else matters."""
 
     task: Task
     design: Design
@@ -44,7 +44,7 @@ class Look:
         return (PERPLEXITY, *self.shots)
 
     @cached_property
-    def _read(self) -> str:
+    def _input_hash(self) -> str:
         """A hash of everything that the model reads."""
         digest = hashlib.sha256()
         for sample in (*self.samples, *self.demonstrations):
@@ -53,21 +53,21 @@ class Look:
         return digest.hexdigest()
 
     def key(self, part: Part) -> str:
-        """Under which a part is kept."""
+        """The cache key of a part."""
         shown = [sample.id for sample in self.demonstrations[: int(part)]] if part != PERPLEXITY else []
-        names = [self.task.name, self.metric, *(one.id for one in self.examples)]
-        return content_hash([SCHEMA, part, self._read, shown, names, dict(self.settings)])
+        names = [self.task.name, self.metric, *(example.id for example in self.examples)]
+        return content_hash([SCHEMA, part, self._input_hash, shown, names, dict(self.settings)])
 
     @property
     def characters(self) -> int:
         """Characters to read for all parts."""
-        own = sum(len(s.text) for sample in self.samples for s in sample.prompt)
+        prompts = sum(len(s.text) for sample in self.samples for s in sample.prompt)
         gold = sum(len(sample.completion.text) for sample in self.samples)
-        shown = [sum(len(s.text) for s in (*one.prompt, one.completion)) for one in self.demonstrations]
-        return gold + own * (1 + len(self.shots)) + sum(sum(shown[:k]) * len(self.samples) for k in self.shots)
+        shown = [sum(len(s.text) for s in (*sample.prompt, sample.completion)) for sample in self.demonstrations]
+        return gold + prompts * (1 + len(self.shots)) + sum(sum(shown[:k]) * len(self.samples) for k in self.shots)
 
 
-def looks(
+def measurements(
     config: SweepConfig,
     task: Task,
     model: str,
@@ -75,8 +75,8 @@ def looks(
     items: Sequence[Example],
     demonstrations: Sequence[Example],
     shots: Sequence[int],
-) -> list[Look]:
-    """Every design with the same items and the same demonstrations. `model`: what identifies its weights."""
+) -> list[Measurement]:
+    """One measurement a design, all with the same items and demonstrations. `model`: what identifies its weights."""
     variant = config.instruction_variant
     settings = {
         "model": model,
@@ -85,12 +85,12 @@ def looks(
         "max_new_tokens": config.generation.max_new_tokens,
     }
     return [
-        Look(
+        Measurement(
             task=task,
             design=design,
             examples=tuple(items),
-            samples=tuple(render.render_sample(one, task, design, variant) for one in items),
-            demonstrations=tuple(render.render_sample(one, task, design, variant) for one in demonstrations),
+            samples=tuple(render.render_sample(item, task, design, variant) for item in items),
+            demonstrations=tuple(render.render_sample(example, task, design, variant) for example in demonstrations),
             shots=tuple(shots),
             metric=config.objective.metric or task.objective,
             settings=settings,
@@ -99,16 +99,16 @@ def looks(
     ]
 
 
-def row_of(look: Look, kept: Kept) -> dict[str, Any]:
-    """What is known of a design: one flat row, for tables and MLflow; None where there is no value."""
-    values = {part: kept.get(look.key(part), {}) for part in look.parts}
-    likely = values[PERPLEXITY]
-    row: dict[str, Any] = {name: likely.get(name) for name in ("prompt_perplexity", "output_perplexity")}
-    row |= {name: likely.get(name) for name in ("output_log_likelihood", "prompt_tokens", "output_tokens")}
-    for k in look.shots:
+def result_row(measurement: Measurement, stored: Stored) -> dict[str, Any]:
+    """The results of a design as one flat row, for tables and MLflow; None where there is no value."""
+    values = {part: stored.get(measurement.key(part), {}) for part in measurement.parts}
+    likelihood = values[PERPLEXITY]
+    row: dict[str, Any] = {name: likelihood.get(name) for name in ("prompt_perplexity", "output_perplexity")}
+    row |= {name: likelihood.get(name) for name in ("output_log_likelihood", "prompt_tokens", "output_tokens")}
+    for k in measurement.shots:
         row[f"{k}_shot"] = values[k].get("score")
         row[f"{k}_shot_adherence"] = values[k].get("adherence")
         row[f"{k}_shot_fewer"] = values[k].get("fewer")
     cut = [float(value["cut"]) for value in values.values() if value.get("cut") is not None]
     errors = list(dict.fromkeys(value["error"] for value in values.values() if "error" in value))
-    return {"design": look.design.slug, **row, "cut": max(cut, default=None), "error": "; ".join(errors)}
+    return {"design": measurement.design.slug, **row, "cut": max(cut, default=None), "error": "; ".join(errors)}

@@ -1,9 +1,9 @@
-"""All designs of a sweep on one untuned model: likelihoods, zero-shot and in-context scores; never twice.
+"""Zero-shot and few-shot scores, and likelihoods, of all designs of a sweep on one untuned model; cached.
 
-    measure(looks, "tiny", config, JsonlCache(folder / "analysis.jsonl"))   -> rows, one a design
+    measure(measurements, "tiny", config, JsonlCache(folder / "analysis.jsonl"))   -> rows, one a design
 
-The model is loaded once a worker and only where something is missing; each value is on disk as soon as it is made, so a
-run that was stopped goes on. A design that does not fit the context is a row with its reason, not the end of the run.
+The model is loaded once a worker and only if something is missing; each value is on disk as soon as it is measured, so
+a run that was stopped resumes. A design that does not fit the context is a row with its reason, not the end of the run.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from sde_ray.config.load import SweepConfig
 from sde_ray.design import render
 from sde_ray.errors import UserError
 from sde_ray.pipeline.prompting.few_shot import BETWEEN, answer_of, fit
-from sde_ray.pipeline.prompting.measurement import PERPLEXITY, Look, Part, looks, row_of
+from sde_ray.pipeline.prompting.measurement import PERPLEXITY, Measurement, Part, measurements, result_row
 from sde_ray.safe_json import stream_hash
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.sweep.cluster.actor_pool import spread
 from sde_ray.types import Design, Task
 
-SMALL = 64 * 2**20  # bytes of a file of weights that are read whole to know the model again
+MAX_HASHED_BYTES = 64 * 2**20  # of a file of weights; of a larger one also the end is hashed
 ITEMS_SEED = 0  # the same dev items as those that trials are scored on
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What is missing: parts to measure (of all), characters to read, completions to write, seconds where known."""
+    """Cost of what is missing: parts to measure (of all), characters to read, completions to generate, seconds."""
 
     missing: int
     parts: int
@@ -44,51 +44,55 @@ class Cost:
 
 def prepare(
     config: SweepConfig, task: Task, model: str, designs: Sequence[Design], items: int, shots: Sequence[int], seed: int
-) -> list[Look]:
-    """The looks of a sweep's designs; demonstrations are drawn from train, items from dev."""
+) -> list[Measurement]:
+    """The measurements of a sweep's designs; demonstrations are drawn from train, items from dev.
+
+    Raises UserError when there are fewer training examples than demonstrations.
+    """
     train, dev = task.load("train"), task.load("dev")
     if max(shots) > len(train):
         raise UserError(
             f"{max(shots)} demonstrations were asked for, {task.name} has {len(train)} training examples. "
             "Ask for fewer with --shots."
         )
-    shown = data.draw(train, max(shots), seed) if max(shots) else []
-    held = data.draw(dev, min(items, len(dev)), ITEMS_SEED)
-    return looks(config, task, identity(model), designs, held, shown, shots)
+    demonstrations = data.draw(train, max(shots), seed) if max(shots) else []
+    dev_items = data.draw(dev, min(items, len(dev)), ITEMS_SEED)
+    return measurements(config, task, identity(model), designs, dev_items, demonstrations, shots)
 
 
-def cost(wanted: Sequence[Look], file: JsonlCache) -> Cost:
-    """What `measure` would do, before it does."""
-    kept = file.read()
-    every = {look.key(part): (look, part) for look in wanted for part in look.parts}
-    missing = {key: one for key, one in every.items() if key not in kept}
-    open_looks = {id(look): look for look, _ in missing.values()}
-    characters = sum(look.characters for look in open_looks.values())
-    completions = sum(len(look.samples) for look, part in missing.values() if part != PERPLEXITY)
-    spent = [float(kept[key]["seconds"]) for key in every if "seconds" in kept.get(key, {})]
-    return Cost(len(missing), len(every), characters, completions, fmean(spent) * len(missing) if spent else None)
+def cost(wanted: Sequence[Measurement], file: JsonlCache) -> Cost:
+    """Estimate what `measure` would do; seconds from what is in the cache, None if nothing is."""
+    stored = file.read()
+    parts = {measurement.key(part): (measurement, part) for measurement in wanted for part in measurement.parts}
+    missing = {key: part for key, part in parts.items() if key not in stored}
+    incomplete = {id(measurement): measurement for measurement, _ in missing.values()}
+    characters = sum(measurement.characters for measurement in incomplete.values())
+    completions = sum(len(measurement.samples) for measurement, part in missing.values() if part != PERPLEXITY)
+    seconds = [float(stored[key]["seconds"]) for key in parts if "seconds" in stored.get(key, {})]
+    return Cost(len(missing), len(parts), characters, completions, fmean(seconds) * len(missing) if seconds else None)
 
 
 def measure(
-    wanted: Sequence[Look],
+    wanted: Sequence[Measurement],
     model: str,
     config: SweepConfig,
     file: JsonlCache,
     on_progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> list[dict[str, Any]]:
-    """A row a design; what the file lacks is measured. `on_progress(done, count)` is called after each part."""
-    kept: dict[str, Mapping[str, Any]] = dict(file.read())
-    missing = {look.key(part): (look, part) for look in wanted for part in look.parts if look.key(part) not in kept}
+    """Measure what the cache lacks. `on_progress(done, count)` is called after each part. Returns a row a design."""
+    stored: dict[str, Mapping[str, Any]] = dict(file.read())
+    parts = {measurement.key(part): (measurement, part) for measurement in wanted for part in measurement.parts}
+    missing = {key: part for key, part in parts.items() if key not in stored}
     keys, calls = list(missing), list(missing.values())
     for done, (n, value) in enumerate(spread(config.resources, partial(_UntunedModel, model, config), calls), 1):
-        kept[keys[n]] = value
+        stored[keys[n]] = value
         file.append(keys[n], value)
         on_progress(done, len(missing))
-    return [row_of(look, kept) for look in wanted]
+    return [result_row(measurement, stored) for measurement in wanted]
 
 
 def identity(model: str) -> str:
-    """What tells a model from another of the same name: for a folder a hash of its weights and tokenizer."""
+    """A model's identity: its hub name, or for a folder its name and a hash of its weights and tokenizer."""
     from sde_ray.models.base import locate
 
     folder = Path(locate(model))
@@ -104,8 +108,8 @@ def _identifying(folder: Path) -> Iterator[str | bytes]:
             size = path.stat().st_size
             yield f"{path.name} {size}\n"
             with path.open("rb") as file:
-                yield file.read(SMALL)
-                if size > SMALL:
+                yield file.read(MAX_HASHED_BYTES)
+                if size > MAX_HASHED_BYTES:
                     file.seek(-(2**20), 2)
                     yield file.read()
 
@@ -125,21 +129,21 @@ class _UntunedModel:
         blank_line = list(loaded.tokenizer(BETWEEN, add_special_tokens=False)["input_ids"])
         self.blank_line = blank_line if len(blank_line) == 1 else []
 
-    def __call__(self, look: Look, part: Part) -> dict[str, Any]:
+    def __call__(self, measurement: Measurement, part: Part) -> dict[str, Any]:
         started = time.perf_counter()
         try:
-            values = self._perplexity(look) if part == PERPLEXITY else self._score(look, int(part))
+            values = self._perplexity(measurement) if part == PERPLEXITY else self._score(measurement, int(part))
         except UserError as error:
             values = {"error": str(error)}
         return {**values, "seconds": round(time.perf_counter() - started, 4)}
 
-    def _perplexity(self, look: Look) -> dict[str, Any]:
+    def _perplexity(self, measurement: Measurement) -> dict[str, Any]:
         """Mean likelihoods over the items; `cut`: the share of items whose text was cut."""
         from sde_ray.models.tokenization import pad_token_id
         from sde_ray.pipeline.prompting.perplexity import likelihoods
 
         loaded = self.decoder.loaded
-        encoded = self.decoder.encoder.samples(look.samples)
+        encoded = self.decoder.encoder.samples(measurement.samples)
         items = likelihoods(loaded.model, encoded, pad_token_id(loaded.tokenizer), self.batch_size)
         return {
             "prompt_perplexity": fmean(item.prompt_perplexity for item in items),
@@ -150,26 +154,34 @@ class _UntunedModel:
             "cut": fmean(row.num_truncated > 0 for row in encoded),
         }
 
-    def _score(self, look: Look, shots: int) -> dict[str, Any]:
+    def _score(self, measurement: Measurement, shots: int) -> dict[str, Any]:
         """The few-shot score. `fewer`: the share of prompts without all demonstrations, `cut`: with a cut text."""
         from sde_ray.models.decoder import completion_budget
 
-        encoder, demonstrations = self.decoder.encoder, look.demonstrations[:shots]
-        budget = completion_budget(self.max_new_tokens, encoder, (*look.demonstrations, *look.samples))
-        fitted = [fit(encoder, sample.prompt, demonstrations, look.task.language, budget) for sample in look.samples]
+        encoder, demonstrations = self.decoder.encoder, measurement.demonstrations[:shots]
+        budget = completion_budget(self.max_new_tokens, encoder, (*measurement.demonstrations, *measurement.samples))
+        fitted = [
+            fit(encoder, sample.prompt, demonstrations, measurement.task.language, budget)
+            for sample in measurement.samples
+        ]
         if shots and not any(prompt.num_demonstrations for prompt in fitted):
             return {"error": f"not one of {shots} demonstrations fits the context of {encoder.max_length} tokens"}
         completions, _ = self.decoder.generate(
-            [(sample.id, fitted_prompt.prompt) for sample, fitted_prompt in zip(look.samples, fitted, strict=True)],
+            [
+                (sample.id, fitted_prompt.prompt)
+                for sample, fitted_prompt in zip(measurement.samples, fitted, strict=True)
+            ],
             budget,
             batch_size=self.batch_size,
             stop_token_ids=self.blank_line if shots else (),
             share_prefix=True,  # all prompts of a design begin with the same demonstrations
         )
-        parsed = [render.parse_completion(answer_of(text), look.task, look.design) for text in completions]
-        scores = metrics.score(look.task, look.examples, parsed)
+        parsed = [
+            render.parse_completion(answer_of(text), measurement.task, measurement.design) for text in completions
+        ]
+        scores = metrics.score(measurement.task, measurement.examples, parsed)
         return {
-            "score": scores[look.metric],
+            "score": scores[measurement.metric],
             "adherence": scores["format_adherence"],
             "fewer": fmean(prompt.num_demonstrations < shots for prompt in fitted),
             "cut": fmean(prompt.num_truncated > 0 for prompt in fitted),
