@@ -34,6 +34,19 @@ def _steps_or_share(value: float) -> float:
     return int(value)
 
 
+@dataclass(frozen=True)
+class Neutral:
+    """Marks a setting whose default changes nothing: it is in a trial's key only where it is set.
+
+    `library`: the one whose setting it is, of the same name.
+    """
+
+    library: str = ""
+
+
+PEFT, TRANSFORMERS = Neutral("peft"), Neutral("transformers")
+
+
 class Train(Section):
     num_train_epochs: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Passes over the training samples."""
@@ -49,7 +62,7 @@ class Train(Section):
     warmup_steps: Annotated[float, Field(ge=0, le=10**9), AfterValidator(_steps_or_share)] = 0
     """Steps in which the learning rate rises; below 1: the share of all steps."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """AdamW's weight decay."""
+    """The optimizer's weight decay."""
     max_length: Annotated[int, Field(ge=8)] = 1024
     """Tokens of a sample at most; a longer text is cut (never the instruction or the answer) and counted."""
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
@@ -57,6 +70,27 @@ class Train(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of the base model and of training. `auto`: bfloat16 on a GPU that has it, else float32 on a CPU and
     float16 on an older GPU."""
+    optim: Annotated[Literal["adamw_torch_fused", "adamw_torch", "sgd", "rmsprop", "adafactor"], TRANSFORMERS] = (
+        "adamw_torch_fused"
+    )
+    """The optimizer, by transformers' names. `adafactor` needs one worker in float32."""
+    adam_beta1: Annotated[float, Field(ge=0, lt=1), TRANSFORMERS] = 0.9
+    """AdamW's decay of the mean of the gradients."""
+    adam_beta2: Annotated[float, Field(ge=0, lt=1), TRANSFORMERS] = 0.999
+    """AdamW's decay of the mean of their squares."""
+    adam_epsilon: Annotated[float, Field(gt=0), TRANSFORMERS] = 1e-8
+    """AdamW's term against a division by zero."""
+    neftune_noise_alpha: Annotated[float | None, Field(gt=0), TRANSFORMERS] = None
+    """Uniform noise on the token embeddings in training, of this scale (NEFTune; 5 is usual). Empty: none."""
+    label_smoothing_factor: Annotated[float, Field(ge=0, lt=1), TRANSFORMERS] = 0.0
+    """Share of a counted token's target that is spread evenly over the vocabulary."""
+
+    @model_validator(mode="after")
+    def _betas_are_adams(self) -> Train:
+        betas = {"adam_beta1", "adam_beta2", "adam_epsilon"} & set(without_neutral(self))
+        if betas and not self.optim.startswith("adam"):
+            raise ValueError(f"{', '.join(sorted(betas))} is for AdamW, but optim is {self.optim}. Leave it out.")
+        return self
 
     @model_validator(mode="after")
     def _constant_has_no_warmup(self) -> Train:
@@ -71,6 +105,16 @@ class Train(Section):
         """`warmup_steps` as a number of steps."""
         share = 0 < self.warmup_steps < 1
         return round(self.warmup_steps * total_steps) if share else int(self.warmup_steps)
+
+
+def without_neutral(section: Section) -> dict[str, Any]:
+    """The section's values, less those marked `Neutral` that are at their default."""
+    settings = type(section).model_fields
+    return {
+        name: value
+        for name, value in section.model_dump().items()
+        if value != settings[name].default or not any(isinstance(one, Neutral) for one in settings[name].metadata)
+    }
 
 
 def check_batch_size(train: Train, num_workers: int) -> None:
@@ -136,7 +180,7 @@ class TrialConfig:
     def resolved(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
-        sections = {name: value.model_dump() for name, value in values.items() if isinstance(value, Section)}
+        sections = {name: without_neutral(value) for name, value in values.items() if isinstance(value, Section)}
         plain: dict[str, Any] = json.loads(json.dumps({**values, **sections, "design": dict(self.design.options)}))
         return plain
 

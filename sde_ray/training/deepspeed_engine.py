@@ -15,14 +15,14 @@ from typing import Any
 import torch
 
 from sde_ray.config.trial import TrialConfig, check_batch_size
-from sde_ray.errors import FaultList
+from sde_ray.errors import FaultList, UserError
 
 RESERVED_KEYS = {
     "train_batch_size": "train.train_batch_size",
     "train_micro_batch_size_per_gpu": "train.train_batch_size and resources.num_workers",
     "gradient_accumulation_steps": "train.gradient_accumulation_steps",
     "gradient_clipping": "train.max_grad_norm",
-    "optimizer": "train.learning_rate and train.weight_decay (the optimiser is AdamW)",
+    "optimizer": "train.optim and train.learning_rate",
     "scheduler": "train.lr_scheduler_type and train.warmup_steps",
     "bf16": "train.dtype",
     "fp16": "train.dtype",
@@ -61,6 +61,11 @@ def deepspeed_config(config: TrialConfig, dtype: str) -> dict[str, Any]:
     """The complete DeepSpeed configuration of a trial."""
     check_deepspeed_section(config)
     train = config.train
+    if train.optim == "adafactor" and stage(config, dtype) != 0:
+        raise UserError(
+            "train.optim: adafactor works on whole matrices, which DeepSpeed flattens from ZeRO stage 1 on. Use one "
+            "worker in float32 with stage 0, or train.optim: adamw_torch."
+        )
     parts = config.num_workers * train.gradient_accumulation_steps
     defaults = {
         "train_micro_batch_size_per_gpu": train.train_batch_size // parts,

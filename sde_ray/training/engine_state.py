@@ -31,12 +31,12 @@ from sde_ray import __version__
 from sde_ray.storage.files import write_atomic
 from sde_ray.training import checkpoint
 from sde_ray.training.checkpoint import CheckpointError
+from sde_ray.training.optimizer import STATE
 
 if TYPE_CHECKING:
     from sde_ray.training.trainer import Trainer
 
 VALUES = "values"  # the tensor that holds, as bytes of JSON, what is not a tensor
-MOMENTS = ("exp_avg", "exp_avg_sq")
 LIBRARIES = ("torch", "transformers", "peft", "deepspeed")  # another version may round otherwise
 COUNTERS = ("global_steps", "global_samples", "micro_steps", "skipped_steps")
 SCALE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
@@ -160,10 +160,13 @@ def _masters(trainer: Trainer) -> list[torch.Tensor]:
 
 def _moments(trainer: Trainer) -> Tensors:
     """The moments and step counts of all masters. Raises CheckpointError when these are not in this process."""
+    names = STATE.get(trainer.config.train.optim)
+    if names is None:
+        raise CheckpointError(f"the state of {trainer.config.train.optim} is more than tensors")
     moments: Tensors = {}
     for number, master in enumerate(_masters(trainer)):
         state = trainer.engine.basic_optimizer.state.get(master, {})
-        if any(name not in state or state[name].numel() != master.numel() for name in MOMENTS):
+        if any(name not in state or state[name].numel() != master.numel() for name in names):
             raise CheckpointError("DeepSpeed holds the optimiser's state outside of this process")
         moments |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
     return moments

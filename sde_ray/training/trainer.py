@@ -25,6 +25,8 @@ from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.models.tokenization import TokenizedSample
 from sde_ray.training import batching, deepspeed_engine
+from sde_ray.training.neftune import add_embedding_noise
+from sde_ray.training.optimizer import make_optimizer
 
 
 def seed_everything(seed: int) -> None:
@@ -56,6 +58,8 @@ class Trainer:
         self.engine = _engine(peft_model, config, len(self.steps), dtype)
         self.device = next(peft_model.parameters()).device
         self._selects_logits = "logits_to_keep" in inspect.signature(peft_model.get_base_model().forward).parameters
+        noise = config.train.neftune_noise_alpha
+        self._noise = add_embedding_noise(peft_model.get_base_model(), noise) if noise else None
         seed_everything(config.seed + rank)  # dropout differs between workers; the adapter's start was drawn before
 
     def run(self, until: int) -> list[float]:
@@ -71,6 +75,8 @@ class Trainer:
 
     def destroy(self) -> None:
         """Free the optimiser's state and take the engine's hooks off the model."""
+        if self._noise is not None:
+            self._noise.remove()
         self.engine.destroy()
         self.peft_model.zero_grad(set_to_none=True)
 
@@ -93,7 +99,9 @@ class Trainer:
         selection = {"logits_to_keep": positions} if self._selects_logits else {}
         logits = self.engine(input_ids=ids, use_cache=False, **selection).logits
         logits = logits if self._selects_logits else logits[:, positions]
-        return cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
+        smoothing = self.config.train.label_smoothing_factor
+        scores = logits.flatten(0, 1).float()
+        return cross_entropy(scores, targets.flatten(), reduction="sum", label_smoothing=smoothing)
 
 
 def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype: str) -> Any:
@@ -101,7 +109,7 @@ def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype:
 
     section, train = deepspeed_engine.deepspeed_config(config, dtype), config.train
     trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
+    optimizer = make_optimizer(trained, train)
     schedule = get_scheduler(
         train.lr_scheduler_type,
         optimizer,

@@ -143,6 +143,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "linear, clipped": {"train": {"lr_scheduler_type": "linear", "max_grad_norm": 0.01}},
     "bf16": {"train": {"dtype": "bfloat16"}},
+    "SGD, NEFTune": {"train": {"optim": "sgd", "neftune_noise_alpha": 5.0, "learning_rate": 1.0}},
+    "RMSprop, label smoothing": {"train": {"optim": "rmsprop", "label_smoothing_factor": 0.1}},
     "ZeRO 1": {"deepspeed": {"zero_optimization": {"stage": 1}}},
     "ZeRO 2": {"deepspeed": {"zero_optimization": {"stage": 2}}},
     "ZeRO 2, bf16": {"train": {"dtype": "bfloat16"}, "deepspeed": {"zero_optimization": {"stage": 2}}},
