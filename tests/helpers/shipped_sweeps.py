@@ -71,5 +71,5 @@ def few_rows(name: str, folder: Path) -> str:
 def planned(name: str, folder: Path) -> Plan:
     """The plan of a shipped sweep; its data and its storage are in the folder."""
     task = few_rows(name, folder)
-    sets = [f"storage={folder / 'runs'}", *([f"task={task}"] if task else [])]
+    sets = [f"storage_path={folder / 'runs'}", *([f"task={task}"] if task else [])]
     return plan(load_config(SWEEPS[name], sets))

@@ -132,7 +132,7 @@ def test_label_smoothing_spreads_its_share_over_the_vocabulary(worker: Worker, c
     total = count = 0.0
     with torch.no_grad():
         for row in rows:
-            scores = worker._base.model(input_ids=torch.tensor([row.ids])).logits[0, :-1].log_softmax(-1)
+            scores = worker._loaded.model(input_ids=torch.tensor([row.input_ids])).logits[0, :-1].log_softmax(-1)
             for position, label in enumerate(row.labels[1:]):
                 if label >= 0:
                     total -= (1 - share) * scores[position, label].item() + share * scores[position].mean().item()
@@ -165,7 +165,7 @@ def test_adafactor_is_refused_where_deepspeed_flattens_its_matrices(config: Tria
     config = replace(config, train=Train(optim="adafactor"))
     for dtype, workers in (("bfloat16", 1), ("float32", 2)):
         with pytest.raises(UserError, match="adafactor works on whole matrices"):
-            deepspeed_engine.configuration(replace(config, num_workers=workers), dtype)
+            deepspeed_engine.deepspeed_config(replace(config, num_workers=workers), dtype)
 
 
 def test_a_beta_without_adamw_is_refused() -> None:
