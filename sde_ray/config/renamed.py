@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
+from pydantic.fields import FieldInfo
+
 from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import Section
 
@@ -126,16 +128,22 @@ def hint(location: Sequence[str]) -> str:
     return f'use "{instead}" instead.{" " * bool(note)}{note}'
 
 
-def fields(model: type[Section] = SweepConfig, prefix: str = "") -> Iterator[tuple[str, type[Section], str]]:
-    """Every key of the YAML: its dotted path, the section's class and the field's name."""
+def fields(model: type[Section] = SweepConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every key of the YAML: its dotted path, and its name in its section."""
     for name, field in model.model_fields.items():
-        yield prefix + name, model, name
-        for inner in (field.annotation, *get_args(field.annotation)):
-            if isinstance(inner, type) and issubclass(inner, Section):
-                yield from fields(inner, f"{prefix}{name}.")
+        yield prefix + name, name
+        section = section_of(field)
+        if section is not None:
+            yield from fields(section, f"{prefix}{name}.")
+
+
+def section_of(field: FieldInfo) -> type[Section] | None:
+    """The class of the section that a field holds; None for a plain setting."""
+    types = (field.annotation, *get_args(field.annotation))
+    return next((one for one in types if isinstance(one, type) and issubclass(one, Section)), None)
 
 
 def _elsewhere(name: str) -> str:
     """The path of the one setting that has this name, in whatever section."""
-    paths = [path for path, _, field in fields() if field == name]
+    paths = [path for path, field in fields() if field == name]
     return paths[0] if len(paths) == 1 else ""

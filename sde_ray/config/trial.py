@@ -80,7 +80,7 @@ class Train(Section):
     """AdamW's decay of the mean of their squares."""
     adam_epsilon: Annotated[float, Field(gt=0), TRANSFORMERS] = 1e-8
     """AdamW's term against a division by zero."""
-    neftune_noise_alpha: Annotated[float | None, Field(gt=0), TRANSFORMERS] = None
+    neftune_noise_alpha: Annotated[Annotated[float, Field(gt=0)] | None, TRANSFORMERS] = None
     """Uniform noise on the token embeddings in training, of this scale (NEFTune; 5 is usual). Empty: none."""
     label_smoothing_factor: Annotated[float, Field(ge=0, lt=1), TRANSFORMERS] = 0.0
     """Share of a counted token's target that is spread evenly over the vocabulary."""

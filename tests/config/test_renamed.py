@@ -10,7 +10,7 @@ from sde_ray.config.load import check
 from sde_ray.config.renamed import FOREIGN, FORMER, NEEDLESS, NOTES, fields
 from sde_ray.errors import UserError
 
-PATHS = {path for path, _, _ in fields()}
+PATHS = {path for path, _ in fields()}
 
 
 def refused(path: str) -> str:
