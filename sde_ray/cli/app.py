@@ -70,8 +70,9 @@ class Commands(TyperGroup):
         except UserError as error:
             err().print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             raise SystemExit(2) from None
-        except KeyboardInterrupt:
-            err().print("Stopped. What is finished is saved; the same command goes on from there.")
+        except KeyboardInterrupt as stopped:
+            words = str(stopped) or "Stopped. What is finished is saved; the same command goes on from there."
+            err().print(words, highlight=False, markup=False, soft_wrap=True)
             raise SystemExit(130) from None
         except BrokenPipeError:
             # `sde-ray axes | head`: the reader has enough. Python would complain again when it flushes at exit.

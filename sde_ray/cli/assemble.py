@@ -26,19 +26,12 @@ def assemble(
     as_json: Json = False,
 ) -> None:
     """Assemble the best combination that the evidence carries, and save it as strategy.yaml."""
-    from sde_ray.analysis import study
     from sde_ray.cli.views import tables
     from sde_ray.cli.views.live import console_listener
-    from sde_ray.config.open import open_sweep
-    from sde_ray.pipeline import run as pipeline
-    from sde_ray.pipeline.context import Step
-    from sde_ray.tracking.base import Tracker
+    from sde_ray.pipeline.open_run import open_run
 
-    config = open_sweep(sweep, sets or [])
-    studies = pipeline.largest_studies(study.studies(config, config.run_dir.existing_results()))
-    step = Step(config, console_listener(as_json), Tracker())
-    constraints = pipeline.constraints_of(config, adherence, tokens)
-    conclusions = [pipeline.assemble(step, each, constraints) for each in studies]
+    conclusions = open_run(sweep, sets or []).assemble(adherence, tokens, console_listener(as_json))
+    studies = [conclusion.study for conclusion in conclusions]
     if as_json:
         fronts = [{"pareto": [point.to_dict() for point in each.pareto_front]} if pareto else {} for each in studies]
         return emit([each.to_dict() | front for each, front in zip(conclusions, fronts, strict=True)])

@@ -10,13 +10,11 @@ from sde_ray.cli.options import Json, Sets, SweepOrRun
 
 def effects(sweep: SweepOrRun, sets: Sets = None, as_json: Json = False) -> None:
     """Rank the designs and say what each option does to the score, with intervals; which models agree on it."""
-    from sde_ray.analysis import study
     from sde_ray.analysis.cross_study import cross_studies
     from sde_ray.cli.views import cross_study, tables
-    from sde_ray.config.open import open_sweep
+    from sde_ray.pipeline.open_run import open_run
 
-    config = open_sweep(sweep, sets or [])
-    studies = study.studies(config, config.run_dir.existing_results())
+    studies = open_run(sweep, sets or []).studies
     comparisons = cross_studies(studies)
     if as_json:
         together = [comparison.to_dict() for comparison in comparisons]

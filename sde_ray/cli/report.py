@@ -9,17 +9,10 @@ from sde_ray.cli.options import Sets, SweepOrRun
 
 def report(sweep: SweepOrRun, sets: Sets = None) -> None:
     """Write report.html again from what the sweep has kept; nothing is trained."""
-    from sde_ray.analysis import study
     from sde_ray.cli.views.live import console_listener
-    from sde_ray.config.open import open_sweep
-    from sde_ray.pipeline import run as pipeline
-    from sde_ray.pipeline.context import Step
-    from sde_ray.tracking.base import Tracker
+    from sde_ray.pipeline.open_run import open_run
 
-    config = open_sweep(sweep, sets or [])
-    step = Step(config, console_listener(), Tracker())
-    studies = study.studies(config, config.run_dir.existing_results())
-    pipeline.report(step, studies, pipeline.load_conclusions(config, studies))
+    open_run(sweep, sets or []).report(console_listener())
 
 
 def register(app: typer.Typer) -> None:

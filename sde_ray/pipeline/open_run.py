@@ -26,8 +26,9 @@ from sde_ray.errors import UserError, unknown
 from sde_ray.models.predictor import Predictor, prediction_rows
 from sde_ray.pipeline import preview as previews
 from sde_ray.pipeline import run as pipeline
-from sde_ray.pipeline.context import StudyConclusion
+from sde_ray.pipeline.context import Step, StudyConclusion
 from sde_ray.pipeline.listener import PipelineListener
+from sde_ray.tracking.base import Tracker
 from sde_ray.training.runner import RunnerFactory
 from sde_ray.types import TrialResult
 
@@ -306,6 +307,58 @@ class Run:
             keys = ", ".join(f"run.{name}[{key!r}]" for key in values)
             raise UserError(f"This run has {len(values)} {name}, one for each task and model: {keys}.")
         return next(iter(values.values()), None)
+
+    # ---- the steps after the sweep, again -------------------------------------------------------------------------
+
+    def assemble(
+        self,
+        min_format_adherence: float | None = None,
+        max_output_tokens: float | None = None,
+        listener: PipelineListener | None = None,
+    ) -> list[StudyConclusion]:
+        """Assemble the best combination that the evidence carries, and save it: one strategy for each task and model.
+
+        Args:
+            min_format_adherence: least share of completions without a fault; that of the configuration by default.
+            max_output_tokens: most output tokens of a completion, in the mean; that of the configuration by default.
+            listener: its `on_strategy` is called with each.
+
+        Raises:
+            UserError: where no trial has ended, or no design meets the constraints.
+        """
+        step = Step(self.config, listener or PipelineListener(), Tracker())
+        constraints = pipeline.constraints_of(self.config, min_format_adherence, max_output_tokens)
+        self.__dict__.pop("conclusions", None)
+        return [pipeline.assemble(step, each, constraints) for each in pipeline.largest_studies(self.studies)]
+
+    def validate(self, listener: PipelineListener | None = None) -> list[StudyConclusion]:
+        """Train the assembled design and its controls on fresh seeds, compare them on test items, write the report.
+
+        Trials of it that have finished are not trained again.
+
+        Raises:
+            UserError: where no trial has ended, or the configuration has no fresh seed.
+            KeyboardInterrupt: where Ctrl-C or SIGTERM has stopped it; the message says what is saved.
+        """
+        studies = self.studies
+        try:
+            with pipeline.tracked(self.config) as tracker:
+                step = Step(self.config, listener or PipelineListener(), tracker)
+                assembled = [pipeline.assemble(step, each) for each in pipeline.largest_studies(studies)]
+                conclusions = [pipeline.validate(step, each) for each in assembled]
+                pipeline.report(step, studies, conclusions)
+        except pipeline.Interrupted as stopped:
+            raise KeyboardInterrupt(str(stopped)) from None
+        self.refresh()
+        return conclusions
+
+    def report(self, listener: PipelineListener | None = None) -> Path:
+        """Write the report again from what the run has kept; nothing is trained.
+
+        Raises UserError where no trial has ended.
+        """
+        step = Step(self.config, listener or PipelineListener(), Tracker())
+        return pipeline.report(step, self.studies, list(self.conclusions.values()))
 
     # ---- in a notebook -----------------------------------------------------------------------------------------------
 

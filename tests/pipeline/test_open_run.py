@@ -172,10 +172,7 @@ def test_several_studies_are_more_rows_and_strategies_are_by_task_and_model(tmp_
     assert len(run.effects().groupby(["task", "model", "train_size"])) == len(run.studies) == 4
     assert set(run.leaderboard()["train_size"]) == {20, 40} and set(run.predictions()["task"]) == {"masa:d1", "masa:d2"}
     assert run.strategy is None and run.verdict is None and run.validation().empty
-    step = pipeline.Step(config, sde_ray.PipelineListener(), pipeline.Tracker())
-    for study in pipeline.largest_studies(run.studies):
-        pipeline.assemble(step, study)
-    run.refresh()
+    assert {conclusion.study.group.train_size for conclusion in run.assemble()} == {40}
     assert set(run.strategies) == {("masa:d1", "tiny"), ("masa:d2", "tiny")}
     assert run.strategies["masa:d2", "tiny"].design["format"] == "lines"
     with pytest.raises(sde_ray.UserError, match=r"has 2 strategies.*run.strategies\[\('masa:d1', 'tiny'\)\]"):
