@@ -75,7 +75,7 @@ def _numbers(name: str, given: str) -> tuple[int, ...]:
 
 
 def _price(study: RobustnessStudy) -> str:
-    from sde_ray.pipeline.robustness.run import decodings, reader_of
+    from sde_ray.pipeline.robustness.run import completion_cache, decodings
     from sde_ray.sweep.progress import duration
 
     results = study.config.run_dir.results()
@@ -86,7 +86,7 @@ def _price(study: RobustnessStudy) -> str:
     time = (
         f"about {duration(sum(spent) / len(spent) * len(open_ones))}" if spent else "time unknown until one has ended"
     )
-    again, sizes = len(reader_of(study).missing(decodings(study))), ", ".join(map(str, study.sizes))
+    again, sizes = len(completion_cache(study).missing(decodings(study))), ", ".join(map(str, study.sizes))
     left = f"{len(open_ones)} of them still to train ({time})" if open_ones else "all of them trained"
     return (
         f"{len(study.wanted)} trials at {sizes} samples, {left}; then {again} decodings of up to "

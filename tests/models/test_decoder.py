@@ -21,7 +21,7 @@ from sde_ray.models.predictor import Predictor, find_adapter
 from sde_ray.models.tokenization import Encoder
 from sde_ray.pipeline.prompting.measurement import measurements
 from sde_ray.pipeline.prompting.run import _UntunedModel
-from sde_ray.pipeline.robustness.decoding import Asked, _AdapterDecoder
+from sde_ray.pipeline.robustness.decoding import Condition, _AdapterDecoder
 from sde_ray.tasks import get_task
 from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import TrialRunner
@@ -69,7 +69,7 @@ def test_trial_predict_robustness_and_prompting_give_the_same_completions(
     predictions = Predictor.load(tmp_path).predict([example.text for example in examples], batch_size=2)
     assert {example.id: text for example, (_, text) in zip(examples, predictions, strict=True)} == expected
 
-    assert _AdapterDecoder()(config, tmp_path, Asked()) == expected
+    assert _AdapterDecoder()(config, tmp_path, Condition()) == expected
 
     values: dict[str, Any] = {"name": "x", "task": "masa:d1", "model": str(tiny_llama), "train_sizes": [16]}
     values |= {"train": {"max_length": 2048}, "generation": {"batch_size": 4, "max_new_tokens": 12}}

@@ -26,7 +26,7 @@ from sde_ray.design.designs import NAMED, make_design
 from sde_ray.errors import UserError
 from sde_ray.pipeline.robustness import run
 from sde_ray.pipeline.robustness.conditions import ITEM_DRAWS, ConditionVerdict, judge_condition, summarize
-from sde_ray.pipeline.robustness.decoding import Asked, Reader
+from sde_ray.pipeline.robustness.decoding import CompletionCache, Condition
 from sde_ray.pipeline.robustness.figure import curves
 from sde_ray.pipeline.robustness.learning_curve import Saving, reaches, savings
 from sde_ray.storage.jsonl_cache import JsonlCache
@@ -203,20 +203,28 @@ class TestAdapters:
     ) -> None:
         study = run.prepare(sweep / "strategy.yaml", sizes=(2, 4))
         trial = study.trials["baseline"][-1]
-        reader, folder = Reader(JsonlCache(tmp_path / "r.jsonl")), sweep / "trials" / trial.key
-        wanted = [(trial, folder, asked) for asked in (Asked(), Asked(sampling_seed=1), Asked(wording=1))]
+        reader, folder = CompletionCache(JsonlCache(tmp_path / "r.jsonl")), sweep / "trials" / trial.key
+        wanted = [
+            (trial, folder, condition)
+            for condition in (Condition(), Condition(sampling_seed=1), Condition(instruction_variant=1))
+        ]
         on_progress: list[tuple[int, int]] = []
         reader.fill(wanted, study.config.resources, lambda *how_far: on_progress.append(how_far))
-        assert on_progress == [(1, 3), (2, 3), (3, 3)] and reader.answers(trial, Asked()) == predictions(sweep, trial)
-        cold, other = reader.answers(trial, Asked(sampling_seed=1)), reader.answers(trial, Asked(wording=1))
+        assert on_progress == [(1, 3), (2, 3), (3, 3)] and reader.completions(trial, Condition()) == predictions(
+            sweep, trial
+        )
+        cold, other = (
+            reader.completions(trial, Condition(sampling_seed=1)),
+            reader.completions(trial, Condition(instruction_variant=1)),
+        )
         assert set(cold) == set(other) == set(predictions(sweep, trial))
         monkeypatch.setattr(
             "sde_ray.pipeline.robustness.decoding._AdapterDecoder", lambda: pytest.fail("nothing is left to decode")
         )
-        again = Reader(JsonlCache(tmp_path / "r.jsonl"))
+        again = CompletionCache(JsonlCache(tmp_path / "r.jsonl"))
         again.fill(wanted, study.config.resources)
-        assert again.answers(trial, Asked(sampling_seed=1)) == cold
-        unknown = (trial, folder, Asked(sampling_seed=2))
+        assert again.completions(trial, Condition(sampling_seed=1)) == cold
+        unknown = (trial, folder, Condition(sampling_seed=2))
         assert again.missing([*wanted, unknown, unknown]) == [unknown]
 
     def test_the_whole_study(

@@ -1,11 +1,11 @@
-"""A trained adapter's answers to test items, decoded in another way or asked in other words than in its training.
+"""Decoding of test items by trained adapters, under another condition than in training: sampled, or in other words.
 
-    reader = Reader(JsonlCache(folder / "robustness.jsonl"))
-    reader.fill([(trial, folder, Asked(sampling_seed=1)), ...], config.resources)
-    reader.answers(trial, Asked(sampling_seed=1))             {"d1-17": "food: positive, ...", ...}
+    cache = CompletionCache(JsonlCache(folder / "robustness.jsonl"))
+    cache.fill([(trial, folder, Condition(sampling_seed=1)), ...], config.resources)
+    cache.completions(trial, Condition(sampling_seed=1))      {"d1-17": "food: positive, ...", ...}
 
-No training: the adapters are those of the final comparison. The base stays resident, adapters take turns on it. Answers
-are kept by trial, decoding and wording, and never made twice.
+No training: the adapters are those of the final comparison. The base stays resident, adapters take turns on it.
+Completions are cached by trial and condition.
 """
 
 from __future__ import annotations
@@ -32,44 +32,45 @@ ITEMS_SEED = 0  # the items that trials are scored on
 
 
 @dataclass(frozen=True)
-class Asked:
-    """How the items are put to the model. `wording` None: as in training; `sampling_seed` None: greedily."""
+class Condition:
+    """A decoding condition. `instruction_variant` None: as in training; `sampling_seed` None: greedy decoding."""
 
     sampling_seed: int | None = None
-    wording: int | None = None
+    instruction_variant: int | None = None
 
 
-Wanted = tuple[TrialConfig, Path, Asked]
+Decoding = tuple[TrialConfig, Path, Condition]  # a trial, its folder, how its items are decoded
 
 
-class Reader:
-    """Answers by trial and by how its items were asked, from a file."""
+class CompletionCache:
+    """Completions of a trial's test items by condition, cached in a file."""
 
     def __init__(self, file: JsonlCache) -> None:
-        self.file, self.kept = file, file.read()
+        self.file, self.stored = file, file.read()
 
-    def missing(self, wanted: Sequence[Wanted]) -> list[Wanted]:
-        """Those that would have to be decoded."""
-        return list({_key(one[0], one[2]): one for one in wanted if _key(one[0], one[2]) not in self.kept}.values())
+    def missing(self, decodings: Sequence[Decoding]) -> list[Decoding]:
+        """Those that are not cached, each once."""
+        by_key = {_key(trial, condition): (trial, folder, condition) for trial, folder, condition in decodings}
+        return [decoding for key, decoding in by_key.items() if key not in self.stored]
 
     def fill(
         self,
-        wanted: Sequence[Wanted],
+        decodings: Sequence[Decoding],
         resources: Resources,
         on_progress: Callable[[int, int], None] = lambda done, count: None,
     ) -> None:
-        """Decode what is missing; a trial's folder is where its adapter lies. `on_progress(done, count)` after each."""
-        todo = self.missing(wanted)
+        """Decode what is missing. `on_progress(done, count)` is called after each."""
+        todo = self.missing(decodings)
         for done, (n, texts) in enumerate(spread(resources, _AdapterDecoder, todo), 1):
-            trial, _, asked = todo[n]
-            self.kept[_key(trial, asked)] = {"answers": texts}
-            self.file.append(_key(trial, asked), {"answers": texts})
+            key = _key(todo[n][0], todo[n][2])
+            self.stored[key] = {"completions": texts}
+            self.file.append(key, self.stored[key])
             on_progress(done, len(todo))
 
-    def answers(self, trial: TrialConfig, asked: Asked) -> Mapping[str, str]:
-        """Completions by the id of the item."""
-        found: Mapping[str, str] = self.kept[_key(trial, asked)]["answers"]
-        return found
+    def completions(self, trial: TrialConfig, condition: Condition) -> Mapping[str, str]:
+        """Completions by the id of the item; KeyError when they are missing."""
+        completions: Mapping[str, str] = self.stored[_key(trial, condition)]["completions"]
+        return completions
 
 
 class _AdapterDecoder:
@@ -78,7 +79,7 @@ class _AdapterDecoder:
     def __init__(self) -> None:
         self._loaded: Any = None
 
-    def __call__(self, trial: TrialConfig, folder: Path, asked: Asked) -> dict[str, str]:
+    def __call__(self, trial: TrialConfig, folder: Path, condition: Condition) -> dict[str, str]:
         from sde_ray.models.decoder import LoraDecoder
         from sde_ray.models.generation import Sampling
         from sde_ray.models.lora import load_adapter, remove_lora
@@ -86,9 +87,10 @@ class _AdapterDecoder:
         adapter = find_adapter(folder)
         card = read_card(adapter)
         self._load(trial)
-        task, examples = held(trial)
-        wording = trial.instruction_variant if asked.wording is None else asked.wording
-        prompts = [(example.id, render.prompt_of(example.text, task, trial.design, wording)) for example in examples]
+        task, examples = evaluated_items(trial)
+        variant = condition.instruction_variant
+        variant = trial.instruction_variant if variant is None else variant
+        prompts = [(example.id, render.prompt_of(example.text, task, trial.design, variant)) for example in examples]
         peft_model = load_adapter(self._loaded.model, adapter)
         try:
             decoder = LoraDecoder(
@@ -98,7 +100,7 @@ class _AdapterDecoder:
                 prompts,
                 card.max_new_tokens,
                 batch_size=trial.generation.batch_size,
-                sampling=None if asked.sampling_seed is None else Sampling(asked.sampling_seed),
+                sampling=None if condition.sampling_seed is None else Sampling(condition.sampling_seed),
             )
         finally:
             remove_lora(peft_model)
@@ -112,23 +114,24 @@ class _AdapterDecoder:
             self._loaded = base.load_base(trial.model, trial.trust_remote_code, dtype)
 
 
-def _key(trial: TrialConfig, asked: Asked) -> str:
+def _key(trial: TrialConfig, condition: Condition) -> str:
     from sde_ray.models.generation import Sampling
 
-    sampling = None if asked.sampling_seed is None else asdict(Sampling(asked.sampling_seed))
-    return content_hash({"trial": trial.key, "wording": asked.wording, "sampling": sampling})
+    sampling = None if condition.sampling_seed is None else asdict(Sampling(condition.sampling_seed))
+    variant = condition.instruction_variant
+    return content_hash({"trial": trial.key, "instruction_variant": variant, "sampling": sampling})
 
 
-def held(trial: TrialConfig) -> tuple[Task, list[Example]]:
+def evaluated_items(trial: TrialConfig) -> tuple[Task, list[Example]]:
     """The trial's own task and its test items."""
     task = trial_task(trial.task, trial.definition)
     examples = task.load("test")
     return task, data.draw(examples, min(trial.eval_size, len(examples)), ITEMS_SEED)
 
 
-def check_wordings(task: Task, wordings: Sequence[int]) -> None:
-    """`UserError` for a wording that the task does not have."""
-    wrong = [one for one in wordings if not 0 <= one < len(task.instructions)]
+def check_variants(task: Task, variants: Sequence[int]) -> None:
+    """Raises UserError for an instruction variant that the task does not have."""
+    wrong = [variant for variant in variants if not 0 <= variant < len(task.instructions)]
     if wrong:
         last = len(task.instructions) - 1
         raise UserError(
@@ -136,8 +139,8 @@ def check_wordings(task: Task, wordings: Sequence[int]) -> None:
         )
 
 
-def items_of(trial: TrialConfig, answers: Mapping[str, str], metric: str) -> tuple[float, ItemCounts]:
-    """The metric of the answers, and their counts item by item."""
-    task, examples = held(trial)
-    part = count_items(task, trial.design, examples, answers, metric)
+def score_completions(trial: TrialConfig, completions: Mapping[str, str], metric: str) -> tuple[float, ItemCounts]:
+    """The metric of a trial's completions, and the counts item by item."""
+    task, examples = evaluated_items(trial)
+    part = count_items(task, trial.design, examples, completions, metric)
     return float(part.measure(part.rows.sum(axis=0))), ItemCounts((part,))

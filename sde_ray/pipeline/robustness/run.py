@@ -27,7 +27,7 @@ from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import read_items
 from sde_ray.pipeline.robustness.conditions import ITEM_DRAWS, ConditionVerdict, judge_condition, summarize
-from sde_ray.pipeline.robustness.decoding import Asked, Reader, Wanted, check_wordings, items_of
+from sde_ray.pipeline.robustness.decoding import CompletionCache, Condition, Decoding, check_variants, score_completions
 from sde_ray.pipeline.robustness.figure import curves
 from sde_ray.pipeline.robustness.learning_curve import Saving, savings
 from sde_ray.storage.files import write_atomic
@@ -130,7 +130,7 @@ def prepare(
     if chosen[0] < 1 or chosen[-1] > available:
         raise UserError(f"--sizes {list(chosen)}: {task.name} has {available} training examples. Choose of 1 to that.")
     asked = tuple(range(len(task.instructions))) if wordings is None else tuple(wordings)
-    check_wordings(task, asked)
+    check_variants(task, asked)
     final = config.validation.model_copy(update={"train_sizes": chosen, "controls": CONTROLS})
     run_dir = config.run_dir
     config = config.model_copy(update={"validation": final, "model": (strategy.model,)})
@@ -154,22 +154,22 @@ def _sizes(largest: int, available: int) -> tuple[int, ...]:
     return tuple(sorted(wanted | ({2 * largest} if 2 * largest <= available else set())))
 
 
-def reader_of(study: RobustnessStudy) -> Reader:
+def completion_cache(study: RobustnessStudy) -> CompletionCache:
     """What a study has decoded already."""
-    return Reader(JsonlCache(study.run_dir.robustness_cache))
+    return CompletionCache(JsonlCache(study.run_dir.robustness_cache))
 
 
-def decodings(study: RobustnessStudy) -> list[Wanted]:
+def decodings(study: RobustnessStudy) -> list[Decoding]:
     """What is decoded beyond the trials' own evaluation, with the folders of the adapters."""
-    conditions = [Asked(sampling_seed=seed) for seed in study.decoding_seeds]
-    conditions += [Asked(wording=wording) for wording in study.wordings]
+    conditions = [Condition(sampling_seed=seed) for seed in study.decoding_seeds]
+    conditions += [Condition(instruction_variant=wording) for wording in study.wordings]
     largest = {trial.key: trial for _, trial in study.largest()}
     return [
-        (trial, study.run_dir.trial(trial.key), asked)
+        (trial, study.run_dir.trial(trial.key), condition)
         for trial in largest.values()
-        for asked in conditions
-        if asked.wording is None
-        or (asked.wording != trial.instruction_variant and trial.design["instruction"] != "none")
+        for condition in conditions
+        if condition.instruction_variant is None
+        or (condition.instruction_variant != trial.instruction_variant and trial.design["instruction"] != "none")
     ]
 
 
@@ -210,32 +210,36 @@ def _again(
     study: RobustnessStudy, ended: Mapping[str, TrialResult], metric: str, on_progress: Callable[[int, int], None]
 ) -> list[ConditionVerdict]:
     """The adapters of the largest size under sampled decoding and in other words."""
-    reader, store = reader_of(study), study.run_dir.folder
+    cache, store = completion_cache(study), study.run_dir.folder
     store.hold(study.run_dir.robustness_cache)
     todo = [one for one in decodings(study) if one[0].key in ended]
-    for trial, _, _ in reader.missing(todo):
+    for trial, _, _ in cache.missing(todo):
         store.pull(f"{TRIALS}/{trial.key}")
-    reader.fill(todo, study.config.resources, on_progress)
-    answered = {(t.key, asked): items_of(t, reader.answers(t, asked), metric) for t, _, asked in todo}
-    sampled = [Asked(sampling_seed=seed) for seed in study.decoding_seeds]
-    conditions = [judge_condition("sampled decoding", _table(study, answered, sampled))] if sampled else []
+    cache.fill(todo, study.config.resources, on_progress)
+    scored = {
+        (trial.key, condition): score_completions(trial, cache.completions(trial, condition), metric)
+        for trial, _, condition in todo
+    }
+    sampled = [Condition(sampling_seed=seed) for seed in study.decoding_seeds]
+    conditions = [judge_condition("sampled decoding", _table(study, scored, sampled))] if sampled else []
     trained = study.config.instruction_variant
     for wording in study.wordings:
         if wording != trained:
-            table = _table(study, answered, [Asked(wording=wording)])
+            table = _table(study, scored, [Condition(instruction_variant=wording)])
             conditions.append(judge_condition(f"trained on wording {trained}, asked in wording {wording}", table))
     return conditions
 
 
 def _table(
-    study: RobustnessStudy, answered: Mapping[tuple[str, Asked], tuple[float, Any]], variants: Sequence[Asked]
+    study: RobustnessStudy, scored: Mapping[tuple[str, Condition], tuple[float, Any]], variants: Sequence[Condition]
 ) -> ScoreTable:
     values: dict[Key, float] = {}
     items: dict[Key, Any] = {}
     for name, trial in study.largest():
-        for asked in variants:
-            if (trial.key, asked) in answered:
-                values[name, trial.seed, asked], items[name, trial.seed, asked] = answered[trial.key, asked]
+        for condition in variants:
+            if (trial.key, condition) in scored:
+                key = (name, trial.seed, condition)
+                values[key], items[key] = scored[trial.key, condition]
     return tabulate(values, items, study.designs, ASSEMBLED, ITEM_DRAWS)
 
 
