@@ -1,11 +1,11 @@
 """Search methods by name: which designs of a space are tried, and in which order.
 
-    proposer = METHODS["optuna"].build(designs, budget=20, seed=0)
-    while (design := proposer.propose()) is not None:
-        proposer.observe(design, score_of(design))       # None: every trial of the design failed
+    searcher = METHODS["optuna"].build(designs, budget=20, seed=0)
+    while (design := searcher.suggest()) is not None:
+        searcher.observe(design, score_of(design))       # None: every trial of the design failed
 
-A method of your own is one subclass of `Searcher` and one row here. `adaptive` is of another kind: it asks for trials,
-not designs, and decides at every rung whether one goes on (`adaptive.py`).
+A method of your own is one subclass of `Searcher` and one row here. `adaptive` is of another kind: it requests trials,
+not designs, and decides at every rung whether one continues (`adaptive/search.py`).
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from sde_ray.search.ordered import Grid, OneAtATime, Random
 from sde_ray.search.tpe import Optuna
 
 
-def _factorial(*given: Any, **named: Any) -> Searcher:
+def _factorial(*args: Any, **kwargs: Any) -> Searcher:
     from sde_ray.search.factorial import Factorial  # scipy: only where it is used
 
-    return Factorial(*given, **named)
+    return Factorial(*args, **kwargs)
 
 
-def _adaptive(*given: Any, **named: Any) -> Any:
+def _adaptive(*args: Any, **kwargs: Any) -> Any:
     from sde_ray.search.adaptive.search import Adaptive
 
-    return Adaptive(*given, **named)
+    return Adaptive(*args, **kwargs)
 
 
 @dataclass(frozen=True)
 class Method:
-    """A row of `METHODS`. `adaptive`: what is proposed depends on the scores, so it is not known beforehand.
+    """Search method, a row of `METHODS`. `adaptive`: what it suggests depends on the scores, so no plan knows it.
 
-    `trials`: it asks for single trials (`Ask`) instead of designs. `options`: keys of `search:` that it is given.
+    `trials`: it requests single trials (`TrialRequest`) instead of designs. `options`: its keys in `search:`.
     """
 
     build: Callable[..., Any]

@@ -1,4 +1,4 @@
-"""Methods whose order is fixed from the start: all designs, some at random, or one axis at a time.
+"""Grid search, random search and one-factor-at-a-time: methods whose order is fixed from the start.
 
 The order of `random` with a larger budget begins with that of a smaller one, so a raised budget only adds designs.
 """
@@ -13,12 +13,16 @@ from sde_ray.types import Design
 
 
 class Grid(Searcher):
-    """Every design once, in a random order: an interrupted grid is a fair sample of the space."""
+    """Grid search: every design once, in a random order, so that an interrupted grid is a fair sample of the space."""
 
     def __init__(
-        self, designs: Sequence[Design], budget: int | None = None, seed: int = 0, around: Design | None = None
+        self,
+        designs: Sequence[Design],
+        budget: int | None = None,
+        seed: int = 0,
+        reference_design: Design | None = None,
     ) -> None:
-        super().__init__(designs, budget, seed, around)
+        super().__init__(designs, budget, seed, reference_design)
         # Sorted first, so that the order depends on the designs and the seed only.
         order = sorted(self.designs)
         random.Random(seed).shuffle(order)
@@ -29,25 +33,29 @@ class Grid(Searcher):
 
 
 class Random(Grid):
-    """The first `budget` designs of the random order."""
+    """Random search: the first `budget` designs of the random order."""
 
 
 class OneAtATime(Searcher):
-    """The paper's protocol (section 1.4): the design `around`, then each that differs from it on exactly one axis."""
+    """One factor at a time (paper section 1.4): the reference design, then each that differs on exactly one axis."""
 
     def __init__(
-        self, designs: Sequence[Design], budget: int | None = None, seed: int = 0, around: Design | None = None
+        self,
+        designs: Sequence[Design],
+        budget: int | None = None,
+        seed: int = 0,
+        reference_design: Design | None = None,
     ) -> None:
-        around = around or designs[0]
-        near = [design for design in designs if distance(design, around) == 1]
-        near.sort(key=lambda design: first_difference(design, around))  # axis by axis, options in the table's order
-        super().__init__([design for design in designs if design == around] + near, budget, seed, around)
+        centre = reference_design or designs[0]
+        near = [design for design in designs if distance(design, centre) == 1]
+        near.sort(key=lambda design: first_difference(design, centre))  # axis by axis, options in the table's order
+        super().__init__([design for design in designs if design == centre] + near, budget, seed, centre)
 
     def _choose(self, unseen: tuple[Design, ...]) -> Design:
         return unseen[0]
 
 
 def first_difference(one: Design, other: Design) -> int:
-    """The position of the first axis on which two designs differ."""
+    """Position of the first axis on which two designs differ."""
     pairs = zip(one.options, other.options, strict=True)
     return next(n for n, (a, b) in enumerate(pairs) if a != b)

@@ -76,7 +76,7 @@ class Asked:
     def left(self) -> float:
         if self._held is None and not self._first:
             return 0
-        used = sum(self.search.spent(contest) for contest in range(len(self.names)))
+        used = sum(self.search.used_budget(contest) for contest in range(len(self.names)))
         held = [self._held.rung] if self._held else [self.in_flight[trial.key].promoted_rungs for trial in self._first]
         return max(self._plan.count - used, 0) + sum(self._rungs[rung] for rung in held)
 
@@ -106,7 +106,7 @@ class Asked:
     def expected(self, name: tuple[str, str, int]) -> float | None:
         """The expected score of the recommended design; None before the first score."""
         place = self.names.index(name)
-        return self.search.expected(place, self.search.recommend(place))
+        return self.search.expected_score(place, self.search.recommend(place))
 
     def _build(self) -> Adaptive:
         config = self._plan.config
@@ -133,10 +133,10 @@ class Asked:
         At a rung where that was not decided yet, the trial reports its score once more, and the search is asked.
         """
         ask = replace(self._asks[trial.key], rung=mark.promoted_rungs)
-        self.search.take_up(ask)
+        self.search.resume_trial(ask)
         for rung in mark.rungs[: mark.promoted_rungs]:
             seen = TrialResult(trial.key, trial.resolved(), "pruned", rung.scores)
-            self.search.learn(ask, rung.rung, self._score(seen))
+            self.search.observe(ask, rung.rung, self._score(seen))
 
     def _recall(self, ask: TrialRequest, result: TrialResult) -> None:
         """Tell the search a result that has ended, rung by rung."""
@@ -147,12 +147,12 @@ class Asked:
             if at in self._rungs:
                 last = self._rungs.index(at)
                 seen = replace(result, status="pruned", scores=rung.scores)
-                self.search.learn(ask, last, self._score(seen))
+                self.search.observe(ask, last, self._score(seen))
         if result.status == "finished":
             last = len(self._rungs) - 1
-            self.search.learn(ask, last, self._score(result))
+            self.search.observe(ask, last, self._score(result))
         useless = result.status == "failed" or self._score(result) is None
-        self.search.ended(ask, None if useless else last)
+        self.search.on_trial_end(ask, None if useless else last)
 
 
 def _model_by_model(plan: Plan) -> list[TrialConfig]:

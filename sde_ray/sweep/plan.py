@@ -40,13 +40,13 @@ class Contest:
     around: Design
     axes: Mapping[str, tuple[str, ...]]
 
-    def proposer(self, config: SweepConfig) -> Searcher:
+    def searcher(self, config: SweepConfig) -> Searcher:
         """The search method over this contest's designs."""
         search, method = config.search, METHODS[config.search.method]
         assert not method.trials, "asks for trials of all contests (see asked.py)"
         options = {name: getattr(search, name) for name in method.options}
         made: Searcher = method.build(
-            tuple(self.trials), budget=search.n_trials, seed=search.seed, around=self.around, **options
+            tuple(self.trials), budget=search.n_trials, seed=search.seed, reference_design=self.around, **options
         )
         return made
 
@@ -239,8 +239,8 @@ def _settle(config: SweepConfig, contest: Contest) -> Contest:
     """Keep the designs that the method will propose, in its order, where that is known beforehand."""
     if METHODS[config.search.method].adaptive or not contest.trials:
         return contest
-    proposer = contest.proposer(config)
-    order = iter(proposer.suggest, None)
+    searcher = contest.searcher(config)
+    order = iter(searcher.suggest, None)
     return replace(contest, trials={design: contest.trials[design] for design in order})
 
 

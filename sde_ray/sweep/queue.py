@@ -65,7 +65,7 @@ class DesignQueue:
         self.in_flight: Mapping[str, Checkpoint] = {
             key: mark for key, mark in in_flight.items() if key not in self._results
         }
-        self._tables = [_Table(contest, contest.proposer(plan.config)) for contest in plan.contests]
+        self._tables = [_Table(contest, contest.searcher(plan.config)) for contest in plan.contests]
         self._place = {
             trial.key: (table, design)
             for table in self._tables
@@ -84,7 +84,7 @@ class DesignQueue:
         """The next trial to run, or None when there is no more."""
         for table in self._tables:
             while not table.waiting:
-                design = table.proposer.suggest()
+                design = table.searcher.suggest()
                 if design is None:
                     break
                 table.waiting.extend(table.contest.trials[design])
@@ -98,16 +98,16 @@ class DesignQueue:
         self._results[result.key] = result
         self.left = max(0, self.left - 1)
         if all(trial.key in self._results for trial in table.contest.trials[design]):
-            table.proposer.observe(design, self._mean(table, design))
+            table.searcher.observe(design, self._mean(table, design))
 
     def _resume(self, table: _Table, begun: set[str]) -> None:
         """Tell the method what an earlier run has done, and put first what that run left half done."""
         for design, trials in table.contest.trials.items():
             missing = [trial for trial in trials if trial.key not in self._results]
             if not missing:
-                table.proposer.observe(design, self._mean(table, design))
+                table.searcher.observe(design, self._mean(table, design))
             elif any(trial.key in begun for trial in trials):
-                table.proposer.claim(design)
+                table.searcher.mark_used(design)
                 table.waiting.extend(sorted(missing, key=lambda trial: trial.key not in self.in_flight))
 
     def _mean(self, table: _Table, design: Design) -> float | None:
@@ -119,6 +119,6 @@ class DesignQueue:
 class _Table:
     """A contest in progress."""
 
-    def __init__(self, contest: Contest, proposer: Searcher) -> None:
-        self.contest, self.proposer = contest, proposer
+    def __init__(self, contest: Contest, searcher: Searcher) -> None:
+        self.contest, self.searcher = contest, searcher
         self.waiting: deque[TrialConfig] = deque()

@@ -42,18 +42,18 @@ def small() -> tuple[Design, ...]:
 def drive(search: Adaptive, score: Callable[[TrialRequest, int], float | None], limit: int = 500) -> list[Scored]:
     """Run trial after trial; what was asked, with the rung at which each ended."""
     done: list[Scored] = []
-    while (ask := search.suggest()) is not None:
+    while (request := search.suggest()) is not None:
         rung = 0
-        while search.report(ask, rung, score(ask, rung)):
+        while search.report(request, rung, score(request, rung)):
             rung += 1
-        search.ended(ask, rung)
-        done.append((ask, rung))
+        search.on_trial_end(request, rung)
+        done.append((request, rung))
         assert len(done) <= limit
     return done
 
 
 def scores_of(truth: Truth) -> Callable[[TrialRequest, int], float]:
-    return lambda ask, rung: truth.report(ask.design, ask.seed, rung)
+    return lambda request, rung: truth.report(request.design, request.seed, rung)
 
 
 def cost(done: Sequence[Scored], rungs: Sequence[float]) -> float:
@@ -81,7 +81,7 @@ def test_without_rungs_it_still_beats_chance_by_far() -> None:
     for seed in range(TUNED, TUNED + 6):
         truth = PAPER.draw(seed, SPACE)
         search = Adaptive([SPACE], seeds=truth.seeds, budget=30, seed=seed)
-        done = drive(search, lambda ask, rung, truth=truth: truth.report(ask.design, ask.seed))  # type: ignore[misc]
+        done = drive(search, lambda request, rung, truth=truth: truth.report(request.design, request.seed))  # type: ignore[misc]
         assert len(done) == 30
         regrets.append(truth.regret(search.recommend()))
     assert np.mean(regrets) < 0.02
@@ -93,18 +93,18 @@ def test_the_budget_is_counted_in_full_trials_and_kept() -> None:
         search = Adaptive([SPACE], seeds=(0, 1), rungs=RUNGS, budget=budget, seed=1)
         done = drive(search, scores_of(truth))
         assert budget - 1 < cost(done, RUNGS) <= budget + 1e-9
-        assert search.spent(0) == pytest.approx(cost(done, RUNGS))
+        assert search.used_budget(0) == pytest.approx(cost(done, RUNGS))
 
 
 def test_no_trial_is_run_twice_unless_it_goes_further() -> None:
     truth = PAPER.draw(TUNED, SPACE)
     ended: dict[tuple[Design, int], int] = {}
-    for ask, rung in drive(Adaptive([SPACE], seeds=(0,), rungs=RUNGS, budget=30), scores_of(truth)):
-        name = ask.design, ask.seed
+    for request, rung in drive(Adaptive([SPACE], seeds=(0,), rungs=RUNGS, budget=30), scores_of(truth)):
+        name = request.design, request.seed
         assert rung > ended.get(name, -1)
         ended[name] = rung
-    once = drive(Adaptive([small()], seeds=(0, 1)), lambda ask, rung: float(ask.design["format"] == "lines"))
-    assert len(once) == len({(ask.design, ask.seed) for ask, _ in once}) == 2 * len(small())
+    once = drive(Adaptive([small()], seeds=(0, 1)), lambda request, rung: float(request.design["format"] == "lines"))
+    assert len(once) == len({(request.design, request.seed) for request, _ in once}) == 2 * len(small())
 
 
 def test_the_recommended_design_has_been_trained_to_the_end() -> None:
@@ -112,7 +112,7 @@ def test_the_recommended_design_has_been_trained_to_the_end() -> None:
         truth = PAPER.draw(TUNED + seed, SPACE)
         search = Adaptive([SPACE], seeds=truth.seeds, rungs=RUNGS, budget=12, seed=seed)
         done = drive(search, scores_of(truth))
-        full = {ask.design for ask, rung in done if rung == 2}
+        full = {request.design for request, rung in done if rung == 2}
         assert full
         left = 12 - cost(done, RUNGS)
         assert search.recommend() in full or left < 1
@@ -122,12 +122,12 @@ def test_what_was_never_tried_is_not_recommended() -> None:
     """Below a ceiling a sum of effects promises more than there is, most of all of designs that nobody has tried."""
     level = {design: sum(map(hash_of, design.options)) for design in SPACE}
     search, tried = Adaptive([SPACE], seeds=(0,), budget=30, seed=2), set()
-    while (ask := search.suggest()) is not None:
-        tried.add(ask.design)
-        search.report(ask, 0, min(0.97, 0.5 + 0.2 * level[ask.design]))
-        search.ended(ask, 0)
+    while (request := search.suggest()) is not None:
+        tried.add(request.design)
+        search.report(request, 0, min(0.97, 0.5 + 0.2 * level[request.design]))
+        search.on_trial_end(request, 0)
         assert search.recommend() in tried
-    assert search.expected(0, search.recommend()) is not None
+    assert search.expected_score(0, search.recommend()) is not None
 
 
 def hash_of(choice: tuple[str, str]) -> float:
@@ -148,10 +148,10 @@ def test_a_resumed_search_goes_on_as_if_it_had_not_stopped() -> None:
     whole = drive(Adaptive([SPACE], seeds=(0, 1), rungs=RUNGS, budget=10, seed=2), score)
     half = len(whole) // 2
     again = Adaptive([SPACE], seeds=(0, 1), rungs=RUNGS, budget=10, seed=2)
-    for ask, last in whole[:half]:
+    for request, last in whole[:half]:
         for rung in range(last + 1):
-            again.learn(ask, rung, score(ask, rung))
-        again.ended(ask, last)
+            again.observe(request, rung, score(request, rung))
+        again.on_trial_end(request, last)
     rest = drive(again, score)
     assert cost(whole[:half] + rest, RUNGS) <= 10 + 1e-9
     assert not {(a.design, a.seed, r) for a, r in whole[:half]} & {(a.design, a.seed, r) for a, r in rest}
@@ -166,23 +166,23 @@ def test_trials_may_end_late_out_of_order_fail_or_report_nothing_finite() -> Non
     names: list[tuple[Design, int]] = []
     spent = 0.0
     while True:
-        while len(running) < 5 and (ask := search.suggest()) is not None:
-            assert (ask.design, ask.seed) not in [(one[0].design, one[0].seed) for one in running]  # type: ignore[attr-defined]
-            running.append([ask, 0])
-            names.append((ask.design, ask.seed))
+        while len(running) < 5 and (request := search.suggest()) is not None:
+            assert (request.design, request.seed) not in [(one[0].design, one[0].seed) for one in running]  # type: ignore[attr-defined]
+            running.append([request, 0])
+            names.append((request.design, request.seed))
         if not running:
             break
         one = running.pop(chance.randrange(len(running)))
-        ask, rung = one  # type: ignore[misc]
+        request, rung = one  # type: ignore[misc]
         fate = chance.random()
         if fate < 0.1:
-            search.ended(ask, None)
+            search.on_trial_end(request, None)
             continue
-        score = math.nan if fate < 0.15 else truth.report(ask.design, ask.seed, rung)
-        if search.report(ask, rung, score):
-            running.append([ask, rung + 1])
+        score = math.nan if fate < 0.15 else truth.report(request.design, request.seed, rung)
+        if search.report(request, rung, score):
+            running.append([request, rung + 1])
         else:
-            search.ended(ask, rung)
+            search.on_trial_end(request, rung)
             spent += RUNGS[rung]
     assert len(names) > 25 and spent <= 25
     assert truth.regret(search.recommend()) < 0.08
@@ -192,12 +192,12 @@ def test_trials_may_end_late_out_of_order_fail_or_report_nothing_finite() -> Non
 def test_a_design_that_always_fails_is_left_alone() -> None:
     search = Adaptive([small()], seeds=tuple(range(9)), budget=40)
     asked: Counter[str] = Counter()
-    while (ask := search.suggest()) is not None:
-        asked[ask.design["format"]] += 1
-        broken = ask.design["format"] == "json"
+    while (request := search.suggest()) is not None:
+        asked[request.design["format"]] += 1
+        broken = request.design["format"] == "json"
         if not broken:
-            search.report(ask, 0, 0.5 + 0.1 * (ask.design["instruction"] == "first") + ask.seed / 1000)
-        search.ended(ask, None if broken else 0)
+            search.report(request, 0, 0.5 + 0.1 * (request.design["instruction"] == "first") + request.seed / 1000)
+        search.on_trial_end(request, None if broken else 0)
     assert asked["json"] <= 2 * sum(design["format"] == "json" for design in small())
     assert search.recommend()["format"] != "json"
 
@@ -208,10 +208,10 @@ def test_it_stops_when_it_is_sure_and_not_before() -> None:
     chance = random.Random(0)
     noisy = {(design, seed): chance.gauss(0, 0.005) for design in SPACE for seed in range(4)}
     search = Adaptive([SPACE], seeds=range(4), budget=100, confidence=0.95, margin=0.02)
-    done = drive(search, lambda ask, rung: clear[ask.design] + noisy[ask.design, ask.seed])
+    done = drive(search, lambda request, rung: clear[request.design] + noisy[request.design, request.seed])
     assert len(done) < 60 and clear[search.recommend()] == pytest.approx(0.8)
     never = Adaptive([SPACE], seeds=range(4), budget=40, confidence=1.0)
-    assert len(drive(never, lambda ask, rung: clear[ask.design] + noisy[ask.design, ask.seed])) == 40
+    assert len(drive(never, lambda request, rung: clear[request.design] + noisy[request.design, request.seed])) == 40
 
 
 def test_a_second_task_needs_fewer_trials_with_what_the_first_has_shown() -> None:
@@ -220,8 +220,10 @@ def test_a_second_task_needs_fewer_trials_with_what_the_first_has_shown() -> Non
     for seed in range(3):
         truth = PAPER.draw(TUNED + 50 + seed, SPACE)
         search = Adaptive([SPACE, SPACE], seeds=(0, 1), rungs=RUNGS, budget=[30, 6], groups=[0, 1], seed=seed)
-        done = drive(search, lambda ask, rung, t=truth: t.report(ask.design, ask.seed, rung) + 0.2 * ask.contest)  # type: ignore[misc]
-        order = [ask.contest for ask, _ in done]
+        done = drive(
+            search, lambda request, rung, t=truth: t.report(request.design, request.seed, rung) + 0.2 * request.contest
+        )  # type: ignore[misc]
+        order = [request.contest for request, _ in done]
         assert order == sorted(order), "one model after another"
         regrets.append(truth.regret(search.recommend(1)))
     assert np.mean(regrets) < 0.02
@@ -230,17 +232,17 @@ def test_a_second_task_needs_fewer_trials_with_what_the_first_has_shown() -> Non
 def test_contests_may_have_different_designs() -> None:
     some = tuple(design for design in SPACE if design["reasoning"] == "none")
     search = Adaptive([SPACE, some], seeds=(0,), budget=[14, 10])
-    done = drive(search, lambda ask, rung: len(ask.design["format"]) / 10)
-    assert {ask.design for ask, _ in done if ask.contest == 1} <= set(some)
+    done = drive(search, lambda request, rung: len(request.design["format"]) / 10)
+    assert {request.design for request, _ in done if request.contest == 1} <= set(some)
     assert search.recommend(1) in some
 
 
 def test_spaces_of_one_design_and_of_one_axis() -> None:
-    done = drive(Adaptive([[make_design()]], seeds=(0, 1), rungs=RUNGS, budget=3), lambda ask, rung: 0.5)
-    assert {ask.design for ask, _ in done} == {make_design()} and done[-1][1] == 2
+    done = drive(Adaptive([[make_design()]], seeds=(0, 1), rungs=RUNGS, budget=3), lambda request, rung: 0.5)
+    assert {request.design for request, _ in done} == {make_design()} and done[-1][1] == 2
     two = [make_design(), make_design(format="lines")]
     search = Adaptive([two], seeds=(0, 1, 2), budget=6)
-    drive(search, lambda ask, rung: 0.5 + 0.1 * (ask.design == two[1]) + ask.seed / 100)
+    drive(search, lambda request, rung: 0.5 + 0.1 * (request.design == two[1]) + request.seed / 100)
     assert search.recommend() == two[1]
 
 
@@ -249,14 +251,14 @@ def test_when_nothing_differs_nothing_is_made_of_it() -> None:
     search = Adaptive([SPACE], seeds=truth.seeds, rungs=RUNGS, budget=22)
     drive(search, scores_of(truth))
     scales = search.scales()
-    assert scales["options"] < 0.02 and scales["pairs"] < 0.02
+    assert scales["options"] < 0.02 and scales["interactions"] < 0.02
 
 
-def test_a_belief_is_the_posterior_of_its_reports() -> None:
+def test_the_posterior_is_the_posterior_of_its_observations() -> None:
     """Update by update the same as the textbook's formula at once; what is expected moves no mean."""
-    frame = ModelSpace(DesignKernel(small()), contests=2, shares=(0.5, 1.0))
-    scales = first_scales(frame, 0.1)
-    reports = [
+    space = ModelSpace(DesignKernel(small()), contests=2, shares=(0.5, 1.0))
+    scales = first_scales(space, 0.1)
+    observations = [
         Observation(0, 1, 0, 0),
         Observation(0, 1, 0, 1),
         Observation(1, 3, 0, 1),
@@ -264,35 +266,35 @@ def test_a_belief_is_the_posterior_of_its_reports() -> None:
         Observation(0, 7, 0, 0),
     ]
     scores = np.array([0.4, 0.5, 0.45, 0.42, 0.3])
-    belief = GaussianPosterior(frame, scales, 0.4, np.arange(len(small())))
-    for report, score in zip(reports, scores, strict=True):
-        belief.add([report], [score])
-    at_once = GaussianPosterior(frame, scales, 0.4, np.arange(len(small())))
-    at_once.add(reports, scores.tolist())
+    posterior = GaussianPosterior(space, scales, 0.4, np.arange(len(small())))
+    for observation, score in zip(observations, scores, strict=True):
+        posterior.update([observation], [score])
+    at_once = GaussianPosterior(space, scales, 0.4, np.arange(len(small())))
+    at_once.update(observations, scores.tolist())
     cells = ObservationArrays([Observation(1, 5, -1, 1), Observation(0, 2, -1, 0)])
-    seen = ObservationArrays(reports)
-    across = covariance(frame, scales, cells, seen, noise=False)
-    gain = np.linalg.solve(covariance(frame, scales, seen, seen), across.T).T
+    seen = ObservationArrays(observations)
+    across = covariance(space, scales, cells, seen, noise=False)
+    gain = np.linalg.solve(covariance(space, scales, seen, seen), across.T).T
     mean = 0.4 + gain @ (scores - 0.4)
-    variance = np.diag(covariance(frame, scales, cells, cells, noise=False) - gain @ across.T)
-    for one in (belief, at_once):
+    variance = np.diag(covariance(space, scales, cells, cells, noise=False) - gain @ across.T)
+    for one in (posterior, at_once):
         assert np.allclose([one.mean[1, 1, 5], one.mean[0, 0, 2]], mean)
         assert np.allclose([one.variance[1, 1, 5], one.variance[0, 0, 2]], variance)
-    before, sure = belief.mean.copy(), belief.variance.copy()
-    more = belief.copy()
+    before, sure = posterior.mean.copy(), posterior.variance.copy()
+    more = posterior.copy()
     more.expect([Observation(0, 2, 0, 1)])
     assert np.allclose(more.mean, before) and more.variance[0, 1, 2] < sure[0, 1, 2]
-    assert np.array_equal(belief.variance, sure), "the copy learns alone"
+    assert np.array_equal(posterior.variance, sure), "the copy learns alone"
 
 
 def test_scales_are_found_again_in_what_they_have_made() -> None:
     chance = np.random.default_rng(0)
-    frame = ModelSpace(DesignKernel(SPACE), contests=1, shares=(0.25, 1.0))
-    scales = {**first_scales(frame, 0.1), "options": 0.06, "trial": 0.02, "rung design": 0.02, "report": 0.001}
-    reports = [Observation(0, int(d), s, r) for d in chance.permutation(216)[:90] for s in (0, 1) for r in (0, 1)]
-    cells = ObservationArrays(reports)
-    scores = chance.multivariate_normal(np.zeros(len(reports)), covariance(frame, scales, cells, cells))
-    found = fit_scales(frame, reports, scores)
+    space = ModelSpace(DesignKernel(SPACE), contests=1, shares=(0.25, 1.0))
+    scales = {**first_scales(space, 0.1), "options": 0.06, "trial": 0.02, "rung design": 0.02, "observation": 0.001}
+    observations = [Observation(0, int(d), s, r) for d in chance.permutation(216)[:90] for s in (0, 1) for r in (0, 1)]
+    cells = ObservationArrays(observations)
+    scores = chance.multivariate_normal(np.zeros(len(observations)), covariance(space, scales, cells, cells))
+    found = fit_scales(space, observations, scores)
     for name in ("trial", "rung design"):
         assert scales[name] / 1.5 < found[name] < scales[name] * 1.5, name
     assert found["options"] > 0.02
@@ -300,23 +302,23 @@ def test_scales_are_found_again_in_what_they_have_made() -> None:
 
 def test_worth_is_the_expected_gain_of_the_best_mean() -> None:
     """Two designs, the second measured: E[max(0, d)] for a normal difference, in closed form."""
-    mean, shared, variance = np.array([0.5, 0.45]), np.array([[0.0], [0.0036]]), np.array([0.0036])
+    mean, cov, variance = np.array([0.5, 0.45]), np.array([[0.0], [0.0036]]), np.array([0.0036])
     step = 0.0036 / math.sqrt(0.0036)
     z = -0.05 / step
     exact = step * (math.exp(-z * z / 2) / math.sqrt(2 * math.pi) + z * 0.5 * math.erfc(-z / math.sqrt(2)))
-    found = knowledge_gradient(mean, np.sqrt([0.0, 0.0036]), shared, variance)
+    found = knowledge_gradient(mean, np.sqrt([0.0, 0.0036]), cov, variance)
     assert found.shape == (1,) and abs(float(found[0]) - exact) < 0.15 * exact + 1e-4
 
 
 def test_an_option_whose_trials_only_fail_is_given_up() -> None:
     search = Adaptive([SPACE], seeds=(0, 1), budget=30, seed=1, confidence=1.0)
     failed = 0
-    while (ask := search.suggest()) is not None:
-        if ask.design["format"] == "lines":
+    while (request := search.suggest()) is not None:
+        if request.design["format"] == "lines":
             failed += 1
-            search.ended(ask, None)
+            search.on_trial_end(request, None)
         else:
-            search.report(ask, 0, 0.5 + 0.1 * (ask.design["format"] == "natural"))
-            search.ended(ask, 0)
+            search.report(request, 0, 0.5 + 0.1 * (request.design["format"] == "natural"))
+            search.on_trial_end(request, 0)
     assert 1 <= failed <= MAX_IDENTICAL_FAILURES
     assert search.recommend()["format"] == "natural"

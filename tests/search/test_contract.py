@@ -25,12 +25,12 @@ def small() -> tuple[Design, ...]:
     return design_space(get_task("masa:d1"), True, axes=axes).designs[:-2]
 
 
-def run(proposer: Searcher) -> list[Design]:
+def run(searcher: Searcher) -> list[Design]:
     """Propose and observe in turn until the end."""
     tried = []
-    while (design := proposer.suggest()) is not None:
+    while (design := searcher.suggest()) is not None:
         tried.append(design)
-        proposer.observe(design, planted(design))
+        searcher.observe(design, planted(design))
         assert len(tried) <= 1000
     return tried
 
@@ -43,7 +43,7 @@ class Contract:
     least = 6  # trials that it can do with
 
     def build(self, designs: Sequence[Design], budget: int | None = None, seed: int = 0) -> Searcher:
-        return METHODS[self.method].build(designs, budget=budget, seed=seed, around=make_design())
+        return METHODS[self.method].build(designs, budget=budget, seed=seed, reference_design=make_design())
 
     def test_no_design_twice_and_only_valid_ones(self) -> None:
         tried = run(self.build(small()))
@@ -55,9 +55,9 @@ class Contract:
         assert len(run(self.build(small(), budget=10_000))) <= len(small())
 
     def test_an_ended_method_stays_ended(self) -> None:
-        proposer = self.build(small(), budget=self.least)
-        run(proposer)
-        assert proposer.suggest() is None
+        searcher = self.build(small(), budget=self.least)
+        run(searcher)
+        assert searcher.suggest() is None
 
     def test_the_same_seed_gives_the_same_designs(self) -> None:
         assert run(self.build(SPACE, budget=15, seed=3)) == run(self.build(SPACE, budget=15, seed=3))
@@ -76,28 +76,28 @@ class Contract:
         assert not self.covers or max(tried, key=planted) == BEST
 
     def test_scores_may_be_late_out_of_order_or_missing(self) -> None:
-        proposer = self.build(small())
+        searcher = self.build(small())
         chance = random.Random(0)
         running: list[Design] = []
         tried: list[Design] = []
         while True:
-            while len(running) < 4 and (design := proposer.suggest()) is not None:
+            while len(running) < 4 and (design := searcher.suggest()) is not None:
                 running.append(design)
                 tried.append(design)
             if not running:
                 break
             ended = running.pop(chance.randrange(len(running)))
-            proposer.observe(ended, None if chance.random() < 0.3 else planted(ended))
+            searcher.observe(ended, None if chance.random() < 0.3 else planted(ended))
         assert len(tried) == len(set(tried)) > 4
 
     def test_what_an_earlier_run_did_is_not_proposed_again(self) -> None:
         before = run(self.build(small(), budget=max(5, self.least)))
-        proposer = self.build(small())
+        searcher = self.build(small())
         for design in before[:3]:
-            proposer.observe(design, planted(design))
+            searcher.observe(design, planted(design))
         for design in before[3:]:
-            proposer.claim(design)
-        assert not set(before) & set(run(proposer))
+            searcher.mark_used(design)
+        assert not set(before) & set(run(searcher))
 
     def test_one_design_is_enough(self) -> None:
         assert run(self.build([make_design()])) == [make_design()]
@@ -125,14 +125,14 @@ class TestOneAtATime(Contract):
     covers = False
 
     def test_the_papers_protocol(self) -> None:
-        tried = run(OneAtATime(SPACE, around=make_design()))
+        tried = run(OneAtATime(SPACE, reference_design=make_design()))
         assert tried[0] == make_design()
         assert len(tried) == 10  # 1 + (2 + 1 + 2 + 1 + 1 + 2) others
         assert [distance(design, make_design()) for design in tried] == [0] + [1] * 9
         assert tried[1:3] == [make_design(instruction="first"), make_design(instruction="none")]
 
     def test_around_another_design(self) -> None:
-        tried = run(OneAtATime(SPACE, around=BEST))
+        tried = run(OneAtATime(SPACE, reference_design=BEST))
         assert tried[0] == BEST
         assert make_design(instruction="last", format="lines") in tried
 
@@ -157,10 +157,10 @@ class TestOptuna(Contract):
         assert sum(max(map(planted, tpe)) for tpe in learnt) >= sum(max(map(planted, order)) for order in chance)
 
     def test_scores_of_an_earlier_run_are_learnt(self) -> None:
-        proposer = Optuna(SPACE, budget=60, seed=0)
+        searcher = Optuna(SPACE, budget=60, seed=0)
         for design in run(Random(SPACE, budget=50, seed=9)):
-            proposer.observe(design, planted(design))
-        rest = run(proposer)
+            searcher.observe(design, planted(design))
+        rest = run(searcher)
         assert len(rest) == 10
         assert sum(map(planted, rest)) / 10 > sum(map(planted, SPACE)) / len(SPACE) + 0.1
 

@@ -103,7 +103,7 @@ def test_the_method_learns_the_mean_over_seeds_when_all_have_ended() -> None:
     agenda = DesignQueue(whole, score, {})
     observed: list[tuple[Any, float | None]] = []
     (table,) = agenda._tables
-    table.proposer.observe = lambda design, value: observed.append((design, value))  # type: ignore[method-assign]
+    table.searcher.observe = lambda design, value: observed.append((design, value))  # type: ignore[method-assign]
     one, other = agenda.next(), agenda.next()
     assert one and other and one.design == other.design
     agenda.ended(ran(other))

@@ -28,7 +28,7 @@ Contestant = Callable[[Truth, Costs, int], Chosen]
 def one_at_a_time(truth: Truth, costs: Costs, seed: int) -> Chosen:
     """The paper's way: one axis after another, then of each axis the best option. More budget repeats it with seeds."""
     around = make_design() if make_design() in truth.number else truth.designs[0]
-    order = list(iter(METHODS["one_at_a_time"].build(truth.designs, seed=seed, around=around).suggest, None))
+    order = list(iter(METHODS["one_at_a_time"].build(truth.designs, seed=seed, reference_design=around).suggest, None))
     scores: dict[Design, list[float]] = {}
     trials = [(design, repeat) for repeat in truth.seeds for design in order][: max(costs)]
     chosen: Chosen = {}
@@ -53,12 +53,12 @@ def best_seen(method: str) -> Contestant:
     """Designs by a method's proposals, once each; the best score seen."""
 
     def contest(truth: Truth, costs: Costs, seed: int) -> Chosen:
-        proposer: Searcher = METHODS[method].build(truth.designs, budget=max(costs), seed=seed)
+        searcher: Searcher = METHODS[method].build(truth.designs, budget=max(costs), seed=seed)
         scores: dict[Design, float] = {}
         chosen: Chosen = {}
-        while (design := proposer.suggest()) is not None:
+        while (design := searcher.suggest()) is not None:
             scores[design] = truth.report(design)
-            proposer.observe(design, scores[design])
+            searcher.observe(design, scores[design])
             if len(scores) in costs:
                 chosen[len(scores)] = max(scores, key=lambda one: scores[one])
         return chosen
@@ -70,8 +70,8 @@ def factorial(truth: Truth, costs: Costs, seed: int) -> Chosen:
     """A D-optimal fraction of each size; the best design by the fitted surface (options and shrunken pairs)."""
     chosen: Chosen = {}
     for cost in costs:
-        proposer: Searcher = METHODS["factorial"].build(truth.designs, budget=cost, seed=seed)
-        tried = list(iter(proposer.suggest, None))
+        searcher: Searcher = METHODS["factorial"].build(truth.designs, budget=cost, seed=seed)
+        tried = list(iter(searcher.suggest, None))
         surface = fit_surface(tried, [truth.report(design) for design in tried])
         covered = [design for design in truth.designs if surface.covers(design)]
         chosen[cost] = covered[int(np.argmax([surface.predict(design) for design in covered]))]
@@ -84,11 +84,11 @@ def asha(truth: Truth, costs: Costs, seed: int) -> Chosen:
 
     settings = Asha()
     scheduler = GroupedASHAScheduler(settings)
-    proposer: Searcher = METHODS["random"].build(truth.designs, seed=seed)
+    searcher: Searcher = METHODS["random"].build(truth.designs, seed=seed)
     peers = SimpleNamespace(task="", model="", train_size=0)
     best: tuple[int, float, Design] | None = None  # the furthest rung, then the score
     marks, spent, chosen = _Marks(costs), 0.0, Chosen()
-    while marks.left and (design := proposer.suggest()) is not None:
+    while marks.left and (design := searcher.suggest()) is not None:
         trial: Any = SimpleNamespace(trial_id=design.slug, config={"trial": peers})
         scheduler.on_trial_add(None, trial)
         before = spent
@@ -119,15 +119,15 @@ def adaptive(truth: Truth, costs: Costs, seed: int) -> Chosen:
         margin=defaults.margin,
     )
     marks, spent, chosen = _Marks(costs), 0.0, Chosen()
-    while (ask := search.suggest()) is not None:
+    while (request := search.suggest()) is not None:
         before = spent
         for rung, share in enumerate(truth.rungs):
             for mark in marks.passed(before + share):
                 chosen[mark] = search.recommend()
             spent = before + share
-            if not search.report(ask, rung, truth.report(ask.design, ask.seed, rung)):
+            if not search.report(request, rung, truth.report(request.design, request.seed, rung)):
                 break
-        search.ended(ask, rung)
+        search.on_trial_end(request, rung)
     for mark in marks.passed(float("inf")):
         chosen[mark] = search.recommend()
     return chosen

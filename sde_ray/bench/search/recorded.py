@@ -76,9 +76,9 @@ def noise() -> float:
         return float(np.sqrt(sum(np.var(scores) * len(scores) for scores in several) / freedom))
     search = Adaptive([tuple(recorded())])
     for design, (score,) in recorded().items():
-        search.learn(TrialRequest(0, design, 0, 0), 0, score)
+        search.observe(TrialRequest(0, design, 0, 0), 0, score)
     scales = search.scales()
-    return float(np.sqrt(sum(scales[name] ** 2 for name in ("design", "seed", "trial", "report"))))
+    return float(np.sqrt(sum(scales[name] ** 2 for name in ("design", "seed", "trial", "observation"))))
 
 
 def note() -> str:

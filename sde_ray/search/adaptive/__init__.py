@@ -1,6 +1,6 @@
-"""The adaptive search: a Gaussian process over all designs, screened first, then the knowledge gradient per unit cost.
+"""Adaptive search, a Bayesian optimisation: screening, then the knowledge gradient of a Gaussian process per unit cost.
 
-search.py               which trial is asked for, which goes on, when it ends
-posterior.py            the Gaussian process
-knowledge_gradient.py   what a further score is worth
+search.py               Adaptive: which trial is requested, which continues at a rung, when the search ends
+posterior.py            GaussianPosterior: the Gaussian process over designs
+knowledge_gradient.py   the acquisition function
 """

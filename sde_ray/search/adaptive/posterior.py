@@ -1,14 +1,14 @@
-"""What the scores so far say of every design: a Gaussian belief, updated report by report.
+"""Gaussian-process posterior over designs, given the scores so far; updated observation by observation.
 
-    score of a report = contest + options + pairs + design      the design's value: what is searched for
-                      + rung offset + rung x options + rung x design      how a lower rung departs from the last
-                      + seed + trial + report                   noise; the reports of one trial share its part
+    score = contest + options + interactions + design                     the design's value: what is searched for
+            + rung offset + rung x options + rung x design                how a lower rung departs from the last
+            + seed + trial + observation                                  noise; one trial's observations share its part
 
-Every term is normal with a scale of its own. `fit_scales` estimates the scales from the reports: the mode of the
+Every term is normal with a scale of its own. `fit_scales` estimates the scales from the observations: the mode of the
 marginal likelihood with wide log-normal priors (type II maximum likelihood, Rasmussen and Williams 2006, chapter 5).
 Several contests (tasks, models, training sizes) share the effects and have deviations of their own.
-`GaussianPosterior` holds the posterior of the value and of the expected score at each rung; a further report is a
-rank-1 update.
+`GaussianPosterior` holds the posterior of the value and of the expected score at each rung; a further observation is a
+rank-1 update (Rasmussen and Williams 2006, section 2.2 and appendix A.3).
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from scipy import linalg, optimize
 
 from sde_ray.search.kernel import Array, DesignKernel, Index
 
-WIDE = 10.0  # of the scores' spread: prior scale of a contest's mean
-OFFSET = 3.0  # the same for the mean departure of a rung
-SURE = 1.0  # standard deviation of the priors on log scales: a factor of e either way
+CONTEST_SD = 10.0  # prior scale of a contest's mean, in units of the scores' spread
+OFFSET_SD = 3.0  # the same for the mean departure of a rung
+LOG_SCALE_SD = 1.0  # standard deviation of the priors on log scales: a factor of e either way
 
 # Prior medians of the scales, in units of the scores' spread.
 MEDIANS = {
     "options": 0.3,
-    "pairs": 0.1,
+    "interactions": 0.1,
     "design": 0.05,
-    "own options": 0.1,
-    "own pairs": 0.05,
-    "own design": 0.03,
+    "contest options": 0.1,
+    "contest interactions": 0.05,
+    "contest design": 0.03,
     "rung options": 0.05,
     "rung design": 0.1,
     "seed": 0.05,
     "trial": 0.2,
-    "report": 0.1,
+    "observation": 0.1,
 }
 
 
 @dataclass(frozen=True)
 class Observation:
-    """A score seen: number of contest and design, seed, and rung as its number from the first."""
+    """One score: number of the contest and of the design, seed, and rung as its number from the first."""
 
     contest: int
     design: int
@@ -53,213 +53,237 @@ class Observation:
 
 @dataclass(frozen=True)
 class ModelSpace:
-    """What reports are about: the designs, the number of contests, and the rungs as shares of the full training."""
+    """Index set of the Gaussian process: the designs, the number of contests, and the rungs as training shares."""
 
-    likeness: DesignKernel
+    kernel: DesignKernel
     contests: int
     shares: tuple[float, ...]
 
     @property
     def rungs(self) -> int:
+        """Number of rungs."""
         return len(self.shares)
 
     @property
-    def depart(self) -> Array:
-        """How far each rung may depart from the full training, as the error of a mean over a share of samples would."""
+    def rung_deviation(self) -> Array:
+        """How far each rung may depart from the full training, [rung]: like the error of a mean over its samples."""
         return np.sqrt(1 / np.array(self.shares) - 1)
 
     def terms(self) -> list[str]:
-        """The names of the scales, those apart that this search cannot have."""
-        names = ["options", "pairs", "design"]
-        names += ["own options", "own pairs", "own design"] if self.contests > 1 else []
+        """Names of the scales that are estimated in this space."""
+        names = ["options", "interactions", "design"]
+        names += ["contest options", "contest interactions", "contest design"] if self.contests > 1 else []
         if self.rungs > 1:
             names += ["rung options", "rung design"]
-        return [*names, "seed", "trial", "report"]
+        return [*names, "seed", "trial", "observation"]
 
 
 class ObservationArrays:
-    """Reports as columns of numbers."""
+    """Observations as columns of numbers, each [observation]."""
 
-    def __init__(self, reports: Sequence[Observation]) -> None:
-        rows = np.array([(r.contest, r.design, r.seed, r.rung) for r in reports], dtype=np.intp).reshape(-1, 4)
+    def __init__(self, observations: Sequence[Observation]) -> None:
+        rows = np.array([(o.contest, o.design, o.seed, o.rung) for o in observations], dtype=np.intp).reshape(-1, 4)
         self.contest, self.design, self.seed, self.rung = rows.T
 
     @classmethod
-    def of(cls, *columns: Index) -> ObservationArrays:
-        made = cls([])
-        made.contest, made.design, made.seed, made.rung = columns
-        return made
+    def from_columns(cls, *columns: Index) -> ObservationArrays:
+        """Observations from the columns contest, design, seed and rung."""
+        arrays = cls([])
+        arrays.contest, arrays.design, arrays.seed, arrays.rung = columns
+        return arrays
 
-    def take(self, places: Index) -> ObservationArrays:
-        return ObservationArrays.of(*(column[places] for column in (self.contest, self.design, self.seed, self.rung)))
+    @property
+    def columns(self) -> tuple[Index, Index, Index, Index]:
+        """The columns contest, design, seed and rung."""
+        return self.contest, self.design, self.seed, self.rung
 
-    def plus(self, others: ObservationArrays) -> ObservationArrays:
-        return ObservationArrays.of(
-            *(
-                np.append(own, other)
-                for own, other in (
-                    (self.contest, others.contest),
-                    (self.design, others.design),
-                    (self.seed, others.seed),
-                    (self.rung, others.rung),
-                )
-            )
-        )
+    def take(self, rows: Index) -> ObservationArrays:
+        """Observations of these row numbers."""
+        return ObservationArrays.from_columns(*(column[rows] for column in self.columns))
+
+    def append(self, others: ObservationArrays) -> ObservationArrays:
+        """These observations, then the others."""
+        pairs = zip(self.columns, others.columns, strict=True)
+        return ObservationArrays.from_columns(*(np.append(column, more) for column, more in pairs))
 
 
 def components(
-    frame: ModelSpace, one: ObservationArrays, other: ObservationArrays, noise: bool = True
+    space: ModelSpace, rows: ObservationArrays, columns: ObservationArrays, noise: bool = True
 ) -> dict[str, Array]:
-    """The covariance of reports, term by term, for scales of 1. Without `noise`: of expected scores."""
-    options, pairs = frame.likeness.both(one.design, other.design)
-    design = _same(one.design, other.design)
-    found = {"contest": np.ones_like(options), "options": options, "pairs": pairs, "design": design}
+    """Covariance term by term, each [row, column], for scales of 1. Without `noise`: of expected scores."""
+    options, interactions = space.kernel.main_and_interaction(rows.design, columns.design)
+    design = _same(rows.design, columns.design)
+    terms = {"contest": np.ones_like(options), "options": options, "interactions": interactions, "design": design}
     contest: Array | float = 1.0
-    if frame.contests > 1:
-        contest = _same(one.contest, other.contest)
-        found |= {"contest": contest, "own options": options * contest, "own pairs": pairs * contest}
-        found["own design"] = design * contest
+    if space.contests > 1:
+        contest = _same(rows.contest, columns.contest)
+        terms |= {"contest": contest, "contest options": options * contest}
+        terms |= {"contest interactions": interactions * contest, "contest design": design * contest}
     rung: Array | float = 1.0
-    if frame.rungs > 1:
-        rung = _same(one.rung, other.rung)
-        lower = rung * contest * frame.depart[one.rung][:, None] ** 2
-        found |= {"offset": lower, "rung options": lower * options, "rung design": lower * design}
+    if space.rungs > 1:
+        rung = _same(rows.rung, columns.rung)
+        lower = rung * contest * space.rung_deviation[rows.rung][:, None] ** 2
+        terms |= {"offset": lower, "rung options": lower * options, "rung design": lower * design}
     if noise:
-        trial = _same(one.seed, other.seed) * contest
-        found["seed"], trial = trial, trial * design
-        found |= {"trial": trial, "report": trial * rung}
-    return found
+        trial = _same(rows.seed, columns.seed) * contest
+        terms["seed"], trial = trial, trial * design
+        terms |= {"trial": trial, "observation": trial * rung}
+    return terms
 
 
-def _same(one: Index, other: Index) -> Array:
-    return np.asarray(one[:, None] == other[None, :], dtype=float)
+def _same(rows: Index, columns: Index) -> Array:
+    return np.asarray(rows[:, None] == columns[None, :], dtype=float)
 
 
 def covariance(
-    frame: ModelSpace, scales: Mapping[str, float], one: ObservationArrays, other: ObservationArrays, noise: bool = True
+    space: ModelSpace,
+    scales: Mapping[str, float],
+    rows: ObservationArrays,
+    columns: ObservationArrays,
+    noise: bool = True,
 ) -> Array:
-    """The covariance of reports under these scales."""
-    terms = components(frame, one, other, noise)
+    """Covariance of observations under these scales, [row, column]. Without `noise`: of expected scores."""
+    terms = components(space, rows, columns, noise)
     return np.asarray(sum(scales[name] ** 2 * term for name, term in terms.items()))
 
 
-def first_scales(frame: ModelSpace, spread: float) -> dict[str, float]:
-    """The prior medians, for scores of this spread."""
-    own = {name: MEDIANS[name] * spread for name in frame.terms()}
-    return {"contest": WIDE * spread, "offset": OFFSET * spread, **own}
+def first_scales(space: ModelSpace, spread: float) -> dict[str, float]:
+    """Prior medians of the scales, for scores of this standard deviation."""
+    medians = {name: MEDIANS[name] * spread for name in space.terms()}
+    return {"contest": CONTEST_SD * spread, "offset": OFFSET_SD * spread, **medians}
 
 
 def fit_scales(
-    frame: ModelSpace, reports: Sequence[Observation], scores: Array, start: Mapping[str, float] | None = None
+    space: ModelSpace, observations: Sequence[Observation], scores: Array, start: Mapping[str, float] | None = None
 ) -> dict[str, float]:
-    """The scales at their posterior mode; `start` is an earlier answer, for speed."""
+    """Hyperparameters of the kernel at their posterior mode (type II maximum likelihood with priors).
+
+    Args:
+        space: designs, contests and rungs.
+        observations: what was scored.
+        scores: the scores, [observation].
+        start: an earlier estimate to start the optimiser from.
+
+    Returns the standard deviation of every term, by name.
+    """
     spread = max(float(scores.std()), 1e-6)
-    prior = first_scales(frame, spread)
-    names = frame.terms()
-    cells = ObservationArrays(reports)
-    terms = components(frame, cells, cells)
+    prior = first_scales(space, spread)
+    names = space.terms()
+    arrays = ObservationArrays(observations)
+    terms = components(space, arrays, arrays)
     fixed = np.asarray(sum(prior[name] ** 2 * terms[name] for name in terms if name not in names))
     stack = np.stack([terms[name] for name in names])
     centre = np.log([prior[name] for name in names])
     y = scores - scores.mean()
 
     def loss(log_scales: Array) -> tuple[float, Array]:
+        """Negative log posterior and its gradient (Rasmussen and Williams 2006, equation 5.9)."""
         variances = np.exp(2 * log_scales)
         matrix = fixed + np.tensordot(variances, stack, 1)
         lower = linalg.cholesky(matrix + 1e-9 * spread**2 * np.eye(len(y)), lower=True, check_finite=False)
         inverse = linalg.cho_solve((lower, True), np.eye(len(y)), check_finite=False)
         weights = inverse @ y
-        away = (log_scales - centre) / SURE
-        value = 0.5 * y @ weights + np.log(np.diag(lower)).sum() + 0.5 * away @ away
+        deviation = (log_scales - centre) / LOG_SCALE_SD
+        value = 0.5 * y @ weights + np.log(np.diag(lower)).sum() + 0.5 * deviation @ deviation
         slope = variances * np.tensordot(stack, inverse - np.outer(weights, weights), 2)
-        return float(value), slope + away / SURE
+        return float(value), slope + deviation / LOG_SCALE_SD
 
-    at = centre if start is None else np.log([start[name] for name in names])
-    bounds = [(c - 5 * SURE, c + 5 * SURE) for c in centre]
-    found = optimize.minimize(
-        loss, at, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-5}
+    initial = centre if start is None else np.log([start[name] for name in names])
+    bounds = [(c - 5 * LOG_SCALE_SD, c + 5 * LOG_SCALE_SD) for c in centre]
+    optimum = optimize.minimize(
+        loss, initial, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-5}
     )
-    return {**prior, **dict(zip(names, np.exp(found.x).tolist(), strict=True))}
+    return {**prior, **dict(zip(names, np.exp(optimum.x).tolist(), strict=True))}
 
 
 class GaussianPosterior:
-    """The posterior over the designs of a pool, in every contest and at every rung; `add` takes a report.
+    """Gaussian-process posterior over the designs of a pool, in every contest and at every rung.
 
-    `mean[contest, rung, design]` are expected scores; those at the last rung are the values. `shared[v, e]` is the
-    covariance of value `v` (contest x design) with expected score `e` (contest x rung x design), both flattened.
+    `mean` and `variance`, [contest, rung, design], are of the expected scores; those at the last rung are the values.
+    `cov`, [value, score], is the covariance of the values (contest x design) with the expected scores (contest x rung
+    x design), both flattened. `update` takes observations.
     """
 
-    def __init__(self, frame: ModelSpace, scales: Mapping[str, float], centre: float, pool: Index) -> None:
-        self.frame, self.scales, self.centre, self.pool = frame, scales, centre, pool
-        shape = (frame.contests, frame.rungs, len(pool))
-        contest, rung, place = (axis.ravel() for axis in np.indices(shape))
-        self._cells = ObservationArrays.of(contest, pool[place], np.full(len(place), -1), rung)
-        self._values = np.flatnonzero(rung == frame.rungs - 1)
+    def __init__(self, space: ModelSpace, scales: Mapping[str, float], centre: float, pool: Index) -> None:
+        self.space, self.scales, self.centre, self.pool = space, scales, centre, pool
+        shape = (space.contests, space.rungs, len(pool))
+        contest, rung, position = (axis.ravel() for axis in np.indices(shape))
+        self._scores = ObservationArrays.from_columns(contest, pool[position], np.full(len(position), -1), rung)
+        self._values = np.flatnonzero(rung == space.rungs - 1)
         self.mean = np.full(shape, centre, dtype=float)
-        self.shared = covariance(frame, scales, self._cells.take(self._values), self._cells, noise=False)
-        self.variance = _prior_variances(frame, scales)[None, :, None] * np.ones(shape)
-        self._seen = ObservationArrays([])
-        self._lower, self._solved = np.zeros((0, 0)), np.zeros(0)
-        self._across = np.zeros((0, len(place)))
+        self.cov = covariance(space, scales, self._scores.take(self._values), self._scores, noise=False)
+        self.variance = _prior_variances(space, scales)[None, :, None] * np.ones(shape)
+        # With L the Cholesky factor of the observations' covariance: L, L^-1 (scores - centre), L^-1 cov(obs, scores).
+        self._observed = ObservationArrays([])
+        self._cholesky, self._whitened = np.zeros((0, 0)), np.zeros(0)
+        self._whitened_cov = np.zeros((0, len(position)))
 
     @property
     def noise(self) -> float:
-        """Variance of a fresh trial's report around its expected score."""
-        return sum(self.scales[name] ** 2 for name in ("seed", "trial", "report"))
+        """Variance of a fresh trial's observation around its expected score."""
+        return sum(self.scales[name] ** 2 for name in ("seed", "trial", "observation"))
 
     def copy(self) -> GaussianPosterior:
-        """A belief that can be told more without this one learning of it."""
+        """Copy whose updates leave this posterior as it is."""
         twin = object.__new__(GaussianPosterior)
         twin.__dict__.update(self.__dict__)
-        twin.mean, twin.shared, twin.variance = self.mean.copy(), self.shared.copy(), self.variance.copy()
+        twin.mean, twin.cov, twin.variance = self.mean.copy(), self.cov.copy(), self.variance.copy()
         return twin
 
-    def add(self, reports: Sequence[Observation], scores: Sequence[float]) -> None:
-        """Learn scores."""
-        self._take(reports, np.array(scores, dtype=float) - self.centre)
+    def update(self, observations: Sequence[Observation], scores: Sequence[float]) -> None:
+        """Condition on observed scores."""
+        self._condition(observations, np.array(scores, dtype=float) - self.centre)
 
-    def expect(self, reports: Sequence[Observation]) -> None:
-        """Scores that are still to come, taken to be as expected: they add certainty and move no mean."""
-        self._take(reports, None)
+    def expect(self, observations: Sequence[Observation]) -> None:
+        """Condition on scores that are still to come, taken as expected: variances shrink, no mean moves."""
+        self._condition(observations, None)
 
-    def _take(self, reports: Sequence[Observation], away: Array | None) -> None:
-        new = ObservationArrays(reports)
-        seen, across, _ = self._against(new)
-        own = covariance(self.frame, self.scales, new, new) - seen @ seen.T
-        lower = linalg.cholesky(own + 1e-10 * np.trace(own) / len(own) * np.eye(len(own)), lower=True)
-        gain = linalg.solve_triangular(lower, across, lower=True, check_finite=False)
-        surprise = np.zeros(len(reports))
-        if away is not None:
-            surprise = linalg.solve_triangular(lower, away - seen @ self._solved, lower=True, check_finite=False)
+    def covariance_with(self, observations: Sequence[Observation]) -> tuple[Array, Array]:
+        """Covariance of further observations with all values, [value, observation], and their variance."""
+        _, cov, variance = self._project(ObservationArrays(observations))
+        return cov[:, self._values].T, variance
+
+    def _condition(self, observations: Sequence[Observation], deviations: Array | None) -> None:
+        rows = ObservationArrays(observations)
+        projection, cov, _ = self._project(rows)
+        residual = covariance(self.space, self.scales, rows, rows) - projection @ projection.T
+        jitter = 1e-10 * np.trace(residual) / len(residual) * np.eye(len(residual))
+        lower = linalg.cholesky(residual + jitter, lower=True)
+        gain = linalg.solve_triangular(lower, cov, lower=True, check_finite=False)
+        surprise = np.zeros(len(observations))
+        if deviations is not None:
+            surprise = linalg.solve_triangular(
+                lower, deviations - projection @ self._whitened, lower=True, check_finite=False
+            )
         self.mean += (surprise @ gain).reshape(self.mean.shape)
         self.variance -= (gain**2).sum(0).reshape(self.variance.shape)
-        self.shared -= gain[:, self._values].T @ gain
-        self._lower = np.block([[self._lower, np.zeros((len(self._solved), len(reports)))], [seen, lower]])
-        self._solved = np.append(self._solved, surprise)
-        self._across = np.vstack([self._across, gain])
-        self._seen = self._seen.plus(new)
+        self.cov -= gain[:, self._values].T @ gain
+        zeros = np.zeros((len(self._whitened), len(observations)))
+        self._cholesky = np.block([[self._cholesky, zeros], [projection, lower]])
+        self._whitened = np.append(self._whitened, surprise)
+        self._whitened_cov = np.vstack([self._whitened_cov, gain])
+        self._observed = self._observed.append(rows)
 
-    def reach(self, reports: Sequence[Observation]) -> tuple[Array, Array]:
-        """For reports of begun trials: their covariance with all values, and the variance of each."""
-        _, across, rest = self._against(ObservationArrays(reports))
-        return across[:, self._values].T, rest
-
-    def _against(self, new: ObservationArrays) -> tuple[Array, Array, Array]:
-        """New reports against those seen (whitened), their covariance with all cells, and their variance."""
-        known = covariance(self.frame, self.scales, new, self._seen)
-        seen = linalg.solve_triangular(self._lower, known.T, lower=True, check_finite=False).T
-        across = covariance(self.frame, self.scales, new, self._cells, noise=False) - seen @ self._across
-        prior = _prior_variances(self.frame, self.scales)[new.rung] + self.noise
-        return seen, across, np.maximum(prior - (seen**2).sum(1), 1e-12)
+    def _project(self, rows: ObservationArrays) -> tuple[Array, Array, Array]:
+        """Further observations given those so far: projection on these (whitened), covariance with scores, variance."""
+        prior_cov = covariance(self.space, self.scales, rows, self._observed)
+        projection = linalg.solve_triangular(self._cholesky, prior_cov.T, lower=True, check_finite=False).T
+        cov = covariance(self.space, self.scales, rows, self._scores, noise=False) - projection @ self._whitened_cov
+        prior = _prior_variances(self.space, self.scales)[rows.rung] + self.noise
+        return projection, cov, np.maximum(prior - (projection**2).sum(1), 1e-12)
 
 
-def _prior_variances(frame: ModelSpace, scales: Mapping[str, float]) -> Array:
-    """Of an expected score at each rung; the same for every design."""
+def _prior_variances(space: ModelSpace, scales: Mapping[str, float]) -> Array:
+    """Prior variance of an expected score at each rung, [rung]; the same for every design."""
     square = {name: scale**2 for name, scale in scales.items()}
-    each = 1 - 1 / frame.likeness.sizes
-    options, pairs = each.sum(), (each.sum() ** 2 - (each**2).sum()) / 2
-    value = square["contest"] + square["options"] * options + square["pairs"] * pairs + square["design"]
-    if frame.contests > 1:
-        value += square["own options"] * options + square["own pairs"] * pairs + square["own design"]
-    departure = square["offset"] + square["rung options"] * options + square["rung design"] if frame.rungs > 1 else 0.0
-    return np.asarray(value + frame.depart**2 * departure)
+    each = 1 - 1 / space.kernel.sizes
+    options, interactions = each.sum(), (each.sum() ** 2 - (each**2).sum()) / 2
+    value = square["contest"] + square["options"] * options + square["interactions"] * interactions + square["design"]
+    if space.contests > 1:
+        value += (
+            square["contest options"] * options
+            + square["contest interactions"] * interactions
+            + square["contest design"]
+        )
+    departure = square["offset"] + square["rung options"] * options + square["rung design"] if space.rungs > 1 else 0.0
+    return np.asarray(value + space.rung_deviation**2 * departure)
