@@ -26,7 +26,7 @@ def test_a_fraction_carries_more_than_random_designs_do(count: int, pairs: tuple
     best_of_chance = max(
         d_efficiency(SPACE, random.Random(seed).sample(range(216), count), pairs) for seed in range(50)
     )
-    assert d_efficiency(SPACE, chosen(count, interactions=pairs), pairs) > best_of_chance
+    assert d_efficiency(SPACE, chosen(count, pairs=pairs), pairs) > best_of_chance
 
 
 def test_a_half_of_a_full_factorial_is_as_good_per_trial_as_all_of_it() -> None:
@@ -38,7 +38,7 @@ def test_the_smallest_fraction_still_estimates_everything() -> None:
     assert num_coefficients(SPACE) == 1 + 2 + 1 + 2 + 1 + 1 + 2
     assert num_coefficients(SPACE, PAIR) == 10 + 2
     assert d_efficiency(SPACE, chosen(10)) > 0.5
-    assert d_efficiency(SPACE, chosen(12, interactions=PAIR), PAIR) > 0.3
+    assert d_efficiency(SPACE, chosen(12, pairs=PAIR), PAIR) > 0.3
 
 
 def test_too_few_trials_are_refused_with_the_least() -> None:
