@@ -102,7 +102,7 @@ def _print_sweep(found: Sequence[TrialScores], as_json: bool) -> None:
             cells = (number(scores.get(name)) for name in metrics)
             shown.add_row(one.key, paper_label(one.design), str(one.seed), split, *cells)
     out().print(shown)
-    worst = max(one.moved for one in found)
+    worst = max(one.max_change for one in found)
     out().print(f"\nLargest difference from what the trials themselves reported: {worst:.2g}")
 
 

@@ -1,10 +1,11 @@
-"""What the kept completions of a trial say item by item: `predictions.jsonl` read and scored again.
+"""Per-item scores for the bootstrap and the jackknife: a trial's kept completions, counted item by item.
 
-    read_items(result, folder, "dev", "f1") -> Items     ids ["d1-17", ...], rows of counts, the metric of summed counts
+    items = read_items(result, folder, "dev", "f1")      ids ["d1-17", ...], rows of counts, the metric of summed counts
+    items.scores(bootstrap_weights(items.ids, 2000, random))      the metric under 2,000 draws of the items
 
 The noise of a score has two sources: training (seeds) and the items it was measured on. All trials of a sweep are
-measured on the same items, so resampling them moves all scores together; that is what makes comparisons sharp.
-Values only: how items become known is `read_items`; statistics take `ItemCounts` and no files.
+measured on the same items, so resampling them moves all scores together; that is what makes paired comparisons sharp.
+Only `read_items` reads files; statistics take `ItemCounts`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ _KEPT = TypeAdapter(Kept)
 
 @dataclass(frozen=True)
 class TaskItems:
-    """Items of one task: counts (items, k) whose sum `measure` turns into the metric, for (k,) or (b, k)."""
+    """Sufficient statistics of one task's items: `rows` [items, counts]; `measure` makes the metric of their sum.
+
+    `measure` takes sums [counts] or [draws, counts].
+    """
 
     ids: tuple[str, ...]
     rows: Array
@@ -53,39 +57,42 @@ class TaskItems:
 
 @dataclass(frozen=True)
 class ItemCounts:
-    """The items of a trial's split; several parts (out-of-domain tasks) count the same."""
+    """A trial's items on a split, task by task; several tasks (out-of-domain) have the same weight each."""
 
     parts: tuple[TaskItems, ...]
 
     @property
     def ids(self) -> tuple[tuple[str, ...], ...]:
+        """The items' names by task; trials with equal ids were scored on the same items."""
         return tuple(part.ids for part in self.parts)
 
     def scores(self, weights: Sequence[Array]) -> Array:
-        """The metric under each draw of weights (draws, items), one array a part."""
-        each = [np.asarray(part.measure(w @ part.rows)) for part, w in zip(self.parts, weights, strict=True)]
-        return np.asarray(np.mean(each, axis=0))
+        """The metric under each draw [draws], in its own units; `weights` [draws, items] for each task."""
+        by_task = [np.asarray(part.measure(w @ part.rows)) for part, w in zip(self.parts, weights, strict=True)]
+        return np.asarray(np.mean(by_task, axis=0))
 
 
 def bootstrap_weights(ids: Sequence[Sequence[str]], draws: int, random: np.random.Generator) -> list[Array]:
-    """Bootstrap weights for items: how often each is drawn, (draws, items) a part."""
+    """Multinomial bootstrap weights: how often each item is drawn [draws, items], for each task."""
     return [random.multinomial(len(part), np.full(len(part), 1 / len(part)), draws).astype(float) for part in ids]
 
 
 def influence_matrix(trials: Sequence[ItemCounts | None]) -> Array | None:
-    """How each trial's score moves with each item's weight (trials, items): the jackknife. None: items are not shared.
+    """Jackknife influence of each item on each trial's score [trials, items]; None where items are not shared.
 
     A score's change under a draw of items is then, to first order, a sum over items, which makes a bootstrap of
-    hundreds of trials one matrix product.
+    hundreds of trials one matrix product (the infinitesimal jackknife).
     """
-    known = [items for items in trials if items is not None]
-    if len(known) < len(trials) or not known or any(items.ids != known[0].ids for items in known):
+    counts = [items for items in trials if items is not None]
+    if len(counts) < len(trials) or not counts or any(items.ids != counts[0].ids for items in counts):
         return None
-    return np.stack([np.concatenate([jackknife_influence(p) / len(one.parts) for p in one.parts]) for one in known])
+    return np.stack(
+        [np.concatenate([jackknife_influence(part) / len(items.parts) for part in items.parts]) for items in counts]
+    )
 
 
 def jackknife_influence(part: TaskItems) -> Array:
-    """How the metric of one part moves with each item's weight (items,)."""
+    """Jackknife influence: the metric's change per unit of weight of each item [items]."""
     count = len(part.ids)
     left_out = np.asarray(part.measure(part.rows.sum(axis=0) - part.rows))
     return np.asarray((left_out.mean() - left_out) * (count - 1) / count)
@@ -109,19 +116,19 @@ def read_items(result: TrialResult, folder: Path, split: str, metric: str) -> It
 
 
 def read_items_by_trial(results: Sequence[TrialResult], trials: Path, split: str, metric: str) -> dict[str, ItemCounts]:
-    """The items of every finished trial that kept them, by key; `trials` holds the trials' folders."""
+    """Counts by item of every finished trial that kept its completions, by key; `trials` holds the trials' folders."""
     finished = [result for result in results if result.status == "finished"]
-    read_ones = {result.key: read_items(result, trials / result.key, split, metric) for result in finished}
-    return {key: items for key, items in read_ones.items() if items is not None}
+    by_trial = {result.key: read_items(result, trials / result.key, split, metric) for result in finished}
+    return {key: items for key, items in by_trial.items() if items is not None}
 
 
 def completions(path: Path, home: str, split: str) -> dict[str, dict[str, str]]:
     """task -> id -> completion; a line without a task is of the trial's own."""
-    found: dict[str, dict[str, str]] = {}
+    by_task: dict[str, dict[str, str]] = {}
     for row in rows_of(path):
         if row.split == split:
-            found.setdefault(row.task or home, {})[row.id] = row.prediction
-    return found
+            by_task.setdefault(row.task or home, {})[row.id] = row.prediction
+    return by_task
 
 
 def rows_of(path: Path) -> list[Kept]:
@@ -139,7 +146,7 @@ def rows_of(path: Path) -> list[Kept]:
 def count_items(
     task: Task, design: Design, examples: Sequence[Example], texts: Mapping[str, str], metric: str
 ) -> TaskItems:
-    """The counts of examples whose completions are `texts`, by id."""
+    """Count completions item by item; `texts` are the completions by the id of their example."""
     parsed = [parse_completion(texts[example.id], task, design) for example in examples]
     rows = item_statistics(task, examples, parsed)
-    return TaskItems(tuple(e.id for e in examples), rows, lambda totals: objective_from_items(task, metric, totals))
+    return TaskItems(tuple(e.id for e in examples), rows, lambda sums: objective_from_items(task, metric, sums))

@@ -1,7 +1,7 @@
-"""Scores from kept completions, without a model: of any JSONL file, or of a sweep's trials.
+"""Offline scoring of predictions, without a model: of any JSONL file, or of a sweep's trials.
 
-    of_file("out.jsonl", "masa_zh:d1", "baseline")   lines {"target": "口味: 积极", "prediction": "口味: 消极"}
-    of_sweep("runs/quickstart")                      every trial's predictions.jsonl, scored again
+    score_file("out.jsonl", "masa_zh:d1", "baseline")   lines {"target": "口味: 积极", "prediction": "口味: 消极"}
+    score_run("runs/quickstart")                        every trial's predictions.jsonl, scored again
 
 A target is the gold completion in the same design. Target and prediction go through the same reader (seqio's rule), so
 a score never depends on how gold was written.
@@ -52,7 +52,7 @@ EXPECTED = '{"target": "...", "prediction": "..."}'
 
 @dataclass(frozen=True)
 class FileScores:
-    """`faults` counts the predictions' by kind; `bad_targets` are lines whose own target departs from the form."""
+    """Scores of a file. `faults`: parse faults of predictions by kind; `bad_targets`: lines whose target has one."""
 
     scores: Scores
     faults: Mapping[str, int]
@@ -62,34 +62,45 @@ class FileScores:
 
 @dataclass(frozen=True)
 class TrialScores:
-    """A trial's scores by split as recomputed, and the largest difference from what its own run had reported."""
+    """A trial's recomputed scores by split; `max_change`: largest absolute difference from what its run reported."""
 
     key: str
     design: Design
     seed: int
     scores: Mapping[str, Scores]
-    moved: float
+    max_change: float
 
     def to_dict(self) -> dict[str, Any]:
+        """For a program."""
         return {**asdict(self), "design": dict(self.design.options)}
 
 
 def score_file(path: Path, task_name: str, design: str) -> FileScores:
-    """Score a file of lines with `target`, `prediction` and, for questions, `aliases`: a list, or lists by slot."""
-    task, wanted = get_task(task_name), designs.parse_design(design)
-    examples, parsed, bad = [], [], []
+    """Score predictions against targets, both read in a design.
+
+    Args:
+        path: JSON lines with `target`, `prediction` and, for questions, `aliases`: a list, or lists by slot.
+        task_name: the task, as "masa_zh:d1".
+        design: a name ("es-sde") or a slug ("format=lines").
+
+    Raises:
+        UserError: when the file cannot be read or has broken lines, or the task or the design does not exist.
+    """
+    task, form = get_task(task_name), designs.parse_design(design)
+    examples, parsed, bad_targets = [], [], []
     for number, line in read_lines(path):
-        gold = render.parse_completion(line["target"], task, wanted)
+        gold = render.parse_completion(line["target"], task, form)
         if gold.faults:
-            bad.append(number)
+            bad_targets.append(number)
         examples.append(Example(str(number), "", gold.answer, aliases=_aliases(line.get("aliases"), task)))
-        parsed.append(render.parse_completion(line["prediction"], task, wanted))
-    return FileScores(metrics.score(task, examples, parsed), metrics.fault_counts(parsed), len(examples), tuple(bad))
+        parsed.append(render.parse_completion(line["prediction"], task, form))
+    scores, faults = metrics.score(task, examples, parsed), metrics.fault_counts(parsed)
+    return FileScores(scores, faults, len(examples), tuple(bad_targets))
 
 
 def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """The numbered lines of the file; all broken ones are told at once."""
-    faults, found = FaultList(str(path)), []
+    """The numbered lines of the file. Raises UserError that lists all broken ones, or when there is none."""
+    faults, lines = FaultList(str(path)), []
     for number, text in enumerate(_read(path).split("\n"), 1):
         if not text.strip():
             continue
@@ -104,12 +115,12 @@ def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
         if missing:
             faults.add(f"line {number} has no text under {' and '.join(missing)}; expected {EXPECTED}.")
             continue
-        found.append((number, line))
+        lines.append((number, line))
     del faults.faults[20:]  # a file of another kind would fill the screen
     faults.raise_if_any()
-    if not found:
+    if not lines:
         raise UserError(f"{path} is empty. It needs lines such as {EXPECTED}.")
-    return found
+    return lines
 
 
 def _read(path: Path) -> str:
@@ -123,19 +134,19 @@ def _read(path: Path) -> str:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
 
 
-def _aliases(given: Any, task: Task) -> dict[str, tuple[str, ...]]:
-    by_slot = given if isinstance(given, dict) else {task.slots[0]: given} if isinstance(given, list) else {}
+def _aliases(value: Any, task: Task) -> dict[str, tuple[str, ...]]:
+    by_slot = value if isinstance(value, dict) else {task.slots[0]: value} if isinstance(value, list) else {}
     return {slot: tuple(map(str, values)) for slot, values in by_slot.items()}
 
 
 def score_run(folder: Path) -> list[TrialScores]:
-    """Every trial of a sweep that kept completions, scored again from them."""
-    found = [_rescore(trial) for trial in sorted((folder / TRIALS).glob("*/")) if (trial / PREDICTIONS).is_file()]
-    if not found:
+    """Recompute the scores of every trial that kept its completions. Raises UserError when none has."""
+    scores = [_rescore(trial) for trial in sorted((folder / TRIALS).glob("*/")) if (trial / PREDICTIONS).is_file()]
+    if not scores:
         raise UserError(
             f"{folder} holds no completions. Give the folder of a sweep that has run, such as runs/quickstart."
         )
-    return found
+    return scores
 
 
 def _rescore(trial: Path) -> TrialScores:
@@ -144,12 +155,12 @@ def _rescore(trial: Path) -> TrialScores:
     by_split: dict[str, list[Scores]] = {}
     for (split, name), texts in _completions(trial, config.task).items():
         task = trial_task(name, config.definition)
-        examples = [one for one in task.load(split.removesuffix("_ood")) if one.id in texts]  # type: ignore[arg-type]
-        parsed: list[Parsed] = [render.parse_completion(texts[one.id], task, design) for one in examples]
+        examples = [example for example in task.load(split.removesuffix("_ood")) if example.id in texts]  # type: ignore[arg-type]
+        parsed: list[Parsed] = [render.parse_completion(texts[example.id], task, design) for example in examples]
         by_split.setdefault(split, []).append(metrics.score(task, examples, parsed))
     scores = {split: mean(each) for split, each in by_split.items()}
     reported = _checked(trial / SCORES, _REPORTED).scores if (trial / SCORES).is_file() else {}
-    return TrialScores(config.key, design, config.seed, scores, _moved(scores, reported))
+    return TrialScores(config.key, design, config.seed, scores, _max_change(scores, reported))
 
 
 def _checked(path: Path, kind: TypeAdapter[Any]) -> Any:
@@ -168,30 +179,30 @@ def _damaged(path: Path, error: Exception) -> UserError:
     )
 
 
-def _completions(trial: Path, home: str) -> dict[tuple[str, str], dict[str, str]]:
+def _completions(trial: Path, task: str) -> dict[tuple[str, str], dict[str, str]]:
     """(split, task) -> id -> completion; a line without a task is of the trial's own."""
-    found: dict[tuple[str, str], dict[str, str]] = {}
+    by_task: dict[tuple[str, str], dict[str, str]] = {}
     path = trial / PREDICTIONS
     try:
         rows = rows_of(path)
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from None
     for row in rows:
-        found.setdefault((row.split, row.task or home), {})[row.id] = row.prediction
-    return found
+        by_task.setdefault((row.split, row.task or task), {})[row.id] = row.prediction
+    return by_task
 
 
 def mean(scores: list[Scores]) -> Scores:
     """The mean over out-of-domain tasks of each metric; one that only some have, over those."""
-    names = dict.fromkeys(name for one in scores for name in one)
-    return {name: _average([one[name] for one in scores if name in one]) for name in names}
+    names = dict.fromkeys(name for by_metric in scores for name in by_metric)
+    return {name: _average([by_metric[name] for by_metric in scores if name in by_metric]) for name in names}
 
 
 def _average(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def _moved(scores: Mapping[str, Scores], reported: Mapping[str, Scores]) -> float:
+def _max_change(scores: Mapping[str, Scores], reported: Mapping[str, Scores]) -> float:
     changes = [abs(value - reported[split][name]) for split, each in scores.items() for name, value in each.items()
                if name in reported.get(split, {})]  # fmt: skip
     return max(changes, default=0.0)

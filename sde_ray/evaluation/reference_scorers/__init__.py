@@ -1,7 +1,7 @@
-"""Files in the paper's own forms: read by our rules, or scored as the published scorers do.
+"""Reference scorers: files in the paper's own forms, read by our rules or scored as the published scorers do.
 
-    score_file(path, "masa_zh:d1", "lines")           our metrics (rescore.FileScores)
-    score_as_published(path, "masa_zh:d1", "lines")   the published scorer's numbers (Published)
+    score_published_form(path, "masa_zh:d1", "lines")   our metrics (rescore.FileScores)
+    score_as_published(path, "masa_zh:d1", "lines")     the published scorer's numbers (PublishedScores)
 
     masa_zh      natural lines json ou numlabel cot rcot
     nested_ner   heuristic ew es                          GENIA
@@ -32,7 +32,7 @@ Scorer = Callable[[str, Task, Sequence[tuple[str, str]]], PublishedScores]
 
 @dataclass(frozen=True)
 class PublishedForms:
-    """The forms of a data set with our reader for each, and the published scorer of all of them."""
+    """The published forms of a data set with our reader for each, and the published scorer of all of them."""
 
     forms: Mapping[str, FormReader]
     scorer: Scorer
@@ -40,10 +40,10 @@ class PublishedForms:
 
 def _by_design(design: str, empty: bool = False) -> FormReader:
     """The reader of a design that writes the published form. `empty`: an empty text says that nothing is mentioned."""
-    wanted = designs.parse_design(design)
+    parsed_design = designs.parse_design(design)
 
     def reader(text: str, task: Task) -> Parsed:
-        return Parsed({}) if empty and not text.strip() else render.parse_completion(text, task, wanted)
+        return Parsed({}) if empty and not text.strip() else render.parse_completion(text, task, parsed_design)
 
     return reader
 
@@ -79,7 +79,7 @@ PUBLISHED_FORMS: Mapping[str, PublishedForms] = {
 
 
 def forms_of(task: Task, form: str) -> PublishedForms:
-    """The family of a task that has the form; `UserError` with the forms there are."""
+    """The forms of a task's data set. Raises UserError, with the forms there are, for any other task or form."""
     name = task.name.partition("@")[0].partition(":")[0]
     if name not in PUBLISHED_FORMS or task.name.startswith("events:phee"):
         raise UserError(
@@ -97,22 +97,22 @@ def read_published_form(text: str, task: Task, form: str) -> Parsed:
 
 
 def score_published_form(path: Path, task_name: str, form: str) -> rescore.FileScores:
-    """Our metrics of a file in a published form."""
+    """Our metrics of a file in a published form. Raises UserError for a file, task or form that is none."""
     task = get_task(task_name)
     reader = forms_of(task, form).forms[form]
-    examples, parsed, bad = [], [], []
+    examples, parsed, bad_targets = [], [], []
     for number, line in rescore.read_lines(path):
         gold = reader(line["target"], task)
         if gold.faults:
-            bad.append(number)
+            bad_targets.append(number)
         examples.append(Example(str(number), "", gold.answer))
         parsed.append(reader(line["prediction"], task))
     scores = metrics.score(task, examples, parsed)
-    return rescore.FileScores(scores, metrics.fault_counts(parsed), len(examples), tuple(bad))
+    return rescore.FileScores(scores, metrics.fault_counts(parsed), len(examples), tuple(bad_targets))
 
 
 def score_as_published(path: Path, task_name: str, form: str) -> PublishedScores:
-    """The published scorer's numbers of the same file."""
+    """The published scorer's numbers of the same file. Raises UserError as `score_published_form`."""
     task = get_task(task_name)
     lines = [(line["target"], line["prediction"]) for _, line in rescore.read_lines(path)]
     return forms_of(task, form).scorer(form, task, lines)

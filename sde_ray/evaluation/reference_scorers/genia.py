@@ -1,6 +1,6 @@
 """The published scorer of GENIA, reproduced for comparison: entities cut at commas, counted hard and soft.
 
-    score("es", task, [(target, prediction), ...])  -> Published({"f1": ..., "f1_soft": ..., "tp": ...}, 1854, 3)
+    score("es", task, [(target, prediction), ...])  -> PublishedScores({"f1": ..., "f1_soft": ..., "tp": ...}, 1854, 3)
 
 A rebuilding from PAPER.md 1.10 to 1.13. What decides a number stays: brackets are dropped, the first and last character
 of a field is taken for a quote, "alpha, beta chain" is cut at its comma, an empty name is an entity in `ew`.
@@ -33,25 +33,25 @@ def score(form: str, task: Task, lines: Sequence[tuple[str, str]]) -> PublishedS
             crashes.append(number)
             continue
         gold = [(slot.lower(), name) for slot, name in gold]
-        said = [(slot.lower(), name.lower()) for slot, name in parse(form, prediction)]
-        wrong += any(slot not in {known.lower() for known in task.slots} for slot, _ in said)
+        predicted = [(slot.lower(), name.lower()) for slot, name in parse(form, prediction)]
+        wrong += any(slot not in {known.lower() for known in task.slots} for slot, _ in predicted)
         names = [name for _, name in gold]
-        near = [(slot, nearest(name, names)) for slot, name in said]
-        hard.add((Counter(gold) & Counter(said)).total(), len(said), len(gold))
+        near = [(slot, nearest(name, names)) for slot, name in predicted]
+        hard.add((Counter(gold) & Counter(predicted)).total(), len(predicted), len(gold))
         soft.add((Counter(gold) & Counter(near)).total(), len(near), len(gold))
     return PublishedScores({**hard.scores(), **soft.scores("_soft")}, len(lines), wrong, tuple(crashes))
 
 
 def parse(form: str, text: str, strict: bool = False) -> list[Entity]:
     """The entities that a text states. `strict`: as targets are read, where a slip ends the scorer."""
-    found: list[Entity] = []
+    entities: list[Entity] = []
     for piece in _pieces(form, text):
         try:
-            found += _pairs(piece) if form == "heuristic" else _names(piece, ": " if strict else ":", form == "es")
+            entities += _pairs(piece) if form == "heuristic" else _names(piece, ": " if strict else ":", form == "es")
         except IndexError:
             if strict:
                 raise Crash from None
-    return found
+    return entities
 
 
 def _pieces(form: str, text: str) -> list[str]:
@@ -76,7 +76,7 @@ def _names(piece: str, colon: str, drops_empty: bool) -> list[Entity]:
 def nearest(name: str, gold: Sequence[str]) -> str:
     """The gold name that is most like `name`, if it is near and one of the two contains the other; else `name`."""
     name = name.strip()
-    ratios = [SequenceMatcher(a=name, b=one).ratio() for one in gold]
+    ratios = [SequenceMatcher(a=name, b=candidate).ratio() for candidate in gold]
     if not ratios or max(ratios) <= MIN_SIMILARITY:
         return name
     best = gold[ratios.index(max(ratios))].lower().strip()

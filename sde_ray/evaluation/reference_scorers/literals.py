@@ -52,14 +52,14 @@ def quoted_groups(text: str) -> tuple[list[Group], tuple[Fault, ...]]:
 def _chunks(text: str) -> Iterator[list[tuple[str, str]]]:
     """The tokens (kind, text) of each part between separators; empty parts are left out."""
     part: list[tuple[str, str]] = []
-    for found in _TOKEN.finditer(text):
-        kind = found.lastgroup
-        if kind == "mark" and found.group() in ";\n":
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup
+        if kind == "mark" and match.group() in ";\n":
             if part:
                 yield part
             part = []
         elif kind is not None:
-            part.append((kind, found.group()))
+            part.append((kind, match.group()))
     if part:
         yield part
 

@@ -1,12 +1,12 @@
 """The published scorer of Chinese MASA, reproduced for comparison: its parsers, its soft matching, its kappa.
 
-    score("natural", task, [(target, prediction), ...])  -> Published({"weighted_kappa": 0.7639, ...}, 50, 0)
+    score("natural", task, [(target, prediction), ...])  -> PublishedScores({"weighted_kappa": 0.7639, ...}, 50, 0)
 
 A rebuilding from PAPER.md 1.10 to 1.13, not a copy. Of its defects those stay that decide a number: labels and aspects
 are matched by substring, so that "不积极" is positive; what could not be read counts as unmentioned; only the first two
 parts of an entry are looked at. Left out are those that only break it: no `eval`, and the OU branch, which could never
-be taken, does what it was written for. Our own reading is `render.read`; docs/tasks-and-metrics.md says where both
-differ.
+be taken, does what it was written for. Our own reading is `render.parse_completion`;
+docs/tasks-and-metrics.md says where both differ.
 """
 
 from __future__ import annotations
@@ -62,19 +62,19 @@ def score(form: str, task: Task, lines: Sequence[tuple[str, str]]) -> PublishedS
     crashes = []
     for number, (target, prediction) in enumerate(lines, 1):
         gold, gold_fault = parse(form, target, task)
-        said: Said
+        predicted: Said
         try:
             parsed, fault = parse(form, prediction, task)
-            said = soften(parsed, task)
+            predicted = soften(parsed, task)
         except Crash:
             crashes.append(number)
-            said, fault = dict.fromkeys(task.slots, ABSENT), True
+            predicted, fault = dict.fromkeys(task.slots, ABSENT), True
         if form in ("cot", "rcot"):
             fault = fault or parse(form, prediction, task, repair=False)[1]
         gold = {} if gold_fault else gold
         wrong += fault
-        right += gold == said
-        if not _count(table, gold, said, task) and number not in crashes:
+        right += gold == predicted
+        if not _count(table, gold, predicted, task) and number not in crashes:
             crashes.append(number)
     scores = _scores(table, right, len(lines), task) if wrong < len(lines) else dict.fromkeys(HEADS)
     return PublishedScores(scores, len(lines), wrong, tuple(crashes))
@@ -83,22 +83,22 @@ def score(form: str, task: Task, lines: Sequence[tuple[str, str]]) -> PublishedS
 HEADS = ("weighted_kappa", "accuracy", "sentence_accuracy")
 
 
-def _count(table: npt.NDArray[np.float64], gold: Said, said: Said, task: Task) -> bool:
+def _count(table: npt.NDArray[np.float64], gold: Said, predicted: Said, task: Task) -> bool:
     """Add a line to the confusion matrices by aspect; False for a gold aspect or label that has no cell."""
     for slot, label in gold.items():
         if slot not in task.slots or label not in CLASSES:
             return False
-        table[task.slots.index(slot), CLASSES.index(label), CLASSES.index(said[slot])] += 1
+        table[task.slots.index(slot), CLASSES.index(label), CLASSES.index(predicted[slot])] += 1
     return True
 
 
 def _scores(table: npt.NDArray[np.float64], right: int, items: int, task: Task) -> dict[str, float | None]:
     whole = table.sum(axis=0)
     heads = (weighted_kappa(whole), _accuracy(whole), right / items)
-    found: dict[str, float | None] = dict(zip(HEADS, heads, strict=True))
-    for slot, own in zip(task.slots, table, strict=True):
-        found |= {f"weighted_kappa/{slot}": weighted_kappa(own), f"accuracy/{slot}": _accuracy(own)}
-    return found
+    scores: dict[str, float | None] = dict(zip(HEADS, heads, strict=True))
+    for slot, matrix in zip(task.slots, table, strict=True):
+        scores |= {f"weighted_kappa/{slot}": weighted_kappa(matrix), f"accuracy/{slot}": _accuracy(matrix)}
+    return scores
 
 
 def weighted_kappa(matrix: npt.ArrayLike) -> float | None:
@@ -181,12 +181,12 @@ def _by_hand(row: str, last: dict[str, str], said: Said) -> None:
 
 def soften(said: Said, task: Task) -> dict[str, str]:
     """Every aspect of the task with a label: the first that was written for it, unmentioned where none was read."""
-    found: Said = {}
+    labels: Said = {}
     for written, label in said.items():
         for slot in task.slots:
-            if slot not in found and any(stem in str(written) for stem in STEMS[slot]):
-                found[slot] = label
-    return {slot: _label(found[slot]) if slot in found else ABSENT for slot in task.slots}
+            if slot not in labels and any(stem in str(written) for stem in STEMS[slot]):
+                labels[slot] = label
+    return {slot: _label(labels[slot]) if slot in labels else ABSENT for slot in task.slots}
 
 
 def _label(written: Any) -> str:

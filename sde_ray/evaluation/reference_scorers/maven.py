@@ -1,6 +1,6 @@
 """The published scorer of MAVEN, reproduced for comparison: triggers by type, counted hard and soft.
 
-    score("heuristic", task, [(target, prediction), ...])  -> Published({"f1": 0.5382, "tp": 67, ...}, 100, 0)
+    score("heuristic", task, [(target, prediction), ...])  -> PublishedScores({"f1": 0.5382, "tp": 67, ...}, 100, 0)
 
 A rebuilding from PAPER.md 1.10 to 1.13. What decides a number stays: a prediction said twice is one hit and one false
 positive, the soft match maps after duplicates are gone and so can count one gold trigger several times, and rows that
@@ -28,18 +28,18 @@ def score(form: str, task: Task, lines: Sequence[tuple[str, str]]) -> PublishedS
     wrong, empty, crashes = 0, 0, []
     for number, (target, prediction) in enumerate(lines, 1):
         gold = _gold(form, target, task)
-        said: list[Event] = []
+        predicted: list[Event] = []
         fault = False
         try:
-            said, fault = parse(form, prediction, task)
-            near = soften(said, [event[1] for event in gold])
+            predicted, fault = parse(form, prediction, task)
+            near = soften(predicted, [event[1] for event in gold])
         except Crash:
             crashes.append(number)
-            said, fault, near = [], True, []
+            predicted, fault, near = [], True, []
         wrong += fault
         empty += prediction == ""
-        hard.add(sum(event in gold for event in set(said)), len(said), len(gold))
-        soft.add(sum(event in gold for event in near), len(said), len(gold))
+        hard.add(sum(event in gold for event in set(predicted)), len(predicted), len(gold))
+        soft.add(sum(event in gold for event in near), len(predicted), len(gold))
     scores = {**hard.scores(), **soft.scores("_soft"), "empty": float(empty)}
     return PublishedScores(scores, len(lines), wrong, tuple(crashes))
 
@@ -65,37 +65,37 @@ def parse(form: str, text: str, task: Task) -> tuple[list[Event], bool]:
 
 
 def _pairs(text: str) -> list[Event]:
-    found: list[Event] = []
+    events: list[Event] = []
     for row in text.split("\n"):
         try:
             value = python_literal(row.strip())
         except ValueError:
             continue
         if value != []:
-            found.append(tuple(_lower(item) for item in _several(value)))
-    return found
+            events.append(tuple(_lower(item) for item in _several(value)))
+    return events
 
 
 def _named(pieces: Sequence[str], placeholder: bool) -> list[Event]:
-    found: list[Event] = []
+    events: list[Event] = []
     for piece in pieces:
         name, *rest = piece.split(":")
         if rest and placeholder and rest[0].strip() == "NONE":
             continue
-        found += [(_lower(name), _lower(word)) for word in (rest[0].split(",") if rest else [""])]
-    return found
+        events += [(_lower(name), _lower(word)) for word in (rest[0].split(",") if rest else [""])]
+    return events
 
 
 def _numbered(text: str, task: Task) -> list[Event]:
-    found: list[Event] = []
+    events: list[Event] = []
     for piece in text.split(";"):
         number, *rest = piece.split(":")
         if not rest:
             raise Crash
-        said = [word for word in rest[0].split(",") if word.strip() != "NONE"]
-        if said:
-            found += [(_lower(_name(number, task)), _lower(word)) for word in said]
-    return found
+        triggers = [word for word in rest[0].split(",") if word.strip() != "NONE"]
+        if triggers:
+            events += [(_lower(_name(number, task)), _lower(word)) for word in triggers]
+    return events
 
 
 def _name(number: str, task: Task) -> str:
@@ -106,7 +106,7 @@ def _name(number: str, task: Task) -> str:
 
 
 def _objects(text: str) -> tuple[list[Event], bool]:
-    found: list[Event] = []
+    events: list[Event] = []
     fault = False
     for row in text.split("\n"):
         try:
@@ -115,15 +115,15 @@ def _objects(text: str) -> tuple[list[Event], bool]:
             fault = True
             continue
         try:
-            name, said = value["event_type"], value["trigger word"]
+            name, triggers = value["event_type"], value["trigger word"]
         except (TypeError, LookupError):
             raise Crash from None
-        said = said.strip().split(",") if isinstance(said, str) else said
-        if isinstance(said, list):
-            found += [(_lower(name), _lower(word)) for word in said]
+        triggers = triggers.strip().split(",") if isinstance(triggers, str) else triggers
+        if isinstance(triggers, list):
+            events += [(_lower(name), _lower(word)) for word in triggers]
         else:
             fault = True
-    return found, fault
+    return events, fault
 
 
 def _several(value: Any) -> list[Any]:
@@ -138,13 +138,13 @@ def _lower(value: Any) -> str:
     return value.strip().lower()
 
 
-def soften(said: Sequence[Event], gold: Sequence[str]) -> list[Event]:
+def soften(events: Sequence[Event], gold: Sequence[str]) -> list[Event]:
     """Each distinct event with the gold trigger that is most like its own, where one is near."""
     mapped = []
-    for event in set(said):
+    for event in set(events):
         if len(event) < 2 or not gold:
             raise Crash  # the list index out of range, and the maximum of nothing
-        ratios = [SequenceMatcher(a=event[1], b=one).ratio() for one in gold]
+        ratios = [SequenceMatcher(a=event[1], b=trigger).ratio() for trigger in gold]
         best = gold[ratios.index(max(ratios))].lower().strip() if max(ratios) > MIN_SIMILARITY else event[1]
         mapped.append((event[0], best, *event[2:]))
     return mapped

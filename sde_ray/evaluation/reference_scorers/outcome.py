@@ -1,4 +1,4 @@
-"""What a published scorer comes to on a file, and the counts that two of them share."""
+"""Results of a published scorer on a file, and micro-averaged precision, recall and F1."""
 
 from __future__ import annotations
 
@@ -26,21 +26,25 @@ class PublishedScores:
 
 @dataclass
 class Tally:
-    """True positives, false positives, misses; the last may be negative in MAVEN's soft count (PAPER.md 1.13, 22)."""
+    """Micro-averaged counts: true positives, false positives, false negatives.
+
+    The last may be negative in MAVEN's soft count (PAPER.md 1.13, 22).
+    """
 
     tp: int = 0
     fp: int = 0
     fn: int = 0
 
-    def add(self, correct: int, said: int, gold: int) -> None:
-        self.tp, self.fp, self.fn = self.tp + correct, self.fp + said - correct, self.fn + gold - correct
+    def add(self, correct: int, predicted: int, gold: int) -> None:
+        """Count one line: how many of its predictions are correct, how many there are, how many gold ones."""
+        self.tp, self.fp, self.fn = self.tp + correct, self.fp + predicted - correct, self.fn + gold - correct
 
     def scores(self, suffix: str = "") -> dict[str, float | None]:
         """Micro precision, recall and F1; 0 where a denominator is 0."""
         precision = self.tp / (self.tp + self.fp) if self.tp + self.fp else 0.0
         recall = self.tp / (self.tp + self.fn) if self.tp + self.fn else 0.0
-        both = precision + recall
-        f1 = 2 * precision * recall / both if both else 0.0
+        total = precision + recall
+        f1 = 2 * precision * recall / total if total else 0.0
         counts = {"tp": self.tp, "fp": self.fp, "fn": self.fn}
         named = {"precision": precision, "recall": recall, "f1": f1, **counts}
         return {name + suffix: float(value) for name, value in named.items()}

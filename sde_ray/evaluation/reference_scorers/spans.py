@@ -31,17 +31,17 @@ def _parsed(
     task: Task, entries: Iterable[Entry], faults: Iterable[Fault], complete: bool = False, once: bool = True
 ) -> Parsed:
     """The answer that the entries state. `complete`: every slot must have one; `once`: no slot may have two."""
-    found: dict[str, list[str]] = {}
-    wrong = list(faults)
+    values_by_slot: dict[str, list[str]] = {}
+    all_faults = list(faults)
     for slot, values in entries:
         if slot not in task.slots:
-            wrong.append(Fault("unknown_slot", slot))
-        elif slot in found and once:
-            wrong.append(Fault("repeated_slot", slot))
+            all_faults.append(Fault("unknown_slot", slot))
+        elif slot in values_by_slot and once:
+            all_faults.append(Fault("repeated_slot", slot))
         else:
-            found.setdefault(slot, []).extend(values)
-    wrong += [Fault("missing_slot", slot) for slot in task.slots if complete and slot not in found]
-    return Parsed({slot: tuple(values) for slot, values in found.items() if values}, tuple(wrong))
+            values_by_slot.setdefault(slot, []).extend(values)
+    all_faults += [Fault("missing_slot", slot) for slot in task.slots if complete and slot not in values_by_slot]
+    return Parsed({slot: tuple(values) for slot, values in values_by_slot.items() if values}, tuple(all_faults))
 
 
 def _collected(pieces: Iterable[str], read_piece: Callable[[str], Entry]) -> tuple[list[Entry], list[Fault]]:
@@ -63,7 +63,7 @@ def _pair(row: str) -> Entry:
     except ValueError:
         framed = _PAIR.fullmatch(row)
         value = list(framed.groups()) if framed else None
-    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(part, str) for part in value):
         raise ValueError("not a list of type and name")
     if not value[1].strip():
         raise ValueError("an empty name")
@@ -100,8 +100,8 @@ def read_genia_es(text: str, task: Task) -> Parsed:
 
 def _named(piece: str, name: Callable[[str], str], placeholder: bool) -> Entry:
     """`Motion: flew, came`, and `Motion: NONE` where the form has a placeholder."""
-    slot, colon, said = (part.strip() for part in piece.partition(":"))
-    values = tuple(value.strip() for value in said.split(","))
+    slot, colon, triggers = (part.strip() for part in piece.partition(":"))
+    values = tuple(value.strip() for value in triggers.split(","))
     if not colon or not all(values):
         raise ValueError("not a type and its triggers")
     if placeholder and values == (NONE,):
@@ -149,8 +149,8 @@ def _object(row: str) -> Entry:
     fields = read_json(row)
     if not isinstance(fields, dict) or set(fields) != {"event_type", "trigger word"}:
         raise ValueError("not an object with event_type and trigger word")
-    slot, said = fields["event_type"], fields["trigger word"]
-    values = [said] if isinstance(said, str) else said
+    slot, triggers = fields["event_type"], fields["trigger word"]
+    values = [triggers] if isinstance(triggers, str) else triggers
     if not isinstance(slot, str) or not isinstance(values, list):
         raise ValueError("not a type and its triggers")
     if not all(isinstance(value, str) and value.strip() for value in values):
