@@ -1,7 +1,8 @@
-"""`robustness`: the assembled strategy against its controls, over training sizes, decoding seeds and wordings."""
+"""`sde-ray robustness`: the assembled strategy against its controls, over sizes, decoding seeds and wordings."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,91 +29,79 @@ def robustness(
 ) -> None:
     """Test the assembled strategy over training sizes, decoding seeds and wordings; resumes where it stopped."""
     from sde_ray.config.open import open_sweep
-    from sde_ray.pipeline import run as flow
-    from sde_ray.pipeline.robustness import run
-    from sde_ray.sweep.final import run_trials
+    from sde_ray.pipeline.robustness.run import prepare, run_study
+    from sde_ray.pipeline.run import Interrupted
     from sde_ray.sweep.progress import Progress
 
-    study = run.prepare(
+    study = prepare(
         strategy,
         sweep,
         sets or [],
-        _numbers("--sizes", sizes),
-        _numbers("--decoding-seeds", decoding_seeds),
-        _numbers("--wordings", wordings) if wordings else None,
+        _parse_numbers("--sizes", sizes),
+        _parse_numbers("--decoding-seeds", decoding_seeds),
+        _parse_numbers("--wordings", wordings) if wordings else None,
     )
-    err().print(_price(study), highlight=False, markup=False)
+    err().print(_describe_cost(study), highlight=False, markup=False)
     if dry_run:
         return None
-
-    def on_progress(done: int, count: int) -> None:
-        if done == count or done % max(1, count // 10) == 0:
-            err().print(f"{done} of {count} decodings", highlight=False)
-
-    swept = open_sweep(sweep or study.folder, sets or [])  # as it ran: that is what its run in MLflow tells
-    with flow.tracked(swept) as tracker:
-        ended = run_trials(study.config, study.wanted, None, tracker, Progress(err()))
-        if ended.interrupted:
-            err().print(ended.message)
-            raise typer.Exit(130)
-        found = run.conclude(study, {one.key: one for one in ended.results}, on_progress)
-        paths = run.save(study, found)
-        tracker.log_table(f"robustness{study.suffix}", found.rows())
-        tracker.log_files(paths)
-    page = flow.rewrite(swept)
+    config = open_sweep(sweep or study.folder, sets or [])
+    try:
+        output = run_study(study, config, Progress(err()), _print_progress)
+    except Interrupted as interrupted:
+        err().print(str(interrupted))
+        raise typer.Exit(130) from None
     if as_json:
-        return emit(found.to_dict())
-    return _print(found, [*paths, *([page] if page else [])])
+        return emit(output.result.to_dict())
+    return _print(output.result, output.paths)
 
 
-def _numbers(name: str, given: str) -> tuple[int, ...]:
+def _print_progress(done: int, total: int) -> None:
+    if done == total or done % max(1, total // 10) == 0:
+        err().print(f"{done} of {total} decodings", highlight=False)
+
+
+def _parse_numbers(name: str, text: str) -> tuple[int, ...]:
     from sde_ray.errors import UserError
 
-    parts = [part.strip() for part in given.split(",") if part.strip()]
+    parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdigit() for part in parts):
-        raise UserError(f'{name} "{given}" is no list of whole numbers. Give one such as 1,2,3.')
+        raise UserError(f'{name} "{text}" is no list of whole numbers. Give one such as 1,2,3.')
     return tuple(dict.fromkeys(map(int, parts)))
 
 
-def _price(study: RobustnessStudy) -> str:
-    from sde_ray.pipeline.robustness.run import completion_cache, decodings
+def _describe_cost(study: RobustnessStudy) -> str:
+    from sde_ray.pipeline.robustness.run import estimate_cost
     from sde_ray.sweep.progress import duration
 
-    results = study.config.run_dir.results()
-    open_ones = [
-        trial for trial in study.wanted if results.get(trial.key) is None or results[trial.key].status != "finished"
-    ]
-    spent = [one.seconds["total"] for one in results.values() if "total" in one.seconds]
-    time = (
-        f"about {duration(sum(spent) / len(spent) * len(open_ones))}" if spent else "time unknown until one has ended"
-    )
-    again, sizes = len(completion_cache(study).missing(decodings(study))), ", ".join(map(str, study.sizes))
-    left = f"{len(open_ones)} of them still to train ({time})" if open_ones else "all of them trained"
+    cost, sizes = estimate_cost(study), ", ".join(map(str, study.sizes))
+    time = "time unknown until one has ended" if cost.seconds is None else f"about {duration(cost.seconds)}"
+    left = f"{cost.missing_trials} of them still to train ({time})" if cost.missing_trials else "all of them trained"
     return (
-        f"{len(study.wanted)} trials at {sizes} samples, {left}; then {again} decodings of up to "
+        f"{cost.trials} trials at {sizes} samples, {left}; then {cost.missing_decodings} decodings of up to "
         f"{study.config.validation.test_size} items, without training."
     )
 
 
-def _print(found: RobustnessResult, paths: list[Path]) -> None:
+def _print(result: RobustnessResult, paths: Sequence[Path]) -> None:
     numbers = ("score", "95%", "lead", "95% of it")
-    shown = table("Conditions", "condition", "design", *numbers, "of the assembled", right=numbers)
-    for one in found.conditions:
-        for n, row in enumerate(one.rows):
-            lead = row.paired
-            own = (number(row.score), _span(row.low, row.high))
-            ahead = (number(lead.difference, True), _span(lead.low, lead.high)) if lead else ("", "")
-            shown.add_row(one.condition if n == 0 else "", row.name, *own, *ahead, row.claim)
-    out().print(shown)
-    for one in found.conditions:
-        out().print(f"{one.condition}: {one.summary}", highlight=False, markup=False)
-    for saving in found.savings:
+    conditions = table("Conditions", "condition", "design", *numbers, "of the assembled", right=numbers)
+    for verdict in result.conditions:
+        for n, row in enumerate(verdict.rows):
+            score = (number(row.score), _interval(row.low, row.high))
+            lead = ("", "")
+            if row.paired:
+                lead = (number(row.paired.difference, True), _interval(row.paired.low, row.paired.high))
+            conditions.add_row(verdict.condition if n == 0 else "", row.name, *score, *lead, row.claim)
+    out().print(conditions)
+    for verdict in result.conditions:
+        out().print(f"{verdict.condition}: {verdict.summary}", highlight=False, markup=False)
+    for saving in result.savings:
         out().print(saving.summary, highlight=False, markup=False)
-    out().print(f"\n{found.summary}", highlight=False, markup=False)
+    out().print(f"\n{result.summary}", highlight=False, markup=False)
     out().print(f"saved in {', '.join(map(str, paths))}", highlight=False, markup=False)
 
 
-def _span(low: float | None, high: float | None) -> str:
+def _interval(low: float | None, high: float | None) -> str:
     return "–" if low is None or high is None else f"{low:.3f} .. {high:.3f}"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import mlflow
 
-from sde_ray.models.predictor import Predictor
+from sde_ray.models.predictor import Predictor, prediction_rows
 
 
 class SampleDesignModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
@@ -22,14 +22,8 @@ class SampleDesignModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         self.predictor = Predictor.load(context.artifacts["adapter"])
 
     def predict(self, context: Any, model_input: list[str]) -> list[dict[str, Any]]:
-        return [
-            {
-                "answer": {slot: list(values) for slot, values in parsed.answer.items()},
-                "completion": completion,
-                "faults": [fault.kind for fault in parsed.faults],
-            }
-            for parsed, completion in self.predictor.predict(model_input)
-        ]
+        rows = prediction_rows(model_input, self.predictor.predict(model_input))
+        return [{name: row[name] for name in ("answer", "completion", "faults")} for row in rows]
 
 
 mlflow.models.set_model(SampleDesignModel())

@@ -2,7 +2,8 @@
 
     study = prepare(Path("runs/quickstart/strategy.yaml"), sizes=(40, 80, 160))
     study.trials                      what must be trained: fresh seeds, the test split; shared with `sde-ray validate`
-    result = conclude(study, results)  conditions, savings, summary
+    estimate_cost(study)              what of it is missing, and how long it takes
+    output = run_study(study, config)  trains, decodes, judges: output.result, and the files that it wrote
 
 Sizes are trained; decoding seeds and wordings need no training, as the adapters of the largest size answer again. A
 contender whose design has no instruction cannot be asked in other words, so it is left out there.
@@ -26,6 +27,7 @@ from sde_ray.config.open import open_sweep
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import read_items
+from sde_ray.pipeline import run as pipeline
 from sde_ray.pipeline.robustness.conditions import ITEM_DRAWS, ConditionVerdict, judge_condition, summarize
 from sde_ray.pipeline.robustness.decoding import CompletionCache, Condition, Decoding, check_variants, score_completions
 from sde_ray.pipeline.robustness.figure import curves
@@ -36,6 +38,7 @@ from sde_ray.storage.layout import SWEEP, TRIALS
 from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.storage.uri import is_uri
+from sde_ray.sweep.progress import Progress
 from sde_ray.types import Design, TrialResult
 
 CONTROLS = ("baseline", "es-sde", "ew-sde", "heuristic")
@@ -152,6 +155,70 @@ def _sizes(largest: int, available: int) -> tuple[int, ...]:
     """A quarter, a half, the whole and, where there are so many examples, the double of the sweep's size."""
     wanted = {max(1, largest // 4), max(1, largest // 2), largest}
     return tuple(sorted(wanted | ({2 * largest} if 2 * largest <= available else set())))
+
+
+@dataclass(frozen=True)
+class RobustnessCost:
+    """What of a study is missing. `seconds`: for training, None until a trial has ended."""
+
+    trials: int
+    missing_trials: int
+    seconds: float | None
+    missing_decodings: int
+
+
+def estimate_cost(study: RobustnessStudy) -> RobustnessCost:
+    """Estimate what `run_study` would do, from the run's ledger and from what is decoded already."""
+    results = study.config.run_dir.results()
+    missing = [
+        trial for trial in study.wanted if results.get(trial.key) is None or results[trial.key].status != "finished"
+    ]
+    seconds = [result.seconds["total"] for result in results.values() if "total" in result.seconds]
+    return RobustnessCost(
+        trials=len(study.wanted),
+        missing_trials=len(missing),
+        seconds=sum(seconds) / len(seconds) * len(missing) if seconds else None,
+        missing_decodings=len(completion_cache(study).missing(decodings(study))),
+    )
+
+
+@dataclass(frozen=True)
+class RobustnessOutput:
+    """The result of a study, and the files that hold it."""
+
+    result: RobustnessResult
+    paths: tuple[Path, ...]
+
+
+def run_study(
+    study: RobustnessStudy,
+    config: SweepConfig,
+    progress: Progress | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> RobustnessOutput:
+    """Train what the ledger lacks, decode, judge, save, and log to MLflow. The same call resumes.
+
+    Args:
+        study: from `prepare`.
+        config: the sweep's, as it ran: that is what its run in MLflow shows.
+        progress: shows the trials.
+        on_progress: called with (done, total) after each decoding.
+
+    Raises:
+        Interrupted: when Ctrl-C or SIGTERM stops the training; the message says what is saved.
+    """
+    from sde_ray.sweep.final import run_trials
+
+    with pipeline.tracked(config) as tracker:
+        ended = run_trials(study.config, study.wanted, None, tracker, progress)
+        if ended.interrupted:
+            raise pipeline.Interrupted(ended.message)
+        result = conclude(study, {one.key: one for one in ended.results}, on_progress)
+        paths = save(study, result)
+        tracker.log_table(f"robustness{study.suffix}", result.rows())
+        tracker.log_files(paths)
+    page = pipeline.rewrite(config)
+    return RobustnessOutput(result, (*paths, *([page] if page else [])))
 
 
 def completion_cache(study: RobustnessStudy) -> CompletionCache:
