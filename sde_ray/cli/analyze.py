@@ -14,7 +14,7 @@ from sde_ray.cli.options import Json, Sets, Sweep
 
 if TYPE_CHECKING:
     from sde_ray.config.load import SweepConfig
-    from sde_ray.pipeline.prompting.correlation import Pick, Ranked
+    from sde_ray.pipeline.prompting.correlation import Pick, RankCorrelation
     from sde_ray.pipeline.prompting.result import Analysis
     from sde_ray.pipeline.prompting.run import Cost
     from sde_ray.sweep.plan import Contest
@@ -120,7 +120,7 @@ def _print(config: SweepConfig, analysis: Analysis) -> None:
     )
     correlations = table(title, "measure (more is better)", *columns, "its pick is", right=columns)
     for row in analysis.correlations:
-        pick = (str(row.pick.place), str(row.designs), _pick_label(row.pick)) if row.pick else ("–", "–", "–")
+        pick = (str(row.pick.rank), str(row.designs), _pick_label(row.pick)) if row.pick else ("–", "–", "–")
         cells = (*_estimate(row.spearman), *_estimate(row.kendall), str(row.designs))
         correlations.add_row(row.measure.replace("_", " "), *cells, *pick)
     out().print(correlations)
@@ -137,7 +137,7 @@ def _pick_label(pick: Pick) -> str:
     return paper_label(pick.design) + (f" and {pick.tied - 1} alike (mean place)" if pick.tied > 1 else "")
 
 
-def _estimate(correlation: Ranked) -> tuple[str, str]:
+def _estimate(correlation: RankCorrelation) -> tuple[str, str]:
     if correlation.value is None or correlation.low is None or correlation.high is None:
         return "–", "–"
     return number(correlation.value, sign=True), f"{correlation.low:+.2f} .. {correlation.high:+.2f}"

@@ -193,7 +193,7 @@ class TestVerdict:
         found = self.found(lambda n: n / 40, lambda n: 100.0 - n)
         assert [one.measure for one in found][3:] == ["0_shot", "2_shot", PROMPTING]
         assert found[0].spearman.value == pytest.approx(1.0), "a low perplexity counts as good"
-        assert found[1].spearman.value is None and found[-1].pick is not None and found[-1].pick.place == 1
+        assert found[1].spearman.value is None and found[-1].pick is not None and found[-1].pick.rank == 1
         words = verdict(found)
         assert words.startswith(
             "Good prompting would have picked a good sample design here. The design that prompts best"
@@ -215,7 +215,7 @@ class TestVerdict:
         """Numbers 0, 10 and 38 after tuning tie but for rounding: their mean place is (40 + 30 + 2) / 3."""
         found = self.found(lambda n: 0.5 + n * 1e-16 if n in (0, 10, 38) else n / 100)
         pick = found[-1].pick
-        assert pick is not None and (pick.tied, pick.place) == (3, 24)
+        assert pick is not None and (pick.tied, pick.rank) == (3, 24)
         assert pick.tuned == pytest.approx((0 + 10 + 38) / 3 / 40)
         assert "3 designs prompt best alike (0.500)" in verdict(found)
 

@@ -1,4 +1,4 @@
-"""What an analysis comes to: rows, correlations, a verdict; as values, and as files in the sweep's folder.
+"""The prompting study's result: rows, correlations, a verdict; as values, and as files in the sweep's folder.
 
 analysis.jsonl (every measurement, by key) ─▶ analysis.json (rows, correlations, verdict) · analysis.svg
 """
@@ -16,11 +16,11 @@ from sde_ray.design.designs import parse_design
 from sde_ray.errors import UserError
 from sde_ray.pipeline.prompting.correlation import Correlation, correlations, verdict
 from sde_ray.pipeline.prompting.figure import scatter
-from sde_ray.pipeline.prompting.tuned_scores import Tuned
+from sde_ray.pipeline.prompting.tuned_scores import TunedScores
 from sde_ray.storage.files import write_atomic
 
 Row = Mapping[str, Any]
-HARDLY = 0.5  # the share of well-formed completions, below which a prompting score is mostly that of silence
+MIN_ADHERENCE = 0.5  # share of well-formed completions; below it a prompting score is mostly that of no answer
 
 
 @dataclass(frozen=True)
@@ -44,28 +44,30 @@ class Analysis:
             "metric": self.metric,
             "verdict": self.verdict,
             "notes": list(self.notes),
-            "correlations": [one.to_dict() for one in self.correlations],
+            "correlations": [correlation.to_dict() for correlation in self.correlations],
             "rows": [dict(row) for row in self.rows],
         }
 
 
-def conclude(task: str, model: str, metric: str, rows: Sequence[Row], tuned: Tuned, shots: Sequence[int]) -> Analysis:
-    """Hold what was measured against the tuned scores."""
-    found = correlations(rows, tuned, shots)
+def conclude(
+    task: str, model: str, metric: str, rows: Sequence[Row], tuned: TunedScores, shots: Sequence[int]
+) -> Analysis:
+    """Correlate what was measured with the tuned scores."""
+    results = correlations(rows, tuned, shots)
     scored = [{**row, "tuned": tuned.get(parse_design(str(row["design"])))} for row in rows]
-    figure = scatter(rows, tuned, found, shots, metric)
-    return Analysis(task, model, metric, tuple(scored), tuple(found), verdict(found), _notes(rows, shots), figure)
+    figure = scatter(rows, tuned, results, shots, metric)
+    return Analysis(task, model, metric, tuple(scored), tuple(results), verdict(results), _notes(rows, shots), figure)
 
 
 def _notes(rows: Sequence[Row], shots: Sequence[int]) -> tuple[str, ...]:
     """What the numbers do not say: cut texts, demonstrations left out, designs without a value."""
     notes = []
-    kept_to = [
+    adherences = [
         float(row[f"{k}_shot_adherence"]) for row in rows for k in shots if row.get(f"{k}_shot_adherence") is not None
     ]
-    if kept_to and max(kept_to) < HARDLY:
+    if adherences and max(adherences) < MIN_ADHERENCE:
         notes.append(
-            f"The untuned model hardly does this task by prompting: in no design do more than {max(kept_to):.0%} of "
+            f"The untuned model hardly does this task by prompting: in no design do more than {max(adherences):.0%} of "
             "its completions have the form that was asked for, so its prompting scores say little."
         )
     cut = [row for row in rows if row.get("cut")]
@@ -87,13 +89,13 @@ def _notes(rows: Sequence[Row], shots: Sequence[int]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def save(config: SweepConfig, found: Analysis) -> list[Path]:
+def save(config: SweepConfig, analysis: Analysis) -> list[Path]:
     """Write analysis.json and analysis.svg, each whole or not at all."""
     run_dir = config.run_dir
-    path = run_dir.analysis(found.task, found.model)
+    path = run_dir.analysis(analysis.task, analysis.model)
     texts = {
-        path: json.dumps(found.to_dict(), ensure_ascii=False, indent=1) + "\n",
-        path.with_suffix(".svg"): found.figure,
+        path: json.dumps(analysis.to_dict(), ensure_ascii=False, indent=1) + "\n",
+        path.with_suffix(".svg"): analysis.figure,
     }
     try:
         run_dir.path.mkdir(parents=True, exist_ok=True)

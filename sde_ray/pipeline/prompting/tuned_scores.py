@@ -1,4 +1,4 @@
-"""The tuned scores of designs, to hold an untuned model's against: from a sweep's ledger, or from a table.
+"""Tuned scores of designs, to be compared with an untuned model's: from a sweep's ledger, or from a table.
 
 from_results(results, "masa:d1", "tiny", "weighted_kappa", "dev")   -> {Design: 0.87, ...}
 from_table(Path("masa_216.csv"), "weighted_kappa")                  columns: the axes, and the metric
@@ -18,27 +18,27 @@ from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError, unknown
 from sde_ray.types import Design, TrialResult
 
-Tuned = Mapping[Design, float]
+TunedScores = Mapping[Design, float]
 
 
-def from_results(results: Sequence[TrialResult], task: str, model: str, metric: str, split: str) -> Tuned:
+def from_results(results: Sequence[TrialResult], task: str, model: str, metric: str, split: str) -> TunedScores:
     """The mean over seeds by design, at the largest training size that the sweep has finished."""
-    own = [
+    finished = [
         result
         for result in results
         if (result.config["task"], result.config["model"]) == (task, model)
         and result.status == "finished"
         and metric in result.scores.get(split, {})
     ]
-    if not own:
+    if not finished:
         return {}
-    sizes = {int(result.config["train_size"]) for result in own}
-    largest = [result for result in own if result.config["train_size"] == max(sizes)]
+    sizes = {int(result.config["train_size"]) for result in finished}
+    largest = [result for result in finished if result.config["train_size"] == max(sizes)]
     return {row.design: row.score for row in rank_designs(largest, metric, split)}
 
 
-def from_table(path: Path, metric: str) -> Tuned:
-    """The mean over rows by design. `UserError` for a file that is no such table."""
+def from_table(path: Path, metric: str) -> TunedScores:
+    """The mean over rows by design. Raises UserError when the file is not such a table."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
@@ -57,19 +57,19 @@ def from_table(path: Path, metric: str) -> Tuned:
     return {design: fmean(several) for design, several in scores.items()}
 
 
-def _read(row: Mapping[str, str], metric: str, place: str) -> tuple[Design, float]:
+def _read(row: Mapping[str, str], metric: str, line: str) -> tuple[Design, float]:
     try:
         design = make_design(**{axis: row[axis] for axis in AXES if row.get(axis)})
         score = float(row[metric])
     except UserError as error:
-        raise UserError(f"{place}: {error}") from None
+        raise UserError(f"{line}: {error}") from None
     except (ValueError, TypeError):
-        raise UserError(f'{place}: {metric} is "{row[metric]}", expected a number.') from None
+        raise UserError(f'{line}: {metric} is "{row[metric]}", expected a number.') from None
     if not math.isfinite(score):
-        raise UserError(f'{place}: {metric} is "{row[metric]}", expected a finite number.')
+        raise UserError(f'{line}: {metric} is "{row[metric]}", expected a finite number.')
     return design, score
 
 
-def shared(tuned: Tuned, designs: Iterable[Design]) -> list[Design]:
+def shared(tuned: TunedScores, designs: Iterable[Design]) -> list[Design]:
     """The designs that have a tuned score, in the order given."""
     return [design for design in designs if design in tuned]
