@@ -42,17 +42,17 @@ class SharedEffect:
     @property
     def signs(self) -> dict[str, str]:
         """By group: + or − where its own interval excludes 0, (+) or (−) where it does not."""
-        return {name: format_sign(one) for name, one in self.alone.items()}
+        return {name: format_sign(estimate) for name, estimate in self.alone.items()}
 
     @property
     def verdict(self) -> str:
         """Do the groups agree, in words? Only significant effects can contradict each other."""
-        significant = [one.value > 0 for one in self.alone.values() if one.excludes_zero]
+        significant = [estimate.value > 0 for estimate in self.alone.values() if estimate.excludes_zero]
         if len(set(significant)) == 2:
             return "they contradict each other"
         if len(significant) == len(self.alone):
             return "all agree"
-        same_sign = len({one.value > 0 for one in self.alone.values()}) == 1
+        same_sign = len({estimate.value > 0 for estimate in self.alone.values()}) == 1
         signs = "the same sign" if same_sign else "signs differ"
         return f"{signs}, shown in {len(significant)} of {len(self.alone)}"
 
@@ -61,9 +61,9 @@ class SharedEffect:
         row: dict[str, Any] = {"axis": self.axis, "option": self.option, "reference": self.reference}
         shared = self.shared
         row |= {"shared": shared and shared.value, "low": shared and shared.low, "high": shared and shared.high}
-        for name, one in self.alone.items():
-            row[f"{name}: sign"] = format_sign(one)
-            for part, value in (("alone", one), ("pooled", (self.pooled or {}).get(name))):
+        for name, estimate in self.alone.items():
+            row[f"{name}: sign"] = format_sign(estimate)
+            for part, value in (("alone", estimate), ("pooled", (self.pooled or {}).get(name))):
                 row[f"{name}: {part}"] = value and value.value
                 row[f"{name}: {part} low"], row[f"{name}: {part} high"] = value and value.low, value and value.high
         return row | {"says": self.verdict}
@@ -75,10 +75,10 @@ def short_names(groups: Sequence[str]) -> dict[str, str]:
     return {name: title if list(last.values()).count(title) == 1 else name for name, title in last.items()}
 
 
-def format_sign(one: Estimate) -> str:
+def format_sign(estimate: Estimate) -> str:
     """`+`, `−`, or in brackets where the interval holds 0 or is not known."""
-    sign = "+" if one.value > 0 else "−" if one.value < 0 else "0"
-    return sign if one.excludes_zero else f"({sign})"
+    sign = "+" if estimate.value > 0 else "−" if estimate.value < 0 else "0"
+    return sign if estimate.excludes_zero else f"({sign})"
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _shared_effects(studies: dict[str, Study]) -> tuple[list[SharedEffect], floa
     """Every option's effect, pooled over the options that all groups have."""
     effects = {name: {_key(effect): effect for effect in study.main_effects} for name, study in studies.items()}
     keys = list(dict.fromkeys(key for by_key in effects.values() for key in by_key))
-    common = [key for key in keys if all(key in own and own[key].low is not None for own in effects.values())]
+    common = [key for key in keys if all(key in by_key and by_key[key].low is not None for by_key in effects.values())]
     pooled = _pool(studies, effects, common) if common else None
     rows = []
     for key in keys:

@@ -113,8 +113,8 @@ class BestVsBaseline:
 
     def to_dict(self) -> dict[str, Any]:
         """For a program."""
-        one = self.estimate
-        numbers = {"difference": one.value, "low": one.low, "high": one.high, "compared": self.compared}
+        estimate = self.estimate
+        numbers = {"difference": estimate.value, "low": estimate.low, "high": estimate.high, "compared": self.compared}
         return {"design": self.design.slug, "baseline": self.baseline.slug, **numbers, "summary": self.summary}
 
 

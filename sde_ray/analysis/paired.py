@@ -138,7 +138,7 @@ def _resample(
     if len(counts) < len(keys) or any(one.ids != counts[0].ids for one in counts):
         return None
     weights = bootstrap_weights(counts[0].ids, draws, np.random.default_rng(0))
-    scores = {id(one): one.scores(weights) for one in {id(one): one for one in counts}.values()}
+    scores = {id(one): one.scores(weights) for one in counts}
     return {
         name: np.stack([np.stack([scores[id(items[name, s, v])] for v in variants], -1) for s in seeds], 1)
         for name in names
@@ -243,9 +243,9 @@ def _paired_difference(difference: float, errors: Array | None) -> PairedDiffere
 
 def _holm(differences: Mapping[str, PairedDifference]) -> dict[str, PairedDifference]:
     """Holm's step-down correction: the smallest p-value times the number of comparisons, the next times one less..."""
-    p_values = {name: one.p_value for name, one in differences.items() if one.p_value is not None}
+    p_values = {name: difference.p_value for name, difference in differences.items() if difference.p_value is not None}
     adjusted, largest = {}, 0.0
     for rank, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda pair: pair[1])):
         largest = max(largest, min(1.0, p_value * (len(p_values) - rank)))
         adjusted[name] = largest
-    return {name: replace(one, adjusted_p_value=adjusted.get(name)) for name, one in differences.items()}
+    return {name: replace(difference, adjusted_p_value=adjusted.get(name)) for name, difference in differences.items()}

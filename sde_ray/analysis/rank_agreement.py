@@ -38,8 +38,8 @@ class RankAgreement:
         """A flat row for JSON, MLflow and tables."""
         values = {
             f"{name}{suffix}": value
-            for name, one in (("spearman", self.spearman), ("kendall", self.kendall))
-            for suffix, value in (("", one.value), ("_low", one.low), ("_high", one.high))
+            for name, estimate in (("spearman", self.spearman), ("kendall", self.kendall))
+            for suffix, value in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high))
         }
         return {"first": self.first, "second": self.second, "designs": self.designs, **values}
 

@@ -82,7 +82,7 @@ class Study:
     @cached_property
     def main_effects(self) -> list[Effect]:
         """The effects on the objective's split."""
-        return surface_effects(self.fitted, [design_of(one) for one in self.scored]) if self.fitted else []
+        return surface_effects(self.fitted, [design_of(result) for result in self.scored]) if self.fitted else []
 
     @cached_property
     def scored(self) -> list[TrialResult]:
@@ -112,7 +112,7 @@ class Study:
             "split": self.split,
             "leaderboard": [row.to_dict() for row in self.ranked],
             "effects": self.effects,
-            "interactions": [asdict(one) for one in self.interactions],
+            "interactions": [asdict(row) for row in self.interactions],
             "scope": self.scope,
             "best_vs_baseline": self.best_vs_baseline and self.best_vs_baseline.to_dict(),
             "pareto_front": [point.to_dict() for point in self.pareto_front],
@@ -122,7 +122,7 @@ class Study:
 def studies(config: SweepConfig, results: Sequence[TrialResult]) -> list[Study]:
     """The studies of a sweep, in the order of their first trial; trials of a final comparison choose nothing."""
     tasks = open_tasks(config)
-    own = [result for result in results if result.config["task"] in tasks and "dev" in result.config["splits"]]
+    selecting = [result for result in results if result.config["task"] in tasks and "dev" in result.config["splits"]]
     return [
         Study(
             group=group,
@@ -131,5 +131,5 @@ def studies(config: SweepConfig, results: Sequence[TrialResult]) -> list[Study]:
             results=tuple(grouped),
             folder=config.run_dir.path,
         )
-        for group, grouped in group_results(own).items()
+        for group, grouped in group_results(selecting).items()
     ]

@@ -166,19 +166,19 @@ def verdict_table(verdict: Verdict) -> list[dict[str, Any]]:
 
 def save(verdict: Verdict, path: Path) -> None:
     """Write validation.json, whole or not at all."""
-    plain = asdict(verdict) | {"strategy_design": dict(verdict.strategy_design.options)}
-    plain["rows"] = [asdict(row) | {"design": dict(row.design.options)} for row in verdict.rows]
+    values = asdict(verdict) | {"strategy_design": dict(verdict.strategy_design.options)}
+    values["rows"] = [asdict(row) | {"design": dict(row.design.options)} for row in verdict.rows]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
+    write_atomic(path, json.dumps(values, ensure_ascii=False, indent=1) + "\n")
 
 
 def load(path: Path) -> Verdict:
     """The inverse of `save`; `UserError` for any other file."""
     try:
-        plain = read_json(path.read_bytes())
-        rows = [{**row, "design": make_design(**row["design"])} for row in plain["rows"]]
+        values = read_json(path.read_bytes())
+        rows = [{**row, "design": make_design(**row["design"])} for row in values["rows"]]
         return _VERDICT.validate_python(
-            {**plain, "strategy_design": make_design(**plain["strategy_design"]), "rows": rows}
+            {**values, "strategy_design": make_design(**values["strategy_design"]), "rows": rows}
         )
     except OSError as error:
         raise UserError(f'Cannot read "{path}": {error.strerror}. `sde-ray validate` writes it.') from None

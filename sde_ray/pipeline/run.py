@@ -41,7 +41,7 @@ from sde_ray.training.runner import RunnerFactory
 from sde_ray.types import Design
 
 if TYPE_CHECKING:
-    from sde_ray.analysis.report import Chapter
+    from sde_ray.analysis.report.chapter import Chapter
 
 
 class Interrupted(Exception):
@@ -234,7 +234,7 @@ def rewrite(config: SweepConfig) -> Path | None:
 
 
 def _chapters(found: Sequence[Study], load_conclusions: Sequence[StudyConclusion]) -> list[Chapter]:
-    from sde_ray.analysis.report import Chapter
+    from sde_ray.analysis.report.chapter import Chapter
 
     ends = {one.study.group: one for one in load_conclusions}
     return [
@@ -244,26 +244,26 @@ def _chapters(found: Sequence[Study], load_conclusions: Sequence[StudyConclusion
 
 
 def _write_page(config: SweepConfig, chapters: Sequence[Chapter], found: Sequence[Study]) -> Path:
-    from sde_ray.analysis.report import Report, write
-    from sde_ray.analysis.report.extras import read
+    from sde_ray.analysis.report import Report, write_report
+    from sde_ray.analysis.report.extras import read_extras
 
     folder, made = config.run_dir.path, plan_of(config)
     settings = {"method": config.search.method, "model": ", ".join(config.model)}
     command = f"sde-ray run {config.run_dir.uri(SWEEP)}"
     page = Report(
-        config.name, chapters, made.pinned, made.dropped, settings, command, cross_studies(found), read(folder)
+        config.name, chapters, made.pinned, made.dropped, settings, command, cross_studies(found), read_extras(folder)
     )
-    return write(config.run_dir.report, page)
+    return write_report(config.run_dir.report, page)
 
 
 def _log_figures(step: Step, chapters: Sequence[Chapter]) -> None:
     """The figures of the page, each as a file of its own."""
-    from sde_ray.analysis.report import figures_of
+    from sde_ray.analysis.report import figure_files
 
     for chapter in chapters:
         group = chapter.study.group
         name = step.run_dir.suffix(group.task, group.model, group.train_size)
-        for kind, figure in figures_of(chapter).items():
+        for kind, figure in figure_files(chapter).items():
             step.tracker.log_text(f"{kind}{name}.svg", figure)
 
 

@@ -16,7 +16,8 @@ from helpers.planted import ALL, additive, result
 from sde_ray.analysis.cross_study import cross_studies
 from sde_ray.analysis.effects import Group
 from sde_ray.analysis.paired import PairedDifference
-from sde_ray.analysis.report import Chapter, Report, figures_of, page, write
+from sde_ray.analysis.report import Report, figure_files, render_page, write_report
+from sde_ray.analysis.report.chapter import Chapter
 from sde_ray.analysis.report.figures import Scale, rungs
 from sde_ray.analysis.report.html import Html, escape, table, tag
 from sde_ray.analysis.strategy import assemble
@@ -115,7 +116,7 @@ class Reader(HTMLParser):
 @pytest.fixture(scope="module")
 def read(report: Report) -> Reader:
     reader = Reader()
-    reader.feed(page(report))
+    reader.feed(render_page(report))
     reader.close()
     return reader
 
@@ -164,7 +165,7 @@ def test_it_tells_what_the_study_found(read: Reader, report: Report) -> None:
 
 
 def test_both_themes_and_narrow_screens_are_served(report: Report) -> None:
-    text = page(report)
+    text = render_page(report)
     assert "prefers-color-scheme: dark" in text and "width=device-width" in text
     outside = re.sub(r'<div class="scroll".*?</div>', "", text, flags=re.DOTALL)
     assert "<table" in text and "<table" not in outside  # a wide table scrolls by itself, the page never
@@ -177,7 +178,7 @@ def test_both_themes_and_narrow_screens_are_served(report: Report) -> None:
 
 def test_every_figure_is_a_file_of_its_own(report: Report) -> None:
     (chapter,) = report.chapters
-    files = figures_of(chapter)
+    files = figure_files(chapter)
     assert set(files) == {"effects", "interactions", "cost", "domains", "rungs"}
     space = "{http://www.w3.org/2000/svg}"
     for figure in files.values():
@@ -231,10 +232,10 @@ def test_several_models_stand_side_by_side(report: Report, tmp_path: Path) -> No
     others = [replace(one, config={**one.config, "model": "large"}) for one in study.results]
     other = Study(Group("masa:d1", "large", 100), METRIC, "dev", tuple(others), tmp_path)
     found = cross_studies([study, other])
-    text = page(replace(report, chapters=[*report.chapters, Chapter(other)], across=found))
+    text = render_page(replace(report, chapters=[*report.chapters, Chapter(other)], across=found))
     assert "Consistency over models" in text and "tiny and large" in text and "+1.000" in text
     assert "all agree" in text and "Effects shared by the models" in text
-    assert "Consistency" not in page(report)
+    assert "Consistency" not in render_page(report)
 
 
 def test_an_empty_sweep_and_one_without_noise_have_a_page_too(tmp_path: Path) -> None:
@@ -242,11 +243,11 @@ def test_an_empty_sweep_and_one_without_noise_have_a_page_too(tmp_path: Path) ->
     nothing = Study(group, METRIC, "dev", (), tmp_path)
     lone = Study(group, METRIC, "dev", (result(make_design(), 0.5),), tmp_path)
     two = Study(group, METRIC, "dev", (result(make_design(), 0.5), result(make_design(format="lines"), 0.6)), tmp_path)
-    path = write(tmp_path / "r" / "report.html", Report("x", [Chapter(nothing), Chapter(lone), Chapter(two)]))
+    path = write_report(tmp_path / "r" / "report.html", Report("x", [Chapter(nothing), Chapter(lone), Chapter(two)]))
     text = path.read_text(encoding="utf-8")
     assert "No trial of this study has finished" in text and "Nothing was pinned" in text
     assert "lines: +0.100, no interval" in text and 'href="#study-2"' in text
-    assert "effects" not in figures_of(Chapter(lone)) and "No axis has two options" in text
+    assert "effects" not in figure_files(Chapter(lone)) and "No axis has two options" in text
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.013, 0.021), (12.0, 480.0), (0.5, 0.5), (0.0, 0.0)])

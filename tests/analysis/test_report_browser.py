@@ -12,7 +12,8 @@ import pytest
 from helpers.planted import ALL, additive, result
 
 from sde_ray.analysis.effects import Group
-from sde_ray.analysis.report import Chapter, Report, page
+from sde_ray.analysis.report import Report, render_page
+from sde_ray.analysis.report.chapter import Chapter
 from sde_ray.analysis.strategy import assemble
 from sde_ray.analysis.study import Study
 
@@ -39,7 +40,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     trials = [result(d, additive(d), s, tokens=20.0 + 9 * (d["format"] == "json"), ood=additive(d) - 0.1)
               for d in ALL[::5] for s in (0, 1)]  # fmt: skip
     study = Study(Group("masa:d1", "tiny", 100), METRIC, "dev", tuple(trials), tmp_path_factory.mktemp("sweep"))
-    return page(Report("quick", [Chapter(study, assemble(trials, METRIC))]))
+    return render_page(Report("quick", [Chapter(study, assemble(trials, METRIC))]))
 
 
 def look(text: str, folder: Path, width: int, *options: str) -> str:

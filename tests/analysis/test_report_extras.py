@@ -13,7 +13,7 @@ import pytest
 from helpers.planted import additive, one_at_a_time, result
 
 from sde_ray.analysis.paired import ScoreTable
-from sde_ray.analysis.report.extras import read
+from sde_ray.analysis.report.extras import read_extras
 from sde_ray.analysis.verdict import ASSEMBLED
 from sde_ray.config.load import SweepConfig, check, write_sweep
 from sde_ray.design.designs import NAMED, make_design
@@ -70,7 +70,7 @@ def swept(folder: Path, **more: object) -> SweepConfig:
 def test_an_analysis_is_told_with_its_figure(tmp_path: Path) -> None:
     config = swept(tmp_path)
     found = analyzed(config)
-    (section,) = read(config.run_dir.path)
+    (section,) = read_extras(config.run_dir.path)
     text = re.sub(r"<[^>]+>", " ", section)
     headline, _, rest = found.verdict.partition(". ")
     assert headline in text and rest.split(";")[0] in text
@@ -85,7 +85,7 @@ def test_an_analysis_is_told_with_its_figure(tmp_path: Path) -> None:
 def test_a_robustness_study_is_told(tmp_path: Path) -> None:
     found = studied()
     (tmp_path / "robustness.json").write_text(json.dumps(found.to_dict()))
-    (section,) = read(tmp_path)
+    (section,) = read_extras(tmp_path)
     text = html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", section)))
     assert all(one.summary in text for one in found.savings) and found.summary in text
     lead = found.conditions[0].rows[1].paired
@@ -104,7 +104,7 @@ def test_a_robustness_study_is_told(tmp_path: Path) -> None:
 def test_what_cannot_be_read_has_no_section(tmp_path: Path, text: str) -> None:
     for name in ("analysis.json", "robustness.json"):
         (tmp_path / name).write_text(text)
-    assert read(tmp_path) == []
+    assert read_extras(tmp_path) == []
 
 
 def test_the_page_is_written_anew_only_where_there_is_one(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """`report.html`: a sweep on one page, without scripts or network, for a browser, a phone, or a colleague's mail.
 
-    write(folder / "report.html", Report("quickstart", [Chapter(study, strategy, verdict)], plan))
+    write_report(folder / "report.html", Report("quickstart", [Chapter(study, strategy, verdict)], plan))
 
 In: what a sweep has found. Out: leaderboard, effects, samples, the final comparison with its verdict, what several
 models agree on, what was pinned, dropped, pruned or failed, and how to reproduce all of it. `chapter.py` writes the
@@ -15,25 +15,22 @@ from pathlib import Path
 
 import sde_ray
 from sde_ray.analysis.cross_study import CrossStudy
-from sde_ray.analysis.report import excluded, figures
-from sde_ray.analysis.report.chapter import Chapter
-from sde_ray.analysis.report.chapter import figures_of as chapter_figures
-from sde_ray.analysis.report.chapter import write as write_chapter
-from sde_ray.analysis.report.cross_study import write as write_across
+from sde_ray.analysis.report import figures
+from sde_ray.analysis.report.chapter import Chapter, chapter_figures, write_chapter
+from sde_ray.analysis.report.cross_study import write_cross_study
+from sde_ray.analysis.report.excluded import write_excluded
 from sde_ray.analysis.report.html import Html, escape, joined, table, tag
 from sde_ray.analysis.report.style import PAGE
 from sde_ray.storage.files import write_atomic
-
-__all__ = ["Chapter", "Report", "figures_of", "page", "write"]
 
 NO_NETWORK = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the page tells. `pinned` and `dropped` as in the plan; `settings` as they are to be shown.
+    """The content of the page. `pinned` and `dropped` as in the plan; `settings` as they are to be shown.
 
-    `later`: sections on what was asked after the sweep (`later.py`).
+    `extras`: sections on studies that were run after the sweep (`extras.py`).
     """
 
     name: str
@@ -43,17 +40,17 @@ class Report:
     settings: Mapping[str, object] = field(default_factory=dict)
     command: str = ""
     across: Sequence[CrossStudy] = ()
-    later: Sequence[Html] = ()
+    extras: Sequence[Html] = ()
 
 
-def write(path: Path, report: Report) -> Path:
+def write_report(path: Path, report: Report) -> Path:
     """Write the page, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, page(report))
+    write_atomic(path, render_page(report))
     return path
 
 
-def page(report: Report) -> str:
+def render_page(report: Report) -> str:
     """The whole document."""
     head = [
         tag("meta", charset="utf-8"),
@@ -66,7 +63,7 @@ def page(report: Report) -> str:
     return "<!doctype html>\n" + tag("html", tag("head", *head), body, lang="en") + "\n"
 
 
-def figures_of(chapter: Chapter) -> dict[str, str]:
+def figure_files(chapter: Chapter) -> dict[str, str]:
     """A chapter's figures as SVG files, by name, for MLflow."""
     return {name: figures.standalone(figure) for name, figure in chapter_figures(chapter).items()}
 
@@ -79,9 +76,9 @@ def _body(report: Report) -> Iterator[Html | None]:
     for n, chapter in enumerate(report.chapters):
         yield write_chapter(chapter, f"study-{n}")
     for family in report.across:
-        yield write_across(family)
-    yield from report.later
-    yield excluded.write([chapter.study for chapter in report.chapters], report.pinned, report.dropped)
+        yield write_cross_study(family)
+    yield from report.extras
+    yield write_excluded([chapter.study for chapter in report.chapters], report.pinned, report.dropped)
     yield _reproduce(report)
 
 

@@ -11,7 +11,7 @@ from sde_ray.analysis.estimate import format_interval, format_signed
 from sde_ray.analysis.leaderboard import RankedDesign
 from sde_ray.analysis.report import figures
 from sde_ray.analysis.report.html import Html, escape, joined, table, tag
-from sde_ray.analysis.report.samples import Answered, answers, rendered
+from sde_ray.analysis.report.samples import AnsweredItem, held_out_answers, render_in_designs
 from sde_ray.analysis.strategy import Strategy, strategy_table
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict, verdict_table
@@ -25,15 +25,15 @@ SHOWN_INTERACTIONS = 8
 
 @dataclass(frozen=True)
 class Chapter:
-    """What a report tells of one study; strategy and verdict where it came to them."""
+    """One study of a report, with its strategy and verdict where they exist."""
 
     study: Study
     strategy: Strategy | None = None
     verdict: Verdict | None = None
 
 
-def write(chapter: Chapter, anchor: str) -> Html:
-    """The chapter as a section."""
+def write_chapter(chapter: Chapter, anchor: str) -> Html:
+    """The chapter as an HTML section with an id."""
     return tag("section", tag("h2", str(chapter.study.group)), *_parts(chapter), id=anchor)
 
 
@@ -65,8 +65,10 @@ def _verdict(verdict: Verdict) -> Html:
 
 def _strategy(strategy: Strategy, open_: bool) -> Html:
     rows = strategy_table(strategy)
-    said = f"Predicted {strategy.objective} {strategy.predicted:.3f}."
-    note = tag("p", f"{said} Not validated yet: selection flatters this number.") if open_ else tag("p", said)
+    prediction = f"Predicted {strategy.objective} {strategy.predicted:.3f}."
+    note = (
+        tag("p", f"{prediction} Not validated yet: selection flatters this number.") if open_ else tag("p", prediction)
+    )
     columns = {"axis": "axis", "option": "option", "why": "reason"}
     return joined(
         [tag("h3", "The assembled design"), note, table(columns, rows, strategy.design.slug.replace(",", ", "))]
@@ -103,34 +105,36 @@ def _validation(verdict: Verdict) -> Html:
 
 def _leaderboard(study: Study, strategy: Strategy | None) -> Html:
     ranked = list(enumerate(study.ranked, 1))
-    wanted = {*NAMED.values(), *([strategy.design] if strategy else [])}
-    shown = [(n, row) for n, row in ranked if n <= SHOWN_ROWS or n > len(ranked) - LAST_ROWS or row.design in wanted]
-    rows = [_row(place, row, strategy) for place, row in shown]
+    always_shown = {*NAMED.values(), *([strategy.design] if strategy else [])}
+    rows_shown = [
+        (n, row) for n, row in ranked if n <= SHOWN_ROWS or n > len(ranked) - LAST_ROWS or row.design in always_shown
+    ]
+    rows = [_row(rank, row, strategy) for rank, row in rows_shown]
     columns = {
         "#": "place", "design": "label", study.objective: "score", "spread": "spread", "out of domain": "ood",
         "format ok": "adherence", "output tokens": "tokens", "seconds": "seconds", "trials": "trials",
     }  # fmt: skip
     if all(row.ood is None for row in study.ranked):
         columns.pop("out of domain")
-    left = (
+    selection_note = (
         f"The best {SHOWN_ROWS}, the named ones and the last {LAST_ROWS} of {len(ranked)} designs."
-        if len(shown) < len(ranked)
+        if len(rows_shown) < len(ranked)
         else ""
     )
-    note = f"Mean over seeds on {study.split}; spread is the range over seeds. {left}"
+    note = f"Mean over seeds on {study.split}; spread is the range over seeds. {selection_note}"
     ahead = tag("p", study.best_vs_baseline.summary) if study.best_vs_baseline else None
     return joined([tag("h3", "Leaderboard"), tag("p", note, class_="quiet"), ahead, table(columns, rows)])
 
 
-def _row(place: int, row: RankedDesign, strategy: Strategy | None) -> dict[str, Any]:
+def _row(rank: int, row: RankedDesign, strategy: Strategy | None) -> dict[str, Any]:
     names = [name for name, design in NAMED.items() if design == row.design]
-    shown: dict[str, Any] = {
+    cells: dict[str, Any] = {
         **row.to_dict(),
-        "place": place,
+        "place": rank,
         "label": f"{row.label}{''.join(f' ({n})' for n in names)}",
     }
-    shown |= {"tokens": f"{row.tokens:.1f}", "seconds": f"{row.seconds:.1f}"}
-    return shown | {"class_": "chosen" if strategy and row.design == strategy.design else None}
+    cells |= {"tokens": f"{row.tokens:.1f}", "seconds": f"{row.seconds:.1f}"}
+    return cells | {"class_": "chosen" if strategy and row.design == strategy.design else None}
 
 
 def _effects(study: Study) -> Html:
@@ -158,28 +162,28 @@ def _effects(study: Study) -> Html:
 
 
 def _matters(study: Study) -> Html:
-    """Which options matter, which do not, and of which it is not known."""
+    """The options by what is claimed of them: they matter, do not matter, or it is not shown."""
     kinds = {
         "Matter": (BETTER, WORSE),
         "Perhaps matter (clear alone, not among all options)": (PERHAPS_BETTER, PERHAPS_WORSE),
         f"Do not matter (within ±{MARGIN:g})": (SAME,),
         "Not shown either way": (NOT_SHOWN, UNKNOWN),
     }
-    found = []
+    entries = []
     for title, claims in kinds.items():
         names = [f"{row['axis']}={row['option']}" for row in study.effects if row["claim"] in claims]
         if names:
-            found.append(tag("li", tag("b", f"{title}: "), ", ".join(names)))
-    return tag("ul", *found)
+            entries.append(tag("li", tag("b", f"{title}: "), ", ".join(names)))
+    return tag("ul", *entries)
 
 
 def _interactions(study: Study) -> Html | None:
     if not study.interactions:
         return None
     rows = [
-        {"pair": " with ".join(f"{a}={o}" for a, o in zip(one.axes, one.options, strict=True)),
-         "difference": format_signed(one.difference), "interval": format_interval(one.low, one.high)}
-        for one in study.interactions[:SHOWN_INTERACTIONS]
+        {"pair": " with ".join(f"{a}={o}" for a, o in zip(row.axes, row.options, strict=True)),
+         "difference": format_signed(row.difference), "interval": format_interval(row.low, row.high)}
+        for row in study.interactions[:SHOWN_INTERACTIONS]
     ]  # fmt: skip
     words = (
         "What two options bring together beyond the sum of each alone: blue more, orange less; a dot: 0 is excluded."
@@ -189,50 +193,50 @@ def _interactions(study: Study) -> Html | None:
     return joined([tag("h3", "Interactions"), figure, _folded("The strongest", table(columns, rows))])
 
 
-def figures_of(chapter: Chapter) -> dict[str, Html]:
-    """Every figure of a chapter by its name, for the page and as files."""
+def chapter_figures(chapter: Chapter) -> dict[str, Html]:
+    """Every figure of a chapter as SVG, by its name, for the page and as files."""
     study, strategy = chapter.study, chapter.strategy
     if not study.ranked:
         return {}
-    best, marked = study.ranked[0], {study.ranked[0].design.slug: "best seen"}
+    best, labels = study.ranked[0], {study.ranked[0].design.slug: "best seen"}
     if strategy is not None:
-        marked[strategy.design.slug] = "assembled" if strategy.design != best.design else "assembled, best seen"
-    marked |= {NAMED["baseline"].slug: "baseline"} if NAMED["baseline"].slug not in marked else {}
+        labels[strategy.design.slug] = "assembled" if strategy.design != best.design else "assembled, best seen"
+    labels |= {NAMED["baseline"].slug: "baseline"} if NAMED["baseline"].slug not in labels else {}
     costs = [(row.design.slug, row.tokens, row.score) for row in study.ranked if row.tokens > 0]
-    away = [(row.design.slug, row.score, row.ood) for row in study.ranked if row.ood is not None]
-    found = {
+    domains = [(row.design.slug, row.score, row.ood) for row in study.ranked if row.ood is not None]
+    by_name = {
         "effects": figures.effects(study.effects, study.objective),
         "interactions": figures.interactions(study.interactions, study.objective) if study.interactions else None,
-        "cost": figures.scatter(costs, "output tokens", study.objective, marked, front=True),
-        "domains": figures.scatter(away, f"{study.objective} in-domain", "out-of-domain", marked),
+        "cost": figures.scatter(costs, "output tokens", study.objective, labels, front=True),
+        "domains": figures.scatter(domains, f"{study.objective} in-domain", "out-of-domain", labels),
         "rungs": figures.rungs(study.results, study.objective, study.split, best.design.slug),
     }
-    return {name: figure for name, figure in found.items() if figure is not None}
+    return {name: figure for name, figure in by_name.items() if figure is not None}
 
 
 def _costs(chapter: Chapter) -> Html:
-    made = figures_of(chapter)
-    words = {
+    by_name = chapter_figures(chapter)
+    captions = {
         "cost": "Score against output tokens. On the dashed line no other design is both shorter and better.",
         "domains": "The same designs in-domain and out-of-domain.",
         "rungs": "Score by training examples; the best design is bold, pruned trials are dashed or a single dot.",
     }
-    parts = [figures.caption(said, made[name]) for name, said in words.items() if name in made]
+    parts = [figures.caption(caption, by_name[name]) for name, caption in captions.items() if name in by_name]
     return joined(
         [tag("h3", "Cost, domains and training"), tag("div", *parts, class_="figures"), _front(chapter.study)]
     )
 
 
 def _front(study: Study) -> Html | None:
-    """The designs on the dashed line, with what each gains over the next cheaper one."""
+    """The Pareto front as a table: each design with its gain over the next cheaper one."""
     if not study.pareto_front:
         return None
     rows = [
-        {"label": step.row.label, "tokens": f"{step.tokens:.1f}", "score": step.row.score,
-         "gain": format_signed(step.gain.value) if step.gain else None,
-         "interval": format_interval(step.gain.low, step.gain.high) if step.gain else None,
-         "adherence": step.row.adherence}
-        for step in study.pareto_front
+        {"label": point.row.label, "tokens": f"{point.tokens:.1f}", "score": point.row.score,
+         "gain": format_signed(point.gain.value) if point.gain else None,
+         "interval": format_interval(point.gain.low, point.gain.high) if point.gain else None,
+         "adherence": point.row.adherence}
+        for point in study.pareto_front
     ]  # fmt: skip
     columns = {
         "design": "label", "output tokens": "tokens", study.objective: "score", "gain": "gain",
@@ -248,34 +252,34 @@ def _samples(study: Study) -> Html | None:
     best, worst = study.ranked[0], study.ranked[-1]
     if best.design == worst.design:
         return None
-    texts = rendered(study, [best.design, worst.design])
+    texts = render_in_designs(study, [best.design, worst.design])
     if texts is None:
         return None
-    kept = [answers(study, row.design) for row in (best, worst)]
+    completions = [held_out_answers(study, row.design) for row in (best, worst)]
     columns = [
         tag(
             "div",
             tag("h3", f"{name}: {study.objective} {row.score:.3f}"),
             tag("p", row.label, class_="quiet"),
             tag("pre", *texts[row.design]),
-            *_answers(own),
+            *_answers(answered),
         )
-        for name, row, own in zip(("Best seen", "Worst seen"), (best, worst), kept, strict=True)
+        for name, row, answered in zip(("Best seen", "Worst seen"), (best, worst), completions, strict=True)
     ]
     note = "The same training example in both designs; what the loss counts is marked. Below: held-out answers."
     return joined([tag("h3", "Samples"), tag("p", note, class_="quiet"), tag("div", *columns, class_="pair")])
 
 
-def _answers(found: list[Answered]) -> list[Html]:
+def _answers(answered: list[AnsweredItem]) -> list[Html]:
     return [
         joined(
             [
-                tag("p", escape(one.text), class_="quiet"),
-                tag("pre", one.completion or "(empty)"),
-                tag("p", "right" if one.right else "wrong", class_="better" if one.right else "worse"),
+                tag("p", escape(answer.text), class_="quiet"),
+                tag("pre", answer.completion or "(empty)"),
+                tag("p", "right" if answer.right else "wrong", class_="better" if answer.right else "worse"),
             ]
         )
-        for one in found
+        for answer in answered
     ]
 
 

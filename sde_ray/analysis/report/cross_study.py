@@ -8,7 +8,7 @@ from sde_ray.analysis.report import figures
 from sde_ray.analysis.report.html import Html, joined, table, tag
 
 
-def write(family: CrossStudy) -> Html:
+def write_cross_study(family: CrossStudy) -> Html:
     """The section: ranks, signs, shared effects."""
     title = tag("h2", f"Consistency over {family.kind}")
     return joined([title, tag("p", family.within, class_="quiet"), _ranks(family), _effects(family)])
@@ -19,10 +19,12 @@ def _ranks(family: CrossStudy) -> Html:
         return tag("p", "No two of them have tried enough of the same designs to compare their rankings.")
     names = short_names(family.groups)
     rows = [
-        {"pair": f"{names[one.first]} and {names[one.second]}", "designs": one.designs,
-         "spearman": format_signed(one.spearman.value), "its": format_interval(one.spearman.low, one.spearman.high),
-         "kendall": format_signed(one.kendall.value), "its_": format_interval(one.kendall.low, one.kendall.high)}
-        for one in family.agreements
+        {"pair": f"{names[agreement.first]} and {names[agreement.second]}", "designs": agreement.designs,
+         "spearman": format_signed(agreement.spearman.value),
+         "its": format_interval(agreement.spearman.low, agreement.spearman.high),
+         "kendall": format_signed(agreement.kendall.value),
+         "its_": format_interval(agreement.kendall.low, agreement.kendall.high)}
+        for agreement in family.agreements
     ]  # fmt: skip
     columns = {
         "": "pair", "designs": "designs", "Spearman": "spearman", "95% interval": "its", "Kendall": "kendall",
@@ -41,7 +43,11 @@ def _effects(family: CrossStudy) -> Html | None:
          "interval": format_interval(row.shared.low, row.shared.high) if row.shared else None, "says": row.verdict}
         for row in family.rows
     ]  # fmt: skip
-    columns = {"axis": "axis", "option": "option", **{said: name for name, said in short_names(family.groups).items()}}
+    columns = {
+        "axis": "axis",
+        "option": "option",
+        **{title: name for name, title in short_names(family.groups).items()},
+    }
     columns |= {"shared effect": "shared", "95% interval": "interval", "": "says"}
     words = (
         f"What the {family.kind} share, with its interval; small dots: each of them alone. "

@@ -1,6 +1,6 @@
 """The report's section on what was left out: pinned axes, dropped designs, trials that failed or were pruned, and why.
 
-A pruned trial is told with the score for which it was stopped, beside the scores of those that went on from there.
+A pruned trial is listed with the score for which it was stopped, next to the scores of the trials that were promoted.
 """
 
 from __future__ import annotations
@@ -16,23 +16,27 @@ from sde_ray.analysis.study import Study
 from sde_ray.design.designs import paper_label
 from sde_ray.types import RungResult, TrialResult
 
-LONGEST = 300  # characters of an error
+MAX_CHARS = 300  # characters of an error
 
 
-def write(studies: Sequence[Study], pinned: Mapping[str, str], dropped: Sequence[tuple[str, str]]) -> Html:
-    """The section."""
+def write_excluded(studies: Sequence[Study], pinned: Mapping[str, str], dropped: Sequence[tuple[str, str]]) -> Html:
+    """The section: how trials ended, and a row for everything that is not in the analysis."""
     results = [result for study in studies for result in study.results]
-    ends = Counter(result.status for result in results)
-    said = ", ".join(f"{ends[status]} {status}" for status in ("finished", "pruned", "failed") if ends[status])
+    by_status = Counter(result.status for result in results)
+    counts = ", ".join(
+        f"{by_status[status]} {status}" for status in ("finished", "pruned", "failed") if by_status[status]
+    )
     rows = [{"what": axis, "why": f"pinned: {why}"} for axis, why in pinned.items()]
     rows += [{"what": what, "why": f"dropped: {why}"} for what, why in dropped]
     rows += [*_failed(results), *_pruned(results), *_odd(studies)]
-    shown = table({"what": "what", "why": "why"}, rows) if rows else tag("p", "Nothing was pinned, dropped or pruned.")
-    return joined([tag("h2", "What was left out"), tag("p", f"Trials: {said or 'none'}."), shown, _each(studies)])
+    reasons = (
+        table({"what": "what", "why": "why"}, rows) if rows else tag("p", "Nothing was pinned, dropped or pruned.")
+    )
+    return joined([tag("h2", "What was left out"), tag("p", f"Trials: {counts or 'none'}."), reasons, _each(studies)])
 
 
 def _failed(results: Sequence[TrialResult]) -> Iterator[dict[str, str]]:
-    errors = Counter(result.error.split("\n")[0][:LONGEST] for result in results if result.status == "failed")
+    errors = Counter(result.error.split("\n")[0][:MAX_CHARS] for result in results if result.status == "failed")
     for error, count in errors.items():
         yield {"what": f"{count} trials", "why": f"failed: {error or 'no reason given'}"}
 
@@ -57,7 +61,7 @@ def _odd(studies: Sequence[Study]) -> Iterator[dict[str, str]]:
 
 
 def _each(studies: Sequence[Study]) -> Html | None:
-    """Every pruned trial with its last score, beside those that went on."""
+    """Every pruned trial with its last score, next to those that were promoted."""
     rows = [row for study in studies for row in _rows(study)]
     if not rows:
         return None
@@ -79,13 +83,13 @@ def _rows(study: Study) -> Iterator[dict[str, Any]]:
             for rung in other.rungs
             if rung.rung == last.rung and (other.status == "finished" or other.rungs[-1].rung > last.rung)
         ]
-        known = [score for score in on if score is not None]
+        finite = [score for score in on if score is not None]
         yield {
             "label": paper_label(design_of(result)),
             "seed": str(result.config["seed"]),
             "examples": f"{last.examples} examples",
             "score": _score(last, study),
-            "others": median(known) if known else None,
+            "others": median(finite) if finite else None,
             "why": last.stopped_early or "by its rank at this rung",
         }
 

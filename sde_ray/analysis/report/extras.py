@@ -1,6 +1,6 @@
-"""The report's sections on what was asked after the sweep: `analyze` and `robustness`, from their files.
+"""The report's sections on studies that were run after the sweep: `analyze` and `robustness`, from their files.
 
-    read(folder) -> one section a file: analysis*.json (and .svg), robustness*.json (and .svg)
+    read_extras(folder) -> one section a file: analysis*.json (and .svg), robustness*.json (and .svg)
 
 A figure is put in as an image, so that nothing in its file can be markup of the page. A file that cannot be read, or is
 of another version, has no section.
@@ -20,16 +20,16 @@ from sde_ray.analysis.report.html import Html, joined, table, tag
 Found = Mapping[str, Any]
 
 
-def read(folder: Path) -> list[Html]:
-    """The sections, the analyses' first."""
-    found = []
+def read_extras(folder: Path) -> list[Html]:
+    """The sections of all files in a run's folder, the analyses' first; unreadable files have none."""
+    sections = []
     for kind, write in (("analysis", _analysis), ("robustness", _robustness)):
         for path in sorted(folder.glob(f"{kind}*.json")):
             try:
-                found.append(write(json.loads(path.read_text(encoding="utf-8")), _figure(path.with_suffix(".svg"))))
+                sections.append(write(json.loads(path.read_text(encoding="utf-8")), _figure(path.with_suffix(".svg"))))
             except (OSError, ValueError, LookupError, TypeError, AttributeError):
                 continue
-    return found
+    return sections
 
 
 def _figure(path: Path) -> Html | None:
@@ -47,21 +47,21 @@ def _said(words: str) -> Html:
 
 def _analysis(found: Found, figure: Html | None) -> Html:
     rows = [
-        {"measure": str(one["measure"]).replace("_", " "),
-         "spearman": format_signed(one["spearman"]), "its": format_interval(one["spearman_low"], one["spearman_high"]),
-         "kendall": format_signed(one["kendall"]), "its_": format_interval(one["kendall_low"], one["kendall_high"]),
-         "place": f"{one['pick_place']} of {one['designs']}" if one.get("pick") else None}
-        for one in found["correlations"]
+        {"measure": str(row["measure"]).replace("_", " "),
+         "spearman": format_signed(row["spearman"]), "its": format_interval(row["spearman_low"], row["spearman_high"]),
+         "kendall": format_signed(row["kendall"]), "its_": format_interval(row["kendall_low"], row["kendall_high"]),
+         "place": f"{row['pick_place']} of {row['designs']}" if row.get("pick") else None}
+        for row in found["correlations"]
     ]  # fmt: skip
     columns = {
         "measure (more is better)": "measure", "Spearman": "spearman", "95% interval": "its", "Kendall": "kendall",
         "95% interval ": "its_", "its pick's place": "place",
     }  # fmt: skip
-    of = f"Measures of the untuned {found['model']} on {found['task']}, against {found['metric']} after tuning."
+    note = f"Measures of the untuned {found['model']} on {found['task']}, against {found['metric']} after tuning."
     return joined(
         [
             tag("h2", "Would good prompting have told?"),
-            tag("p", of, class_="quiet"),
+            tag("p", note, class_="quiet"),
             _said(found["verdict"]),
             *(tag("p", note) for note in found["notes"]),
             figure,
@@ -90,7 +90,7 @@ def _robustness(found: Found, figure: Html | None) -> Html:
         "condition": "condition", "design": "design", "score": "score", "95% interval": "interval",
         "lead of the assembled": "lead", "95% interval ": "of_it", "it is": "claim",
     }  # fmt: skip
-    saved = [tag("li", one["summary"]) for one in found["savings"]]
+    saved = [tag("li", saving["summary"]) for saving in found["savings"]]
     return joined(
         [
             tag("h2", "Does the assembled design hold elsewhere?"),

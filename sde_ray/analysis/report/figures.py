@@ -1,7 +1,7 @@
 """Figures as SVG: effects with their intervals, interactions, scores against each other, rung curves.
 
-Each returns one `<svg>` that scales to its place, coloured by the variables of `style.py`, so that light and dark
-work alike; `standalone(svg)` makes a file of its own of it, for MLflow. A figure of nothing is None.
+Each returns one responsive `<svg>`, coloured by the variables of `style.py`, so that light and dark mode both work;
+`standalone(svg)` turns it into a file, for MLflow. Without data a figure is None.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WIDTH = 420
 
 
 class Scale:
-    """Numbers onto pixels."""
+    """Linear scale from data to pixels, with a margin of 5%."""
 
     def __init__(self, low: float, high: float, start: float, end: float) -> None:
         span = (high - low) or abs(high) or 1.0
@@ -33,9 +33,9 @@ class Scale:
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 2)
 
-    def ticks(self, wanted: int = 5) -> list[float]:
-        """Round numbers within the range."""
-        raw = (self.high - self.low) / wanted
+    def ticks(self, count: int = 5) -> list[float]:
+        """Round numbers within the range, about `count` of them."""
+        raw = (self.high - self.low) / count
         power = 10.0 ** math.floor(math.log10(raw))
         step = next(power * times for times in (1, 2, 5, 10) if power * times >= raw)
         first = math.ceil(self.low / step)
@@ -43,7 +43,7 @@ class Scale:
 
 
 def svg(height: float, title: str, parts: Iterable[object]) -> Html:
-    """The frame: as wide as its place, its text as an accessible name."""
+    """The `<svg>` element: as wide as its container, with an accessible name."""
     return tag(
         "svg", tag("title", title), *parts, viewBox=f"0 0 {WIDTH} {height:g}", role="img", class_="figure",
         xmlns="http://www.w3.org/2000/svg",
@@ -59,7 +59,7 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Html:
 
 
 def standalone(figure: Html) -> str:
-    """The figure as a file: with its own colours, on its own ground."""
+    """The figure as a file with its own colours and background."""
     style = f"<style>{VARIABLES} svg {{ background: var(--ground); }}</style>"
     return figure.replace("<title>", f"{style}<title>", 1)
 
@@ -68,7 +68,7 @@ def standalone(figure: Html) -> str:
 
 
 def effects(rows: Sequence[Mapping[str, Any]], metric: str) -> Html | None:
-    """One line an option: the difference to the default with its interval, in-domain and out-of-domain."""
+    """Forest plot of main effects: a line an option with its 95% interval, in-domain and out-of-domain."""
     if not rows:
         return None
     away = any(row["difference_ood"] is not None for row in rows)
@@ -90,38 +90,42 @@ def effects(rows: Sequence[Mapping[str, Any]], metric: str) -> Html | None:
 
 
 def shared(rows: Sequence[SharedEffect], kind: str) -> Html | None:
-    """One line an option: what the groups share, with its interval, and a small dot for each group."""
-    known = [row for row in rows if row.shared is not None]
-    if not known:
+    """Forest plot of partially pooled effects: a line an option, and a small dot for each group."""
+    pooled = [row for row in rows if row.shared is not None]
+    if not pooled:
         return None
-    values = [v for row in known for one in (row.shared, *row.alone.values()) if one for v in _span(one)]
+    values = [
+        v for row in pooled for estimate in (row.shared, *row.alone.values()) if estimate for v in _span(estimate)
+    ]
     scale = Scale(min(0.0, *values), max(0.0, *values), 150, WIDTH - 12)
     parts: list[Html] = []
     y = 24.0
-    for row in known:
+    for row in pooled:
         parts.append(text(142, y + 4, row.option, "end"))
-        for name, one in row.alone.items():
-            words = tag("title", f"{name}: {format_signed(one.value)} {format_sign(one)}")
-            parts.append(tag("circle", words, cx=scale(one.value), cy=f"{y:g}", r="3", class_="dot faint"))
+        for name, estimate in row.alone.items():
+            words = tag("title", f"{name}: {format_signed(estimate.value)} {format_sign(estimate)}")
+            parts.append(tag("circle", words, cx=scale(estimate.value), cy=f"{y:g}", r="3", class_="dot faint"))
         if row.shared is not None:
-            one = row.shared
-            whole = {"option": row.option, "difference": one.value, "low": one.low, "high": one.high}
+            estimate = row.shared
+            whole = {"option": row.option, "difference": estimate.value, "low": estimate.low, "high": estimate.high}
             parts.append(_mark(whole, "", scale, y, "home"))
         y += 22
     frame = [line(scale(0), 12, scale(0), y, "zero"), *_ticks(scale, 12, y)]
     return svg(y + 22, f"Effects shared by the {kind}", [*frame, *parts])
 
 
-def _span(one: Estimate) -> list[float]:
-    return [value for value in (one.low, one.value, one.high) if value is not None]
+def _span(estimate: Estimate) -> list[float]:
+    return [value for value in (estimate.low, estimate.value, estimate.high) if value is not None]
 
 
 def _mark(row: Mapping[str, Any], suffix: str, scale: Scale, y: float, class_: str) -> Html:
     value, low, high = (row[name + suffix] for name in ("difference", "low", "high"))
-    known = low is not None and high is not None
+    has_interval = low is not None and high is not None
     words = f"{row['option']}: {format_estimate(value, low, high, unknown=', no interval')}"
-    bar = line(scale(low), y, scale(high), y, f"bar {class_}") if known else None
-    shape = tag("circle", cx=scale(value), cy=f"{y:g}", r="4", class_=f"dot {class_}" + ("" if known else " hollow"))
+    bar = line(scale(low), y, scale(high), y, f"bar {class_}") if has_interval else None
+    shape = tag(
+        "circle", cx=scale(value), cy=f"{y:g}", r="4", class_=f"dot {class_}" + ("" if has_interval else " hollow")
+    )
     return tag("g", tag("title", words), bar, shape)
 
 
@@ -146,41 +150,41 @@ def _legend(away: bool) -> Html:
 # ---- interactions --------------------------------------------------------------------------------------------------
 
 
-def interactions(found: Sequence[Interaction], metric: str) -> Html | None:
-    """A heat map of options against options: what two bring together beyond the sum of what each brings alone."""
+def interactions(rows: Sequence[Interaction], metric: str) -> Html | None:
+    """Heat map of interactions: what two options bring together beyond the sum of what each brings alone."""
     names = list(
-        dict.fromkeys((axis, option) for one in found for axis, option in zip(one.axes, one.options, strict=True))
+        dict.fromkeys((axis, option) for one in rows for axis, option in zip(one.axes, one.options, strict=True))
     )
-    order = sorted({axis for axis, _ in names}, key=[axis for one in found for axis in one.axes].index)
+    order = sorted({axis for axis, _ in names}, key=[axis for one in rows for axis in one.axes].index)
     names.sort(key=lambda name: order.index(name[0]))
     if len(names) < 2:
         return None
-    strongest = max(abs(one.difference) for one in found) or 1.0
-    left, top = 108.0, 84.0
-    cell = (WIDTH - left - 4) / len(names)
-    place = {name: n for n, name in enumerate(names)}
+    strongest = max(abs(one.difference) for one in rows) or 1.0
+    left_margin, top_margin = 108.0, 84.0
+    cell = (WIDTH - left_margin - 4) / len(names)
+    index = {name: n for n, name in enumerate(names)}
     parts: list[Html] = []
-    for name, n in place.items():
-        parts.append(text(left - 6, top + (n + 0.5) * cell + 4, name[1], "end"))
-        x, y = left + (n + 0.5) * cell, top - 8
+    for name, n in index.items():
+        parts.append(text(left_margin - 6, top_margin + (n + 0.5) * cell + 4, name[1], "end"))
+        x, y = left_margin + (n + 0.5) * cell, top_margin - 8
         parts.append(tag("text", name[1], x=f"{x:g}", y=f"{y:g}", class_="label", transform=f"rotate(-45 {x:g} {y:g})"))
-    for one in found:
-        a, b = (place[name] for name in zip(one.axes, one.options, strict=True))
+    for interaction in rows:
+        a, b = (index[name] for name in zip(interaction.axes, interaction.options, strict=True))
         for column, row in ((a, b), (b, a)):
-            parts.append(_cell(one, left + column * cell, top + row * cell, cell, strongest))
-    return svg(top + len(names) * cell + 4, f"Interactions on {metric}", parts)
+            parts.append(_cell(interaction, left_margin + column * cell, top_margin + row * cell, cell, strongest))
+    return svg(top_margin + len(names) * cell + 4, f"Interactions on {metric}", parts)
 
 
-def _cell(one: Interaction, x: float, y: float, size: float, strongest: float) -> Html:
-    difference = format_estimate(one.difference, one.low, one.high, unknown=", no interval")
-    words = f"{one.options[0]} with {one.options[1]}: {difference}"
-    sign = "gain" if one.difference > 0 else "loss"
+def _cell(interaction: Interaction, x: float, y: float, size: float, strongest: float) -> Html:
+    difference = format_estimate(interaction.difference, interaction.low, interaction.high, unknown=", no interval")
+    words = f"{interaction.options[0]} with {interaction.options[1]}: {difference}"
+    sign = "gain" if interaction.difference > 0 else "loss"
     box = tag(
         "rect", x=f"{x + 1:g}", y=f"{y + 1:g}", width=f"{size - 2:g}", height=f"{size - 2:g}", rx="2",
-        class_=f"cell {sign}", fill_opacity=f"{0.08 + 0.92 * abs(one.difference) / strongest:.2f}",
+        class_=f"cell {sign}", fill_opacity=f"{0.08 + 0.92 * abs(interaction.difference) / strongest:.2f}",
     )  # fmt: skip
     dot = tag("circle", cx=f"{x + size / 2:g}", cy=f"{y + size / 2:g}", r="2.5", class_="sure")
-    return tag("g", tag("title", words), box, dot if excludes_zero(one.low, one.high) else None)
+    return tag("g", tag("title", words), box, dot if excludes_zero(interaction.low, interaction.high) else None)
 
 
 # ---- points and curves ---------------------------------------------------------------------------------------------
@@ -193,7 +197,7 @@ def scatter(
     marked: Mapping[str, str],
     front: bool = False,
 ) -> Html | None:
-    """(name, x, y) as points; `marked` names some. `front`: join those that no other beats in both (less x, more y)."""
+    """Scatter plot of (name, x, y); `marked` labels some. `front`: draw the Pareto front (less x, more y)."""
     if len(points) < 2:
         return None
     height = 250.0
@@ -229,7 +233,7 @@ def _frame(x: Scale, y: Scale, height: float) -> list[Html]:
 
 
 def rungs(results: Sequence[TrialResult], metric: str, split: str, best: str) -> Html | None:
-    """Score by training examples, a line a trial; pruned trials end early, `best` (a slug) stands out."""
+    """Learning curves over rungs, a line a trial; pruned trials end early, `best` (a slug) is highlighted."""
     lines = [
         (result, [(r.examples, r.scores[split][metric]) for r in result.rungs if metric in r.scores.get(split, {})])
         for result in results
@@ -256,5 +260,5 @@ def rungs(results: Sequence[TrialResult], metric: str, split: str, best: str) ->
 
 
 def caption(words: str, figure: Html | None) -> Html | None:
-    """A figure with its caption; None of None."""
+    """A figure with its caption; None without a figure."""
     return figure and tag("figure", figure, tag("figcaption", words))

@@ -29,20 +29,20 @@ def escape(value: object) -> Html:
 
 def tag(name: str, /, *children: object, **attributes: object) -> Html:
     """An element. `class_` is class, `stroke_width` stroke-width; attributes of None are left out."""
-    given = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items() if value is not None}
-    said = "".join(f' {key}="{escape(value)}"' for key, value in given.items())
+    values = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items() if value is not None}
+    text = "".join(f' {key}="{escape(value)}"' for key, value in values.items())
     if name in VOID and not children:
-        return Html(f"<{name}{said}/>")
-    return Html(f"<{name}{said}>{joined(children)}</{name}>")
+        return Html(f"<{name}{text}/>")
+    return Html(f"<{name}{text}>{joined(children)}</{name}>")
 
 
 def joined(parts: Iterable[object]) -> Html:
-    """Parts one after another; None is nothing."""
+    """The concatenation of parts, escaped; None is left out."""
     return Html("".join(escape(part) for part in parts if part is not None))
 
 
 def table(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]], caption: str = "") -> Html:
-    """A table. `columns`: title -> key of the rows; numbers stand right. It scrolls by itself on a narrow screen."""
+    """A table that scrolls by itself. `columns`: title -> key of the rows; numbers are right-aligned."""
     head = tag("tr", *(tag("th", title, class_=_kind(rows, key), scope="col") for title, key in columns.items()))
     body = [tag("tr", *(tag("td", _shown(row.get(key)), class_=_kind(rows, key)) for key in columns.values()),
                 class_=row.get("class_")) for row in rows]  # fmt: skip

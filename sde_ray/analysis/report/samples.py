@@ -1,4 +1,4 @@
-"""Samples and held-out answers for the report: one training example in several designs, and what a trial answered."""
+"""Samples and predictions for the report: one training example in several designs, and a trial's held-out answers."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ SHOWN_ANSWERS = 2
 
 
 @dataclass(frozen=True)
-class Answered:
-    """A held-out text, a trial's completion for it, and whether the answer was right."""
+class AnsweredItem:
+    """A held-out text, a trial's completion for it, and whether the answer is right."""
 
     text: str
     completion: str
     right: bool
 
 
-def rendered(study: Study, designs: Sequence[Design]) -> dict[Design, list[Html]] | None:
+def render_in_designs(study: Study, designs: Sequence[Design]) -> dict[Design, list[Html]] | None:
     """The first training example in each design, with its loss marked; None where its task cannot be loaded."""
     try:
         task = _task(study)
@@ -37,16 +37,16 @@ def rendered(study: Study, designs: Sequence[Design]) -> dict[Design, list[Html]
     except (UserError, OSError, IndexError):
         return None
     wording = int(study.results[0].config.get("instruction_variant", 0))
-    found: dict[Design, list[Html]] = {}
+    by_design: dict[Design, list[Html]] = {}
     for design in designs:
         sample = render.render_sample(example, task, design, wording)
         parts = [(part.text[:MAX_CHARS], part.loss) for part in (*sample.prompt, sample.completion)]
-        found[design] = [tag("mark", text) if loss else escape(text) for text, loss in parts]
-    return found
+        by_design[design] = [tag("mark", text) if loss else escape(text) for text, loss in parts]
+    return by_design
 
 
-def answers(study: Study, design: Design) -> list[Answered]:
-    """Completions that a trial of the design kept for the first held-out items."""
+def held_out_answers(study: Study, design: Design) -> list[AnsweredItem]:
+    """The first held-out predictions of a finished trial of the design; empty where none were kept."""
     for result in study.results:
         path = RunDirectory.at(study.folder).predictions(result.key)
         if result.status == "finished" and design_of(result) == design and path.is_file():
@@ -58,18 +58,18 @@ def _task(study: Study) -> Task:
     return trial_task(study.group.task, study.results[0].config.get("definition"))
 
 
-def _read(study: Study, design: Design, path: Path) -> list[Answered]:
+def _read(study: Study, design: Design, path: Path) -> list[AnsweredItem]:
     task = _task(study)
     texts = {example.id: example for example in task.load("dev")}
-    found: list[Answered] = []
+    answered: list[AnsweredItem] = []
     try:
         rows = rows_of(path)
     except (OSError, ValueError):
         return []  # a damaged file costs the report its examples only
     for row in rows:
-        if row.split != "dev" or row.id not in texts or len(found) == SHOWN_ANSWERS:
+        if row.split != "dev" or row.id not in texts or len(answered) == SHOWN_ANSWERS:
             continue
         example, parsed = texts[row.id], render.parse_completion(row.prediction, task, design)
         right = dict(parsed.answer) == dict(example.answer) and not parsed.faults
-        found.append(Answered(example.text[:MAX_CHARS], row.prediction[:MAX_CHARS], right))
-    return found
+        answered.append(AnsweredItem(example.text[:MAX_CHARS], row.prediction[:MAX_CHARS], right))
+    return answered

@@ -34,7 +34,7 @@ def score(form: str, task: Task, lines: Sequence[tuple[str, str]]) -> PublishedS
             continue
         gold = [(slot.lower(), name) for slot, name in gold]
         predicted = [(slot.lower(), name.lower()) for slot, name in parse(form, prediction)]
-        wrong += any(slot not in {known.lower() for known in task.slots} for slot, _ in predicted)
+        wrong += any(slot not in {slot_name.lower() for slot_name in task.slots} for slot, _ in predicted)
         names = [name for _, name in gold]
         near = [(slot, nearest(name, names)) for slot, name in predicted]
         hard.add((Counter(gold) & Counter(predicted)).total(), len(predicted), len(gold))
