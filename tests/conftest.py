@@ -1,4 +1,4 @@
-"""Fixtures of all tests: a tiny random Llama with its own tokenizer, and the place of real data."""
+"""For all tests: where child processes find the code; a tiny random Llama with its own tokenizer; the real data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Processes that a test starts, those of Ray too, must find the package and `helpers`.
+PATHS = [str(ROOT / "tests"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+os.environ["PYTHONPATH"] = os.pathsep.join(PATHS)
+
+pytest.register_assert_rewrite("sde_ray.testing")
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +57,7 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def realdata() -> Path:
     """The folder with `data` and `models` that were not made here; skips where it is missing."""
-    default = Path(__file__).parents[2] / "shared"
+    default = ROOT.parent / "shared"
     folder = Path(os.environ.get("SDE_SHARED", default))
     if not (folder / "data").is_dir() and not (folder / "models").is_dir():
         pytest.skip(f"no real data at {folder} (set SDE_SHARED)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -33,11 +32,8 @@ sys.exit(130 if outcome.interrupted else 0)
 
 def start(folder: Path, seconds: float) -> subprocess.Popen[str]:
     """The driver as a process of its own; its progress comes on stderr, a line a trial."""
-    here = Path(__file__).parents[1]
-    path = os.pathsep.join([str(here), str(here.parent), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-c", DRIVER, str(folder / "study.yaml"), str(folder / "calls.jsonl"), str(seconds)],
-        env={**os.environ, "PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -38,7 +38,6 @@ from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import TrialResult
 
 pytestmark = [pytest.mark.cluster, pytest.mark.faults]
-HERE = Path(__file__).parents[1]
 LIMIT = 400.0
 RAY = {"RAY_worker_niceness": "0"}  # by default Ray's workers give way to all else, and these tests wait for them
 RUNGS = [0.25, 0.5, 1.0]
@@ -56,10 +55,9 @@ def values(folder: Path, **changes: Any) -> dict[str, Any]:
 
 
 def start(folder: Path, command: list[str], **env: str) -> subprocess.Popen[str]:
-    paths = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-m", *command, str(folder / "x.yaml")],
-        env={**os.environ, **RAY, "PYTHONPATH": paths, **env},
+        env={**os.environ, **RAY, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -139,7 +137,6 @@ def test_a_process_or_worker_that_dies_once_costs_the_rung_it_was_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The trial is begun once more by Tune, in another process, and goes on there."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])))
     for name, value in RAY.items():
         monkeypatch.setenv(name, value)
     designs = ["baseline", "format=lines", "format=json"]

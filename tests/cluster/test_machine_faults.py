@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 from helpers.fake_runner import Fakes, planted
-from helpers.nodes import HERE, Driver, Drivers, family
+from helpers.nodes import Driver, Drivers, family
 
 from sde_ray.config.load import load_config
 from sde_ray.design.designs import make_design
@@ -38,7 +38,6 @@ LIMIT = 240.0
 @pytest.fixture(scope="module")
 def drivers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drivers]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    env["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     here = Drivers({**env, "RAY_worker_niceness": "0"}, tmp_path_factory.mktemp("drivers"))
     yield here
     here.close()
@@ -288,7 +287,6 @@ def test_a_clock_that_jumps_back_in_the_middle_of_a_sweep_changes_nothing(tmp_pa
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, tmp_path / "clock.c"], check=True)
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     env |= {"LD_PRELOAD": str(library), "CLOCK_BACK": str(back), "RAY_worker_niceness": "0"}
-    env["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
     drivers = Drivers(env, tmp_path)
     try:
         study = Study(tmp_path, drivers, ["baseline", "es-sde", "ew-sde", "format=json"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.fake_runner import Fakes
-from helpers.nodes import HERE, own_namespace
+from helpers.nodes import own_namespace
 
 from sde_ray.config.load import load_config
 from sde_ray.errors import UserError
@@ -56,7 +56,6 @@ class Disk:
         env |= {"DISK": str(self.disk), "KEPT": str(self.kept), "SIZE": self.size}
         env |= {"FAKE_CALLS": str(self.calls), "FAKE_GO": str(self.folder / "go")}
         env |= {"RUN": f"{sys.executable} -m helpers.fake_driver run {self.sweep}", "RAY_worker_niceness": "0"}
-        env["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
         command = [*own_namespace(), "sh", "-c", STEPS + "\n".join(steps)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=400, cwd=self.folder)
         assert done.returncode == 0, done.stderr

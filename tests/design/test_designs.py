@@ -7,13 +7,13 @@ import textwrap
 from types import ModuleType
 
 import pytest
-from helpers.tasks import ENTITIES, ENTITY_EXAMPLES, REVIEW_EXAMPLES, REVIEWS
 
 from sde_ray.design import axes, designs
 from sde_ray.design.axes import AXES, find_axis, find_option, load_axis
 from sde_ray.design.render import completion_of, parse_completion, prompt_of, render_sample
 from sde_ray.design.space import design_space
 from sde_ray.errors import UserError
+from sde_ray.testing.tasks import ENTITIES, ENTITY_EXAMPLES, REVIEW_EXAMPLES, REVIEWS
 from sde_ray.types import Parsed
 
 

@@ -9,7 +9,6 @@ from email.message import Message
 from typing import Any
 
 from fuzz.engine import PIECES, Random, Room, Try, family, mutated, odd, some, twisted
-from helpers.tasks import ALL
 
 from sde_ray import metrics
 from sde_ray.design import render
@@ -18,6 +17,7 @@ from sde_ray.evaluation import reference_scorers
 from sde_ray.tasks import TASKS, get_task
 from sde_ray.tasks.rationales import generate
 from sde_ray.tasks.rationales.chat_client import Reply, _reply, _retry_after
+from sde_ray.testing.tasks import ALL
 from sde_ray.types import Design, Example, Parsed, Task
 
 KINDS = {

@@ -9,36 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import make_design
 from sde_ray.evaluation.racing import Opponent
+from sde_ray.testing.planted import planted
 from sde_ray.training import checkpoint
 from sde_ray.training.runner import ResumeState, RunnerResources, WorkerDiedError
-from sde_ray.types import Design, RungResult, Status, TrialResult
-
-BEST = make_design(instruction="first", format="lines")
-WORTH = {
-    "first": 0.2,
-    "lines": 0.2,
-    "json": 0.05,
-    "omit": -0.1,
-    "on": -0.05,
-    "number": -0.1,
-    "cot": -0.02,
-    "rcot": -0.03,
-}
-
-
-def planted(design: Design, seed: int = 0) -> float:
-    """Additive in the options, with a little noise that depends on design and seed."""
-    noise = random.Random(f"{design.slug}/{seed}").uniform(-0.004, 0.004)
-    return 0.4 + sum(WORTH.get(option, 0.0) for _, option in design.options) + noise
+from sde_ray.types import RungResult, Status, TrialResult
 
 
 @dataclass(frozen=True)

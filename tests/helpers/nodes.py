@@ -24,7 +24,6 @@ from typing import Any
 import psutil
 import pytest
 
-HERE = Path(__file__).parents[1]
 TOKEN = "t" * 64
 BIN = Path(sys.executable).parent
 STARTS = 240.0  # seconds that a machine under load may take
@@ -86,12 +85,10 @@ class Nodes:
     @property
     def env(self) -> dict[str, str]:
         """What a process needs to work with this cluster, and with no other."""
-        paths = os.pathsep.join([str(HERE), str(HERE.parent)])
         clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         return {
             **clean,
             "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
-            "PYTHONPATH": paths,
             "RAY_TMPDIR": str(self.folder),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": TOKEN,

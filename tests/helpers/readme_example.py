@@ -32,7 +32,7 @@ def column(heading: str, preview: SamplePreview) -> list[str]:
 
 def side_by_side() -> str:
     """Both columns, with the designs' names of the paper as headings."""
-    from sde_ray.design.designs import label as paper_label
+    from sde_ray.design.designs import paper_label
 
     left, right = from_task(TASK, [LEFT, RIGHT], n=1)
     columns = [column(paper_label(preview.design), preview) for preview in (left, right)]

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "sde_ray"
+TESTS = Path(__file__).parents[1]
+PACKAGE = TESTS.parent / "sde_ray"
 
 ORDER = """
 errors types safe_json
@@ -26,7 +27,7 @@ tracking training
 curation
 sweep
 pipeline bench
-cli
+cli testing
 __main__ __init__
 """
 LINES: list[list[str]] = [line.split() for line in ORDER.strip().splitlines()]
@@ -81,6 +82,20 @@ def test_every_module_has_a_room() -> None:
     assert {room(module) for module in MODULES} - set().union(*LINES) == set()
     loose = {file.stem for file in PACKAGE.glob("*.py") if not file.stem.startswith("__")}
     assert len(loose) <= LOOSE, sorted(loose)
+
+
+def test_every_test_folder_has_a_room() -> None:
+    """Tests mirror the rooms; what tests several rooms at once, or serves tests, has a folder of its own."""
+    folders = {path.parent.name for path in TESTS.glob("*/*.py")}
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders - rooms == {"laws", "cluster", "realdata", "helpers", "fuzz"}
+    untested = {"curation", "testing"}  # contract suites run where their implementations are tested
+    assert rooms - folders <= untested, sorted(rooms - folders)
+
+
+def test_nothing_imports_the_contract_suites() -> None:
+    users = [module for module, file in MODULES.items() if any(room(other) == "testing" for other in imports(file))]
+    assert {room(module) for module in users} <= {"testing"}
 
 
 def test_an_import_goes_to_a_line_above_its_own_or_stays_in_its_room() -> None:

@@ -1,6 +1,7 @@
 """The laws of designs: reading undoes writing, reading never fails, and the prompt is one and the same.
 
-They run over every design, the heuristic's `pairs` included, times every task of the package and of `helpers.tasks`.
+They run over every design, the heuristic's `pairs` included, times every task of the package and of
+`sde_ray.testing.tasks`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import sys
 from dataclasses import replace
 
 import pytest
-from helpers.tasks import ALL, ENTITIES, ENTITIES_ZH, ODD_LABELS, QUESTIONS, REVIEWS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +19,8 @@ from sde_ray.design import designs
 from sde_ray.design.axes import AXES
 from sde_ray.design.render import completion_of, parse_completion, prompt_of, render_sample
 from sde_ray.tasks import TASKS, get_task
+from sde_ray.testing.axis_option import HOSTILE, PIECES, assert_is_an_answer
+from sde_ray.testing.tasks import ALL, ENTITIES, ENTITIES_ZH, ODD_LABELS, QUESTIONS, REVIEWS
 from sde_ray.types import Design, Example, Fault, Parsed, Task
 
 EVERY_DESIGN = [
@@ -71,16 +73,6 @@ def test_prompt_is_one_and_the_same_and_the_completion_follows(task: Task, examp
 
 # ---- any values ------------------------------------------------------------------------------------------------------
 
-PIECES = [
-    *"ab :,;.\"'\\=><[]{}\n\r\t：，；。、\x85\u2028\u3000\xa0",
-    " => ",
-    " <= ",
-    "none",
-    "food",
-    "DNA",
-    '"x"',
-    ": ",
-]
 nasty = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
 anything = st.text(max_size=12) | nasty | st.sampled_from(["none", "unknown", "无", "", "null", "[]", "{}", "DNA: x"])
 
@@ -120,18 +112,6 @@ def test_reading_undoes_writing_of_any_slot_name(slot: str):
 # ---- any completion --------------------------------------------------------------------------------------------------
 
 
-def assert_is_an_answer(parsed: Parsed, task: Task, design: Design) -> None:
-    for slot, values in parsed.answer.items():
-        assert slot in task.slots and values
-        assert all(isinstance(value, str) for value in values)
-        assert task.kind == "span" or len(values) == 1
-        assert task.labels is None or values[0] in task.labels
-    # What was understood can be stored, and written again in the same design.
-    example = Example("again", "", parsed.answer)
-    str(parsed).encode()
-    assert parse_completion(completion_of(example, task, design), task, design).answer == parsed.answer
-
-
 @pytest.mark.parametrize("task", TASKS_TO_FUZZ, ids=lambda task: task.name)
 @fuzz
 @given(text=st.text() | nasty | st.lists(nasty, max_size=6).map("".join))
@@ -153,13 +133,6 @@ def test_any_spoiled_completion_is_read(task: Task, data: st.DataObject):
         start, end = sorted(data.draw(st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))))
         text = text[:start] + data.draw(nasty | st.just(text[start:end] * 2) | st.just("")) + text[end:]
     assert_is_an_answer(parse_completion(text, task, design), task, design)
-
-
-HOSTILE = [
-    "[" * 100_000, '{"a":' * 50_000, "9" * 10_000, "\x00" * 99, "DNA: " * 5_000, '"' * 2_000,
-    # Half a character, legal in JSON: it could not be stored.
-    'DNA: "\\ud800"', '{"type": "DNA", "entity": ["\\ud800"]}', '["DNA", "\\ud800"]',
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:20])

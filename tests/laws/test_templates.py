@@ -7,7 +7,6 @@ import re
 from dataclasses import replace
 
 import pytest
-from helpers.tasks import ALL, ENTITIES, QUESTIONS, REVIEWS
 
 from sde_ray.design import designs
 from sde_ray.design.answer import numbers_of
@@ -23,6 +22,7 @@ from sde_ray.design.render import (
 )
 from sde_ray.errors import UserError
 from sde_ray.tasks import TASKS, get_task
+from sde_ray.testing.tasks import ALL, ENTITIES, QUESTIONS, REVIEWS
 from sde_ray.types import Design, Example, Parsed, Segment, Task
 
 DESIGNS = [

@@ -59,7 +59,6 @@ def ray_here() -> Iterator[None]:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     with ray_session(Resources(max_concurrent_trials=1)):
         yield
-    os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from helpers.model_server import Answer, reasons, said, serving
-from helpers.tasks import ENTITIES, REVIEWS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
@@ -22,6 +21,7 @@ from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.tasks import get_task
 from sde_ray.tasks.rationales import generate
 from sde_ray.tasks.rationales.chat_client import Endpoint, Reply
+from sde_ray.testing.tasks import ENTITIES, REVIEWS
 from sde_ray.types import Example
 
 ROOT = Path(__file__).parents[2]

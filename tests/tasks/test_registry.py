@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.tasks import ALL, ENTITIES, REVIEWS
 
 from sde_ray.errors import UserError
 from sde_ray.metrics import metric_names
 from sde_ray.tasks import TASKS, fingerprint, get_task
 from sde_ray.tasks.checks import check_task
+from sde_ray.testing.tasks import ALL, ENTITIES, REVIEWS
 
 
 def test_table_of_tasks():
@@ -51,7 +51,7 @@ def test_bundled_examples_belong_to_their_task(name):
         ("mazza:d1", 'Did you mean "masa:d1"?'),
         ("masa:d3", 'Unknown task "masa:d3". Did you mean "masa:d'),
         ("nested-ner", 'Did you mean "nested_ner"?'),
-        ("helpers.tasks:NOTHING", 'Module "helpers.tasks" has no "NOTHING"'),
+        ("sde_ray.testing.tasks:NOTHING", 'Module "sde_ray.testing.tasks" has no "NOTHING"'),
         ("nowhere.yaml", "There is no file"),
         ("mams@nowhere", "there is no file nowhere"),
     ],
@@ -68,7 +68,7 @@ def test_a_task_without_data_says_how_to_name_some():
 
 
 def test_a_task_object_of_the_users():
-    assert get_task("helpers.tasks:REVIEWS") is REVIEWS
+    assert get_task("sde_ray.testing.tasks:REVIEWS") is REVIEWS
 
 
 # ---- the user's own data ---------------------------------------------------------------------------------------------

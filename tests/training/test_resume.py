@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.one_worker import runner_on
 from helpers.run_trial import run_trial
 
 from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
@@ -29,27 +30,10 @@ from sde_ray.training.runner import ResumeState, RunnerResources, WorkerDiedErro
 from sde_ray.training.trainer import Trainer
 from sde_ray.training.trial_runner import TrialRunner
 from sde_ray.training.worker import Worker
-from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import RungResult, TrialResult
 
 PREDICTIONS = "predictions.jsonl"
 ADAPTER = "adapter/adapter_model.safetensors"
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    one = Worker()
-    one.join(*one.address())
-    yield one
-    one.end_trial()
-
-
-def runner_on(worker: Worker) -> TrialRunner:
-    """A new runner on a worker that has detached: what the one before knew is gone, but for the resident base."""
-    worker.end_trial()
-    group = WorkerGroup(RunnerResources(), in_process=True)
-    group._workers = [worker]
-    return TrialRunner(group)
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers.one_worker import runner_on
 from helpers.run_trial import run_trial
 
 from sde_ray import data
@@ -23,10 +23,8 @@ from sde_ray.models.predictor import Predictor, find_adapter
 from sde_ray.models.tokenization import IGNORE_INDEX, TokenizedSample
 from sde_ray.tasks import get_task
 from sde_ray.training import batching, deepspeed_engine
-from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import EVAL_SEED, TrialRunner
 from sde_ray.training.worker import Worker
-from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import Sample, Segment
 
 WORDS = "good bad food staff price slow great awful fine cold".split()
@@ -44,14 +42,6 @@ def samples(count: int, seed: int = 0) -> list[Sample]:
 
 def settings(**changes: Any) -> Train:
     return Train(**{"learning_rate": 1e-2, "train_batch_size": 4, **changes})
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    one = Worker()
-    one.join(*one.address())
-    yield one
-    one.end_trial()
 
 
 @pytest.fixture
@@ -194,9 +184,7 @@ def test_an_adapter_that_learned_nothing_is_not_saved(worker: Worker, config: Tr
 
 @pytest.fixture(scope="module")
 def runner(worker: Worker) -> TrialRunner:
-    group = WorkerGroup(RunnerResources(), in_process=True)
-    group._workers = [worker]
-    return TrialRunner(group)
+    return runner_on(worker)
 
 
 def small(config: TrialConfig) -> TrialConfig:

@@ -5,39 +5,52 @@
 
 from __future__ import annotations
 
-from sde_ray.types import Example, PromptNouns, Task
+from collections.abc import Sequence
+from typing import Any, Literal
 
-REVIEWS = Task(
-    name="reviews",
-    kind="label",
-    language="en",
-    slots=("food", "drinks", "price"),
-    nouns=PromptNouns("review", "aspect", "sentiment", "reason"),
-    instructions=("Rate {slots} of the {text} {where}: {labels}.", "Second {where}.", "Third {where}."),
-    metrics=("weighted_kappa",),
-    objective="weighted_kappa",
+from sde_ray.types import Example, PromptNouns, Split, Task
+
+Kind = Literal["label", "span", "free"]
+METRIC = {"label": "accuracy", "span": "f1", "free": "accuracy"}
+
+
+def _task(name: str, kind: Kind, slots: tuple[str, ...], nouns: str, instructions: Sequence[str], **rest: Any) -> Task:
+    """A task without data; `nouns` are those of the text, the slot, the value and the rationale, one word each."""
+
+    def load(split: Split) -> list[Example]:
+        return []
+
+    metric = rest.pop("metric", METRIC[kind])
+    settings = {"language": "en", "metrics": (metric,), "objective": metric, "load": load, **rest}
+    words = PromptNouns(*nouns.split())
+    return Task(name=name, kind=kind, slots=slots, nouns=words, instructions=tuple(instructions), **settings)
+
+
+REVIEWS = _task(
+    "reviews",
+    "label",
+    ("food", "drinks", "price"),
+    "review aspect sentiment reason",
+    ["Rate {slots} of the {text} {where}: {labels}.", "Second {where}.", "Third {where}."],
+    metric="weighted_kappa",
     load=lambda split: list(REVIEW_EXAMPLES),
     labels=("positive", "negative", "neutral"),
     numbers={"positive": "1", "negative": "-1", "neutral": "0", "unmentioned": "-2"},
     placeholder="unmentioned",
 )
-REVIEW_EXAMPLES = [
+REVIEW_EXAMPLES: list[Example] = [
     Example("all", "Good, bad, fair.", {"food": ("positive",), "drinks": ("negative",), "price": ("neutral",)}),
     Example("one", "Nice soup.", {"price": ("negative",)}, {"price": 'he said: "dear, too dear"; => gone <= \n.'}),
     Example("none", "We were there.", {}),
     Example("reason like a placeholder", "x", {"food": ("neutral",)}, {"food": "unmentioned", "drinks": "  "}),
 ]
 
-ODD_LABELS = Task(
-    name="odd labels",
-    kind="label",
-    language="en",
-    slots=('a: "b"', "none, none", "1"),
-    nouns=PromptNouns("text", "slot", "value", "why"),
-    instructions=('Label {slots} as {labels}, JSON like {"a": 1} or {unknown}.',),
-    metrics=("accuracy",),
-    objective="accuracy",
-    load=lambda split: [],
+ODD_LABELS = _task(
+    "odd labels",
+    "label",
+    ('a: "b"', "none, none", "1"),
+    "text slot value why",
+    ['Label {slots} as {labels}, JSON like {"a": 1} or {unknown}.'],
     labels=("so, so", "not positive", "positive", "=> up", "end."),
     placeholder="nothing",
 )
@@ -46,16 +59,12 @@ ODD_LABEL_EXAMPLES = [
     Example("inside one another", "x", {"1": ("not positive",), "none, none": ("positive",)}),
 ]
 
-ENTITIES = Task(
-    name="entities",
-    kind="span",
-    language="en",
-    slots=("DNA", "RNA", "protein"),
-    nouns=PromptNouns("sentence", "type", "entity", "reason"),
-    instructions=("List the {slots} of the {text} {where}.",),
-    metrics=("f1",),
-    objective="f1",
-    load=lambda split: [],
+ENTITIES = _task(
+    "entities",
+    "span",
+    ("DNA", "RNA", "protein"),
+    "sentence type entity reason",
+    ["List the {slots} of the {text} {where}."],
 )
 ENTITY_EXAMPLES = [
     Example("plain", "IL-2 gene", {"DNA": ("IL-2 gene",), "protein": ("IL-2", "5'-flank (1,25)")}),
@@ -71,16 +80,13 @@ ENTITY_EXAMPLES = [
     Example("none", "x", {}, {"RNA": 'a "reason", with => arrows'}),
 ]
 
-ENTITIES_ZH = Task(
-    name="实体",
-    kind="span",
+ENTITIES_ZH = _task(
+    "实体",
+    "span",
+    ("人物", "地点：国内", "组织"),
+    "句子 类型 实体 理由",
+    ["找出{where}的{text}中的{slots}。"],
     language="zh",
-    slots=("人物", "地点：国内", "组织"),
-    nouns=PromptNouns("句子", "类型", "实体", "理由"),
-    instructions=("找出{where}的{text}中的{slots}。",),
-    metrics=("f1",),
-    objective="f1",
-    load=lambda split: [],
     placeholder="无",
 )
 ENTITIES_ZH_EXAMPLES = [
@@ -93,16 +99,12 @@ ENTITIES_ZH_EXAMPLES = [
     Example("都没有", "x", {}),
 ]
 
-QUESTIONS = Task(
-    name="questions",
-    kind="free",
-    language="en",
-    slots=("answer",),
-    nouns=PromptNouns("question", "field", "value", "reason"),
-    instructions=("Answer the {text} {where}.",),
-    metrics=("accuracy",),
-    objective="accuracy",
-    load=lambda split: [],
+QUESTIONS = _task(
+    "questions",
+    "free",
+    ("answer",),
+    "question field value reason",
+    ["Answer the {text} {where}."],
     placeholder="unknown",
 )
 QUESTION_EXAMPLES = [
@@ -112,17 +114,8 @@ QUESTION_EXAMPLES = [
     )
 ] + [Example("none", "x", {})]
 
-FORM = Task(
-    name="form",
-    kind="free",
-    language="zh",
-    slots=("姓名", "年龄", "城市"),
-    nouns=PromptNouns("文本", "字段", "值", "理由"),
-    instructions=("填写{slots}。",),
-    metrics=("accuracy",),
-    objective="accuracy",
-    load=lambda split: [],
-    placeholder="未知",
+FORM = _task(
+    "form", "free", ("姓名", "年龄", "城市"), "文本 字段 值 理由", ["填写{slots}。"], language="zh", placeholder="未知"
 )
 FORM_EXAMPLES = [Example("1", "x", {"姓名": ("未知",), "城市": ("北京，上海",)}), Example("2", "x", {})]
 
