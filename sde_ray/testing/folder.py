@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design
-from sde_ray.storage.ledger import LEDGER, Ledger
+from sde_ray.storage.layout import LEDGER
+from sde_ray.storage.ledger import Ledger
 from sde_ray.storage.mirror import LocalFolder
 from sde_ray.types import TrialResult
 
