@@ -146,7 +146,8 @@ def keys_of(page: Page) -> Iterator[str]:
     sections = {name for name, field in SweepConfig.model_fields.items() if _section(field.annotation)}
     for code in page.codes():
         code = code.removeprefix("--set ")
-        if re.fullmatch(r"[a-z_]+(\.[a-z_0-9]+)+([:=].*)?", code) and code.split(".")[0] in sections:
+        named = re.fullmatch(r"[a-z_]+(\.[a-z_0-9]+)+([:=].*)?", code) and code.split(".")[0] in sections
+        if named and not (ROOT / code).exists():  # `constraints.txt` is a file
             yield code
     for command, _ in page.commands():
         yield from re.findall(r"--set ['\"]?([a-z_.]+)=", command)
