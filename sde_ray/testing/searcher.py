@@ -44,7 +44,9 @@ class SearcherContract:
     """Trials that the method needs at least."""
 
     def build(self, designs: Sequence[Design], budget: int | None = None, seed: int = 0) -> Searcher:
-        searcher: Searcher = METHODS[self.method].build(designs, budget=budget, seed=seed, around=make_design())
+        searcher: Searcher = METHODS[self.method].build(
+            designs, budget=budget, seed=seed, reference_design=make_design()
+        )
         return searcher
 
     def test_no_design_twice_and_only_valid_ones(self) -> None:
@@ -100,7 +102,7 @@ class SearcherContract:
         for design in before[:3]:
             searcher.observe(design, planted(design))
         for design in before[3:]:
-            searcher.claim(design)
+            searcher.mark_used(design)
         assert not set(before) & set(run_search(searcher))
 
     def test_one_design_is_enough(self) -> None:

@@ -35,14 +35,14 @@ class TestOneAtATime(SearcherContract):
     covers = False
 
     def test_the_papers_protocol(self) -> None:
-        tried = run_search(OneAtATime(SPACE, around=make_design()))
+        tried = run_search(OneAtATime(SPACE, reference_design=make_design()))
         assert tried[0] == make_design()
         assert len(tried) == 10  # 1 + (2 + 1 + 2 + 1 + 1 + 2) others
         assert [distance(design, make_design()) for design in tried] == [0] + [1] * 9
         assert tried[1:3] == [make_design(instruction="first"), make_design(instruction="none")]
 
     def test_around_another_design(self) -> None:
-        tried = run_search(OneAtATime(SPACE, around=BEST))
+        tried = run_search(OneAtATime(SPACE, reference_design=BEST))
         assert tried[0] == BEST
         assert make_design(instruction="last", format="lines") in tried
 
@@ -67,10 +67,10 @@ class TestOptuna(SearcherContract):
         assert sum(max(map(planted, tpe)) for tpe in learnt) >= sum(max(map(planted, order)) for order in chance)
 
     def test_scores_of_an_earlier_run_are_learnt(self) -> None:
-        proposer = Optuna(SPACE, budget=60, seed=0)
+        searcher = Optuna(SPACE, budget=60, seed=0)
         for design in run_search(Random(SPACE, budget=50, seed=9)):
-            proposer.observe(design, planted(design))
-        rest = run_search(proposer)
+            searcher.observe(design, planted(design))
+        rest = run_search(searcher)
         assert len(rest) == 10
         assert sum(map(planted, rest)) / 10 > sum(map(planted, SPACE)) / len(SPACE) + 0.1
 
