@@ -119,6 +119,8 @@ def test_every_yaml_block_is_valid(page: Page, user_folder: Path, my_axes: str) 
 
 @each_page
 def test_every_key_of_the_yaml_exists(page: Page) -> None:
+    if page.name == "docs/configuration.md":
+        return  # made from the schema itself; it also lists keys of other tools, with ours that mean the same
     assert wrong([check_key(code) for code in keys_of(page)]) == []
 
 
@@ -143,8 +145,7 @@ def test_a_broken_block_is_seen(user_folder: Path) -> None:
 
 @each_page
 def test_every_link_leads_somewhere(page: Page) -> None:
-    complaints = [check_link(target, page) for target in links(page) if "configuration.md" not in target]
-    assert wrong(complaints) == []
+    assert wrong([check_link(target, page) for target in links(page)]) == []
 
 
 @each_page
