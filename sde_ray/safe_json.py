@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-DEEPEST = 100  # levels of lists and mappings; more would end in a RecursionError wherever the value is used
+MAX_DEPTH = 100  # levels of lists and mappings; more would end in a RecursionError wherever the value is used
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -30,7 +30,7 @@ def read_json(text: str | bytes) -> Any:
         value = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise ValueError("nested too deeply")
     if _HALF.search(text) or not _is_text(text):
         try:

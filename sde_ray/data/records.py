@@ -21,7 +21,7 @@ from typing import Any
 from sde_ray.errors import UserError
 from sde_ray.safe_json import read_json as read_json_text
 
-SHOWN = 10
+SHOWN_FAULTS = 10
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class BadRecord(ValueError):
 def raise_faults(title: str, faults: Sequence[str], remedy: str) -> None:
     """Raise one `UserError` with the faults (ten are shown, all are counted) and the remedy, if there are any."""
     if faults:
-        more = [f"... and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
-        shown = "\n".join(f"  - {fault}" for fault in [*faults[:SHOWN], *more])
+        more = [f"... and {len(faults) - SHOWN_FAULTS} more"] if len(faults) > SHOWN_FAULTS else []
+        shown = "\n".join(f"  - {fault}" for fault in [*faults[:SHOWN_FAULTS], *more])
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise UserError(f"{title}: {count}\n{shown}\n{remedy}")
 

@@ -16,7 +16,7 @@ from sde_ray.errors import UserError
 from sde_ray.types import Example, Split
 
 ORDER: tuple[Split, ...] = ("train", "dev", "test")
-CUT_SHARE, CUT_MOST = 0.1, 1000
+CUT_SHARE, MAX_CUT = 0.1, 1000
 """A missing dev or test split is a tenth of the train examples, one at least and a thousand at most."""
 
 
@@ -94,7 +94,7 @@ def _cut(train: Sequence[Example]) -> tuple[list[Example], list[Example]]:
     by_text: dict[str, Example] = {}
     for example in sorted(train, key=lambda e: e.id):
         by_text.setdefault(same_text(example.text), example)
-    size = min(CUT_MOST, max(1, int(len(train) * CUT_SHARE)))
+    size = min(MAX_CUT, max(1, int(len(train) * CUT_SHARE)))
     chosen = {same_text(example.text) for example in shuffle(by_text.values(), seed=0)[:size]}
     rest = [example for example in train if same_text(example.text) not in chosen]
     return rest, [example for example in train if same_text(example.text) in chosen]

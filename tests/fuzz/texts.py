@@ -162,7 +162,9 @@ def endpoint(room: Room) -> Try:
         room.given = (body, content)
         for reply in (_reply(body.encode("utf-8", "replace")), Reply(content)):
             reasons, fault = generate.read_reply(reply, SLOTS)
-            assert set(reasons) <= set(SLOTS) and all(why and len(why) <= generate.LONGEST for why in reasons.values())
+            assert set(reasons) <= set(SLOTS) and all(
+                why and len(why) <= generate.MAX_CHARS for why in reasons.values()
+            )
             assert (set(reasons) == set(SLOTS)) == (not fault)
             json.dumps(reasons, ensure_ascii=False).encode()
         headers = Message()

@@ -24,9 +24,8 @@ from sde_ray.evaluation import rescore
 from sde_ray.evaluation.per_item import read_items
 from sde_ray.metrics.span_matching import near, pairs
 from sde_ray.models.predictor import find_adapter
-from sde_ray.safe_json import DEEPEST, read_json
-from sde_ray.safe_yaml import DEEPEST as DEEPEST_YAML
-from sde_ray.safe_yaml import LARGEST, MOST, read_yaml
+from sde_ray.safe_json import MAX_DEPTH, read_json
+from sde_ray.safe_yaml import MAX_BYTES, MAX_VALUES, read_yaml
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.storage.lease import lease, refuse_if_held
 from sde_ray.storage.ledger import Ledger, load_result, to_json
@@ -44,13 +43,14 @@ DEEP = "[" * 100_000
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (BOMB + "task: *i", f"more than {MOST} values"),
-        (BOMB + "? *i\n: 1", "a key must be one word|values"),
-        ("task: &t [masa:d1, *t]", "holds itself"),
-        ("a: &a {<<: *a}", "holds itself"),
+        (BOMB + "task: *i", r'line 2, column 8: "\*a" is an alias.* write out what it stands for'),
+        ("? &a x\n: 1\n? *a\n: 2", "is an alias"),
+        ("task: &t [masa:d1, *t]", "is an alias"),
+        ("a: &a {<<: *a}", "is an alias"),
+        ("base: &b {r: 8}\nlora: {<<: *b}", 'line 2, column 12: "\\*b" is an alias'),
         ("task: " + "[" * 20_000, "nested too deeply"),
         ("- " * 300_000, "nested too deeply"),
-        ("x: [" + "a," * (MOST + 1) + "]", f"more than {MOST} values"),
+        ("x: [" + "a," * (MAX_VALUES + 1) + "]", f"more than {MAX_VALUES} values"),
         ("x: !!int ''", "string index"),
         ("x: !!bool maybe", "maybe"),
         ("x: !!timestamp soon", "could not determine a constructor"),
@@ -60,7 +60,7 @@ DEEP = "[" * 100_000
         ("x: " + "9" * 30, "too large"),
         ("x: 0x" + "f" * 9000, "too large"),
         ('x: "\\ud800"', "half a surrogate pair"),
-        ("x: 1\n" + "#" * LARGEST, "larger than"),
+        ("x: 1\n" + "#" * MAX_BYTES, "larger than"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -70,12 +70,10 @@ def test_yaml_that_is_a_trap_is_refused_at_once(text: str, told: str, tmp_path: 
         read_yaml(tmp_path / "s.yaml")
 
 
-def test_anchors_and_dates_of_honest_files_are_read(tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text(
-        "base: &b {lr: 0.1}\ntrain: {<<: *b, epochs: 2}\nname: 2024-01-31\nx: " + "[" * 40 + "]" * 40
-    )
-    found = read_yaml(tmp_path / "s.yaml")
-    assert found["train"] == {"lr": 0.1, "epochs": 2} and found["name"] == "2024-01-31" and DEEPEST_YAML > 40
+def test_deep_lists_and_dates_of_honest_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("base: &b {r: 8}\nname: 2024-01-31\nx: " + "[" * 40 + "]" * 40)
+    values = read_yaml(tmp_path / "s.yaml")
+    assert values["base"] == {"r": 8} and values["name"] == "2024-01-31"
 
 
 @pytest.mark.parametrize("path", ["a\0b.yaml", "x" * 300 + ".yaml"], ids=["a NUL", "too long"])
@@ -179,7 +177,7 @@ def test_xml_with_entities_of_its_own_is_refused(tmp_path: Path) -> None:
 
 def test_json_of_others_is_read_or_a_value_error() -> None:
     assert read_json('{"a": "\\ud83d\\ude00"}') == {"a": "😀"} and read_json(b"\xef\xbb\xbf[1]") == [1]
-    assert read_json("[" * DEEPEST + "]" * DEEPEST)
+    assert read_json("[" * MAX_DEPTH + "]" * MAX_DEPTH)
     for text in (DEEP, "[" * 101 + "]" * 101, '"\\ud800"', "9" * 5000, b"\xff", b'"\xed\xa0\x80"', "", '"\ud800"'):
         with pytest.raises(ValueError):
             read_json(text)

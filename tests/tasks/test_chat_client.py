@@ -10,7 +10,7 @@ import pytest
 from helpers.model_server import Answer, said, serving
 
 from sde_ray.errors import UserError
-from sde_ray.tasks.rationales.chat_client import LARGEST, Endpoint, Reply, ask, check
+from sde_ray.tasks.rationales.chat_client import MAX_BYTES, Endpoint, Reply, ask, check
 
 HELLO = [{"role": "user", "content": "hello"}]
 KEY = "sk-very-secret-0001"
@@ -96,7 +96,7 @@ def test_a_slow_server_is_given_up_also_when_it_sends_drop_by_drop(answer: Answe
 
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"\xff\xfe", b"{}", b"[]", b'{"choices": []}', b'{"choices": [{"message": null}]}',
-             b'{"choices": [{"message": {"content": null}}]}', b"[" * 100_000, b"0" * (LARGEST + 70_000)]
+             b'{"choices": [{"message": {"content": null}}]}', b"[" * 100_000, b"0" * (MAX_BYTES + 70_000)]
 )  # fmt: skip
 def test_nonsense_is_data(body: bytes) -> None:
     with serving(lambda request, n: Answer(body=body)) as served:

@@ -115,7 +115,7 @@ class TestModel:
     def test_any_reply_can_be_read(self, text: str) -> None:
         found, fault = generate.read_reply(Reply(text), ("food", "price"))
         assert set(found) <= {"food", "price"} and bool(fault) == (len(found) < 2)
-        assert all(0 < len(why) <= generate.LONGEST and "\n" not in why for why in found.values())
+        assert all(0 < len(why) <= generate.MAX_CHARS and "\n" not in why for why in found.values())
 
 
 class TestFiles:

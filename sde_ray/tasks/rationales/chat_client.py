@@ -25,9 +25,9 @@ from urllib.parse import urlsplit
 
 from sde_ray.errors import UserError
 
-LARGEST = 4 * 2**20  # bytes of an answer
-LONGEST_PAUSE = 30.0  # seconds between two attempts where the server names none
-SHOWN = 200
+MAX_BYTES = 4 * 2**20  # of an answer
+MAX_PAUSE_S = 30.0  # seconds between two attempts where the server names none
+SHOWN_CHARS = 200
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def ask(
             return _reply(_post(endpoint, json.dumps(body).encode()))
         except _Busy as busy:
             reason = str(busy)
-            pause = min(2.0**attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.0)
+            pause = min(2.0**attempt, MAX_PAUSE_S) * random.uniform(0.5, 1.0)
             wait = pause if busy.wait is None else busy.wait
             if wait > endpoint.longest_wait:
                 raise UserError(
@@ -133,7 +133,7 @@ def _read(response: Any, end: float) -> bytes:
         parts.append(part)
         if time.monotonic() > end:
             raise TimeoutError
-        if sum(map(len, parts)) > LARGEST:
+        if sum(map(len, parts)) > MAX_BYTES:
             break
     return b"".join(parts)
 
@@ -162,7 +162,7 @@ def _said(endpoint: Endpoint, error: urllib.error.HTTPError) -> str:
     except (OSError, http.client.HTTPException):
         text = ""
     key = _key(endpoint)
-    return " ".join((text.replace(key, "***") if key else text).split())[:SHOWN] or "no reason was given"
+    return " ".join((text.replace(key, "***") if key else text).split())[:SHOWN_CHARS] or "no reason was given"
 
 
 def _retry_after(value: str | None) -> float | None:
@@ -184,7 +184,7 @@ def _reply(body: bytes) -> Reply:
     try:
         said = json.loads(text)["choices"][0]["message"]["content"]
     except (ValueError, TypeError, LookupError, RecursionError):
-        return Reply("", f"no chat completion: {text[:SHOWN]!r}")
+        return Reply("", f"no chat completion: {text[:SHOWN_CHARS]!r}")
     return Reply(said) if isinstance(said, str) else Reply("", "a chat completion without text")
 
 

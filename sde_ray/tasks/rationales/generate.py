@@ -30,7 +30,7 @@ from sde_ray.types import Example, Task
 
 __all__ = ["Cost", "Written", "cost", "covered", "from_model", "from_template", "read_reply", "save"]
 
-LONGEST = 300  # characters of a rationale that are kept
+MAX_CHARS = 300  # of a rationale; the rest is cut
 TOKENS_A_REASON = 60
 CHARACTERS_A_TOKEN = {"en": 4.0, "zh": 1.5}
 
@@ -179,7 +179,7 @@ def read_reply(reply: Reply, slots: Sequence[str]) -> tuple[dict[str, str], str]
     if not isinstance(value, dict):
         return {}, f"no JSON object: {reply.text[:80]!r}"
     given = {slot: value[slot] for slot in slots if isinstance(value.get(slot), str)}
-    reasons = {slot: " ".join(why.split())[:LONGEST] for slot, why in given.items() if why.strip()}
+    reasons = {slot: " ".join(why.split())[:MAX_CHARS] for slot, why in given.items() if why.strip()}
     lacking = [slot for slot in slots if slot not in reasons]
     return reasons, f"no reason for {', '.join(lacking)}" if lacking else ""
 
