@@ -1,4 +1,4 @@
-"""An adapter's folder, checked before anything of it is loaded: it may be anybody's.
+"""Validation of an adapter's folder before anything of it is loaded: it may be anybody's.
 
     read_adapter(folder)   -> Adapter(rank=8, alpha=16.0, shapes={"model.layers.0.self_attn.q_proj": (64, 64), ...})
 
@@ -21,7 +21,7 @@ from sde_ray.errors import UserError
 from sde_ray.safe_json import one_line, read_json
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-LARGEST = 16 * 2**20  # bytes of a header or a JSON file
+MAX_BYTES = 16 * 2**20  # of a header or a JSON file
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _TENSOR = re.compile(
     r"base_model\.model\.(?P<module>\w+(?:\.\w+)*)"
@@ -45,12 +45,15 @@ class Adapter:
 
 
 def read_adapter(folder: Path) -> Adapter:
-    """What the folder's files say, without loading a tensor. `UserError` for anything but a whole LoRA adapter."""
+    """Read and check an adapter's files, without loading a tensor.
+
+    Raises UserError for anything but a whole LoRA adapter.
+    """
     if not os.path.isfile(folder / WEIGHTS):
         raise UserError(f"{folder} holds no adapter: {WEIGHTS} is missing. Give a trial's `adapter/`.")
     try:
         rank, shapes = _shapes(dict(_tensors(folder)))
-        config = read_json(read_own(folder, CONFIG))
+        config = read_json(read_file_inside(folder, CONFIG))
         return Adapter(rank, _alpha(config, rank), shapes, config.get("fan_in_fan_out") is True)
     except (OSError, ValueError) as error:
         raise UserError(
@@ -59,29 +62,29 @@ def read_adapter(folder: Path) -> Adapter:
         ) from None
 
 
-def read_own(folder: Path, name: str, largest: int = LARGEST) -> bytes:
-    """The bytes of a small file in the folder. ValueError for a link that leaves it, or a file that is too large."""
-    with open(_own(folder, name), "rb") as file:
-        data = file.read(largest + 1)
-    if len(data) > largest:
-        raise ValueError(f"{name} is larger than {largest} bytes")
+def read_file_inside(folder: Path, name: str, max_bytes: int = MAX_BYTES) -> bytes:
+    """The bytes of a small file in the folder. Raises ValueError for a link that leaves it, or a larger file."""
+    with open(_path_inside(folder, name), "rb") as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"{name} is larger than {max_bytes} bytes")
     return data
 
 
-def _own(folder: Path, name: str) -> str:
-    place = os.path.realpath(folder / name)
-    if os.path.dirname(place) != os.path.realpath(folder):
+def _path_inside(folder: Path, name: str) -> str:
+    path = os.path.realpath(folder / name)
+    if os.path.dirname(path) != os.path.realpath(folder):
         raise ValueError(f"{name} is a link out of the folder (copy what it points to: cp -L)")
-    return place
+    return path
 
 
 def _tensors(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of every tensor; ValueError where the header does not describe exactly the file."""
-    place = _own(folder, WEIGHTS)
-    size = os.path.getsize(place)
-    with open(place, "rb") as file:
+    """Name and shape of every tensor. Raises ValueError when the header does not describe the file exactly."""
+    path = _path_inside(folder, WEIGHTS)
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(LARGEST, size - 8):
+        if not 2 <= length <= min(MAX_BYTES, size - 8):
             raise ValueError(f"{WEIGHTS} is no safetensors file")
         header = read_json(file.read(length))
     if not isinstance(header, dict):
@@ -113,8 +116,8 @@ def _span(name: str, entry: Any) -> tuple[int, int, str, tuple[int, ...]]:
 
 
 def _counts(value: Any) -> tuple[int, ...]:
-    """The numbers of a list; none where it holds anything else."""
-    fits = isinstance(value, list) and all(type(one) is int and 0 <= one < 2**48 for one in value)
+    """The numbers of a list; empty if it holds anything else."""
+    fits = isinstance(value, list) and all(type(number) is int and 0 <= number < 2**48 for number in value)
     return tuple(value) if fits else ()
 
 
@@ -122,12 +125,12 @@ def _shapes(tensors: Mapping[str, tuple[int, ...]]) -> tuple[int, dict[str, tupl
     """The rank, and by module how many inputs and outputs the pair of matrices has."""
     pairs: dict[str, dict[str, tuple[int, ...]]] = {}
     for name, shape in tensors.items():
-        found = _TENSOR.fullmatch(name)
-        if found is None or len(shape) != 2:
+        match = _TENSOR.fullmatch(name)
+        if match is None or len(shape) != 2:
             raise ValueError(f"the tensor {name[:80]!r} of shape {list(shape)} is none of a LoRA adapter")
-        part = found["part"] or found["table"]
+        part = match["part"] or match["table"]
         if part:
-            pairs.setdefault(found["module"], {})[part] = shape
+            pairs.setdefault(match["module"], {})[part] = shape
     ranks = {shape[0] if part == "A" else shape[1] for pair in pairs.values() for part, shape in pair.items()}
     halves = [module for module, pair in pairs.items() if len(pair) != 2]
     if halves or len(ranks) != 1:
@@ -143,10 +146,10 @@ def _alpha(config: Any, rank: int) -> float:
         raise ValueError(f"{CONFIG} is none of a LoRA adapter")
     if config.get("r") != rank or type(config["r"]) is not int:
         raise ValueError(f"{CONFIG} says r = {config.get('r')!r:.40}, its tensors have rank {rank}")
-    known = {*WITHOUT_EFFECT, "peft_type", "r", "lora_alpha", "fan_in_fan_out"}
-    asked = [key for key, value in config.items() if key not in known and value and value != "none"]
-    if asked:
-        raise ValueError(f"{CONFIG} asks for {', '.join(asked)[:200]}, which no sweep uses")
+    understood = {*WITHOUT_EFFECT, "peft_type", "r", "lora_alpha", "fan_in_fan_out"}
+    unknown_keys = [key for key, value in config.items() if key not in understood and value and value != "none"]
+    if unknown_keys:
+        raise ValueError(f"{CONFIG} asks for {', '.join(unknown_keys)[:200]}, which no sweep uses")
     alpha: Any = config.get("lora_alpha")
     if type(alpha) not in (int, float) or not 0 < alpha < 1e6:
         raise ValueError(f"{CONFIG} says lora_alpha = {alpha!r:.40}, expected a number above 0")

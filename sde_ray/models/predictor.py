@@ -1,9 +1,9 @@
-"""Use what a sweep found: text in, parsed answer out, by a trial's adapter in the trial's own design.
+"""Predictor: text in, parsed answer out, by a trial's adapter in the trial's own design.
 
     predictor = Predictor.load("runs/quickstart")
     predictor.predict(["Great food, slow service."])  -> [(Parsed({"food": ("positive",), ...}), "food: positive, ...")]
 
-An adapter answers well only to prompts written as in its training. So `sde.json` lies beside its weights and says all
+An adapter answers well only to prompts written as in its training. So its card, `sde.json` next to its weights, has all
 that makes a prompt: task, design, instruction variant, model, chat template, lengths.
 """
 
@@ -22,7 +22,7 @@ from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
 from sde_ray.design.designs import parse_design
 from sde_ray.errors import UserError
-from sde_ray.models.adapter_files import read_own
+from sde_ray.models.adapter_files import read_file_inside
 from sde_ray.safe_json import one_line, read_json
 from sde_ray.storage.layout import ADAPTER
 from sde_ray.storage.mirror import with_adapter
@@ -35,7 +35,7 @@ ADAPTER_CARD = "sde.json"
 
 
 def write_card(folder: Path, config: TrialConfig, max_new_tokens: int) -> None:
-    """Put beside an adapter what its prompts are made of."""
+    """Write an adapter's card: what its prompts are made of."""
     card = {
         "task": config.task,
         "design": dict(config.design.options),
@@ -52,17 +52,24 @@ def write_card(folder: Path, config: TrialConfig, max_new_tokens: int) -> None:
     (folder / ADAPTER_CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def find_adapter(place: str | Path) -> Path:
-    """The adapter's folder in what a user may name: itself, its trial, its sweep, or the sweep's strategy.yaml."""
-    path = with_adapter(str(place)) if is_uri(place) else Path(place)
+def find_adapter(source: str | Path) -> Path:
+    """The folder of an adapter with its card.
+
+    Args:
+        source: path or URI of the adapter, of its trial, of its sweep, or of the sweep's strategy.yaml.
+
+    Raises:
+        UserError: when there is no adapter.
+    """
+    path = with_adapter(str(source)) if is_uri(source) else Path(source)
     start = path.parent if os.path.isfile(path) else path
-    found = next((folder for folder in (start, start / ADAPTER) if os.path.isfile(folder / ADAPTER_CARD)), None)
-    if found is None:
+    adapter = next((folder for folder in (start, start / ADAPTER) if os.path.isfile(folder / ADAPTER_CARD)), None)
+    if adapter is None:
         raise UserError(
-            f"{place} holds no adapter of a trial: {ADAPTER_CARD} is not in it, nor in {start / ADAPTER}. "
+            f"{source} holds no adapter of a trial: {ADAPTER_CARD} is not in it, nor in {start / ADAPTER}. "
             "Give the folder of a finished trial (runs/<sweep>/trials/<key>), or of a sweep that was validated."
         )
-    return found
+    return adapter
 
 
 @dataclass(frozen=True)
@@ -84,9 +91,9 @@ _CARD = TypeAdapter(AdapterCard)
 
 
 def read_card(folder: Path) -> AdapterCard:
-    """The card of an adapter; `UserError` where it is damaged."""
+    """Read the card of an adapter. Raises UserError when it is damaged."""
     try:
-        return _CARD.validate_python(read_json(read_own(folder, ADAPTER_CARD)))
+        return _CARD.validate_python(read_json(read_file_inside(folder, ADAPTER_CARD)))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or one_line(error)
         raise UserError(
@@ -104,7 +111,7 @@ class Predictor:
     """A base model with one adapter, ready to answer."""
 
     def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
-        """`folder`: an adapter with its card. Raises UserError where the model or the adapter cannot be loaded."""
+        """`folder`: an adapter with its card. Raises UserError when the model or the adapter cannot be loaded."""
         from sde_ray.models import base
         from sde_ray.models.decoder import LoraDecoder
         from sde_ray.models.lora import load_adapter
@@ -113,7 +120,7 @@ class Predictor:
         if self.card.trust_remote_code and not trust_remote_code:  # the card may be somebody else's
             raise UserError(
                 f'The adapter in {folder} wants its base model "{self.card.model}" to run code of its own. If you '
-                "trust that model, say so: --trust-remote-code, or Predictor.load(place, trust_remote_code=True)."
+                "trust that model, say so: --trust-remote-code, or Predictor.load(path, trust_remote_code=True)."
             )
         self.task = read_task(self.card)
         self.design = parse_design(self.card.design)
@@ -125,8 +132,17 @@ class Predictor:
         )
 
     @classmethod
-    def load(cls, place: str | Path, trust_remote_code: bool = False) -> Predictor:
-        return cls(find_adapter(place), trust_remote_code)
+    def load(cls, source: str | Path, trust_remote_code: bool = False) -> Predictor:
+        """Load an adapter with its base model.
+
+        Args:
+            source: path or URI of the adapter, of its trial, of its sweep, or of the sweep's strategy.yaml.
+            trust_remote_code: run the base model's own code, if the adapter's card says that it needs it.
+
+        Raises:
+            UserError: when there is no adapter, it is damaged, or its base model cannot be loaded.
+        """
+        return cls(find_adapter(source), trust_remote_code)
 
     def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[tuple[Parsed, str]]:
         """Answer texts, each in the prompt of the adapter's own design.

@@ -1,8 +1,8 @@
 """Tokenization: samples as token ids, and which of them count in the loss.
 
     Segment("Rate the review.", loss=False)  ─┐
-    Segment("Great food!", role="text")       ├─▶ Encoded.prompt (ids), Encoded.prompt_loss (one flag an id)
-    completion "food: positive"              ──▶ Encoded.completion (ids, the end token included, all counted)
+    Segment("Great food!", role="text")       ├─▶ TokenizedSample.prompt (ids), .prompt_loss (one flag an id)
+    completion "food: positive"              ──▶ .completion (ids, the end token included, all counted)
 
 Every segment is tokenized by itself. So a prompt has the same ids whether a completion follows or not (law 3), and a
 segment's loss flag is exact at its borders. Where a sample is too long, its *text* is cut from the end and the cut is

@@ -5,6 +5,6 @@ trial_runner.py      one trial: write the samples, train rung by rung, decode, s
 worker_group.py      the processes of a trial; worker.py one of them
 trainer.py           the loop over optimiser steps; batching.py which samples are in which step
 optimizer.py, neftune.py   what `train.optim` and `train.neftune_noise_alpha` name
-deepspeed_engine.py  DeepSpeed's configuration, process group and whole parameters
-checkpoint.py        where a trial goes on when it was cut off; engine_state.py what of the engine is in it
+deepspeed_engine.py  DeepSpeed's configuration, process group and gathered parameters
+checkpoint.py        from which an interrupted trial resumes; engine_state.py what of the engine is in it
 """
