@@ -177,7 +177,7 @@ def trained(sweep: Path) -> dict[str, TrialResult]:
     """Every trial of the study, run in this process and put into the ledger."""
     study = run.prepare(sweep / "strategy.yaml", sizes=(2, 4))
     runner = TrialRunner(WorkerGroup(RunnerResources(), in_process=True))
-    results = {one.key: run_trial(runner, one, sweep / "trials" / one.key) for one in study.wanted}
+    results = {one.key: run_trial(runner, one, sweep / "trials" / one.key) for one in study.unique_trials}
     runner.close()
     for result in results.values():
         assert result.status == "finished", result.error

@@ -1,10 +1,10 @@
-"""Is the assembled design better only where it was chosen? Training sizes, sampled decoding, other wordings.
+"""Robustness of the assembled design: training sizes, sampled decoding, other instruction wordings.
 
-    run.py         what is compared, trained and decoded; the order of things
-    answers.py     a trained adapter's answers under another decoding or wording, kept and never made twice
-    condition.py   contenders on one condition: paired intervals and a verdict in words
-    curve.py       the learning curve, and how many samples the better design saves
-    figure.py      the curve, drawn
+    run.py              what is compared, trained and decoded, in this order
+    decoding.py         a trained adapter's completions under another decoding or wording, cached
+    conditions.py       contenders on one condition: paired comparisons and a verdict in words
+    learning_curve.py   scores by training size, and how many samples the better design saves
+    figure.py           the learning curves as SVG
 
 Paper section 1.15.
 """

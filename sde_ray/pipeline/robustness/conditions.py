@@ -119,12 +119,14 @@ def _summary(rows: Sequence[ConditionRow]) -> str:
     return " ".join(sentences) or "No control has a score here."
 
 
-def summarize(conditions: Sequence[ConditionVerdict]) -> str:
+def summarize(verdicts: Sequence[ConditionVerdict]) -> str:
     """All conditions in one sentence or two."""
-    lost = [one.condition for one in conditions if one.holds is False]
-    held = [one.condition for one in conditions if one.holds]
-    silent = [one.condition for one in conditions if one.holds is None]
-    won = [one.condition for one in conditions if any(row.claim == BETTER for row in one.rows) and one.holds]
+    lost = [verdict.condition for verdict in verdicts if verdict.holds is False]
+    held = [verdict.condition for verdict in verdicts if verdict.holds]
+    silent = [verdict.condition for verdict in verdicts if verdict.holds is None]
+    won = [
+        verdict.condition for verdict in verdicts if any(row.claim == BETTER for row in verdict.rows) and verdict.holds
+    ]
     parts = []
     if lost:
         parts.append(f"The assembled design is not robust: a control beats it on {', '.join(lost)}.")

@@ -1,4 +1,4 @@
-"""The learning curves, drawn: a line a contender over training sizes, with bars for 95% intervals."""
+"""Learning curves as SVG: a line a contender over training sizes, with bars for 95% confidence intervals."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ STROKES = ("var(--home)", "var(--away)", "var(--good)", "var(--bad)", "var(--fai
 def curves(sizes: Sequence[int], conditions: Sequence[ConditionVerdict], metric: str) -> str:
     """One condition a size, in the order of the sizes; an empty text where there is no curve."""
     points: dict[str, list[tuple[int, float, float | None, float | None]]] = {}
-    for size, one in zip(sizes, conditions, strict=True):
-        for row in one.rows:
+    for size, condition in zip(sizes, conditions, strict=True):
+        for row in condition.rows:
             points.setdefault(row.name, []).append((size, row.score, row.low, row.high))
-    values = [value for own in points.values() for _, *several in own for value in several if value is not None]
+    values = [value for rows in points.values() for _, *several in rows for value in several if value is not None]
     if len(sizes) < 2 or not values:
         return ""
     x = Scale(0, len(sizes) - 1, 46, WIDTH - 110)
@@ -28,25 +28,25 @@ def curves(sizes: Sequence[int], conditions: Sequence[ConditionVerdict], metric:
     parts += [text(40, y(at) + 4, f"{at:g}", "end", "tick") for at in y.ticks()]
     parts += [line(44, y(at), WIDTH - 108, y(at), "grid") for at in y.ticks()]
     parts += [text(WIDTH - 110, HEIGHT - 4, "training examples", "end", "tick"), text(4, 10, metric, class_="tick")]
-    for n, (name, own) in enumerate(points.items()):
-        parts += _curve(name, own, sizes, x, y, STROKES[n % len(STROKES)], 22 + 16 * n)
+    for n, (name, rows) in enumerate(points.items()):
+        parts += _curve(name, rows, sizes, x, y, STROKES[n % len(STROKES)], 22 + 16 * n)
     return standalone(svg(HEIGHT, f"{metric} by training examples", parts))
 
 
 def _curve(
     name: str,
-    own: Sequence[tuple[int, float, float | None, float | None]],
+    points: Sequence[tuple[int, float, float | None, float | None]],
     sizes: Sequence[int],
     x: Scale,
     y: Scale,
     stroke: str,
     legend: float,
 ) -> list[Html]:
-    places = [(x(sizes.index(size)), y(score)) for size, score, _, _ in own]
-    path = " ".join(f"{'L' if n else 'M'}{a} {b}" for n, (a, b) in enumerate(places))
+    pixels = [(x(sizes.index(size)), y(score)) for size, score, _, _ in points]
+    path = " ".join(f"{'L' if n else 'M'}{a} {b}" for n, (a, b) in enumerate(pixels))
     width = "2.5" if name == ASSEMBLED else "1.5"
     parts = [tag("path", tag("title", name), d=path, fill="none", stroke=stroke, stroke_width=width)]
-    for (a, _), (_, _, low, high) in zip(places, own, strict=True):
+    for (a, _), (_, _, low, high) in zip(pixels, points, strict=True):
         if low is not None and high is not None:
             parts.append(tag("line", x1=f"{a:g}", x2=f"{a:g}", y1=f"{y(low):g}", y2=f"{y(high):g}", stroke=stroke))
     parts.append(tag("line", x1=str(WIDTH - 100), x2=str(WIDTH - 84), y1=str(legend), y2=str(legend), stroke=stroke,

@@ -1,4 +1,4 @@
-"""The learning curve: scores by training size, and how many samples the better design saves.
+"""Learning curve: scores by training size, and the sample efficiency of the better design.
 
     saved = savings(table, sizes=[40, 80, 160])
     saved[0]     Saving("baseline", at=160, needs=62.0, low=44.0, high=95.0)
@@ -28,7 +28,10 @@ DRAWS = 1000
 
 @dataclass(frozen=True)
 class Saving:
-    """Samples that the assembled design needs for a control's score `at` its largest size; infinity: more than that."""
+    """Samples that the assembled design needs for a control's score `at` its largest size, with a 95% interval.
+
+    Infinity: more than that size. `smallest`: the smallest size trained.
+    """
 
     control: str
     at: int

@@ -1,4 +1,4 @@
-"""A robustness study, top to bottom: trials over training sizes, then their adapters under other conditions.
+"""Robustness study, top to bottom: trials over training sizes, then their adapters under other conditions.
 
     study = prepare(Path("runs/quickstart/strategy.yaml"), sizes=(40, 80, 160))
     study.trials                      what must be trained: fresh seeds, the test split; shared with `sde-ray validate`
@@ -48,7 +48,7 @@ SPLIT = "test"
 
 @dataclass(frozen=True)
 class RobustnessStudy:
-    """What is compared. `trials` by contender, over all sizes and seeds; `run_dir`: the sweep's."""
+    """A planned study. `trials` by contender, over all sizes and seeds; `run_dir`: the sweep's."""
 
     strategy: Strategy
     config: SweepConfig
@@ -68,22 +68,27 @@ class RobustnessStudy:
         return self.run_dir.suffix(self.strategy.task, self.strategy.model)
 
     @property
-    def wanted(self) -> list[TrialConfig]:
+    def unique_trials(self) -> list[TrialConfig]:
         """Every trial once."""
-        return list({trial.key: trial for own in self.trials.values() for trial in own}.values())
+        return list({trial.key: trial for trials in self.trials.values() for trial in trials}.values())
 
     @property
     def designs(self) -> dict[str, Design]:
-        return {name: own[0].design for name, own in self.trials.items()}
+        return {name: trials[0].design for name, trials in self.trials.items()}
 
     def largest(self) -> list[tuple[str, TrialConfig]]:
         """The contenders' trials of the largest size."""
-        return [(name, one) for name, own in self.trials.items() for one in own if one.train_size == self.sizes[-1]]
+        return [
+            (name, trial)
+            for name, trials in self.trials.items()
+            for trial in trials
+            if trial.train_size == self.sizes[-1]
+        ]
 
 
 @dataclass(frozen=True)
 class RobustnessResult:
-    """What a study has shown."""
+    """The verdict on every condition, the samples that are saved, a summary, and the learning curves as SVG."""
 
     sizes: tuple[ConditionVerdict, ...]
     others: tuple[ConditionVerdict, ...]
@@ -97,15 +102,17 @@ class RobustnessResult:
 
     def rows(self) -> list[dict[str, Any]]:
         """A flat row a condition and contender."""
-        return [row for one in self.conditions for row in one.to_dict()]
+        return [row for condition in self.conditions for row in condition.to_dict()]
 
     def to_dict(self) -> dict[str, Any]:
         """For a program."""
-        verdicts = [{"condition": one.condition, "holds": one.holds, "summary": one.summary} for one in self.conditions]
+        verdicts = [
+            {"condition": part.condition, "holds": part.holds, "summary": part.summary} for part in self.conditions
+        ]
         return {
             "summary": self.summary,
             "verdicts": verdicts,
-            "savings": [{**one.to_dict(), "summary": one.summary} for one in self.savings],
+            "savings": [{**part.to_dict(), "summary": part.summary} for part in self.savings],
             "rows": self.rows(),
         }
 
@@ -118,7 +125,19 @@ def prepare(
     decoding_seeds: Sequence[int] = DECODING_SEEDS,
     wordings: Sequence[int] | None = None,
 ) -> RobustnessStudy:
-    """The study of a strategy. `sweep`: its sweep, where the strategy does not lie in the sweep's folder."""
+    """Plan the robustness study of a strategy.
+
+    Args:
+        path: its strategy.yaml, a path or a URI.
+        sweep: its sweep, where the strategy is not in the sweep's folder.
+        sets: overrides of the sweep's YAML.
+        sizes: training sizes; by default a quarter, a half, the whole and, with enough examples, the double.
+        decoding_seeds: of sampled decoding.
+        wordings: instruction wordings by their index; by default all.
+
+    Raises:
+        UserError: when the strategy is of another task, or a size or a wording does not exist.
+    """
     strategy = strategies.load(fetch_file(str(path)))
     config = open_sweep(sweep or _sweep_of(path), sets)
     tasks = open_tasks(config)
@@ -128,18 +147,20 @@ def prepare(
             f"{', '.join(tasks)}. Give the strategy of this sweep, or its own sweep with --sweep."
         )
     task = tasks[strategy.task]
-    chosen = tuple(sorted(set(sizes))) or _sizes(max(config.train_sizes), len(task.load("train")))
+    chosen_sizes = tuple(sorted(set(sizes))) or _sizes(max(config.train_sizes), len(task.load("train")))
     available = len(task.load("train"))
-    if chosen[0] < 1 or chosen[-1] > available:
-        raise UserError(f"--sizes {list(chosen)}: {task.name} has {available} training examples. Choose of 1 to that.")
-    asked = tuple(range(len(task.instructions))) if wordings is None else tuple(wordings)
-    check_variants(task, asked)
-    final = config.validation.model_copy(update={"train_sizes": chosen, "controls": CONTROLS})
+    if chosen_sizes[0] < 1 or chosen_sizes[-1] > available:
+        raise UserError(
+            f"--sizes {list(chosen_sizes)}: {task.name} has {available} training examples. Choose of 1 to that."
+        )
+    chosen_wordings = tuple(range(len(task.instructions))) if wordings is None else tuple(wordings)
+    check_variants(task, chosen_wordings)
+    final = config.validation.model_copy(update={"train_sizes": chosen_sizes, "controls": CONTROLS})
     run_dir = config.run_dir
     config = config.model_copy(update={"validation": final, "model": (strategy.model,)})
     results = tuple(config.run_dir.results().values())
     trials = validation_trials(strategy, config, results)
-    return RobustnessStudy(strategy, config, trials, chosen, tuple(decoding_seeds), asked, run_dir)
+    return RobustnessStudy(strategy, config, trials, chosen_sizes, tuple(decoding_seeds), chosen_wordings, run_dir)
 
 
 def _sweep_of(path: str | Path) -> str | Path:
@@ -153,8 +174,8 @@ def _sweep_of(path: str | Path) -> str | Path:
 
 def _sizes(largest: int, available: int) -> tuple[int, ...]:
     """A quarter, a half, the whole and, where there are so many examples, the double of the sweep's size."""
-    wanted = {max(1, largest // 4), max(1, largest // 2), largest}
-    return tuple(sorted(wanted | ({2 * largest} if 2 * largest <= available else set())))
+    sizes = {max(1, largest // 4), max(1, largest // 2), largest}
+    return tuple(sorted(sizes | ({2 * largest} if 2 * largest <= available else set())))
 
 
 @dataclass(frozen=True)
@@ -171,11 +192,13 @@ def estimate_cost(study: RobustnessStudy) -> RobustnessCost:
     """Estimate what `run_study` would do, from the run's ledger and from what is decoded already."""
     results = study.config.run_dir.results()
     missing = [
-        trial for trial in study.wanted if results.get(trial.key) is None or results[trial.key].status != "finished"
+        trial
+        for trial in study.unique_trials
+        if results.get(trial.key) is None or results[trial.key].status != "finished"
     ]
     seconds = [result.seconds["total"] for result in results.values() if "total" in result.seconds]
     return RobustnessCost(
-        trials=len(study.wanted),
+        trials=len(study.unique_trials),
         missing_trials=len(missing),
         seconds=sum(seconds) / len(seconds) * len(missing) if seconds else None,
         missing_decodings=len(completion_cache(study).missing(decodings(study))),
@@ -210,7 +233,7 @@ def run_study(
     from sde_ray.sweep.final import run_trials
 
     with pipeline.tracked(config) as tracker:
-        ended = run_trials(study.config, study.wanted, None, tracker, progress)
+        ended = run_trials(study.config, study.unique_trials, None, tracker, progress)
         if ended.interrupted:
             raise pipeline.Interrupted(ended.message)
         result = conclude(study, {one.key: one for one in ended.results}, on_progress)
@@ -227,7 +250,7 @@ def completion_cache(study: RobustnessStudy) -> CompletionCache:
 
 
 def decodings(study: RobustnessStudy) -> list[Decoding]:
-    """What is decoded beyond the trials' own evaluation, with the folders of the adapters."""
+    """The decodings beyond the trials' own evaluation, with the folders of the adapters."""
     conditions = [Condition(sampling_seed=seed) for seed in study.decoding_seeds]
     conditions += [Condition(instruction_variant=wording) for wording in study.wordings]
     largest = {trial.key: trial for _, trial in study.largest()}
@@ -245,59 +268,59 @@ def conclude(
     results: Mapping[str, TrialResult],
     on_progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> RobustnessResult:
-    """Judge every condition. `results` by trial key; what is missing of them is missing in the verdicts, too."""
-    ended = {key: one for key, one in results.items() if one.status == "finished"}
-    by_size = _trained(study, ended)
+    """Paired comparisons on every condition. `results` by trial key; trials that are missing are left out."""
+    finished = {key: result for key, result in results.items() if result.status == "finished"}
+    by_size = _trained_table(study, finished)
     curve = tuple(judge_condition(f"{size} samples", by_size.column(size)) for size in study.sizes)
     metric = study.strategy.objective
-    others = tuple(_again(study, ended, metric, on_progress))
+    others = tuple(_other_conditions(study, finished, metric, on_progress))
     saved = tuple(savings(by_size, study.sizes))
-    whole = (*curve, *others)
-    return RobustnessResult(curve, others, saved, summarize(whole), curves(study.sizes, curve, metric))
+    conditions = (*curve, *others)
+    return RobustnessResult(curve, others, saved, summarize(conditions), curves(study.sizes, curve, metric))
 
 
-def _trained(study: RobustnessStudy, ended: Mapping[str, TrialResult]) -> ScoreTable:
-    """The trials' own evaluations, a variant a training size."""
+def _trained_table(study: RobustnessStudy, finished: Mapping[str, TrialResult]) -> ScoreTable:
+    """The scores of the trials' own evaluation; the variants are the training sizes."""
     values: dict[Key, float] = {}
     items: dict[Key, Any] = {}
     metric = study.strategy.objective
-    for name, own in study.trials.items():
-        for trial in own:
-            scores = ended[trial.key].scores.get(SPLIT, {}) if trial.key in ended else {}
+    for name, trials in study.trials.items():
+        for trial in trials:
+            scores = finished[trial.key].scores.get(SPLIT, {}) if trial.key in finished else {}
             if metric in scores:
                 key = (name, trial.seed, trial.train_size)
                 values[key] = scores[metric]
-                known = read_items(ended[trial.key], study.run_dir.trial(trial.key), SPLIT, metric)
-                if known is not None:
-                    items[key] = known
+                counts = read_items(finished[trial.key], study.run_dir.trial(trial.key), SPLIT, metric)
+                if counts is not None:
+                    items[key] = counts
     return tabulate(values, items, study.designs, ASSEMBLED, ITEM_DRAWS)
 
 
-def _again(
-    study: RobustnessStudy, ended: Mapping[str, TrialResult], metric: str, on_progress: Callable[[int, int], None]
+def _other_conditions(
+    study: RobustnessStudy, finished: Mapping[str, TrialResult], metric: str, on_progress: Callable[[int, int], None]
 ) -> list[ConditionVerdict]:
-    """The adapters of the largest size under sampled decoding and in other words."""
+    """The adapters of the largest size under sampled decoding and with other instruction wordings."""
     cache, store = completion_cache(study), study.run_dir.folder
     store.hold(study.run_dir.robustness_cache)
-    todo = [one for one in decodings(study) if one[0].key in ended]
-    for trial, _, _ in cache.missing(todo):
+    todo_decodings = [decoding for decoding in decodings(study) if decoding[0].key in finished]
+    for trial, _, _ in cache.missing(todo_decodings):
         store.pull(f"{TRIALS}/{trial.key}")
-    cache.fill(todo, study.config.resources, on_progress)
+    cache.fill(todo_decodings, study.config.resources, on_progress)
     scored = {
         (trial.key, condition): score_completions(trial, cache.completions(trial, condition), metric)
-        for trial, _, condition in todo
+        for trial, _, condition in todo_decodings
     }
     sampled = [Condition(sampling_seed=seed) for seed in study.decoding_seeds]
-    conditions = [judge_condition("sampled decoding", _table(study, scored, sampled))] if sampled else []
+    conditions = [judge_condition("sampled decoding", _decoded_table(study, scored, sampled))] if sampled else []
     trained = study.config.instruction_variant
     for wording in study.wordings:
         if wording != trained:
-            table = _table(study, scored, [Condition(instruction_variant=wording)])
+            table = _decoded_table(study, scored, [Condition(instruction_variant=wording)])
             conditions.append(judge_condition(f"trained on wording {trained}, asked in wording {wording}", table))
     return conditions
 
 
-def _table(
+def _decoded_table(
     study: RobustnessStudy, scored: Mapping[tuple[str, Condition], tuple[float, Any]], variants: Sequence[Condition]
 ) -> ScoreTable:
     values: dict[Key, float] = {}
