@@ -65,6 +65,9 @@ def find_adapter(source: str | Path) -> Path:
     start = path.parent if os.path.isfile(path) else path
     adapter = next((folder for folder in (start, start / ADAPTER) if os.path.isfile(folder / ADAPTER_CARD)), None)
     if adapter is None:
+        several = sorted(str(card.parent) for card in start.glob(f"{ADAPTER}-*/{ADAPTER_CARD}"))
+        if several:
+            raise UserError(f"{source} has an adapter for each task and model. Give one of {', '.join(several)}.")
         raise UserError(
             f"{source} holds no adapter of a trial: {ADAPTER_CARD} is not in it, nor in {start / ADAPTER}. "
             "Give the folder of a finished trial (runs/<sweep>/trials/<key>), or of a sweep that was validated."

@@ -240,6 +240,11 @@ def test_what_holds_no_model_or_adapter_is_explained(tmp_path: Path) -> None:
         base.load_base(str(tmp_path))
     with pytest.raises(UserError, match=r"sde\.json"):
         find_adapter(tmp_path)
+    for name in ("adapter-masa_d2", "adapter-masa_d1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sde.json").write_text("{}")
+    with pytest.raises(UserError, match=r"for each task and model.*adapter-masa_d1, .*adapter-masa_d2"):
+        find_adapter(tmp_path)
 
 
 def gold(config: TrialConfig, folder: Path) -> Opponent:
