@@ -1,9 +1,11 @@
 """LoRA adapters (peft) on a base model: add, remove, merge for decoding, save and load.
 
-peft_model = add_lora(loaded.model, settings)      a fresh adapter, to be trained
-with merged_lora(peft_model) as model: ...         decoding at the speed of the base model
-save_adapter(peft_model, folder)
-remove_lora(peft_model)                            the base model as it was, to the bit
+    peft_model = add_lora(loaded.model, settings)      a fresh adapter, to be trained
+    with merged_lora(peft_model) as model: ...         decoding at the speed of the base model
+    save_adapter(peft_model, folder)
+    remove_lora(peft_model)                            the base model as it was
+
+The base is loaded once and stays; neither training nor merging an adapter changes its weights, to the bit.
 """
 
 from __future__ import annotations

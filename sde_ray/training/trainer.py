@@ -1,6 +1,6 @@
 """Trainer: one adapter's training loop, a DeepSpeed engine on the resident base, run rung by rung.
 
-    Trainer(peft_model, samples, settings, ...) ─▶ .run(until=25 steps) ─▶ losses ─▶ .run(until=100) ─▶ .destroy()
+    Trainer(peft_model, samples, config, ...) ─▶ .run(until=25 steps) ─▶ losses ─▶ .run(until=100) ─▶ .destroy()
 
 The engine is made anew for each trial and destroyed after it; model, process group and compiled kernels stay. All
 randomness (adapter start, dropout, order) comes from the trial's seed, so a trial's losses do not depend on what ran

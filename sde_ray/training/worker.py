@@ -28,7 +28,7 @@ Prompts = Sequence[tuple[str, tuple[Segment, ...]]]
 
 @dataclass(frozen=True)
 class TrialInfo:
-    """What a trial looks like after tokenizing: sizes for the report, steps for the rungs, seconds by phase."""
+    """A trial after tokenization. `tokens`: means a sample by part, for the report; `seconds`: by phase."""
 
     steps: int
     max_new_tokens: int
@@ -108,7 +108,7 @@ class Worker:
             pad_token_id=pad_token_id(self._loaded.tokenizer),
             rank=self.rank,
         )
-        clock.lap("attach")
+        clock.lap("engine")
         return TrialInfo(len(self._trainer.steps), self._max_new_tokens, _sizes(encoded), clock.seconds)
 
     def train(self, until: int) -> list[float]:
@@ -208,7 +208,7 @@ class _Clock:
 
 
 def _sizes(encoded: Sequence[Any]) -> dict[str, float]:
-    """Mean tokens a sample, by part, and the share of samples whose text was cut."""
+    """Mean tokens a sample, by part, and the share of samples whose text was truncated."""
     count = len(encoded)
     return {
         "train": sum(len(row.input_ids) for row in encoded) / count,

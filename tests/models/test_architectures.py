@@ -123,10 +123,10 @@ def test_the_papers_baichuan_target_is_named_where_it_is_missing(saved: Callable
 def test_decoding_equals_transformers_own(name: str, saved: Callable[[str], Path]) -> None:
     base = model.load_base(str(saved(name)))
     prompts = [[1, *range(10, 10 + length)] for length in (3, 9, 90)]
-    written = generation.generate(
+    generated = generation.generate(
         base.model, prompts, eos_token_ids=[2], pad_token_id=0, max_new_tokens=10, batch_size=3
     )
-    for prompt, tokens in zip(prompts, written, strict=True):
+    for prompt, tokens in zip(prompts, generated, strict=True):
         ids = torch.tensor([prompt])
         out: Any = base.model.generate(  # type: ignore[operator]
             ids,

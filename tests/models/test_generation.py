@@ -58,10 +58,10 @@ def test_equals_generate(base: model.LoadedModel, prompts: list[list[int]], stop
     expected = reference(base, prompts, stops)
     lengths = {len(row) for row in expected}
     assert len(lengths) > 3 and NEW in lengths, f"rows must end at different steps to test compaction: {lengths}"
-    written = generation.generate(
+    generated = generation.generate(
         base.model, prompts, eos_token_ids=stops, pad_token_id=0, max_new_tokens=NEW, batch_size=batch_size
     )
-    assert written == expected
+    assert generated == expected
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -80,13 +80,13 @@ def test_half_precision_is_decoded_in_batches(tiny_llama: Path, prompts: list[li
         handle = decoding.register_forward_pre_hook(
             lambda _, given, named: rows.append(named["input_ids"].shape[0]), with_kwargs=True
         )
-        written = generation.generate(
+        generated = generation.generate(
             decoding, prompts, eos_token_ids=[2], pad_token_id=0, max_new_tokens=NEW, batch_size=6
         )
         handle.remove()
     assert max(rows) == 6
     assert len(rows) <= 3 * NEW  # three batches of 17 prompts, not 17 times as many forwards
-    assert written != plain
+    assert generated != plain
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "sliding", "mamba"])
@@ -162,10 +162,10 @@ def test_a_common_beginning_is_read_once(
     monkeypatch.setattr(
         generation.DecodingBatch, "_forward", lambda batch: (read.append(batch.ids.shape), forward(batch))[1]
     )
-    written = generation.generate(
+    generated = generation.generate(
         net, whole, eos_token_ids=stops, pad_token_id=0, max_new_tokens=NEW, batch_size=6, share_prefix=True
     )
-    assert written == expected
+    assert generated == expected
     assert ((1, 40) in read) == (kind != "sliding")
     read.clear()
     assert (
@@ -180,19 +180,19 @@ def test_sampled_tokens_do_not_depend_on_the_batch(
     base: model.LoadedModel, prompts: list[list[int]], stops: list[int]
 ) -> None:
     hot = generation.Sampling(seed=1, temperature=1.5, top_k=50, top_p=0.95)
-    written = [
+    generated = [
         generation.generate(
             base.model, prompts, eos_token_ids=stops, pad_token_id=0, max_new_tokens=NEW, batch_size=size, sampling=hot
         )
         for size in (1, 4, 32)
     ]
-    assert written[0] == written[1] == written[2]
+    assert generated[0] == generated[1] == generated[2]
     other = generation.Sampling(seed=2, temperature=1.5, top_k=50, top_p=0.95)
     assert (
         generation.generate(
             base.model, prompts, eos_token_ids=stops, pad_token_id=0, max_new_tokens=NEW, sampling=other
         )
-        != written[0]
+        != generated[0]
     )
     one = generation.Sampling(seed=1, top_k=1)
     greedy = generation.generate(base.model, prompts, eos_token_ids=stops, pad_token_id=0, max_new_tokens=NEW)
@@ -242,8 +242,8 @@ def test_merged_decoding_equals_the_adapter_and_leaves_the_base(
     peft_model.eval()
     beside = generation.generate(peft_model, prompts, eos_token_ids=[2], pad_token_id=0, max_new_tokens=NEW)
     with lora.merged_lora(peft_model) as folded:
-        written = generation.generate(folded, prompts, eos_token_ids=[2], pad_token_id=0, max_new_tokens=NEW)
-    assert written == beside != plain
+        generated = generation.generate(folded, prompts, eos_token_ids=[2], pad_token_id=0, max_new_tokens=NEW)
+    assert generated == beside != plain
     again = lora.remove_lora(peft_model)
     assert all(torch.equal(before[name], tensor) for name, tensor in again.state_dict().items())
     assert set(before) == set(again.state_dict())
