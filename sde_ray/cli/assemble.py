@@ -26,8 +26,8 @@ def assemble(
     as_json: Json = False,
 ) -> None:
     """Assemble the best combination that the evidence carries, and save it as strategy.yaml."""
-    from sde_ray.cli.views import tables
     from sde_ray.cli.views.live import console_listener
+    from sde_ray.cli.views.study import pareto_table
     from sde_ray.pipeline.open_run import open_run
 
     conclusions = open_run(sweep, sets or []).assemble(adherence, tokens, console_listener(as_json))
@@ -36,7 +36,7 @@ def assemble(
         fronts = [{"pareto": [point.to_dict() for point in each.pareto_front]} if pareto else {} for each in studies]
         return emit([each.to_dict() | front for each, front in zip(conclusions, fronts, strict=True)])
     for each in studies if pareto else []:
-        out().print(tables.pareto(each.pareto_front, each.objective))
+        out().print(pareto_table(each.pareto_front, each.objective))
     return None
 
 

@@ -48,11 +48,11 @@ def _plain(value: Any) -> Any:
 
 def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
     """An empty table in the one look of all commands; the columns in `right` hold numbers."""
-    made = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold", box=None)
-    made.pad_edge = False
+    empty = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold", box=None)
+    empty.pad_edge = False
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return made
+        empty.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return empty
 
 
 def number(value: float | None, sign: bool = False) -> str:

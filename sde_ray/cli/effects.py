@@ -11,7 +11,8 @@ from sde_ray.cli.options import Json, Sets, SweepOrRun
 def effects(sweep: SweepOrRun, sets: Sets = None, as_json: Json = False) -> None:
     """Rank the designs and say what each option does to the score, with intervals; which models agree on it."""
     from sde_ray.analysis.cross_study import cross_studies
-    from sde_ray.cli.views import cross_study, tables
+    from sde_ray.cli.views.cross_study import cross_study_view
+    from sde_ray.cli.views.study import study_view
     from sde_ray.pipeline.open_run import open_run
 
     studies = open_run(sweep, sets or []).studies
@@ -20,9 +21,9 @@ def effects(sweep: SweepOrRun, sets: Sets = None, as_json: Json = False) -> None
         together = [comparison.to_dict() for comparison in comparisons]
         return emit([each.to_dict() | ({"across": together} if together else {}) for each in studies])
     for each in studies:
-        out().print(tables.study(each))
+        out().print(study_view(each))
     for comparison in comparisons:
-        out().print(cross_study.across(comparison))
+        out().print(cross_study_view(comparison))
     return None
 
 

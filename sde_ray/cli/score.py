@@ -1,6 +1,6 @@
-"""`score`: every metric again from saved completions, of any file or of a whole sweep; no model is loaded.
+"""`sde-ray score`: every metric recomputed from saved completions, of a file or of a whole run; no model is loaded.
 
---form: the file is in one of the paper's own forms; --compat: what the published scorer says of it.
+--form: the file is in one of the paper's own forms; --compat: the numbers of the published scorer.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 
 def score(
-    place: Annotated[
-        str, typer.Argument(help='A sweep\'s folder or address, or JSONL lines of {"target", "prediction"}.')
+    completions: Annotated[
+        str,
+        typer.Argument(
+            help='A sweep\'s folder or address, or JSONL lines of {"target", "prediction"}.', metavar="PLACE"
+        ),
     ],
     task: Annotated[str, typer.Option("--task", help="The task of the lines.")] = "",
     design: Annotated[str, typer.Option("--design", help="The design in which the lines are written.")] = "baseline",
@@ -37,9 +40,9 @@ def score(
 
     if compat and not form:
         raise UserError("--compat needs the form of the file, e.g. --task masa_zh:d1 --form natural --compat.")
-    path = open_sweep(place).run_dir.path if is_uri(place) else Path(place)
+    path = open_sweep(completions).run_dir.path if is_uri(completions) else Path(completions)
     if path.is_dir():
-        return _print_sweep(rescore.score_run(path), as_json)
+        return _print_run(rescore.score_run(path), as_json)
     if not task:
         raise UserError(f"Which task are the lines of {path}? Add --task, e.g. --task masa:d1 (list: sde-ray tasks).")
     if not form:
@@ -51,59 +54,59 @@ def score(
     return _print_file(reference_scorers.score_published_form(path, task, form), as_json)
 
 
-def _print_file(scored: FileScores, as_json: bool) -> None:
-    if scored.bad_targets:
-        lines = ", ".join(map(str, scored.bad_targets[:10])) + ("..." if len(scored.bad_targets) > 10 else "")
+def _print_file(file: FileScores, as_json: bool) -> None:
+    if file.bad_targets:
+        lines = ", ".join(map(str, file.bad_targets[:10])) + ("..." if len(file.bad_targets) > 10 else "")
         err().print(
-            f"[yellow]warning:[/] {len(scored.bad_targets)} of {scored.items} targets are not in the design's form "
+            f"[yellow]warning:[/] {len(file.bad_targets)} of {file.items} targets are not in the design's form "
             f"(lines {lines}); what could be read of them counts. Is --design or --form right?",
             highlight=False,
             soft_wrap=True,
         )
     if as_json:
-        return emit({**scored.scores, "items": scored.items, "faults": scored.faults})
-    shown = table(f"{scored.items} items", "metric", "score", right=("score",))
-    for name, value in scored.scores.items():
-        shown.add_row(name, number(value))
-    for kind, count in scored.faults.items():
-        shown.add_row(f"fault: {kind}", str(count))
-    out().print(shown)
+        return emit({**file.scores, "items": file.items, "faults": file.faults})
+    metrics = table(f"{file.items} items", "metric", "score", right=("score",))
+    for name, value in file.scores.items():
+        metrics.add_row(name, number(value))
+    for kind, count in file.faults.items():
+        metrics.add_row(f"fault: {kind}", str(count))
+    out().print(metrics)
 
 
-def _print_published(found: PublishedScores, as_json: bool) -> None:
-    if found.crashes:
-        lines = ", ".join(map(str, found.crashes[:10])) + ("..." if len(found.crashes) > 10 else "")
+def _print_published(published: PublishedScores, as_json: bool) -> None:
+    if published.crashes:
+        lines = ", ".join(map(str, published.crashes[:10])) + ("..." if len(published.crashes) > 10 else "")
         err().print(
-            f"[yellow]warning:[/] the published scorer ends with an exception on {len(found.crashes)} of {found.items} "
-            f"lines ({lines}); here they count as without a prediction.",
+            f"[yellow]warning:[/] the published scorer ends with an exception on {len(published.crashes)} of "
+            f"{published.items} lines ({lines}); here they count as without a prediction.",
             highlight=False,
             soft_wrap=True,
         )
     if as_json:
-        plain = {"items": found.items, "wrong_format": found.wrong_format, "crashes": list(found.crashes)}
-        return emit({**found.scores, **plain})
-    shown = table(f"{found.items} items, as the published scorer counts", "metric", "score", right=("score",))
-    for name, value in found.scores.items():
-        shown.add_row(name, number(value))
-    shown.add_row("wrong format", f"{found.wrong_format} ({found.wrong_format / found.items:.1%})")
-    out().print(shown)
+        counts = {"items": published.items, "wrong_format": published.wrong_format, "crashes": list(published.crashes)}
+        return emit({**published.scores, **counts})
+    metrics = table(f"{published.items} items, as the published scorer counts", "metric", "score", right=("score",))
+    for name, value in published.scores.items():
+        metrics.add_row(name, number(value))
+    metrics.add_row("wrong format", f"{published.wrong_format} ({published.wrong_format / published.items:.1%})")
+    out().print(metrics)
 
 
-def _print_sweep(found: Sequence[TrialScores], as_json: bool) -> None:
+def _print_run(trials: Sequence[TrialScores], as_json: bool) -> None:
     from sde_ray.design.designs import paper_label
 
     if as_json:
-        return emit([one.to_dict() for one in found])
-    first = next(iter(found[0].scores.values()))
+        return emit([trial.to_dict() for trial in trials])
+    first = next(iter(trials[0].scores.values()))
     metrics = [name for name in first if "/" not in name and not name.endswith("_strict")]
-    shown = table(f"{len(found)} trials", "trial", "design", "seed", "split", *metrics, right=tuple(metrics))
-    for one in found:
-        for split, scores in one.scores.items():
+    scores_table = table(f"{len(trials)} trials", "trial", "design", "seed", "split", *metrics, right=tuple(metrics))
+    for trial in trials:
+        for split, scores in trial.scores.items():
             cells = (number(scores.get(name)) for name in metrics)
-            shown.add_row(one.key, paper_label(one.design), str(one.seed), split, *cells)
-    out().print(shown)
-    worst = max(one.max_change for one in found)
-    out().print(f"\nLargest difference from what the trials themselves reported: {worst:.2g}")
+            scores_table.add_row(trial.key, paper_label(trial.design), str(trial.seed), split, *cells)
+    out().print(scores_table)
+    largest = max(trial.max_change for trial in trials)
+    out().print(f"\nLargest difference from what the trials themselves reported: {largest:.2g}")
 
 
 def register(app: typer.Typer) -> None:

@@ -30,11 +30,11 @@ def show(
         previews = preview.from_task(task, design or ["baseline"], n, wording)
     if as_json:
         return emit([each.to_dict() for each in previews])
-    from sde_ray.cli.views import sample
+    from sde_ray.cli.views.sample import LEGEND, print_sample
 
     for each in previews:
-        sample.sample(each, model)
-    out().print(sample.LEGEND)
+        print_sample(each, model)
+    out().print(LEGEND)
 
 
 def register(app: typer.Typer) -> None:

@@ -95,11 +95,11 @@ class TestLook:
         assert "parking: unmentioned" in shown
 
     def test_show_cuts_the_sample_at_token_borders(self, tiny_llama: Path) -> None:
-        from sde_ray.cli.views import sample
+        from sde_ray.cli.views.sample import token_text
         from sde_ray.pipeline import preview
 
         (one,) = preview.from_task("masa:d1", ["es-sde"])
-        painted = sample.tokens(one, str(tiny_llama)).plain
+        painted = token_text(one, str(tiny_llama)).plain
         whole = "".join(s.text for s in (*one.sample.prompt, one.sample.completion))
         assert painted.startswith(whole)
         assert painted.splitlines()[-1].endswith(" tokens")

@@ -1,4 +1,4 @@
-"""What several models, tasks or sizes show together, as tables: how alike designs are ranked, each effect's sign."""
+"""Several models, tasks or sizes compared, as tables: rank correlation of the designs, sign of each effect."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ if TYPE_CHECKING:
 COLOURS = {"all agree": "green", "they contradict each other": "red"}
 
 
-def across(found: CrossStudy) -> Group:
+def cross_study_view(comparison: CrossStudy) -> Group:
     """Rank correlations, then the effects with their sign in each group and what they share."""
-    parts: list[Any] = [f"\n[bold]Consistency over {found.kind}[/] ({found.within})"]
-    if found.agreements:
-        parts += [agreements(found.agreements, short_names(found.groups)), ""]
+    parts: list[Any] = [f"\n[bold]Consistency over {comparison.kind}[/] ({comparison.within})"]
+    if comparison.agreements:
+        parts += [agreements_table(comparison.agreements, short_names(comparison.groups)), ""]
     else:
         parts.append("No two of them have tried enough of the same designs to compare their rankings.")
-    if found.rows:
-        parts.append(signs(found.rows, found.groups))
+    if comparison.rows:
+        parts.append(signs_table(comparison.rows, comparison.groups))
     return Group(*parts)
 
 
-def agreements(rows: list[RankAgreement], names: Mapping[str, str]) -> Table:
-    """A pair of groups a row. `names`: what to call each."""
+def agreements_table(rows: list[RankAgreement], names: Mapping[str, str]) -> Table:
+    """Rank correlations, a pair of groups a row. `names`: the label of each group."""
     numbers = ("designs", "Spearman", "95% interval", "Kendall", "its interval")
-    shown = table("How alike designs are ranked", "", "and", *numbers, right=numbers)
+    pairs = table("How alike designs are ranked", "", "and", *numbers, right=numbers)
     for row in rows:
         cells = [*_estimate(row.spearman), *_estimate(row.kendall)]
-        shown.add_row(names[row.first], names[row.second], str(row.designs), *cells)
-    return shown
+        pairs.add_row(names[row.first], names[row.second], str(row.designs), *cells)
+    return pairs
 
 
-def signs(rows: list[SharedEffect], groups: tuple[str, ...]) -> Table:
-    """An option a row. In brackets: its interval holds zero."""
-    shown = table(
+def signs_table(rows: list[SharedEffect], groups: tuple[str, ...]) -> Table:
+    """Signs of effects, an option a row. In brackets: its interval holds zero."""
+    effects = table(
         "Effects by sign; in brackets: the interval holds zero", "axis", "option", *short_names(groups).values(),
         "shared effect",
         "95% interval", "", right=("shared effect", "95% interval"),
     )  # fmt: skip
     for row in rows:
-        marks = [row.signs.get(group, "–") for group in groups]
+        signs = [row.signs.get(group, "–") for group in groups]
         shared = _estimate(row.shared) if row.shared else ["–", "–"]
         colour = COLOURS.get(row.verdict, "default")
         option = f"{row.option} [dim]({row.reference})[/]"
-        shown.add_row(row.axis, option, *marks, *shared, f"[{colour}]{row.verdict}[/]")
-    return shown
+        effects.add_row(row.axis, option, *signs, *shared, f"[{colour}]{row.verdict}[/]")
+    return effects
 
 
-def _estimate(one: Estimate) -> list[str]:
-    return [number(one.value, sign=True), interval(one.low, one.high)]
+def _estimate(estimate: Estimate) -> list[str]:
+    return [number(estimate.value, sign=True), interval(estimate.low, estimate.high)]

@@ -12,9 +12,10 @@ from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict
 from sde_ray.cli.console import err, out
-from sde_ray.cli.views import cross_study, tables
-from sde_ray.cli.views import plan as plan_view
-from sde_ray.cli.views import strategy as strategy_view
+from sde_ray.cli.views.cross_study import cross_study_view
+from sde_ray.cli.views.plan import summary
+from sde_ray.cli.views.strategy import strategy_view, verdict_view
+from sde_ray.cli.views.study import study_view
 from sde_ray.config.trial import TrialConfig
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.sweep.plan import Plan
@@ -29,16 +30,16 @@ class ConsoleListener(PipelineListener):
         self.console = console
 
     def on_plan(self, plan: Plan) -> None:
-        self.console.print("\n".join(plan_view.summary(plan)), highlight=False)
+        self.console.print("\n".join(summary(plan)), highlight=False)
 
     def on_study(self, study: Study) -> None:
-        self.console.print(tables.study(study), highlight=False)
+        self.console.print(study_view(study), highlight=False)
 
     def on_cross_study(self, comparison: CrossStudy) -> None:
-        self.console.print(cross_study.across(comparison), highlight=False)
+        self.console.print(cross_study_view(comparison), highlight=False)
 
     def on_strategy(self, strategy: Strategy, path: Path) -> None:
-        self.console.print(strategy_view.strategy(strategy), highlight=False)
+        self.console.print(strategy_view(strategy), highlight=False)
         self._saved(path)
 
     def on_validation_start(self, trials: Mapping[str, Sequence[TrialConfig]]) -> None:
@@ -48,7 +49,7 @@ class ConsoleListener(PipelineListener):
 
     def on_verdict(self, verdict: Verdict, path: Path) -> None:
         self.console.print()
-        self.console.print(strategy_view.verdict(verdict), highlight=False)
+        self.console.print(verdict_view(verdict), highlight=False)
         self._saved(path)
 
     def on_report(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A sample in colour: dim what the model only reads, green what it learns to write, token borders where asked for."""
+"""A sample in colour: dim text without loss, green text with loss; on request token by token."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ LEGEND.append("loss on the input", INPUT_LEARNED).append(" · ").append("loss on
 LEGEND.append(" · ").append(" end ", END).append(" end token, learned too")
 
 
-def sample(shown: SamplePreview, model: str = "") -> None:
+def print_sample(preview: SamplePreview, model: str = "") -> None:
     """Print one sample; with a model's name every token gets its own shade."""
-    text = tokens(shown, model) if model else segments(shown)
+    text = token_text(preview, model) if model else segment_text(preview)
     from sde_ray.design.designs import paper_label
 
-    read_back = ", ".join(f"{slot}={'|'.join(values)}" for slot, values in shown.parsed.answer.items()) or "nothing"
-    faults = ", ".join(fault.kind for fault in shown.parsed.faults)
+    read_back = ", ".join(f"{slot}={'|'.join(values)}" for slot, values in preview.parsed.answer.items()) or "nothing"
+    faults = ", ".join(fault.kind for fault in preview.parsed.faults)
     out().print()
     out().print(
         Panel(
             text,
-            title=Text(f"{shown.task.name} · {paper_label(shown.design)}"),
+            title=Text(f"{preview.task.name} · {paper_label(preview.design)}"),
             subtitle=Text(f"read back: {read_back}" + (f" · faults: {faults}" if faults else "")),
             title_align="left",
             subtitle_align="left",
@@ -34,22 +34,22 @@ def sample(shown: SamplePreview, model: str = "") -> None:
     )
 
 
-def segments(shown: SamplePreview) -> Text:
+def segment_text(preview: SamplePreview) -> Text:
     """The sample segment by segment."""
     text = Text()
-    for segment in (*shown.sample.prompt, shown.sample.completion):
+    for segment in (*preview.sample.prompt, preview.sample.completion):
         text.append(segment.text, style=_style(segment))
     return text.append(" end ", style=END)
 
 
-def tokens(shown: SamplePreview, model: str) -> Text:
-    """The sample as the model's tokenizer cuts it: neighbouring tokens differ in shade."""
+def token_text(preview: SamplePreview, model: str) -> Text:
+    """The sample token by token, by the model's tokenizer: neighbouring tokens differ in shade."""
     from sde_ray.models.base import load_tokenizer
     from sde_ray.models.tokenization import eos_token_id
 
     tokenizer = load_tokenizer(model)
     text, count = Text(), 0
-    for segment in (*shown.sample.prompt, shown.sample.completion):
+    for segment in (*preview.sample.prompt, preview.sample.completion):
         for piece in _pieces(tokenizer, segment.text):
             text.append(piece, style=f"{_style(segment)} {'on grey15' if count % 2 else 'on grey27'}")
             count += 1
@@ -62,11 +62,11 @@ def _pieces(tokenizer: object, text: str) -> list[str]:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]  # type: ignore[operator]
     pieces, done = [], 0
     for end in range(1, len(ids) + 1):
-        known = tokenizer.decode(ids[:end], clean_up_tokenization_spaces=False)  # type: ignore[attr-defined]
-        if known.endswith("\ufffd") and end < len(ids):
+        decoded = tokenizer.decode(ids[:end], clean_up_tokenization_spaces=False)  # type: ignore[attr-defined]
+        if decoded.endswith("\ufffd") and end < len(ids):
             continue
-        pieces.append(known[done:])
-        done = len(known)
+        pieces.append(decoded[done:])
+        done = len(decoded)
     return pieces
 
 

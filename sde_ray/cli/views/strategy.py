@@ -1,4 +1,4 @@
-"""A strategy and its verdict as tables: an option an axis with its reason; a control a row with its interval."""
+"""A strategy and its verdict as tables: each axis with its option and the reason, each control with its interval."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ COLOURS = {"better": "green", "worse": "red"}
 SPLITS = {"test": "in-domain", "test_ood": "out-of-domain"}
 
 
-def strategy(found: Strategy) -> Group:
-    """The design, why each option stands in it, and what it is expected to score."""
+def strategy_view(strategy: Strategy) -> Group:
+    """The assembled design, the reason for each option, and the expected score."""
     from sde_ray.analysis.strategy import strategy_table
     from sde_ray.design.designs import paper_label
 
-    shown = table("", "axis", "option", "paper's name", "why")
-    for row in strategy_table(found):
-        why = row["reason"].removeprefix(row["option"]).lstrip(":, ")
-        shown.add_row(row["axis"], row["option"], row["label"], escape(why))
-    title = f"[bold]Assembled strategy:[/] {escape(paper_label(found.design))}"
-    return Group(title, f"expected {found.objective} on dev items: {number(found.predicted)}\n", shown)
+    options = table("", "axis", "option", "paper's name", "why")
+    for row in strategy_table(strategy):
+        reason = row["reason"].removeprefix(row["option"]).lstrip(":, ")
+        options.add_row(row["axis"], row["option"], row["label"], escape(reason))
+    title = f"[bold]Assembled strategy:[/] {escape(paper_label(strategy.design))}"
+    return Group(title, f"expected {strategy.objective} on dev items: {number(strategy.predicted)}\n", options)
 
 
-def verdict(found: Verdict) -> Group:
-    """The comparisons, split by split, and what they amount to."""
+def verdict_view(verdict: Verdict) -> Group:
+    """The paired comparisons with the controls, split by split, and the verdict in words."""
     from sde_ray.design.designs import paper_label
 
     numbers = ("assembled", "control ", "difference", "95% interval")
-    shown = table(f"Final comparison on {found.objective}, fresh seeds and test items", "test", "control", "design",
-                  *numbers, "the assembled is", right=numbers)  # fmt: skip
+    title = f"Final comparison on {verdict.objective}, fresh seeds and test items"
+    controls = table(title, "test", "control", "design", *numbers, "the assembled is", right=numbers)
     for split, name in SPLITS.items():
-        for row in found.overall(split):
+        for row in verdict.overall(split):
             paired = row.paired
             values = [number(row.assembled), number(row.score)]
             values += [number(paired.difference, True), interval(paired.low, paired.high)] if paired else ["–", "–"]
             colour = COLOURS.get(row.claim, "default")
-            shown.add_row(name, row.control, paper_label(row.design), *values, f"[{colour}]{row.claim}[/]")
-    return Group(shown, f"\n[bold]Verdict:[/] {escape(found.summary)}")
+            controls.add_row(name, row.control, paper_label(row.design), *values, f"[{colour}]{row.claim}[/]")
+    return Group(controls, f"\n[bold]Verdict:[/] {escape(verdict.summary)}")
