@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.fake_runner import BEST, planted
 
 import sde_ray
 from sde_ray.analysis.frames import EFFECTS, LEADERBOARD, PREDICTIONS, TRIAL, agreement
@@ -19,6 +18,7 @@ from sde_ray.pipeline import run as pipeline
 from sde_ray.pipeline.context import PipelineResult
 from sde_ray.storage.ledger import Ledger
 from sde_ray.storage.uri import MIRROR
+from sde_ray.testing.planted import BEST, planted
 from sde_ray.types import TrialResult
 
 ONE_OPTION = {"unmentioned": ["placeholder"], "labels": ["text"], "reasoning": ["none"], "input_modeling": ["off"]}

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.fake_runner import BEST, planted
 
 from sde_ray.cli.views.plan import summary, to_dict
 from sde_ray.config.load import check
@@ -19,6 +18,7 @@ from sde_ray.sweep.adaptive_queue import Asked, make_trial_queue
 from sde_ray.sweep.plan import Plan, plan
 from sde_ray.sweep.queue import DesignQueue
 from sde_ray.sweep.resume import cost, known, refuse_foreign, share
+from sde_ray.testing.planted import BEST, planted
 from sde_ray.training.checkpoint import Checkpoint
 from sde_ray.types import RungResult, TrialResult
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from helpers.fake_runner import BEST, Fakes, planted
+from helpers.fake_runner import Fakes
 from rich.console import Console
 
 from sde_ray.config.load import SweepConfig, check
@@ -27,6 +27,7 @@ from sde_ray.sweep.plan import Plan, plan
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.queue import DesignQueue
 from sde_ray.sweep.run import SweepOutcome, run_sweep
+from sde_ray.testing.planted import BEST, planted
 from sde_ray.types import TrialResult
 
 pytestmark = pytest.mark.cluster

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.fake_runner import BEST, Fakes, planted
+from helpers.fake_runner import Fakes
 from rich.console import Console
 
 from sde_ray.config.load import check
@@ -22,6 +22,7 @@ from sde_ray.sweep.cluster.ray_session import ray_session
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.resume import share
 from sde_ray.sweep.run import SweepOutcome, run_sweep
+from sde_ray.testing.planted import BEST, planted
 from sde_ray.types import TrialResult
 
 pytestmark = pytest.mark.cluster
