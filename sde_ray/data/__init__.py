@@ -16,7 +16,7 @@ from sde_ray.data.jsonl import load_jsonl
 from sde_ray.data.mams import load_mams
 from sde_ray.data.maven import load_maven
 from sde_ray.data.phee import load_phee
-from sde_ray.data.sampling import draw, fingerprint
+from sde_ray.data.sampling import draw, eval_items, fingerprint
 from sde_ray.data.schema import Schema, schema_of
 from sde_ray.data.source import Source, open_source
 from sde_ray.data.splits import Splits, separate
@@ -28,6 +28,7 @@ __all__ = [
     "Source",
     "Splits",
     "draw",
+    "eval_items",
     "fingerprint",
     "load_asap",
     "load_entityquestions",

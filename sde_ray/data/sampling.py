@@ -11,6 +11,8 @@ from sde_ray.errors import UserError
 from sde_ray.safe_json import stream_hash
 from sde_ray.types import Example
 
+EVAL_SEED = 0
+
 
 def shuffle(examples: Iterable[Example], seed: int) -> list[Example]:
     """The examples in an order that depends on the seed and their ids and texts only, not on the order given."""
@@ -24,6 +26,15 @@ def draw(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
     if n > len(examples):
         raise UserError(f"{n} examples were asked for, {len(examples)} are there. Lower the size or add data.")
     return shuffle(examples, seed)[:n]
+
+
+def eval_items(examples: Sequence[Example], size: int) -> list[Example]:
+    """The items of a split that are evaluated: `size` of them, or all if there are fewer.
+
+    They do not depend on a trial's seed, and trials, the prompting study and the robustness study all take them from
+    here: their scores are compared item by item.
+    """
+    return draw(examples, min(size, len(examples)), EVAL_SEED)
 
 
 def fingerprint(examples: Iterable[Example]) -> str:

@@ -34,8 +34,6 @@ from sde_ray.training.worker import TrialInfo
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import Example, Parsed, RungResult, Scores, Status, Task, TrialResult
 
-EVAL_SEED = 0  # the items of an evaluation do not change with the trial's seed: scores are compared item by item
-
 
 def make_runner(resources: RunnerResources) -> Runner:
     """A runner whose workers are Ray actors where Ray runs or several are needed, else this very process."""
@@ -315,8 +313,8 @@ def _evaluations(config: TrialConfig) -> list[_Evaluation]:
 
 def _evaluation(config: TrialConfig, reported: str, split: Any, name: str) -> _Evaluation:
     examples = trial_examples(name, split, config.definition)
-    held = data.draw(examples, min(config.eval_size, len(examples)), EVAL_SEED)
-    return _Evaluation(reported, name, trial_task(name, config.definition), held)
+    items = data.eval_items(examples, config.eval_size)
+    return _Evaluation(reported, name, trial_task(name, config.definition), items)
 
 
 def _write_predictions(path: Path, answered: Sequence[tuple[_Evaluation, Sequence[str]]]) -> None:

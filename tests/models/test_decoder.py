@@ -65,7 +65,7 @@ def test_trial_predict_robustness_and_prompting_give_the_same_completions(
     assert len(set(expected.values())) > 2, "completions that are all alike would prove nothing"
 
     test = TASK.load("test")
-    examples = [example for example in data.draw(test, 7, 0) if example.id in expected]
+    examples = [example for example in data.eval_items(test, 7) if example.id in expected]
     predictions = Predictor.load(tmp_path).predict([example.text for example in examples], batch_size=2)
     assert {example.id: text for example, (_, text) in zip(examples, predictions, strict=True)} == expected
 

@@ -23,7 +23,7 @@ from sde_ray.models.predictor import Predictor, find_adapter
 from sde_ray.models.tokenization import IGNORE_INDEX, TokenizedSample
 from sde_ray.tasks import get_task
 from sde_ray.training import batching, deepspeed_engine
-from sde_ray.training.trial_runner import EVAL_SEED, TrialRunner
+from sde_ray.training.trial_runner import TrialRunner
 from sde_ray.training.worker import Worker
 from sde_ray.types import Sample, Segment
 
@@ -250,7 +250,7 @@ def test_what_holds_no_model_or_adapter_is_explained(tmp_path: Path) -> None:
 def gold(config: TrialConfig, folder: Path) -> Opponent:
     """A rival that has answered every dev item right."""
     task = get_task(config.task)
-    examples = data.draw(task.load("dev"), config.eval_size, EVAL_SEED)
+    examples = data.eval_items(task.load("dev"), config.eval_size)
     texts = [render.render_sample(example, task, config.design).completion.text for example in examples]
     folder.mkdir()
     lines = [

@@ -28,7 +28,6 @@ from sde_ray.sweep.cluster.actor_pool import spread
 from sde_ray.types import Design, Task
 
 MAX_HASHED_BYTES = 64 * 2**20  # of a file of weights; of a larger one also the end is hashed
-ITEMS_SEED = 0  # the same dev items as those that trials are scored on
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def prepare(
             "Ask for fewer with --shots."
         )
     demonstrations = data.draw(train, max(shots), seed) if max(shots) else []
-    dev_items = data.draw(dev, min(items, len(dev)), ITEMS_SEED)
+    dev_items = data.eval_items(dev, items)
     return measurements(config, task, identity(model), designs, dev_items, demonstrations, shots)
 
 

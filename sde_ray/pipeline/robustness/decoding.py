@@ -28,8 +28,6 @@ from sde_ray.sweep.cluster.actor_pool import spread
 from sde_ray.tasks.trial_task import trial_task
 from sde_ray.types import Example, Task
 
-ITEMS_SEED = 0  # the items that trials are scored on
-
 
 @dataclass(frozen=True)
 class Condition:
@@ -126,7 +124,7 @@ def evaluated_items(trial: TrialConfig) -> tuple[Task, list[Example]]:
     """The trial's own task and its test items."""
     task = trial_task(trial.task, trial.definition)
     examples = task.load("test")
-    return task, data.draw(examples, min(trial.eval_size, len(examples)), ITEMS_SEED)
+    return task, data.eval_items(examples, trial.eval_size)
 
 
 def check_variants(task: Task, variants: Sequence[int]) -> None:
