@@ -1,10 +1,10 @@
-"""Data: native formats and the user's own files as examples, in splits that share no text.
+"""Datasets: published formats and the user's own files as examples, in splits that share no text.
 
     load_genia("genia/train.jsonl")                      -> [Example, ...]       one file of a published set
-    open_source({"format": "genia", "path": "genia"}, base)("dev")              a task's `load`
+    open_dataset({"format": "genia", "path": "genia"}, base)("dev")              a task's `load`
     draw(examples, n, seed)                              -> the examples of a trial
 
-`FORMATS` lists the formats, `made` holds the bundled data.
+`FORMATS` lists the formats, `synthetic` makes the bundled data.
 """
 
 from sde_ray.data.asap import load_asap
@@ -18,14 +18,14 @@ from sde_ray.data.maven import load_maven
 from sde_ray.data.phee import load_phee
 from sde_ray.data.sampling import draw, eval_items, fingerprint
 from sde_ray.data.schema import Schema, schema_of
-from sde_ray.data.source import Source, open_source
+from sde_ray.data.source import DatasetSource, open_dataset
 from sde_ray.data.splits import Splits, separate
 
 __all__ = [
     "FORMATS",
+    "DatasetSource",
     "Format",
     "Schema",
-    "Source",
     "Splits",
     "draw",
     "eval_items",
@@ -37,7 +37,7 @@ __all__ = [
     "load_mams",
     "load_maven",
     "load_phee",
-    "open_source",
+    "open_dataset",
     "schema_of",
     "separate",
 ]

@@ -1,4 +1,4 @@
-"""A data format: how its files become records, and its records examples."""
+"""Data format: how its files become records, and its records examples."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from sde_ray.types import Example
 
 @dataclass(frozen=True)
 class Format:
-    """`read` gives the records of a file, `convert` the examples of a record (none, one, or one a sentence).
+    """Data format: `read` gives the records of a file, `convert` the examples of a record (none, one or several).
 
-    `schema`: what the published set holds; None where the task says it. `options` are the names that `convert` takes
-    besides record and schema. `overlap`: what happens to texts that stand in two splits; published sets hold some.
+    `schema`: what the published set holds; None where the task's own is used. `options` are the names that `convert`
+    takes besides record and schema. `overlap`: what happens to texts in two splits; published sets hold some.
     """
 
     read: Callable[[Path], list[Record]]
@@ -29,13 +29,16 @@ class Format:
     overlap: Literal["error", "drop"] = "drop"
 
     def __call__(self, path: str | Path, schema: Schema | None = None, **options: Any) -> list[Example]:
-        """The examples of a file; `UserError` with all faults, their places and the remedy."""
+        """Examples of a file.
+
+        Raises UserError: with all faults of the file, the place of each, and the remedy.
+        """
         path = Path(path)
         records = read_table(path) if path.suffix in TABLES else self.read(path)
         return self.examples(str(path), records, schema, **options)
 
     def examples(self, title: str, records: Sequence[Record], schema: Schema | None, **options: Any) -> list[Example]:
-        """The examples of records from anywhere; `title` names their source in messages."""
+        """Examples of records; `title` names their source in messages."""
         chosen = schema or self.schema
         if chosen is None:
             raise UserError(f"{title}: this format needs a task's slots. Define the task that the answers belong to.")
@@ -59,15 +62,15 @@ def _convert(
     places: dict[str, str] = {}
     for record in records:
         try:
-            made = list(convert(record))
+            converted = list(convert(record))
         except BadRecord as error:
             faults.append(f"{record.place}: {error}")
             continue
-        for example in made:
+        for example in converted:
             if not example.text.strip():
                 faults.append(f"{record.place}: the text is empty")
             if example.id in places:
                 faults.append(f'{record.place}: the id "{example.id}" is also that of {places[example.id]}')
             places.setdefault(example.id, record.place)
-        examples += made
+        examples += converted
     return examples, faults

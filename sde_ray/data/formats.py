@@ -1,4 +1,4 @@
-"""The table of data formats: a reader of files, a converter of records, and what the published set holds.
+"""Table of data formats: a reader of files, a converter of records, and what the published set holds.
 
     FORMATS["genia"](path) -> [Example(...), ...]        FORMATS["jsonl"](path, schema) -> [Example(...), ...]
 

@@ -41,9 +41,9 @@ def _convert(record: Record, schema: Schema) -> Iterator[Example]:
     strange = [string for *_, string in spans if string not in text]
     if strange:
         raise BadRecord(f'the mention "{strange[0]}" is not in the text')
-    found = {slot: tuple(string for *_, kind, string in spans if kind == slot) for slot in schema.slots}
+    by_slot = {slot: tuple(string for *_, kind, string in spans if kind == slot) for slot in schema.slots}
     name = str(fields.get("sent_id") or f"{record.file}:{record.place.split()[-1]}")
-    yield Example(name, text, {slot: values for slot, values in found.items() if values})
+    yield Example(name, text, {slot: values for slot, values in by_slot.items() if values})
 
 
 GENIA = Format(read_json, _convert, Schema("span", SLOTS))

@@ -1,4 +1,4 @@
-"""Records by the `datasets` library: hub names, dataset folders, and table files (parquet, arrow).
+"""Hugging Face datasets: hub names, dataset folders, and table files (parquet, arrow), by the `datasets` library.
 
 `datasets` is imported inside the functions, as the core imports nothing heavy. No code of a data set is ever run.
 """

@@ -1,4 +1,4 @@
-"""Plain records of the user's own: JSON lines (or a list), CSV, TSV, parquet, hub rows.
+"""JSONL and tables of the user's own: JSON lines (or a list), CSV, TSV, parquet, hub rows.
 
     {"id": "7", "text": "good soup", "answer": {"food": "positive"}, "rationale": {"food": "good soup"}}
     {"id": "8", "text": "IL-2 binds", "answer": {"protein": ["IL-2"], "DNA": []}}
@@ -32,12 +32,12 @@ def _convert(record: Record, schema: Schema, columns: Mapping[str, str] | None =
         faults.append(
             '"text" is no string' if "text" in fields else f'the key "text" is missing{_near("text", fields)}'
         )
-    given = _mapping(fields, "answer", schema, faults)
-    values = {slot: _values(slot, value, faults) for slot, value in given.items()}
+    answers = _mapping(fields, "answer", schema, faults)
+    values = {slot: _values(slot, value, faults) for slot, value in answers.items()}
     present = {slot: several for slot, several in values.items() if several and several != (schema.placeholder,)}
     faults += [fault for slot, several in present.items() for fault in _wrong(slot, several, schema)]
     aliases = {slot: _values(slot, value, faults) for slot, value in _optional(fields, "aliases", schema, faults)}
-    reasons = {slot: _values(slot, why, faults) for slot, why in _optional(fields, "rationale", schema, faults)}
+    rationales = {slot: _values(slot, value, faults) for slot, value in _optional(fields, "rationale", schema, faults)}
     if faults:
         raise BadRecord("; ".join(faults))
     if schema.kind == "free":
@@ -45,7 +45,7 @@ def _convert(record: Record, schema: Schema, columns: Mapping[str, str] | None =
         present = {slot: several[:1] for slot, several in present.items()}
     name = str(fields["id"]) if fields.get("id") not in (None, "") else f"{record.file}:{record.place.split()[-1]}"
     answer = {slot: present[slot] for slot in schema.slots if slot in present}
-    rationale = {slot: " ".join(why) for slot, why in reasons.items() if why}
+    rationale = {slot: " ".join(lines) for slot, lines in rationales.items() if lines}
     yield Example(name, str(text), answer, rationale, {slot: more for slot, more in aliases.items() if more})
 
 
@@ -82,16 +82,16 @@ def _near(key: str, fields: Mapping[str, Any]) -> str:
 
 def _mapping(fields: Mapping[str, Any], key: str, schema: Schema, faults: list[str]) -> dict[str, Any]:
     """The mapping by slot under `key`, without slots that the task does not have."""
-    given = fields[key]
-    if not isinstance(given, dict):
-        faults.append(f'"{key}" is {given!r}, expected a mapping by slot')
+    mapping = fields[key]
+    if not isinstance(mapping, dict):
+        faults.append(f'"{key}" is {mapping!r}, expected a mapping by slot')
         return {}
     faults += [
         f'{key} names the unknown slot "{slot}".{suggest(slot, schema.slots)} Known: {", ".join(schema.slots)}'
-        for slot in given
+        for slot in mapping
         if slot not in schema.slots
     ]
-    return {slot: value for slot, value in given.items() if slot in schema.slots}
+    return {slot: value for slot, value in mapping.items() if slot in schema.slots}
 
 
 def _optional(fields: Mapping[str, Any], key: str, schema: Schema, faults: list[str]) -> list[tuple[str, Any]]:

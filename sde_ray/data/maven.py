@@ -40,10 +40,10 @@ Trigger = tuple[int, str, str]
 
 def _convert(record: Record, schema: Schema, keep_empty: bool = False) -> Iterator[Example]:
     if isinstance(record.fields, dict) and "content" in record.fields:
-        made = _sentences(record.fields, schema)
+        examples = _sentences(record.fields, schema)
     else:
-        made = iter([_sentence(record.fields, schema)])
-    return (example for example in made if keep_empty or example.answer)
+        examples = iter([_sentence(record.fields, schema)])
+    return (example for example in examples if keep_empty or example.answer)
 
 
 def _sentence(fields: Any, schema: Schema) -> Example:
@@ -73,8 +73,8 @@ def _sentences(fields: Any, schema: Schema) -> Iterator[Example]:
 
 def _answer(triggers: Iterable[Trigger], schema: Schema) -> Answer:
     ordered = sorted(set(triggers))
-    found = {slot: tuple(string for _, kind, string in ordered if kind == slot) for slot in schema.slots}
-    return {slot: strings for slot, strings in found.items() if strings}
+    by_slot = {slot: tuple(string for _, kind, string in ordered if kind == slot) for slot in schema.slots}
+    return {slot: strings for slot, strings in by_slot.items() if strings}
 
 
 MAVEN = Format(read_json, _convert, Schema("span", SLOTS), options=("keep_empty",))

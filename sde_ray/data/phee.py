@@ -43,8 +43,8 @@ def _convert(record: Record, schema: Schema) -> Iterator[Example]:
         event for annotation in field(record.fields, "annotations", list) for event in field(annotation, "events", list)
     ]
     triggers = sorted({trigger for event in events for trigger in _triggers(event)})
-    found = {slot: tuple(string for _, kind, string in triggers if kind == slot) for slot in schema.slots}
-    answer = {slot: strings for slot, strings in found.items() if strings}
+    by_slot = {slot: tuple(string for _, kind, string in triggers if kind == slot) for slot in schema.slots}
+    answer = {slot: strings for slot, strings in by_slot.items() if strings}
     yield Example(str(field(record.fields, "id", (str, int))), field(record.fields, "context", str), answer)
 
 

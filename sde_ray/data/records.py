@@ -1,4 +1,4 @@
-"""Files to records: bytes are checked, then every record keeps the place where it stands, for messages.
+"""Records of a file: bytes are checked, and every record keeps its place in the file, for messages.
 
     '{"id": "a", "text": "good soup"}\\n'  ->  Record("line 1", {"id": "a", "text": "good soup"}, "train")
 
@@ -34,7 +34,7 @@ class Record:
 
 
 class BadRecord(ValueError):
-    """A record that cannot be an example; raised by converters, collected by `load_examples`."""
+    """A record that cannot be an example; raised by converters, collected by `Format.examples`."""
 
 
 def raise_faults(title: str, faults: Sequence[str], remedy: str) -> None:

@@ -1,4 +1,4 @@
-"""Which examples a trial sees: the same for every design, a smaller size being the beginning of a larger one."""
+"""Sampling of a trial's examples: the same for every design, a smaller sample being the start of a larger one."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ EVAL_SEED = 0
 
 
 def shuffle(examples: Iterable[Example], seed: int) -> list[Example]:
-    """The examples in an order that depends on the seed and their ids and texts only, not on the order given."""
+    """Shuffle: an order that depends on the seed and the examples' ids and texts only, not on their order."""
     return sorted(examples, key=lambda e: (_hash(f"{seed}\n{e.id}\n{e.text}"), e.id))
 
 
 def draw(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
-    """The first `n` of one seeded order: `draw(examples, 10, s) == draw(examples, 20, s)[:10]`."""
+    """Sample: the first `n` of one seeded order, so that `draw(examples, 10, s) == draw(examples, 20, s)[:10]`.
+
+    Raises UserError: when `n` is below 1 or above the number of examples.
+    """
     if n < 1:
         raise UserError(f"{n} examples were asked for. Expected 1 or more.")
     if n > len(examples):
@@ -38,7 +41,7 @@ def eval_items(examples: Sequence[Example], size: int) -> list[Example]:
 
 
 def fingerprint(examples: Iterable[Example]) -> str:
-    """sha256 of everything in the examples, in their order; 16 hex digits."""
+    """Content hash: sha256 of everything in the examples, in their order; 16 hex digits."""
     return stream_hash(json.dumps(asdict(one), sort_keys=True, ensure_ascii=False) + "\n" for one in examples)
 
 

@@ -1,4 +1,4 @@
-"""What a loader has to know of a task: its kind, slots, labels and the word for an absent slot."""
+"""Schema of a dataset's answers: kind, slots, labels and placeholder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SENTIMENT_NUMBERS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Schema:
-    """The answers that a data set may hold. `labels` is empty for spans and free values; `numbers` by label."""
+    """Schema of a dataset's answers. `labels` is empty for spans and free values; `numbers` are by label."""
 
     kind: Literal["label", "span", "free"]
     slots: tuple[str, ...]
@@ -32,13 +32,13 @@ class Schema:
 
 
 def schema_of(task: Task) -> Schema:
-    """The schema of a task's answers."""
+    """Schema of a task's answers."""
     return Schema(task.kind, task.slots, task.labels or (), task.placeholder, tuple(task.numbers.items()))
 
 
-def check_slots(schema: Schema, known: Iterable[str], what: str) -> None:
+def check_slots(schema: Schema, available: Iterable[str], what: str) -> None:
     """Raise `UserError` for slots that a published format does not have. A subset is fine: the others are left out."""
-    names = list(known)
+    names = list(available)
     wrong = [f'"{slot}".{suggest(slot, names)}' for slot in schema.slots if slot not in names]
     if wrong:
         raise UserError(f"{what} has no slot {' No slot '.join(wrong)} It has: {', '.join(names)}.")

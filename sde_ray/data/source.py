@@ -1,4 +1,4 @@
-"""Where a task's examples come from, and the task's `load`: a source called with a split gives its examples.
+"""Dataset source of a task, which is also the task's `load`: called with a split, it gives its examples.
 
     data: {format: genia, path: data/genia}                           a folder with train.*, dev.* (val, valid), test.*
     data: {format: jsonl, train: a.jsonl, dev: b.jsonl}               files; the missing test split is cut from train
@@ -50,16 +50,16 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Source:
-    """Files by split, or a hub name; calling it with a split gives its examples, always in the same order.
+class DatasetSource:
+    """Dataset source: files by split, or a hub name; calling it with a split gives its examples, in a fixed order.
 
-    `places`: path (or the hub's split name) by our split; a single file under "train" is cut. `options` go to the
+    `paths`: path (or the hub's split name) by our split; a single file under "train" is cut. `options` go to the
     format's converter.
     """
 
     format: str
     schema: Schema
-    places: tuple[tuple[Split, str], ...] = ()
+    paths: tuple[tuple[Split, str], ...] = ()
     hub: str = ""
     config: str | None = None
     revision: str | None = None
@@ -67,31 +67,33 @@ class Source:
     options: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
 
     def __call__(self, split: Split) -> list[Example]:
-        """The examples of a split; read once, and anew when a file has changed."""
+        """Examples of a split; read once, and anew when a file has changed."""
         return list(self.splits().examples[split])
 
     def splits(self) -> Splits:
         """All splits, with what was dropped or cut to make them disjoint."""
-        places = () if self.hub else self.places
-        return _load(self, repr(self.options), tuple(stamp for _, place in places for stamp in _stamps(place)))
+        paths = () if self.hub else self.paths
+        return _load(self, repr(self.options), tuple(stamp for _, path in paths for stamp in _stamps(path)))
 
     @property
     def title(self) -> str:
-        """The source in messages."""
-        return self.hub or ", ".join(dict.fromkeys(place for _, place in self.places))
+        """Name of the source in messages."""
+        return self.hub or ", ".join(dict.fromkeys(path for _, path in self.paths))
 
 
 @lru_cache(maxsize=16)
-def _load(source: Source, options: str, stamps: tuple[tuple[str, int, int], ...]) -> Splits:
+def _load(source: DatasetSource, options: str, stamps: tuple[tuple[str, int, int], ...]) -> Splits:
     """`options` and `stamps` are here for the cache: what does not hash, and files that change."""
-    form, given = FORMATS[source.format], {}
-    for split, place in source.places:
+    data_format, by_split = FORMATS[source.format], {}
+    for split, path in source.paths:
         if source.hub:
-            records = read_hub(source.hub, place, source.config, source.revision)
-            given[split] = form.examples(f"{source.hub}:{place}", records, source.schema, **dict(source.options))
+            records = read_hub(source.hub, path, source.config, source.revision)
+            by_split[split] = data_format.examples(
+                f"{source.hub}:{path}", records, source.schema, **dict(source.options)
+            )
         else:
-            given[split] = form(place, source.schema, **dict(source.options))
-    splits = separate(given, source.overlap, source.title)
+            by_split[split] = data_format(path, source.schema, **dict(source.options))
+    splits = separate(by_split, source.overlap, source.title)
     for note in splits.dropped:
         log.warning("%s: %s", source.title, note)
     for note in splits.cut:
@@ -99,58 +101,67 @@ def _load(source: Source, options: str, stamps: tuple[tuple[str, int, int], ...]
     return splits
 
 
-def _stamps(place: str) -> list[tuple[str, int, int]]:
-    """Path, time and size of the files at a place, so that a changed file is read anew."""
-    path = Path(place)
+def _stamps(location: str) -> list[tuple[str, int, int]]:
+    """Path, time and size of the files at a location, so that a changed file is read anew."""
+    path = Path(location)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists()]
 
 
-def open_source(section: Mapping[str, Any], base: Path, schema: Schema | None = None) -> Source:
-    """The source that a `data` section of YAML describes. All faults of the section are shown together."""
+def open_dataset(section: Mapping[str, Any], base: Path, schema: Schema | None = None) -> DatasetSource:
+    """Dataset source that a `data` section of YAML describes.
+
+    Args:
+        section: {format, path}, {format, train, dev, test} or {hub}, with the format's options.
+        base: the folder that relative paths start at.
+        schema: slots and labels of the task; None: those of the published format.
+
+    Raises UserError: with all faults of the section at once.
+    """
     faults = FaultList("data")
     name = section.get("format", "jsonl")
-    form = FORMATS.get(name) if isinstance(name, str) else None
-    if form is None:
+    data_format = FORMATS.get(name) if isinstance(name, str) else None
+    if data_format is None:
         faults.add(unknown("format", name, FORMATS))
-    form = form or FORMATS["jsonl"]
-    known = (*KEYS, *form.options)
+    data_format = data_format or FORMATS["jsonl"]
+    keys = (*KEYS, *data_format.options)
     for key in section:
-        if key not in known:
-            faults.add(f'unknown key "{key}".{suggest(key, known)} Known: {", ".join(known)}.')
-    overlap = section.get("overlap", form.overlap)
+        if key not in keys:
+            faults.add(f'unknown key "{key}".{suggest(key, keys)} Known: {", ".join(keys)}.')
+    overlap = section.get("overlap", data_format.overlap)
     if overlap not in ("error", "drop"):
         faults.add(f'overlap is "{overlap}", expected "error" or "drop".')
-    for key in form.options:
+    for key in data_format.options:
         expected, fits = OPTIONS[key]
         if key in section and not fits(section[key]):
             faults.add(f"{key} is {section[key]!r}, expected {expected}.")
     for key in ("config", "revision"):
         if not isinstance(section.get(key, ""), str):
             faults.add(f"{key} is {section[key]!r}, expected a text. Put it in quotes.")
-    places = _places(section, base, faults)
-    chosen = schema or form.schema
+    paths = _paths(section, base, faults)
+    chosen = schema or data_format.schema
     if chosen is None:
         faults.add(f'the format "{name}" needs the slots of a task.')
-    elif form.schema and form.schema.kind != chosen.kind:
+    elif data_format.schema and data_format.schema.kind != chosen.kind:
         faults.add(
-            f'the format "{name}" holds answers of the kind {form.schema.kind}, the task is of the kind {chosen.kind}.'
+            f'the format "{name}" holds answers of the kind {data_format.schema.kind}, '
+            f"the task is of the kind {chosen.kind}."
         )
     faults.raise_if_any()
     assert chosen is not None
-    return Source(
+    return DatasetSource(
         format=name,
         schema=chosen,
-        places=tuple(places.items()),
+        paths=tuple(paths.items()),
         hub=_hub_name(section["hub"], base) if "hub" in section else "",
         config=section.get("config"),
         revision=section.get("revision"),
         overlap=overlap,
-        options=tuple((key, section[key]) for key in form.options if key in section),
+        options=tuple((key, section[key]) for key in data_format.options if key in section),
     )
 
 
-def _places(section: Mapping[str, Any], base: Path, faults: FaultList) -> dict[Split, str]:
+def _paths(section: Mapping[str, Any], base: Path, faults: FaultList) -> dict[Split, str]:
     """Path or hub split by our split."""
     files = {split: base / str(section[split]) for split in ORDER if split in section}
     ways = [bool(files), "path" in section, "hub" in section]
@@ -172,19 +183,19 @@ def _places(section: Mapping[str, Any], base: Path, faults: FaultList) -> dict[S
 
 
 def find_files(folder: Path, faults: FaultList) -> dict[Split, Path]:
-    """The file (or folder of files) of each split in a folder, told by a word of its name: train_sample.csv, dev/."""
-    found: dict[Split, Path] = {}
+    """File (or folder of files) of each split in a folder, recognised by a word of its name: train_sample.csv, dev/."""
+    files: dict[Split, Path] = {}
     entries = sorted(path for path in folder.iterdir() if path.is_dir() or path.suffix in SUFFIXES)
     for split, names in NAMES.items():
         hits = [path for path in entries if {*re.split(r"[^a-z]+", path.stem.lower())} & {*names}]
         if len(hits) > 1:
             faults.add(f"{folder} has several {split} files: {', '.join(path.name for path in hits)}. Name one.")
         if hits:
-            found[split] = hits[0]
-    if "train" not in found:
+            files[split] = hits[0]
+    if "train" not in files:
         listed = ", ".join(path.name for path in entries[:10]) or "nothing that is data"
         faults.add(f"{folder} has no train file. Expected train.*, dev.* or valid.*, test.*; it has {listed}.")
-    return found
+    return files
 
 
 def _hub_name(name: Any, base: Path) -> str:
@@ -192,7 +203,7 @@ def _hub_name(name: Any, base: Path) -> str:
 
 
 def _hub_places(section: Mapping[str, Any], base: Path, faults: FaultList) -> dict[Split, str]:
-    """The hub's split names, as given in `splits` or told by name."""
+    """Hub split by our split: as in `splits`, else recognised by name."""
     chosen = section.get("splits", {})
     if not isinstance(chosen, Mapping):
         faults.add(f"splits is {chosen!r}, expected a mapping such as {{train: train, dev: validation}}.")
@@ -203,8 +214,8 @@ def _hub_places(section: Mapping[str, Any], base: Path, faults: FaultList) -> di
     if chosen:
         return {split: str(chosen[split]) for split in ORDER if split in chosen}
     try:
-        there = split_names(_hub_name(section["hub"], base), section.get("config"), section.get("revision"))
+        names_of_hub = split_names(_hub_name(section["hub"], base), section.get("config"), section.get("revision"))
     except UserError as error:
         faults.add(str(error))
         return {}
-    return {split: name for split, names in NAMES.items() for name in names if name in there}
+    return {split: name for split, names in NAMES.items() for name in names if name in names_of_hub}

@@ -1,4 +1,4 @@
-"""Splits that share no text: overlap is refused or dropped, and a missing split is cut from train.
+"""Train, dev and test splits that share no text: overlap is refused or dropped, a missing split is cut from train.
 
 Two texts are the same if they differ in case and white space only. The published code took the first rows of one file
 for training and the last for validation without a check (PAPER.md 1.13, 13).
@@ -30,40 +30,42 @@ class Splits:
 
 
 def same_text(text: str) -> str:
-    """What two equal texts have in common."""
+    """Normalised text, equal for texts that differ in case and white space only."""
     return " ".join(text.casefold().split())
 
 
-def separate(given: Mapping[Split, Sequence[Example]], overlap: Literal["error", "drop"], title: str) -> Splits:
-    """Disjoint train, dev and test from the splits at hand.
+def separate(by_split: Mapping[Split, Sequence[Example]], overlap: Literal["error", "drop"], title: str) -> Splits:
+    """Disjoint train, dev and test splits from those at hand; a missing one is cut from train.
 
     `overlap="error"`: a text in two splits is a `UserError` with the first ids. `"drop"`: it stays in the later split
     (test before dev before train), and a note counts what was dropped.
     """
-    if not given.get("train"):
+    if not by_split.get("train"):
         raise UserError(f"{title} has no train split. Give one; dev and test can be cut from it.")
     if overlap == "error":
-        _refuse(given, title)
-    kept, dropped = _drop(given)
-    for split in kept:
-        if not kept[split]:
+        _refuse(by_split, title)
+    disjoint, dropped = _drop(by_split)
+    for split in disjoint:
+        if not disjoint[split]:
             raise UserError(f"{title}: every {split} text is also in a later split. Give {split} texts of its own.")
-    texts, missing = len({same_text(example.text) for example in kept["train"]}), 3 - len(kept)
+    texts, missing = len({same_text(example.text) for example in disjoint["train"]}), 3 - len(disjoint)
     if missing and texts <= missing:
         raise UserError(f"{title}: {texts} train texts are too few to cut the missing splits from. Give 3 or more.")
     cut = []
     for split in ("test", "dev"):
-        if split not in kept:
-            kept["train"], kept[split] = _cut(kept["train"])
-            cut.append(f"{split}: {len(kept[split])} examples cut from train, as there was no {split} split")
-    return Splits({split: tuple(kept[split]) for split in ORDER}, tuple(dropped), tuple(cut))
+        if split not in disjoint:
+            disjoint["train"], disjoint[split] = _cut(disjoint["train"])
+            cut.append(f"{split}: {len(disjoint[split])} examples cut from train, as there was no {split} split")
+    return Splits({split: tuple(disjoint[split]) for split in ORDER}, tuple(dropped), tuple(cut))
 
 
-def _refuse(given: Mapping[Split, Sequence[Example]], title: str) -> None:
+def _refuse(by_split: Mapping[Split, Sequence[Example]], title: str) -> None:
     faults = []
-    for one, other in combinations([split for split in ORDER if split in given], 2):
-        first = {same_text(example.text): example.id for example in given[one]}
-        shared = {same_text(example.text): example.id for example in given[other] if same_text(example.text) in first}
+    for one, other in combinations([split for split in ORDER if split in by_split], 2):
+        first = {same_text(example.text): example.id for example in by_split[one]}
+        shared = {
+            same_text(example.text): example.id for example in by_split[other] if same_text(example.text) in first
+        }
         if shared:
             pairs = [f'"{first[text]}" = "{name}"' for text, name in list(shared.items())[:3]]
             faults.append(f"{one} and {other} share {len(shared)} texts, first {', '.join(pairs)}")
@@ -74,19 +76,19 @@ def _refuse(given: Mapping[Split, Sequence[Example]], title: str) -> None:
         )
 
 
-def _drop(given: Mapping[Split, Sequence[Example]]) -> tuple[dict[Split, list[Example]], list[str]]:
+def _drop(by_split: Mapping[Split, Sequence[Example]]) -> tuple[dict[Split, list[Example]], list[str]]:
     seen: set[str] = set()
-    kept: dict[Split, list[Example]] = {}
+    disjoint: dict[Split, list[Example]] = {}
     dropped = []
     for split in reversed(ORDER):
-        if split in given:
-            kept[split] = [example for example in given[split] if same_text(example.text) not in seen]
-            seen |= {same_text(example.text) for example in given[split]}
-            if count := len(given[split]) - len(kept[split]):
+        if split in by_split:
+            disjoint[split] = [example for example in by_split[split] if same_text(example.text) not in seen]
+            seen |= {same_text(example.text) for example in by_split[split]}
+            if count := len(by_split[split]) - len(disjoint[split]):
                 dropped.append(
-                    f"{split}: {count} of {len(given[split])} examples dropped, their text is in a later split"
+                    f"{split}: {count} of {len(by_split[split])} examples dropped, their text is in a later split"
                 )
-    return kept, dropped
+    return disjoint, dropped
 
 
 def _cut(train: Sequence[Example]) -> tuple[list[Example], list[Example]]:

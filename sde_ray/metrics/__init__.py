@@ -22,7 +22,7 @@ from types import FunctionType
 import numpy as np
 
 from sde_ray.errors import UserError, unknown
-from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, pack, share, unpack
+from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, pack, ratio, unpack
 from sde_ray.metrics.free import FREE
 from sde_ray.metrics.label import LABEL, confusion, is_sentiment
 from sde_ray.metrics.span import SPAN
@@ -76,7 +76,7 @@ def objective_from_items(task: Task, metric: str, totals: Array) -> Array:
     check_metric(task, metric)
     counts = unpack(_shapes(task), np.asarray(totals, dtype=np.float64))
     if metric == ADHERENCE or (":" in metric and metric in task.metrics):
-        return share(counts[metric], counts["all"])
+        return ratio(counts[metric], counts["all"])
     table = METRICS[task.kind]
     name, _, slot = metric.partition("/")
     if slot:

@@ -68,7 +68,7 @@ def unpack(shapes: Shapes, rows: Array) -> Counts:
     return counts
 
 
-def share(part: Array, whole: Array, empty: Array | float = 0.0) -> Array:
+def ratio(part: Array, whole: Array, empty: Array | float = 0.0) -> Array:
     """`part / whole`, and `empty` where the whole is 0: no metric is ever nan or infinite."""
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     return np.where(whole > 0, part / np.where(whole > 0, whole, 1.0), empty)

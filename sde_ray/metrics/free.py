@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, share
-from sde_ray.metrics.span_matching import holds, plain, words
+from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, ratio
+from sde_ray.metrics.span_matching import contains, normalize, words
 from sde_ray.types import Example, Parsed, Task
 
 
@@ -30,8 +30,8 @@ def _judge(right: tuple[str, ...], said: str | None) -> tuple[bool, bool, bool]:
         return (said is None and not right,) * 3
     spoken = words(said)
     exact = any(words(one) == spoken for one in right)
-    within = any(holds(spoken, words(one)) for one in right)
-    return exact, within, any(plain(one) in plain(said) for one in right)
+    within = any(contains(spoken, words(one)) for one in right)
+    return exact, within, any(normalize(one) in normalize(said) for one in right)
 
 
 def _shapes(task: Task) -> Shapes:
@@ -48,17 +48,17 @@ def _count(task: Task, example: Example, parsed: Parsed, faulty: bool) -> Mappin
 
 def exact_match(task: Task, counts: Counts) -> Array:
     """The share of slots answered with exactly an accepted answer."""
-    return share(counts["exact"], counts["asked"])
+    return ratio(counts["exact"], counts["asked"])
 
 
 def accuracy(task: Task, counts: Counts) -> Array:
     """The share of slots whose answer holds an accepted answer as whole words."""
-    return share(counts["within"], counts["asked"])
+    return ratio(counts["within"], counts["asked"])
 
 
 def substring(task: Task, counts: Counts) -> Array:
     """The share of slots whose answer holds the letters of an accepted answer anywhere."""
-    return share(counts["raw"], counts["asked"])
+    return ratio(counts["raw"], counts["asked"])
 
 
 FREE = Kind(

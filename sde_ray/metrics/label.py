@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, share
+from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, ratio
 from sde_ray.types import Answer, Example, Parsed, Task
 
 SENTIMENT = ("1", "0", "-1")
@@ -90,8 +90,8 @@ def _count(task: Task, example: Example, parsed: Parsed, faulty: bool) -> Mappin
 def _chance_corrected(weights: Array, agreed: Array, counts: Counts) -> Array:
     """(po - pe) / (1 - pe). Where chance alone agrees fully (one class only): 1 if all agrees, else 0."""
     size = counts["gold"].sum(-1)
-    observed = share(agreed, size)
-    expected = share(np.einsum("...i,ij,...j->...", counts["gold"], weights, counts["said"]), size**2)
+    observed = ratio(agreed, size)
+    expected = ratio(np.einsum("...i,ij,...j->...", counts["gold"], weights, counts["said"]), size**2)
     left = 1.0 - expected
     certain = left < 1e-12
     value = (observed - expected) / np.where(certain, 1.0, left)
@@ -110,18 +110,18 @@ def kappa(task: Task, counts: Counts) -> Array:
 
 def accuracy(task: Task, counts: Counts) -> Array:
     """The share of slots with the right label, "not mentioned" included."""
-    return share(counts["hit"].sum(-1), counts["gold"].sum(-1))
+    return ratio(counts["hit"].sum(-1), counts["gold"].sum(-1))
 
 
 def sentence_accuracy(task: Task, counts: Counts) -> Array:
     """The share of items with every slot right."""
-    return share(counts["sentence"], counts["items"])
+    return ratio(counts["sentence"], counts["items"])
 
 
 def macro_f1(task: Task, counts: Counts) -> Array:
     """The mean F1 of the classes that gold or the predictions use, "not mentioned" included."""
     used = counts["gold"] + counts["said"]
-    return share(share(2 * counts["hit"], used).sum(-1), (used > 0).sum(-1))
+    return ratio(ratio(2 * counts["hit"], used).sum(-1), (used > 0).sum(-1))
 
 
 LABEL = Kind(

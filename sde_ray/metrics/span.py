@@ -15,11 +15,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, share
-from sde_ray.metrics.span_matching import near, near_and_within, pairs, plain
+from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, ratio
+from sde_ray.metrics.span_matching import count_matches, is_near, is_near_and_within, normalize
 from sde_ray.types import Example, Parsed, Task
 
-SPAN_MATCHES = {"within": near_and_within, "near": near}
+SPAN_MATCHES = {"within": is_near_and_within, "near": is_near}
 
 
 def _shapes(task: Task) -> Shapes:
@@ -28,14 +28,14 @@ def _shapes(task: Task) -> Shapes:
 
 
 def _count(task: Task, example: Example, parsed: Parsed, faulty: bool) -> Mapping[str, Any]:
-    gold = [[plain(span) for span in example.answer.get(slot, ())] for slot in task.slots]
-    said = [[plain(span) for span in parsed.answer.get(slot, ())] for slot in task.slots]
+    gold = [[normalize(span) for span in example.answer.get(slot, ())] for slot in task.slots]
+    said = [[normalize(span) for span in parsed.answer.get(slot, ())] for slot in task.slots]
     both = list(zip(gold, said, strict=True))
     counts: dict[str, Any] = {
         "gold": [len(spans) for spans in gold],
         "said": [len(spans) for spans in said],
         "hit": [(Counter(one) & Counter(other)).total() for one, other in both],
-        "near": [pairs(one, other, SPAN_MATCHES[task.span_match]) for one, other in both],
+        "near": [count_matches(one, other, SPAN_MATCHES[task.span_match]) for one, other in both],
         "items": 1,
     }
     if faulty:
@@ -48,7 +48,7 @@ def _count(task: Task, example: Example, parsed: Parsed, faulty: bool) -> Mappin
 def _ratio(part: Array, whole: Array, counts: Counts) -> Array:
     """`part / whole`; where nothing was to be found and nothing was said, everything is right: 1."""
     nothing = (counts["gold"] + counts["said"] == 0) & (counts["items"] > 0)
-    return share(part, whole, empty=nothing.astype(float))
+    return ratio(part, whole, empty=nothing.astype(float))
 
 
 def precision(task: Task, counts: Counts) -> Array:

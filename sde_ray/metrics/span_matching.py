@@ -18,7 +18,7 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]|\w+"
 _NEAR = 0.5
 
 
-def plain(text: str) -> str:
+def normalize(text: str) -> str:
     """The string without differences of case and white space."""
     return " ".join(text.casefold().split())
 
@@ -29,17 +29,17 @@ def words(text: str) -> tuple[str, ...]:
     >>> words("The U.S.A.")
     ('u', 's', 'a')
     """
-    whole = plain(unicodedata.normalize("NFKC", text))
+    whole = normalize(unicodedata.normalize("NFKC", text))
     found = tuple(_WORD.findall(whole))
     return tuple(word for word in found if word not in {"a", "an", "the"}) or found or (whole,)
 
 
-def holds(text: Sequence[str], part: Sequence[str]) -> bool:
+def contains(text: Sequence[str], part: Sequence[str]) -> bool:
     """Whether the words of `part` stand in `text`, next to each other ("Iran" is not in "Iranian")."""
     return any(tuple(text[i : i + len(part)]) == tuple(part) for i in range(len(text) - len(part) + 1))
 
 
-def near(one: str, other: str) -> bool:
+def is_near(one: str, other: str) -> bool:
     """difflib ratio above 0.5 (events, PAPER.md 1.10)."""
     if one == other:
         return True
@@ -48,12 +48,12 @@ def near(one: str, other: str) -> bool:
     return match.real_quick_ratio() > _NEAR and match.quick_ratio() > _NEAR and match.ratio() > _NEAR
 
 
-def near_and_within(one: str, other: str) -> bool:
+def is_near_and_within(one: str, other: str) -> bool:
     """difflib ratio above 0.5, and one contains the other (entities, PAPER.md 1.10)."""
-    return (one in other or other in one) and near(one, other)
+    return (one in other or other in one) and is_near(one, other)
 
 
-def pairs(gold: Sequence[str], said: Sequence[str], same: Callable[[str, str], bool]) -> int:
+def count_matches(gold: Sequence[str], said: Sequence[str], same: Callable[[str, str], bool]) -> int:
     """The largest number of pairs (gold, said) with `same(gold, said)`, each value used once (augmenting paths)."""
     like: dict[str, list[int]] = {}
     for one in said:

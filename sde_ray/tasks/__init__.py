@@ -25,7 +25,7 @@ from sde_ray.storage.uri import is_uri
 from sde_ray.tasks import events, mams, masa, masa_zh, nested_ner, qa
 from sde_ray.tasks.bundled import no_examples
 from sde_ray.tasks.checks import check_task
-from sde_ray.tasks.with_data import with_source
+from sde_ray.tasks.with_data import with_dataset
 from sde_ray.types import Split, Task
 
 TASKS: Mapping[str, Task] = {
@@ -55,7 +55,7 @@ def get_task(name: str, source: Mapping[str, Any] | None = None, base: Path = Pa
     if at:
         source = {**_source(place), **(source or {})}
     if source is not None:
-        task = with_source(task, {"format": NATIVE_FORMATS.get(task.name, "jsonl"), **source}, base)
+        task = with_dataset(task, {"format": NATIVE_FORMATS.get(task.name, "jsonl"), **source}, base)
     if at:
         task = replace(task, name=f"{task.name}@{place}", domains=tuple(f"{other}@{place}" for other in task.domains))
     return check_task(task)

@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sde_ray.data.schema import SENTIMENT_NUMBERS, Schema
-from sde_ray.data.source import Source, open_source
+from sde_ray.data.source import DatasetSource, open_dataset
 from sde_ray.design.wording import WORDINGS
 from sde_ray.errors import FaultList, UserError
 from sde_ray.metrics import check_metric, is_sentiment
 from sde_ray.safe_yaml import read_yaml
 from sde_ray.tasks.bundled import Load, no_examples
 from sde_ray.tasks.defaults import INSTRUCTIONS, METRICS, NOUNS, PLACEHOLDERS
-from sde_ray.tasks.rationales.template import Reasoned, check_template
+from sde_ray.tasks.rationales.template import WithRationales, check_template
 from sde_ray.tasks.yaml_fields import Section, check_keys, choice, hint, mapping, text, words
 from sde_ray.types import PromptNouns, Task
 
@@ -103,7 +103,7 @@ def _schema(section: Section, faults: FaultList) -> Schema:
     return Schema(kind, words(section, "slots", faults), labels, placeholder)
 
 
-def _source(section: Section, base: Path, schema: Schema, faults: FaultList) -> Source | None:
+def _source(section: Section, base: Path, schema: Schema, faults: FaultList) -> DatasetSource | None:
     data = section.get("data")
     if not data:
         return None
@@ -111,13 +111,13 @@ def _source(section: Section, base: Path, schema: Schema, faults: FaultList) -> 
         faults.add(f"data is {data!r}, expected a mapping such as {{format: jsonl, train: train.jsonl}}.")
         return None
     try:
-        return open_source(data, base, schema)
+        return open_dataset(data, base, schema)
     except UserError as error:
         faults.add(str(error).replace("\n", "\n  "))
         return None
 
 
-def _reasoned(section: Section, source: Source | None, language: str, faults: FaultList) -> Load | None:
+def _reasoned(section: Section, source: DatasetSource | None, language: str, faults: FaultList) -> Load | None:
     """The source, with reasons from the section's template where its examples have none."""
     template = mapping(section, "rationale", ("template",), faults).get("template")
     if section.get("rationale") == {}:
@@ -128,7 +128,7 @@ def _reasoned(section: Section, source: Source | None, language: str, faults: Fa
         check_template(template)
     except UserError as error:
         faults.add(f"rationale: {error}")
-    return source and Reasoned(source, language, template)
+    return source and WithRationales(source, language, template)
 
 
 def _numbers(section: Section, schema: Schema, faults: FaultList) -> dict[str, str]:

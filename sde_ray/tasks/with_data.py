@@ -11,24 +11,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sde_ray.data import open_source, schema_of
+from sde_ray.data import open_dataset, schema_of
 from sde_ray.tasks.bundled import Load
 from sde_ray.tasks.masa_zh import ASAP_COLUMNS
 from sde_ray.types import Example, Split, Task
 
 
-def with_source(task: Task, source: Mapping[str, Any], base: Path) -> Task:
+def with_dataset(task: Task, source: Mapping[str, Any], base: Path) -> Task:
     """The task on the user's data; relative paths start at `base`. `UserError` with all faults of the source."""
     if source.get("format") == "asap":
         return replace(task, load=_asap(task, source, base))
     # Sibling domains are read from the same files only where these hold all aspects, as those of ASAP do.
-    return replace(task, load=open_source(source, base, schema_of(task)), domains=())
+    return replace(task, load=open_dataset(source, base, schema_of(task)), domains=())
 
 
 def _asap(task: Task, source: Mapping[str, Any], base: Path) -> Load:
     """ASAP's reviews with the paper's aspects for its columns; an aspect that ASAP does not rate is never mentioned."""
     slot_of = {ASAP_COLUMNS[slot]: slot for slot in task.slots if slot in ASAP_COLUMNS}
-    read = open_source(source, base, replace(schema_of(task), slots=tuple(slot_of)))
+    read = open_dataset(source, base, replace(schema_of(task), slots=tuple(slot_of)))
 
     def load(split: Split) -> list[Example]:
         return [replace(e, answer={slot_of[column]: v for column, v in e.answer.items()}) for e in read(split)]

@@ -365,14 +365,14 @@ class TestSplits:
     @pytest.mark.parametrize("dev", ["dev", "valid", "val", "my_validation"])
     def test_a_folder(self, tmp_path, dev):
         section = self.folder(tmp_path, **{"train": [row("1")], dev: [row("2")], "test-v2": [row("3")]})
-        source = data.open_source(section, tmp_path, REVIEWS)
+        source = data.open_dataset(section, tmp_path, REVIEWS)
         assert [[e.id for e in source(split)] for split in ("train", "dev", "test")] == [["1"], ["2"], ["3"]]
         assert source.splits().cut == source.splits().dropped == ()
 
     def test_missing_splits_are_cut_from_train_the_same_in_any_order(self, tmp_path):
         rows = [row(str(i)) for i in range(40)]
-        one = data.open_source({"path": str(lines(tmp_path / "a.jsonl", *rows))}, tmp_path, REVIEWS)
-        two = data.open_source({"path": str(lines(tmp_path / "b.jsonl", *rows[::-1]))}, tmp_path, REVIEWS)
+        one = data.open_dataset({"path": str(lines(tmp_path / "a.jsonl", *rows))}, tmp_path, REVIEWS)
+        two = data.open_dataset({"path": str(lines(tmp_path / "b.jsonl", *rows[::-1]))}, tmp_path, REVIEWS)
         found = {split: {e.id for e in one(split)} for split in ("train", "dev", "test")}
         assert [len(ids) for ids in found.values()] == [33, 3, 4]
         assert set.union(*found.values()) == {str(i) for i in range(40)}
@@ -388,7 +388,7 @@ class TestSplits:
     def test_overlap_is_an_error_for_own_files(self, tmp_path):
         section = self.folder(tmp_path, train=[row("1", "A text"), row("2")], test=[row("9", "a  TEXT"), row("8")])
         with pytest.raises(UserError) as error:
-            data.open_source(section, tmp_path, REVIEWS)("train")
+            data.open_dataset(section, tmp_path, REVIEWS)("train")
         assert 'train and test share 1 texts, first "1" = "9"' in str(error.value)
         assert "overlap: drop" in str(error.value)
 
@@ -399,7 +399,7 @@ class TestSplits:
             dev=[row("4", "b"), row("5", "d")],
             test=[row("6", "a"), row("7", "d")],
         )
-        source = data.open_source({**section, "overlap": "drop"}, tmp_path, REVIEWS)
+        source = data.open_dataset({**section, "overlap": "drop"}, tmp_path, REVIEWS)
         assert [[e.id for e in source(split)] for split in ("train", "dev", "test")] == [["3"], ["4"], ["6", "7"]]
         assert source.splits().dropped == (
             "dev: 1 of 2 examples dropped, their text is in a later split",
@@ -410,31 +410,31 @@ class TestSplits:
     def test_the_same_file_twice(self, tmp_path):
         path = str(lines(tmp_path / "a.jsonl", row("1"), row("2")))
         with pytest.raises(UserError, match="train and dev share 2 texts"):
-            data.open_source({"train": path, "dev": path}, tmp_path, REVIEWS)("dev")
+            data.open_dataset({"train": path, "dev": path}, tmp_path, REVIEWS)("dev")
         with pytest.raises(UserError, match="every train text is also in a later split"):
-            data.open_source({"train": path, "dev": path, "overlap": "drop"}, tmp_path, REVIEWS)("dev")
+            data.open_dataset({"train": path, "dev": path, "overlap": "drop"}, tmp_path, REVIEWS)("dev")
 
     def test_too_few_texts_to_cut(self, tmp_path):
         with pytest.raises(UserError, match="2 train texts are too few"):
-            data.open_source({"path": str(lines(tmp_path / "a.jsonl", row("1"), row("2")))}, tmp_path, REVIEWS)("dev")
+            data.open_dataset({"path": str(lines(tmp_path / "a.jsonl", row("1"), row("2")))}, tmp_path, REVIEWS)("dev")
 
     def test_a_changed_file_is_read_anew(self, tmp_path):
         section = self.folder(tmp_path, train=[row("1")], dev=[row("2")], test=[row("3")])
-        source = data.open_source(section, tmp_path, REVIEWS)
+        source = data.open_dataset(section, tmp_path, REVIEWS)
         assert len(source("dev")) == 1
         lines(tmp_path / "dev.jsonl", row("2"), row("4"))
         assert [e.id for e in source("dev")] == ["2", "4"]
 
     def test_a_callers_list_is_its_own(self, tmp_path):
         section = self.folder(tmp_path, train=[row("1")], dev=[row("2")], test=[row("3")])
-        source = data.open_source(section, tmp_path, REVIEWS)
+        source = data.open_dataset(section, tmp_path, REVIEWS)
         source("dev").clear()
         assert len(source("dev")) == 1
 
     def test_all_faults_of_a_section(self, tmp_path):
         lines(tmp_path / "train.jsonl", row("1"))
         with pytest.raises(UserError) as error:
-            data.open_source(
+            data.open_dataset(
                 {"format": "jsnl", "train": "trian.jsonl", "overlap": "keep", "colums": {}}, tmp_path, REVIEWS
             )
         message = str(error.value)
@@ -458,11 +458,11 @@ class TestSplits:
         for name in ("train.jsonl", "train2.jsonl"):
             lines(tmp_path / name, row("1"))
         with pytest.raises(UserError, match=message):
-            data.open_source(section, tmp_path, REVIEWS)
+            data.open_dataset(section, tmp_path, REVIEWS)
 
     def test_a_format_of_another_kind(self, tmp_path):
         with pytest.raises(UserError, match="holds answers of the kind span, the task is of the kind label"):
-            data.open_source({"format": "genia", "train": str(lines(tmp_path / "a", row("1")))}, tmp_path, REVIEWS)
+            data.open_dataset({"format": "genia", "train": str(lines(tmp_path / "a", row("1")))}, tmp_path, REVIEWS)
 
 
 class TestDatasets:
@@ -484,7 +484,7 @@ class TestDatasets:
     @pytest.mark.parametrize("splits", [{}, {"splits": {"train": "train", "dev": "validation", "test": "test"}}])
     def test_a_dataset_repository(self, repository, splits):
         section = {"hub": "owner/reviews", "columns": {"text": "sentence"}, **splits}
-        source = data.open_source(section, repository, REVIEWS)
+        source = data.open_dataset(section, repository, REVIEWS)
         assert [e.text for e in source("dev")] == ["validation 0"]
         assert [e.answer["food"] for e in source("train")] == [("negative",), ("positive",), ("positive",)]
         assert len({e.id for split in ("train", "dev", "test") for e in source(split)}) == 5
@@ -492,7 +492,7 @@ class TestDatasets:
     def test_a_split_that_is_not_there(self, repository):
         section = {"hub": "owner/reviews", "splits": {"train": "trainn"}, "columns": {"text": "sentence"}}
         with pytest.raises(UserError, match='"trainn".*cannot be loaded'):
-            data.open_source(section, repository, REVIEWS)("train")
+            data.open_dataset(section, repository, REVIEWS)("train")
 
     def test_parquet_and_a_folder_saved_to_disk(self, tmp_path):
         from datasets import Dataset, DatasetDict
@@ -502,7 +502,7 @@ class TestDatasets:
         found = data.load_jsonl(tmp_path / "a.parquet", REVIEWS)
         assert [e.answer for e in found] == [{"food": ("positive",)}, {}, {"food": ("negative",)}]
         DatasetDict({"train": rows}).save_to_disk(tmp_path / "saved")
-        source = data.open_source({"hub": "saved"}, tmp_path, REVIEWS)
+        source = data.open_dataset({"hub": "saved"}, tmp_path, REVIEWS)
         assert sum(len(source(split)) for split in ("train", "dev", "test")) == 3
 
     def test_no_parquet(self, tmp_path):

@@ -139,7 +139,7 @@ def data_sections(room: Room) -> Try:
         room.given = section
 
         def load() -> Any:
-            return data.open_source(section, room.folder, LABELS)("train")
+            return data.open_dataset(section, room.folder, LABELS)("train")
 
         if isinstance(section, dict):
             room.law(load)

@@ -22,7 +22,7 @@ from sde_ray.design.render import parse_completion
 from sde_ray.errors import UserError
 from sde_ray.evaluation import rescore
 from sde_ray.evaluation.per_item import read_items
-from sde_ray.metrics.span_matching import near, pairs
+from sde_ray.metrics.span_matching import count_matches, is_near
 from sde_ray.models.predictor import find_adapter
 from sde_ray.safe_json import MAX_DEPTH, read_json
 from sde_ray.safe_yaml import MAX_BYTES, MAX_VALUES, read_yaml
@@ -82,7 +82,7 @@ def test_a_path_that_can_be_none_is_told(path: str, tmp_path: Path) -> None:
         with pytest.raises(UserError):
             action(tmp_path / path)
     with pytest.raises(UserError, match="there is no file"):
-        data.open_source({"path": path}, tmp_path, data.Schema("span", ("a",)))
+        data.open_dataset({"path": path}, tmp_path, data.Schema("span", ("a",)))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_values_of_another_type_are_told_with_their_line(
 def test_columns_of_another_shape_are_told_before_anything_is_read(columns: Any, tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text("{}\n")
     with pytest.raises(UserError, match="columns is .* expected a mapping"):
-        data.open_source({"path": "x.jsonl", "columns": columns}, tmp_path, SPANS)
+        data.open_dataset({"path": "x.jsonl", "columns": columns}, tmp_path, SPANS)
 
 
 def test_a_csv_header_that_is_too_long_is_told(tmp_path: Path) -> None:
@@ -267,21 +267,21 @@ def test_a_strategy_of_other_types_is_damaged(change: dict[str, Any], tmp_path: 
 def test_thousands_of_equal_spans_are_paired() -> None:
     same = ["a"] * 3000
     with bounded(30):
-        assert pairs(same, same, near) == 3000
+        assert count_matches(same, same, is_near) == 3000
 
 
 def test_pairs_are_as_many_as_can_be() -> None:
     """The first prediction has to give way twice."""
     fits = {("x", "1"), ("x", "2"), ("y", "1"), ("y", "3"), ("z", "1")}
-    assert pairs(["1", "2", "3"], ["x", "y", "z"], lambda gold, said: (said, gold) in fits) == 3
-    assert pairs(["1"], ["x", "y"], lambda gold, said: (said, gold) in fits) == 1
+    assert count_matches(["1", "2", "3"], ["x", "y", "z"], lambda gold, said: (said, gold) in fits) == 3
+    assert count_matches(["1"], ["x", "y"], lambda gold, said: (said, gold) in fits) == 1
 
 
 def test_a_span_without_end_is_compared_at_once() -> None:
     gold = "ab" * 3000
     with bounded(30):
-        assert not near(gold, "ba" * 40_000)
-    assert near("raided", "raid") and not near("raid", "flew")
+        assert not is_near(gold, "ba" * 40_000)
+    assert is_near("raided", "raid") and not is_near("raid", "flew")
 
 
 def test_a_slot_with_many_values_takes_no_square_of_them() -> None:

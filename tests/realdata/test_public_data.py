@@ -98,7 +98,7 @@ def test_entityquestions(folder):
     ids=lambda value: value.get("format") if isinstance(value, dict) else "",
 )
 def test_splits_share_no_text_and_gold_scores_the_maximum(folder, section, sizes):
-    source = data.open_source(section, folder)
+    source = data.open_dataset(section, folder)
     splits = {split: source(split) for split in ("train", "dev", "test")}
     texts = {split: {" ".join(e.text.casefold().split()) for e in found} for split, found in splits.items()}
     assert not texts["train"] & texts["dev"]
@@ -132,6 +132,6 @@ def _task(source):
 
 def test_overlapping_questions_stay_in_dev(folder):
     """58 questions on capitals stand in train and dev (two places of one name)."""
-    source = data.open_source({"format": "entityquestions", "path": "entityquestions", "relations": ["P36"]}, folder)
+    source = data.open_dataset({"format": "entityquestions", "path": "entityquestions", "relations": ["P36"]}, folder)
     assert len(source("dev")) == 885
     assert source.splits().dropped[0].startswith("train: ")

@@ -10,7 +10,7 @@ import pytest
 from helpers.model_server import Answer, said, serving
 
 from sde_ray.errors import UserError
-from sde_ray.tasks.rationales.chat_client import MAX_BYTES, Endpoint, Reply, ask, check
+from sde_ray.tasks.rationales.chat_client import MAX_BYTES, Endpoint, Reply, chat_completion, check_endpoint
 
 HELLO = [{"role": "user", "content": "hello"}]
 KEY = "sk-very-secret-0001"
@@ -32,7 +32,7 @@ class Pauses(list[float]):
 
 def test_a_question_and_its_answer() -> None:
     with serving(lambda request, n: said("good day")) as served:
-        assert ask(Endpoint(served.url + "/", "m"), HELLO, 7) == Reply("good day")
+        assert chat_completion(Endpoint(served.url + "/", "m"), HELLO, 7) == Reply("good day")
     assert served.paths == ["/v1/chat/completions"]
     assert served.requests == [{"model": "m", "messages": HELLO, "max_tokens": 7, "temperature": 0}]
     assert served.headers[0]["Authorization"] == f"Bearer {KEY}"
@@ -41,7 +41,7 @@ def test_a_question_and_its_answer() -> None:
 def test_without_a_key_none_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     with serving(lambda request, n: said("x")) as served:
-        ask(Endpoint(served.url, "m"), HELLO, 7)
+        chat_completion(Endpoint(served.url, "m"), HELLO, 7)
         assert "Authorization" not in served.headers[0]
 
 
@@ -49,7 +49,7 @@ def test_without_a_key_none_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_busy_server_is_asked_again_ever_later(status: int) -> None:
     pauses = Pauses()
     with serving(lambda request, n: Answer(status) if n < 4 else said("at last")) as served:
-        assert ask(Endpoint(served.url, "m"), HELLO, 7, pauses) == Reply("at last")
+        assert chat_completion(Endpoint(served.url, "m"), HELLO, 7, pauses) == Reply("at last")
     assert len(served.requests) == 4
     assert [0.5 * 2**n <= pause <= 2**n for n, pause in enumerate(pauses)] == [True] * 3
 
@@ -58,7 +58,7 @@ def test_retry_after_is_honoured_in_seconds_and_as_a_date() -> None:
     pauses = Pauses()
     waits = ["7", formatdate(time.time() + 30, usegmt=True), "soon"]
     with serving(lambda request, n: Answer(429, headers={"Retry-After": waits[n - 1]}) if n < 4 else said("x")) as one:
-        ask(Endpoint(one.url, "m"), HELLO, 7, pauses)
+        chat_completion(Endpoint(one.url, "m"), HELLO, 7, pauses)
     assert pauses[0] == 7 and 25 <= pauses[1] <= 31 and pauses[2] <= 4
 
 
@@ -68,20 +68,20 @@ def test_a_wait_beyond_patience_is_told_and_not_waited() -> None:
         serving(lambda request, n: Answer(429, headers={"Retry-After": "3600"})) as served,
         pytest.raises(UserError, match=r"asks to wait 3600 seconds \(HTTP 429\).*same command again later"),
     ):
-        ask(Endpoint(served.url, "m"), HELLO, 7, pauses)
+        chat_completion(Endpoint(served.url, "m"), HELLO, 7, pauses)
     assert pauses == [] and len(served.requests) == 1
 
 
 def test_a_server_that_stays_busy_is_one_message() -> None:
     with serving(lambda request, n: Answer(503)) as served, pytest.raises(UserError, match="HTTP 503, 3 times"):
-        ask(Endpoint(served.url, "m", attempts=3), HELLO, 7, Pauses())
+        chat_completion(Endpoint(served.url, "m", attempts=3), HELLO, 7, Pauses())
 
 
 def test_an_endpoint_that_is_down_is_one_message() -> None:
     with serving(lambda request, n: said("x")) as served:
         gone = Endpoint(served.url, "m", attempts=2)
     with pytest.raises(UserError, match="cannot be used.*refused.*2 times.*the server runs"):
-        ask(gone, HELLO, 7, Pauses())
+        chat_completion(gone, HELLO, 7, Pauses())
 
 
 @pytest.mark.parametrize("answer", [Answer(body=b"{}", pause=1.0), Answer(body=b"x" * 400, drops=0.02)])
@@ -90,7 +90,7 @@ def test_a_slow_server_is_given_up_also_when_it_sends_drop_by_drop(answer: Answe
     with serving(lambda request, n: answer) as served:
         slow = Endpoint(served.url, "m", timeout=0.3, attempts=2)
         with pytest.raises(UserError, match="no answer within 0.3 seconds, 2 times"):
-            ask(slow, HELLO, 7, Pauses())
+            chat_completion(slow, HELLO, 7, Pauses())
     assert time.monotonic() - started < 6
 
 
@@ -100,7 +100,7 @@ def test_a_slow_server_is_given_up_also_when_it_sends_drop_by_drop(answer: Answe
 )  # fmt: skip
 def test_nonsense_is_data(body: bytes) -> None:
     with serving(lambda request, n: Answer(body=body)) as served:
-        reply = ask(Endpoint(served.url, "m"), HELLO, 7, Pauses())
+        reply = chat_completion(Endpoint(served.url, "m"), HELLO, 7, Pauses())
     assert reply.text == "" and reply.fault
 
 
@@ -115,7 +115,7 @@ def test_a_wrong_key_or_address_is_told_at_once_and_the_key_never() -> None:
             serving(lambda request, n, s=status, b=body: Answer(s, b)) as served,
             pytest.raises(UserError, match=said_of_it.replace("*", r"\*")) as told,
         ):
-            ask(Endpoint(served.url, "m"), HELLO, 7, Pauses())
+            chat_completion(Endpoint(served.url, "m"), HELLO, 7, Pauses())
         assert len(served.requests) == 1 and KEY not in str(told.value)
 
 
@@ -123,7 +123,7 @@ def test_a_redirect_does_not_take_the_key_elsewhere() -> None:
     with serving(lambda request, n: said("x")) as other:
         answer = Answer(307, headers={"Location": other.url + "/chat/completions"})
         with serving(lambda request, n: answer) as served, pytest.raises(UserError, match="HTTP 307"):
-            ask(Endpoint(served.url, "m"), HELLO, 7, Pauses())
+            chat_completion(Endpoint(served.url, "m"), HELLO, 7, Pauses())
         assert other.requests == []
 
 
@@ -131,11 +131,11 @@ def test_addresses_and_keys_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> N
     good = Endpoint("http://host/v1", "m")
     for url in ("", "host/v1", "ftp://host", "file:///etc/passwd"):
         with pytest.raises(UserError, match="is no address"):
-            check(replace(good, url=url))
+            check_endpoint(replace(good, url=url))
     with pytest.raises(UserError, match="no password into the address") as told:
-        check(replace(good, url="http://me:hidden@host/v1"))
+        check_endpoint(replace(good, url="http://me:hidden@host/v1"))
     assert "hidden" not in str(told.value)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-a\nEvil: 1")
     with pytest.raises(UserError, match="characters that no key has") as told:
-        check(good)
+        check_endpoint(good)
     assert "Evil" not in str(told.value)

@@ -1,9 +1,9 @@
-"""Bundled data: examples made by seeded generators in this package, copied from no data set.
+"""Synthetic datasets, bundled: examples made by seeded generators in this package, copied from no data set.
 
     load("masa", "d1", "train") -> [Example("masa-d1-train-0", "the soup was ...", {"food": ("negative",)}, ...), ...]
 
 Sizes are `SIZES`; the splits of a set are disjoint, also by text, and also from every text that the embedded base model
-was pretrained on (`RESERVED` tells the pretraining corpus which texts to leave out). Made on the fly, the same to the
+was pretrained on (`reserved` lists the texts that the pretraining corpus leaves out). Made on the fly, the same to the
 letter on every machine.
 """
 
@@ -26,31 +26,31 @@ NO_ANSWER_EVIDENCE = "the text does not tell"
 
 
 def _masa(domain: str) -> Callable[[Random, str], Example]:
-    own = [ASPECTS[name] for name in DOMAINS[domain]]
+    aspects = [ASPECTS[name] for name in DOMAINS[domain]]
     others = [ASPECTS[name] for other, names in DOMAINS.items() if other != domain for name in names]
 
     def make(random: Random, name: str) -> Example:
-        made = reviews.review(random, own, others)
-        answer = {slot: (made.labels[slot],) for slot in DOMAINS[domain] if slot in made.labels}
-        return Example(name, made.text, answer, {slot: made.evidence[slot] for slot in answer})
+        review = reviews.review(random, aspects, others)
+        answer = {slot: (review.labels[slot],) for slot in DOMAINS[domain] if slot in review.labels}
+        return Example(name, review.text, answer, {slot: review.evidence[slot] for slot in answer})
 
     return make
 
 
 def _marked(sentence: Callable[[Random], entities.Marked], reason: str) -> Callable[[Random, str], Example]:
     def make(random: Random, name: str) -> Example:
-        made = sentence(random)
-        rationale = {kind: reason.format(n=len(found), kind=kind) for kind, found in made.mentions.items()}
-        return Example(name, made.text, dict(made.mentions), rationale)
+        marked = sentence(random)
+        rationale = {kind: reason.format(n=len(spans), kind=kind) for kind, spans in marked.mentions.items()}
+        return Example(name, marked.text, dict(marked.mentions), rationale)
 
     return make
 
 
 def _question(random: Random, name: str) -> Example:
-    made = questions.question(random)
-    if not made.answer:
-        return Example(name, made.text, {}, {"answer": NO_ANSWER_EVIDENCE})
-    return Example(name, made.text, {"answer": (made.answer,)}, {"answer": made.evidence}, {"answer": made.aliases})
+    asked = questions.question(random)
+    if not asked.answer:
+        return Example(name, asked.text, {}, {"answer": NO_ANSWER_EVIDENCE})
+    return Example(name, asked.text, {"answer": (asked.answer,)}, {"answer": asked.evidence}, {"answer": asked.aliases})
 
 
 _MAKERS: dict[str, dict[str, Callable[[Random, str], Example]]] = {

@@ -63,7 +63,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None  # urllib would send the key along to wherever the server points
 
 
-def check(endpoint: Endpoint) -> None:
+def check_endpoint(endpoint: Endpoint) -> None:
     """`UserError` for an address that cannot be one, or a key that no header can hold."""
     parts = urlsplit(endpoint.url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -75,14 +75,14 @@ def check(endpoint: Endpoint) -> None:
         raise UserError(f"The environment variable {endpoint.key_variable} holds characters that no key has.")
 
 
-def ask(
+def chat_completion(
     endpoint: Endpoint,
     messages: Sequence[Mapping[str, str]],
     max_tokens: int,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Reply:
     """The model's reply. `UserError` where the endpoint refuses the request or stays busy or silent."""
-    check(endpoint)
+    check_endpoint(endpoint)
     body = {"model": endpoint.model, "messages": list(messages), "max_tokens": max_tokens, "temperature": 0}
     reason = ""
     for attempt in range(endpoint.attempts):

@@ -24,8 +24,8 @@ from sde_ray.errors import UserError
 from sde_ray.safe_json import content_hash, read_json
 from sde_ray.storage.files import write_atomic
 from sde_ray.storage.jsonl_cache import JsonlCache
-from sde_ray.tasks.rationales.chat_client import Endpoint, Reply, ask, check
-from sde_ray.tasks.rationales.template import from_template, missing
+from sde_ray.tasks.rationales.chat_client import Endpoint, Reply, chat_completion, check_endpoint
+from sde_ray.tasks.rationales.template import from_template, missing_rationales
 from sde_ray.types import Example, Task
 
 __all__ = ["Cost", "Written", "cost", "covered", "from_model", "from_template", "read_reply", "save"]
@@ -79,7 +79,7 @@ class _Request:
 
 def covered(examples: Sequence[Example]) -> int:
     """How many examples have a reason for every slot they mention."""
-    return sum(not missing(example) for example in examples)
+    return sum(not missing_rationales(example) for example in examples)
 
 
 # ---- written by a model ----------------------------------------------------------------------------------------------
@@ -110,13 +110,15 @@ def from_model(
     `on_progress(done, count)` is called after each reply. `UserError` where the endpoint cannot be used; what was
     said until then is kept.
     """
-    check(endpoint)
+    check_endpoint(endpoint)
     requests = list(_requests(examples, task, endpoint.model))
     known = _known(replies, requests, again)
     wanted = list({request.key: request for request in requests if request.key not in known}.values())
     file = JsonlCache(replies)
     with ThreadPoolExecutor(max_workers=max(1, parallel)) as pool:
-        futures = {pool.submit(ask, endpoint, request.messages, request.max_tokens): request for request in wanted}
+        futures = {
+            pool.submit(chat_completion, endpoint, request.messages, request.max_tokens): request for request in wanted
+        }
         try:
             for done, future in enumerate(as_completed(futures), 1):
                 reply = future.result()
@@ -132,7 +134,7 @@ def from_model(
 def _requests(examples: Sequence[Example], task: Task, model: str) -> Iterator[_Request]:
     nouns = task.nouns
     for example in examples:
-        slots = missing(example)
+        slots = missing_rationales(example)
         if slots:
             found = "\n".join(f"{slot}: {', '.join(example.answer[slot])}" for slot in slots)
             keys = ", ".join(json.dumps(slot, ensure_ascii=False) for slot in slots)

@@ -20,7 +20,7 @@ PLACES = ("text", "slot", "value")
 COMMA = {"en": ", ", "zh": "，"}
 
 
-def missing(example: Example) -> tuple[str, ...]:
+def missing_rationales(example: Example) -> tuple[str, ...]:
     """The slots that the example mentions and has no reason for."""
     return tuple(slot for slot, values in example.answer.items() if values and not example.rationale.get(slot))
 
@@ -28,7 +28,7 @@ def missing(example: Example) -> tuple[str, ...]:
 def from_template(examples: Sequence[Example], task: Task, template: str) -> list[Example]:
     """Every missing reason from one template with {text}, {slot} and {value}; other braces stay."""
     check_template(template)
-    return [filled(example, task.language, template) for example in examples]
+    return [add_rationales(example, task.language, template) for example in examples]
 
 
 def check_template(template: str) -> None:
@@ -42,17 +42,17 @@ def check_template(template: str) -> None:
         raise UserError("The template is the same for every slot. Use {slot} or {value} in it, or {text} with them.")
 
 
-def filled(example: Example, language: str, template: str) -> Example:
+def add_rationales(example: Example, language: str, template: str) -> Example:
     """The example with a reason for every slot it mentions."""
     reasons = {
         slot: fill(template, text=example.text, slot=slot, value=COMMA[language].join(example.answer[slot]))
-        for slot in missing(example)
+        for slot in missing_rationales(example)
     }
     return replace(example, rationale={**example.rationale, **reasons})
 
 
 @dataclass(frozen=True)
-class Reasoned:
+class WithRationales:
     """A task's `load` whose examples get their missing reasons from a template."""
 
     load: Callable[[Split], list[Example]]
@@ -60,4 +60,4 @@ class Reasoned:
     template: str
 
     def __call__(self, split: Split) -> list[Example]:
-        return [filled(example, self.language, self.template) for example in self.load(split)]
+        return [add_rationales(example, self.language, self.template) for example in self.load(split)]
