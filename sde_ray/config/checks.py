@@ -15,6 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from sde_ray.config import renamed
+from sde_ray.config.installed import missing_in_peft
 from sde_ray.config.schema import SweepConfig
 from sde_ray.design import designs
 from sde_ray.design.axes import find_axis, find_option
@@ -81,6 +82,7 @@ def table_faults(values: Mapping[str, Any], base: Path) -> list[str]:
             attempt("out_of_domain", partial(get_task, name))
     _check_names(_list(values.get("task")), _list(values.get("out_of_domain")), found)
     _check_search(values, found)
+    found += missing_in_peft(_dict(values.get("lora")))
     metric = _dict(values.get("objective")).get("metric")
     for task in tasks:
         if isinstance(task, Task) and isinstance(metric, str) and metric:

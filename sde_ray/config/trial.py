@@ -113,7 +113,8 @@ def without_neutral(section: Section) -> dict[str, Any]:
     return {
         name: value
         for name, value in section.model_dump().items()
-        if value != settings[name].default or not any(isinstance(one, Neutral) for one in settings[name].metadata)
+        if value != settings[name].get_default(call_default_factory=True)
+        or not any(isinstance(one, Neutral) for one in settings[name].metadata)
     }
 
 
@@ -137,6 +138,42 @@ class Lora(Section):
     """Dropout on the adapter's input."""
     target_modules: str | tuple[str, ...] = "all-linear"
     """Modules that get an adapter: `all-linear`, or names such as [q_proj, v_proj]."""
+    exclude_modules: Annotated[str | tuple[str, ...] | None, PEFT] = None
+    """Modules that get none, of those in `target_modules`."""
+    target_parameters: Annotated[tuple[str, ...] | None, PEFT] = None
+    """Parameters that get an adapter, such as [experts.down_proj] of a mixture of experts. Needs `lora_dropout: 0`."""
+    layers_to_transform: Annotated[int | tuple[int, ...] | None, PEFT] = None
+    """Numbers of the layers that get an adapter; empty: all."""
+    layers_pattern: Annotated[str | tuple[str, ...] | None, PEFT] = None
+    """What the list of layers is called in the model, where peft does not find it."""
+    rank_pattern: Annotated[dict[str, Annotated[int, Field(ge=1)]], PEFT] = Field(default_factory=dict)
+    """Ranks of modules that have their own, by name or regular expression, such as {q_proj: 16}."""
+    alpha_pattern: Annotated[dict[str, Annotated[int, Field(ge=1)]], PEFT] = Field(default_factory=dict)
+    """The same for `lora_alpha`."""
+    use_rslora: Annotated[bool, PEFT] = False
+    """Scale by lora_alpha / sqrt(r) instead of lora_alpha / r (rank-stabilised LoRA)."""
+    use_dora: Annotated[bool, PEFT] = False
+    """Train the magnitude of the weights apart from their direction (DoRA). Slower, also in decoding."""
+    init_lora_weights: Annotated[bool | Literal["gaussian", "orthogonal"], PEFT] = True
+    """How the adapter starts: `true` is peft's own, `false` random in both matrices. Starts that change the base's
+    weights (pissa, olora, ...) are not allowed: all trials share the base."""
+    modules_to_save: Annotated[tuple[str, ...] | None, PEFT] = None
+    """Modules trained whole beside the adapter, and saved with it, such as [lm_head]."""
+
+    @model_validator(mode="after")
+    def _parameters_have_no_dropout(self) -> Lora:
+        if self.target_parameters and self.lora_dropout:
+            raise ValueError("target_parameters have no dropout in peft. Set lora_dropout: 0.")
+        return self
+
+    @model_validator(mode="after")
+    def _layers_need_names(self) -> Lora:
+        if self.layers_to_transform is not None and isinstance(self.target_modules, str):
+            raise ValueError(
+                f"layers_to_transform needs target_modules as a list, such as [q_proj, v_proj]; it is "
+                f'"{self.target_modules}".'
+            )
+        return self
 
 
 class Generation(Section):

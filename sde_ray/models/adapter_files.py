@@ -3,8 +3,9 @@
     read_adapter(folder)   -> Adapter(rank=8, alpha=16.0, shapes={"model.layers.0.self_attn.q_proj": (64, 64), ...})
 
 The header of `adapter_model.safetensors` says what there is: names and shapes of tensors, which must be those of a LoRA
-adapter and fill the file exactly. Of `adapter_config.json` the scale is used, and what else it asks for is refused: in
-peft's hands that file can match patterns, replicate layers and reserve any amount of memory.
+adapter and fill the file exactly. Of `adapter_config.json` is used what a sweep sets (ranks, scales, DoRA, modules to
+save) where it agrees with the tensors; what else it asks for is refused: in peft's hands that file can match patterns,
+replicate layers and reserve any amount of memory.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +26,47 @@ MAX_BYTES = 16 * 2**20  # of a header or a JSON file
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _TENSOR = re.compile(
     r"base_model\.model\.(?P<module>\w+(?:\.\w+)*)"
-    r"\.(?:lora_(?P<part>[AB])\.weight|lora_embedding_(?P<table>[AB])|base_layer\.weight)"
+    r"\.(?:lora_(?P<part>[AB])\.weight|lora_embedding_(?P<table>[AB])|(?P<magnitude>lora_magnitude_vector)"
+    r"|base_layer\.weight)"
 )
+_SAVED = re.compile(r"base_model\.model\.(?P<module>\w+(?:\.\w+)*)\.(?:weight|bias)")
 # What a configuration may hold without effect here: where it comes from, and how the training began.
 WITHOUT_EFFECT = {
-    "auto_mapping", "base_model_name_or_path", "inference_mode", "init_lora_weights", "lora_dropout", "megatron_core",
-    "peft_version", "qalora_group_size", "revision", "target_modules", "task_type",
+    "auto_mapping", "base_model_name_or_path", "exclude_modules", "inference_mode", "init_lora_weights",
+    "layers_pattern", "layers_to_transform", "lora_dropout", "megatron_core", "peft_version", "qalora_group_size",
+    "revision", "target_modules", "task_type",
+}  # fmt: skip
+# What has one, and is checked against the tensors.
+WITH_EFFECT = {
+    "alpha_pattern", "fan_in_fan_out", "lora_alpha", "modules_to_save", "peft_type", "r", "rank_pattern",
+    "target_parameters", "use_dora", "use_rslora",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter. `shapes`: inputs and outputs of each module that it changes; `swapped`: peft's fan_in_fan_out."""
+    """A LoRA adapter. `shapes`: inputs and outputs of each module that it changes; `swapped`: peft's fan_in_fan_out.
+
+    `ranks` and `alphas`: of the modules that have their own. `saved`: the shapes of the tensors of `modules_to_save`.
+    """
 
     rank: int
     alpha: float
     shapes: Mapping[str, tuple[int, int]]
     swapped: bool = False
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    alphas: Mapping[str, float] = field(default_factory=dict)
+    use_rslora: bool = False
+    use_dora: bool = False
+    modules_to_save: tuple[str, ...] = ()
+    saved: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    target_parameters: tuple[str, ...] = ()
+
+    @property
+    def target_modules(self) -> list[str]:
+        """The modules with an adapter on the whole module, not on one of its parameters."""
+        parameters = {name.rpartition(".")[0] for name in self.target_parameters}
+        return [module for module in self.shapes if module.removesuffix(".base_layer") not in parameters]
 
 
 def read_adapter(folder: Path) -> Adapter:
@@ -52,9 +77,8 @@ def read_adapter(folder: Path) -> Adapter:
     if not os.path.isfile(folder / WEIGHTS):
         raise UserError(f"{folder} holds no adapter: {WEIGHTS} is missing. Give a trial's `adapter/`.")
     try:
-        rank, shapes = _shapes(dict(_tensors(folder)))
-        config = read_json(read_file_inside(folder, CONFIG))
-        return Adapter(rank, _alpha(config, rank), shapes, config.get("fan_in_fan_out") is True)
+        tensors = dict(_tensors(folder))
+        return _adapter(_checked_keys(read_json(read_file_inside(folder, CONFIG))), tensors)
     except (OSError, ValueError) as error:
         raise UserError(
             f"The adapter in {folder} cannot be used: {getattr(error, 'strerror', None) or one_line(error)}. Give one "
@@ -121,36 +145,104 @@ def _counts(value: Any) -> tuple[int, ...]:
     return tuple(value) if fits else ()
 
 
-def _shapes(tensors: Mapping[str, tuple[int, ...]]) -> tuple[int, dict[str, tuple[int, int]]]:
-    """The rank, and by module how many inputs and outputs the pair of matrices has."""
+def _adapter(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) -> Adapter:
+    """The adapter that the tensors are, as far as the configuration agrees with them."""
+    pairs, magnitudes, saved = _sorted_tensors(tensors)
+    shapes = {module: (pair["A"][1], pair["B"][0]) for module, pair in pairs.items()}
+    alphas = _by_module(config, "alpha_pattern", shapes)
+    adapter = Adapter(
+        config["r"],
+        _alpha(config.get("lora_alpha"), "lora_alpha"),
+        shapes,
+        config.get("fan_in_fan_out") is True,
+        _by_module(config, "rank_pattern", shapes),
+        {name: _alpha(alpha, f"alpha_pattern.{name}") for name, alpha in alphas.items()},
+        config.get("use_rslora") is True,
+        config.get("use_dora") is True,
+        _modules_to_save(config, saved),
+        saved,
+        _names(config, "target_parameters", {name.removesuffix(".base_layer") for name in shapes}, parents=True),
+    )
+    whole = set(adapter.target_modules)
+    for module, pair in pairs.items():
+        rank, expected = pair["A"][0], adapter.ranks.get(module, adapter.rank)
+        counted = type(expected) is int and expected > 0
+        # A parameter of a mixture of experts has the matrices of all experts in one.
+        if not counted or (rank != expected and (module in whole or rank % expected)):
+            raise ValueError(f"{CONFIG} says r = {expected!r:.40}, its tensors have rank {rank}")
+    if magnitudes != ({module: (shape[1],) for module, shape in shapes.items()} if adapter.use_dora else {}):
+        raise ValueError(f"{CONFIG} says use_dora = {adapter.use_dora}, its tensors have {len(magnitudes)} magnitudes")
+    return adapter
+
+
+def _sorted_tensors(tensors: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The shapes of the pairs of matrices and of DoRA's magnitudes by module, and of all other tensors by name."""
     pairs: dict[str, dict[str, tuple[int, ...]]] = {}
+    magnitudes: dict[str, tuple[int, ...]] = {}
+    saved: dict[str, tuple[int, ...]] = {}
     for name, shape in tensors.items():
         match = _TENSOR.fullmatch(name)
-        if match is None or len(shape) != 2:
-            raise ValueError(f"the tensor {name[:80]!r} of shape {list(shape)} is none of a LoRA adapter")
-        part = match["part"] or match["table"]
-        if part:
+        part = match and (match["part"] or match["table"])
+        if match and match["magnitude"] and len(shape) == 1:
+            magnitudes[match["module"]] = shape
+        elif match and part and len(shape) == 2:
             pairs.setdefault(match["module"], {})[part] = shape
-    ranks = {shape[0] if part == "A" else shape[1] for pair in pairs.values() for part, shape in pair.items()}
-    halves = [module for module, pair in pairs.items() if len(pair) != 2]
-    if halves or len(ranks) != 1:
-        raise ValueError(
-            f"half of {halves[0]} is missing" if halves else f"its ranks are {sorted(ranks)}, expected one"
-        )
-    return ranks.pop(), {module: (pair["A"][1], pair["B"][0]) for module, pair in pairs.items()}
+        elif match is None and _SAVED.fullmatch(name):
+            saved[name] = shape
+        elif match is None or part or len(shape) != 2:
+            raise ValueError(f"the tensor {name[:80]!r} of shape {list(shape)} is none of a LoRA adapter")
+    for module, pair in pairs.items():
+        if len(pair) != 2:
+            raise ValueError(f"half of {module} is missing")
+        if pair["A"][0] != pair["B"][1]:
+            raise ValueError(f"the ranks of {module} are {pair['A'][0]} and {pair['B'][1]}, expected one")
+    if not pairs:
+        raise ValueError("it has no pair of LoRA matrices")
+    return pairs, magnitudes, saved
 
 
-def _alpha(config: Any, rank: int) -> float:
-    """The scale in the configuration; ValueError where it tells of another adapter than a plain LoRA of this rank."""
+def _checked_keys(config: Any) -> dict[str, Any]:
+    """The configuration; ValueError where it tells of something else than a LoRA adapter that a sweep trains."""
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         raise ValueError(f"{CONFIG} is none of a LoRA adapter")
-    if config.get("r") != rank or type(config["r"]) is not int:
-        raise ValueError(f"{CONFIG} says r = {config.get('r')!r:.40}, its tensors have rank {rank}")
-    understood = {*WITHOUT_EFFECT, "peft_type", "r", "lora_alpha", "fan_in_fan_out"}
+    understood = WITHOUT_EFFECT | WITH_EFFECT
     unknown_keys = [key for key, value in config.items() if key not in understood and value and value != "none"]
     if unknown_keys:
         raise ValueError(f"{CONFIG} asks for {', '.join(unknown_keys)[:200]}, which no sweep uses")
-    alpha: Any = config.get("lora_alpha")
+    if type(config.get("r")) is not int:
+        raise ValueError(f"{CONFIG} says r = {config.get('r')!r:.40}, expected a whole number")
+    return config
+
+
+def _by_module(config: Mapping[str, Any], key: str, shapes: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping by module. Never a pattern: in peft's hands the names are regular expressions."""
+    value = config.get(key) or {}
+    if not isinstance(value, dict) or not set(value) <= set(shapes):
+        raise ValueError(f"{CONFIG} asks for {key} {str(value)[:80]}, which names other modules than its tensors")
+    return value
+
+
+def _names(config: Mapping[str, Any], key: str, allowed: set[str], parents: bool = False) -> tuple[str, ...]:
+    """A list of names, each (or its parent) one of those allowed."""
+    value = config.get(key) or []
+    fits = isinstance(value, list) and all(
+        isinstance(name, str) and (name.rpartition(".")[0] if parents else name) in allowed for name in value
+    )
+    if not fits:
+        raise ValueError(f"{CONFIG} asks for {key} {str(value)[:80]}, of which it has no tensor")
+    return tuple(value)
+
+
+def _modules_to_save(config: Mapping[str, Any], saved: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+    modules = {name.removeprefix("base_model.model.").rpartition(".")[0]: name for name in saved}
+    listed = _names(config, "modules_to_save", set(modules))
+    for module in modules.keys() - set(listed):
+        name = modules[module]
+        raise ValueError(f"the tensor {name[:80]!r} of shape {list(saved[name])} is none of a LoRA adapter")
+    return listed
+
+
+def _alpha(alpha: Any, key: str) -> float:
     if type(alpha) not in (int, float) or not 0 < alpha < 1e6:
-        raise ValueError(f"{CONFIG} says lora_alpha = {alpha!r:.40}, expected a number above 0")
+        raise ValueError(f"{CONFIG} says {key[:80]} = {alpha!r:.40}, expected a number above 0")
     return float(alpha)

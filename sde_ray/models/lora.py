@@ -10,16 +10,21 @@ The base is loaded once and stays; neither training nor merging an adapter chang
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+from peft.utils.other import ModulesToSaveWrapper
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from sde_ray.config.trial import Lora
+from sde_ray.config.trial import Lora, without_neutral
 from sde_ray.errors import UserError
 from sde_ray.models import fast_dropout
 from sde_ray.models.adapter_files import read_adapter
@@ -27,6 +32,7 @@ from sde_ray.models.base import device
 from sde_ray.safe_json import one_line
 
 ADAPTER = "default"  # peft's name of the one adapter a trial has
+ROOT = "base_model.model."  # what peft puts before the names of a model's modules
 
 
 def add_lora(model: torch.nn.Module, settings: Lora) -> PeftModel:
@@ -34,17 +40,13 @@ def add_lora(model: torch.nn.Module, settings: Lora) -> PeftModel:
 
     Raises UserError when the settings name no layer of the model.
     """
-    targets = settings.target_modules if isinstance(settings.target_modules, str) else list(settings.target_modules)
-    lora = LoraConfig(
-        r=settings.r,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules=targets,
-        task_type="CAUSAL_LM",
-    )
+    values = json.loads(json.dumps(without_neutral(settings)))  # lists, which is what peft knows
     try:
+        lora = LoraConfig(**values, task_type="CAUSAL_LM")
         peft_model = get_peft_model(model, lora)  # type: ignore[arg-type]
-    except ValueError as error:
+    except (ValueError, TypeError, NotImplementedError) as error:
+        if "arget modules" not in str(error):
+            raise UserError(f"peft refuses the section lora: {one_line(error)}") from error
         raise UserError(
             f"LoRA finds nothing to adapt for lora.target_modules = {settings.target_modules}: {error} Use "
             '"all-linear", or names of the model\'s layers such as '
@@ -57,6 +59,10 @@ def add_lora(model: torch.nn.Module, settings: Lora) -> PeftModel:
 
 def remove_lora(peft_model: PeftModel) -> torch.nn.Module:
     """Remove the adapter; returns the base model, its weights untouched to the bit."""
+    for name, module in list(peft_model.named_modules()):
+        if isinstance(module, ModulesToSaveWrapper):  # peft would leave the trained copy in the base
+            parent, _, child = name.rpartition(".")
+            setattr(peft_model.get_submodule(parent), child, module.original_module)
     model: torch.nn.Module = peft_model.unload()
     model.__dict__.pop("peft_config", None)  # peft leaves it there and would warn of a second adapter
     return model.eval()
@@ -71,7 +77,28 @@ def save_adapter(peft_model: PeftModel, folder: Path) -> None:
     assert learned, "every lora_B is zero: the adapter did not learn anything"
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(folder / "adapter_model.safetensors"), metadata={"format": "pt"})
-    peft_model.peft_config[ADAPTER].save_pretrained(str(folder))
+    _exact_config(peft_model, tensors).save_pretrained(str(folder))
+
+
+def _exact_config(peft_model: PeftModel, names: Iterable[str]) -> LoraConfig:
+    """The adapter's configuration with whole names of modules for patterns, as `adapter_files` reads it."""
+    config = copy(peft_model.peft_config[ADAPTER])
+    layers = {
+        name.removeprefix(ROOT): module for name, module in peft_model.named_modules() if isinstance(module, LoraLayer)
+    }
+    config.rank_pattern = {name: one.r[ADAPTER] for name, one in layers.items() if one.r[ADAPTER] != config.r}
+    alphas = {name: one.lora_alpha[ADAPTER] for name, one in layers.items()}
+    config.alpha_pattern = {name: alpha for name, alpha in alphas.items() if alpha != config.lora_alpha}
+    if config.modules_to_save:
+        others = {name.removeprefix(ROOT).rpartition(".")[0] for name in names if ".lora_" not in name}
+        config.modules_to_save = sorted(others)
+    if getattr(config, "target_parameters", None):
+        config.target_parameters = [
+            f"{name.removesuffix('.base_layer')}.{module.parameter_name}"
+            for name, module in layers.items()
+            if hasattr(module, "parameter_name")
+        ]
+    return config
 
 
 def load_adapter(model: torch.nn.Module, folder: Path) -> PeftModel:
@@ -82,17 +109,28 @@ def load_adapter(model: torch.nn.Module, folder: Path) -> PeftModel:
     saved = read_adapter(folder)
     modules = dict(model.named_modules())
     for name, (inputs, outputs) in saved.shapes.items():
-        layer = modules.get(name)
+        layer = modules.get(name if name in saved.target_modules else name.removesuffix(".base_layer"))
         if layer is None or (
             isinstance(layer, torch.nn.Linear) and (layer.in_features, layer.out_features) != (inputs, outputs)
         ):
             raise UserError(f"The adapter in {folder} is for another base model: {name} is {inputs} x {outputs} in it.")
+    tensors = model.state_dict()
+    for name, shape in saved.saved.items():
+        tensor = tensors.get(name.removeprefix(ROOT))
+        if tensor is None or tuple(tensor.shape) != shape:
+            raise UserError(f"The adapter in {folder} is for another base model: {name} is {list(shape)} in it.")
     # Not peft's reading of adapter_config.json, which believes all that it says.
     lora = LoraConfig(
         r=saved.rank,
         lora_alpha=saved.alpha,  # type: ignore[arg-type]
-        target_modules=list(saved.shapes),
+        target_modules=saved.target_modules,
         fan_in_fan_out=saved.swapped,
+        rank_pattern={re.escape(name): rank for name, rank in saved.ranks.items()},
+        alpha_pattern={re.escape(name): alpha for name, alpha in saved.alphas.items()},
+        use_rslora=saved.use_rslora,
+        use_dora=saved.use_dora,
+        modules_to_save=list(saved.modules_to_save) or None,
+        **({"target_parameters": list(saved.target_parameters)} if saved.target_parameters else {}),
         task_type="CAUSAL_LM",
     )
     try:
@@ -107,10 +145,12 @@ def merged_lora(peft_model: PeftModel) -> Iterator[torch.nn.Module]:
 
     Decoding is many small steps, and two more small products per layer would double their cost. peft's own merge and
     unmerge would leave rounding in the base. Only full-precision weights are folded in; a bf16 weight would round the
-    adapter away, so there it stays beside its layer.
+    adapter away, so there it stays beside its layer; so do DoRA, `modules_to_save` and `target_parameters`.
     """
     layers = [m for m in peft_model.modules() if hasattr(m, "get_delta_weight") and ADAPTER in getattr(m, "lora_A", {})]
-    if not layers or any(layer.get_base_layer().weight.dtype != torch.float32 for layer in layers):
+    config = peft_model.peft_config[ADAPTER]
+    more = config.use_dora or config.modules_to_save or getattr(config, "target_parameters", None)
+    if more or not layers or any(layer.get_base_layer().weight.dtype != torch.float32 for layer in layers):
         yield peft_model.get_base_model()  # its layers carry the adapter; peft's own forward hides what the model takes
         return
     originals = [(layer.get_base_layer().weight, layer.get_base_layer().weight.data) for layer in layers]

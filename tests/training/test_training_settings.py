@@ -180,3 +180,18 @@ def test_steps_of_warmup_are_a_number_or_a_share() -> None:
         Train(warmup_steps=1.5)
     with pytest.raises(ValidationError, match="Use constant_with_warmup"):
         Train(lr_scheduler_type="constant", warmup_steps=3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dora_and_a_module_trained_whole_go_through_a_trial(
+    worker: Worker, config: TrialConfig, plain: list[float], tmp_path: Path
+) -> None:
+    lora = Lora(lora_dropout=0.0, use_dora=True, modules_to_save=("lm_head",))
+    worker.start_trial(replace(config, lora=lora), samples(config.train_size))
+    changed = worker.train(3)
+    completions, count = worker.generate([(sample.id, sample.prompt) for sample in samples(3)])
+    worker.save(tmp_path / "adapter")
+    worker.end_trial()
+    assert changed[0] == pytest.approx(plain[0], rel=1e-5) and changed[-1] < plain[-1]
+    assert len(completions) == 3 and count > 0 and (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
+    assert losses(worker, config) == plain
