@@ -85,6 +85,8 @@ class AxisOptionContract:
             assert sample.prompt == prompt_of(examples[0].text, task, design)
             assert [segment.text for segment in sample.prompt if segment.role == "text"] == [examples[0].text]
             assert sample.completion.loss and sample.completion.role == "completion"
+            if self.axis != "input_modeling":
+                assert {segment.loss for segment in sample.prompt} == {design["input_modeling"] == "on"}, design.slug
 
     def test_any_text_is_read(self) -> None:
         chance = random.Random(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from sde_ray.design.axes import AXES
 from sde_ray.design.designs import make_design
 from sde_ray.design.space import design_space
 from sde_ray.search import METHODS, Searcher
@@ -12,16 +13,23 @@ from sde_ray.tasks import get_task
 from sde_ray.testing.planted import BEST, planted
 from sde_ray.types import Design
 
+PAPERS_AXES = ("instruction", "input_modeling", "format", "unmentioned", "labels", "reasoning")
+
+
+def _designs(**options: list[str]) -> tuple[Design, ...]:
+    """The designs of `masa:d1` on the paper's six axes; any other axis of the table is at its default."""
+    others = {name: [axis.default] for name, axis in AXES.items() if name not in PAPERS_AXES}
+    return design_space(get_task("masa:d1"), True, axes={**others, **options}).designs
+
 
 def all_designs() -> tuple[Design, ...]:
-    """All 216 designs of the bundled task `masa:d1`."""
-    return design_space(get_task("masa:d1"), rationales=True).designs
+    """The paper's 216 designs."""
+    return _designs()
 
 
 def few_designs() -> tuple[Design, ...]:
-    """22 designs that are no full product: of 24 two are left out."""
-    axes = {"input_modeling": ["off"], "reasoning": ["none"], "labels": ["text", "number"]}
-    return design_space(get_task("masa:d1"), True, axes=axes).designs[:-2]
+    """34 designs that are no full product: of 36 two are left out."""
+    return _designs(input_modeling=["off"], reasoning=["none"], labels=["text", "number"])[:-2]
 
 
 def run_search(searcher: Searcher) -> list[Design]:

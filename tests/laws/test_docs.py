@@ -31,6 +31,10 @@ from helpers.readme_example import side_by_side
 from typer.testing import CliRunner
 
 from sde_ray.cli.app import app
+from sde_ray.design.designs import make_design
+from sde_ray.design.render import render_sample
+from sde_ray.tasks import get_task
+from sde_ray.testing import AxisOptionContract
 
 PAGES = pages()
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -110,6 +114,27 @@ def my_axes(user_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (user_folder / "my_pkg" / "my_axes.py").write_text("\n".join(part for part in code if "testing" not in part))
     monkeypatch.syspath_prepend(str(user_folder))
     return "my_pkg.my_axes"
+
+
+def test_the_options_of_the_pages_keep_the_contract(my_axes: str) -> None:
+    class Rows(AxisOptionContract):
+        axis, option = "format", f"{my_axes}:ROWS"
+
+    class Polite(AxisOptionContract):
+        axis, option = f"{my_axes}:TONE", "polite"
+
+    for contract in (Rows(), Polite()):
+        for law in [name for name in dir(contract) if name.startswith("test_")]:
+            getattr(contract, law)()
+
+
+def test_the_task_of_the_architecture_page_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = Page(ROOT / "x", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")).blocks("python")
+    (tmp_path / "page_task.py").write_text(block)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    task = get_task("page_task:TASK")
+    sample = render_sample(task.load("train")[0], task, make_design())
+    assert sample.completion.text == "room: bad."
 
 
 @each_page
