@@ -1,4 +1,4 @@
-"""Are the intervals right, and the claims? Sweeps of worlds with a known truth, counted.
+"""Calibration of confidence intervals and claims: coverage and error rates on simulated sweeps with a known truth.
 
     sde-ray bench search calibration --sweeps 150 --jobs 2
 
@@ -8,9 +8,9 @@ option to be better or worse, and how far assembly departs from the defaults. `v
 comparison in one, and how often a "better" is wrong; its row `forced` is the hardest case: equal designs, but an
 assembled one that is none of the controls.
 
-Every sweep is simulated down to single answers (`worlds.py`), so the bootstrap of items works on what it works on in
-life: items that all trials share. Truth of an effect: the mean over all 216 designs; of trials that vary one axis at a
-time: within the design that they vary. Each share comes with half its own 95% interval, over sweeps.
+Every sweep is simulated down to single answers (`worlds.py`), so the bootstrap over items works on what it works on in
+real sweeps: items that all trials have in common. Truth of an effect: the mean over all 216 designs; of trials that
+vary one axis at a time: within the design that they vary. Each share comes with half its own 95% interval, over sweeps.
 
 Pairs of options are shrunk towards 0. Where nothing interacts that is the truth, so their intervals hold it nearly
 always: `null pairs`, which no bar is for. `interactions` counts all pairs of worlds in which a fifth of them interact;
@@ -80,17 +80,24 @@ SETTINGS = tuple(Setting(designs, seeds, interactions) for interactions in (Fals
 def measure(
     sweeps: int = 150, jobs: int = 2, seed: int = 0, settings: Sequence[Setting] = SETTINGS
 ) -> dict[str, list[dict[str, Any]]]:
-    """All three tables. `sweeps`: how many are simulated for each row; the same `seed` gives the same numbers."""
+    """Simulate and count: the tables `coverage`, `nothing`, `verdict` and `forced`, a row a setting.
+
+    Args:
+        sweeps: how many are simulated for each row.
+        jobs: processes.
+        seed: the same seed gives the same numbers.
+        settings: the kinds of sweeps.
+    """
     equal = [setting for setting in settings if not setting.interactions]
     with ProcessPoolExecutor(jobs) as pool:
 
         def rows(count: Callable[[Setting, int], dict[str, float]], kinds: Sequence[Setting]) -> list[dict[str, Any]]:
-            found = []
+            table = []
             for setting in kinds:
                 numbers = [seed * 1_000_003 + n for n in range(sweeps)]
                 counted = list(pool.map(partial(count, setting), numbers, chunksize=max(1, sweeps // (8 * jobs))))
-                found.append({**asdict(setting), "sweeps": sweeps, **_means(counted)})
-            return found
+                table.append({**asdict(setting), "sweeps": sweeps, **_means(counted)})
+            return table
 
         return {
             "coverage": rows(coverage, settings),
@@ -102,11 +109,11 @@ def measure(
 
 def _means(counted: Sequence[dict[str, float]]) -> dict[str, float]:
     """The mean of each number over the sweeps that have it, each followed by half its own 95% interval."""
-    found: dict[str, float] = {}
-    for name in dict.fromkeys(name for one in counted for name in one):
-        values = np.array([one[name] for one in counted if name in one])
-        found |= {name: round(float(values.mean()), 4), name + ERROR: round(_error(values), 4)}
-    return found
+    means: dict[str, float] = {}
+    for name in dict.fromkeys(name for numbers in counted for name in numbers):
+        values = np.array([numbers[name] for numbers in counted if name in numbers])
+        means |= {name: round(float(values.mean()), 4), name + ERROR: round(_error(values), 4)}
+    return means
 
 
 def _error(values: Array) -> float:
@@ -133,42 +140,42 @@ def _fitted(setting: Setting, world: World, designs: Sequence[Design], random: n
 
 
 def coverage(setting: Setting, number: int) -> dict[str, float]:
-    """The share of the intervals of one sweep that hold the truth, and their mean width."""
+    """Coverage: the share of the intervals of one sweep that hold the truth, and their mean width."""
     random = _random(setting, number)
     world, designs = draw_world(random, setting.interactions), setting.draw(random)
     fitted = _fitted(setting, world, designs, random)
     inside: dict[str, list[bool]] = {}
     effects = surface_effects(fitted, designs)
-    for one in effects:
-        truth = effect_truth(world, one.axis, one.option, one.reference, setting.within)
-        _hold(inside, "effects", Estimate(one.difference, one.low, one.high), truth)
+    for effect in effects:
+        truth = effect_truth(world, effect.axis, effect.option, effect.reference, setting.within)
+        _hold(inside, "effects", effect.estimate, truth)
     for pair in surface_interactions(fitted):
         truth = pair_truth(world, pair.axes, pair.options, pair.references)
         kinds = ["interactions"] if setting.interactions else ["null pairs"]
         for kind in kinds + (["real pairs"] if abs(truth) > ZERO and setting.interactions else []):
-            _hold(inside, kind, Estimate(pair.difference, pair.low, pair.high), truth)
-    known = designs if setting.within else SPACE
+            _hold(inside, kind, pair.estimate, truth)
+    compared = designs if setting.within else SPACE
     for _ in range(DIFFERENCES):
-        first, second = (known[n] for n in random.choice(len(known), 2, replace=False))
+        first, second = (compared[n] for n in random.choice(len(compared), 2, replace=False))
         _hold(inside, "differences", fitted.difference(first, second), world.truth(first) - world.truth(second))
-    widths = [one.high - one.low for one in effects if one.low is not None and one.high is not None]
+    widths = [effect.high - effect.low for effect in effects if effect.low is not None and effect.high is not None]
     return {name: fmean(held) for name, held in inside.items()} | ({"width": fmean(widths)} if widths else {})
 
 
-def _hold(inside: dict[str, list[bool]], name: str, one: Estimate, truth: float) -> None:
-    if one.low is not None and one.high is not None:
-        inside.setdefault(name, []).append(one.low <= truth <= one.high)
+def _hold(inside: dict[str, list[bool]], name: str, estimate: Estimate, truth: float) -> None:
+    if estimate.low is not None and estimate.high is not None:
+        inside.setdefault(name, []).append(estimate.low <= truth <= estimate.high)
 
 
 def effect_truth(world: World, axis: str, option: str, reference: str, within: bool) -> float:
-    """What an option truly does against another: on average, or within the baseline."""
+    """The true main effect of an option against another: on average, or within the baseline."""
     if within:
         return world.truth(BASE.replace(**{axis: option})) - world.truth(BASE.replace(**{axis: reference}))
     return world.mean((axis, option)) - world.mean((axis, reference))
 
 
 def pair_truth(world: World, axes: tuple[str, str], options: tuple[str, str], references: tuple[str, str]) -> float:
-    """What two options truly bring together beyond the sum of both."""
+    """The true interaction of two options."""
 
     def mean(first: str, second: str) -> float:
         return world.mean((axes[0], first), (axes[1], second))
@@ -186,14 +193,14 @@ def equal_world() -> World:
 
 
 def nothing(setting: Setting, number: int) -> dict[str, float]:
-    """What one sweep of equal designs claims; all of it is false."""
+    """False claims: what one sweep of equal designs claims."""
     random = _random(setting, number)
     designs = setting.draw(random)
     designs = designs if BASE in designs else [BASE, *designs[1:]]
     seen = observe(equal_world(), designs, range(setting.seeds), random)
     scores = [result.scores["dev"][METRIC] for result in seen.results]
     jackknife_influence = np.stack(
-        [(one.parts[0].rows[:, 0] - s) / 200 for one, s in zip(seen.items.values(), scores, strict=True)]
+        [(items.parts[0].rows[:, 0] - s) / 200 for items, s in zip(seen.items.values(), scores, strict=True)]
     )
     fitted = fit_surface([trial.design for trial in seen.trials], scores, ORDERS, jackknife_influence)
     effects = surface_effects(fitted, designs)
@@ -245,11 +252,14 @@ def _judged(
     fresh = observe(world, distinct, seeds, random, TEST_ITEMS, "test")
     trials = {name: [t for t in fresh.trials if t.design == design] for name, design in contenders.items()}
     results = {result.key: result for result in fresh.results}
-    found = judge_items(strategy, trials, results, {"test": fresh.items}).overall()
-    ours = world.truth(strategy.design)
-    gains = [(row, ours - world.truth(row.design)) for row in found if row.paired is not None]
-    known = [(row.paired, gain) for row, gain in gains if row.paired is not None]
-    held = [one.low <= gain <= one.high for one, gain in known if one.low is not None and one.high is not None]
+    comparisons = judge_items(strategy, trials, results, {"test": fresh.items}).overall()
+    assembled_truth = world.truth(strategy.design)
+    gains = [(row, assembled_truth - world.truth(row.design)) for row in comparisons if row.paired is not None]
+    held = [
+        row.paired.low <= gain <= row.paired.high
+        for row, gain in gains
+        if row.paired is not None and row.paired.low is not None and row.paired.high is not None
+    ]
     return {
         "wrong better": float(any(row.claim == "better" and gain <= 0 for row, gain in gains)),
         "wrong worse": float(any(row.claim == "worse" and gain >= 0 for row, gain in gains)),

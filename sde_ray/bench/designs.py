@@ -34,9 +34,12 @@ def read(path: Path = PATH) -> list[Row]:
 def rows(results: Sequence[TrialResult]) -> list[Row]:
     """One row a finished trial, in the order of the axes' tables; an empty cell is "not applicable"."""
     order = {axis.name: list(axis.options) for axis in AXES.values()}
-    done = [result for result in results if result.status == "finished"]
-    done.sort(key=lambda one: ([order[axis].index(one.config["design"][axis]) for axis in AXES], one.config["seed"]))
-    return [_row(result) for result in done]
+    finished = [result for result in results if result.status == "finished"]
+
+    def position(result: TrialResult) -> tuple[list[int], int]:
+        return [order[axis].index(result.config["design"][axis]) for axis in AXES], result.config["seed"]
+
+    return [_row(result) for result in sorted(finished, key=position)]
 
 
 def _row(result: TrialResult) -> Row:
@@ -53,19 +56,19 @@ def _row(result: TrialResult) -> Row:
     return {**{axis: result.config["design"][axis] for axis in AXES}, "seed": str(result.config["seed"]), **cells}
 
 
-def write(found: Sequence[Row], path: Path = PATH) -> None:
+def write(rows: Sequence[Row], path: Path = PATH) -> None:
     """Write the table, whole or not at all."""
     part = path.with_suffix(".part")
     with part.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()
-        table.writerows(found)
+        table.writerows(rows)
     part.replace(path)
 
 
 if __name__ == "__main__":
     from sde_ray.storage.ledger import Ledger
 
-    made = rows(list(Ledger(Path(sys.argv[1]) / LEDGER).results().values()))
-    write(made)
-    print(f"{len(made)} rows in {PATH}")
+    recorded = rows(list(Ledger(Path(sys.argv[1]) / LEDGER).results().values()))
+    write(recorded)
+    print(f"{len(recorded)} rows in {PATH}")

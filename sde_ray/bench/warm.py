@@ -1,4 +1,4 @@
-"""How long from handing over a trial to its first optimiser step: a warm worker against a cold process.
+"""Latency benchmark: from handing over a trial to its first optimiser step, a warm worker against a cold process.
 
     python -m sde_ray.bench.warm [--json] [--trials 3] [--model tiny]
 
@@ -41,7 +41,7 @@ def measure(trials: int = 3, model: str = "tiny", task: str = "masa:d1", train_s
     cold = _cold(model, task, train_size)
     return {
         "warm_seconds": median(seconds),
-        "warm_seconds_each": [round(one, 4) for one in seconds],
+        "warm_seconds_each": [round(value, 4) for value in seconds],
         "cold_seconds": cold,
         "times_faster": cold / median(seconds),
         "bar_seconds": BAR_SECONDS,
@@ -57,12 +57,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--task", default="masa:d1")
     parser.add_argument("--train-size", type=int, default=400)
     parser.add_argument("--cold", action="store_true", help="take one step and print the time of day (used by itself)")
-    given = parser.parse_args(arguments)
-    if given.cold:
-        print(_step_in_this_process(given.model, given.task, given.train_size))
+    options = parser.parse_args(arguments)
+    if options.cold:
+        print(_step_in_this_process(options.model, options.task, options.train_size))
         return
-    measured = measure(given.trials, given.model, given.task, given.train_size)
-    print(json.dumps(measured) if given.json else "\n".join(f"{name:20} {value}" for name, value in measured.items()))
+    measured = measure(options.trials, options.model, options.task, options.train_size)
+    print(json.dumps(measured) if options.json else "\n".join(f"{name:20} {value}" for name, value in measured.items()))
 
 
 def _config(model: str, task: str, design: str, train_size: int, seed: int) -> TrialConfig:

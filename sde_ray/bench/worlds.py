@@ -1,4 +1,4 @@
-"""Worlds with a known truth, observed as trials are: seeds that differ, and one set of items that all trials share.
+"""Simulated sweeps with a known truth: seeds that differ, and one set of items that all trials have in common.
 
     world = draw_world(random, interactions=True)
     world.truth(design)                                      the score of a design on all items there could be
@@ -104,8 +104,8 @@ def draw_world(
 def _centred(axis: str) -> Array:
     """Indicators of all options but the default, centred over the space."""
     others = [name for name, option in AXES[axis].options.items() if option.swept and name != AXES[axis].default]
-    found = np.array([_having(axis, option) for option in others], dtype=float).T
-    return np.asarray(found - found.mean(axis=0))
+    indicators = np.array([_having(axis, option) for option in others], dtype=float).T
+    return np.asarray(indicators - indicators.mean(axis=0))
 
 
 def outcomes(
@@ -147,11 +147,11 @@ def observe(
         TrialResult(trial.key, trial.resolved(), "finished", {split: {METRIC: float(row.mean())}})
         for trial, row in zip(trials, right, strict=True)
     ]
-    kept = {
+    items = {
         result.key: ItemCounts((TaskItems(ids, np.column_stack([row, ones]), _share),))
         for result, row in zip(results, right, strict=True)
     }
-    return Observed(trials, results, kept)
+    return Observed(trials, results, items)
 
 
 def _share(totals: Array) -> Array:

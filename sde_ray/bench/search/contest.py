@@ -1,4 +1,4 @@
-"""Runs contestants on many truths, over processes, and sums up: family -> method -> cost -> regret.
+"""Comparison of search methods by simple regret: runs contestants on many truths, over processes, and sums up.
 
 mean_regret: true best minus the true value of the design chosen. within_0.01: the share of truths where that is at
 most 0.01. standard_error: of the mean.
@@ -31,21 +31,36 @@ def run_contest(
     jobs: int = 1,
     on_progress: Callable[[], None] = lambda: None,
 ) -> RegretTable:
-    """Let every method choose on every truth. `on_progress` is called whenever a truth is done."""
-    done: list[Regrets] = []
-    for regrets in _each(partial(_one, draw, tuple(methods), tuple(costs)), seeds, jobs):
-        done.append(regrets)
+    """Simple regret of every method on every truth, at each cost.
+
+    Args:
+        draw: the truth of a seed.
+        seeds: one truth each.
+        methods: names of contestants.
+        costs: in full trials.
+        jobs: processes.
+        on_progress: called whenever a truth is done.
+
+    Returns:
+        method -> cost -> mean_regret (in the metric's units), within_0.01 (a share), standard_error.
+    """
+    regrets_by_truth: list[Regrets] = []
+    for regrets in _each(partial(_regrets, draw, tuple(methods), tuple(costs)), seeds, jobs):
+        regrets_by_truth.append(regrets)
         on_progress()
-    return {method: {cost: _summary([one[method][cost] for one in done]) for cost in costs} for method in methods}
+    return {
+        method: {cost: _summary([regrets[method][cost] for regrets in regrets_by_truth]) for cost in costs}
+        for method in methods
+    }
 
 
-def _one(draw: Callable[[int], Truth], methods: Sequence[str], costs: Sequence[int], seed: int) -> Regrets:
+def _regrets(draw: Callable[[int], Truth], methods: Sequence[str], costs: Sequence[int], seed: int) -> Regrets:
     truth = draw(seed)
-    found = {}
+    regrets = {}
     for method in methods:
         chosen = CONTESTANTS[method](truth, costs, seed)
-        found[method] = {cost: truth.regret(chosen[cost]) for cost in costs}
-    return found
+        regrets[method] = {cost: truth.regret(chosen[cost]) for cost in costs}
+    return regrets
 
 
 def _each(task: Callable[[int], Regrets], seeds: Sequence[int], jobs: int) -> Iterator[Regrets]:
@@ -70,4 +85,6 @@ def _summary(regrets: Sequence[float]) -> dict[str, float]:
 
 def flat(table: RegretTable) -> list[dict[str, Any]]:
     """One row a method and cost."""
-    return [{"method": method, "cost": cost, **row} for method, own in table.items() for cost, row in own.items()]
+    return [
+        {"method": method, "cost": cost, **row} for method, by_cost in table.items() for cost, row in by_cost.items()
+    ]

@@ -1,4 +1,4 @@
-"""The contestants: each search method, let loose on a truth, and the design that it would choose at each cost.
+"""Contestants: each search method run on a known truth, and the design that it would recommend at each cost.
 
     CONTESTANTS["random"](truth, (10, 22), seed=0)      -> {10: Design(...), 22: Design(...)}
 
@@ -35,15 +35,15 @@ def one_at_a_time(truth: Truth, costs: Costs, seed: int) -> Chosen:
     for count, (design, repeat) in enumerate(trials, 1):
         scores.setdefault(design, []).append(truth.report(design, repeat))
         if count in costs:
-            means = {one: float(np.mean(values)) for one, values in scores.items()}
+            means = {design: float(np.mean(values)) for design, values in scores.items()}
             chosen[count] = _greedy(around, means, truth)
     return {cost: chosen.get(cost) or chosen[max(chosen)] for cost in costs if chosen}
 
 
 def _greedy(around: Design, means: Mapping[Design, float], truth: Truth) -> Design:
     best = {}
-    for axis, own in around.options:
-        alone = {design[axis]: score for design, score in means.items() if design.replace(**{axis: own}) == around}
+    for axis, option in around.options:
+        alone = {design[axis]: score for design, score in means.items() if design.replace(**{axis: option}) == around}
         best[axis] = max(alone, key=lambda option: alone[option])
     together = around.replace(**best)
     return together if together in truth.number else max(means, key=lambda design: means[design])
@@ -60,7 +60,7 @@ def best_seen(method: str) -> Contestant:
             scores[design] = truth.report(design)
             searcher.observe(design, scores[design])
             if len(scores) in costs:
-                chosen[len(scores)] = max(scores, key=lambda one: scores[one])
+                chosen[len(scores)] = max(scores, key=lambda design: scores[design])
         return chosen
 
     return contest
@@ -87,22 +87,22 @@ def asha(truth: Truth, costs: Costs, seed: int) -> Chosen:
     searcher: Searcher = METHODS["random"].build(truth.designs, seed=seed)
     peers = SimpleNamespace(task="", model="", train_size=0)
     best: tuple[int, float, Design] | None = None  # the furthest rung, then the score
-    marks, spent, chosen = _Marks(costs), 0.0, Chosen()
-    while marks.left and (design := searcher.suggest()) is not None:
+    open_costs, spent, chosen = _OpenCosts(costs), 0.0, Chosen()
+    while open_costs.remaining and (design := searcher.suggest()) is not None:
         trial: Any = SimpleNamespace(trial_id=design.slug, config={"trial": peers})
         scheduler.on_trial_add(None, trial)
         before = spent
         for rung, share in enumerate(truth.rungs):
-            for mark in marks.passed(before + share):
-                chosen[mark] = best[2] if best else truth.designs[0]
+            for cost in open_costs.passed(before + share):
+                chosen[cost] = best[2] if best else truth.designs[0]
             spent = before + share
             score = truth.report(design, 0, rung)
             best = max(best or (rung, score, design), (rung, score, design))
             report = {BUDGET: budget(settings, rung), SCORE: score}
             if rung + 1 < len(truth.rungs) and scheduler.on_trial_result(None, trial, report) == scheduler.STOP:
                 break
-    for mark in marks.passed(float("inf")):
-        chosen[mark] = best[2] if best else truth.designs[0]
+    for cost in open_costs.passed(float("inf")):
+        chosen[cost] = best[2] if best else truth.designs[0]
     return chosen
 
 
@@ -118,32 +118,32 @@ def adaptive(truth: Truth, costs: Costs, seed: int) -> Chosen:
         confidence=defaults.confidence,
         margin=defaults.margin,
     )
-    marks, spent, chosen = _Marks(costs), 0.0, Chosen()
+    open_costs, spent, chosen = _OpenCosts(costs), 0.0, Chosen()
     while (request := search.suggest()) is not None:
         before = spent
         for rung, share in enumerate(truth.rungs):
-            for mark in marks.passed(before + share):
-                chosen[mark] = search.recommend()
+            for cost in open_costs.passed(before + share):
+                chosen[cost] = search.recommend()
             spent = before + share
             if not search.report(request, rung, truth.report(request.design, request.seed, rung)):
                 break
         search.on_trial_end(request, rung)
-    for mark in marks.passed(float("inf")):
-        chosen[mark] = search.recommend()
+    for cost in open_costs.passed(float("inf")):
+        chosen[cost] = search.recommend()
     return chosen
 
 
-class _Marks:
-    """Costs that have not been reached."""
+class _OpenCosts:
+    """The costs that have not been reached yet."""
 
     def __init__(self, costs: Costs) -> None:
-        self.left = sorted(costs)
+        self.remaining = sorted(costs)
 
     def passed(self, spent: float) -> list[int]:
-        """The costs that spending so much would exceed; each is given once."""
-        over = [mark for mark in self.left if spent > mark + 1e-9]
-        self.left = self.left[len(over) :]
-        return over
+        """The costs that spending so much would exceed; each is returned once."""
+        exceeded = [cost for cost in self.remaining if spent > cost + 1e-9]
+        self.remaining = self.remaining[len(exceeded) :]
+        return exceeded
 
 
 CONTESTANTS: dict[str, Contestant] = {

@@ -1,4 +1,4 @@
-"""Searches on planted truths: response surfaces drawn at random over the 216 designs.
+"""Search methods compared on simulated response surfaces, drawn at random over the 216 designs.
 
     measure(surfaces=200, jobs=2)["paper"]["adaptive"][22]      -> {"mean_regret": ..., "within_0.01": ...}
 

@@ -1,4 +1,4 @@
-"""Searches on recorded truth: the real trials of the embedded base in `masa_216.csv`.
+"""Search methods compared on recorded trials: the embedded base on all designs, in `masa_216.csv`.
 
 A design's value is its mean score with the seeds that all designs have. Where these are several, a search draws them as
 its trials. With one seed for all, a trial reports the recorded score with noise added: of the standard
@@ -34,31 +34,31 @@ def measure(
     on_progress: Callable[[], None] = lambda: None,
 ) -> dict[str, RegretTable]:
     """`masa_216` -> method -> cost -> mean_regret, within_0.01, standard_error, over repeated searches."""
-    known = recorded()
-    affordable = [cost for cost in costs if cost <= len(known)]
+    designs = recorded()
+    affordable = [cost for cost in costs if cost <= len(designs)]
     return {"masa_216": run_contest(partial(_draw), range(repeats), methods, affordable, jobs, on_progress)}
 
 
 @cache
 def recorded() -> dict[Design, tuple[float, ...]]:
     """Scores by design, one for each seed that all designs have."""
-    found = _by_seed()
-    if len(found) < MIN_DESIGNS:
+    by_design = _by_seed()
+    if len(by_design) < MIN_DESIGNS:
         raise UserError(
-            f"Only {len(found)} designs are recorded; at least {MIN_DESIGNS} are needed. Run sweeps/masa_216.yaml."
+            f"Only {len(by_design)} designs are recorded; at least {MIN_DESIGNS} are needed. Run sweeps/masa_216.yaml."
         )
-    shared = sorted(set.intersection(*(set(scores) for scores in found.values())))
+    shared = sorted(set.intersection(*(set(scores) for scores in by_design.values())))
     if not shared:
         raise UserError("The recorded designs have no seed in common. Run sweeps/masa_216.yaml to its end.")
-    return {design: tuple(scores[seed] for seed in shared) for design, scores in sorted(found.items())}
+    return {design: tuple(scores[seed] for seed in shared) for design, scores in sorted(by_design.items())}
 
 
 def _by_seed() -> dict[Design, dict[int, float]]:
-    found: dict[Design, dict[int, float]] = {}
+    by_design: dict[Design, dict[int, float]] = {}
     for row in read():
         design = make_design(**{axis: row[axis] for axis in AXES})
-        found.setdefault(design, {})[int(row["seed"])] = float(row["weighted_kappa"])
-    return found
+        by_design.setdefault(design, {})[int(row["seed"])] = float(row["weighted_kappa"])
+    return by_design
 
 
 def repeated() -> list[list[float]]:
@@ -83,14 +83,14 @@ def noise() -> float:
 
 def note() -> str:
     """What this truth is, in words."""
-    known = recorded()
-    seeds = len(next(iter(known.values())))
+    designs = recorded()
+    seeds = len(next(iter(designs.values())))
     drawn = (
         f"its {seeds} seeds are drawn as trials"
         if seeds > 1
         else f"one seed, so trials report the recorded score with noise of {noise():.3f} added ({_source()})"
     )
-    return f"{len(known)} designs recorded on masa:d1; {drawn}. No scores at rungs: every trial is a full one."
+    return f"{len(designs)} designs recorded on masa:d1; {drawn}. No scores at rungs: every trial is a full one."
 
 
 def _source() -> str:
@@ -103,7 +103,7 @@ def _draw(seed: int) -> Truth:
     chance = np.random.default_rng(seed)
     values = scores.mean(axis=1)
     if scores.shape[1] > 1:  # each design's seeds in an order of its own
-        own = chance.permuted(scores - values[:, None], axis=1).T
+        noise_by_seed = chance.permuted(scores - values[:, None], axis=1).T
     else:
-        own = chance.normal(0, noise(), (len(SEEDS), len(designs)))
-    return Truth(designs, values, np.zeros((1, len(designs))), own, rungs=(1.0,))
+        noise_by_seed = chance.normal(0, noise(), (len(SEEDS), len(designs)))
+    return Truth(designs, values, np.zeros((1, len(designs))), noise_by_seed, rungs=(1.0,))

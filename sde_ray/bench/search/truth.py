@@ -1,4 +1,4 @@
-"""A truth that searches are measured against: every design's value, and what a trial of it would report.
+"""Known truths for benchmarks of search: every design's true value, and what a trial of it would report.
 
     truth = PAPER.draw(seed, designs)
     truth.report(design, seed=0, rung=2)        value + the rung's departure for this design + this trial's noise
@@ -40,11 +40,12 @@ class Truth:
         return tuple(range(len(self.noise)))
 
     def report(self, design: Design, seed: int = 0, rung: int = -1) -> float:
-        """What a trial reports. Its noise is that of the trial: at each of its rungs the same."""
+        """The score that a trial reports. Its noise is that of the trial: the same at each of its rungs."""
         number = self.number[design]
         return float(self.values[number] + self.departures[rung, number] + self.noise[seed, number])
 
     def regret(self, design: Design) -> float:
+        """Simple regret: the best true value minus that of the design."""
         return float(self.values.max() - self.values[self.number[design]])
 
     @property
@@ -70,7 +71,7 @@ class SurfaceFamily:
     """
 
     name: str
-    words: str
+    description: str
     main: float
     pair: float
     presence: float
@@ -97,11 +98,12 @@ class SurfaceFamily:
 def columns(designs: Sequence[Design]) -> tuple[Array, Array]:
     """Centred indicators of every option of every axis, and all their products over two axes."""
     parts = []
-    for place in range(len(designs[0].options)):
-        chosen = [design.options[place][1] for design in designs]
+    for n in range(len(designs[0].options)):
+        chosen = [design.options[n][1] for design in designs]
         options = list(dict.fromkeys(chosen))
         if len(options) > 1:
-            parts.append(np.array([[own == option for option in options] for own in chosen]) - 1 / len(options))
+            indicators = np.array([[name == option for option in options] for name in chosen])
+            parts.append(indicators - 1 / len(options))
     products = [(a[:, :, None] * b[:, None, :]).reshape(len(designs), -1) for a, b in combinations(parts, 2)]
     return np.concatenate(parts, axis=1), np.concatenate(products, axis=1)
 

@@ -41,7 +41,7 @@ def planted(
     if as_json:
         return emit(regrets)
     for name in families:
-        _show(f"{name}: {all_families[name].words}; {surfaces} surfaces", regrets[name])
+        _show(f"{name}: {all_families[name].description}; {surfaces} surfaces", regrets[name])
     return out().print("\n" + planted.NOTE.format(designs=len(planted.designs())))
 
 
