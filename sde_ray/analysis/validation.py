@@ -16,87 +16,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sde_ray.analysis.leaderboard import rank_designs
 from sde_ray.analysis.paired import Key, ScoreTable, tabulate
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.verdict import (
     ASSEMBLED,
-    BEST_SEEN,
     SAME_DESIGN,
     Comparison,
     Verdict,
     comparison_claim,
     make_verdict,
 )
-from sde_ray.config.load import SweepConfig, open_tasks
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import parse_design
-from sde_ray.design.space import design_space
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts, read_items_by_trial
-from sde_ray.sweep.plan import fingerprint_all, make_trial
-from sde_ray.types import Design, Task, TrialResult
+from sde_ray.types import Design, TrialResult
 
 SPLITS = ("test", "test_ood")
 ITEM_DRAWS = 2000
 
 Trials = Mapping[str, Sequence[TrialConfig]]
-
-
-# ---- what to run ---------------------------------------------------------------------------------------------------
-
-
-def contenders(strategy: Strategy, config: SweepConfig, results: Sequence[TrialResult]) -> dict[str, Design]:
-    """Who is compared. `results` are those of the sweep, on the strategy's task and model."""
-    task = open_tasks(config)[strategy.task]
-    place = (strategy.task, strategy.model)
-    own = [r for r in _selecting(results) if (r.config["task"], r.config["model"]) == place]
-    largest = [r for r in own if r.config["train_size"] == max(r.config["train_size"] for r in own)]
-    seen = rank_designs(largest, strategy.objective, config.objective.split)
-    found = {ASSEMBLED: strategy.design, **({BEST_SEEN: seen[0].design} if seen else {})}
-    for given in config.validation.controls:
-        name = given if isinstance(given, str) else parse_design(given).slug
-        found[name] = _fitted(parse_design(given), task)
-    return found
-
-
-def _selecting(results: Sequence[TrialResult]) -> list[TrialResult]:
-    """The sweep's own results: those of an earlier final comparison stand in the same ledger and choose nothing."""
-    return [result for result in results if "test" not in result.config["splits"]]
-
-
-def _fitted(design: Design, task: Task) -> Design:
-    """The design with the axes that cannot change this task's samples at their default."""
-    still = design_space(task, any(example.rationale for example in task.load("train")))
-    pinned = {axis: still.axes[axis][0] for axis, _ in design.options if axis in still.pinned}
-    return design.replace(**pinned)
-
-
-def validation_trials(
-    strategy: Strategy, config: SweepConfig, results: Sequence[TrialResult]
-) -> dict[str, list[TrialConfig]]:
-    """The trials of each contender. One design under two names has the same trials (equal keys): run each key once."""
-    used = sorted({int(r.config["seed"]) for r in _selecting(results)} & set(config.validation.seeds))
-    if used:
-        raise UserError(f"validation.seeds {used} were used by the sweep. The final comparison needs fresh ones.")
-    if not config.validation.seeds:
-        raise UserError("validation.seeds is empty. Give at least one seed that the sweep has not used; three or more.")
-    task = open_tasks(config)[strategy.task]
-    sizes = config.validation.train_sizes or config.train_sizes
-    data = fingerprint_all(config, task)
-    return {
-        name: [
-            make_trial(
-                config, task, strategy.model, design, seed, size, config.validation.test_size, data, ("test",), (1.0,)
-            )
-            for size in sizes
-            for seed in config.validation.seeds
-        ]
-        for name, design in contenders(strategy, config, results).items()
-    }
-
-
-# ---- what it shows -------------------------------------------------------------------------------------------------
 
 
 def judge_validation(

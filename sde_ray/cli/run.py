@@ -24,14 +24,11 @@ def run(
 ) -> None:
     """Run a sweep from its YAML file to a validated strategy. The same command again goes on where it stopped."""
     from sde_ray.cli.views.live import console_listener
-    from sde_ray.cli.views.plan import print_notes
     from sde_ray.config.load import load_config
     from sde_ray.pipeline import run as pipeline
 
     cluster = [f"resources.address={_cluster_address(address)}"] if address else []
     config = load_config(sweep, [*(sets or []), *cluster])
-    config.run_dir.refresh()
-    print_notes(pipeline.plan_of(config))
     result = pipeline.run(config, console_listener(as_json), with_validation=validate)
     if as_json:
         emit(result.to_dict())

@@ -1,4 +1,4 @@
-"""What the steps of `flow.py` share and hand on: who listens, where things lie, what a study came to."""
+"""What the steps of a pipeline share and hand on: the run, who listens, what a study came to."""
 
 from __future__ import annotations
 
@@ -15,25 +15,30 @@ from sde_ray.analysis.verdict import Verdict
 from sde_ray.config.load import SweepConfig
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.storage.run_directory import RunDirectory
+from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.tracking.base import Tracker
 from sde_ray.training.runner import RunnerFactory
 
 
 @dataclass(frozen=True)
-class Step:
-    """What every step needs: the sweep, who listens, where it is logged, and what trains."""
+class PipelineContext:
+    """What every step needs: the run, who listens, where it is logged, and what trains."""
 
-    config: SweepConfig
+    sweep_run: SweepRun
     listener: PipelineListener
     tracker: Tracker
     runner_factory: RunnerFactory | None = None
 
     @property
-    def run_dir(self) -> RunDirectory:
-        return self.config.run_dir
+    def config(self) -> SweepConfig:
+        return self.sweep_run.config
 
-    def keep(self, *paths: Path) -> None:
-        """Files of the sweep's folder are written: MLflow gets them, and the store where there is one."""
+    @property
+    def run_dir(self) -> RunDirectory:
+        return self.sweep_run.run_dir
+
+    def publish(self, *paths: Path) -> None:
+        """Upload files of the run's directory: to MLflow, and to the remote storage where there is one."""
         self.tracker.log_files(paths)
         self.run_dir.folder.push(*paths)
 

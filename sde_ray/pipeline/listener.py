@@ -31,6 +31,9 @@ class PipelineListener:
     def __init__(self, progress: Progress | None = None) -> None:
         self.progress = progress or Progress()
 
+    def on_notes(self, notes: Sequence[str]) -> None:
+        """Before the first trial: what the run's folder has that does not fit the plan, a sentence each."""
+
     def on_plan(self, plan: Plan) -> None:
         """Before the first trial: what the sweep will run."""
 

@@ -13,11 +13,10 @@ from sde_ray.analysis.study import studies
 from sde_ray.config.load import SweepConfig, mask, resolved
 from sde_ray.errors import UserError
 from sde_ray.pipeline import run
-from sde_ray.pipeline.context import Step
+from sde_ray.pipeline.context import PipelineContext
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.storage.lease import lease
-from sde_ray.sweep.adaptive_queue import make_trial_queue
-from sde_ray.sweep.run import scorer
+from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, MlflowTracker, ensure_sweep_id
 from sde_ray.tracking.tracking_uri import resolve_tracking_uri
 
@@ -37,14 +36,15 @@ def sync(config: SweepConfig) -> Synced:
     folder, address = config.run_dir.path, resolve_tracking_uri(config)
     tracker = MlflowTracker(address, config.mlflow.experiment_name)
     results = config.run_dir.existing_results()
+    sweep_run = SweepRun(config)
     store = config.run_dir.folder
     with lease(folder, remote=store.remote):
         ensure_sweep_id(folder)
         store.push(folder / SWEEP_ID_FILE)
-        status = "FINISHED" if _complete(config) else "KILLED"
+        status = "FINISHED" if _is_complete(sweep_run) else "KILLED"
         try:
             tracker.on_sweep_start(config.name, resolved(config), folder, results)
-            _write_end(Step(config, PipelineListener(), tracker))
+            _write_end(PipelineContext(sweep_run, PipelineListener(), tracker))
             tracker.on_sweep_end(status)
         except UserError:
             raise
@@ -56,21 +56,20 @@ def sync(config: SweepConfig) -> Synced:
     return Synced(str(mask(address)), len(results), status, len(tracker.incomplete_trials))
 
 
-def _complete(config: SweepConfig) -> bool:
-    """Is nothing left to run? A search may have ended before its budget, so the agenda is asked."""
-    results = config.run_dir.results()
-    return make_trial_queue(run.plan_of(config), scorer(config), results).left == 0
+def _is_complete(sweep_run: SweepRun) -> bool:
+    """Is nothing left to run? A search may have ended before its budget, so its queue is asked."""
+    return sweep_run.queue.remaining == 0
 
 
-def _write_end(step: Step) -> None:
+def _write_end(context: PipelineContext) -> None:
     """Tables, files and the recommended adapters."""
-    found = studies(step.config, step.config.run_dir.existing_results())
+    found = studies(context.config, tuple(context.sweep_run.results.values()))
     for study in found:
-        run.log_study(step, study)
-    step.tracker.log_files(step.run_dir.published())
-    for one in run.load_conclusions(step.config, found):
-        adapter = step.run_dir.adapter(one.strategy.task, one.strategy.model)
+        run.log_study(context, study)
+    context.tracker.log_files(context.run_dir.published())
+    for one in run.load_conclusions(context.config, found):
+        adapter = context.run_dir.adapter(one.strategy.task, one.strategy.model)
         if one.verdict is not None:
-            step.run_dir.folder.pull(adapter.name)
+            context.run_dir.folder.pull(adapter.name)
         if one.verdict is not None and adapter.is_dir():
-            step.tracker.register_adapter(one.strategy, adapter)
+            context.tracker.register_adapter(one.strategy, adapter)

@@ -26,8 +26,9 @@ from sde_ray.errors import UserError, unknown
 from sde_ray.models.predictor import Predictor, prediction_rows
 from sde_ray.pipeline import preview as previews
 from sde_ray.pipeline import run as pipeline
-from sde_ray.pipeline.context import Step, StudyConclusion
+from sde_ray.pipeline.context import PipelineContext, StudyConclusion
 from sde_ray.pipeline.listener import PipelineListener
+from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.tracking.base import Tracker
 from sde_ray.training.runner import RunnerFactory
 from sde_ray.types import TrialResult
@@ -258,7 +259,7 @@ class Run:
     @property
     def report_path(self) -> Path | None:
         """The page that tells all of it; None before it is written."""
-        path = self.path / "report.html"
+        path = self.config.run_dir.report
         return path if path.is_file() else None
 
     def predict(
@@ -326,10 +327,10 @@ class Run:
         Raises:
             UserError: where no trial has ended, or no design meets the constraints.
         """
-        step = Step(self.config, listener or PipelineListener(), Tracker())
+        context = PipelineContext(SweepRun(self.config), listener or PipelineListener(), Tracker())
         constraints = pipeline.constraints_of(self.config, min_format_adherence, max_output_tokens)
         self.__dict__.pop("conclusions", None)
-        return [pipeline.assemble(step, each, constraints) for each in pipeline.largest_studies(self.studies)]
+        return [pipeline.assemble(context, each, constraints) for each in pipeline.largest_studies(self.studies)]
 
     def validate(self, listener: PipelineListener | None = None) -> list[StudyConclusion]:
         """Train the assembled design and its controls on fresh seeds, compare them on test items, write the report.
@@ -340,13 +341,13 @@ class Run:
             UserError: where no trial has ended, or the configuration has no fresh seed.
             KeyboardInterrupt: where Ctrl-C or SIGTERM has stopped it; the message says what is saved.
         """
-        studies = self.studies
+        studies, sweep_run = self.studies, SweepRun(self.config)
         try:
-            with pipeline.tracked(self.config) as tracker:
-                step = Step(self.config, listener or PipelineListener(), tracker)
-                assembled = [pipeline.assemble(step, each) for each in pipeline.largest_studies(studies)]
-                conclusions = [pipeline.validate(step, each) for each in assembled]
-                pipeline.report(step, studies, conclusions)
+            with pipeline.tracked(sweep_run) as tracker:
+                context = PipelineContext(sweep_run, listener or PipelineListener(), tracker)
+                assembled = [pipeline.assemble(context, each) for each in pipeline.largest_studies(studies)]
+                conclusions = [pipeline.validate(context, each) for each in assembled]
+                pipeline.report(context, studies, conclusions)
         except pipeline.Interrupted as stopped:
             raise KeyboardInterrupt(str(stopped)) from None
         self.refresh()
@@ -357,8 +358,8 @@ class Run:
 
         Raises UserError where no trial has ended.
         """
-        step = Step(self.config, listener or PipelineListener(), Tracker())
-        return pipeline.report(step, self.studies, list(self.conclusions.values()))
+        context = PipelineContext(SweepRun(self.config), listener or PipelineListener(), Tracker())
+        return pipeline.report(context, self.studies, list(self.conclusions.values()))
 
     # ---- in a notebook -----------------------------------------------------------------------------------------------
 

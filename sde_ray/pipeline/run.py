@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,19 +24,19 @@ from sde_ray.analysis.study import Study, studies
 from sde_ray.config.load import SweepConfig, resolved
 from sde_ray.config.schema import Constraints
 from sde_ray.config.trial import TrialConfig
-from sde_ray.pipeline.context import PipelineResult, Step, StudyConclusion
+from sde_ray.pipeline.context import PipelineContext, PipelineResult, StudyConclusion
 from sde_ray.pipeline.listener import PipelineListener
+from sde_ray.pipeline.validation_trials import validation_trials
 from sde_ray.storage.layout import ADAPTER, SWEEP, TRIALS
 from sde_ray.storage.lease import refuse_if_held
 from sde_ray.storage.mirror import LocalFolder
-from sde_ray.sweep.adaptive_queue import Asked, make_trial_queue
-from sde_ray.sweep.plan import Plan, plan
+from sde_ray.sweep.signals import sigterm_is_ctrl_c
+from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.tracking.background import BackgroundTracker
 from sde_ray.tracking.base import Tracker
 from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, MlflowTracker, ensure_sweep_id
 from sde_ray.tracking.tracking_uri import resolve_tracking_uri
 from sde_ray.training.runner import RunnerFactory
-from sde_ray.types import Design
 
 if TYPE_CHECKING:
     from sde_ray.analysis.report.chapter import Chapter
@@ -55,57 +53,53 @@ def run(
     runner_factory: RunnerFactory | None = None,
 ) -> PipelineResult:
     """The whole study. `runner_factory` stands in for the training engine in tests."""
-    folder = config.run_dir.path
     config.run_dir.refresh()
-    listener.on_plan(plan_of(config))
+    sweep_run = SweepRun(config, check_tokenizer=runner_factory is None)
+    listener.on_notes(sweep_run.notes())
+    listener.on_plan(sweep_run.plan)
     try:
-        with tracked(config) as tracker:
-            step = Step(config, listener, tracker, runner_factory)
-            found = sweep(step)
-            ends = [assemble(step, study) for study in largest_studies(found)]
+        with tracked(sweep_run) as tracker:
+            context = PipelineContext(sweep_run, listener, tracker, runner_factory)
+            results = sweep(context)
+            conclusions = [assemble(context, study) for study in largest_studies(results)]
             if with_validation:
-                ends = [validate(step, one) for one in ends]
-            path = report(step, found, ends)
+                conclusions = [validate(context, conclusion) for conclusion in conclusions]
+            path = report(context, results, conclusions)
     except Interrupted as stopped:
-        return PipelineResult(folder, interrupted=str(stopped))
-    return PipelineResult(folder, found, ends, path)
+        return PipelineResult(config.run_dir.path, interrupted=str(stopped))
+    return PipelineResult(config.run_dir.path, results, conclusions, path)
 
 
-def sweep(step: Step) -> tuple[Study, ...]:
-    """Run what the ledger lacks; what the trials show."""
-    from sde_ray.sweep.run import run_sweep
+def sweep(context: PipelineContext) -> tuple[Study, ...]:
+    """Run what the ledger lacks. Returns what the trials show, by task, model and training size."""
+    from sde_ray.sweep.run import run_plan
 
-    swept = run_sweep(step.config, step.runner_factory, step.tracker, step.listener.progress)
-    if swept.interrupted:
-        raise Interrupted(swept.message)
-    found = tuple(studies(step.config, swept.results))
-    for study in found:
-        step.listener.on_study(study)
-        log_study(step, study)
-    _compare(step, found)
-    return found
+    outcome = run_plan(context.sweep_run, context.runner_factory, context.tracker, context.listener.progress)
+    if outcome.interrupted:
+        raise Interrupted(outcome.message)
+    results = tuple(studies(context.config, outcome.results))
+    for study in results:
+        context.listener.on_study(study)
+        log_study(context, study)
+    _compare(context, results)
+    return results
 
 
-def log_study(step: Step, study: Study) -> None:
+def log_study(context: PipelineContext, study: Study) -> None:
     """The study's tables, for the tracker."""
-    name = step.run_dir.suffix(study.group.task, study.group.model, study.group.train_size)
-    step.tracker.log_table(f"leaderboard{name}", [row.to_dict() for row in study.ranked])
-    step.tracker.log_table(f"effects{name}", study.effects)
-    step.tracker.log_table(f"pareto{name}", [one.to_dict() for one in study.pareto_front])
+    name = context.run_dir.suffix(study.group.task, study.group.model, study.group.train_size)
+    context.tracker.log_table(f"leaderboard{name}", [row.to_dict() for row in study.ranked])
+    context.tracker.log_table(f"effects{name}", study.effects)
+    context.tracker.log_table(f"pareto{name}", [one.to_dict() for one in study.pareto_front])
 
 
-def _compare(step: Step, found: Sequence[Study]) -> None:
+def _compare(context: PipelineContext, found: Sequence[Study]) -> None:
     """What several models, tasks or sizes show together."""
     for n, family in enumerate(cross_studies(found)):
-        step.listener.on_cross_study(family)
+        context.listener.on_cross_study(family)
         name = "consistency" + (f"-{n}" if n else "")
-        step.tracker.log_table(name, [one.to_dict() for one in family.agreements])
-        step.tracker.log_table(f"{name}-effects", [one.to_dict() for one in family.rows])
-
-
-def plan_of(config: SweepConfig) -> Plan:
-    """What the sweep would run, with what its ledger already has."""
-    return plan(config, config.run_dir.results())
+        context.tracker.log_table(name, [one.to_dict() for one in family.agreements])
+        context.tracker.log_table(f"{name}-effects", [one.to_dict() for one in family.rows])
 
 
 # ---- strategy ------------------------------------------------------------------------------------------------------
@@ -121,7 +115,7 @@ def largest_studies(found: Sequence[Study]) -> list[Study]:
     return list(largest.values())
 
 
-def assemble(step: Step, study: Study, constraints: Constraints | None = None) -> StudyConclusion:
+def assemble(context: PipelineContext, study: Study, constraints: Constraints | None = None) -> StudyConclusion:
     """The best combination that a study's evidence carries, saved in the sweep's folder.
 
     `constraints` stand in for those of the configuration.
@@ -130,28 +124,16 @@ def assemble(step: Step, study: Study, constraints: Constraints | None = None) -
         study.results,
         study.objective,
         weights={study.split: 1.0},
-        constraints=constraints or constraints_of(step.config),
+        constraints=constraints or constraints_of(context.config),
         items=study.items[study.split],
-        sweep=step.config.name,
-        recommended=_recommended(step.config, study),
+        sweep=context.config.name,
+        recommended=context.sweep_run.recommendation(study.group.task, study.group.model, study.group.train_size),
     )
-    path = step.run_dir.strategy(strategy.task, strategy.model)
+    path = context.run_dir.strategy(strategy.task, strategy.model)
     strategies.save(strategy, path)
-    step.keep(path)
-    step.listener.on_strategy(strategy, path)
+    context.publish(path)
+    context.listener.on_strategy(strategy, path)
     return StudyConclusion(study, strategy, path)
-
-
-def _recommended(config: SweepConfig, study: Study) -> tuple[Design, float] | None:
-    """What the search itself has come to, with the score it expects; None for methods that only hand out designs."""
-    from sde_ray.sweep.run import scorer
-
-    agenda = make_trial_queue(plan_of(config), scorer(config), config.run_dir.results())
-    if not isinstance(agenda, Asked):
-        return None
-    name = (study.group.task, study.group.model, study.group.train_size)
-    expected = agenda.expected(name)
-    return None if expected is None else (agenda.recommend()[name], expected)
 
 
 def constraints_of(
@@ -165,32 +147,32 @@ def constraints_of(
 # ---- validation ----------------------------------------------------------------------------------------------------
 
 
-def validate(step: Step, conclusion: StudyConclusion) -> StudyConclusion:
+def validate(context: PipelineContext, conclusion: StudyConclusion) -> StudyConclusion:
     """The final comparison: train contenders on fresh seeds, judge, keep the verdict and the recommended adapter."""
-    from sde_ray.sweep.final import run_trials
+    from sde_ray.sweep.run import run_trials
 
     strategy = conclusion.strategy
-    suffix = step.run_dir.suffix(strategy.task, strategy.model)
-    trials = validation.validation_trials(strategy, step.config, tuple(step.config.run_dir.results().values()))
-    step.listener.on_validation_start(trials)
-    wanted = [trial for own in trials.values() for trial in own]
-    ended = run_trials(step.config, wanted, step.runner_factory, step.tracker, step.listener.progress)
-    if ended.interrupted:
-        raise Interrupted(ended.message)
-    results = {result.key: result for result in ended.results}
-    verdict = validation.judge_validation(strategy, trials, results, step.run_dir.trials)
+    suffix = context.run_dir.suffix(strategy.task, strategy.model)
+    trials = validation_trials(strategy, context.config, tuple(context.sweep_run.results.values()))
+    context.listener.on_validation_start(trials)
+    every = [trial for group in trials.values() for trial in group]
+    outcome = run_trials(context.sweep_run, every, context.runner_factory, context.tracker, context.listener.progress)
+    if outcome.interrupted:
+        raise Interrupted(outcome.message)
+    results = {result.key: result for result in outcome.results}
+    verdict = validation.judge_validation(strategy, trials, results, context.run_dir.trials)
     strategy = replace(strategy, verdict=verdict.summary)
     strategies.save(strategy, conclusion.path)
-    path = step.run_dir.validation(strategy.task, strategy.model)
+    path = context.run_dir.validation(strategy.task, strategy.model)
     verdicts.save(verdict, path)
-    step.tracker.log_table(f"validation{suffix}", verdicts.verdict_table(verdict))
-    step.keep(conclusion.path, path)
+    context.tracker.log_table(f"validation{suffix}", verdicts.verdict_table(verdict))
+    context.publish(conclusion.path, path)
     adapter = _keep_adapter(
-        step.run_dir.folder, trials[verdict.recommended], step.run_dir.adapter(strategy.task, strategy.model)
+        context.run_dir.folder, trials[verdict.recommended], context.run_dir.adapter(strategy.task, strategy.model)
     )
     if adapter is not None:
-        step.tracker.register_adapter(strategy, adapter)
-    step.listener.on_verdict(verdict, path)
+        context.tracker.register_adapter(strategy, adapter)
+    context.listener.on_verdict(verdict, path)
     return replace(conclusion, strategy=strategy, verdict=verdict)
 
 
@@ -213,22 +195,23 @@ def _keep_adapter(store: LocalFolder, trials: Sequence[TrialConfig], place: Path
 # ---- report --------------------------------------------------------------------------------------------------------
 
 
-def report(step: Step, found: Sequence[Study], load_conclusions: Sequence[StudyConclusion]) -> Path:
+def report(context: PipelineContext, found: Sequence[Study], load_conclusions: Sequence[StudyConclusion]) -> Path:
     """The page that tells all of it, in the sweep's folder and in MLflow."""
     chapters = _chapters(found, load_conclusions)
-    path = _write_page(step.config, chapters, found)
-    step.keep(path)
-    _log_figures(step, chapters)
-    step.listener.on_report(path)
+    path = _write_page(context.sweep_run, chapters, found)
+    context.publish(path)
+    _log_figures(context, chapters)
+    context.listener.on_report(path)
     return path
 
 
-def rewrite(config: SweepConfig) -> Path | None:
+def refresh_report(config: SweepConfig) -> Path | None:
     """The page once more, with what was asked since; None where the sweep has none yet."""
     if not config.run_dir.report.is_file():
         return None
-    found = studies(config, tuple(config.run_dir.results().values()))
-    path = _write_page(config, _chapters(found, load_conclusions(config, found)), found)
+    sweep_run = SweepRun(config)
+    found = studies(config, tuple(sweep_run.results.values()))
+    path = _write_page(sweep_run, _chapters(found, load_conclusions(config, found)), found)
     config.run_dir.folder.push(path)
     return path
 
@@ -243,28 +226,35 @@ def _chapters(found: Sequence[Study], load_conclusions: Sequence[StudyConclusion
     ]
 
 
-def _write_page(config: SweepConfig, chapters: Sequence[Chapter], found: Sequence[Study]) -> Path:
+def _write_page(sweep_run: SweepRun, chapters: Sequence[Chapter], found: Sequence[Study]) -> Path:
     from sde_ray.analysis.report import Report, write_report
     from sde_ray.analysis.report.extras import read_extras
 
-    folder, made = config.run_dir.path, plan_of(config)
+    config, plan, run_dir = sweep_run.config, sweep_run.plan, sweep_run.run_dir
     settings = {"method": config.search.method, "model": ", ".join(config.model)}
-    command = f"sde-ray run {config.run_dir.uri(SWEEP)}"
+    command = f"sde-ray run {run_dir.uri(SWEEP)}"
     page = Report(
-        config.name, chapters, made.pinned, made.dropped, settings, command, cross_studies(found), read_extras(folder)
+        config.name,
+        chapters,
+        plan.pinned,
+        plan.dropped,
+        settings,
+        command,
+        cross_studies(found),
+        read_extras(run_dir.path),
     )
-    return write_report(config.run_dir.report, page)
+    return write_report(run_dir.report, page)
 
 
-def _log_figures(step: Step, chapters: Sequence[Chapter]) -> None:
+def _log_figures(context: PipelineContext, chapters: Sequence[Chapter]) -> None:
     """The figures of the page, each as a file of its own."""
     from sde_ray.analysis.report import figure_files
 
     for chapter in chapters:
         group = chapter.study.group
-        name = step.run_dir.suffix(group.task, group.model, group.train_size)
+        name = context.run_dir.suffix(group.task, group.model, group.train_size)
         for kind, figure in figure_files(chapter).items():
-            step.tracker.log_text(f"{kind}{name}.svg", figure)
+            context.tracker.log_text(f"{kind}{name}.svg", figure)
 
 
 def load_conclusions(config: SweepConfig, found: Sequence[Study]) -> list[StudyConclusion]:
@@ -283,8 +273,9 @@ def load_conclusions(config: SweepConfig, found: Sequence[Study]) -> list[StudyC
 
 
 @contextmanager
-def tracked(config: SweepConfig) -> Iterator[Tracker]:
+def tracked(sweep_run: SweepRun) -> Iterator[Tracker]:
     """The sweep's run in MLflow, from its start to a true end, whatever happens in between."""
+    config = sweep_run.config
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # our own progress is shown
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # that a new database is made is no news
     tracker = Tracker()
@@ -298,11 +289,11 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
         mlflow = MlflowTracker(resolve_tracking_uri(config), config.mlflow.experiment_name)
         tracker = BackgroundTracker(
             mlflow,
-            lambda: config.run_dir.results().values(),
+            lambda: sweep_run.results.values(),
             retry_interval_s=config.mlflow.retry_interval_s,
             flush_timeout_s=config.mlflow.flush_timeout_s,
         )
-    with _terminable():
+    with sigterm_is_ctrl_c():
         tracker.on_sweep_start(config.name, resolved(config), config.run_dir.path)
         status = "FAILED"
         try:
@@ -313,20 +304,3 @@ def tracked(config: SweepConfig) -> Iterator[Tracker]:
             raise
         finally:
             tracker.on_sweep_end(status)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM is Ctrl-C: lease, run and Ray end in order also where no trial runs, at the start or in a report."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except SystemExit as end:
-        if end.code == signal.SIGTERM:  # Ray has a handler of its own, which it sets as it starts
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)

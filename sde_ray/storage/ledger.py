@@ -60,6 +60,11 @@ def from_json(plain: Any) -> TrialResult:
     return result
 
 
+def supersedes(result: TrialResult, earlier: TrialResult | None) -> bool:
+    """Whether a result counts instead of an earlier one of its trial."""
+    return earlier is None or _RANK[result.status] >= _RANK[earlier.status]
+
+
 class Ledger:
     """The file of results; made with its folder when the first one is appended. `appended`: called after each."""
 
@@ -82,8 +87,7 @@ class Ledger:
         """The entry that counts for each key."""
         best: dict[str, TrialResult] = {}
         for result in self.entries():
-            other = best.get(result.key)
-            if other is None or _RANK[result.status] >= _RANK[other.status]:
+            if supersedes(result, best.get(result.key)):
                 best[result.key] = result
         return best
 

@@ -1,10 +1,10 @@
-"""The agenda of a search that asks for trials one by one, and decides at every rung whether one goes on.
+"""The queue of a search that asks for trials one by one, and decides at every rung whether to train one further.
 
-    agenda = make_trial_queue(plan, score, ledger.results())
+    queue = make_trial_queue(plan, score, results)
 
-    trial = agenda.next()
-    agenda.go_on(trial, rung, score)                        at each rung but the last
-    agenda.ended(result)
+    trial = queue.next_trial()
+    queue.should_continue(trial, rung, score)               at each rung but the last
+    queue.on_trial_end(result)
 
 Every task, model and training size is a contest of its own with the same effects more or less; the contests of one
 model are worked on together, and models one after another, so that a worker changes its base as seldom as possible.
@@ -23,7 +23,6 @@ from sde_ray.search.adaptive.search import Adaptive, TrialRequest
 from sde_ray.sweep.budget import budget
 from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.queue import DesignQueue, Score, TrialQueue
-from sde_ray.sweep.resume import known
 from sde_ray.training.checkpoint import Checkpoint
 from sde_ray.types import Design, TrialResult
 
@@ -34,13 +33,13 @@ def make_trial_queue(
     results: Mapping[str, TrialResult],
     in_flight: Mapping[str, Checkpoint] = MappingProxyType({}),
 ) -> TrialQueue:
-    """The agenda for a plan's search method. `results` is what the ledger has, `in_flight` what was on its way."""
-    asks = METHODS[plan.config.search.method].trials
-    return Asked(plan, score, results, in_flight) if asks else DesignQueue(plan, score, results, in_flight)
+    """The queue for a plan's search method. `results` is what the ledger has, `in_flight` what is unfinished."""
+    queue = AdaptiveQueue if METHODS[plan.config.search.method].trials else DesignQueue
+    return queue(plan, score, results, in_flight)
 
 
-class Asked:
-    """Hands out what the search asks for; `left` is what it may still use, 0 when it has nothing to ask."""
+class AdaptiveQueue(TrialQueue):
+    """Hands out what the search asks for; `remaining` is the budget that it may still use."""
 
     def __init__(
         self,
@@ -49,64 +48,66 @@ class Asked:
         results: Mapping[str, TrialResult],
         in_flight: Mapping[str, Checkpoint] = MappingProxyType({}),
     ) -> None:
+        super().__init__(plan.trials, results, in_flight, ended=("finished",))  # a pruned trial may be asked for again
         self._plan, self._score = plan, score
         self.names = list(dict.fromkeys((trial.task, trial.model, trial.train_size) for trial in _model_by_model(plan)))
-        places = {name: place for place, name in enumerate(self.names)}
+        contests = {name: contest for contest, name in enumerate(self.names)}
         self._trials = {
-            (places[trial.task, trial.model, trial.train_size], trial.design, trial.seed): trial
+            (contests[trial.task, trial.model, trial.train_size], trial.design, trial.seed): trial
             for trial in plan.trials
         }
-        self._asks = {trial.key: TrialRequest(*name, 0) for name, trial in self._trials.items()}
+        self._requests = {trial.key: TrialRequest(*name, 0) for name, trial in self._trials.items()}
         self._rungs = plan.config.rungs()
         self.search = self._build()
-        found = known(plan.trials, results)
-        self.earlier = tuple(result for result in found.values() if result.status != "failed")
-        for key, result in found.items():
+        for key, result in self.matched.items():
             if result.status != "failed":  # a failed trial may be asked for again
-                self._recall(self._asks[key], result)
-        done = {key for key, result in found.items() if result.status == "finished"}
-        self.in_flight: Mapping[str, Checkpoint] = {key: mark for key, mark in in_flight.items() if key not in done}
-        self._first = deque(trial for trial in plan.trials if trial.key in self.in_flight)
-        for trial in self._first:
-            self._take_up(trial, self.in_flight[trial.key])
-        # Whether there is anything to do is known before Ray starts; what follows a trial on its way is not.
-        self._held = None if self._first else self.search.suggest()
+                self._replay_result(self._requests[key], result)
+        self._unfinished = deque(trial for trial in plan.trials if trial.key in self.in_flight)
+        for trial in self._unfinished:
+            self._resume_trial(trial, self.in_flight[trial.key])
+        # Whether there is anything to do is known before Ray starts; what follows an unfinished trial is not.
+        self._next_request = None if self._unfinished else self.search.suggest()
 
     @property
-    def left(self) -> float:
-        if self._held is None and not self._first:
+    def remaining(self) -> float:
+        if self._next_request is None and not self._unfinished:
             return 0
         used = sum(self.search.used_budget(contest) for contest in range(len(self.names)))
-        held = [self._held.rung] if self._held else [self.in_flight[trial.key].promoted_rungs for trial in self._first]
-        return max(self._plan.count - used, 0) + sum(self._rungs[rung] for rung in held)
+        rungs = [self.in_flight[trial.key].promoted_rungs for trial in self._unfinished]
+        if self._next_request is not None:
+            rungs = [self._next_request.rung]
+        return max(self._plan.count - used, 0) + sum(self._rungs[rung] for rung in rungs)
 
     @property
-    def waiting(self) -> bool:
+    def blocked(self) -> bool:
         return self.search.running  # one that is stopped early leaves budget for another
 
-    def next(self) -> TrialConfig | None:
-        """The next trial to run, or None when there is none now."""
-        if self._first:
-            return self._first.popleft()
-        ask, self._held = self._held or self.search.suggest(), None
-        return None if ask is None else self._trials[ask.contest, ask.design, ask.seed]
+    def next_trial(self) -> TrialConfig | None:
+        if self._unfinished:
+            return self._unfinished.popleft()
+        request, self._next_request = self._next_request or self.search.suggest(), None
+        return None if request is None else self._trials[request.contest, request.design, request.seed]
 
-    def go_on(self, trial: TrialConfig, rung: int, score: float | None) -> bool:
-        """Whether a trial that has reached this rung is trained further."""
-        return self.search.report(self._asks[trial.key], rung, score)
+    def should_continue(self, trial: TrialConfig, rung: int, score: float | None) -> bool:
+        """Early-stopping decision at a rung: True = train the trial to the next rung."""
+        return self.search.report(self._requests[trial.key], rung, score)
 
-    def ended(self, result: TrialResult) -> None:
-        """Take note of a trial's end."""
-        self._recall(self._asks[result.key], result)
+    def on_trial_end(self, result: TrialResult) -> None:
+        self._replay_result(self._requests[result.key], result)
+
+    def recommendation(self, name: tuple[str, str, int]) -> tuple[Design, float] | None:
+        """The best design of a task, model and training size, with its expected score; None before the first score."""
+        expected = self.expected(name)
+        return None if expected is None else (self.recommend()[name], expected)
 
     def recommend(self) -> dict[tuple[str, str, int], Design]:
         """The best design so far by task, model and training size."""
-        return {name: self.search.recommend(place) for place, name in enumerate(self.names)}
+        return {name: self.search.recommend(contest) for contest, name in enumerate(self.names)}
 
     def expected(self, name: tuple[str, str, int]) -> float | None:
         """The expected score of the recommended design; None before the first score."""
-        place = self.names.index(name)
-        return self.search.expected_score(place, self.search.recommend(place))
+        contest = self.names.index(name)
+        return self.search.expected_score(contest, self.search.recommend(contest))
 
     def _build(self) -> Adaptive:
         config = self._plan.config
@@ -116,7 +117,7 @@ class Asked:
                 contests[contest].append(design)
         models = list(dict.fromkeys(model for _, model, _ in self.names))
         method = METHODS[config.search.method]
-        made: Adaptive = method.build(
+        search: Adaptive = method.build(
             contests,
             seeds=config.seeds,
             rungs=self._rungs,
@@ -125,34 +126,34 @@ class Asked:
             groups=[models.index(model) for _, model, _ in self.names],
             **{name: getattr(config.search, name) for name in method.options},
         )
-        return made
+        return search
 
-    def _take_up(self, trial: TrialConfig, mark: Checkpoint) -> None:
-        """A trial of an earlier run goes on: the search knows how it scored where it was let go on.
+    def _resume_trial(self, trial: TrialConfig, checkpoint: Checkpoint) -> None:
+        """Resume a trial of an earlier run: the search observes its scores at the rungs where it was promoted.
 
         At a rung where that was not decided yet, the trial reports its score once more, and the search is asked.
         """
-        ask = replace(self._asks[trial.key], rung=mark.promoted_rungs)
-        self.search.resume_trial(ask)
-        for rung in mark.rungs[: mark.promoted_rungs]:
-            seen = TrialResult(trial.key, trial.resolved(), "pruned", rung.scores)
-            self.search.observe(ask, rung.rung, self._score(seen))
+        request = replace(self._requests[trial.key], rung=checkpoint.promoted_rungs)
+        self.search.resume_trial(request)
+        for rung in checkpoint.rungs[: checkpoint.promoted_rungs]:
+            partial = TrialResult(trial.key, trial.resolved(), "pruned", rung.scores)
+            self.search.observe(request, rung.rung, self._score(partial))
 
-    def _recall(self, ask: TrialRequest, result: TrialResult) -> None:
-        """Tell the search a result that has ended, rung by rung."""
+    def _replay_result(self, request: TrialRequest, result: TrialResult) -> None:
+        """Let the search observe a result, rung by rung."""
         shares = result.config["rungs"]
         last = None
         for rung in result.rungs:
             at = float(shares[rung.rung])
             if at in self._rungs:
                 last = self._rungs.index(at)
-                seen = replace(result, status="pruned", scores=rung.scores)
-                self.search.observe(ask, last, self._score(seen))
+                partial = replace(result, status="pruned", scores=rung.scores)
+                self.search.observe(request, last, self._score(partial))
         if result.status == "finished":
             last = len(self._rungs) - 1
-            self.search.observe(ask, last, self._score(result))
+            self.search.observe(request, last, self._score(result))
         useless = result.status == "failed" or self._score(result) is None
-        self.search.on_trial_end(ask, None if useless else last)
+        self.search.on_trial_end(request, None if useless else last)
 
 
 def _model_by_model(plan: Plan) -> list[TrialConfig]:

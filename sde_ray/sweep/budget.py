@@ -1,7 +1,7 @@
 """How many trials a search may use in a contest, what it takes at least, and that in words.
 
-budget(config, designs)      -> 22          trials; for `adaptive` full trainings, whatever they are spent on
-in_words(config, designs)    -> "screening: 20 designs ..."      for `sde-ray plan`; empty where nothing needs saying
+budget(config, designs)             -> 22     trials; for `adaptive` full trainings, whatever they are spent on
+describe_budget(config, designs)    -> "screening: 20 designs ..."     for `sde-ray plan`; "" where nothing needs saying
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from sde_ray.errors import UserError
 from sde_ray.search import METHODS
 from sde_ray.types import Design
 
-SHARE = 10  # `adaptive` takes one in so many designs' worth of trials, unless it is told otherwise,
-EACH = 2  # and at least so many trials, up to the first rung, for each number that describes the options
+DEFAULT_BUDGET_FRACTION = 10  # `adaptive` takes one in so many designs' worth of trials, unless it is told otherwise,
+MIN_TRIALS_PER_COEFFICIENT = (
+    2  # and at least so many trials, up to the first rung, for each number that describes the options
+)
 
 
 def budget(config: SweepConfig, designs: Sequence[Design]) -> int:
@@ -31,7 +33,13 @@ def budget(config: SweepConfig, designs: Sequence[Design]) -> int:
     first = config.rungs()[0]
     numbers = num_coefficients(designs)
     if search.n_trials is None:
-        return min(most, max(math.ceil(len(designs) / SHARE), math.ceil(EACH * numbers * first) + 2))
+        return min(
+            most,
+            max(
+                math.ceil(len(designs) / DEFAULT_BUDGET_FRACTION),
+                math.ceil(MIN_TRIALS_PER_COEFFICIENT * numbers * first) + 2,
+            ),
+        )
     least = min(len(designs), math.ceil(numbers * first) + 1)
     if search.n_trials < least:
         raise UserError(
@@ -48,7 +56,7 @@ def repeats(config: SweepConfig) -> int:
     return sizes if METHODS[config.search.method].trials else sizes * len(config.seeds)
 
 
-def in_words(config: SweepConfig, designs: Sequence[Design]) -> str:
+def describe_budget(config: SweepConfig, designs: Sequence[Design]) -> str:
     """What `adaptive` will do with its budget in a contest."""
     if not METHODS[config.search.method].trials or not designs:
         return ""

@@ -1,4 +1,4 @@
-"""What the driver does as trials end: ledger first, then the agenda, the tracker and the progress.
+"""What the driver does as trials end: ledger first, then the queue, the tracker and the progress.
 
 Ray Tune calls `SweepCallback` in the driver's own process, so the ledger and MLflow have one writer.
 """
@@ -9,7 +9,7 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
@@ -17,28 +17,29 @@ from sde_ray.config.load import mask
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.storage.layout import PARTIAL, RESULT
-from sde_ray.storage.ledger import Ledger, from_json, load_result
+from sde_ray.storage.ledger import from_json, load_result
 from sde_ray.storage.mirror import LocalFolder, open_trial_folder
 from sde_ray.sweep.progress import Progress
-from sde_ray.sweep.queue import Score, TrialQueue
 from sde_ray.sweep.trainable import KEPT
 from sde_ray.sweep.tune_search import NOTE
 from sde_ray.training import checkpoint
 from sde_ray.types import TrialResult
 
+if TYPE_CHECKING:
+    from sde_ray.sweep.run import TuneJob
+
 MAX_IDENTICAL_FAILURES = 4  # so many failures with the same error, and nothing finished, end a sweep
 
 
 class SweepCallback(tune.Callback):
-    """Tune's callback of a sweep. `stopping` ends the sweep at the next moment; `fault` says why, if not the user."""
+    """Tune's callback of a sweep. `stopping` ends the sweep at the next moment; `error` says why, if not the user."""
 
-    def __init__(self, ledger: Ledger, agenda: TrialQueue, score: Score, tracker: Any, progress: Progress) -> None:
-        self.ledger, self.agenda, self.score, self.tracker, self.progress = ledger, agenda, score, tracker, progress
+    def __init__(self, job: TuneJob, tracker: Any, progress: Progress) -> None:
+        self.job, self.tracker, self.progress = job, tracker, progress
         self.stopping = False
-        self.fault: Exception | None = None
+        self.error: Exception | None = None
         self.ended: list[TrialResult] = []
         self._told: dict[str, tuple[TrialResult, bool]] = {}  # by key, from reports; whether the trial has ended
-        self.known = {key: result for key, result in ledger.results().items() if result.status != "failed"}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         config: TrialConfig = trial.config["trial"]
@@ -73,20 +74,19 @@ class SweepCallback(tune.Callback):
         self.record(_lost(trial, f"The trial's process died: {error}"), *open_trial_folder(trial.config["folder"]))
 
     def record(self, result: TrialResult, store: LocalFolder, folder: Path) -> None:
-        """A trial has ended: ledger, agenda, progress, tracker, in this order. Its checkpoint goes after the first."""
-        if self.fault is not None:
+        """A trial has ended: ledger, queue, progress, tracker, in this order. Its checkpoint goes after the first."""
+        if self.error is not None:
             return
         try:
-            self.ledger.append(result)
+            self.job.ledger.append(result)
         except Exception as error:  # Tune would bury it under a traceback; the sweep raises it when Tune has let go
-            self.fault, self.stopping = error, True
+            self.error, self.stopping = error, True
             return
         store.drop(folder, checkpoint.NAME, checkpoint.WORKER_FILES)
         self.ended.append(result)
-        if result.status != "failed":
-            self.known[result.key] = result
-        self.agenda.ended(result)
-        self.progress.ended(result, self.score(result))
+        self.job.sweep_run.record(result)
+        self.job.queue.on_trial_end(result)
+        self.progress.ended(result, self.job.score(result))
         self._track("on_trial_end", result, folder)
         self._give_up_if_hopeless()
 
@@ -96,7 +96,7 @@ class SweepCallback(tune.Callback):
             r.status == "failed" and r.error == first[0].error for r in first
         ):
             self.stopping = True
-            self.fault = UserError(f"The first {MAX_IDENTICAL_FAILURES} trials all failed: {first[0].error}")
+            self.error = UserError(f"The first {MAX_IDENTICAL_FAILURES} trials all failed: {first[0].error}")
 
     def _track(self, action: str, *arguments: Any) -> None:
         """A tracker that fails only warns, once for each action: the ledger has the results."""

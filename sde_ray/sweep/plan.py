@@ -9,57 +9,23 @@ have their trials in the plan one by one; for the others the plan holds every tr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from sde_ray.config.load import SweepConfig, definition_of, open_tasks
 from sde_ray.config.trial import TrialConfig
-from sde_ray.data import draw
 from sde_ray.design import designs
 from sde_ray.design.axes import AXES
-from sde_ray.design.render import render_sample
 from sde_ray.design.space import DesignSpace, design_space
 from sde_ray.errors import FaultList, UserError
 from sde_ray.safe_json import stream_hash
-from sde_ray.search import METHODS, Searcher
-from sde_ray.sweep.budget import budget, in_words, repeats
-from sde_ray.sweep.resume import cost, known
+from sde_ray.search import METHODS
+from sde_ray.sweep.budget import budget, describe_budget, repeats
+from sde_ray.sweep.contest import Contest
+from sde_ray.sweep.cost_estimate import Estimate, estimate
 from sde_ray.tasks import fingerprint, get_task
 from sde_ray.types import Design, Split, Task, TrialResult
 
 Dropped = tuple[str, str]
-SKETCHED = 4  # examples that are written in each design to estimate its length
-
-
-@dataclass(frozen=True)
-class Contest:
-    """The designs that compete on a task and a model, each with its trials (seeds × training sizes)."""
-
-    task: str
-    model: str
-    trials: Mapping[Design, tuple[TrialConfig, ...]]
-    around: Design
-    axes: Mapping[str, tuple[str, ...]]
-
-    def searcher(self, config: SweepConfig) -> Searcher:
-        """The search method over this contest's designs."""
-        search, method = config.search, METHODS[config.search.method]
-        assert not method.trials, "asks for trials of all contests (see asked.py)"
-        options = {name: getattr(search, name) for name in method.options}
-        made: Searcher = method.build(
-            tuple(self.trials), budget=search.n_trials, seed=search.seed, reference_design=self.around, **options
-        )
-        return made
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What the sweep will cost. Seconds and hours are None until a trial of this sweep has ended."""
-
-    trials: int
-    finished: int
-    train_characters: int
-    seconds: float | None = None
-    gpu_hours: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,8 +43,8 @@ class Plan:
     pinned: Mapping[str, str]
     dropped: tuple[Dropped, ...]
     counts: Mapping[str, int]
-    search: str = ""
-    estimate: Estimate = field(default=Estimate(0, 0, 0))
+    search: str
+    estimate: Estimate
 
 
 def plan(config: SweepConfig, results: Mapping[str, TrialResult] | None = None) -> Plan:
@@ -89,23 +55,35 @@ def plan(config: SweepConfig, results: Mapping[str, TrialResult] | None = None) 
     spaces = [_space(config, task, pinned, dropped) for task in tasks]
     counts = _counts(config, spaces)
     _refuse_too_many(config, counts, spaces)
-    sizes = [_sizes(config, task) for task in tasks]
+    eval_sizes = [_eval_size(config, task) for task in tasks]
     contests = tuple(
         _contest(config, task, model, space, eval_size)
         for model in config.model
-        for task, space, eval_size in zip(tasks, spaces, sizes, strict=True)
+        for task, space, eval_size in zip(tasks, spaces, eval_sizes, strict=True)
     )
-    contests = tuple(_settle(config, contest) for contest in contests)
+    contests = tuple(_fix_order(config, contest) for contest in contests)
     tries = METHODS[config.search.method].trials
-    budgets = [budget(config, tuple(contest.trials)) for contest in contests]
-    counts["designs"] = max(len(contest.trials) for contest in contests) if tries else max(budgets)
-    trials = tuple(trial for contest in contests for own in contest.trials.values() for trial in own)
-    count = sum(budgets) * repeats(config)
-    if not trials:
+    sizes = [len(contest.trials) if tries else budget(config, tuple(contest.trials)) for contest in contests]
+    counts["designs"] = max(sizes)
+    if not any(contest.trials for contest in contests):
         raise UserError(f'The sweep "{config.name}" has no trial. {_why_none(dropped)}')
-    words = in_words(config, tuple(contests[0].trials))
-    made = Plan(config, contests, trials, count, pinned, tuple(dropped), counts, words)
-    return replace(made, estimate=estimate(made, results or {}))
+    return assemble_plan(config, contests, pinned, tuple(dropped), counts, results or {})
+
+
+def assemble_plan(
+    config: SweepConfig,
+    contests: tuple[Contest, ...],
+    pinned: Mapping[str, str],
+    dropped: tuple[Dropped, ...],
+    counts: Mapping[str, int],
+    results: Mapping[str, TrialResult],
+) -> Plan:
+    """The plan of these contests: their trials, the budget, and what it costs."""
+    trials = tuple(trial for contest in contests for group in contest.trials.values() for trial in group)
+    count = sum(budget(config, tuple(contest.trials)) for contest in contests) * repeats(config)
+    words = describe_budget(config, tuple(contests[0].trials))
+    costs = estimate(config, contests, count, results)
+    return Plan(config, contests, trials, count, pinned, dropped, counts, words, costs)
 
 
 def make_trial(
@@ -235,7 +213,7 @@ def _contest(config: SweepConfig, task: Task, model: str, space: DesignSpace, ev
     return Contest(task.name, model, trials, around, space.axes)
 
 
-def _settle(config: SweepConfig, contest: Contest) -> Contest:
+def _fix_order(config: SweepConfig, contest: Contest) -> Contest:
     """Keep the designs that the method will propose, in its order, where that is known beforehand."""
     if METHODS[config.search.method].adaptive or not contest.trials:
         return contest
@@ -270,7 +248,7 @@ def _refuse_too_many(config: SweepConfig, counts: Mapping[str, int], spaces: Seq
         )
 
 
-def _sizes(config: SweepConfig, task: Task) -> int:
+def _eval_size(config: SweepConfig, task: Task) -> int:
     """The number of items a trial is scored on; `UserError` where a split has too few examples."""
     faults = FaultList(f"Task {task.name}")
     available = len(task.load("train"))
@@ -290,42 +268,3 @@ def _sizes(config: SweepConfig, task: Task) -> int:
 def _why_none(dropped: Mapping[Dropped, None]) -> str:
     reasons = "; ".join(f"{what}: {why}" for what, why in dropped)
     return f"Everything was dropped: {reasons}." if reasons else "Give at least one seed, training size and option."
-
-
-# ---- cost ----------------------------------------------------------------------------------------------------------
-
-
-def estimate(made: Plan, results: Mapping[str, TrialResult]) -> Estimate:
-    """Trials, characters to train on, and, from trials that have ended, the time that the others will take."""
-    config = made.config
-    done = list(known(made.trials, results).values())
-    finished = sum(result.status != "failed" for result in done)
-    used = sum(cost(config, result) for result in done if result.status != "failed")
-    tasks = open_tasks(config)
-    characters = sum(_characters(contest, tasks[contest.task], config) for contest in made.contests)
-    measured = [result.seconds["total"] for result in done if result.status == "finished" and "total" in result.seconds]
-    seconds = gpu_hours = None
-    if measured:
-        each = sum(measured) / len(measured)
-        left = max(0, made.count - used)
-        seconds = each * left / (config.resources.max_concurrent_trials or 1)
-        workers = config.resources.num_workers * config.resources.resources_per_worker.GPU
-        gpu_hours = each * left * workers / 3600
-    return Estimate(made.count, finished, characters, seconds, gpu_hours)
-
-
-def _characters(contest: Contest, task: Task, config: SweepConfig) -> int:
-    """Characters that all trials of a contest train on, from the first examples written in each design."""
-    if not contest.trials:
-        return 0
-    train = task.load("train")
-    examples = draw(train, min(SKETCHED, len(train)), config.seeds[0])
-    total = 0.0
-    for design, trials in contest.trials.items():
-        samples = [render_sample(example, task, design, config.instruction_variant) for example in examples]
-        length = sum(len(s.completion.text) + sum(len(p.text) for p in s.prompt) for s in samples) / len(samples)
-        total += length * sum(trial.train_size for trial in trials) * config.train.num_train_epochs
-    designs = len(contest.trials)
-    if METHODS[config.search.method].trials:
-        designs *= len(config.seeds)
-    return round(total * budget(config, tuple(contest.trials)) / designs)

@@ -1,7 +1,7 @@
 """What a sweep's ledger already has of the trials that are planned, and how much of the budget that was.
 
-    known(trials, results)      trial key -> result
-    cost(config, result)        1.0; of a trial that `adaptive` stopped at a quarter of its training, 0.25
+    match_finished(trials, results)      trial key -> result
+    trial_cost(config, result)           1.0; of a trial that `adaptive` stopped at a quarter of its training, 0.25
 
 A finished result counts for every trial that trains the same: rungs only say when a trial is looked at. So a sweep by
 `adaptive` goes on from what `grid` or `random` has finished, and they from what it has.
@@ -21,26 +21,26 @@ from sde_ray.storage.layout import LEDGER
 from sde_ray.types import TrialResult
 
 
-def known(trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> dict[str, TrialResult]:
+def match_finished(trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> dict[str, TrialResult]:
     """The result that counts for each trial that has one, in the ledger's order."""
-    finished = {training(result.config): result for result in results.values() if result.status == "finished"}
-    found: dict[str, TrialResult] = {}
+    finished = {_training(result.config): result for result in results.values() if result.status == "finished"}
+    matched: dict[str, TrialResult] = {}
     for trial in trials:
-        own = results.get(trial.key)
-        if own is None or own.status != "finished":
-            own = finished.get(training(trial.resolved())) or own
-        if own is not None:
-            found[trial.key] = own
-    order = {key: place for place, key in enumerate(results)}
-    return dict(sorted(found.items(), key=lambda pair: order[pair[1].key]))
+        result = results.get(trial.key)
+        if result is None or result.status != "finished":
+            result = finished.get(_training(trial.resolved())) or result
+        if result is not None:
+            matched[trial.key] = result
+    order = {key: number for number, key in enumerate(results)}
+    return dict(sorted(matched.items(), key=lambda pair: order[pair[1].key]))
 
 
-def training(config: Mapping[str, Any]) -> str:
+def _training(config: Mapping[str, Any]) -> str:
     """What a trial trains, as a hash: its configuration but for the rungs, and for where its data's files are."""
     return content_hash({name: value for name, value in config.items() if name not in ("rungs", "definition")})
 
 
-def share(result: TrialResult) -> float:
+def trained_share(result: TrialResult) -> float:
     """How much of its training a trial has done."""
     rungs = result.config.get("rungs", ())
     if result.status == "pruned" and result.rungs and result.rungs[-1].rung < len(rungs):
@@ -48,22 +48,22 @@ def share(result: TrialResult) -> float:
     return 1.0
 
 
-def cost(config: SweepConfig, result: TrialResult) -> float:
+def trial_cost(config: SweepConfig, result: TrialResult) -> float:
     """What a trial has used of the budget, in trials."""
-    return share(result) if METHODS[config.search.method].trials else 1.0
+    return trained_share(result) if METHODS[config.search.method].trials else 1.0
 
 
-def refuse_foreign(config: SweepConfig, results: Mapping[str, TrialResult]) -> None:
+def check_same_tasks(config: SweepConfig, results: Mapping[str, TrialResult]) -> None:
     """`UserError` where a ledger holds trials of other tasks only, or none with the metric that is searched for."""
     if not results:
         return
     tasks = open_tasks(config)
-    place = config.run_dir.uri(LEDGER)
+    uri = config.run_dir.uri(LEDGER)
     own = [result for result in results.values() if result.config["task"] in tasks]
     if not own:
         others = sorted({str(result.config["task"]) for result in results.values()})
         raise UserError(
-            f'"{place}" holds {len(results)} trials of {", ".join(others)}, none of {", ".join(tasks)}. '
+            f'"{uri}" holds {len(results)} trials of {", ".join(others)}, none of {", ".join(tasks)}. '
             "Give this sweep another name, or remove that folder."
         )
     wanted = {name: config.objective.metric or task.objective for name, task in tasks.items()}
@@ -73,7 +73,7 @@ def refuse_foreign(config: SweepConfig, results: Mapping[str, TrialResult]) -> N
     if scored and len(lacking) == len(scored):
         names = sorted(name for name in scored[0].scores[split] if "/" not in name)
         raise UserError(
-            f'None of the {len(scored)} finished trials in "{place}" has the metric {wanted[scored[0].config["task"]]} '
+            f'None of the {len(scored)} finished trials in "{uri}" has the metric {wanted[scored[0].config["task"]]} '
             f"on {split}; they have {', '.join(names)}. Set objective.metric to one of these, recompute with "
             "`sde-ray score`, or give this sweep another name."
         )

@@ -4,57 +4,84 @@
     outcome.results                      # every trial of the plan that the ledger has, from earlier runs too
 
 Finished = the ledger has it: the same command again runs only what is missing, and failed trials once more. A trial
-that was on its way goes on from its last rung (`checkpoint.py`).
+that was stopped between two rungs resumes from its checkpoint (`training/checkpoint.py`).
 """
 
 from __future__ import annotations
 
-import math
 import shutil
-import signal
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sde_ray.config.load import SweepConfig, open_tasks, write_sweep
+from sde_ray.config.load import SweepConfig, write_sweep
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
-from sde_ray.storage.layout import LEDGER, TRIALS
+from sde_ray.storage.layout import LEDGER
 from sde_ray.storage.lease import lease
 from sde_ray.storage.ledger import Ledger
-from sde_ray.storage.mirror import LocalFolder
-from sde_ray.sweep.adaptive_queue import Asked, make_trial_queue
+from sde_ray.sweep.adaptive_queue import AdaptiveQueue
 from sde_ray.sweep.cluster.preflight import check_nodes
 from sde_ray.sweep.cluster.ray_session import bundles, ray_session
-from sde_ray.sweep.plan import Plan, plan
+from sde_ray.sweep.opponents import opponent_key
+from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.progress import Progress
-from sde_ray.sweep.queue import Score, TrialQueue
-from sde_ray.sweep.resume import cost, known, refuse_foreign
+from sde_ray.sweep.queue import ListQueue, Score, TrialQueue
+from sde_ray.sweep.resume import check_same_tasks, match_finished, trial_cost
+from sde_ray.sweep.signals import sigterm_is_ctrl_c
+from sde_ray.sweep.sweep_run import SweepRun, scorer
 from sde_ray.training.checkpoint import in_flight
 from sde_ray.training.runner import RunnerFactory, RunnerResources
 from sde_ray.types import TrialResult
 
+Cost = Callable[[TrialResult], float]
+
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """What a sweep has brought. `interrupted`: the user stopped it; the exit code is then 130."""
+    """What a sweep has brought. `interrupted`: the user stopped it; the exit code is then 130.
+
+    `count` trials were to run, of which `ended` have, in the unit of the plan's budget.
+    """
 
     results: tuple[TrialResult, ...]
-    plan: Plan
-    folder: Path
+    sweep_run: SweepRun
+    count: float
+    ended: float
     interrupted: bool = False
 
     @property
+    def plan(self) -> Plan:
+        return self.sweep_run.plan
+
+    @property
+    def folder(self) -> Path:
+        return self.sweep_run.run_dir.path.absolute()
+
+    @property
     def message(self) -> str:
-        """For an interrupted sweep: what is saved, and how to go on."""
-        ended = sum(cost(self.plan.config, result) for result in self.results if result.status != "failed")
+        """For an interrupted sweep: what is saved, and how to resume."""
         return (
-            f"Stopped. {ended:g} of {self.plan.count} trials are saved in {self.plan.config.run_dir.uri(LEDGER)}. "
+            f"Stopped. {self.ended:g} of {self.count} trials are saved in {self.sweep_run.run_dir.uri(LEDGER)}. "
             "Run the same command again to go on."
         )
+
+
+@dataclass(frozen=True)
+class TuneJob:
+    """Trials for Ray Tune, in the order of a queue.
+
+    `split`: where they are scored, by `score`. `search`: they are the sweep's own, which are stopped early and race.
+    """
+
+    sweep_run: SweepRun
+    queue: TrialQueue
+    ledger: Ledger
+    split: str
+    score: Score
+    search: bool = True
 
 
 def run_sweep(
@@ -63,216 +90,224 @@ def run_sweep(
     tracker: Any = None,
     progress: Progress | None = None,
 ) -> SweepOutcome:
-    """Run what the ledger lacks. `UserError` where nothing can run or every trial failed."""
-    folder, store = config.run_dir.path.absolute(), config.run_dir.folder
-    config.run_dir.refresh()
-    results = Ledger(folder / LEDGER).results()
-    made = plan(config, results)
-    refuse_foreign(config, results)
-    if runner_factory is None:
-        from sde_ray.sweep.tokenizer_check import drop_unencodable
+    """Run what the ledger lacks of a sweep.
 
-        made = drop_unencodable(made)
-    with lease(folder, remote=store.remote):  # not under a driver that is at work
-        write_sweep(config)
-        store.push(*config.run_dir.config_files)
-    return run_plan(config, made, runner_factory, tracker, progress)
+    Args:
+        config: The sweep.
+        runner_factory: Stands in for the training engine, in tests.
+        tracker: Is told of each trial's start and end (`tracking.base.Tracker`).
+        progress: Shows the trials; stderr by default.
+
+    Raises:
+        UserError: when nothing can run, another driver is at work, or every trial failed.
+    """
+    config.run_dir.refresh()
+    return run_plan(SweepRun(config, check_tokenizer=runner_factory is None), runner_factory, tracker, progress)
 
 
 def run_plan(
-    config: SweepConfig,
-    made: Plan,
+    sweep_run: SweepRun,
     runner_factory: RunnerFactory | None = None,
     tracker: Any = None,
     progress: Progress | None = None,
 ) -> SweepOutcome:
-    """Run what the ledger lacks of a plan made elsewhere, such as that of a final comparison."""
-    folder, store = config.run_dir.path.absolute(), config.run_dir.folder
-    with lease(folder, remote=store.remote) as held, store.driven(held.check) as ledger:
-        earlier = ledger.results()
-        score = scorer(config)
-        agenda = make_trial_queue(made, score, earlier, in_flight(folder / TRIALS, made.trials, earlier))
-        interrupted = False
-        if agenda.left:
-            progress = progress or Progress()
-            before = [(result, score(result)) for result in agenda.earlier]
-            progress.begin(made.count, before, lambda result: cost(config, result), len(agenda.in_flight))
-            try:
-                interrupted = _tune(config, made, agenda, ledger, runner_factory, tracker, progress)
-            finally:
-                progress.finish()
-        results = ledger.results()
-    own = tuple(known(made.trials, results).values())
+    """Run what the ledger lacks of a sweep's plan. Raises UserError: see `run_sweep`."""
+    config, run_dir, plan = sweep_run.config, sweep_run.run_dir, sweep_run.plan
+    check_same_tasks(config, sweep_run.results)
+    with lease(run_dir.path.absolute(), remote=run_dir.folder.remote):  # not under a driver that is at work
+        write_sweep(config)
+        run_dir.folder.push(*run_dir.config_files)
+    with _driver(sweep_run) as ledger:
+        queue = sweep_run.start_queue(in_flight(run_dir.trials, plan.trials, sweep_run.results))
+        job = TuneJob(sweep_run, queue, ledger, config.objective.split, sweep_run.score)
+        interrupted = _run_job(
+            job, plan.count, lambda result: trial_cost(config, result), runner_factory, tracker, progress
+        )
+    results = tuple(match_finished(plan.trials, sweep_run.results).values())
     if not interrupted:
-        _refuse_worthless(config, own, score)
-    return SweepOutcome(own, made, folder, interrupted)
+        _refuse_worthless(sweep_run, results)
+    ended = sum(trial_cost(config, result) for result in results if result.status != "failed")
+    return SweepOutcome(results, sweep_run, plan.count, ended, interrupted)
 
 
-def _refuse_worthless(config: SweepConfig, results: Sequence[TrialResult], score: Score) -> None:
-    """`UserError` where nothing can be learnt from what has ended."""
+def run_trials(
+    sweep_run: SweepRun,
+    trials: Sequence[TrialConfig],
+    runner_factory: RunnerFactory | None = None,
+    tracker: Any = None,
+    progress: Progress | None = None,
+) -> SweepOutcome:
+    """Run given trials, each once, such as those of a final comparison: no search, no rungs, no racing.
+
+    They go through the same workers and ledger as a sweep, so a comparison that was stopped resumes, too.
+
+    Raises:
+        UserError: when another driver is at work, or every trial failed.
+    """
+    unique = tuple({trial.key: trial for trial in trials}.values())
+    split = unique[0].splits[0]
+    score = scorer(sweep_run.config, split)
+    with _driver(sweep_run) as ledger:
+        checkpoints = in_flight(sweep_run.run_dir.trials, unique, sweep_run.results)
+        queue = ListQueue(unique, sweep_run.results, checkpoints)
+        job = TuneJob(sweep_run, queue, ledger, split, score, search=False)
+        interrupted = _run_job(job, len(unique), lambda result: 1.0, runner_factory, tracker, progress)
+    results = tuple(match_finished(unique, sweep_run.results).values())
+    if not interrupted:
+        _refuse_worthless(sweep_run, results, split)
+    ended = sum(result.status != "failed" for result in results)
+    return SweepOutcome(results, sweep_run, len(unique), ended, interrupted)
+
+
+@contextmanager
+def _driver(sweep_run: SweepRun) -> Iterator[Ledger]:
+    """Hold the run's lease; its ledger, read again, as another driver may have ended since."""
+    run_dir = sweep_run.run_dir
+    folder = run_dir.folder
+    with lease(run_dir.path.absolute(), remote=folder.remote) as held, folder.driven(held.check) as ledger:
+        sweep_run.reload(ledger)
+        yield ledger
+        if folder.remote:
+            sweep_run.reload(ledger)  # with lines of another machine's driver, where the two were merged
+
+
+def _run_job(
+    job: TuneJob,
+    count: float,
+    cost: Cost,
+    runner_factory: RunnerFactory | None,
+    tracker: Any,
+    progress: Progress | None,
+) -> bool:
+    """Run a job's trials, if any are left; True if the user stopped it."""
+    queue = job.queue
+    if not queue.remaining:
+        return False
+    progress = progress or Progress()
+    progress.begin(count, [(one, job.score(one)) for one in queue.earlier], cost, len(queue.in_flight))
+    try:
+        return _tune(job, runner_factory, tracker, progress)
+    finally:
+        progress.finish()
+
+
+def _refuse_worthless(sweep_run: SweepRun, results: Sequence[TrialResult], split: str = "") -> None:
+    """Raises UserError: when nothing can be learnt from what has ended."""
     if results and all(result.status == "failed" for result in results):
         raise UserError(f"All {len(results)} trials failed. The first error: {results[0].error}")
     ended = [result for result in results if result.status != "failed"]
+    split = split or sweep_run.config.objective.split
+    score = scorer(sweep_run.config, split)
     if ended and all(score(result) is None for result in ended):
-        metrics = sorted({config.objective.metric or task.objective for task in open_tasks(config).values()})
+        metrics = sorted({sweep_run.metric(task) for task in sweep_run.tasks})
         raise UserError(
-            f"None of the {len(ended)} trials has a finite {' or '.join(metrics)} on {config.objective.split}, so none "
+            f"None of the {len(ended)} trials has a finite {' or '.join(metrics)} on {split}, so none "
             "can be chosen. Lower train.learning_rate, set train.dtype: float32, or set another objective.metric."
         )
 
 
-def scorer(config: SweepConfig) -> Score:
-    """The objective's value in a result; None where it has none, or none that is a finite number."""
-    metrics = {name: config.objective.metric or task.objective for name, task in open_tasks(config).items()}
-    split = config.objective.split
-
-    def score(result: TrialResult) -> float | None:
-        value = result.scores.get(split, {}).get(metrics[str(result.config["task"])])
-        return value if value is not None and math.isfinite(value) else None
-
-    return score
-
-
-def _tune(
-    config: SweepConfig,
-    made: Plan,
-    agenda: TrialQueue,
-    ledger: Ledger,
-    factory: RunnerFactory | None,
-    tracker: Any,
-    progress: Progress,
-) -> bool:
-    """Let Ray Tune run the agenda; True if the user stopped it."""
+def _tune(job: TuneJob, factory: RunnerFactory | None, tracker: Any, progress: Progress) -> bool:
+    """Let Ray Tune run a job; True if the user stopped it."""
     from sde_ray.sweep.callback import SweepCallback
 
     if factory is None:
         from sde_ray.training.trial_runner import make_runner
 
         factory = make_runner
-    store = config.run_dir.folder
-    with ray_session(config.resources) as at_once:
-        check_nodes(config, store)
-        recorder = SweepCallback(ledger, agenda, scorer(config), tracker, progress)
-        with _interruptible(recorder) as interruption:
+    config, run_dir = job.sweep_run.config, job.sweep_run.run_dir
+    interrupted: list[bool] = []
+    with ray_session(config.resources) as max_concurrent:
+        check_nodes(config, run_dir.folder)
+        callback = SweepCallback(job, tracker, progress)
+
+        def stop() -> None:
+            interrupted.append(True)
+            callback.stopping = True
+
+        with sigterm_is_ctrl_c(stop):
             try:
-                _run_tune(config, made, agenda, recorder, factory, store, at_once)
+                _run_tune(job, callback, factory, max_concurrent)
             finally:
-                shutil.rmtree(config.run_dir.tune, ignore_errors=True)
-    if recorder.fault is not None:
-        raise recorder.fault
-    return interruption.is_set()
+                shutil.rmtree(run_dir.tune, ignore_errors=True)
+    if callback.error is not None:
+        raise callback.error
+    return bool(interrupted)
 
 
-def _run_tune(
-    config: SweepConfig,
-    made: Plan,
-    agenda: TrialQueue,
-    recorder: Any,
-    factory: RunnerFactory,
-    store: LocalFolder,
-    at_once: int,
-) -> None:
+def _run_tune(job: TuneJob, callback: Any, factory: RunnerFactory, max_concurrent: int) -> None:
     from ray import tune
 
     from sde_ray.sweep.trainable import TrialTrainable
     from sde_ray.sweep.tune_patches import patch_tune_oom_errors
-    from sde_ray.sweep.tune_search import CallbackScheduler, GroupedASHAScheduler, QueueSearcher, StopOnRequest
+    from sde_ray.sweep.tune_search import QueueSearcher, StopOnRequest
 
     patch_tune_oom_errors()
-    resources, asha = config.resources, config.search.asha
-    place = RunnerResources(resources.num_workers, bundles(resources)[-1]["CPU"], resources.resources_per_worker.GPU)
-    metrics = {name: config.objective.metric or task.objective for name, task in open_tasks(config).items()}
-
-    def describe(trial: TrialConfig) -> dict[str, Any]:
-        return {
-            "trial": trial,
-            "folder": store.trial(trial.key),
-            "metric": metrics[trial.task],
-            "split": config.objective.split,
-            "factor": asha.reduction_factor if asha else 2.0,
-            "rival": store.trial(rival) if (rival := _rival(config, agenda, recorder, trial)) else "",
-        }
-
-    scheduler: Any = None
-    if isinstance(agenda, Asked):
-        scheduler = CallbackScheduler(agenda.go_on)
-    elif asha:
-        scheduler = GroupedASHAScheduler(asha, _earlier_rungs(made, recorder.ledger, recorder.score))
+    config, folder, queue = job.sweep_run.config, job.sweep_run.run_dir.folder, job.queue
+    resources = config.resources
+    runner_resources = RunnerResources(
+        resources.num_workers, bundles(resources)[-1]["CPU"], resources.resources_per_worker.GPU
+    )
     tune.run(
-        tune.with_parameters(TrialTrainable, factory=factory, place=place),
+        tune.with_parameters(TrialTrainable, factory=factory, resources=runner_resources),
         name="sweep",
-        storage_path=str(config.run_dir.tune),
-        search_alg=QueueSearcher(agenda.next, lambda: agenda.waiting, describe),
-        scheduler=scheduler,
-        num_samples=-1,  # until the agenda has no more
-        max_concurrent_trials=_limit(config, at_once),
-        resources_per_trial=tune.PlacementGroupFactory(bundles(resources), strategy=store.strategy),
+        storage_path=str(job.sweep_run.run_dir.tune),
+        search_alg=QueueSearcher(queue.next_trial, lambda: queue.blocked, lambda trial: trainable_config(job, trial)),
+        scheduler=_scheduler(job),
+        num_samples=-1,  # until the queue has no more
+        max_concurrent_trials=_limit(config, max_concurrent),
+        resources_per_trial=tune.PlacementGroupFactory(bundles(resources), strategy=folder.strategy),
         reuse_actors=True,
         max_failures=1,  # a process that dies is started once more
         raise_on_failed_trial=False,
-        callbacks=[recorder],
-        stop=StopOnRequest(lambda: recorder.stopping),
+        callbacks=[callback],
+        stop=StopOnRequest(lambda: callback.stopping),
         verbose=0,
     )
 
 
-def _rival(config: SweepConfig, agenda: TrialQueue, recorder: Any, trial: TrialConfig) -> str:
-    """The key of the trial that this one races, or "". One on its way goes on against whom it has raced before."""
-    if trial.key in agenda.in_flight:
-        return agenda.in_flight[trial.key].rival
-    leader = _leader(config, recorder, trial)
-    return leader.key if leader else ""
+def trainable_config(job: TuneJob, trial: TrialConfig) -> dict[str, Any]:
+    """What the process that runs a trial is told of it; see `TrialTrainable`."""
+    sweep_run, folder = job.sweep_run, job.sweep_run.run_dir.folder
+    asha = sweep_run.config.search.asha if job.search else None
+    rival = ""
+    if job.search:
+        rival = opponent_key(sweep_run.config, job.queue, sweep_run.results.values(), job.score, trial)
+    return {
+        "trial": trial,
+        "folder": folder.trial(trial.key),
+        "metric": sweep_run.metric(trial.task),
+        "split": job.split,
+        "factor": asha.reduction_factor if asha else 2.0,
+        "rival": folder.trial(rival) if rival else "",
+    }
 
 
-def _leader(config: SweepConfig, recorder: Any, trial: TrialConfig) -> TrialResult | None:
-    """Whom a trial races: the best of its kind so far, one that came furthest first. None where there is no race."""
-    if not config.search.racing or config.objective.split != "dev":
-        return None
-    peers = [
-        result for result in recorder.known.values() if _alike(result, trial) and not result.rungs[-1].stopped_early
-    ]
-    scored = [(len(peer.rungs), recorder.score(peer), peer) for peer in peers]
-    ranked = [(rungs, score, peer.key, peer) for rungs, score, peer in scored if score is not None]
-    return max(ranked)[-1] if ranked else None
+def _scheduler(job: TuneJob) -> Any:
+    """Tune's scheduler: the search decides at each rung, or ASHA does; None: every trial runs to its end."""
+    from sde_ray.sweep.tune_search import CallbackScheduler, GroupedASHAScheduler
+
+    asha = job.sweep_run.config.search.asha
+    if isinstance(job.queue, AdaptiveQueue):
+        return CallbackScheduler(job.queue.should_continue)
+    if asha and job.search:
+        earlier = _earlier_rungs(job.sweep_run.plan, job.sweep_run.results, job.score)
+        return GroupedASHAScheduler(asha, earlier)
+    return None
 
 
-def _alike(result: TrialResult, trial: TrialConfig) -> bool:
-    own = trial.resolved()
-    return bool(result.rungs) and all(result.config[name] == own[name] for name in ("task", "model", "train_size"))
+def _limit(config: SweepConfig, max_concurrent: int) -> int | None:
+    limit = config.resources.max_concurrent_trials
+    return limit if limit is not None and limit < max_concurrent else None
 
 
-def _limit(config: SweepConfig, at_once: int) -> int | None:
-    wanted = config.resources.max_concurrent_trials
-    return wanted if wanted is not None and wanted < at_once else None
-
-
-def _earlier_rungs(made: Plan, ledger: Ledger, score: Score) -> list[tuple[TrialConfig, list[float]]]:
-    results, earlier = ledger.results(), []
-    for trial in made.trials:
+def _earlier_rungs(
+    plan: Plan, results: Mapping[str, TrialResult], score: Score
+) -> list[tuple[TrialConfig, list[float]]]:
+    """The scores at each rung of trials that an earlier run has ended."""
+    earlier = []
+    for trial in plan.trials:
         result = results.get(trial.key)
         if result is not None and result.status != "failed":
             rungs = [score(TrialResult(trial.key, result.config, "pruned", rung.scores)) for rung in result.rungs]
             earlier.append((trial, [value for value in rungs if value is not None]))
     return earlier
-
-
-@contextmanager
-def _interruptible(recorder: Any) -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM end the sweep in order; the second one at once."""
-    interrupted = threading.Event()
-
-    def stop(number: int, frame: Any) -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-        recorder.stopping = True
-
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,6 +1,6 @@
 """What a sweep has kept that no longer fits: data that have changed since, trials whose folder is gone.
 
-    for note in notes(made, results, folder): ...       a sentence each, with what follows from it
+    for note in stale_result_notes(plan, results, run_dir): ...       a sentence each, with what follows from it
 
 Nothing is thrown away: a trial's key holds a fingerprint of its data, so changed data make new trials, and the old
 results stay where they are.
@@ -11,23 +11,23 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from sde_ray.storage.layout import LEDGER, TRIALS
+from sde_ray.storage.layout import LEDGER
+from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.sweep.plan import Plan
 from sde_ray.types import TrialResult
 
 
-def notes(made: Plan, results: Mapping[str, TrialResult], folder: Path) -> list[str]:
+def stale_result_notes(plan: Plan, results: Mapping[str, TrialResult], run_dir: RunDirectory) -> list[str]:
     """What a user should know before the plan runs on top of what the ledger has."""
-    return [*_changed_data(made, results), *_missing_folders(made, results, folder)]
+    return [*_changed_data(plan, results), *_missing_folders(plan, results, run_dir)]
 
 
-def _changed_data(made: Plan, results: Mapping[str, TrialResult]) -> list[str]:
+def _changed_data(plan: Plan, results: Mapping[str, TrialResult]) -> list[str]:
     known = {_without_data(result.config) for result in results.values()}
     changed = Counter(
-        trial.task for trial in made.trials if trial.key not in results and _without_data(trial.resolved()) in known
+        trial.task for trial in plan.trials if trial.key not in results and _without_data(trial.resolved()) in known
     )
     return [
         f'The data or the definition of the task "{task}" have changed since {count} of these trials ran: they run '
@@ -41,14 +41,14 @@ def _without_data(config: Mapping[str, Any]) -> str:
     return json.dumps(plain, sort_keys=True)
 
 
-def _missing_folders(made: Plan, results: Mapping[str, TrialResult], folder: Path) -> list[str]:
-    wanted = [trial.key for trial in made.trials if trial.key in results and results[trial.key].status != "failed"]
-    gone = [key for key in wanted if not (folder / TRIALS / key).is_dir()]
+def _missing_folders(plan: Plan, results: Mapping[str, TrialResult], run_dir: RunDirectory) -> list[str]:
+    wanted = [trial.key for trial in plan.trials if trial.key in results and results[trial.key].status != "failed"]
+    gone = [key for key in wanted if not run_dir.trial(key).is_dir()]
     if not gone:
         return []
     some = ", ".join([*gone[:3], *["..."] * (len(gone) > 3)])
     return [
         f"{len(gone)} of {len(wanted)} ended trials have no folder any more ({some}). "
         "Their scores count, but their completions and adapters are gone: intervals are wider, and `score` and "
-        f"`predict` cannot use them. To run them again, take their lines out of {made.config.run_dir.uri(LEDGER)}."
+        f"`predict` cannot use them. To run them again, take their lines out of {run_dir.uri(LEDGER)}."
     ]

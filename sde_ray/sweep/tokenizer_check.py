@@ -7,45 +7,41 @@ every design alike, and is only noted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from sde_ray.config.load import open_tasks
 from sde_ray.design.render import prompt_of, render_sample
 from sde_ray.errors import UserError
 from sde_ray.models.tokenization import missing_characters
-from sde_ray.sweep.budget import budget, in_words, repeats
-from sde_ray.sweep.plan import Contest, Dropped, Plan, estimate
-from sde_ray.types import Design, Example, Task
+from sde_ray.sweep.contest import Contest
+from sde_ray.sweep.plan import Dropped, Plan, assemble_plan
+from sde_ray.types import Design, Example, Task, TrialResult
 
 LOOKED_AT = 200  # examples whose texts are looked at
 WRITTEN = 5  # examples that are written in every design
 
 
-def drop_unencodable(made: Plan) -> Plan:
+def drop_unencodable(plan: Plan, results: Mapping[str, TrialResult] = MappingProxyType({})) -> Plan:
     """The plan without the designs that need characters the tokenizer lacks; `UserError` if none is left."""
     from sde_ray.models.base import load_tokenizer
 
-    tasks = open_tasks(made.config)
+    tasks = open_tasks(plan.config)
     contests: list[Contest] = []
-    dropped = list(made.dropped)
-    for contest in made.contests:
-        tokenizer = load_tokenizer(contest.model, made.config.trust_remote_code)
-        kept, reasons = _fit(contest, tasks[contest.task], tokenizer, made.config.instruction_variant)
-        contests.append(kept)
-        dropped += reasons
-    if len(dropped) == len(made.dropped):
-        return made
-    trials = tuple(trial for contest in contests for own in contest.trials.values() for trial in own)
-    if not trials:
-        reasons = dropped[len(made.dropped) :]
+    reasons: list[Dropped] = []
+    for contest in plan.contests:
+        tokenizer = load_tokenizer(contest.model, plan.config.trust_remote_code)
+        fitted, lacking = _fit(contest, tasks[contest.task], tokenizer, plan.config.instruction_variant)
+        contests.append(fitted)
+        reasons += lacking
+    if not reasons:
+        return plan
+    if not any(contest.trials for contest in contests):
         raise UserError(f"No design can be written for this model. {reasons[0][1]}. Choose another model.")
-    budgets = [budget(made.config, tuple(contest.trials)) for contest in contests]
-    count = min(made.count, sum(budgets) * repeats(made.config))
-    words = in_words(made.config, tuple(contests[0].trials))
-    left = replace(made, contests=tuple(contests), trials=trials, dropped=tuple(dropped), count=count, search=words)
-    return replace(left, estimate=replace(estimate(left, {}), finished=made.estimate.finished))
+    dropped = (*plan.dropped, *reasons)
+    return assemble_plan(plan.config, tuple(contests), plan.pinned, dropped, plan.counts, results)
 
 
 def _fit(contest: Contest, task: Task, tokenizer: Any, wording: int) -> tuple[Contest, list[Dropped]]:
@@ -55,15 +51,15 @@ def _fit(contest: Contest, task: Task, tokenizer: Any, wording: int) -> tuple[Co
     lost = missing_characters(tokenizer, [data])
     if lost:
         reasons.append((f"{len(lost)} characters of the texts of {task.name}", _lack(contest.model, lost)))
-    kept = {}
+    fitted = {}
     for design, trials in contest.trials.items():
         missing = missing_characters(tokenizer, [_brought_by_design(design, task, examples[:WRITTEN], data, wording)])
         if missing:
             reasons.append((f"design {design.slug} on {task.name}", _lack(contest.model, missing)))
         else:
-            kept[design] = trials
-    around = contest.around if contest.around in kept else next(iter(kept), contest.around)
-    return replace(contest, trials=kept, around=around), reasons
+            fitted[design] = trials
+    around = contest.around if contest.around in fitted else next(iter(fitted), contest.around)
+    return replace(contest, trials=fitted, around=around), reasons
 
 
 def _brought_by(examples: Sequence[Example], task: Task) -> str:

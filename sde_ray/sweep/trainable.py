@@ -34,8 +34,8 @@ class TrialTrainable(tune.Trainable):
     `config`: trial, folder (its place), metric, split, factor (of the budget), rival (a trial's place, or "").
     """
 
-    def setup(self, config: dict[str, Any], factory: RunnerFactory, place: RunnerResources) -> None:
-        self._factory, self._place = factory, place
+    def setup(self, config: dict[str, Any], factory: RunnerFactory, resources: RunnerResources) -> None:
+        self._factory, self._resources = factory, resources
         self._runner: Runner | None = None
         self._open = False
         self._take(config)
@@ -80,7 +80,7 @@ class TrialTrainable(tune.Trainable):
             self._store.begin(self._folder)
             for name in (RESULT, PARTIAL):
                 (self._folder / name).unlink(missing_ok=True)
-            self._runner = self._runner or self._factory(self._place)
+            self._runner = self._runner or self._factory(self._resources)
             self._open = True
             self._begun = self._runner.start(self._trial, self._folder)
         assert self._runner is not None

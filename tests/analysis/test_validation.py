@@ -13,13 +13,14 @@ from helpers.planted import additive, one_at_a_time, result, results
 
 from sde_ray.analysis.paired import Key, compare, tabulate
 from sde_ray.analysis.strategy import Strategy, assemble
-from sde_ray.analysis.validation import judge_validation, validation_trials
+from sde_ray.analysis.validation import judge_validation
 from sde_ray.analysis.verdict import Verdict, load, save, verdict_table
 from sde_ray.config.load import check
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import NAMED, make_design
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts, TaskItems, bootstrap_weights
+from sde_ray.pipeline.validation_trials import validation_trials
 from sde_ray.types import Design, TrialResult
 
 METRIC = "weighted_kappa"

@@ -6,7 +6,6 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +17,9 @@ from sde_ray.design.render import render_sample
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import TaskItems
 from sde_ray.evaluation.racing import ERROR, Opponent, behind, slices
+from sde_ray.sweep.opponents import best_peer
 from sde_ray.sweep.plan import make_trial, plan
-from sde_ray.sweep.run import _leader, scorer
+from sde_ray.sweep.sweep_run import scorer
 from sde_ray.tasks import get_task
 from sde_ray.types import RungResult, TrialResult
 
@@ -101,10 +101,9 @@ def test_the_rival_is_the_best_of_its_kind_that_was_asked_everything() -> None:
 
     ended = [result(1, 0.5), result(2, 0.7), result(3, 0.9, stopped_early="behind"), result(4, 0.95, task="masa:d2")]
     config = check({"name": "x", "task": ["masa:d1", "masa:d2"], "search": {"racing": [0.25]}})
-    recorder = SimpleNamespace(known={one.key: one for one in ended}, score=scorer(config))
     trial = TrialConfig("masa:d1", DESIGN, "tiny", 9, 40, 20)
-    assert _leader(config, recorder, trial) == ended[1]
-    assert _leader(check({"name": "x", "task": "masa:d1"}), recorder, trial) is None
+    assert best_peer(config, ended, scorer(config), trial) == ended[1]
+    assert best_peer(check({"name": "x", "task": "masa:d1"}), ended, scorer(config), trial) is None
 
 
 def test_a_final_comparison_does_not_race() -> None:

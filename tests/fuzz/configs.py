@@ -18,7 +18,6 @@ from sde_ray.config.load import check, definition_of, load_config, mask, open_ta
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import designs
 from sde_ray.models.predictor import find_adapter
-from sde_ray.pipeline.context import Step
 from sde_ray.safe_yaml import assign, read_yaml
 from sde_ray.sweep.cluster.jobs import redact, sweep_id
 from sde_ray.sweep.cluster.package import pack
@@ -181,8 +180,8 @@ def names(room: Room) -> Try:
         config = room.law(lambda: check({"name": name, "task": "masa:d1", "storage_path": str(inside / "runs")}))
         if config:
             assert config.run_dir.path.resolve().parent == (inside / "runs").resolve()
-            step = Step(config.model_copy(update={"task": (name, other), "model": (name, other)}), None, None)  # type: ignore[arg-type]
-            for path in (step.strategy_path(other, name), step.validation_path(name, other)):
+            run_dir = config.model_copy(update={"task": (name, other), "model": (name, other)}).run_dir
+            for path in (run_dir.strategy(other, name), run_dir.validation(name, other), run_dir.adapter(name, other)):
                 assert path.resolve().parent == config.run_dir.path.resolve(), path
 
     def designs_and_tasks(name: str, other: str) -> None:

@@ -36,7 +36,8 @@ from sde_ray.cli.app import Commands
 from sde_ray.cli.app import app as sde_ray_app
 from sde_ray.config.load import load_config
 from sde_ray.pipeline import run as flow
-from sde_ray.sweep.run import run_sweep
+from sde_ray.sweep.run import run_plan
+from sde_ray.sweep.sweep_run import SweepRun
 
 PRELOADED = (
     "mlflow",
@@ -67,8 +68,10 @@ def run(sweep: str, address: str = "") -> None:
     )
     config = load_config(sweep, [f"resources.address={address}"] if address else [])
     try:
-        with flow.tracked(config) as tracker:
-            outcome = run_sweep(config, fakes, tracker)
+        config.run_dir.refresh()
+        sweep_run = SweepRun(config)
+        with flow.tracked(sweep_run) as tracker:
+            outcome = run_plan(sweep_run, fakes, tracker)
             if outcome.interrupted:
                 raise flow.Interrupted(outcome.message)
     except flow.Interrupted as stopped:

@@ -16,12 +16,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from sde_ray.config.load import SweepConfig
 from sde_ray.storage import mirror as stores
 from sde_ray.storage import remote
 from sde_ray.storage.uri import MIRROR
 from sde_ray.sweep.callback import SweepCallback
-from sde_ray.sweep.run import scorer
+from sde_ray.sweep.run import TuneJob, trainable_config
 from sde_ray.sweep.trainable import TrialTrainable
 from sde_ray.training.runner import RunnerResources
 
@@ -56,19 +55,15 @@ class Tune:
     after: Callable[[int], None] = lambda number: None
     reports: list[dict[str, Any]] = field(default_factory=list)
 
-    def __call__(
-        self, config: SweepConfig, made: Any, agenda: Any, ledger: Any, factory: Any, tracker: Any, progress: Any
-    ) -> bool:
-        recorder = SweepCallback(ledger, agenda, scorer(config), tracker, progress)
-        store, number = config.run_dir.folder, 0
-        while not recorder.stopping and (trial := agenda.next()) is not None:
+    def __call__(self, job: TuneJob, factory: Any, tracker: Any, progress: Any) -> bool:
+        recorder, number = SweepCallback(job, tracker, progress), 0
+        while not recorder.stopping and (trial := job.queue.next_trial()) is not None:
             self.before(number)
-            given = {"trial": trial, "folder": store.trial(trial.key), "metric": "weighted_kappa", "split": "dev"}
-            self._run({**given, "factor": 2.0, "rival": ""}, factory, recorder)
+            self._run({**trainable_config(job, trial), "metric": "weighted_kappa"}, factory, recorder)
             self.after(number)
             number += 1
-        if recorder.fault is not None:
-            raise recorder.fault
+        if recorder.error is not None:
+            raise recorder.error
         return False
 
     def _run(self, given: dict[str, Any], factory: Any, recorder: SweepCallback) -> None:

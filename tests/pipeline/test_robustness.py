@@ -236,7 +236,7 @@ class TestAdapters:
             assert {one.key for one in trials} == set(trained)
             return SimpleNamespace(interrupted=False, results=tuple(trained.values()))
 
-        monkeypatch.setattr("sde_ray.sweep.final.run_trials", ended)
+        monkeypatch.setattr("sde_ray.sweep.run.run_trials", ended)
         words = ("robustness", sweep / "strategy.yaml", "--sizes", "2,4", "--decoding-seeds", "1,2")
         priced = call(*words, "--dry-run")
         assert "10 trials at 2, 4 samples, all of them trained; then 20 decodings of up to 3" in priced.stderr

@@ -248,4 +248,4 @@ def test_ctrl_c_says_what_is_saved_and_mlflow_says_killed(
     (parent,) = client.search_runs([experiment.experiment_id], "tags.`sde.run` = 'sweep'")
     assert parent.info.status == "KILLED"
 
-    assert flow.plan_of(stopped).estimate.finished == saved
+    assert SweepRun(stopped).plan.estimate.finished == saved

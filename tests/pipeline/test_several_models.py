@@ -87,5 +87,5 @@ def test_their_findings_stand_side_by_side(
     }  # fmt: skip
     assert all(set(row.signs) == set(family.groups) and row.verdict for row in family.rows)
     (config.run_dir.report).write_text("")
-    page = run.rewrite(config)
+    page = run.refresh_report(config)
     assert page is not None and "Consistency over models" in page.read_text()

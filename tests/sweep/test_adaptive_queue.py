@@ -14,7 +14,7 @@ from sde_ray.cli.views.plan import summary, to_dict
 from sde_ray.config.load import check
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
-from sde_ray.sweep.adaptive_queue import Asked, make_trial_queue
+from sde_ray.sweep.adaptive_queue import AdaptiveQueue, make_trial_queue
 from sde_ray.sweep.plan import Plan, plan
 from sde_ray.sweep.queue import DesignQueue
 from sde_ray.sweep.resume import cost, known, refuse_foreign, share
@@ -47,38 +47,40 @@ def result_of(trial: TrialConfig, last: int, status: str = "") -> TrialResult:
     return TrialResult(trial.key, trial.resolved(), status, rungs[-1].scores, rungs=rungs)  # type: ignore[arg-type]
 
 
-def drain(agenda: Asked, at_once: int = 2, limit: int = 10**6) -> list[TrialResult]:
+def drain(queue: AdaptiveQueue, at_once: int = 2, limit: int = 10**6) -> list[TrialResult]:
     """Run everything, several at a time, each rung of a random trial in turn."""
     chance = random.Random(0)
     running: list[tuple[TrialConfig, int]] = []
     ended: list[TrialResult] = []
     while True:
-        while len(running) < at_once and len(ended) + len(running) < limit and (trial := agenda.next()) is not None:
+        while (
+            len(running) < at_once and len(ended) + len(running) < limit and (trial := queue.next_trial()) is not None
+        ):
             running.append((trial, 0))
         if not running:
             return ended
         trial, rung = running.pop(chance.randrange(len(running)))
-        if rung + 1 < len(trial.rungs) and agenda.go_on(trial, rung, worth(trial, rung)):
+        if rung + 1 < len(trial.rungs) and queue.should_continue(trial, rung, worth(trial, rung)):
             running.append((trial, rung + 1))
         else:
             ended.append(result_of(trial, rung))
-            agenda.ended(ended[-1])
+            queue.on_trial_end(ended[-1])
 
 
 def asked(
     whole: Plan, results: dict[str, TrialResult] | None = None, marks: dict[str, Checkpoint] | None = None
-) -> Asked:
-    agenda = make_trial_queue(whole, score, results or {}, marks or {})
-    assert isinstance(agenda, Asked)
-    return agenda
+) -> AdaptiveQueue:
+    queue = make_trial_queue(whole, score, results or {}, marks or {})
+    assert isinstance(queue, AdaptiveQueue)
+    return queue
 
 
 def test_it_finds_the_planted_best_within_its_budget() -> None:
-    agenda = asked(made())
-    ended = drain(agenda)
-    assert sum(map(share, ended)) <= 12
-    assert agenda.left == 0 and not agenda.waiting and agenda.next() is None
-    assert agenda.recommend() == {("masa:d1", "tiny", 40): BEST}
+    queue = asked(made())
+    ended = drain(queue)
+    assert sum(map(trained_share, ended)) <= 12
+    assert queue.remaining == 0 and not queue.blocked and queue.next_trial() is None
+    assert queue.recommend() == {("masa:d1", "tiny", 40): BEST}
     assert len(ended) > 12 and any(result.status == "pruned" for result in ended)
     assert BEST.options == tuple(max((r for r in ended if r.status == "finished"), key=score).config["design"].items())  # type: ignore[arg-type,return-value]
 
@@ -91,17 +93,17 @@ def test_a_resumed_sweep_counts_what_it_has_and_goes_on() -> None:
     whole = made(seeds=[0, 1, 2])
     first = drain(asked(whole), limit=15)
     results = {result.key: result for result in first}
-    agenda = asked(whole, results)
-    assert {result.key for result in agenda.earlier} == set(results)
-    rest = drain(agenda)
+    queue = asked(whole, results)
+    assert {result.key for result in queue.earlier} == set(results)
+    rest = drain(queue)
     best: dict[str, float] = {}
     for result in [*first, *rest]:
-        best[result.key] = max(best.get(result.key, 0), share(result))
-    assert sum(map(share, first)) + sum(map(share, rest)) <= 12
-    assert agenda.recommend() == {("masa:d1", "tiny", 40): BEST}
+        best[result.key] = max(best.get(result.key, 0), trained_share(result))
+    assert sum(map(trained_share, first)) + sum(map(trained_share, rest)) <= 12
+    assert queue.recommend() == {("masa:d1", "tiny", 40): BEST}
     ended = {result.key: result for result in [*first, *rest]}
-    twice = sum(map(share, [*first, *rest])) - sum(best.values())  # by trials that ran again, to get further
-    assert asked(whole, ended).left <= twice, "the same command again runs nothing"
+    twice = sum(map(trained_share, [*first, *rest])) - sum(best.values())  # by trials that ran again, to get further
+    assert asked(whole, ended).remaining <= twice, "the same command again runs nothing"
 
 
 def test_finished_trials_of_a_grid_without_rungs_count() -> None:
@@ -109,51 +111,51 @@ def test_finished_trials_of_a_grid_without_rungs_count() -> None:
     results = {trial.key: result_of(trial, 0) for trial in grid.trials[:80:2]}
     whole = made(search={"n_trials": 50})
     assert not set(results) & {trial.key for trial in whole.trials}, "rungs are part of a key"
-    agenda = asked(whole, results)
-    assert len(agenda.earlier) == 40 and agenda.left == pytest.approx(10)
-    drain(agenda)
-    assert agenda.recommend() == {("masa:d1", "tiny", 40): BEST}
-    finished = known(whole.trials, results)
+    queue = asked(whole, results)
+    assert len(queue.earlier) == 40 and queue.remaining == pytest.approx(10)
+    drain(queue)
+    assert queue.recommend() == {("masa:d1", "tiny", 40): BEST}
+    finished = match_finished(whole.trials, results)
     assert set(finished) <= {trial.key for trial in whole.trials}
-    back = known(grid.trials, {r.key: r for r in drain(asked(made()))})
+    back = match_finished(grid.trials, {r.key: r for r in drain(asked(made()))})
     assert back and all(result.status == "finished" for result in back.values()), "a grid wants whole trainings"
 
 
 def test_a_failed_trial_of_an_earlier_run_is_no_result() -> None:
     whole = made()
     failed = TrialResult(whole.trials[0].key, whole.trials[0].resolved(), "failed", error="x")
-    agenda = asked(whole, {failed.key: failed})
-    assert agenda.earlier == () and agenda.left == 12
+    queue = asked(whole, {failed.key: failed})
+    assert queue.earlier == () and queue.remaining == 12
 
 
 def test_several_tasks_models_and_sizes_are_contests_one_model_after_another() -> None:
     whole = made(**FEW, task=["masa:d1", "masa:d2"], model=["a", "b"], train_sizes=[20, 40], search={"n_trials": 6})
     assert whole.count == 6 * 2 * 2 * 2
-    agenda = asked(whole)
-    ended = drain(agenda, at_once=1)
+    queue = asked(whole)
+    ended = drain(queue, at_once=1)
     models = [result.config["model"] for result in ended]
-    assert len(agenda.recommend()) == 8 and set(agenda.recommend().values()) == {BEST}
-    assert models == sorted(models) and sum(map(share, ended)) <= whole.count
+    assert len(queue.recommend()) == 8 and set(queue.recommend().values()) == {BEST}
+    assert models == sorted(models) and sum(map(trained_share, ended)) <= whole.count
 
 
 def test_while_trials_run_an_empty_hand_may_fill_again() -> None:
-    agenda = asked(made(search={"n_trials": 6}))
+    queue = asked(made(search={"n_trials": 6}))
     held = []
-    while (trial := agenda.next()) is not None:
+    while (trial := queue.next_trial()) is not None:
         held.append(trial)
-    assert held and agenda.waiting, "what runs may stop early and leave budget"
+    assert held and queue.blocked, "what runs may stop early and leave budget"
     for trial in held:
-        agenda.ended(result_of(trial, 0))
-    assert not agenda.waiting or agenda.next() is None
+        queue.on_trial_end(result_of(trial, 0))
+    assert not queue.blocked or queue.next_trial() is None
 
 
 def test_scores_that_are_not_finite_teach_nothing() -> None:
-    agenda = asked(made(search={"rungs": [1.0]}))
-    trial = agenda.next()
+    queue = asked(made(search={"rungs": [1.0]}))
+    trial = queue.next_trial()
     assert trial is not None
-    agenda.ended(TrialResult(trial.key, trial.resolved(), "finished", {"dev": {"weighted_kappa": math.nan}}))
-    drain(agenda)
-    assert agenda.recommend() == {("masa:d1", "tiny", 40): BEST}
+    queue.on_trial_end(TrialResult(trial.key, trial.resolved(), "finished", {"dev": {"weighted_kappa": math.nan}}))
+    drain(queue)
+    assert queue.recommend() == {("masa:d1", "tiny", 40): BEST}
 
 
 def test_the_plan_says_the_budget_and_the_screening() -> None:
@@ -196,23 +198,23 @@ def test_a_budget_that_is_too_small_is_refused_with_what_it_would_take() -> None
 def test_the_cost_of_a_trial_is_the_share_of_its_training() -> None:
     whole = made()
     trial = whole.trials[0]
-    assert [cost(whole.config, result_of(trial, rung)) for rung in range(3)] == [0.25, 0.5, 1.0]
-    assert cost(made(search={"method": "random"}).config, result_of(trial, 0)) == 1.0
+    assert [trial_cost(whole.config, result_of(trial, rung)) for rung in range(3)] == [0.25, 0.5, 1.0]
+    assert trial_cost(made(search={"method": "random"}).config, result_of(trial, 0)) == 1.0
     failed = TrialResult(trial.key, trial.resolved(), "failed")
-    assert cost(whole.config, failed) == 1.0
+    assert trial_cost(whole.config, failed) == 1.0
 
 
 def test_a_ledger_of_another_task_or_metric_is_refused(tmp_path: Path) -> None:
     whole = made(storage_path=str(tmp_path))
     trial = whole.trials[0]
-    refuse_foreign(whole.config, {})
-    refuse_foreign(whole.config, {trial.key: result_of(trial, 2)})
+    check_same_tasks(whole.config, {})
+    check_same_tasks(whole.config, {trial.key: result_of(trial, 2)})
     stranger = replace(trial, task="masa:d2")
     with pytest.raises(UserError, match="holds 1 trials of masa:d2, none of masa:d1. Give this sweep another name"):
-        refuse_foreign(whole.config, {stranger.key: result_of(stranger, 2)})
+        check_same_tasks(whole.config, {stranger.key: result_of(stranger, 2)})
     other = replace(result_of(trial, 2), scores={"dev": {"f1": 0.5}})
     with pytest.raises(UserError, match="has the metric weighted_kappa on dev; they have f1. Set objective.metric"):
-        refuse_foreign(whole.config, {trial.key: other})
+        check_same_tasks(whole.config, {trial.key: other})
 
 
 def test_a_trial_on_its_way_is_handed_out_first_and_its_decisions_stand() -> None:
@@ -223,16 +225,16 @@ def test_a_trial_on_its_way_is_handed_out_first_and_its_decisions_stand() -> Non
     before = {result.key: result for result in undisturbed[:place]}
     trial = next(trial for trial in whole.trials if trial.key == further.key)
     for promoted in (False, True):
-        agenda = asked(whole, before, {trial.key: Checkpoint(trial.key, further.rungs[:2], promoted=promoted)})
-        assert agenda.left > 0 and set(agenda.in_flight) == {trial.key}
-        assert agenda.next() == trial
-        assert agenda.waiting and agenda.search.running
-        assert agenda.go_on(trial, 0, worth(trial, 0)), "it has passed here"
-        assert agenda.go_on(trial, 1, worth(trial, 1)) or not promoted, "what was decided is not asked again"
-        agenda.ended(further)
-        rest = drain(agenda, at_once=1)
-        assert sum(map(share, [*before.values(), further, *rest])) <= 12
-        assert agenda.recommend() == {("masa:d1", "tiny", 40): BEST}
+        queue = asked(whole, before, {trial.key: Checkpoint(trial.key, further.rungs[:2], promoted=promoted)})
+        assert queue.remaining > 0 and set(queue.in_flight) == {trial.key}
+        assert queue.next_trial() == trial
+        assert queue.blocked and queue.search.running
+        assert queue.should_continue(trial, 0, worth(trial, 0)), "it has passed here"
+        assert queue.should_continue(trial, 1, worth(trial, 1)) or not promoted, "what was decided is not asked again"
+        queue.on_trial_end(further)
+        rest = drain(queue, at_once=1)
+        assert sum(map(trained_share, [*before.values(), further, *rest])) <= 12
+        assert queue.recommend() == {("masa:d1", "tiny", 40): BEST}
 
 
 def test_a_trial_on_its_way_is_asked_about_where_it_was_not_decided() -> None:
@@ -242,13 +244,13 @@ def test_a_trial_on_its_way_is_asked_about_where_it_was_not_decided() -> None:
     trial = next(trial for trial in whole.trials if trial.key == stopped.key)
     before = {result.key: result for result in undisturbed[:place]}
     last = len(stopped.rungs) - 1
-    agenda = asked(whole, before, {trial.key: Checkpoint(trial.key, stopped.rungs)})
-    assert agenda.next() == trial
-    assert not agenda.go_on(trial, last, worth(trial, last)), "killed before it was told: it is stopped now"
+    queue = asked(whole, before, {trial.key: Checkpoint(trial.key, stopped.rungs)})
+    assert queue.next_trial() == trial
+    assert not queue.should_continue(trial, last, worth(trial, last)), "killed before it was told: it is stopped now"
 
 
 def test_a_finished_trial_is_not_on_its_way() -> None:
     whole = made()
     done = result_of(whole.trials[0], 2)
-    agenda = asked(whole, {done.key: done}, {done.key: Checkpoint(done.key, done.rungs[:1])})
-    assert agenda.in_flight == {} and agenda.next() != whole.trials[0]
+    queue = asked(whole, {done.key: done}, {done.key: Checkpoint(done.key, done.rungs[:1])})
+    assert queue.in_flight == {} and queue.next_trial() != whole.trials[0]

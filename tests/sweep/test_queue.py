@@ -1,4 +1,4 @@
-"""The agenda hands out what has not ended yet, in the method's order, and tells the method the mean of each design."""
+"""The queue hands out what has not ended yet, in the method's order, and tells the method the mean of each design."""
 
 from __future__ import annotations
 
@@ -39,33 +39,33 @@ def score(result: TrialResult) -> float | None:
     return result.scores.get("dev", {}).get("weighted_kappa")
 
 
-def drain(agenda: DesignQueue) -> list[TrialConfig]:
+def drain(queue: DesignQueue) -> list[TrialConfig]:
     """Run everything, two at a time, ending in random order."""
     chance, running, handed = random.Random(0), [], []
     while True:
-        while len(running) < 2 and (trial := agenda.next()) is not None:
+        while len(running) < 2 and (trial := queue.next_trial()) is not None:
             running.append(trial)
             handed.append(trial)
         if not running:
             return handed
-        agenda.ended(ran(running.pop(chance.randrange(len(running)))))
+        queue.on_trial_end(ran(running.pop(chance.randrange(len(running)))))
 
 
 def test_every_trial_of_the_plan_once_and_in_its_order() -> None:
     whole = made(**FEW, seeds=[0, 1])
-    agenda = DesignQueue(whole, score, {})
-    assert agenda.left == 48
-    handed = drain(agenda)
+    queue = DesignQueue(whole, score, {})
+    assert queue.remaining == 48
+    handed = drain(queue)
     assert [trial.key for trial in handed] == [trial.key for trial in whole.trials]
-    assert agenda.left == 0 and agenda.next() is None
+    assert queue.remaining == 0 and queue.next_trial() is None
 
 
 def test_what_the_ledger_has_is_not_handed_out_and_half_done_designs_come_first() -> None:
     whole = made(**FEW, seeds=[0, 1])
     done = [*whole.trials[:4], whole.trials[20]]  # two designs, and half of a third
-    agenda = DesignQueue(whole, score, {trial.key: ran(trial) for trial in done})
-    assert agenda.left == 43
-    handed = drain(agenda)
+    queue = DesignQueue(whole, score, {trial.key: ran(trial) for trial in done})
+    assert queue.remaining == 43
+    handed = drain(queue)
     assert handed[0].design == whole.trials[20].design
     assert {trial.key for trial in handed} == {trial.key for trial in whole.trials} - {trial.key for trial in done}
 
@@ -83,7 +83,7 @@ def test_failed_trials_come_again_and_pruned_ones_do_not() -> None:
 def test_results_of_other_sweeps_in_the_ledger_do_not_count() -> None:
     whole = made(**FEW)
     stranger = replace(whole.trials[0], seed=77)
-    assert DesignQueue(whole, score, {stranger.key: ran(stranger)}).left == 24
+    assert DesignQueue(whole, score, {stranger.key: ran(stranger)}).remaining == 24
 
 
 def test_optuna_goes_on_with_its_budget_where_it_stopped() -> None:
@@ -95,27 +95,27 @@ def test_optuna_goes_on_with_its_budget_where_it_stopped() -> None:
     rest = drain(DesignQueue(whole, score, results))
     assert len(rest) == 11 and rest[0].key == handed[9].key
     assert len({trial.design for trial in [*handed[:9], *rest]}) == 10
-    assert DesignQueue(whole, score, {trial.key: ran(trial) for trial in handed}).next() is None
+    assert DesignQueue(whole, score, {trial.key: ran(trial) for trial in handed}).next_trial() is None
 
 
 def test_the_method_learns_the_mean_over_seeds_when_all_have_ended() -> None:
     whole = made(seeds=[0, 1], search={"method": "optuna", "n_trials": 3})
-    agenda = DesignQueue(whole, score, {})
+    queue = DesignQueue(whole, score, {})
     observed: list[tuple[Any, float | None]] = []
-    (table,) = agenda._tables
-    table.searcher.observe = lambda design, value: observed.append((design, value))  # type: ignore[method-assign]
-    one, other = agenda.next(), agenda.next()
+    (state,) = queue._states
+    state.searcher.observe = lambda design, value: observed.append((design, value))  # type: ignore[method-assign]
+    one, other = queue.next_trial(), queue.next_trial()
     assert one and other and one.design == other.design
-    agenda.ended(ran(other))
+    queue.on_trial_end(ran(other))
     assert observed == []
-    agenda.ended(ran(one))
+    queue.on_trial_end(ran(one))
     ((design, value),) = observed
     assert value is not None and design == one.design
     assert abs(value - (planted(design, 0) + planted(design, 1)) / 2) < 1e-12
-    third, fourth = agenda.next(), agenda.next()
+    third, fourth = queue.next_trial(), queue.next_trial()
     assert third and fourth
-    agenda.ended(ran(third, "failed"))
-    agenda.ended(ran(fourth))
+    queue.on_trial_end(ran(third, "failed"))
+    queue.on_trial_end(ran(fourth))
     assert observed[1] == (third.design, planted(fourth.design, fourth.seed)), "failed trials are left out of the mean"
 
 
@@ -130,7 +130,7 @@ def test_one_model_after_another_and_each_task_has_a_search_of_its_own() -> None
 
 
 def test_one_at_a_time_starts_with_the_baseline() -> None:
-    first = DesignQueue(made(search={"method": "one_at_a_time"}), score, {}).next()
+    first = DesignQueue(made(search={"method": "one_at_a_time"}), score, {}).next_trial()
     assert first and first.design == make_design()
 
 
@@ -140,9 +140,9 @@ def test_trials_on_their_way_come_first_whatever_the_method_would_propose() -> N
         whole = made(**FEW, seeds=[0, 1], search={"method": method, **budget})
         ended, going = whole.trials[0], next(trial for trial in whole.trials[30:] if trial.seed == 1)
         marks = {trial.key: Checkpoint(trial.key, ()) for trial in (ended, going)}
-        agenda = DesignQueue(whole, score, {ended.key: ran(ended)}, marks)
-        assert set(agenda.in_flight) == {going.key}
-        handed = drain(agenda)
+        queue = DesignQueue(whole, score, {ended.key: ran(ended)}, marks)
+        assert set(queue.in_flight) == {going.key}
+        handed = drain(queue)
         assert going.key in [trial.key for trial in handed[:3]], "before any design that is new"
         own = [trial for trial in handed if trial.design == going.design]
         assert [trial.seed for trial in own] == [1, 0]

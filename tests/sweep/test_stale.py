@@ -18,7 +18,7 @@ from sde_ray.errors import UserError
 from sde_ray.storage.lease import lease, refuse_if_held
 from sde_ray.sweep.cluster.preflight import answer
 from sde_ray.sweep.plan import plan
-from sde_ray.sweep.stale import notes
+from sde_ray.sweep.stale import stale_result_notes
 from sde_ray.types import TrialResult
 
 
@@ -55,13 +55,13 @@ def test_changed_data_are_told_with_what_follows(tmp_path: Path) -> None:
     config = configure(tmp_path)
     results = ended(config)
     for key in results:
-        (tmp_path / "trials" / key).mkdir(parents=True)
-    assert notes(plan(config), results, tmp_path) == []
+        config.run_dir.trial(key).mkdir(parents=True)
+    assert stale_result_notes(plan(config), results, config.run_dir) == []
     write(tmp_path, "stew")
-    (note,) = notes(plan(configure(tmp_path)), results, tmp_path)
+    (note,) = stale_result_notes(plan(configure(tmp_path)), results, config.run_dir)
     assert "have changed since 2 of these trials ran: they run again" in note
     write(tmp_path, "soup")
-    assert notes(plan(configure(tmp_path)), results, tmp_path) == []
+    assert stale_result_notes(plan(configure(tmp_path)), results, config.run_dir) == []
 
 
 def test_a_missing_trial_folder_is_told_with_what_is_lost(tmp_path: Path) -> None:
@@ -69,8 +69,8 @@ def test_a_missing_trial_folder_is_told_with_what_is_lost(tmp_path: Path) -> Non
     config = configure(tmp_path)
     results = ended(config)
     first, second = results
-    (tmp_path / "trials" / first).mkdir(parents=True)
-    (note,) = notes(plan(config), results, tmp_path)
+    config.run_dir.trial(first).mkdir(parents=True)
+    (note,) = stale_result_notes(plan(config), results, config.run_dir)
     assert f"1 of 2 ended trials have no folder any more ({second})" in note and "ledger.jsonl" in note
 
 

@@ -175,7 +175,7 @@ def test_a_hopeless_sweep_is_given_up_early(tmp_path: Path, fakes: Fakes) -> Non
 def test_a_sweep_in_which_everything_fails_says_why(
     tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail_all(config: SweepConfig, made: Plan, agenda: Any, ledger: Ledger, *rest: Any) -> bool:
+    def fail_all(config: SweepConfig, made: Plan, queue: Any, ledger: Ledger, *rest: Any) -> bool:
         for trial in made.trials:
             ledger.append(TrialResult(trial.key, trial.resolved(), "failed", error="no such model"))
         return False
@@ -218,15 +218,16 @@ def test_a_full_disk_ends_the_sweep_and_keeps_what_is_written(
 
 
 def test_a_tracker_that_fails_only_warns(tmp_path: Path) -> None:
-    made = plan(configure(tmp_path, designs=["baseline"]))
-    (trial,) = made.trials
-    agenda = DesignQueue(made, score, {})
-    recorder = SweepCallback(ledger_of(tmp_path), agenda, score, object(), Progress(Console(file=io.StringIO())))
+    sweep_run = SweepRun(configure(tmp_path, designs=["baseline"]))
+    (trial,) = sweep_run.plan.trials
+    queue = sweep_run.queue
+    job = TuneJob(sweep_run, queue, ledger_of(tmp_path), "dev", score)
+    recorder = SweepCallback(job, object(), Progress(Console(file=io.StringIO())))
     result = TrialResult(trial.key, trial.resolved(), "finished", {"dev": {"weighted_kappa": 0.5}})
     with pytest.warns(UserWarning, match="Tracking failed in on_trial_end: AttributeError"):
         recorder.record(result, LocalFolder(str(tmp_path)), tmp_path)
     assert ledger_of(tmp_path).results() == {trial.key: result}
-    assert agenda.left == 0 and not recorder.stopping
+    assert queue.remaining == 0 and not recorder.stopping and sweep_run.results == {trial.key: result}
 
 
 def test_progress_counts_and_names_the_best(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from sde_ray.storage.mirror import LocalFolder
 from sde_ray.sweep.callback import SweepCallback
 from sde_ray.sweep.cluster.ray_session import ray_session
 from sde_ray.sweep.progress import Progress
-from sde_ray.sweep.resume import share
+from sde_ray.sweep.resume import trained_share
 from sde_ray.sweep.run import SweepOutcome, run_sweep
 from sde_ray.testing.planted import BEST, planted
 from sde_ray.types import TrialResult
@@ -69,7 +69,7 @@ def test_rungs_stop_the_weak_and_progress_counts_shares(tmp_path: Path, fakes: F
     outcome = sweep(tmp_path, fakes, shown, trials=8, rungs=RUNGS, confidence=1.0)
     states = Counter(result.status for result in outcome.results)
     assert states["pruned"] >= 15 and states["finished"] >= 1
-    spent = sum(map(share, entries(tmp_path)))
+    spent = sum(map(trained_share, entries(tmp_path)))
     assert 7 < spent <= 8
     lines = [line for line in shown.getvalue().splitlines() if line.startswith("[")]
     assert lines[0].startswith("[0.25/8] ") and lines[-1].startswith(f"[{spent:g}/8] ")
@@ -91,7 +91,7 @@ def test_stopped_half_way_it_goes_on_within_the_same_budget(
     half = entries(tmp_path)
     assert 10 <= len(half) <= 12
     outcome = sweep(tmp_path, fakes, trials=8, rungs=RUNGS, confidence=1.0)
-    assert sum(map(share, entries(tmp_path))) <= 8
+    assert sum(map(trained_share, entries(tmp_path))) <= 8
     assert len(outcome.results) > len(half)
     assert best_of(outcome).config["design"] == dict(BEST.options)
 

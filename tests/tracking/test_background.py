@@ -15,6 +15,7 @@ from sde_ray.config.load import check
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design
 from sde_ray.pipeline import run as flow
+from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.tracking.background import BackgroundTracker
 from sde_ray.types import TrialResult
 
@@ -198,7 +199,7 @@ def test_a_server_that_is_away_is_asked_once_more_at_the_end_and_not_twice() -> 
 def test_the_patience_with_a_server_is_the_sweep_s_own(tmp_path: Path) -> None:
     mlflow = {"tracking_uri": "http://127.0.0.1:9", "retry_interval_s": 0.5, "flush_timeout_s": 0}
     config = check({"name": "x", "task": "masa:d1", "storage_path": str(tmp_path), "mlflow": mlflow})
-    with pytest.warns(UserWarning, match="does not have everything"), flow.tracked(config) as tracker:
+    with pytest.warns(UserWarning, match="does not have everything"), flow.tracked(SweepRun(config)) as tracker:
         assert isinstance(tracker, BackgroundTracker)
         assert (tracker._retry_interval_s, tracker._flush_timeout_s) == (0.5, 0)
 

@@ -354,7 +354,7 @@ def trainable(config: TrialConfig, folder: Path, worker: Worker) -> TrialTrainab
     """A warm trial without Tune around it."""
     trial: TrialTrainable = TrialTrainable.__new__(TrialTrainable)
     wanted = {"trial": config, "folder": str(folder), "metric": "weighted_kappa", "split": "dev", "factor": 2.0}
-    trial.setup(wanted, factory=lambda place: runner_on(worker), place=RunnerResources())
+    trial.setup(wanted, factory=lambda resources: runner_on(worker), resources=RunnerResources())
     return trial
 
 

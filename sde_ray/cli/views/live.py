@@ -29,6 +29,9 @@ class ConsoleListener(PipelineListener):
         super().__init__(progress)
         self.console = console
 
+    def on_notes(self, notes: Sequence[str]) -> None:
+        plan_view.print_notes(notes)
+
     def on_plan(self, plan: Plan) -> None:
         self.console.print("\n".join(summary(plan)), highlight=False)
 

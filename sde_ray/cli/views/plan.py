@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -30,11 +30,9 @@ def show(plan: Plan) -> None:
     out().print("\nRead its samples: sde-ray show SWEEP · run it: sde-ray run SWEEP")
 
 
-def print_notes(plan: Plan) -> None:
+def print_notes(notes: Sequence[str]) -> None:
     """Print on stderr what the run's folder has that does not fit the plan: changed data, missing trial folders."""
-    from sde_ray.sweep.stale import notes
-
-    for note in notes(plan, plan.config.run_dir.results(), plan.config.run_dir.path):
+    for note in notes:
         err().print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
 
 

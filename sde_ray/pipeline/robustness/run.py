@@ -20,7 +20,6 @@ from typing import Any
 from sde_ray.analysis import strategy as strategies
 from sde_ray.analysis.paired import Key, ScoreTable, tabulate
 from sde_ray.analysis.strategy import Strategy
-from sde_ray.analysis.validation import validation_trials
 from sde_ray.analysis.verdict import ASSEMBLED
 from sde_ray.config.load import SweepConfig, open_tasks
 from sde_ray.config.open import open_sweep
@@ -32,6 +31,7 @@ from sde_ray.pipeline.robustness.conditions import ITEM_DRAWS, ConditionVerdict,
 from sde_ray.pipeline.robustness.decoding import CompletionCache, Condition, Decoding, check_variants, score_completions
 from sde_ray.pipeline.robustness.figure import curves
 from sde_ray.pipeline.robustness.learning_curve import Saving, savings
+from sde_ray.pipeline.validation_trials import validation_trials
 from sde_ray.storage.files import write_atomic
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.storage.layout import SWEEP, TRIALS

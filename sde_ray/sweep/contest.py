@@ -1,0 +1,32 @@
+"""A contest: one task on one model, with the designs that compete on it and their trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sde_ray.config.load import SweepConfig
+from sde_ray.config.trial import TrialConfig
+from sde_ray.search import METHODS, Searcher
+from sde_ray.types import Design
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The designs that compete on a task and a model, each with its trials (seeds × training sizes)."""
+
+    task: str
+    model: str
+    trials: Mapping[Design, tuple[TrialConfig, ...]]
+    around: Design
+    axes: Mapping[str, tuple[str, ...]]
+
+    def searcher(self, config: SweepConfig) -> Searcher:
+        """The search method over this contest's designs."""
+        search, method = config.search, METHODS[config.search.method]
+        assert not method.trials, "asks for trials of all contests (see adaptive_queue.py)"
+        options = {name: getattr(search, name) for name in method.options}
+        searcher: Searcher = method.build(
+            tuple(self.trials), budget=search.n_trials, seed=search.seed, reference_design=self.around, **options
+        )
+        return searcher

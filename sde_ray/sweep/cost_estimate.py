@@ -1,0 +1,69 @@
+"""What a sweep will cost: trials, characters to train on, and, once a trial has ended, hours.
+
+estimate(config, contests, count=22, results)   -> Estimate(trials=22, finished=0, train_characters=1_200_000)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sde_ray.config.load import SweepConfig, open_tasks
+from sde_ray.data import draw
+from sde_ray.design.render import render_sample
+from sde_ray.search import METHODS
+from sde_ray.sweep.budget import budget
+from sde_ray.sweep.contest import Contest
+from sde_ray.sweep.resume import match_finished, trial_cost
+from sde_ray.types import Task, TrialResult
+
+SKETCHED = 4  # examples that are written in each design to estimate its length
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the sweep will cost. Seconds and hours are None until a trial of this sweep has ended."""
+
+    trials: int
+    finished: int
+    train_characters: int
+    seconds: float | None = None
+    gpu_hours: float | None = None
+
+
+def estimate(
+    config: SweepConfig, contests: Sequence[Contest], count: int, results: Mapping[str, TrialResult]
+) -> Estimate:
+    """What `count` trials of these contests will cost; time is told by those in `results` that have ended."""
+    trials = [trial for contest in contests for group in contest.trials.values() for trial in group]
+    done = list(match_finished(trials, results).values())
+    finished = sum(result.status != "failed" for result in done)
+    used = sum(trial_cost(config, result) for result in done if result.status != "failed")
+    tasks = open_tasks(config)
+    characters = sum(_characters(contest, tasks[contest.task], config) for contest in contests)
+    measured = [result.seconds["total"] for result in done if result.status == "finished" and "total" in result.seconds]
+    seconds = gpu_hours = None
+    if measured:
+        each = sum(measured) / len(measured)
+        left = max(0, count - used)
+        seconds = each * left / (config.resources.max_concurrent_trials or 1)
+        workers = config.resources.num_workers * config.resources.resources_per_worker.GPU
+        gpu_hours = each * left * workers / 3600
+    return Estimate(count, finished, characters, seconds, gpu_hours)
+
+
+def _characters(contest: Contest, task: Task, config: SweepConfig) -> int:
+    """Characters that all trials of a contest train on, from the first examples written in each design."""
+    if not contest.trials:
+        return 0
+    train = task.load("train")
+    examples = draw(train, min(SKETCHED, len(train)), config.seeds[0])
+    total = 0.0
+    for design, trials in contest.trials.items():
+        samples = [render_sample(example, task, design, config.instruction_variant) for example in examples]
+        length = sum(len(s.completion.text) + sum(len(p.text) for p in s.prompt) for s in samples) / len(samples)
+        total += length * sum(trial.train_size for trial in trials) * config.train.num_train_epochs
+    designs = len(contest.trials)
+    if METHODS[config.search.method].trials:
+        designs *= len(config.seeds)
+    return round(total * budget(config, tuple(contest.trials)) / designs)

@@ -1,0 +1,119 @@
+"""One run of a sweep: its configuration, directory, plan, results and queue. Made once and handed down.
+
+sweep_run = SweepRun(config)              nothing is read yet
+sweep_run.results                         what the ledger has, read once; kept current as trials end
+sweep_run.plan                            made once, from the configuration and those results
+sweep_run.recommendation(study.group)     what the search itself has come to
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import cached_property
+
+from sde_ray.config.load import SweepConfig, open_tasks
+from sde_ray.storage.ledger import Ledger, supersedes
+from sde_ray.storage.run_directory import RunDirectory
+from sde_ray.sweep.adaptive_queue import AdaptiveQueue, make_trial_queue
+from sde_ray.sweep.plan import Plan, plan
+from sde_ray.sweep.queue import TrialQueue
+from sde_ray.sweep.stale import stale_result_notes
+from sde_ray.training.checkpoint import Checkpoint
+from sde_ray.types import Design, Task, TrialResult
+
+
+class SweepRun:
+    """A sweep in its directory, with what is known of it.
+
+    Args:
+        config: The configuration.
+        check_tokenizer: Leave designs out of the plan that a model's tokenizer cannot write. Loads the tokenizers.
+    """
+
+    def __init__(self, config: SweepConfig, check_tokenizer: bool = False) -> None:
+        self.config, self.check_tokenizer = config, check_tokenizer
+        self._results: Mapping[str, TrialResult] | None = None
+        self._queue: TrialQueue | None = None
+
+    @property
+    def run_dir(self) -> RunDirectory:
+        return self.config.run_dir
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks by the names that trials carry."""
+        return open_tasks(self.config)
+
+    def metric(self, task: str) -> str:
+        """The metric that is maximised on a task."""
+        return self.config.objective.metric or self.tasks[task].objective
+
+    @cached_property
+    def score(self) -> Callable[[TrialResult], float | None]:
+        """The objective's value in a result; see `scorer`."""
+        return scorer(self.config)
+
+    # ---- results -----------------------------------------------------------------------------------------------------
+
+    @property
+    def results(self) -> Mapping[str, TrialResult]:
+        """What the ledger has, by trial key; the file is read at the first call."""
+        if self._results is None:
+            self._results = self.run_dir.results()
+        return self._results
+
+    def reload(self, ledger: Ledger) -> Mapping[str, TrialResult]:
+        """Read the ledger again: under the lease, as another driver may have ended since."""
+        self._results = ledger.results()
+        return self._results
+
+    def record(self, result: TrialResult) -> None:
+        """Take in a result that was appended to the ledger."""
+        if supersedes(result, self.results.get(result.key)):
+            self._results = {
+                **self.results,
+                result.key: result,
+            }  # a new mapping: the tracker's thread reads the old one
+
+    # ---- plan and queue ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the sweep runs. Raises UserError: for no trial, or for far too many."""
+        expanded = plan(self.config, self.results)
+        if not self.check_tokenizer:
+            return expanded
+        from sde_ray.sweep.tokenizer_check import drop_unencodable
+
+        return drop_unencodable(expanded, self.results)
+
+    def notes(self) -> list[str]:
+        """What a person should know before the plan runs on top of the ledger's results."""
+        return stale_result_notes(self.plan, self.results, self.run_dir)
+
+    @property
+    def queue(self) -> TrialQueue:
+        """The trials still to run, with the search that orders them; made at the first call, then kept."""
+        return self._queue or self.start_queue({})
+
+    def start_queue(self, in_flight: Mapping[str, Checkpoint]) -> TrialQueue:
+        """Make the queue. `in_flight`: checkpoints of trials that an earlier run has left unfinished, by key."""
+        self._queue = make_trial_queue(self.plan, self.score, self.results, in_flight)
+        return self._queue
+
+    def recommendation(self, task: str, model: str, train_size: int) -> tuple[Design, float] | None:
+        """The design that the search recommends, with the score it expects; None for methods that only list designs."""
+        return self.queue.recommendation((task, model, train_size)) if isinstance(self.queue, AdaptiveQueue) else None
+
+
+def scorer(config: SweepConfig, split: str = "") -> Callable[[TrialResult], float | None]:
+    """The objective's value in a result, on its own split or on `split`; None where it has none that is finite."""
+    metrics = {name: config.objective.metric or task.objective for name, task in open_tasks(config).items()}
+    split = split or config.objective.split
+
+    def score(result: TrialResult) -> float | None:
+        value = result.scores.get(split, {}).get(metrics[str(result.config["task"])])
+        return value if value is not None and math.isfinite(value) else None
+
+    return score
