@@ -158,7 +158,7 @@ def predictions_frame(results: Iterable[TrialResult], trials: Path, split: str =
 
 def _prediction_rows(result: TrialResult, folder: Path, split: str) -> list[Row]:
     try:
-        kept = [row for row in rows_of(folder / "predictions.jsonl") if split in ("", row.split)]
+        kept = [row for row in rows_of(folder / PREDICTIONS) if split in ("", row.split)]
     except (OSError, ValueError):
         return []  # never kept, or damaged: `sde-ray score` says which
     design, home = design_of(result), str(result.config["task"])
