@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sde_ray.pipeline.prompting.correlation import Pick, RankCorrelation
     from sde_ray.pipeline.prompting.result import Analysis
     from sde_ray.pipeline.prompting.run import Cost
-    from sde_ray.sweep.plan import Contest
+    from sde_ray.sweep.contest import Contest
 
 RECORDED = "recorded"
 OF_RECORDED = ("masa:d1", "tiny")

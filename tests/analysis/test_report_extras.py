@@ -111,9 +111,9 @@ def test_the_page_is_written_anew_only_where_there_is_one(tmp_path: Path) -> Non
     config = swept(tmp_path, model=["tiny", "org/other"])
     for model in config.model:
         analyzed(config, model)
-    assert run.rewrite(config) is None
+    assert run.refresh_report(config) is None
     (config.run_dir.report).write_text("old")
-    path = run.rewrite(config)
+    path = run.refresh_report(config)
     assert path is not None
     page = path.read_text()
     assert page.count("Would good prompting have told?") == 2 and "untuned org/other on masa:d1" in page

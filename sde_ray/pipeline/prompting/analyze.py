@@ -20,7 +20,8 @@ from sde_ray.pipeline.prompting.measurement import Measurement
 from sde_ray.pipeline.prompting.result import Analysis
 from sde_ray.pipeline.prompting.run import Cost, cost, measure, prepare
 from sde_ray.storage.jsonl_cache import JsonlCache
-from sde_ray.sweep.plan import Contest
+from sde_ray.sweep.contest import Contest
+from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.tracking import prompting_runs
 from sde_ray.tracking.tracking_uri import resolve_tracking_uri
 from sde_ray.types import Design
@@ -95,7 +96,7 @@ def run_analysis(
 
 def publish(config: SweepConfig, analyses: Sequence[Analysis]) -> Path | None:
     """Log the analyses to MLflow and put them on the sweep's page; returns the page, None where there is none yet."""
-    with pipeline.tracked(config) as tracker:
+    with pipeline.tracked(SweepRun(config)) as tracker:
         for analysis in analyses:
             rows = [dict(row) for row in analysis.rows]
             correlations = [correlation.to_dict() for correlation in analysis.correlations]
@@ -105,4 +106,4 @@ def publish(config: SweepConfig, analyses: Sequence[Analysis]) -> Path | None:
         run = (resolve_tracking_uri(config), config.mlflow.experiment_name, config.run_dir.path, config.name)
         for analysis in analyses:
             prompting_runs.log_runs(*run, analysis.task, analysis.model, analysis.rows)
-    return pipeline.rewrite(config)
+    return pipeline.refresh_report(config)

@@ -39,6 +39,7 @@ from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.storage.uri import is_uri
 from sde_ray.sweep.progress import Progress
+from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.types import Design, TrialResult
 
 CONTROLS = ("baseline", "es-sde", "ew-sde", "heuristic")
@@ -230,17 +231,18 @@ def run_study(
     Raises:
         Interrupted: when Ctrl-C or SIGTERM stops the training; the message says what is saved.
     """
-    from sde_ray.sweep.final import run_trials
+    from sde_ray.sweep.run import run_trials
 
-    with pipeline.tracked(config) as tracker:
-        ended = run_trials(study.config, study.unique_trials, None, tracker, progress)
+    sweep_run = SweepRun(config)
+    with pipeline.tracked(sweep_run) as tracker:
+        ended = run_trials(sweep_run, study.unique_trials, None, tracker, progress)
         if ended.interrupted:
             raise pipeline.Interrupted(ended.message)
         result = conclude(study, {one.key: one for one in ended.results}, on_progress)
         paths = save(study, result)
         tracker.log_table(f"robustness{study.suffix}", result.rows())
         tracker.log_files(paths)
-    page = pipeline.rewrite(config)
+    page = pipeline.refresh_report(config)
     return RobustnessOutput(result, (*paths, *([page] if page else [])))
 
 
