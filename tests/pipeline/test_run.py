@@ -26,6 +26,7 @@ from sde_ray.evaluation.racing import Opponent
 from sde_ray.pipeline import run as flow
 from sde_ray.sweep.cluster.ray_session import ray_session
 from sde_ray.sweep.progress import Progress
+from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.testing.planted import BEST, planted
 from sde_ray.tracking.tracking_uri import resolve_tracking_uri
 from sde_ray.training.runner import RunnerResources

@@ -17,7 +17,7 @@ from sde_ray.errors import UserError
 from sde_ray.sweep.adaptive_queue import AdaptiveQueue, make_trial_queue
 from sde_ray.sweep.plan import Plan, plan
 from sde_ray.sweep.queue import DesignQueue
-from sde_ray.sweep.resume import cost, known, refuse_foreign, share
+from sde_ray.sweep.resume import check_same_tasks, match_finished, trained_share, trial_cost
 from sde_ray.testing.planted import BEST, planted
 from sde_ray.training.checkpoint import Checkpoint
 from sde_ray.types import RungResult, TrialResult

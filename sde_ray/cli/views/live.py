@@ -13,7 +13,7 @@ from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict
 from sde_ray.cli.console import err, out
 from sde_ray.cli.views.cross_study import cross_study_view
-from sde_ray.cli.views.plan import summary
+from sde_ray.cli.views.plan import print_notes, summary
 from sde_ray.cli.views.strategy import strategy_view, verdict_view
 from sde_ray.cli.views.study import study_view
 from sde_ray.config.trial import TrialConfig
@@ -30,7 +30,7 @@ class ConsoleListener(PipelineListener):
         self.console = console
 
     def on_notes(self, notes: Sequence[str]) -> None:
-        plan_view.print_notes(notes)
+        print_notes(notes)
 
     def on_plan(self, plan: Plan) -> None:
         self.console.print("\n".join(summary(plan)), highlight=False)
