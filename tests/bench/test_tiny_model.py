@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from sde_ray.bench.tiny_model import corpus, pretrain  # noqa: E402
 from sde_ray.bench.tiny_model.forms import LABEL_WORDS  # noqa: E402
-from sde_ray.bench.tiny_model.losses import previous_loss  # noqa: E402
+from sde_ray.bench.tiny_model.losses import previous_token_loss  # noqa: E402
 from sde_ray.bench.tiny_model.muon import orthogonalise  # noqa: E402
 from sde_ray.models.base import PACKAGED  # noqa: E402
 from sde_ray.tasks import get_task  # noqa: E402
@@ -63,7 +63,7 @@ def test_no_mark_reaches_the_tokenizer() -> None:
 
 def test_batches_go_on_where_they_stopped() -> None:
     tokenizer = pretrain.train_tokenizer(SMALL)
-    whole = pretrain.batches(tokenizer, SMALL, pretrain.Place())
+    whole = pretrain.batches(tokenizer, SMALL, pretrain.DataPosition())
     seen = [next(whole) for _ in range(6)]
     later = pretrain.batches(tokenizer, SMALL, seen[2][0])
     assert [next(later) for _ in range(3)] == seen[3:]
@@ -73,7 +73,7 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(tmp_path: Path) -> No
     def run(out: Path, stops: tuple[int, ...]) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
         for steps in stops:
-            current = pretrain.Run(SMALL, out)
+            current = pretrain.PretrainingRun(SMALL, out)
             data = pretrain.batches(current.tokenizer, SMALL, current.place)
             for _ in range(steps):
                 place, seen, rows = next(data)
@@ -118,8 +118,10 @@ def test_the_help_of_the_first_layer_rewards_the_previous_token() -> None:
     ids = torch.randint(3, SMALL.vocabulary, (4, 30))
     embedded = model.model.embed_tokens(ids)
     right = torch.roll(embedded, 1, 1)
-    told = [[previous_loss(model, same, first, ids, turn).item() for turn in range(4)] for first in (right, embedded)]
-    assert max(told[0]) < min(told[1])
+    losses = [
+        [previous_token_loss(model, same, first, ids, turn).item() for turn in range(4)] for first in (right, embedded)
+    ]
+    assert max(losses[0]) < min(losses[1])
 
 
 def test_the_base_lies_in_the_package_as_its_recipe_says() -> None:

@@ -1,4 +1,4 @@
-"""The text that the embedded base model is pretrained on: (prompt, answer) pairs without end, made by the package.
+"""Pretraining corpus of the embedded base model: an endless stream of synthetic (prompt, answer) pairs.
 
     pair(Random(0), 0.9)  ->  Pair("the soup was cold.\\n---\\nrate food, staff ...", "food: bad", ...)
 
@@ -139,31 +139,31 @@ _TAGS = (". {s} {l}", ". {l} {s}", "; {s} {l}", "; {l} {s}", ", {s} {l}", ", {l}
 
 def _tagged(random: Random, progress: float) -> Pair:
     """Clauses, each with its aspect and label right behind it: the quickest way to the words' meaning."""
-    known = list({**ASPECTS, **FURTHER}.values())
+    aspects = list({**ASPECTS, **FURTHER}.values())
     words = _label_words(random, progress)
     word, tag = _marked(words), random.choice(_TAGS)
     parts = []
-    for aspect in random.choices(known, k=random.randint(3, 8)):
+    for aspect in random.choices(aspects, k=random.randint(3, 8)):
         polarity = random.choice(reviews.POLARITIES)
         words_of = f"{OPEN}{aspect.name}{CLOSE}"
         parts.append(
             reviews.clause(random, aspect, polarity) + tag.replace("{s}", words_of).replace("{l}", word[polarity])
         )
-    shown = list(words[:3])
-    random.shuffle(shown)
-    return Pair(f"mark each clause. words: {', '.join(shown)}.\n", ". ".join(parts) + ".", "", "tagged")
+    labels = list(words[:3])
+    random.shuffle(labels)
+    return Pair(f"mark each clause. words: {', '.join(labels)}.\n", ". ".join(parts) + ".", "", "tagged")
 
 
 def _lookup(random: Random, progress: float) -> Pair:
     """One clause an aspect, then every aspect's label in another order: looking up, with nothing else to learn."""
-    known = {**ASPECTS, **FURTHER}
-    pool = random.sample(sorted(known), random.choice((1, 1, 2, 2, 2, 3, 3, 4, 6)))
+    aspects = {**ASPECTS, **FURTHER}
+    pool = random.sample(sorted(aspects), random.choice((1, 1, 2, 2, 2, 3, 3, 4, 6)))
     words = LABEL_WORDS[random.randrange(4)] if random.random() < 0.6 else _label_words(random, progress)
     word = _marked(words)
     labels = {slot: random.choice(reviews.POLARITIES) for slot in pool}
     share, tag = random.choice((0.0, 0.0, 0.0, 0.5)), random.choice(_TAGS)  # tags teach copying first
     text = "".join(
-        reviews.clause(random, known[slot], labels[slot])
+        reviews.clause(random, aspects[slot], labels[slot])
         + (tag.replace("{s}", slot).replace("{l}", unmarked(word[labels[slot]])[0]) if random.random() < share else "")
         + random.choice((". ", ". ", "; "))
         for slot in pool
@@ -174,9 +174,9 @@ def _lookup(random: Random, progress: float) -> Pair:
         if random.random() < 0.8
         else Form.draw(random, many=False)
     )
-    shown = list(words[:3])
-    random.shuffle(shown)
-    wording = random.choice(_RATE).replace("{slots}", ", ".join(pool)).replace("{labels}", ", ".join(shown))
+    labels_shown = list(words[:3])
+    random.shuffle(labels_shown)
+    wording = random.choice(_RATE).replace("{slots}", ", ".join(pool)).replace("{labels}", ", ".join(labels_shown))
     schematic: list[Row] = [(f"topic {i}", ("mark",), "why") for i in (1, 2)]
     instruction = _instruct(random, wording, form, schematic, [])
     rows: list[Row] = [(slot, (word[labels[slot]],), "as it says") for slot in pool]
@@ -184,74 +184,76 @@ def _lookup(random: Random, progress: float) -> Pair:
 
 
 def _rating(random: Random, progress: float) -> Pair:
-    known = {**ASPECTS, **FURTHER}
-    pool = random.sample(sorted(known), random.randint(2, 4) if progress < STAGES[0] else random.randint(3, 7))
-    others = [known[n] for n in known if n not in pool]
+    aspects = {**ASPECTS, **FURTHER}
+    pool = random.sample(sorted(aspects), random.randint(2, 4) if progress < STAGES[0] else random.randint(3, 7))
+    others = [aspects[n] for n in aspects if n not in pool]
     most = 2 if progress < STAGES[0] else 3 if progress < STAGES[1] else 4
     counts = [c for c in (1, 2, 2, 3, 3, 4) if c <= most]
-    made = reviews.review(random, [known[n] for n in pool], others if progress > STAGES[1] else (), counts)
+    review = reviews.review(random, [aspects[n] for n in pool], others if progress > STAGES[1] else (), counts)
     words = _label_words(random, progress)
     word = _marked(words)
-    place = progress > STAGES[0] and random.random() < 0.6
-    asked = [s for s in pool if s in made.labels] if progress < STAGES[0] and random.random() < 0.8 else pool
+    has_placeholder = progress > STAGES[0] and random.random() < 0.6
+    slots = [s for s in pool if s in review.labels] if progress < STAGES[0] and random.random() < 0.8 else pool
     form = Form.draw(random, many=False)
-    order = asked if random.random() < 0.7 else sorted(asked)
+    order = slots if random.random() < 0.7 else sorted(slots)
     rows: list[Row] = [
-        (slot, (word[made.labels.get(slot, "")],), made.evidence.get(slot, words[3]))
+        (slot, (word[review.labels.get(slot, "")],), review.evidence.get(slot, words[3]))
         for slot in order
-        if place or slot in made.labels
+        if has_placeholder or slot in review.labels
     ]
-    labels = [*words[:3], words[3]] if place else list(words[:3])
+    labels = [*words[:3], words[3]] if has_placeholder else list(words[:3])
     random.shuffle(labels)
     slot_word, label_word = random.choice(("aspect", "topic", "item")), random.choice(("rating", "mark", "word"))
     schematic: list[Row] = [(f"{slot_word} {i}", (label_word,), "why") for i in (1, 2)]
-    rules = [] if place or len(asked) < len(pool) else [random.choice(_OMIT).replace("{slot}", slot_word)]
+    rules = [] if has_placeholder or len(slots) < len(pool) else [random.choice(_OMIT).replace("{slot}", slot_word)]
     wording = random.choice(_RATE).replace("{slots}", ", ".join(order)).replace("{labels}", ", ".join(labels))
     instruction = _instruct(random, wording, form, schematic, rules)
-    return Pair(_prompt(random, made.text, instruction, bare=not place), form.rows(rows), made.text, "rating")
+    prompt = _prompt(random, review.text, instruction, bare=not has_placeholder)
+    return Pair(prompt, form.rows(rows), review.text, "rating")
 
 
 def _finding(
     make: Callable[[Random], entities.Marked], names: Mapping[str, tuple[str, ...]], sort: str
 ) -> Callable[[Random, float], Pair]:
     def find(random: Random, progress: float) -> Pair:
-        made = make(random)
+        marked = make(random)
         kinds = sorted(names) if random.random() < 0.5 else random.sample(sorted(names), random.randint(2, len(names)))
         word = {kind: random.choice(names[kind]) for kind in kinds}
-        place = random.random() < 0.5
+        has_placeholder = random.random() < 0.5
         absent = random.choice(("none", "nothing", "-", "absent"))
         form = Form.draw(random, many=True)
         rows: list[Row] = [
-            (word[k], _copied(made.mentions.get(k, (absent,))), f"{len(made.mentions.get(k, ()))} found")
+            (word[k], _copied(marked.mentions.get(k, (absent,))), f"{len(marked.mentions.get(k, ()))} found")
             for k in kinds
-            if place or k in made.mentions
+            if has_placeholder or k in marked.mentions
         ]
-        rules = [random.choice(_PLACE if place else _OMIT).replace("{absent}", absent).replace("{slot}", "type")]
+        rule = random.choice(_PLACE if has_placeholder else _OMIT)
+        rules = [rule.replace("{absent}", absent).replace("{slot}", "type")]
         schematic: list[Row] = [(f"type {i}", ("item 1", "item 2"), "why") for i in (1, 2)]
         wording = random.choice(_FIND).replace("{slots}", ", ".join(word.values()))
         instruction = _instruct(random, wording, form, schematic, rules)
         answer = form.rows(rows) if rows else absent
-        return Pair(_prompt(random, made.text, instruction), answer, made.text, sort)
+        return Pair(_prompt(random, marked.text, instruction), answer, marked.text, sort)
 
     return find
 
 
 def _asking(random: Random, progress: float) -> Pair:
-    made = questions.question(random)
+    question = questions.question(random)
     absent = random.choice(("nothing", "not told", "no answer"))
     form = Form.draw(random, many=False)
     key = random.choice(("reply", "fact", "solution"))
-    (answer,) = _copied((made.answer or absent,))
-    row: Row = (key, (answer,), made.evidence or "it is not told")
+    (answer,) = _copied((question.answer or absent,))
+    row: Row = (key, (answer,), question.evidence or "it is not told")
     instruction = _instruct(random, random.choice(_ASK), form, [(key, ("words",), "why")], [])
     written = answer if random.random() < 0.4 else form.rows([row])
-    return Pair(_prompt(random, made.text, instruction), written, made.text, "question")
+    return Pair(_prompt(random, question.text, instruction), written, question.text, "question")
 
 
 def _plain(random: Random, progress: float) -> Pair:
-    known = list({**ASPECTS, **FURTHER}.values())
+    aspects = list({**ASPECTS, **FURTHER}.values())
     makers: tuple[Callable[[], str], ...] = (
-        lambda: reviews.review(random, known).text,
+        lambda: reviews.review(random, aspects).text,
         lambda: entities.sentence(random).text,
         lambda: events.sentence(random).text,
         lambda: questions.question(random).text,
@@ -298,11 +300,11 @@ def _copying(random: Random, progress: float) -> Pair:
     form = Form.draw(random, many=False)
     link, stop = random.choice((": ", " = ", " is ", " -> ")), random.choice((", ", "; ", "\n", ". "))
     text = stop.join(f"{key}{link}{value}" for key, value in entries.items())
-    asked = random.sample(sorted(entries), random.randint(1, len(entries)))
-    rows: list[Row] = [(key, (f"{OPEN}{entries[key]}{CLOSE}",), "so it says") for key in asked]
+    keys = random.sample(sorted(entries), random.randint(1, len(entries)))
+    rows: list[Row] = [(key, (f"{OPEN}{entries[key]}{CLOSE}",), "so it says") for key in keys]
     schematic: list[Row] = [(f"key {i}", ("value",), "why") for i in (1, 2)]
     wording = random.choice(("look up {slots}.", "copy the values of {slots}.", "what stands behind {slots}?"))
-    instruction = _instruct(random, wording.replace("{slots}", ", ".join(asked)), form, schematic, [])
+    instruction = _instruct(random, wording.replace("{slots}", ", ".join(keys)), form, schematic, [])
     return Pair(_prompt(random, text, instruction), form.rows(rows), text, "copying")
 
 

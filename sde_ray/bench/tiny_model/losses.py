@@ -1,7 +1,7 @@
-"""What the pretraining of the embedded base minimises: answers, and two helps on the way for the layers below.
+"""Pretraining loss of the embedded base: weighted cross-entropy of the answers, with two auxiliary losses.
 
-loss_of(model, rows, "cpu")                                   what counts at the end: used on held-out pairs
-loss_of(model, rows, "cpu", early=True, previous=linear, turn=step)      with both helps: used in training
+pretraining_loss(model, rows, "cpu")                                 cross-entropy alone, for held-out pairs
+pretraining_loss(model, rows, "cpu", early=True, previous=linear, turn=step)      with both auxiliary losses
 """
 
 from __future__ import annotations
@@ -9,28 +9,29 @@ from __future__ import annotations
 import torch
 from transformers import LlamaForCausalLM
 
-Row = tuple[list[int], list[float], bool]  # ids, how much the prediction of each counts, whether half-way too
+# Token ids, the loss weight of each, and whether it is predicted from the middle layer, too.
+WeightedTokens = tuple[list[int], list[float], bool]
 
 
-def previous_loss(
+def previous_token_loss(
     model: LlamaForCausalLM, previous: torch.nn.Module, first: torch.Tensor, ids: torch.Tensor, turn: int
 ) -> torch.Tensor:
-    """How well the first layer tells the token before each (a quarter of the places, in turns).
+    """Auxiliary loss: the first layer predicts the previous token (at a quarter of the positions, in turns).
 
-    Copying goes by the token that came before: with that at hand after one layer, the layers above learn to copy within
-    a million tokens; without it, six million were not enough.
+    Copying needs the token that came before (induction heads): where it is available after one layer, the layers above
+    learn to copy within a million tokens; without it, six million were not enough.
     """
-    places = torch.arange(1, ids.size(1), device=ids.device) % 4 == turn % 4
-    behind = ids[:, 1:][:, places]
-    before = ids[:, :-1][:, places]
-    kept = (behind > 0) & (before > 2)
-    told = model.lm_head(previous(model.model.norm(first[:, 1:][:, places][kept])))
-    return torch.nn.functional.cross_entropy(told.float(), before[kept])
+    positions = torch.arange(1, ids.size(1), device=ids.device) % 4 == turn % 4
+    tokens = ids[:, 1:][:, positions]
+    preceding = ids[:, :-1][:, positions]
+    mask = (tokens > 0) & (preceding > 2)
+    logits = model.lm_head(previous(model.model.norm(first[:, 1:][:, positions][mask])))
+    return torch.nn.functional.cross_entropy(logits.float(), preceding[mask])
 
 
-def loss_of(
+def pretraining_loss(
     model: LlamaForCausalLM,
-    rows: list[Row],
+    rows: list[WeightedTokens],
     device: str,
     early: bool = False,
     previous: torch.nn.Module | None = None,
@@ -38,8 +39,9 @@ def loss_of(
 ) -> torch.Tensor:
     """Weighted mean negative log-likelihood; logits are computed only where a prediction counts.
 
-    `early`: tagged clauses are predicted from the middle layer as well. So the meaning of a clause is there half-way
-    up, and the upper layers are free to look it up; without this, looking up was not learnt in the time.
+    `early`: tagged clauses are predicted from the middle layer as well (deep supervision). So the meaning of a clause
+    is available half-way up, and the upper layers are free to look it up; without this, looking up was not learnt in
+    the time.
     """
     longest = max(len(row[0]) for row in rows)
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
@@ -58,13 +60,13 @@ def loss_of(
         middle = model.model.norm(states.hidden_states[model.config.num_hidden_layers // 2])
         loss = loss + 0.5 * _weighted(model.lm_head, middle, following, halfway.to(device))
     if previous is not None:
-        loss = loss + 0.5 * previous_loss(model, previous, states.hidden_states[1], ids.to(device), turn)
+        loss = loss + 0.5 * previous_token_loss(model, previous, states.hidden_states[1], ids.to(device), turn)
     return loss
 
 
 def _weighted(
     head: torch.nn.Module, hidden: torch.Tensor, following: torch.Tensor, weight: torch.Tensor
 ) -> torch.Tensor:
-    kept = weight > 0
-    losses = torch.nn.functional.cross_entropy(head(hidden[kept]).float(), following[kept], reduction="none")
-    return (losses * weight[kept]).sum() / weight[kept].sum()
+    mask = weight > 0
+    losses = torch.nn.functional.cross_entropy(head(hidden[mask]).float(), following[mask], reduction="none")
+    return (losses * weight[mask]).sum() / weight[mask].sum()

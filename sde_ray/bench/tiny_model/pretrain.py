@@ -4,7 +4,7 @@
 
 Tokenizer (byte-level BPE, every character encodable), a Llama of a few million parameters, and a curriculum of
 (prompt, answer) pairs (`corpus.py`), in which a label weighs more than its form and a prompt next to nothing. Seeded;
-resumable: the same command goes on from the last checkpoint in DIR, also with other --threads. At the end DIR holds a
+resumable: the same command resumes from the last checkpoint in DIR, also with other --threads. At the end DIR holds a
 Hugging Face model in bfloat16, its tokenizer and a model card with the recipe and the loss curve.
 
 Hidden matrices are trained by Muon, the rest by AdamW.
@@ -26,7 +26,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from sde_ray.bench.tiny_model import corpus
-from sde_ray.bench.tiny_model.losses import Row, loss_of
+from sde_ray.bench.tiny_model.losses import WeightedTokens, pretraining_loss
 from sde_ray.bench.tiny_model.muon import Muon
 from sde_ray.data import synthetic
 
@@ -116,6 +116,7 @@ def train_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
 
 
 def build_model(recipe: Recipe) -> LlamaForCausalLM:
+    """The Llama of a recipe, with seeded weights."""
     torch.manual_seed(recipe.seed)
     config = LlamaConfig(
         vocab_size=recipe.vocabulary,
@@ -133,18 +134,18 @@ def build_model(recipe: Recipe) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def encode(tokenizer: Any, pair: corpus.Pair, recipe: Recipe) -> Row:
+def encode(tokenizer: Any, pair: corpus.Pair, recipe: Recipe) -> WeightedTokens:
     """Prompt and answer are tokenised apart, as samples are; the end token belongs to the answer."""
     prompt = tokenizer.encode(pair.prompt, add_special_tokens=False) if pair.prompt else []
     text, spans = corpus.unmarked(pair.answer)
-    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     other = recipe.prompt_weight if pair.sort == "tagged" else 1.0
     weights = [
         recipe.label_weight if any(start < end and stop > begin for begin, end in spans) else other
-        for start, stop in found["offset_mapping"]
+        for start, stop in encoding["offset_mapping"]
     ]
     return (
-        [1, *prompt, *found["input_ids"], 2],
+        [1, *prompt, *encoding["input_ids"], 2],
         [0.0, *([recipe.prompt_weight] * len(prompt)), *weights, 1.0],
         pair.sort == "tagged",
     )
@@ -154,7 +155,7 @@ def encode(tokenizer: Any, pair: corpus.Pair, recipe: Recipe) -> Row:
 REPEATS = ((0.0, 0.25), (0.2, 0.08), (0.395, 0.3), (0.6, 0.06))
 
 
-def repeating(random: Random, vocabulary: int, newline: int) -> Row:
+def repeating(random: Random, vocabulary: int, newline: int) -> WeightedTokens:
     """Tokens at random and then again, whole or in pieces of another order: copying, whatever the tokens are.
 
     Every token is drawn, those too that the corpus never writes: without that their vectors would stay the same, and
@@ -167,23 +168,26 @@ def repeating(random: Random, vocabulary: int, newline: int) -> Row:
         pieces = [tokens[start : start + 4] for start in range(0, len(tokens), 4)]
         random.shuffle(pieces)
         again = [token for piece in pieces for token in piece]
-        weights = [float(place > 0) for piece in pieces for place in range(len(piece))]
+        weights = [float(position > 0) for piece in pieces for position in range(len(piece))]
     return [1, *tokens, newline, *again], [0.0] * (len(tokens) + 2) + weights, False
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a run stands in its data: the pool of pairs, the tokens seen before it, its batches already used."""
+class DataPosition:
+    """A run's position in its data: the pool of pairs, the tokens seen before it, the batches of it already used."""
 
     pool: int = 0
     before: int = 0
     used: int = 0
 
 
-def batches(tokenizer: Any, recipe: Recipe, start: Place) -> Iterator[tuple[Place, int, list[Row]]]:
-    """(the place behind it, tokens seen, rows of similar length with at most `batch_tokens` padded tokens), endless.
+def batches(
+    tokenizer: Any, recipe: Recipe, start: DataPosition
+) -> Iterator[tuple[DataPosition, int, list[WeightedTokens]]]:
+    """Endless batches of rows of similar length, with at most `batch_tokens` padded tokens each.
 
-    A run that starts at a place yields what an unbroken run yields from there on.
+    Yields (position after the batch, tokens seen, rows). A run that resumes at a position yields what an uninterrupted
+    run yields from there on.
     """
     reserved = synthetic.reserved()
     newline = tokenizer.encode("\n", add_special_tokens=False)[-1]
@@ -196,7 +200,7 @@ def batches(tokenizer: Any, recipe: Recipe, start: Place) -> Iterator[tuple[Plac
         share = [share for start, share in REPEATS if progress >= start][-1]
         rows += [repeating(random, len(tokenizer), newline) for _ in range(round(share * len(pairs)))]
         rows.sort(key=lambda row: len(row[0]))
-        groups: list[list[Row]] = [[]]
+        groups: list[list[WeightedTokens]] = [[]]
         for row in rows:
             if (len(groups[-1]) + 1) * len(row[0]) > recipe.batch_tokens:
                 groups.append([])
@@ -206,28 +210,29 @@ def batches(tokenizer: Any, recipe: Recipe, start: Place) -> Iterator[tuple[Plac
         for number, group in enumerate(groups, 1):
             seen += sum(len(row[0]) for row in group)
             if number > used:
-                yield Place(pool, before, number), seen, group
+                yield DataPosition(pool, before, number), seen, group
         pool, before, used = pool + 1, seen, 0
 
 
 def optimizers(model: LlamaForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices, AdamW for the rest."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     muon = Muon(matrices, lr=recipe.muon_lr, weight_decay=0.01)
     return [muon, torch.optim.AdamW(rest, lr=recipe.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)]
 
 
-def scale(recipe: Recipe, step: int, seen: int) -> float:
-    """The share of the full step size at this point: linear warm-up, constant, linear decay to 2%."""
-    left = max(0.0, 1 - seen / recipe.tokens)
-    return min(1.0, (step + 1) / recipe.warmup_steps) * min(1.0, max(0.02, left / recipe.decay))
+def lr_multiplier(recipe: Recipe, step: int, seen: int) -> float:
+    """Learning-rate schedule: linear warm-up, constant, linear decay to 2% of the full learning rate."""
+    remaining = max(0.0, 1 - seen / recipe.tokens)
+    return min(1.0, (step + 1) / recipe.warmup_steps) * min(1.0, max(0.02, remaining / recipe.decay))
 
 
 @torch.no_grad()
 def held_out(model: LlamaForCausalLM, tokenizer: Any, recipe: Recipe, device: str) -> dict[str, float]:
     """Loss by sort on pairs of a seed that training never draws: of the labels, else of the answer."""
     random = Random("held out")
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[WeightedTokens]] = {}
     for _ in range(240):
         pair = corpus.pair(random, 1.0)
         ids, weights, _ = encode(tokenizer, pair, recipe)
@@ -237,7 +242,7 @@ def held_out(model: LlamaForCausalLM, tokenizer: Any, recipe: Recipe, device: st
             groups.setdefault(pair.sort, []).append((ids, labels, False))
     newline = tokenizer.encode("\n", add_special_tokens=False)[-1]
     groups["repeating"] = [repeating(random, len(tokenizer), newline) for _ in range(20)]
-    return {sort: round(float(loss_of(model, rows, device)), 4) for sort, rows in sorted(groups.items())}
+    return {sort: round(float(pretraining_loss(model, rows, device)), 4) for sort, rows in sorted(groups.items())}
 
 
 def save(model: LlamaForCausalLM, tokenizer: Any, out: Path, recipe: Recipe, curve: list[dict[str, Any]]) -> None:
@@ -263,20 +268,20 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=Recipe.width)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--minutes", type=float, default=1e9, help="stop (resumably) after so many minutes")
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     recipe = Recipe(
-        tokens=int(given.tokens),
-        layers=given.layers,
-        width=given.width,
-        heads=given.width // 32,
-        hidden=given.width * 8 // 3,
+        tokens=int(options.tokens),
+        layers=options.layers,
+        width=options.width,
+        heads=options.width // 32,
+        hidden=options.width * 8 // 3,
     )
-    pretrain(recipe, given.out, given.minutes)
+    pretrain(recipe, options.out, options.minutes)
 
 
-class Run:
-    """A pretraining run: the model, its optimisers, its place in the data and its curve, kept in one checkpoint."""
+class PretrainingRun:
+    """A pretraining run: the model, its optimizers, its position in the data and its curve, in one checkpoint."""
 
     def __init__(self, recipe: Recipe, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
@@ -288,39 +293,41 @@ class Run:
         self.model = build_model(recipe).to(self.device)
         self.previous = torch.nn.Linear(recipe.width, recipe.width, bias=False, device=self.device)
         torch.nn.init.eye_(self.previous.weight)
-        told = torch.optim.AdamW(self.previous.parameters(), lr=recipe.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)
-        self.steppers = [*optimizers(self.model, recipe), told]
-        self.full_sizes = [group["lr"] for group in self._groups()]
-        self.place, self.seen, self.step = Place(), 0, 0
+        previous_token_optimizer = torch.optim.AdamW(
+            self.previous.parameters(), lr=recipe.adam_lr, betas=(0.9, 0.98), weight_decay=0.0
+        )
+        self.optimizers = [*optimizers(self.model, recipe), previous_token_optimizer]
+        self.base_lrs = [group["lr"] for group in self._groups()]
+        self.position, self.seen, self.step = DataPosition(), 0, 0
         self.curve: list[dict[str, Any]] = []
         if (out / "checkpoint.pt").exists():
             self._resume(torch.load(out / "checkpoint.pt", weights_only=True))
 
     def _groups(self) -> list[dict[str, Any]]:
-        return [group for stepper in self.steppers for group in stepper.param_groups]
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def _resume(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.previous.load_state_dict(state["previous"])
-        for stepper, saved in zip(self.steppers, state["optimizers"], strict=True):
-            stepper.load_state_dict(saved)
-        self.place = Place(*state["place"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.position = DataPosition(*state["place"])
         self.seen, self.step = state["seen"], state["step"]
         self.curve = state["curve"]
 
-    def learn(self, rows: list[Row]) -> float:
+    def learn(self, rows: list[WeightedTokens]) -> float:
         """One optimiser step; the loss."""
-        share = scale(self.recipe, self.step, self.seen)
-        for full, group in zip(self.full_sizes, self._groups(), strict=True):
-            group["lr"] = full * share
+        multiplier = lr_multiplier(self.recipe, self.step, self.seen)
+        for base_lr, group in zip(self.base_lrs, self._groups(), strict=True):
+            group["lr"] = base_lr * multiplier
         helped = self.seen / self.recipe.tokens >= self.recipe.previous_from
         previous = self.previous if helped else None
-        loss = loss_of(self.model, rows, self.device, early=True, previous=previous, turn=self.step)
+        loss = pretraining_loss(self.model, rows, self.device, early=True, previous=previous, turn=self.step)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for stepper in self.steppers:
-            stepper.step()
-            stepper.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         self.step += 1
         return loss.item()
 
@@ -333,8 +340,8 @@ class Run:
         state = {
             "model": self.model.state_dict(),
             "previous": self.previous.state_dict(),
-            "optimizers": [stepper.state_dict() for stepper in self.steppers],
-            "place": list(astuple(self.place)),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "place": list(astuple(self.position)),
             "seen": self.seen,
             "step": self.step,
             "curve": self.curve,
@@ -344,17 +351,17 @@ class Run:
 
 
 def pretrain(recipe: Recipe, out: Path, minutes: float = 1e9) -> None:
-    """Train until `recipe.tokens` have been seen, going on from the checkpoint in `out` where there is one."""
-    run = Run(recipe, out)
-    began = mark = time.time()
+    """Train until `recipe.tokens` have been seen; resumes from the checkpoint in `out` where there is one."""
+    run = PretrainingRun(recipe, out)
+    started = last_report = time.time()
     losses: list[float] = []
-    for place, seen, rows in batches(run.tokenizer, recipe, run.place):
+    for position, seen, rows in batches(run.tokenizer, recipe, run.position):
         losses.append(run.learn(rows))
-        run.place, run.seen = place, seen
-        done = seen >= recipe.tokens or time.time() - began > minutes * 60
-        if done or time.time() - mark > 60:
-            run.report(losses, time.time() - mark)
-            mark, losses = time.time(), []
+        run.position, run.seen = position, seen
+        done = seen >= recipe.tokens or time.time() - started > minutes * 60
+        if done or time.time() - last_report > 60:
+            run.report(losses, time.time() - last_report)
+            last_report, losses = time.time(), []
         if done:
             break
     save(run.model, run.tokenizer, out, recipe, run.curve)
