@@ -123,6 +123,11 @@ class Task:
     wordings: Mapping[str, str] = field(default_factory=dict)
     span_match: Literal["within", "near"] = "within"
 
+    @property
+    def has_rationales(self) -> bool:
+        """Whether any training example says why; without, `reasoning` is pinned."""
+        return any(example.rationale for example in self.load("train"))
+
 
 @dataclass(frozen=True, order=True)
 class Design:

@@ -31,7 +31,8 @@ from sde_ray.analysis.effects import (
 from sde_ray.analysis.leaderboard import BestVsBaseline, RankedDesign, compare_best, rank_designs
 from sde_ray.analysis.pareto import ParetoPoint, pareto_front
 from sde_ray.analysis.response_surface import SurfaceFit
-from sde_ray.config.load import SweepConfig, open_tasks
+from sde_ray.config.load import open_tasks
+from sde_ray.config.schema import SweepConfig
 from sde_ray.evaluation.per_item import ItemCounts, read_items_by_trial
 from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.types import TrialResult
@@ -126,7 +127,7 @@ def studies(config: SweepConfig, results: Sequence[TrialResult]) -> list[Study]:
     return [
         Study(
             group=group,
-            objective=config.objective.metric or tasks[group.task].objective,
+            objective=config.metric_for(tasks[group.task]),
             split=config.objective.split,
             results=tuple(grouped),
             folder=config.run_dir.path,

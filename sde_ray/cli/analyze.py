@@ -13,7 +13,7 @@ from sde_ray.cli.console import emit, err, number, out, table
 from sde_ray.cli.options import Json, Sets, Sweep
 
 if TYPE_CHECKING:
-    from sde_ray.config.load import SweepConfig
+    from sde_ray.config.schema import SweepConfig
     from sde_ray.pipeline.prompting.correlation import Pick, RankCorrelation
     from sde_ray.pipeline.prompting.result import Analysis
     from sde_ray.pipeline.prompting.run import Cost

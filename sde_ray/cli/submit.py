@@ -52,7 +52,7 @@ def submit(
 
 
 def _print_submission(job: Sent, package: Package, env_names: list[str], address: str) -> None:
-    from sde_ray.config.load import mask
+    from sde_ray.storage.uri import mask
 
     def say(text: str, soft_wrap: bool = False) -> None:
         out().print(text, highlight=False, markup=False, soft_wrap=soft_wrap)

@@ -30,26 +30,27 @@ from sde_ray.types import Task
 Attempt = Callable[[str, Callable[[], Any]], Any]
 
 
-def sentence(fault: Any) -> str:
-    """One of pydantic's errors as `key: what was given, what was expected`."""
-    parts = [str(part) for part in fault["loc"]]
+def format_validation_error(error: Any) -> str:
+    """One of pydantic's errors as a sentence: the key, what was given, what was expected."""
+    parts = [str(part) for part in error["loc"]]
     where = ".".join(parts)
-    if fault["type"] == "extra_forbidden":
+    if error["type"] == "extra_forbidden":
         instead = renamed.hint(parts)
         if instead:
             return f'Unknown key "{where}": {instead}'
-        known = _fields_at(fault["loc"][:-1])
-        return f'Unknown key "{where}".{suggest(parts[-1], known)} Known here: {", ".join(sorted(known))}.'
-    if fault["type"] == "missing":
+        names = _fields_at(error["loc"][:-1])
+        return f'Unknown key "{where}".{suggest(parts[-1], names)} Known here: {", ".join(sorted(names))}.'
+    if error["type"] == "missing":
         return f'"{where}" is missing. Add a line such as "{where}: masa:d1".'
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    if fault["type"] == "value_error":
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "value_error":
         return f"{where}: {message}" if where else message
-    given = json.dumps(fault["input"], default=str, ensure_ascii=False)
-    return f"{where}: {given[:80]} is not allowed. {message}."
+    value = json.dumps(error["input"], default=str, ensure_ascii=False)
+    return f"{where}: {value[:80]} is not allowed. {message}."
 
 
 def _fields_at(location: Iterable[Any]) -> list[str]:
+    """The keys of the section at this place; none where it is no section."""
     model: type[BaseModel] = SweepConfig
     for part in location:
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
@@ -60,85 +61,94 @@ def _fields_at(location: Iterable[Any]) -> list[str]:
     return list(model.model_fields)
 
 
-def table_faults(values: Mapping[str, Any], base: Path) -> list[str]:
-    """The faults that need the tables. `base`: the folder that data files of a written-out task are relative to."""
-    found: list[str] = []
+def check_references(values: Mapping[str, Any], base: Path) -> list[str]:
+    """What the values name that does not exist: axes, options, designs, tasks, metrics, methods, settings of peft.
+
+    Args:
+        values: the values of the YAML; those of the wrong shape are skipped.
+        base: the folder that data files of a written-out task are relative to.
+
+    Returns:
+        The faults, in sentences.
+    """
+    faults: list[str] = []
 
     def attempt(where: str, action: Callable[[], Any]) -> Any:
         try:
             return action()
         except UserError as error:
             text = str(error)
-            if f"{where}: {text}" not in found:
-                found.append(f"{where}: {text}")
+            if f"{where}: {text}" not in faults:
+                faults.append(f"{where}: {text}")
             return None
 
-    _check_axes(values, found, attempt)
-    for where, given in _named_designs(values):
-        attempt(where, partial(designs.parse_design, given))
-    tasks = [attempt("task", partial(_open, one, base)) for one in _list(values.get("task")) if one]
+    _check_axes(values, faults, attempt)
+    for where, design in _named_designs(values):
+        attempt(where, partial(designs.parse_design, design))
+    tasks = [attempt("task", partial(_open, task, base)) for task in _list(values.get("task")) if task]
     for name in _list(values.get("out_of_domain")):
         if isinstance(name, str) and name != "auto":
             attempt("out_of_domain", partial(get_task, name))
-    _check_names(_list(values.get("task")), _list(values.get("out_of_domain")), found)
-    _check_search(values, found)
-    found += missing_in_peft(_dict(values.get("lora")))
+    _check_names(_list(values.get("task")), _list(values.get("out_of_domain")), faults)
+    _check_search(values, faults)
+    faults += missing_in_peft(_dict(values.get("lora")))
     metric = _dict(values.get("objective")).get("metric")
     for task in tasks:
         if isinstance(task, Task) and isinstance(metric, str) and metric:
             attempt("objective.metric", partial(check_metric, task, metric))
-    return found
+    return faults
 
 
-def _open(one: Any, base: Path) -> Task | None:
-    if isinstance(one, str):
-        return get_task(one)
-    return check_task(task_from_yaml(one, base)) if isinstance(one, dict) else None
+def _open(task: Any, base: Path) -> Task | None:
+    if isinstance(task, str):
+        return get_task(task)
+    return check_task(task_from_yaml(task, base)) if isinstance(task, dict) else None
 
 
-def _check_names(tasks: list[Any], others: list[Any], found: list[str]) -> None:
+def _check_names(tasks: list[Any], others: list[Any], faults: list[str]) -> None:
     """A trial names its tasks, so a written-out task needs a name that no other one of the sweep has."""
     written_out = [str(task.get("name", "")) for task in tasks if isinstance(task, dict)]
     names = written_out + [name for name in (*tasks, *others) if isinstance(name, str)]
     for name in dict.fromkeys(written_out):
         if names.count(name) > 1:
-            found.append(f'task: two tasks are called "{name}". Give each a name of its own.')
+            faults.append(f'task: two tasks are called "{name}". Give each a name of its own.')
 
 
-def _check_axes(values: Mapping[str, Any], found: list[str], attempt: Attempt) -> None:
+def _check_axes(values: Mapping[str, Any], faults: list[str], attempt: Attempt) -> None:
     axes = _dict(values.get("axes"))
     for axis, options in ((axis, _list(options)) for axis, options in axes.items()):
         if isinstance(axes[axis], dict) or attempt("axes", partial(find_axis, axis)) is None:
             continue
         if not options:
-            found.append(f"axes.{axis} lists no option. Name at least one, or leave the axis out to try all.")
+            faults.append(f"axes.{axis} lists no option. Name at least one, or leave the axis out to try all.")
         for option in options:
             attempt("axes", partial(find_option, axis, designs.option_name(option)))
     if values.get("designs") and axes:
-        found.append("`designs` lists the designs to try, so `axes` does nothing. Keep one or the other.")
+        faults.append("`designs` lists the designs to try, so `axes` does nothing. Keep one or the other.")
 
 
 def _named_designs(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Every design that the values name, with the key that names it."""
     search, validation = _dict(values.get("search")), _dict(values.get("validation"))
-    given = [("designs", one) for one in _list(values.get("designs"))]
-    given += [("search.reference_design", search["reference_design"])] if "reference_design" in search else []
-    given += [("validation.controls", one) for one in _list(validation.get("controls"))]
-    return [(where, one) for where, one in given if isinstance(one, str | dict)]
+    named = [("designs", design) for design in _list(values.get("designs"))]
+    named += [("search.reference_design", search["reference_design"])] if "reference_design" in search else []
+    named += [("validation.controls", design) for design in _list(validation.get("controls"))]
+    return [(where, design) for where, design in named if isinstance(design, str | dict)]
 
 
-def _check_search(values: Mapping[str, Any], found: list[str]) -> None:
+def _check_search(values: Mapping[str, Any], faults: list[str]) -> None:
     search = _dict(values.get("search"))
     method = search.get("method", "adaptive")
     if isinstance(method, str) and method not in METHODS:
-        found.append(f"search.method: {unknown('search method', method, METHODS)}")
+        faults.append(f"search.method: {unknown('search method', method, METHODS)}")
     if method == "grid" and search.get("n_trials") is not None:
-        found.append("search.n_trials: grid tries every design. Set search.method: random to try some of them.")
+        faults.append("search.n_trials: grid tries every design. Set search.method: random to try some of them.")
     if method == "adaptive" and search.get("asha") is not None:
-        found.append("search.asha: adaptive decides itself which trials go on. Set search.rungs: [0.25, 0.5, 1.0].")
+        faults.append("search.asha: adaptive decides itself which trials go on. Set search.rungs: [0.25, 0.5, 1.0].")
     elif search.get("asha") is not None and "rungs" in search:
-        found.append("search.rungs and search.asha both set rungs. Keep those of asha: {rungs: [...]}.")
+        faults.append("search.rungs and search.asha both set rungs. Keep those of asha: {rungs: [...]}.")
     if method != "factorial" and search.get("interactions"):
-        found.append(f"search.interactions is for search.method: factorial, not for {method}. Leave it out.")
+        faults.append(f"search.interactions is for search.method: factorial, not for {method}. Leave it out.")
 
 
 def _dict(value: Any) -> dict[str, Any]:

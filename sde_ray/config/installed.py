@@ -33,15 +33,15 @@ def missing_in_peft(settings: Mapping[str, Any]) -> list[str]:
 @cache
 def lora_config_fields() -> frozenset[str]:
     """The fields of `peft.LoraConfig`, read from its source; none where peft is not installed."""
-    found = find_spec("peft")
-    if found is None or not found.submodule_search_locations:
+    spec = find_spec("peft")
+    if spec is None or not spec.submodule_search_locations:
         return frozenset()
-    source = Path(found.submodule_search_locations[0]) / LORA_CONFIG
+    source = Path(spec.submodule_search_locations[0]) / LORA_CONFIG
     classes = [node for node in ast.parse(source.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
     return frozenset(
         node.target.id
-        for one in classes
-        if one.name == "LoraConfig"
-        for node in one.body
+        for definition in classes
+        if definition.name == "LoraConfig"
+        for node in definition.body
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     )

@@ -3,8 +3,8 @@
     config = load_config("sweeps/quickstart.yaml", sets=("train.learning_rate=1e-3", "seeds=[0,1]"))
     tasks = open_tasks(config)                 # {"masa:d1": Task(...)}, by the names that trials carry
 
-Precedence, low to high: the defaults of `sections.py` < the YAML file < `--set`. All faults of a file are told at once,
-with the nearest known name. A resolved configuration holds every field; passwords in it are masked.
+Precedence, low to high: the defaults of `schema.py` and `trial.py` < the YAML file < `--set`. All faults of a file are
+shown at once, with the nearest name that exists. A resolved configuration holds every field; passwords are masked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from sde_ray.config.checks import sentence, table_faults
+from sde_ray.config.checks import check_references, format_validation_error
 from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import FaultList, UserError
 from sde_ray.safe_yaml import assign, read_yaml
@@ -28,54 +28,65 @@ from sde_ray.tasks import TASKS, get_task
 from sde_ray.tasks.custom import task_from_yaml
 from sde_ray.types import Task
 
-__all__ = [
-    "SweepConfig",
-    "check",
-    "load_config",
-    "mask",
-    "open_tasks",
-    "resolved",
-    "write_sweep",
-]
-
 DATA_PATHS = ("path", "train", "dev", "test")
 
 
 def load_config(path: str | Path, sets: Sequence[str] = ()) -> SweepConfig:
-    """Read, override and check a sweep; one `UserError` tells all its faults."""
+    """Load a sweep's configuration: read its YAML file, apply overrides, check.
+
+    Args:
+        path: the YAML file; its name is the sweep's, unless the file says another.
+        sets: overrides as on the command line, such as "train.learning_rate=1e-3", applied in order.
+
+    Returns:
+        The frozen configuration, with every default filled in.
+
+    Raises:
+        UserError: with all faults of the file at once, each with the nearest known name.
+    """
     path = Path(path)
     values = {"name": path.stem, **read_yaml(path)}
-    for one in sets:
-        assign(values, one)
+    for override in sets:
+        assign(values, override)
     return check(values, title=str(path), base=path.parent)
 
 
 def check(values: Mapping[str, Any], title: str = "Sweep", base: Path | None = None) -> SweepConfig:
-    """The configuration that plain values describe. Data files of a written-out task are relative to `base`."""
+    """Make the configuration that plain values describe.
+
+    Args:
+        values: what the YAML holds.
+        title: what messages call the source of the values.
+        base: the folder that data files of a written-out task are relative to; the working folder if None.
+
+    Raises:
+        UserError: with all faults at once.
+    """
     base = base or Path()
     faults = FaultList(title)
     config: SweepConfig | None = None
     try:
         config = SweepConfig.model_validate(_absolute(values, base))
     except ValidationError as error:
-        for fault in error.errors():
-            faults.add(sentence(fault))
-    for text in table_faults(values, base):
-        faults.add(text)
+        for details in error.errors():
+            faults.add(format_validation_error(details))
+    for fault in check_references(values, base):
+        faults.add(fault)
     faults.raise_if_any()
     assert config is not None
     return config
 
 
 def _absolute(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
-    """The values with absolute data paths in written-out tasks: a worker may run elsewhere. Hub names stay."""
-    given = values.get("task")
-    tasks = given if isinstance(given, list) else [given]
-    placed = [_placed(task, base) for task in tasks]
-    return {**values, **({"task": placed if isinstance(given, list) else placed[0]} if given is not None else {})}
+    """Make data paths in written-out tasks absolute, since a worker may run elsewhere. Names on the hub stay."""
+    task = values.get("task")
+    if task is None:
+        return dict(values)
+    tasks = [_absolute_task(entry, base) for entry in task] if isinstance(task, list) else _absolute_task(task, base)
+    return {**values, "task": tasks}
 
 
-def _placed(task: Any, base: Path) -> Any:
+def _absolute_task(task: Any, base: Path) -> Any:
     if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
         return task
     paths = {
@@ -89,12 +100,12 @@ def _placed(task: Any, base: Path) -> Any:
 def open_tasks(config: SweepConfig) -> dict[str, Task]:
     """The sweep's tasks by the names that its trials carry; one that is written out in the sweep by its own name."""
     tasks: dict[str, Task] = {}
-    for one in config.task:
-        if isinstance(one, str):
-            task = get_task(one)
-            name = task.name if task.name.partition("@")[0] in TASKS else one
+    for entry in config.task:
+        if isinstance(entry, str):
+            task = get_task(entry)
+            name = task.name if task.name.partition("@")[0] in TASKS else entry
         else:
-            task = task_from_yaml(one, Path())
+            task = task_from_yaml(entry, Path())
             name = task.name
         tasks[name] = replace(task, name=name)
     return tasks
@@ -102,7 +113,7 @@ def open_tasks(config: SweepConfig) -> dict[str, Task]:
 
 def definition_of(config: SweepConfig, name: str) -> dict[str, Any]:
     """The section of a task that is written out in the sweep, which its trials carry; empty for any other task."""
-    sections = {str(one["name"]): one for one in config.task if not isinstance(one, str)}
+    sections = {str(task["name"]): task for task in config.task if not isinstance(task, str)}
     return sections.get(name, {})
 
 
@@ -113,7 +124,7 @@ def resolved(config: SweepConfig) -> dict[str, Any]:
 
 
 def _masked(value: Any, name: str) -> Any:
-    """The value without secrets: a text whose name tells one is ***, and so is a password in any address."""
+    """Mask secrets: a text under a name such as HF_TOKEN becomes ***, and so does the password in any address."""
     if isinstance(value, dict):
         return {key: _masked(inner, str(key)) for key, inner in value.items()}
     if isinstance(value, list):
@@ -140,7 +151,7 @@ def write_sweep(config: SweepConfig) -> None:
 
 def _sparse(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The values that are not defaults, as a person would write them."""
-    own: dict[str, Any] = {}
+    sparse: dict[str, Any] = {}
     for key, value in plain.items():
         default = defaults.get(key)
         if isinstance(value, dict) and isinstance(default, dict) and default:
@@ -149,5 +160,5 @@ def _sparse(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, 
                 continue
         elif value == default and key != "name":
             continue
-        own[key] = value
-    return own
+        sparse[key] = value
+    return sparse

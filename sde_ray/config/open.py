@@ -11,7 +11,8 @@ from pathlib import Path
 from sde_ray.config.load import load_config
 from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import UserError
-from sde_ray.storage.layout import SWEEP
+from sde_ray.storage.layout import LEDGER, SWEEP
+from sde_ray.storage.ledger import Ledger
 from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri, split
 
@@ -42,4 +43,8 @@ def _open_path(place: Path, sets: Sequence[str]) -> SweepConfig:
         raise UserError(
             f'"{place}" is not the folder of a sweep: it has no sweep.yaml. Give one such as runs/quickstart.'
         )
-    return load_config(place / SWEEP, [f"storage_path={place.absolute().parent}", f"name={place.name}", *sets])
+    try:
+        return load_config(place / SWEEP, [f"storage_path={place.absolute().parent}", f"name={place.name}", *sets])
+    except UserError:
+        Ledger(place / LEDGER).entries()  # a run of version 0.1 is refused in one sentence, not key by key
+        raise

@@ -86,10 +86,10 @@ def _limited(annotation: Any, metadata: list[Any]) -> str:
     """A type in words, with the bounds of its values."""
     bounds = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     limits = [
-        f"{word} {getattr(one, name):g}"
-        for one in metadata
+        f"{word} {getattr(bound, name):g}"
+        for bound in metadata
         for name, word in bounds.items()
-        if isinstance(getattr(one, name, None), int | float) and getattr(one, name) < FAR
+        if isinstance(getattr(bound, name, None), int | float) and getattr(bound, name) < FAR
     ]
     return " ".join([_type(annotation), ", ".join(limits)]).strip()
 
@@ -101,7 +101,7 @@ def _type(annotation: Any) -> str:
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in inner)
     if origin in (Union, types.UnionType):
-        return " or ".join(_type(one) for one in inner)
+        return " or ".join(map(_type, inner))
     if origin is tuple and inner[-1] is not Ellipsis:
         return f"[{', '.join(map(_type, inner))}]"
     if origin in (tuple, list):
@@ -109,7 +109,7 @@ def _type(annotation: Any) -> str:
     if origin is dict:
         return "mapping" if inner[1] is Any else f"mapping to {_type(inner[1])}"
     if hasattr(annotation, "__metadata__"):
-        metadata = [one for part in annotation.__metadata__ for one in getattr(part, "metadata", [part])]
+        metadata = [bound for part in annotation.__metadata__ for bound in getattr(part, "metadata", [part])]
         return _limited(inner[0], metadata)
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return "section"

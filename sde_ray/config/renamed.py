@@ -1,4 +1,4 @@
-"""Keys that other tools, or version 0.1, have for what a setting here is called: an unknown one is answered with it.
+"""Hints for unknown keys: what a key of version 0.1, or of another tool, is called here.
 
     train: {lr: 0.001}          Unknown key "train.lr": use "train.learning_rate" instead.
     cutoff_len: 512             Unknown key "cutoff_len": use "train.max_length" instead.
@@ -117,7 +117,7 @@ NEEDLESS: Mapping[str, str] = {
 
 
 def hint(location: Sequence[str]) -> str:
-    """What to write instead of an unknown key, as the end of a sentence; empty where nothing is known to mean it."""
+    """What to write instead of an unknown key, as the end of a sentence; empty where no setting means the same."""
     path, name = ".".join(location), location[-1]
     if name in NEEDLESS:
         return f"{NEEDLESS[name]}."
@@ -140,7 +140,7 @@ def fields(model: type[Section] = SweepConfig, prefix: str = "") -> Iterator[tup
 def section_of(field: FieldInfo) -> type[Section] | None:
     """The class of the section that a field holds; None for a plain setting."""
     types = (field.annotation, *get_args(field.annotation))
-    return next((one for one in types if isinstance(one, type) and issubclass(one, Section)), None)
+    return next((inner for inner in types if isinstance(inner, type) and issubclass(inner, Section)), None)
 
 
 def _elsewhere(name: str) -> str:

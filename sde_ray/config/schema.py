@@ -24,6 +24,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from sde_ray.config.trial import Generation, Lora, Section, Train, check_batch_size
 from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.storage.uri import checked
+from sde_ray.types import Task
 
 Name = Annotated[str, Field(min_length=1)]
 OptionName = str | bool | int
@@ -264,6 +265,10 @@ class SweepConfig(Section):
         """Where everything of the sweep lies."""
         counts = (len(self.task), len(self.model), len(self.train_sizes))
         return RunDirectory(self.storage_path, self.name, *counts)
+
+    def metric_for(self, task: Task) -> str:
+        """The metric that ranks designs on a task: `objective.metric`, else the task's own."""
+        return self.objective.metric or task.objective
 
     def rungs(self) -> tuple[float, ...]:
         """The shares of the training at which the sweep's trials are scored."""

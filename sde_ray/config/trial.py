@@ -114,7 +114,7 @@ def without_neutral(section: Section) -> dict[str, Any]:
         name: value
         for name, value in section.model_dump().items()
         if value != settings[name].get_default(call_default_factory=True)
-        or not any(isinstance(one, Neutral) for one in settings[name].metadata)
+        or not any(isinstance(mark, Neutral) for mark in settings[name].metadata)
     }
 
 
@@ -216,7 +216,7 @@ class TrialConfig:
 
     def resolved(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         sections = {name: without_neutral(value) for name, value in values.items() if isinstance(value, Section)}
         plain: dict[str, Any] = json.loads(json.dumps({**values, **sections, "design": dict(self.design.options)}))
         return plain

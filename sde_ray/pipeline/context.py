@@ -12,7 +12,7 @@ from sde_ray.analysis.cross_study import cross_studies
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict
-from sde_ray.config.load import SweepConfig
+from sde_ray.config.schema import SweepConfig
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.sweep.sweep_run import SweepRun

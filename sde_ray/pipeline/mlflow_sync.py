@@ -10,12 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sde_ray.analysis.study import studies
-from sde_ray.config.load import SweepConfig, mask, resolved
+from sde_ray.config.load import resolved
+from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import UserError
 from sde_ray.pipeline import run
 from sde_ray.pipeline.context import PipelineContext
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.storage.lease import lease
+from sde_ray.storage.uri import mask
 from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, MlflowTracker, ensure_sweep_id
 from sde_ray.tracking.tracking_uri import resolve_tracking_uri

@@ -19,8 +19,9 @@ from sde_ray.analysis import frames, study
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict, verdict_table
-from sde_ray.config.load import SweepConfig, load_config
+from sde_ray.config.load import load_config
 from sde_ray.config.open import open_sweep
+from sde_ray.config.schema import SweepConfig
 from sde_ray.design.designs import paper_label
 from sde_ray.errors import UserError, unknown
 from sde_ray.models.predictor import Predictor, prediction_rows

@@ -12,7 +12,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from sde_ray.config.load import SweepConfig, load_config, open_tasks
+from sde_ray.config.load import load_config, open_tasks
+from sde_ray.config.schema import SweepConfig
 from sde_ray.design import designs, render
 from sde_ray.design.designs import paper_label
 from sde_ray.sweep.plan import plan

@@ -21,8 +21,8 @@ from sde_ray.analysis import validation
 from sde_ray.analysis import verdict as verdicts
 from sde_ray.analysis.cross_study import cross_studies
 from sde_ray.analysis.study import Study, studies
-from sde_ray.config.load import SweepConfig, resolved
-from sde_ray.config.schema import Constraints
+from sde_ray.config.load import resolved
+from sde_ray.config.schema import Constraints, SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.pipeline.context import PipelineContext, PipelineResult, StudyConclusion
 from sde_ray.pipeline.listener import PipelineListener

@@ -43,7 +43,7 @@ def _selecting(results: Sequence[TrialResult]) -> list[TrialResult]:
 
 def _fitted(design: Design, task: Task) -> Design:
     """The design with the axes that cannot change this task's samples at their default."""
-    still = design_space(task, any(example.rationale for example in task.load("train")))
+    still = design_space(task, task.has_rationales)
     pinned = {axis: still.axes[axis][0] for axis, _ in design.options if axis in still.pinned}
     return design.replace(**pinned)
 

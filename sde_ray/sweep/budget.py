@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sde_ray.config.load import SweepConfig
+from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import UserError
 from sde_ray.search import METHODS
 from sde_ray.types import Design

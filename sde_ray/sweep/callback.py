@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from sde_ray.config.load import mask
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.storage.layout import PARTIAL, RESULT
 from sde_ray.storage.ledger import from_json, load_result
 from sde_ray.storage.mirror import LocalFolder, open_trial_folder
+from sde_ray.storage.uri import mask
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.trainable import KEPT
 from sde_ray.sweep.tune_search import NOTE

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sde_ray.config.load import SweepConfig, open_tasks
+from sde_ray.config.load import open_tasks
+from sde_ray.config.schema import SweepConfig
 from sde_ray.data import draw
 from sde_ray.design.render import render_sample
 from sde_ray.search import METHODS

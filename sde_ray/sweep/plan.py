@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sde_ray.config.load import SweepConfig, definition_of, open_tasks
+from sde_ray.config.load import definition_of, open_tasks
+from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import designs
 from sde_ray.design.axes import AXES
@@ -139,7 +140,7 @@ def fingerprint_all(config: SweepConfig, task: Task) -> str:
 
 
 def _space(config: SweepConfig, task: Task, pinned: dict[str, str], dropped: dict[Dropped, None]) -> DesignSpace:
-    rationales = any(example.rationale for example in task.load("train"))
+    rationales = task.has_rationales
     space = design_space(task, rationales, axes=config.axes)
     pinned.update(space.pinned)
     if config.designs:

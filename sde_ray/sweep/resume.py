@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sde_ray.config.load import SweepConfig, open_tasks
+from sde_ray.config.load import open_tasks
+from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.safe_json import content_hash
@@ -66,7 +67,7 @@ def check_same_tasks(config: SweepConfig, results: Mapping[str, TrialResult]) ->
             f'"{uri}" holds {len(results)} trials of {", ".join(others)}, none of {", ".join(tasks)}. '
             "Give this sweep another name, or remove that folder."
         )
-    wanted = {name: config.objective.metric or task.objective for name, task in tasks.items()}
+    wanted = {name: config.metric_for(task) for name, task in tasks.items()}
     split = config.objective.split
     scored = [result for result in own if result.status == "finished" and result.scores.get(split)]
     lacking = [result for result in scored if wanted[result.config["task"]] not in result.scores[split]]

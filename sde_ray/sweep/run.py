@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sde_ray.config.load import SweepConfig, write_sweep
+from sde_ray.config.load import write_sweep
+from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.storage.layout import LEDGER

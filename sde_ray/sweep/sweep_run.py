@@ -12,7 +12,8 @@ import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
-from sde_ray.config.load import SweepConfig, open_tasks
+from sde_ray.config.load import open_tasks
+from sde_ray.config.schema import SweepConfig
 from sde_ray.storage.ledger import Ledger, supersedes
 from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.sweep.adaptive_queue import AdaptiveQueue, make_trial_queue
@@ -109,7 +110,7 @@ class SweepRun:
 
 def scorer(config: SweepConfig, split: str = "") -> Callable[[TrialResult], float | None]:
     """The objective's value in a result, on its own split or on `split`; None where it has none that is finite."""
-    metrics = {name: config.objective.metric or task.objective for name, task in open_tasks(config).items()}
+    metrics = {name: config.metric_for(task) for name, task in open_tasks(config).items()}
     split = split or config.objective.split
 
     def score(result: TrialResult) -> float | None:

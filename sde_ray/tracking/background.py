@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.analysis.strategy import Strategy
-from sde_ray.config.load import mask
 from sde_ray.config.trial import TrialConfig
+from sde_ray.storage.uri import mask
 from sde_ray.tracking.base import Tracker
 from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.types import TrialResult

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.analysis.strategy import Strategy
-from sde_ray.config.load import mask
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design, paper_label
 from sde_ray.storage.layout import CONFIG, PREDICTIONS, RESOLVED, RESULT, SCORES, TRIALS
+from sde_ray.storage.uri import mask
 from sde_ray.tracking.base import Tracker
 from sde_ray.tracking.run_data import MAX_CHARS, chunks, mlflow_name, run_metrics, run_params, sample_text
 from sde_ray.tracking.tracking_uri import check_tracking_uri, sqlite_path

@@ -7,9 +7,9 @@ import re
 import sys
 from pathlib import Path
 
-from sde_ray.config.load import SweepConfig, mask
+from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import UserError
-from sde_ray.storage.uri import local_path
+from sde_ray.storage.uri import local_path, mask
 
 
 def resolve_tracking_uri(config: SweepConfig) -> str:

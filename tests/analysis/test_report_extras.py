@@ -15,7 +15,8 @@ from helpers.planted import additive, one_at_a_time, result
 from sde_ray.analysis.paired import ScoreTable
 from sde_ray.analysis.report.extras import read_extras
 from sde_ray.analysis.verdict import ASSEMBLED
-from sde_ray.config.load import SweepConfig, check, write_sweep
+from sde_ray.config.load import check, write_sweep
+from sde_ray.config.schema import SweepConfig
 from sde_ray.design.designs import NAMED, make_design
 from sde_ray.pipeline import run
 from sde_ray.pipeline.prompting import result as conclude

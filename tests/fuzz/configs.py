@@ -14,11 +14,12 @@ from fuzz.engine import Random, Room, Try, family, mutated, odd, some, spoiled, 
 
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.strategy import load as load_strategy
-from sde_ray.config.load import check, definition_of, load_config, mask, open_tasks, resolved, write_sweep
+from sde_ray.config.load import check, definition_of, load_config, open_tasks, resolved, write_sweep
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import designs
 from sde_ray.models.predictor import find_adapter
 from sde_ray.safe_yaml import assign, read_yaml
+from sde_ray.storage.uri import mask
 from sde_ray.sweep.cluster.jobs import redact, sweep_id
 from sde_ray.sweep.cluster.package import pack
 from sde_ray.tasks import get_task

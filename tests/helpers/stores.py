@@ -18,7 +18,8 @@ from helpers.fake_runner import FakeRunner, Fakes
 from helpers.flaky_store import Flaky
 from helpers.in_process import on
 
-from sde_ray.config.load import SweepConfig, check
+from sde_ray.config.load import check
+from sde_ray.config.schema import SweepConfig
 from sde_ray.storage import lease as leases
 from sde_ray.storage import remote
 from sde_ray.storage.layout import LEDGER

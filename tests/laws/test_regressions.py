@@ -16,7 +16,7 @@ from fuzz.files import RESULT, STRATEGY, a_trial
 
 from sde_ray import data, metrics
 from sde_ray.analysis.strategy import load as load_strategy
-from sde_ray.config.load import check, load_config, mask, resolved
+from sde_ray.config.load import check, load_config, resolved
 from sde_ray.design.designs import make_design
 from sde_ray.design.render import parse_completion
 from sde_ray.errors import UserError
@@ -29,6 +29,7 @@ from sde_ray.safe_yaml import MAX_BYTES, MAX_VALUES, read_yaml
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.storage.lease import lease, refuse_if_held
 from sde_ray.storage.ledger import Ledger, load_result, to_json
+from sde_ray.storage.uri import mask
 from sde_ray.sweep.cluster.doctor import Place, tracking
 from sde_ray.sweep.cluster.jobs import redact
 from sde_ray.tasks import get_task

@@ -18,12 +18,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sde_ray.config.load import check, load_config, mask, resolved, write_sweep
+from sde_ray.config.load import check, load_config, resolved, write_sweep
 from sde_ray.config.schema import Resources, SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.models.predictor import ADAPTER_CARD, Predictor
+from sde_ray.storage.uri import mask
 from sde_ray.sweep.cluster import ray_session
 from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.tracking.run_data import run_params
@@ -97,6 +98,7 @@ class Bomb:
 
 def test_a_pickled_adapter_is_refused_unread(tmp_path: Path, tiny_llama: Path) -> None:
     from sde_ray.models import base as model
+    from sde_ray.models.lora import load_adapter
 
     (tmp_path / "adapter_model.bin").write_bytes(pickle.dumps(Bomb(tmp_path / "owned")))
     (tmp_path / "adapter_config.json").write_text(
@@ -104,7 +106,7 @@ def test_a_pickled_adapter_is_refused_unread(tmp_path: Path, tiny_llama: Path) -
     )
     base = model.load_base(str(tiny_llama))
     with pytest.raises(UserError, match="adapter_model.safetensors is missing"):
-        model.load_adapter(base.model, tmp_path)
+        load_adapter(base.model, tmp_path)
     assert not (tmp_path / "owned").exists()
 
 

@@ -13,7 +13,8 @@ import pytest
 
 import sde_ray
 from sde_ray.analysis.frames import EFFECTS, LEADERBOARD, PREDICTIONS, TRIAL, agreement
-from sde_ray.config.load import SweepConfig, check, write_sweep
+from sde_ray.config.load import check, write_sweep
+from sde_ray.config.schema import SweepConfig
 from sde_ray.pipeline import run as pipeline
 from sde_ray.pipeline.context import PipelineResult
 from sde_ray.storage.ledger import Ledger

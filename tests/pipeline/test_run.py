@@ -18,9 +18,9 @@ from sde_ray.analysis import strategy, verdict
 from sde_ray.analysis.study import studies
 from sde_ray.cli.app import app
 from sde_ray.cli.views.live import ConsoleListener
-from sde_ray.config.load import SweepConfig, check
+from sde_ray.config.load import check
 from sde_ray.config.open import open_sweep
-from sde_ray.config.schema import Resources
+from sde_ray.config.schema import Resources, SweepConfig
 from sde_ray.design.designs import NAMED
 from sde_ray.evaluation.racing import Opponent
 from sde_ray.pipeline import run as flow

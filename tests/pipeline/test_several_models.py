@@ -13,7 +13,8 @@ from transformers import AutoTokenizer
 
 from sde_ray.analysis.cross_study import cross_studies
 from sde_ray.analysis.study import studies
-from sde_ray.config.load import SweepConfig, check, write_sweep
+from sde_ray.config.load import check, write_sweep
+from sde_ray.config.schema import SweepConfig
 from sde_ray.pipeline import run
 from sde_ray.storage.ledger import Ledger
 from sde_ray.sweep.plan import plan

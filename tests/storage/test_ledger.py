@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from sde_ray.cli.app import app
 from sde_ray.config.load import check, write_sweep
+from sde_ray.config.open import open_sweep
 from sde_ray.errors import UserError
 from sde_ray.storage.lease import lease
 from sde_ray.storage.ledger import Ledger, from_json, load_result, save_result, to_json
@@ -167,6 +168,15 @@ def test_the_lease_of_another_host_counts_until_it_expires(tmp_path: Path, ahead
     else:
         with pytest.raises(UserError, match="on elsewhere"), lease(tmp_path):
             pass
+
+
+def test_a_run_of_version_0_1_is_refused_in_one_sentence_not_key_by_key(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text("name: x\ntask: masa:d1\nstorage: runs\ntrain: {lr: 0.01}\n")
+    with pytest.raises(UserError, match='Unknown key "storage": use "storage_path" instead'):
+        open_sweep(tmp_path)
+    (tmp_path / "ledger.jsonl").write_text(json.dumps({**to_json(RESULT), "schema": 1}) + "\n")
+    with pytest.raises(UserError, match="was written by sde_ray 0.1"):
+        open_sweep(tmp_path)
 
 
 @pytest.mark.parametrize("command", ["run", "plan", "effects"])

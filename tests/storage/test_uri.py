@@ -16,7 +16,8 @@ from helpers.stores import Run, configure, quick, runs, storage, there  # noqa: 
 from typer.testing import CliRunner
 
 from sde_ray.cli import app as cli
-from sde_ray.config.load import SweepConfig, check, open_tasks
+from sde_ray.config.load import check, open_tasks
+from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import UserError
 from sde_ray.storage.mirror import open_folder
 from sde_ray.storage.remote import RemoteFolder

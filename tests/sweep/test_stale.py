@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from helpers.fake_runner import planted
 
-from sde_ray.config.load import SweepConfig, check
+from sde_ray.config.load import check
+from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import UserError
 from sde_ray.storage.lease import lease, refuse_if_held
 from sde_ray.sweep.cluster.preflight import answer

@@ -14,8 +14,8 @@ import yaml
 from helpers.fake_runner import Fakes
 from rich.console import Console
 
-from sde_ray.config.load import SweepConfig, check
-from sde_ray.config.schema import Resources
+from sde_ray.config.load import check
+from sde_ray.config.schema import Resources, SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import NAMED, make_design, paper_label
 from sde_ray.errors import UserError

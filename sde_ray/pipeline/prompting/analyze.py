@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sde_ray.config.load import SweepConfig, open_tasks
+from sde_ray.config.load import open_tasks
+from sde_ray.config.schema import SweepConfig
 from sde_ray.pipeline import run as pipeline
 from sde_ray.pipeline.prompting import result, tuned_scores
 from sde_ray.pipeline.prompting.measurement import Measurement
@@ -71,7 +72,7 @@ def prepare_analysis(
         UserError: when the table cannot be read, or there are fewer training examples than demonstrations.
     """
     task = open_tasks(config)[contest.task]
-    metric = config.objective.metric or task.objective
+    metric = config.metric_for(task)
     # Tuned scores come before the expensive part: a table that cannot be read is an error at once.
     if tuned_table is None:
         results = tuple(config.run_dir.results().values())

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sde_ray.config.load import SweepConfig
+from sde_ray.config.schema import SweepConfig
 from sde_ray.design import render
 from sde_ray.safe_json import content_hash
 from sde_ray.types import Design, Example, Sample, Task
@@ -92,7 +92,7 @@ def measurements(
             samples=tuple(render.render_sample(item, task, design, variant) for item in items),
             demonstrations=tuple(render.render_sample(example, task, design, variant) for example in demonstrations),
             shots=tuple(shots),
-            metric=config.objective.metric or task.objective,
+            metric=config.metric_for(task),
             settings=settings,
         )
         for design in designs

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sde_ray.config.load import SweepConfig
+from sde_ray.config.schema import SweepConfig
 from sde_ray.design.designs import parse_design
 from sde_ray.errors import UserError
 from sde_ray.pipeline.prompting.correlation import Correlation, correlations, verdict

@@ -17,7 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from sde_ray import data, metrics
-from sde_ray.config.load import SweepConfig
+from sde_ray.config.schema import SweepConfig
 from sde_ray.design import render
 from sde_ray.errors import UserError
 from sde_ray.pipeline.prompting.few_shot import BETWEEN, answer_of, fit

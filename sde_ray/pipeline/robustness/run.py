@@ -21,8 +21,9 @@ from sde_ray.analysis import strategy as strategies
 from sde_ray.analysis.paired import Key, ScoreTable, tabulate
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.verdict import ASSEMBLED
-from sde_ray.config.load import SweepConfig, open_tasks
+from sde_ray.config.load import open_tasks
 from sde_ray.config.open import open_sweep
+from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import read_items

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sde_ray.config.load import SweepConfig
+from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import FaultList, UserError
 from sde_ray.storage.mirror import LocalFolder
 from sde_ray.storage.remote import RemoteFolder, reason
