@@ -74,13 +74,13 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> Any:
         return AutoTokenizer.from_pretrained(locate(name), trust_remote_code=trust_remote_code)
 
 
-def load_base(name: str, trust_remote_code: bool = False, dtype: torch.dtype = torch.float32) -> LoadedModel:
+def load_base(name: str, trust_remote_code: bool = False, dtype: str = "float32") -> LoadedModel:
     """Load a causal language model and its tokenizer; safetensors only, and code of the hub only if trusted.
 
     Args:
         name: hub name, folder written by `save_pretrained`, or a name of `PACKAGED`.
         trust_remote_code: run the model's own code, as in `AutoModel.from_pretrained`.
-        dtype: the weights' number format.
+        dtype: the weights' number format, as in `train.dtype`; `auto` is what `resolve_dtype` says.
 
     Returns:
         The model on this process' device, in evaluation mode.
@@ -91,10 +91,11 @@ def load_base(name: str, trust_remote_code: bool = False, dtype: torch.dtype = t
     disable_progress_bar()
     tokenizer = load_tokenizer(name, trust_remote_code)
     eos_token_id(tokenizer)
+    weights = DTYPES[resolve_dtype(dtype)]
     with _explained(name, "model"):
         config = AutoConfig.from_pretrained(locate(name), trust_remote_code=trust_remote_code)
         model = AutoModelForCausalLM.from_pretrained(
-            locate(name), trust_remote_code=trust_remote_code, dtype=dtype, use_safetensors=True
+            locate(name), trust_remote_code=trust_remote_code, dtype=weights, use_safetensors=True
         )
     longest = getattr(config.get_text_config(), "max_position_embeddings", None)
     return LoadedModel(

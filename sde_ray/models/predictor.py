@@ -115,7 +115,7 @@ class Predictor:
 
     def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
         """`folder`: an adapter with its card. Raises UserError when the model or the adapter cannot be loaded."""
-        from sde_ray.models import base
+        from sde_ray.models.base import load_base
         from sde_ray.models.decoder import LoraDecoder
         from sde_ray.models.lora import load_adapter
 
@@ -127,8 +127,7 @@ class Predictor:
             )
         self.task = read_task(self.card)
         self.design = parse_design(self.card.design)
-        dtype = base.DTYPES[base.resolve_dtype("auto")]
-        loaded = base.load_base(self.card.model, self.card.trust_remote_code, dtype)
+        loaded = load_base(self.card.model, self.card.trust_remote_code, "auto")
         peft_model = load_adapter(loaded.model, folder)
         self._decoder = LoraDecoder(
             loaded, peft_model, max_length=self.card.max_length, chat_template=self.card.chat_template

@@ -190,7 +190,7 @@ class Worker:
         identity = (config.model, config.trust_remote_code, dtype, sharded)
         if identity != self._loaded_for:
             self._loaded, self._loaded_for = None, ()
-            self._loaded = base.load_base(config.model, config.trust_remote_code, base.DTYPES[dtype])
+            self._loaded = base.load_base(config.model, config.trust_remote_code, dtype)
             self._loaded_for = identity
             gc.freeze()  # modules and base are here to stay: the collection after each trial need not walk them
 

@@ -64,8 +64,8 @@ def test_equals_generate(base: model.LoadedModel, prompts: list[list[int]], stop
     assert generated == expected
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_decoded_in_batches(tiny_llama: Path, prompts: list[list[int]], dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_decoded_in_batches(tiny_llama: Path, prompts: list[list[int]], dtype: str) -> None:
     """One prefill a batch, with the adapter beside its layers: its weights change what is written."""
     half = model.load_base(str(tiny_llama), dtype=dtype)
     plain = generation.generate(

@@ -303,7 +303,7 @@ class TestRun:
         config = load_config(sweep_file(tmp_path, str(tiny_llama)))
         measurements = run.prepare(config, TASK, str(tiny_llama), [make_design(format="lines")], 4, (0, 1), 0)
         (row,) = run.measure(measurements, str(tiny_llama), config, JsonlCache(tmp_path / "a.jsonl"))
-        held = data.draw(TASK.load("dev"), 4, 0)
+        held = data.eval_items(TASK.load("dev"), 4)
         rows = Encoder(base.tokenizer, 1024).samples(
             [render.render_sample(one, TASK, make_design(format="lines")) for one in held]
         )

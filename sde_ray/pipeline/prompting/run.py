@@ -117,11 +117,10 @@ class _UntunedModel:
     """The resident base model, without an adapter: measures one part of one design a call."""
 
     def __init__(self, model: str, config: SweepConfig) -> None:
-        from sde_ray.models import base
+        from sde_ray.models.base import load_base
         from sde_ray.models.decoder import LoraDecoder
 
-        dtype = base.DTYPES[base.resolve_dtype(config.train.dtype)]
-        loaded = base.load_base(model, config.trust_remote_code, dtype)
+        loaded = load_base(model, config.trust_remote_code, config.train.dtype)
         self.decoder = LoraDecoder(loaded, max_length=config.train.max_length, chat_template=config.chat_template)
         self.batch_size, self.max_new_tokens = config.generation.batch_size, config.generation.max_new_tokens
         # After demonstrations an answer ends at a blank line; where that is one token, no more need be written.

@@ -105,11 +105,10 @@ class _AdapterDecoder:
         return {example.id: text for example, text in zip(examples, texts, strict=True)}
 
     def _load(self, trial: TrialConfig) -> None:
-        from sde_ray.models import base
+        from sde_ray.models.base import load_base
 
         if self._loaded is None or self._loaded.name != trial.model:
-            dtype = base.DTYPES[base.resolve_dtype(trial.train.dtype)]
-            self._loaded = base.load_base(trial.model, trial.trust_remote_code, dtype)
+            self._loaded = load_base(trial.model, trial.trust_remote_code, trial.train.dtype)
 
 
 def _key(trial: TrialConfig, condition: Condition) -> str:
