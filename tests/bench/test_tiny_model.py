@@ -74,11 +74,11 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(tmp_path: Path) -> No
         torch.manual_seed(0)
         for steps in stops:
             current = pretrain.PretrainingRun(SMALL, out)
-            data = pretrain.batches(current.tokenizer, SMALL, current.place)
+            data = pretrain.batches(current.tokenizer, SMALL, current.position)
             for _ in range(steps):
                 place, seen, rows = next(data)
                 loss = current.learn(rows)
-                current.place, current.seen = place, seen
+                current.position, current.seen = place, seen
             current.report([loss], 0.0)
         return current.model.state_dict()
 
