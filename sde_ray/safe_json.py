@@ -1,4 +1,4 @@
-"""JSON that somebody else has written (a model, a server, an editor, a process that died), and hashes of JSON values.
+"""Safe JSON: reads what others have written (a model, a server, an editor, a dead process); hashes JSON values.
 
 read_json('{"a": [1]}')     -> {"a": [1]}
 read_json("[" * 10**6)      ValueError, like everything that is no JSON, or none that can be used and stored again
@@ -13,14 +13,12 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import ValidationError
-
 MAX_DEPTH = 100  # levels of lists and mappings; more would end in a RecursionError wherever the value is used
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read_json(text: str | bytes) -> Any:
-    """The value that the text is. ValueError for anything else, however deep, long or undecodable.
+    """Parse JSON; ValueError for anything that is none, however deep, long or undecodable.
 
     Half a surrogate pair is refused, too: it is legal JSON, but no tokenizer and no file could take it.
     """
@@ -45,7 +43,7 @@ def _is_text(text: str) -> bool:
 
 
 def _depth(value: Any) -> int:
-    """How deeply lists and mappings stand in one another; without recursion."""
+    """Nesting depth of lists and mappings; computed without recursion."""
     depth, level = 0, [value]
     while level:
         level = [
@@ -69,11 +67,3 @@ def stream_hash(parts: Iterable[str | bytes]) -> str:
     for part in parts:
         digest.update(part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part)
     return digest.hexdigest()[:16]
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, in one line; pydantic's findings with the place of each, three at most."""
-    if isinstance(error, ValidationError):
-        found = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)]
-        return "; ".join(found[:3])
-    return (str(error).splitlines() or [""])[0] or type(error).__name__

@@ -1,7 +1,7 @@
-"""The values that flow through the package: frozen, plain, without heavy imports.
+"""Data types that flow through the package: frozen, plain, without heavy imports.
 
-    Example ──write──▶ Lines ──format──▶ Sample ──tokens──▶ trial ──▶ TrialResult ──▶ Effect, Strategy
-    Parsed ◀──read── Lines ◀──format── completion
+    Example ──answer axes──▶ Lines ──format──▶ Sample ──tokens──▶ trial ──▶ TrialResult ──▶ Effect, Strategy
+    Parsed ◀──answer axes── Lines ◀──format── completion
 
 An `Answer` has one shape for every task: slot -> values. A slot that is not in the mapping was not mentioned.
     sentiment   {"food": ("positive",)}
@@ -21,7 +21,7 @@ Scores = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Example:
-    """A text with its gold answer. `aliases` lists further accepted values by slot (questions)."""
+    """Example of a dataset: a text with its gold answer. `aliases`: further accepted values by slot (questions)."""
 
     id: str
     text: str
@@ -32,7 +32,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Line:
-    """One slot of an answer on its way to or from text. `values == ()` states the slot's absence."""
+    """Line, one slot of an answer on its way to or from text. `values == ()`: the slot is absent."""
 
     slot: str
     values: tuple[str, ...]
@@ -41,7 +41,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of a sample. `loss`: its tokens count. `role`: "text" may be cut when over-long, the others never."""
+    """Segment, a piece of a sample. `loss`: its tokens are trained on.
+
+    `role`: "text" may be cut when over-long, the others never.
+    """
 
     text: str
     loss: bool
@@ -50,7 +53,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Sample:
-    """An example written in a design."""
+    """Sample, an example written in a design: the prompt and the target completion."""
 
     id: str
     prompt: tuple[Segment, ...]
@@ -59,7 +62,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Fault:
-    """One way in which a completion departs from the asked form; `kind` is counted, `detail` is shown."""
+    """Parse fault: one way in which a completion departs from the form; `kind` is counted, `detail` is shown."""
 
     kind: Literal[
         "empty",
@@ -76,7 +79,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a completion says. Unknown slots and labels are left out of the answer and listed as faults."""
+    """Parsed completion: its answer, and its faults. Unknown slots and labels are faults, not part of the answer."""
 
     answer: Answer
     faults: tuple[Fault, ...] = ()
@@ -84,7 +87,7 @@ class Parsed:
 
 @dataclass(frozen=True)
 class PromptNouns:
-    """The words a task's prompt is made of; also the JSON keys (`slot`, `value`, `rationale`)."""
+    """Nouns that a task's prompt is made of; also the JSON keys (`slot`, `value`, `rationale`)."""
 
     text: str = "text"
     slot: str = "slot"
@@ -97,7 +100,7 @@ Split = Literal["train", "dev", "test"]
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked of a text. `kind`: one closed label a slot, a list of spans a slot, or one free value a slot.
+    """Task: what is asked of a text. `kind`: one closed label a slot, a list of spans a slot, or one free value a slot.
 
     `labels` stand in the order of the prompt, without the `placeholder`; `numbers` maps every label and the
     placeholder to the number word used by `labels=number`. `instructions` are three wordings with the fields {where},
@@ -131,7 +134,7 @@ class Task:
 
 @dataclass(frozen=True, order=True)
 class Design:
-    """One option per axis, as (axis, option) pairs in the order of the table `AXES`; made by `make_design`."""
+    """Design: one option per axis, as (axis, option) pairs in the order of the table `AXES`; made by `make_design`."""
 
     options: tuple[tuple[str, str], ...]
 
@@ -167,7 +170,7 @@ class RungResult:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial brought: scores and fault counts by split, seconds by phase, token counts, training losses."""
+    """Result of a trial: scores and fault counts by split, seconds by phase, token counts, training losses."""
 
     key: str
     config: Mapping[str, Any]

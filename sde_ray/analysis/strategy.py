@@ -31,9 +31,8 @@ from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.config.schema import Constraints
 from sde_ray.design.axes import find_axis
 from sde_ray.design.designs import make_design
-from sde_ray.errors import UserError
+from sde_ray.errors import UserError, format_error
 from sde_ray.evaluation.per_item import ItemCounts
-from sde_ray.safe_json import one_line
 from sde_ray.safe_yaml import read_yaml
 from sde_ray.storage.files import write_atomic
 from sde_ray.types import Design, TrialResult
@@ -248,7 +247,7 @@ def load(path: Path, task: str = "") -> Strategy:
         strategy = _STRATEGY.validate_python({**values, "design": design, "effects": values.get("effects") or ()})
     except (TypeError, KeyError, ValueError) as error:
         raise UserError(
-            f'"{path}" is a damaged strategy: {one_line(error)}. Write it again with `sde-ray assemble`.'
+            f'"{path}" is a damaged strategy: {format_error(error)}. Write it again with `sde-ray assemble`.'
         ) from None
     if task and strategy.task != task:
         raise UserError(f'"{path}" is a strategy for the task {strategy.task}, not for {task}. Give the one for it.')

@@ -23,8 +23,8 @@ from sde_ray.analysis.estimate import format_estimate
 from sde_ray.analysis.paired import PairedDifference
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.design.designs import make_design, paper_label
-from sde_ray.errors import UserError
-from sde_ray.safe_json import one_line, read_json
+from sde_ray.errors import UserError, format_error
+from sde_ray.safe_json import read_json
 from sde_ray.storage.files import write_atomic
 from sde_ray.types import Design
 
@@ -184,5 +184,5 @@ def load(path: Path) -> Verdict:
         raise UserError(f'Cannot read "{path}": {error.strerror}. `sde-ray validate` writes it.') from None
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
-            f'"{path}" is no validation of sde_ray ({one_line(error)}). `sde-ray validate` writes it again.'
+            f'"{path}" is no validation of sde_ray ({format_error(error)}). `sde-ray validate` writes it again.'
         ) from None

@@ -110,7 +110,7 @@ def _ask_model(
 
 
 def _describe_cost(cost: Cost) -> str:
-    cached = f", {cost.kept} are kept from earlier runs" if cost.kept else ""
+    cached = f", {cost.cached} are kept from earlier runs" if cost.cached else ""
     return (
         f"{cost.requests} requests{cached}: about {cost.tokens_in:,} tokens to the model, "
         f"at most {cost.tokens_out:,} from it."

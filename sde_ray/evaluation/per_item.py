@@ -21,8 +21,9 @@ from pydantic import TypeAdapter
 
 from sde_ray.design.designs import make_design
 from sde_ray.design.render import parse_completion
+from sde_ray.errors import format_error
 from sde_ray.metrics import item_statistics, objective_from_items
-from sde_ray.safe_json import one_line, read_json
+from sde_ray.safe_json import read_json
 from sde_ray.storage.layout import PREDICTIONS
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.types import Design, Example, Task, TrialResult
@@ -139,7 +140,7 @@ def rows_of(path: Path) -> list[Kept]:
             try:
                 rows.append(_KEPT.validate_python(read_json(line)))
             except ValueError as error:
-                raise ValueError(f"line {number}: {one_line(error)}") from None
+                raise ValueError(f"line {number}: {format_error(error)}") from None
     return rows
 
 

@@ -18,9 +18,9 @@ from pydantic import TypeAdapter
 
 from sde_ray import metrics
 from sde_ray.design import designs, render
-from sde_ray.errors import FaultList, UserError
+from sde_ray.errors import FaultList, UserError, format_error
 from sde_ray.evaluation.per_item import rows_of
-from sde_ray.safe_json import one_line, read_json
+from sde_ray.safe_json import read_json
 from sde_ray.storage.layout import CONFIG, PREDICTIONS, SCORES, TRIALS
 from sde_ray.tasks import get_task
 from sde_ray.tasks.trial_task import trial_task
@@ -172,7 +172,7 @@ def _checked(path: Path, kind: TypeAdapter[Any]) -> Any:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    reason = getattr(error, "strerror", None) or one_line(error)
+    reason = getattr(error, "strerror", None) or format_error(error)
     return UserError(
         f"{path} cannot be used: {reason}. Restore it, or take the folder {path.parent.name} out of trials/ to score "
         "the others."

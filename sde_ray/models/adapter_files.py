@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sde_ray.errors import UserError
-from sde_ray.safe_json import one_line, read_json
+from sde_ray.errors import UserError, format_error
+from sde_ray.safe_json import read_json
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 MAX_BYTES = 16 * 2**20  # of a header or a JSON file
@@ -81,8 +81,8 @@ def read_adapter(folder: Path) -> Adapter:
         return _adapter(_checked_keys(read_json(read_file_inside(folder, CONFIG))), tensors)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"The adapter in {folder} cannot be used: {getattr(error, 'strerror', None) or one_line(error)}. Give one "
-            "that a sweep has saved, whole and unchanged."
+            f"The adapter in {folder} cannot be used: {getattr(error, 'strerror', None) or format_error(error)}. "
+            "Give one that a sweep has saved, whole and unchanged."
         ) from None
 
 

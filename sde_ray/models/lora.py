@@ -25,11 +25,10 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from sde_ray.config.trial import Lora, without_neutral
-from sde_ray.errors import UserError
+from sde_ray.errors import UserError, format_error
 from sde_ray.models import fast_dropout
 from sde_ray.models.adapter_files import read_adapter
 from sde_ray.models.base import device
-from sde_ray.safe_json import one_line
 
 ADAPTER = "default"  # peft's name of the one adapter a trial has
 ROOT = "base_model.model."  # what peft puts before the names of a model's modules
@@ -46,7 +45,7 @@ def add_lora(model: torch.nn.Module, settings: Lora) -> PeftModel:
         peft_model = get_peft_model(model, lora)  # type: ignore[arg-type]
     except (ValueError, TypeError, NotImplementedError) as error:
         if "arget modules" not in str(error):
-            raise UserError(f"peft refuses the section lora: {one_line(error)}") from error
+            raise UserError(f"peft refuses the section lora: {format_error(error)}") from error
         raise UserError(
             f"LoRA finds nothing to adapt for lora.target_modules = {settings.target_modules}: {error} Use "
             '"all-linear", or names of the model\'s layers such as '
@@ -136,7 +135,7 @@ def load_adapter(model: torch.nn.Module, folder: Path) -> PeftModel:
     try:
         return PeftModel.from_pretrained(model, str(folder), config=lora, use_safetensors=True).eval()  # type: ignore[arg-type]
     except (ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"The adapter in {folder} does not fit its base model: {one_line(error)}") from error
+        raise UserError(f"The adapter in {folder} does not fit its base model: {format_error(error)}") from error
 
 
 @contextmanager

@@ -21,9 +21,9 @@ from pydantic import Field, TypeAdapter
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
 from sde_ray.design.designs import parse_design
-from sde_ray.errors import UserError
+from sde_ray.errors import UserError, format_error
 from sde_ray.models.adapter_files import read_file_inside
-from sde_ray.safe_json import one_line, read_json
+from sde_ray.safe_json import read_json
 from sde_ray.storage.layout import ADAPTER
 from sde_ray.storage.mirror import with_adapter
 from sde_ray.storage.uri import is_uri
@@ -98,7 +98,7 @@ def read_card(folder: Path) -> AdapterCard:
     try:
         return _CARD.validate_python(read_json(read_file_inside(folder, ADAPTER_CARD)))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
+        reason = getattr(error, "strerror", None) or format_error(error)
         raise UserError(
             f"{folder / ADAPTER_CARD} does not tell how the adapter's prompts are written: {reason}. Give an "
             "adapter that a sweep has saved, whole and unchanged."

@@ -46,36 +46,44 @@ NATIVE_FORMATS: Mapping[str, str] = {
 
 
 def get_task(name: str, source: Mapping[str, Any] | None = None, base: Path = Path()) -> Task:
-    """The task of this name, checked.
+    """Task by name, checked.
 
-    `source` names the user's data, {format, path} or {format, train, dev, test}; its paths start at `base`.
+    Args:
+        name: a row of `TASKS`, an import path "my_pkg.my_task:TASK" or a YAML file; with "@path" or "@format:path",
+            on data of the user's own.
+        source: the data section, {format, path} or {format, train, dev, test}.
+        base: the folder that paths of `source` start at.
+
+    Raises UserError: when there is no such task, with the nearest name, or its definition or data section has faults.
     """
-    short, at, place = (name, "", "") if is_uri(name) else name.partition("@")
-    task = _find(short)
+    short_name, at, location = (name, "", "") if is_uri(name) else name.partition("@")
+    task = _find_task(short_name)
     if at:
-        source = {**_source(place), **(source or {})}
+        source = {**_source(location), **(source or {})}
     if source is not None:
         task = with_dataset(task, {"format": NATIVE_FORMATS.get(task.name, "jsonl"), **source}, base)
     if at:
-        task = replace(task, name=f"{task.name}@{place}", domains=tuple(f"{other}@{place}" for other in task.domains))
+        task = replace(
+            task, name=f"{task.name}@{location}", domains=tuple(f"{other}@{location}" for other in task.domains)
+        )
     return check_task(task)
 
 
-def _source(place: str) -> Mapping[str, str]:
-    """What stands behind the @ of a task's name: `path`, or `format:path`."""
+def _source(location: str) -> Mapping[str, str]:
+    """Data section from what follows the @ in a task's name: `path`, or `format:path`."""
     from sde_ray.data import FORMATS
 
-    format_name, colon, path = place.partition(":")
-    return {"format": format_name, "path": path} if colon and format_name in FORMATS else {"path": place}
+    format_name, colon, path = location.partition(":")
+    return {"format": format_name, "path": path} if colon and format_name in FORMATS else {"path": location}
 
 
-def _find(name: str) -> Task:
+def _find_task(name: str) -> Task:
     if name.endswith((".yaml", ".yml")):
         from sde_ray.tasks.custom import load_task
 
         return load_task(fetch_file(name))
     family, _, domain = name.partition(":")
-    first_of = {known.partition(":")[0]: known for known in reversed(list(TASKS))}
+    first_of = {task_name.partition(":")[0]: task_name for task_name in reversed(list(TASKS))}
     if is_path(name) and family not in first_of:
         try:
             return load_object(name, Task, "a task")
@@ -90,7 +98,7 @@ def _find(name: str) -> Task:
 
 
 def fingerprint(task: Task, splits: Sequence[Split] = ("train", "dev")) -> str:
-    """sha256 of the task's definition and the examples of these splits; 16 hex digits.
+    """Content hash of a task: sha256 of its definition and the examples of these splits; 16 hex digits.
 
     Test splits are left out unless asked for: a sweep does not read them (law 7).
     """

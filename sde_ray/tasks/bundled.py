@@ -1,4 +1,4 @@
-"""The data that a task of the package comes with: a bundled set, or none."""
+"""Bundled dataset of a task of the package: a synthetic one, or none."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Load = Callable[[Split], list[Example]]
 
 
 def no_examples(split: Split) -> list[Example]:
-    """The splits of a definition without data."""
+    """Splits of a task without data: empty."""
     return []
 
 
 def bundled(name: str, domain: str) -> Load:
-    """The splits of a set that is made by this package."""
+    """Splits of a synthetic dataset of this package."""
 
     def load(split: Split) -> list[Example]:
         from sde_ray.data import synthetic
@@ -27,7 +27,7 @@ def bundled(name: str, domain: str) -> Load:
 
 
 def user_data_only(name: str, format_name: str) -> Load:
-    """The splits of a task without bundled data: none, and how to name one's own."""
+    """Splits of a task without a bundled dataset: `UserError` that says how to name one's own."""
 
     def load(split: Split) -> list[Example]:
         raise UserError(

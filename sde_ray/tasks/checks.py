@@ -1,4 +1,4 @@
-"""What a task's definition must keep, so that every design can write and read it back (the laws' assumptions).
+"""Validation of a task's definition: what every design needs to write and parse it (the laws' assumptions).
 
 The one check for every task, of the package, of a YAML section, or imported: all its faults in one `UserError`.
 """
@@ -16,7 +16,10 @@ from sde_ray.types import Task
 
 
 def check_task(task: Task) -> Task:
-    """The task, if its slots, labels, numbers and nouns are distinct and its placeholder cannot be misread."""
+    """Validate a task: slots, labels, numbers and nouns are distinct, the placeholder cannot be misread; returns it.
+
+    Raises UserError: with all faults at once.
+    """
     faults = FaultList(f"Task {task.name}")
     if not task.slots or not task.instructions:
         faults.add("has no slot or no instruction. Give at least one of each.")

@@ -40,8 +40,8 @@ KEYS = (
     *("name", "kind", "language", "slots", "labels", "numbers", "placeholder", "nouns", "instruction", "wordings"),
     *("data", "metrics", "objective", "domains", "span_match", "rationale"),
 )
-PLACES = ("where", "text", "slots", "labels", "count", "schematic", "slot", "value", "rationale")
-"""What an instruction may hold in braces; other braces stay as they are."""
+FIELDS = ("where", "text", "slots", "labels", "count", "schematic", "slot", "value", "rationale")
+"""Fields of an instruction, in braces; other braces stay as they are."""
 
 KINDS: tuple[Literal["label", "span", "free"], ...] = ("label", "span", "free")
 LANGUAGES: tuple[Literal["en", "zh"], ...] = ("en", "zh")
@@ -49,9 +49,11 @@ SPAN_MATCHES: tuple[Literal["within", "near"], ...] = ("within", "near")
 
 
 def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = True) -> Task:
-    """The task that a YAML mapping describes. Paths are relative to `base`; `UserError` lists all faults.
+    """Task that a YAML mapping describes; paths are relative to `base`.
 
     `with_data=False`: the section has no data, as the task is there to answer texts; its splits are empty.
+
+    Raises UserError: with all faults of the section at once.
     """
     if not isinstance(section, Mapping):
         raise UserError(f"A task in YAML is a mapping with the keys {', '.join(REQUIRED)}; found {section!r}.")
@@ -71,7 +73,7 @@ def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = Tru
         instructions=_instructions(section, INSTRUCTIONS[language][kind], faults),
         metrics=words(section, "metrics", faults),
         objective=text(section, "objective", "", faults),
-        load=_reasoned(section, source, language, faults) or no_examples,
+        load=_with_rationales(section, source, language, faults) or no_examples,
         labels=schema.labels or None,
         numbers=_numbers(section, schema, faults),
         placeholder=schema.placeholder,
@@ -79,13 +81,13 @@ def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = Tru
         wordings=mapping(section, "wordings", (*WORDINGS[language], "form_omit"), faults),
         span_match=choice(section, "span_match", SPAN_MATCHES, faults),
     )
-    task = _measured(task, faults)
+    task = _with_metrics(task, faults)
     faults.raise_if_any()
     return task
 
 
 def load_task(path: Path) -> Task:
-    """The task in a YAML file; its data paths are relative to the file's folder."""
+    """Task of a YAML file; its data paths are relative to the file's folder."""
     return task_from_yaml(read_yaml(path), path.parent)
 
 
@@ -117,8 +119,8 @@ def _source(section: Section, base: Path, schema: Schema, faults: FaultList) -> 
         return None
 
 
-def _reasoned(section: Section, source: DatasetSource | None, language: str, faults: FaultList) -> Load | None:
-    """The source, with reasons from the section's template where its examples have none."""
+def _with_rationales(section: Section, source: DatasetSource | None, language: str, faults: FaultList) -> Load | None:
+    """Source with rationales from the section's template where its examples have none."""
     template = mapping(section, "rationale", ("template",), faults).get("template")
     if section.get("rationale") == {}:
         faults.add('rationale is empty. Give it a template: {template: "the {slot} is called {value}"}.')
@@ -132,7 +134,7 @@ def _reasoned(section: Section, source: DatasetSource | None, language: str, fau
 
 
 def _numbers(section: Section, schema: Schema, faults: FaultList) -> dict[str, str]:
-    """The numbers given, or the paper's for sentiment labels; none: the labels' indices."""
+    """Numbers of the section, or the paper's for sentiment labels; empty: the labels' indices."""
     if "numbers" not in section:
         plain = {label: SENTIMENT_NUMBERS.get(label.casefold(), "") for label in schema.labels}
         return {**plain, schema.placeholder: "-2"} if sorted(plain.values()) == ["-1", "0", "1"] else {}
@@ -149,16 +151,16 @@ def _instructions(section: Section, default: tuple[str, ...], faults: FaultList)
     wordings = words(section, "instruction", faults) or default
     if len(wordings) > 3:
         faults.add(f"instruction has {len(wordings)} wordings, expected three at most.")
-    for place in dict.fromkeys(re.findall(r"\{(\w+)\}", " ".join(wordings))):
-        if place not in PLACES and hint(place, PLACES):
-            faults.add(f'instruction: unknown place "{{{place}}}".{hint(place, PLACES)} Known: {", ".join(PLACES)}.')
+    for field in dict.fromkeys(re.findall(r"\{(\w+)\}", " ".join(wordings))):
+        if field not in FIELDS and hint(field, FIELDS):
+            faults.add(f'instruction: unknown place "{{{field}}}".{hint(field, FIELDS)} Known: {", ".join(FIELDS)}.')
     return wordings
 
 
-def _measured(task: Task, faults: FaultList) -> Task:
-    """The task with its metrics and objective, the kind's where it names none; the objective is always a metric."""
-    usual = METRICS["sentiment" if is_sentiment(task) else task.kind]
-    task = replace(task, metrics=task.metrics or usual)
+def _with_metrics(task: Task, faults: FaultList) -> Task:
+    """Task with metrics and objective, the defaults of its kind where it names none; the objective is a metric."""
+    default_metrics = METRICS["sentiment" if is_sentiment(task) else task.kind]
+    task = replace(task, metrics=task.metrics or default_metrics)
     objective = task.objective or task.metrics[0]
     task = replace(task, objective=objective, metrics=tuple(dict.fromkeys((*task.metrics, objective))))
     for name in task.metrics:

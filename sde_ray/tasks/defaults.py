@@ -1,4 +1,4 @@
-"""What a task defined in YAML has where it says nothing: instructions, nouns, placeholder, numbers and metrics."""
+"""Defaults of a task defined in YAML: instructions, nouns, placeholder and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task on the user's own data, read from a source as it stands in YAML (see `data.source`).
+"""Tasks on the user's own dataset, which a `data` section of YAML describes (see `data.source`).
 
 {"format": "mams", "path": "data/MAMS-ACSA"}     short in a task's name: mams@data/MAMS-ACSA
 {"format": "jsonl", "train": "a.jsonl", "dev": "b.jsonl"}
@@ -18,7 +18,10 @@ from sde_ray.types import Example, Split, Task
 
 
 def with_dataset(task: Task, source: Mapping[str, Any], base: Path) -> Task:
-    """The task on the user's data; relative paths start at `base`. `UserError` with all faults of the source."""
+    """Task on the user's dataset; relative paths start at `base`.
+
+    Raises UserError: with all faults of the data section at once.
+    """
     if source.get("format") == "asap":
         return replace(task, load=_asap(task, source, base))
     # Sibling domains are read from the same files only where these hold all aspects, as those of ASAP do.

@@ -1,4 +1,4 @@
-"""Typed values out of a YAML mapping; what is wrong goes to a fault list, and reading goes on.
+"""Typed fields of a YAML mapping; what is wrong goes to a fault list, and reading continues.
 
 YAML 1.1 turns the bare words yes, no, on and off into booleans and null into nothing: labels like these are refused
 with the advice to quote them, as `True` would never match the word in the data.
@@ -24,24 +24,24 @@ RENAMED: Mapping[str, str] = {
 """Other names of a task's keys and words, and what they are called here."""
 
 
-def hint(name: str, known: Sequence[str]) -> str:
-    """What to write instead of an unknown name; an empty string where nothing is near."""
+def hint(name: str, names: Sequence[str]) -> str:
+    """Suggestion: what to write instead of an unknown name; an empty string where nothing is near."""
     instead = RENAMED.get(name)
-    return f' Use "{instead}" instead.' if instead in known else suggest(name, known)
+    return f' Use "{instead}" instead.' if instead in names else suggest(name, names)
 
 
-def check_keys(section: Section, known: Sequence[str], required: Sequence[str], faults: FaultList) -> None:
-    """Unknown keys, with the near one, and missing keys."""
+def check_keys(section: Section, keys: Sequence[str], required: Sequence[str], faults: FaultList) -> None:
+    """Validate keys: unknown ones, with what to write instead, and missing ones are faults."""
     for key in section:
-        if key not in known:
-            faults.add(f'unknown key "{key}".{hint(str(key), known)} Known: {", ".join(known)}.')
+        if key not in keys:
+            faults.add(f'unknown key "{key}".{hint(str(key), keys)} Known: {", ".join(keys)}.')
     for key in required:
         if section.get(key) in (None, "", [], {}):
             faults.add(f'the key "{key}" is missing.')
 
 
 def choice(section: Section, key: str, names: Sequence[Name], faults: FaultList) -> Name:
-    """One of `names`; the first where the key is missing."""
+    """Choice: one of `names`; the first where the key is missing."""
     value = section.get(key, names[0])
     for name in names:
         if value == name:
@@ -51,7 +51,7 @@ def choice(section: Section, key: str, names: Sequence[Name], faults: FaultList)
 
 
 def word(value: Any, what: str, faults: FaultList) -> str:
-    """A string, or a whole number written out."""
+    """Word: a string, or a whole number written out."""
     if isinstance(value, str) and value.strip():
         return value
     if isinstance(value, int) and not isinstance(value, bool):
@@ -61,27 +61,27 @@ def word(value: Any, what: str, faults: FaultList) -> str:
 
 
 def text(section: Section, key: str, default: str, faults: FaultList) -> str:
-    """The string under `key`."""
+    """Text under `key`, or the default."""
     return word(section[key], key, faults) if key in section else default
 
 
 def words(section: Section, key: str, faults: FaultList) -> tuple[str, ...]:
-    """A list of different strings; a single one may stand alone."""
+    """List of different strings; a single one may stand alone."""
     value = section.get(key, [])
     items = value if isinstance(value, list | tuple) else [value]
-    found = tuple(word(item, key, faults) for item in items)
-    for twice in sorted(item for item, times in Counter(found).items() if times > 1):
+    texts = tuple(word(item, key, faults) for item in items)
+    for twice in sorted(item for item, times in Counter(texts).items() if times > 1):
         faults.add(f'{key}: "{twice}" stands twice. Name it once.')
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(texts))
 
 
-def mapping(section: Section, key: str, known: Sequence[str], faults: FaultList) -> dict[str, str]:
-    """A mapping from some of `known` to strings."""
+def mapping(section: Section, key: str, names: Sequence[str], faults: FaultList) -> dict[str, str]:
+    """Mapping from some of `names` to strings."""
     value = section.get(key, {})
     if not isinstance(value, Mapping):
         faults.add(f"{key} is {value!r}, expected a mapping.")
         return {}
     for name in value:
-        if str(name) not in known:
-            faults.add(f'{key} names "{name}".{hint(str(name), known)} Known: {", ".join(known)}.')
-    return {str(name): word(item, f"{key}.{name}", faults) for name, item in value.items() if str(name) in known}
+        if str(name) not in names:
+            faults.add(f'{key} names "{name}".{hint(str(name), names)} Known: {", ".join(names)}.')
+    return {str(name): word(item, f"{key}.{name}", faults) for name, item in value.items() if str(name) in names}

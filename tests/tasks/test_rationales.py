@@ -62,14 +62,14 @@ class TestModel:
         with serving(lambda request, n: reasons(request)) as served:
             endpoint = Endpoint(served.url, "m")
             before = generate.cost(MANY, REVIEWS, endpoint, tmp_path / "r.jsonl")
-            assert (before.requests, before.kept) == (12, 0) and before.tokens_in > 100
+            assert (before.requests, before.cached) == (12, 0) and before.tokens_in > 100
             written = generate.from_model(MANY, REVIEWS, endpoint, tmp_path / "r.jsonl")
             assert written.examples[3].rationale == {"food": "because of food", "price": "because of price"}
             assert written.bad == {} and generate.covered(written.examples) == 12 == len(served.requests)
             again = generate.from_model(MANY, REVIEWS, endpoint, tmp_path / "r.jsonl")
             assert again == written and len(served.requests) == 12
         after = generate.cost(MANY, REVIEWS, endpoint, tmp_path / "r.jsonl")
-        assert (after.requests, after.kept, after.tokens_in, after.tokens_out) == (0, 12, 0, 0)
+        assert (after.requests, after.cached, after.tokens_in, after.tokens_out) == (0, 12, 0, 0)
         assert generate.cost(MANY, REVIEWS, Endpoint(served.url, "other"), tmp_path / "r.jsonl").requests == 12
         prompt = served.requests[0]["messages"][0]["content"]
         assert "review" in prompt and "food: positive\nprice: negative" in prompt

@@ -1,11 +1,14 @@
-"""One question to a model behind an OpenAI-compatible endpoint: plain HTTP, patient, and silent about the key.
+"""Chat client of an OpenAI-compatible endpoint: plain HTTP with retries, and the key never leaves its header.
 
     endpoint = Endpoint("http://127.0.0.1:8000/v1", "qwen2.5-7b-instruct")
-    ask(endpoint, [{"role": "user", "content": "..."}], max_tokens=200)    -> Reply("...")
+    chat_completion(endpoint, [{"role": "user", "content": "..."}], max_tokens=200)    -> Reply("...")
 
-A busy or failing server (429, 5xx, no answer) is asked again, after as long as its Retry-After says, else ever longer.
-A wrong key, address or request is one `UserError` at once. An answer of another shape is data: a `Reply` with a fault.
+A busy or failing server (429, 5xx, no answer) is asked again after its Retry-After, else with exponential backoff. A
+wrong key, address or request is one `UserError` at once. An answer of another shape is data: a `Reply` with a fault.
 The key comes from an environment variable, goes into the request's header only, and never follows a redirect.
+
+`huggingface_hub.InferenceClient` has no such guarantees: it follows redirects, its timeout starts anew at every byte,
+and it reads an answer of any length.
 """
 
 from __future__ import annotations
@@ -32,7 +35,10 @@ SHOWN_CHARS = 200
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`url` ends before `/chat/completions`. Seconds: `timeout` of one attempt, `longest_wait` that is put up with."""
+    """Endpoint of a model; `url` ends before `/chat/completions`.
+
+    `timeout` of one attempt and `longest_wait` before the next are in seconds.
+    """
 
     url: str
     model: str
@@ -44,14 +50,14 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the model said; `fault` tells what is wrong with an answer that is no chat completion."""
+    """Reply of the model; `fault`: what is wrong with an answer that is no chat completion."""
 
     text: str
     fault: str = ""
 
 
 class _Busy(Exception):
-    """Worth another attempt, after `wait` seconds where the server has named a time."""
+    """Temporary failure: try again, after `wait` seconds where the server has named a time."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
@@ -59,12 +65,12 @@ class _Busy(Exception):
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *given: Any, **named: Any) -> None:
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None  # urllib would send the key along to wherever the server points
 
 
 def check_endpoint(endpoint: Endpoint) -> None:
-    """`UserError` for an address that cannot be one, or a key that no header can hold."""
+    """Validate an endpoint: `UserError` for an address that cannot be one, or a key that no header can hold."""
     parts = urlsplit(endpoint.url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UserError(f'"{_shown(endpoint)}" is no address. Give one such as http://127.0.0.1:8000/v1.')
@@ -81,7 +87,16 @@ def chat_completion(
     max_tokens: int,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Reply:
-    """The model's reply. `UserError` where the endpoint refuses the request or stays busy or silent."""
+    """Chat completion of a model, at temperature 0.
+
+    Args:
+        endpoint: where, and which model.
+        messages: role and content of each.
+        max_tokens: of the reply.
+        sleep: waits between attempts.
+
+    Raises UserError: when the endpoint refuses the request, or stays busy or silent.
+    """
     check_endpoint(endpoint)
     body = {"model": endpoint.model, "messages": list(messages), "max_tokens": max_tokens, "temperature": 0}
     reason = ""

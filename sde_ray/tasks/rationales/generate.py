@@ -1,13 +1,13 @@
 """Rationales for examples that have none: from a template, or written by a model behind an endpoint.
 
-    from_template(examples, task, 'the {text} says "{value}"')        (tasks/reasons.py)
+    from_template(examples, task, 'the {text} says "{value}"')        (template.py)
     written = from_model(examples, task, Endpoint("http://127.0.0.1:8000/v1", "qwen2.5-7b"), folder / "replies.jsonl")
     save(folder, task, {"train": written.examples, "dev": ..., "test": ...})
 
-The reasoning axis needs a reason for every slot that a training example mentions; without any the axis is pinned. What
-an example has already is kept. A model gets one request an example and answers with JSON, a reason a slot; what it says
-otherwise is data: kept, counted and told, and the slot goes without. Replies are kept by the content of their request,
-so a run that was stopped goes on, and no request is sent twice.
+The reasoning axis needs a rationale for every slot that a training example mentions; without any the axis is pinned.
+What an example has already stays. A model gets one request an example and answers with JSON, a rationale a slot; any
+other reply is data: cached, counted and reported, and the slot has none. Replies are cached by the content of their
+request, so a run that was stopped resumes, and no request is sent twice.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from sde_ray.types import Example, Task
 __all__ = ["Cost", "Written", "cost", "covered", "from_model", "from_template", "read_reply", "save"]
 
 MAX_CHARS = 300  # of a rationale; the rest is cut
-TOKENS_A_REASON = 60
-CHARACTERS_A_TOKEN = {"en": 4.0, "zh": 1.5}
+TOKENS_PER_RATIONALE = 60
+CHARS_PER_TOKEN = {"en": 4.0, "zh": 1.5}
 
 ASK = {
     "en": "Below is a {text} and what was found in it. Give the {rationale} for each {slot} in one short phrase that "
@@ -47,17 +47,17 @@ Message = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Cost:
-    """What is still to be asked: requests, and tokens as estimated from characters."""
+    """Cost of what is still to be requested: requests, and tokens as estimated from characters."""
 
     requests: int
-    kept: int
+    cached: int
     tokens_in: int
     tokens_out: int
 
 
 @dataclass(frozen=True)
 class Written:
-    """The examples with their rationales; `bad` tells by id what is wrong with a reply."""
+    """Examples with their rationales; `bad`: by id, what is wrong with a reply."""
 
     examples: list[Example]
     bad: dict[str, str]
@@ -65,7 +65,7 @@ class Written:
 
 @dataclass(frozen=True)
 class _Request:
-    """What is asked of the model for one example."""
+    """Request to the model for one example."""
 
     example: Example
     slots: tuple[str, ...]
@@ -74,11 +74,11 @@ class _Request:
 
     @property
     def max_tokens(self) -> int:
-        return TOKENS_A_REASON * len(self.slots) + 20
+        return TOKENS_PER_RATIONALE * len(self.slots) + 20
 
 
 def covered(examples: Sequence[Example]) -> int:
-    """How many examples have a reason for every slot they mention."""
+    """Number of examples that have a rationale for every slot they mention."""
     return sum(not missing_rationales(example) for example in examples)
 
 
@@ -86,14 +86,14 @@ def covered(examples: Sequence[Example]) -> int:
 
 
 def cost(examples: Sequence[Example], task: Task, endpoint: Endpoint, replies: Path, again: bool = False) -> Cost:
-    """What `from_model` would send, before anything is sent."""
+    """Estimate of what `from_model` would send; nothing is sent."""
     requests = list(_requests(examples, task, endpoint.model))
-    known = _known(replies, requests, again)
-    open_ones = [request for request in requests if request.key not in known]
+    cached = _cached_replies(replies, requests, again)
+    open_ones = [request for request in requests if request.key not in cached]
     characters = sum(len(message["content"]) for request in open_ones for message in request.messages)
-    tokens = round(characters / CHARACTERS_A_TOKEN[task.language])
-    most = sum(request.max_tokens for request in open_ones)
-    return Cost(len(open_ones), len(requests) - len(open_ones), tokens, most)
+    tokens = round(characters / CHARS_PER_TOKEN[task.language])
+    max_tokens = sum(request.max_tokens for request in open_ones)
+    return Cost(len(open_ones), len(requests) - len(open_ones), tokens, max_tokens)
 
 
 def from_model(
@@ -105,30 +105,38 @@ def from_model(
     again: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> Written:
-    """Ask for every missing reason. `replies` keeps what was said; `again`: ask anew where a reply was bad.
+    """Request every missing rationale from a model.
 
-    `on_progress(done, count)` is called after each reply. `UserError` where the endpoint cannot be used; what was
-    said until then is kept.
+    Args:
+        examples: the examples; those without a missing rationale cost nothing.
+        task: its nouns and language word the request.
+        endpoint: an OpenAI-compatible server.
+        replies: the cache of replies, a JSONL file.
+        parallel: requests at a time.
+        again: repeat the request where the cached reply was bad.
+        on_progress: called with (done, total) after each reply.
+
+    Raises UserError: when the endpoint cannot be used; the replies until then are cached.
     """
     check_endpoint(endpoint)
     requests = list(_requests(examples, task, endpoint.model))
-    known = _known(replies, requests, again)
-    wanted = list({request.key: request for request in requests if request.key not in known}.values())
+    by_key = _cached_replies(replies, requests, again)
+    pending = list({request.key: request for request in requests if request.key not in by_key}.values())
     file = JsonlCache(replies)
     with ThreadPoolExecutor(max_workers=max(1, parallel)) as pool:
         futures = {
-            pool.submit(chat_completion, endpoint, request.messages, request.max_tokens): request for request in wanted
+            pool.submit(chat_completion, endpoint, request.messages, request.max_tokens): request for request in pending
         }
         try:
             for done, future in enumerate(as_completed(futures), 1):
                 reply = future.result()
-                known[futures[future].key] = reply
+                by_key[futures[future].key] = reply
                 file.append(futures[future].key, {"text": reply.text, "fault": reply.fault})
-                on_progress(done, len(wanted))
+                on_progress(done, len(pending))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return _apply(examples, requests, known)
+    return _apply(examples, requests, by_key)
 
 
 def _requests(examples: Sequence[Example], task: Task, model: str) -> Iterator[_Request]:
@@ -144,32 +152,32 @@ def _requests(examples: Sequence[Example], task: Task, model: str) -> Iterator[_
             yield _Request(example, slots, messages, content_hash({"model": model, "messages": messages}))
 
 
-def _known(replies: Path, requests: Sequence[_Request], again: bool) -> dict[str, Reply]:
-    """The kept replies of these requests; with `again` only those that give every reason."""
-    kept = JsonlCache(replies).read()
+def _cached_replies(replies: Path, requests: Sequence[_Request], again: bool) -> dict[str, Reply]:
+    """Cached replies of these requests; with `again` only those that give every rationale."""
+    entries = JsonlCache(replies).read()
     slots = {request.key: request.slots for request in requests}
-    found = {
+    cached = {
         key: Reply(str(value.get("text", "")), str(value.get("fault", "")))
-        for key, value in kept.items()
+        for key, value in entries.items()
         if key in slots
     }
-    return {key: reply for key, reply in found.items() if not again or not read_reply(reply, slots[key])[1]}
+    return {key: reply for key, reply in cached.items() if not again or not read_reply(reply, slots[key])[1]}
 
 
-def _apply(examples: Sequence[Example], requests: Sequence[_Request], known: Mapping[str, Reply]) -> Written:
-    reasons: dict[int, dict[str, str]] = {}
+def _apply(examples: Sequence[Example], requests: Sequence[_Request], replies: Mapping[str, Reply]) -> Written:
+    rationales: dict[int, dict[str, str]] = {}
     bad: dict[str, str] = {}
     for request in requests:
-        said, fault = read_reply(known[request.key], request.slots)
-        reasons[id(request.example)] = said
+        by_slot, fault = read_reply(replies[request.key], request.slots)
+        rationales[id(request.example)] = by_slot
         if fault:
             bad[request.example.id] = fault
-    written = [replace(one, rationale={**one.rationale, **reasons.get(id(one), {})}) for one in examples]
+    written = [replace(one, rationale={**one.rationale, **rationales.get(id(one), {})}) for one in examples]
     return Written(written, bad)
 
 
 def read_reply(reply: Reply, slots: Sequence[str]) -> tuple[dict[str, str], str]:
-    """The reasons that a reply gives, and what is wrong with it. Total: a model may have said anything."""
+    """Parse a reply: the rationales by slot, and what is wrong with it. Total: a model may have said anything."""
     if reply.fault:
         return {}, reply.fault
     start, end = reply.text.find("{"), reply.text.rfind("}")  # models like to put JSON between other words
@@ -180,17 +188,20 @@ def read_reply(reply: Reply, slots: Sequence[str]) -> tuple[dict[str, str], str]
         pass
     if not isinstance(value, dict):
         return {}, f"no JSON object: {reply.text[:80]!r}"
-    given = {slot: value[slot] for slot in slots if isinstance(value.get(slot), str)}
-    reasons = {slot: " ".join(why.split())[:MAX_CHARS] for slot, why in given.items() if why.strip()}
-    lacking = [slot for slot in slots if slot not in reasons]
-    return reasons, f"no reason for {', '.join(lacking)}" if lacking else ""
+    texts = {slot: value[slot] for slot in slots if isinstance(value.get(slot), str)}
+    rationales = {slot: " ".join(text.split())[:MAX_CHARS] for slot, text in texts.items() if text.strip()}
+    lacking = [slot for slot in slots if slot not in rationales]
+    return rationales, f"no reason for {', '.join(lacking)}" if lacking else ""
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
 def save(folder: Path, task: Task, splits: Mapping[str, Sequence[Example]]) -> None:
-    """A JSONL file a split that is not empty, for `data: {format: jsonl, path: FOLDER}`; whole or not at all."""
+    """Save examples as one JSONL file a split, for `data: {format: jsonl, path: FOLDER}`; whole or not at all.
+
+    Raises UserError: when the folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for split, examples in splits.items():
