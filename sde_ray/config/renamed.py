@@ -112,6 +112,7 @@ NOTES: Mapping[str, str] = {
 NEEDLESS: Mapping[str, str] = {
     "finetuning_type": "every trial trains a LoRA adapter. Leave the key out",
     "adapter": "every trial trains a LoRA adapter. Leave the key out",
+    "bias": "a bias belongs to the base model, which all trials of a worker share. Leave the key out",
     "stage": "every trial is supervised fine-tuning. Leave the key out",
 }
 

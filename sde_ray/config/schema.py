@@ -88,6 +88,8 @@ Sizes = Annotated[tuple[Size, ...], BeforeValidator(_as_tuple), AfterValidator(_
 
 
 class Objective(Section):
+    """What is maximised."""
+
     metric: str = ""
     """Ranks designs and prunes trials; empty: the task's own objective."""
     split: Literal["dev", "dev_ood"] = "dev"
@@ -95,13 +97,17 @@ class Objective(Section):
 
 
 class Asha(Section):
+    """Asynchronous successive halving."""
+
     rungs: Rungs = (0.25, 0.5, 1.0)
     """Shares of the training at which a trial is scored and may be pruned; ascending, ending with 1.0."""
     reduction_factor: Annotated[float, Field(gt=1, le=100)] = 2.0
-    """One in so many trials goes on at each rung."""
+    """One in so many trials is trained further at each rung."""
 
 
 class Search(Section):
+    """The search: method, budget, early stopping."""
+
     method: str = "adaptive"
     """`adaptive` (our own), `grid`, `random`, `factorial`, `one_at_a_time` (the paper's) or `optuna`."""
     n_trials: Annotated[int, Field(ge=1)] | None = None
@@ -112,9 +118,9 @@ class Search(Section):
     """Shares of the training at which a trial is scored, ending with 1.0; `adaptive` may stop it there.
     `auto`: [0.25, 0.5, 1.0] for `adaptive` where a training has 400 steps or more, else [1.0]."""
     confidence: Annotated[float, Field(gt=0, le=1)] = 0.95
-    """`adaptive` ends before its budget when it is so sure of the best design; 1: never."""
+    """Probability of having the best design at which `adaptive` ends before its budget; 1: never."""
     margin: Annotated[float, Field(ge=0)] = 0.01
-    """Sure of the best means: no other design is better by more than this."""
+    """The best design: no other one is better by more than this."""
     interactions: tuple[tuple[Name, Name], ...] = ()
     """Pairs of axes whose interaction `factorial` estimates beside the options, such as [[format, labels]]."""
     seed: Seed = 0
@@ -126,12 +132,14 @@ class Search(Section):
     has a rule of its own. `asha: {}` takes the defaults."""
     racing: Annotated[tuple[float, ...], BeforeValidator(_as_tuple), AfterValidator(_ascending_below_one)] = ()
     """Shares of the dev items, such as [0.25, 0.5], after which a trial whose answers are clearly worse than those of
-    the leading trial to the same items is asked no more (its scores are then those of these items). Empty: never."""
+    the leading trial to the same items is stopped (its scores are then those of these items). Empty: never."""
     max_trials: Annotated[int, Field(ge=1)] = 10_000
     """More planned trials than this are refused, as a sweep of such a size is mostly a mistake."""
 
 
 class WorkerResources(Section):
+    """Resources of one worker, by Ray's names."""
+
     CPU: Annotated[float, Field(ge=0.1)] = 1.0
     """CPU cores of one worker."""
     GPU: Annotated[float, Field(ge=0)] = 0.0
@@ -139,6 +147,8 @@ class WorkerResources(Section):
 
 
 class Resources(Section):
+    """Workers, concurrency and the cluster."""
+
     num_workers: Annotated[int, Field(ge=1)] = 1
     """Workers that share one trial (ZeRO); each has a bundle of its own."""
     resources_per_worker: WorkerResources = WorkerResources()
@@ -162,6 +172,8 @@ class Resources(Section):
 
 
 class Mlflow(Section):
+    """Tracking in MLflow."""
+
     tracking_uri: str | None = None
     """Where runs are logged; empty: sqlite in the storage folder. Passwords belong in MLFLOW_TRACKING_PASSWORD."""
     experiment_name: str = "sde_ray"
@@ -169,12 +181,14 @@ class Mlflow(Section):
     enabled: bool = True
     """`false`: log nothing."""
     retry_interval_s: Annotated[float, Field(gt=0)] = 15.0
-    """Seconds between two attempts to reach a store that is away."""
+    """Seconds between two attempts to reach an MLflow that does not answer."""
     flush_timeout_s: Annotated[float, Field(ge=0)] = 90.0
-    """Seconds that the end of a sweep waits for a store that gives no sign of life. `sde-ray sync` makes up for it."""
+    """Seconds that the end of a sweep waits for an MLflow that does not answer; `sde-ray sync` writes the rest."""
 
 
 class Validation(Section):
+    """The final comparison."""
+
     seeds: Seeds = (101, 102, 103)
     """Seeds of the final comparison; none of the sweep's own."""
     train_sizes: Sizes = ()
@@ -186,6 +200,8 @@ class Validation(Section):
 
 
 class Constraints(Section):
+    """Constraints on the assembled design."""
+
     min_format_adherence: Annotated[float, Field(ge=0, le=1)] | None = None
     """Least share of completions without a fault that the assembled design may have; empty: any."""
     max_output_tokens: Annotated[float, Field(gt=0)] | None = None
@@ -204,14 +220,14 @@ class SweepConfig(Section):
     )
     """Base models by Hugging Face name or path; `tiny` is the embedded one."""
     axes: dict[str, Annotated[list[OptionName], BeforeValidator(_as_list)]] = Field(default_factory=dict)
-    """Options to try by axis: a list, or one option for an axis that stands still. An axis that is not listed tries all
-    of its options."""
+    """Options to try by axis: a list, or one option, which pins the axis. An axis that is not listed tries all of its
+    options."""
     designs: tuple[DesignName, ...] = ()
     """Try exactly these designs (names, slugs or mappings) instead of the combinations of the axes."""
     objective: Objective = Objective()
     """What is maximised."""
     search: Search = Search()
-    """Which designs are tried, in which order, and when a trial is given up."""
+    """Which designs are tried, in which order, and when a trial is stopped early."""
     seeds: Annotated[Seeds, Field(min_length=1)] = (0,)
     """Each design is trained once with each seed: draw of the examples, order, dropout, initial adapter.
     `adaptive` repeats with further seeds only the designs that may be the best."""

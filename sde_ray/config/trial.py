@@ -48,6 +48,8 @@ PEFT, TRANSFORMERS = Neutral("peft"), Neutral("transformers")
 
 
 class Train(Section):
+    """Training arguments."""
+
     num_train_epochs: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Passes over the training samples."""
     train_batch_size: Annotated[int, Field(ge=1)] = 4
@@ -130,6 +132,8 @@ def check_batch_size(train: Train, num_workers: int) -> None:
 
 
 class Lora(Section):
+    """The LoRA adapter: fields of peft's `LoraConfig`."""
+
     r: Annotated[int, Field(ge=1)] = 8
     """Rank of the adapter."""
     lora_alpha: Annotated[int, Field(ge=1)] = 16
@@ -177,6 +181,8 @@ class Lora(Section):
 
 
 class Generation(Section):
+    """Greedy decoding of the scored completions."""
+
     batch_size: Annotated[int, Field(ge=1)] = 32
     """Prompts decoded together."""
     max_new_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -185,12 +191,14 @@ class Generation(Section):
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """Everything that decides a trial's outcome. `data` fingerprints the examples and the task's definition.
+    """Configuration of one trial: everything that decides its outcome.
+
+    `data` fingerprints the examples and the task's definition.
 
     `definition` is the section of the YAML of a task that is written out there, so that any process can build the task
     from a trial's configuration; empty where the task's name says all.
     `rungs`: shares of the training at which the trial is scored, ascending, ending with 1.0.
-    `interim_looks`: shares of the dev items after which a trial that is clearly behind its rival is given up.
+    `interim_looks`: shares of the dev items after which a trial that is clearly behind its opponent is stopped.
     """
 
     task: str
