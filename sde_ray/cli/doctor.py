@@ -19,14 +19,14 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Examine the machine; each finding comes with its remedy. Exit code 2 if anything failed."""
-    from sde_ray.sweep.cluster.doctor import Place, examine
+    from sde_ray.sweep.cluster.doctor import Target, examine
 
-    target = Place()
+    target = Target()
     if sweep is not None:
         from sde_ray.config.load import load_config
 
         config = load_config(sweep, sets or [])
-        target = Place(config.storage_path, config.mlflow.tracking_uri)
+        target = Target(config.storage_path, config.mlflow.tracking_uri)
     checks = examine(target)
     if as_json:
         emit(checks)

@@ -12,7 +12,7 @@ from sde_ray.cli.console import emit, out
 from sde_ray.cli.options import Address, Follow, Json, Sets, Sweep
 
 if TYPE_CHECKING:
-    from sde_ray.sweep.cluster.jobs import Sent
+    from sde_ray.sweep.cluster.jobs import Submission
     from sde_ray.sweep.cluster.package import Package
 
 
@@ -33,15 +33,15 @@ def submit(
     from sde_ray.cli.views.job_output import follow_job
     from sde_ray.config.load import load_config
     from sde_ray.sweep.cluster import jobs
-    from sde_ray.sweep.cluster import package as packing
+    from sde_ray.sweep.cluster.package import build_package
 
     if check:
         load_config(sweep, sets or [])
     env_vars = jobs.environment(env or [])
     client = jobs.connect(address)
     with tempfile.TemporaryDirectory(prefix="sde-submit-") as folder:
-        package = packing.pack(sweep, sets or [], Path(folder), limit_mb)
-        job = jobs.submit(client, package, jobs.Request(env_vars, () if validate else ("--no-validate",)))
+        package = build_package(sweep, sets or [], Path(folder), limit_mb)
+        job = jobs.submit(client, package, jobs.JobOptions(env_vars, () if validate else ("--no-validate",)))
     if as_json:
         size = {"bytes": package.bytes, "files": package.files}
         emit({"id": job.id, "fresh": job.fresh, **size, "env": list(env_vars)})
@@ -51,7 +51,7 @@ def submit(
         follow_job(client, job.id)
 
 
-def _print_submission(job: Sent, package: Package, env_names: list[str], address: str) -> None:
+def _print_submission(job: Submission, package: Package, env_names: list[str], address: str) -> None:
     from sde_ray.storage.uri import mask
 
     def say(text: str, soft_wrap: bool = False) -> None:
@@ -62,8 +62,8 @@ def _print_submission(job: Sent, package: Package, env_names: list[str], address
         f"Package: {package.bytes / 2**20:.1f} MiB, {package.files} files; the largest is {name} "
         f"({size / 2**20:.1f} MiB)."
     )
-    if package.stays:
-        say(f"Not sent, must be on the cluster: {', '.join(package.stays)}")
+    if package.external_paths:
+        say(f"Not sent, must be on the cluster: {', '.join(package.external_paths)}")
     if env_names:
         say(f"Variables passed on: {', '.join(env_names)} (values are never shown)")
     state = "Submitted as" if job.fresh else "At work already as"

@@ -225,9 +225,9 @@ def raising(error: BaseException) -> object:
 
 class TestDoctor:
     def checks(self, tmp_path: Path, uri: str | None = None) -> dict[str, object]:
-        from sde_ray.sweep.cluster.doctor import Place, examine
+        from sde_ray.sweep.cluster.doctor import Target, examine
 
-        return {check.name: check for check in examine(Place(tmp_path, uri))}
+        return {check.name: check for check in examine(Target(tmp_path, uri))}
 
     def test_the_file_store_is_refused_with_a_remedy(self, tmp_path: Path) -> None:
         found = self.checks(tmp_path, "./mlruns")["mlflow tracking"]

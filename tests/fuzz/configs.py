@@ -20,8 +20,9 @@ from sde_ray.design import designs
 from sde_ray.models.predictor import find_adapter
 from sde_ray.safe_yaml import assign, read_yaml
 from sde_ray.storage.uri import mask
-from sde_ray.sweep.cluster.jobs import redact, sweep_id
-from sde_ray.sweep.cluster.package import pack
+from sde_ray.sweep.cluster.job_logs import redact
+from sde_ray.sweep.cluster.jobs import sweep_id
+from sde_ray.sweep.cluster.package import build_package
 from sde_ray.tasks import get_task
 from sde_ray.tasks.trial_task import trial_task
 from sde_ray.tracking.mlflow_tracker import MlflowTracker
@@ -195,7 +196,7 @@ def names(room: Room) -> Try:
     def files(name: str, other: str) -> None:
         for action in (read_yaml, load_strategy, find_adapter):
             room.law(lambda action=action: action(inside / name))
-        room.law(lambda: pack(inside / "s.yaml", (f"name={name}", "storage_path=relative"), inside))
+        room.law(lambda: build_package(inside / "s.yaml", (f"name={name}", "storage_path=relative"), inside))
 
     def stores(name: str, other: str) -> None:
         room.law(lambda: MlflowTracker(name))

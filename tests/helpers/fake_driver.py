@@ -82,18 +82,18 @@ def run(sweep: str, address: str = "") -> None:
 
 @app.command()
 def submit(sweep: str, url: str, follow: bool = False) -> None:
-    from sde_ray.sweep.cluster import jobs
-    from sde_ray.sweep.cluster.package import pack
+    from sde_ray.sweep.cluster import job_logs, jobs
+    from sde_ray.sweep.cluster.package import build_package
 
     client = jobs.connect(url)
     with tempfile.TemporaryDirectory() as folder:
-        package = pack(Path(sweep), [], Path(folder))
+        package = build_package(Path(sweep), [], Path(folder))
         names = [*(name for name in os.environ if name.startswith("FAKE_")), "PYTHONPATH"]
-        request = jobs.Request(jobs.environment(names), (), ("python", "-m", "helpers.fake_driver"))
+        request = jobs.JobOptions(jobs.environment(names), (), ("python", "-m", "helpers.fake_driver"))
         sent = jobs.submit(client, package, request)
     print(sent.id, sent.fresh, flush=True)
     if follow:
-        print(jobs.follow(client, sent.id, lambda text: print(text, end="", flush=True)))
+        print(job_logs.follow(client, sent.id, lambda text: print(text, end="", flush=True)))
 
 
 def fork_processes() -> None:

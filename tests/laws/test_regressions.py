@@ -30,8 +30,8 @@ from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.storage.lease import lease, refuse_if_held
 from sde_ray.storage.ledger import Ledger, load_result, to_json
 from sde_ray.storage.uri import mask
-from sde_ray.sweep.cluster.doctor import Place, tracking
-from sde_ray.sweep.cluster.jobs import redact
+from sde_ray.sweep.cluster.doctor import Target, tracking
+from sde_ray.sweep.cluster.job_logs import redact
 from sde_ray.tasks import get_task
 from sde_ray.types import Example, Parsed, Task
 
@@ -323,7 +323,7 @@ def test_secrets_are_masked_in_every_section_of_a_configuration() -> None:
 
 
 def test_a_doctor_survives_a_password_without_a_port() -> None:
-    (row,) = tracking(Place(tracking_uri="http://user:sesam@localhost.invalid"))
+    (row,) = tracking(Target(tracking_uri="http://user:sesam@localhost.invalid"))
     assert row.state == "fail" and "sesam" not in row.found + row.remedy
 
 

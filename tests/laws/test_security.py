@@ -249,5 +249,5 @@ def test_a_doctor_does_not_tell_passwords(monkeypatch: pytest.MonkeyPatch) -> No
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         uri = f"http://user:hush@127.0.0.1:{closed.getsockname()[1]}"
-        (row,) = doctor.tracking(doctor.Place(tracking_uri=uri))
+        (row,) = doctor.tracking(doctor.Target(tracking_uri=uri))
     assert row.state == "fail" and "hush" not in row.found + row.remedy

@@ -230,16 +230,16 @@ def _yaml(config: SweepConfig, folder: Path) -> Path:
 
 def test_a_job_s_id_does_not_depend_on_a_slash_and_its_storage_may_be_an_address(tmp_path: Path) -> None:
     from sde_ray.sweep.cluster.jobs import environment, resolve_sweep_id, sweep_id
-    from sde_ray.sweep.cluster.package import pack
+    from sde_ray.sweep.cluster.package import build_package
 
     assert sweep_id("x", "s3://b/runs/") == sweep_id("x", "s3://b/runs") != sweep_id("x", "s3://b/run")
     assert resolve_sweep_id("s3://b/runs/x/") == sweep_id("x", "s3://b/runs"), "status, logs and stop take the address"
     (tmp_path / "s.yaml").write_text("task: masa:d1\n")
     (tmp_path / "p").mkdir()
-    assert pack(tmp_path / "s.yaml", ["storage_path=s3://b/runs"], tmp_path / "p").storage == "s3://b/runs"
+    assert build_package(tmp_path / "s.yaml", ["storage_path=s3://b/runs"], tmp_path / "p").storage == "s3://b/runs"
     for wrong, told in (("memory://b", "memory of one process"), ("s3://k:hush@b/c", "has a password in it")):
         with pytest.raises(UserError, match=told) as raised:
-            pack(tmp_path / "s.yaml", [f"storage_path={wrong}"], tmp_path / "q")
+            build_package(tmp_path / "s.yaml", [f"storage_path={wrong}"], tmp_path / "q")
         assert "hush" not in str(raised.value)
     shell = {"AWS_ENDPOINT_URL": "http://s3:9000", "FSSPEC_S3_ENDPOINT_URL": "http://s3", "FSSPEC_CONFIG_DIR": "/x"}
     assert set(environment((), shell)) == {"AWS_ENDPOINT_URL", "FSSPEC_S3_ENDPOINT_URL"}

@@ -19,9 +19,10 @@ from typer.testing import CliRunner
 from sde_ray.cli.app import app
 from sde_ray.config.load import load_config
 from sde_ray.errors import UserError
-from sde_ray.sweep.cluster import jobs
-from sde_ray.sweep.cluster.jobs import Request, environment, redact, sweep_id
-from sde_ray.sweep.cluster.package import SWEEP, Package, pack
+from sde_ray.sweep.cluster import job_logs, jobs
+from sde_ray.sweep.cluster.job_logs import redact
+from sde_ray.sweep.cluster.jobs import JobOptions, environment, sweep_id
+from sde_ray.sweep.cluster.package import SWEEP, Package, build_package
 
 ROOT = Path(__file__).parents[2]
 OWN = ROOT / "sweeps" / "bring_your_own.yaml"
@@ -33,7 +34,7 @@ STORAGE = "storage_path=/shared/runs"
 
 def packed(folder: Path, *sets: str, sweep: Path = OWN, limit_mb: float = 100.0) -> Package:
     folder.mkdir()
-    return pack(sweep, [STORAGE, *sets], folder, limit_mb)
+    return build_package(sweep, [STORAGE, *sets], folder, limit_mb)
 
 
 def test_a_package_holds_the_code_the_sweep_and_its_data_and_nothing_else(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_a_task_s_folder_is_sent_and_an_absolute_path_is_the_cluster_s(
     sent = yaml.safe_load((package.folder / SWEEP).read_text())["task"]
     assert sent == ["mams@data/0-mams", "nested_ner@/shared/genia", "masa:d1"]
     assert (package.folder / "data" / "0-mams" / "train.xml").is_file()
-    assert package.stays == ("/shared/genia",)
+    assert package.external_paths == ("/shared/genia",)
 
 
 def test_too_large_a_package_names_what_is_large(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_too_large_a_package_names_what_is_large(tmp_path: Path) -> None:
 def test_a_relative_storage_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p").mkdir()
     with pytest.raises(UserError, match="storage_path=/shared/sde/runs"):
-        pack(OWN, [], tmp_path / "p")
+        build_package(OWN, [], tmp_path / "p")
 
 
 # ---- the environment -------------------------------------------------------------------------------------------------
@@ -202,31 +203,31 @@ def package(tmp_path: Path) -> Package:
 
 def test_a_sweep_has_one_job_at_a_time_and_resumes_under_the_next_number(package: Package) -> None:
     cluster, sweep = Cluster(), sweep_id("paper", "/shared/runs")
-    first = jobs.submit(cluster, package, Request({"HF_TOKEN": "hush"}, ("--no-validate",)))
+    first = jobs.submit(cluster, package, JobOptions({"HF_TOKEN": "hush"}, ("--no-validate",)))
     assert (first.id, first.fresh) == (f"{sweep}-1", True)
     job = cluster.jobs[0]
     assert job.entrypoint == "python -m sde_ray run sweep.yaml --address auto --no-validate"
     assert job.runtime_env["env_vars"]["HF_TOKEN"] == "hush" and "hush" not in job.entrypoint
     assert job.runtime_env["working_dir"] == str(package.folder)
-    again = jobs.submit(cluster, package, Request())
+    again = jobs.submit(cluster, package, JobOptions())
     assert (again.id, again.fresh) == (first.id, False) and len(cluster.jobs) == 1
     assert jobs.stop(cluster, "paper").status == "STOPPED"
-    assert jobs.submit(cluster, package, Request()).id == f"{sweep}-2"
+    assert jobs.submit(cluster, package, JobOptions()).id == f"{sweep}-2"
 
 
 def test_another_version_of_a_sweep_at_work_is_refused(package: Package) -> None:
     cluster = Cluster()
-    jobs.submit(cluster, package, Request())
+    jobs.submit(cluster, package, JobOptions())
     cluster.jobs[0].metadata["sde.package"] = "other"
     with pytest.raises(UserError, match="is at work on this sweep in another version"):
-        jobs.submit(cluster, package, Request())
+        jobs.submit(cluster, package, JobOptions())
 
 
 def test_two_who_submit_in_the_same_moment_get_the_same_job(package: Package) -> None:
     cluster = Cluster()
-    sent = jobs.submit(cluster, package, Request())
+    sent = jobs.submit(cluster, package, JobOptions())
     cluster.list_jobs = list  # type: ignore[method-assign]  # the other one's view, a moment earlier
-    other = jobs.submit(cluster, package, Request())
+    other = jobs.submit(cluster, package, JobOptions())
     assert (other.id, other.fresh) == (sent.id, False)
 
 
@@ -238,7 +239,7 @@ def test_a_refusal_of_the_cluster_is_told_in_its_last_line(package: Package) -> 
 
     cluster.submit_job = refuse  # type: ignore[assignment]
     with pytest.raises(UserError, match=r"The cluster at http://user:\*\*\*@head:8265 says: No room.$"):
-        jobs.submit(cluster, package, Request())
+        jobs.submit(cluster, package, JobOptions())
 
 
 def test_another_service_at_the_address_is_told() -> None:
@@ -265,7 +266,7 @@ def test_sweeps_of_one_name_in_two_storages_are_two() -> None:
 
 def test_status_tells_progress_and_the_best_trial(package: Package) -> None:
     cluster = Cluster()
-    jobs.submit(cluster, package, Request())
+    jobs.submit(cluster, package, JobOptions())
     cluster.log = [
         "[1/3] Inst-last, JSON: 0.700 · 2 s left\n[2/3] Inst-first, Lines: 0.812 · 1 s left\n",
         "[3/3] No-inst: 0.900 pruned\nsomething else: 0.99\n",
@@ -283,9 +284,9 @@ def test_an_unknown_sweep_is_told_with_what_to_do() -> None:
 @pytest.mark.parametrize("breaks", [0, 1, 3])
 def test_a_log_is_followed_to_its_end_and_each_line_once(package: Package, breaks: int) -> None:
     cluster = Cluster(log=["one\n", "two\n", "three\n", "token=abcdefgh123\n"], breaks=breaks)
-    sent = jobs.submit(cluster, package, Request())
+    sent = jobs.submit(cluster, package, JobOptions())
     written: list[str] = []
-    assert jobs.follow(cluster, sent.id, written.append) == "SUCCEEDED"
+    assert job_logs.follow(cluster, sent.id, written.append) == "SUCCEEDED"
     assert "".join(written) == "one\ntwo\nthree\ntoken=***\n"
 
 
@@ -300,7 +301,7 @@ def invoke(*arguments: str) -> Any:
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     here = Cluster(log=["[1/1] Inst-first: 0.5\n"])
     monkeypatch.setattr(jobs, "connect", lambda address=None: here)
-    for name in jobs.PASSED:
+    for name in jobs.PASSED_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     return here
 

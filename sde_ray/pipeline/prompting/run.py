@@ -24,7 +24,7 @@ from sde_ray.pipeline.prompting.few_shot import BETWEEN, answer_of, fit
 from sde_ray.pipeline.prompting.measurement import PERPLEXITY, Measurement, Part, measurements, result_row
 from sde_ray.safe_json import stream_hash
 from sde_ray.storage.jsonl_cache import JsonlCache
-from sde_ray.sweep.cluster.actor_pool import spread
+from sde_ray.sweep.cluster.actor_pool import map_on_actors
 from sde_ray.types import Design, Task
 
 MAX_HASHED_BYTES = 64 * 2**20  # of a file of weights; of a larger one also the end is hashed
@@ -83,7 +83,7 @@ def measure(
     parts = {measurement.key(part): (measurement, part) for measurement in wanted for part in measurement.parts}
     missing = {key: part for key, part in parts.items() if key not in stored}
     keys, calls = list(missing), list(missing.values())
-    for done, (n, value) in enumerate(spread(config.resources, partial(_UntunedModel, model, config), calls), 1):
+    for done, (n, value) in enumerate(map_on_actors(config.resources, partial(_UntunedModel, model, config), calls), 1):
         stored[keys[n]] = value
         file.append(keys[n], value)
         on_progress(done, len(missing))

@@ -24,7 +24,7 @@ from sde_ray.evaluation.per_item import ItemCounts, count_items
 from sde_ray.models.predictor import find_adapter, read_card
 from sde_ray.safe_json import content_hash
 from sde_ray.storage.jsonl_cache import JsonlCache
-from sde_ray.sweep.cluster.actor_pool import spread
+from sde_ray.sweep.cluster.actor_pool import map_on_actors
 from sde_ray.tasks.trial_task import trial_task
 from sde_ray.types import Example, Task
 
@@ -59,7 +59,7 @@ class CompletionCache:
     ) -> None:
         """Decode what is missing. `on_progress(done, count)` is called after each."""
         todo = self.missing(decodings)
-        for done, (n, texts) in enumerate(spread(resources, _AdapterDecoder, todo), 1):
+        for done, (n, texts) in enumerate(map_on_actors(resources, _AdapterDecoder, todo), 1):
             key = _key(todo[n][0], todo[n][2])
             self.stored[key] = {"completions": texts}
             self.file.append(key, self.stored[key])

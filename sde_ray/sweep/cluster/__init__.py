@@ -3,6 +3,6 @@
 ray_session.py   this machine's own Ray, or a running cluster
 actor_pool.py    many calls on one loaded model, here or on workers
 preflight.py     do all nodes share the folder
-package.py       a sweep as a package; jobs.py the package as a job of a Ray cluster
+package.py       a sweep as a package; jobs.py the package as a job of a Ray cluster; job_logs.py what it prints
 doctor.py        is this machine ready?
 """

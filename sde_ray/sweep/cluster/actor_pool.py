@@ -1,7 +1,7 @@
-"""Many calls on an object that is dear to make, such as a model: in this process, or on workers that keep it.
+"""Actor pool: many calls on an object that is expensive to make, such as a model; in this process or on Ray workers.
 
-    for n, value in spread(config.resources, partial(Reader, model), [(look, 0), (look, 2)]):
-        ...                                     values by the place of their call, as they come
+    for n, value in map_on_actors(config.resources, partial(Reader, model), [(look, 0), (look, 2)]):
+        ...                                     values with the index of their call, as they come
 
 A few calls are made right here. Many, and all where models need GPUs or a cluster, go to as many Ray workers as trials
 would run at a time, each with a worker's share; each makes its own object once and keeps it to the end.
@@ -17,16 +17,28 @@ from sde_ray.errors import UserError
 from sde_ray.sweep.cluster.ray_session import bundles, ray_session
 
 Call = tuple[Any, ...]
-FEW = 24  # calls, below which starting Ray costs more than it saves
+MAX_CALLS_WITHOUT_RAY = 24  # for so few, starting Ray costs more than it saves
 
 
-def spread(
+def map_on_actors(
     resources: Resources, make: Callable[[], Callable[..., Any]], calls: Sequence[Call]
 ) -> Iterator[tuple[int, Any]]:
-    """`make()(*call)` for each call, with the call's place. A `UserError` of a worker is raised here as it is."""
+    """Compute `make()(*call)` for each call.
+
+    Args:
+        resources: how many workers, and what each of them gets, as for the trials of a sweep.
+        make: makes the object that is called; once a worker.
+        calls: the arguments of each call.
+
+    Yields:
+        (index of the call, its value), as the values come.
+
+    Raises:
+        UserError: as raised by a call, or when a worker process dies.
+    """
     if not calls:
         return
-    if len(calls) <= FEW and not resources.address and not resources.resources_per_worker.GPU:
+    if len(calls) <= MAX_CALLS_WITHOUT_RAY and not resources.address and not resources.resources_per_worker.GPU:
         answer = make()
         for n, call in enumerate(calls):
             yield n, answer(*call)
@@ -37,7 +49,7 @@ def spread(
 
 
 class LazyActor:
-    """A worker process: makes its object at the first call."""
+    """A Ray actor that makes its object at the first call and keeps it."""
 
     def __init__(self, make: Callable[[], Callable[..., Any]], cpus: float) -> None:
         import torch
@@ -46,16 +58,16 @@ class LazyActor:
         self._make = make
         self._answer: Callable[..., Any] | None = None
 
-    def call(self, *given: Any) -> Any:
+    def call(self, *arguments: Any) -> Any:
         self._answer = self._answer or self._make()
-        return self._answer(*given)
+        return self._answer(*arguments)
 
 
 def _actor(resources: Resources, make: Callable[[], Callable[..., Any]]) -> Any:
     import ray
 
-    own = bundles(resources)[1]
-    options = {"num_cpus": own["CPU"], "num_gpus": own.get("GPU", 0)}
+    worker = bundles(resources)[1]
+    options = {"num_cpus": worker["CPU"], "num_gpus": worker.get("GPU", 0)}
     return ray.remote(LazyActor).options(**options).remote(make, resources.resources_per_worker.CPU)
 
 
@@ -63,21 +75,21 @@ def _answers(actors: Sequence[Any], calls: Sequence[Call]) -> Iterator[tuple[int
     """Each actor gets the next call when it has answered its last one."""
     import ray
 
-    todo = iter(enumerate(calls))
-    waiting: dict[Any, tuple[int, Any]] = {}
+    remaining = iter(enumerate(calls))
+    running: dict[Any, tuple[int, Any]] = {}
 
     def hand_out(actor: Any) -> None:
-        following = next(todo, None)
+        following = next(remaining, None)
         if following is not None:
             n, call = following
-            waiting[actor.call.remote(*call)] = (n, actor)
+            running[actor.call.remote(*call)] = (n, actor)
 
     try:
         for actor in actors:
             hand_out(actor)
-        while waiting:
-            (done,), _ = ray.wait(list(waiting), num_returns=1)
-            n, actor = waiting.pop(done)
+        while running:
+            (done,), _ = ray.wait(list(running), num_returns=1)
+            n, actor = running.pop(done)
             value = _value(done)
             hand_out(actor)
             yield n, value

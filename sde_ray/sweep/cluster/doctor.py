@@ -1,8 +1,8 @@
 """Is this machine ready? Every check gives a row: ok, warn or fail, what was found, and the remedy.
 
-    examine(storage="runs", tracking_uri=None) -> [Check("python", "ok", "3.11.7"), ...]
+    examine(Target(storage="runs")) -> [Check("python", "ok", "3.11.7"), ...]
 
-A check is a function of `Place` and a row of `CHECKS`. A check that breaks is itself a warning, never the end of the
+A check is a function of `Target` and a row of `CHECKS`. A check that breaks is itself a warning, never the end of the
 examination: a doctor must not be the sickest one in the room.
 """
 
@@ -47,31 +47,31 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Place:
+class Target:
     """What is examined: this machine, with a sweep's storage folder and tracking address."""
 
     storage: str | Path = "runs"
     tracking_uri: str | None = None
 
 
-def examine(place: Place) -> list[Check]:
+def examine(target: Target) -> list[Check]:
     """All checks, in the order of `CHECKS`."""
-    return [check for name, run in CHECKS.items() for check in _examine_one(name, run, place)]
+    return [row for name, check in CHECKS.items() for row in _run_check(name, check, target)]
 
 
-def _examine_one(name: str, run: Callable[[Place], list[Check]], place: Place) -> list[Check]:
+def _run_check(name: str, check: Callable[[Target], list[Check]], target: Target) -> list[Check]:
     try:
-        return run(place)
+        return check(target)
     except Exception as error:
         return [Check(name, "warn", f"could not be checked: {type(error).__name__}: {error}")]
 
 
-def python(place: Place) -> list[Check]:
+def python(target: Target) -> list[Check]:
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     return [Check("python", "ok", found)]
 
 
-def packages(place: Place) -> list[Check]:
+def packages(target: Target) -> list[Check]:
     checks = []
     for name in PACKAGES:
         try:
@@ -81,7 +81,7 @@ def packages(place: Place) -> list[Check]:
     return checks
 
 
-def compiler(place: Place) -> list[Check]:
+def compiler(target: Target) -> list[Check]:
     missing = [
         tool for tool in ("g++", "ninja") if not (shutil.which(tool) or (Path(sys.prefix) / "bin" / tool).exists())
     ]
@@ -93,7 +93,7 @@ def compiler(place: Place) -> list[Check]:
     return [Check("compiler", "warn", f"no {' and no '.join(missing)}", remedy)]
 
 
-def build_lock(place: Place) -> list[Check]:
+def build_lock(target: Target) -> list[Check]:
     """A process killed while a kernel compiles leaves a lock on which every later build waits for ever."""
     root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions")
     locks = [lock for lock in root.glob("**/lock") if time.time() - lock.stat().st_mtime > LOCK_AGE]
@@ -103,12 +103,12 @@ def build_lock(place: Place) -> list[Check]:
     return [Check("build lock", "fail", f"left by a killed build: {names}", f"No build runs? Then: rm {names}")]
 
 
-def cores(place: Place) -> list[Check]:
+def cores(target: Target) -> list[Check]:
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return [Check("cores", "ok", f"{count}", "" if count > 1 else "One trial at a time; the demo takes twice as long.")]
 
 
-def memory(place: Place) -> list[Check]:
+def memory(target: Target) -> list[Check]:
     """What is free, within the container's limit where there is one."""
     import psutil
 
@@ -125,20 +125,20 @@ def memory(place: Place) -> list[Check]:
     return [Check("memory", state, f"{free / GIB:.1f} GiB free", remedy)]
 
 
-def gpu(place: Place) -> list[Check]:
+def gpu(target: Target) -> list[Check]:
     import torch
 
     if not torch.cuda.is_available():
         return [Check("gpu", "ok", "none: trials run on the CPU (right for the embedded base)")]
     names = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    found = ", ".join(f"{one.name} {one.total_memory / GIB:.0f} GiB" for one in names)
+    found = ", ".join(f"{gpu.name} {gpu.total_memory / GIB:.0f} GiB" for gpu in names)
     return [Check("gpu", "ok", found, "Set resources.resources_per_worker.GPU: 1 to train on it.")]
 
 
-def disk(place: Place) -> list[Check]:
-    if is_uri(place.storage):
-        return [_store(str(place.storage))]
-    folder = Path(place.storage).absolute()
+def disk(target: Target) -> list[Check]:
+    if is_uri(target.storage):
+        return [_check_remote_storage(str(target.storage))]
+    folder = Path(target.storage).absolute()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
@@ -149,7 +149,7 @@ def disk(place: Place) -> list[Check]:
     return [Check("storage", state, f"{free / GIB:.1f} GiB free at {folder}", remedy)]
 
 
-def _store(storage: str) -> Check:
+def _check_remote_storage(storage: str) -> Check:
     """A marker goes to the store and comes back."""
     name, remote = f".doctor-{os.getpid()}", RemoteFolder(storage)
     try:
@@ -163,22 +163,22 @@ def _store(storage: str) -> Check:
     return Check("storage", "ok", f"{storage} answers; its mirror here is {local_path(storage)}")
 
 
-def tracking(place: Place) -> list[Check]:
+def tracking(target: Target) -> list[Check]:
     """MLflow 3 refuses the old file store; a server must answer before the sweep relies on it."""
-    uri = place.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
+    uri = target.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
     shown = re.sub(r"//[^/]*@", "//***@", str(mask(uri)))
     scheme = urlsplit(uri).scheme
     if not uri:
-        return [Check("mlflow tracking", "ok", f"sqlite in {local_path(str(place.storage))}/mlflow.db")]
+        return [Check("mlflow tracking", "ok", f"sqlite in {local_path(str(target.storage))}/mlflow.db")]
     if scheme in ("http", "https"):
-        return [_answers(uri, shown)]
+        return [_check_server(uri, shown)]
     if "://" in uri and scheme.partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql", "databricks"):
         return [Check("mlflow tracking", "ok", shown)]
     remedy = "Use sqlite:////absolute/path/mlflow.db, or a server's http address."
     return [Check("mlflow tracking", "fail", f"{shown}: MLflow 3 keeps no runs in plain files", remedy)]
 
 
-def _answers(uri: str, shown: str) -> Check:
+def _check_server(uri: str, shown: str) -> Check:
     try:
         address = re.sub(r"//\S*@", "//", uri).rstrip("/")  # urllib takes a password for a port, and tells it
         with urllib.request.urlopen(address + "/health", timeout=5) as answer:
@@ -193,7 +193,7 @@ def _answers(uri: str, shown: str) -> Check:
         return Check("mlflow tracking", "fail", f"{shown} does not answer: {error}", remedy)
 
 
-def ray_address(place: Place) -> list[Check]:
+def ray_address(target: Target) -> list[Check]:
     """Ray attaches to the address a file or variable names, also when that cluster is long gone."""
     pointer = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
     named = {"RAY_ADDRESS": os.environ.get("RAY_ADDRESS", "")}
@@ -219,7 +219,7 @@ def _listens(host: str, port: int) -> bool:
         return False
 
 
-def embedded_model(place: Place) -> list[Check]:
+def embedded_model(target: Target) -> list[Check]:
     folder = Path(sde_ray.__file__).parent / "models" / "tiny"
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
         remedy = "Reinstall sde_ray, or set `model` to another one."
@@ -228,7 +228,7 @@ def embedded_model(place: Place) -> list[Check]:
     return [Check("embedded model", "ok", f"tiny, {size / 2**20:.1f} MiB")]
 
 
-CHECKS: dict[str, Callable[[Place], list[Check]]] = {
+CHECKS: dict[str, Callable[[Target], list[Check]]] = {
     "python": python,
     "packages": packages,
     "compiler": compiler,

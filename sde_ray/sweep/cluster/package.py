@@ -1,6 +1,6 @@
-"""What travels to a cluster with a sweep: this package, the sweep's YAML and its own files, and nothing else.
+"""The files of a job on a cluster: this package, the sweep's YAML and its own files, and nothing else.
 
-    package = pack(Path("sweeps/hotels.yaml"), ("seeds=[0,1]",), into=folder)
+    package = build_package(Path("sweeps/hotels.yaml"), ("seeds=[0,1]",), into=folder)
     package.bytes, package.digest          # the same sweep gives the same digest, so Ray uploads it once
 
     folder/sweep.yaml                      with the overrides in it
@@ -32,12 +32,12 @@ from sde_ray.storage.layout import SWEEP
 from sde_ray.storage.uri import MEMORY, checked, is_uri, scheme
 
 LIMIT_MB = 100.0
-LEFT_OUT = ("__pycache__", "*.pyc", ".git", ".venv", "*.egg-info")
+IGNORED_FILES = ("__pycache__", "*.pyc", ".git", ".venv", "*.egg-info")
 
 
 @dataclass(frozen=True)
 class Package:
-    """A folder that is ready to be sent. `stays`: absolute paths that must exist on the cluster."""
+    """A folder that is ready to be sent. `external_paths`: absolute paths that must exist on the cluster."""
 
     folder: Path
     name: str
@@ -46,22 +46,32 @@ class Package:
     bytes: int
     largest: tuple[str, int]
     digest: str
-    stays: tuple[str, ...]
+    external_paths: tuple[str, ...]
 
 
-def pack(sweep: Path, sets: Sequence[str], into: Path, limit_mb: float = LIMIT_MB) -> Package:
-    """Gather in the empty folder `into` what the sweep needs; `UserError` where that is more than the limit."""
+def build_package(sweep: Path, sets: Sequence[str], into: Path, limit_mb: float = LIMIT_MB) -> Package:
+    """Copy what a sweep needs into a folder.
+
+    Args:
+        sweep: its YAML file.
+        sets: overrides of the YAML, "key=value".
+        into: an empty folder.
+        limit_mb: largest size, in MiB.
+
+    Raises:
+        UserError: when the package is larger, or the cluster's nodes could not reach the sweep's storage.
+    """
     values: dict[str, Any] = {"name": sweep.stem, **read_yaml(sweep)}
-    for one in sets:
-        assign(values, one)
+    for setting in sets:
+        assign(values, setting)
     _check_storage(values)
-    packing = _Packing(sweep.parent, into)
-    values["task"] = packing.tasks(values.get("task"))
-    packing.modules(values)
-    shutil.copytree(Path(sde_ray.__file__).parent, into / "sde_ray", ignore=shutil.ignore_patterns(*LEFT_OUT))
+    builder = _PackageBuilder(sweep.parent, into)
+    values["task"] = builder.tasks(values.get("task"))
+    builder.modules(values)
+    shutil.copytree(Path(sde_ray.__file__).parent, into / "sde_ray", ignore=shutil.ignore_patterns(*IGNORED_FILES))
     text = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
     (into / SWEEP).write_text(text, encoding="utf-8")
-    return _measured(into, values, tuple(packing.stays), limit_mb)
+    return _describe_package(into, values, tuple(builder.external_paths), limit_mb)
 
 
 def _check_storage(values: dict[str, Any]) -> None:
@@ -82,46 +92,46 @@ def _check_storage(values: dict[str, Any]) -> None:
         )
 
 
-class _Packing:
+class _PackageBuilder:
     """Copies the files that values name, and rewrites the values to where the copies are."""
 
     def __init__(self, base: Path, into: Path) -> None:
         self.base, self.into = base, into
-        self.stays: dict[str, None] = {}
-        self._places: dict[Path, str] = {}
+        self.external_paths: dict[str, None] = {}
+        self._targets: dict[Path, str] = {}
 
-    def tasks(self, given: Any) -> Any:
+    def tasks(self, tasks: Any) -> Any:
         """The `task` of a sweep: a name, a section, or a list of them."""
-        if isinstance(given, list):
-            return [self.tasks(one) for one in given]
-        if isinstance(given, str):
-            name, at, place = given.partition("@")
-            return f"{name}@{self._place(place, Path())}" if at else given
-        if isinstance(given, dict) and isinstance(given.get("data"), dict):
+        if isinstance(tasks, list):
+            return [self.tasks(task) for task in tasks]
+        if isinstance(tasks, str):
+            name, at, path = tasks.partition("@")
+            return f"{name}@{self._copied(path, Path())}" if at else tasks
+        if isinstance(tasks, dict) and isinstance(tasks.get("data"), dict):
             data = {
-                key: self._place(value, self.base) if key in DATA_PATHS and isinstance(value, str) else value
-                for key, value in given["data"].items()
+                key: self._copied(value, self.base) if key in DATA_PATHS and isinstance(value, str) else value
+                for key, value in tasks["data"].items()
             }
-            return {**given, "data": data}
-        return given
+            return {**tasks, "data": data}
+        return tasks
 
-    def _place(self, given: str, base: Path) -> str:
-        """Where the cluster finds the file or folder `given`."""
-        path = base / given
-        if Path(given).is_absolute():
-            self.stays[given] = None
-            return given
+    def _copied(self, name: str, base: Path) -> str:
+        """Copy a file or folder into the package; its path on the cluster."""
+        path = base / name
+        if Path(name).is_absolute():
+            self.external_paths[name] = None
+            return name
         if not path.exists():
-            return given  # it may be a hub's name; the check of the sweep tells otherwise
+            return name  # it may be a name on the hub; the check of the sweep finds out
         source = path.resolve()
-        if source not in self._places:
-            self._places[source] = place = f"data/{len(self._places)}-{source.name}"
+        if source not in self._targets:
+            self._targets[source] = target = f"data/{len(self._targets)}-{source.name}"
             (self.into / "data").mkdir(exist_ok=True)
-            self._copy(source, self.into / place)
-        return self._places[source]
+            self._copy(source, self.into / target)
+        return self._targets[source]
 
     def modules(self, values: Any) -> None:
-        """Copy the modules beside the user that the values name as "module:NAME"."""
+        """Copy the modules of the current folder that the values name as "module:NAME"."""
         for text in _strings(values):
             top = text.partition(":")[0].partition(".")[0]
             if not is_path(text) or top == "sde_ray" or (self.into / top).exists():
@@ -134,7 +144,7 @@ class _Packing:
     @staticmethod
     def _copy(source: Path, target: Path) -> None:
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns(*LEFT_OUT))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns(*IGNORED_FILES))
         else:
             shutil.copyfile(source, target)
 
@@ -152,7 +162,9 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(inner)
 
 
-def _measured(folder: Path, values: dict[str, Any], stays: tuple[str, ...], limit_mb: float) -> Package:
+def _describe_package(
+    folder: Path, values: dict[str, Any], external_paths: tuple[str, ...], limit_mb: float
+) -> Package:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
     total = sum(sizes.values())
@@ -173,5 +185,5 @@ def _measured(folder: Path, values: dict[str, Any], stays: tuple[str, ...], limi
         digest=stream_hash(
             f"{path.relative_to(folder)}\0".encode() + hashlib.sha256(path.read_bytes()).digest() for path in files
         ),
-        stays=stays,
+        external_paths=external_paths,
     )
