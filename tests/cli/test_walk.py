@@ -1,6 +1,7 @@
-"""As users walk: the shipped files copied into an empty folder, default settings, the commands of the README.
+"""As users walk: the shipped files copied into an empty folder, default settings, the commands of README and docs.
 
-The last gate of `make test`. Nothing here passes an absolute path or a setting that a reader of the README would not.
+The last gate of `make test`. Nothing here passes an absolute path or a setting that a reader of README would not. The
+commands that use a finished run are read from the pages, with this run in place of the quickstart's.
 """
 
 from __future__ import annotations
@@ -12,20 +13,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.pages import ROOT, pages, words_of
 
-ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("sde-ray")
+RUN = "runs/bring_your_own"
+CHEAP = {"effects", "assemble", "predict", "score", "report"}  # on a finished run; others only say what they would cost
 
 pytestmark = pytest.mark.walk
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's own folder: the two files that the README says to copy."""
-    folder = tmp_path_factory.mktemp("mine")
-    for name in ("bring_your_own.yaml", "bring_your_own.jsonl"):
-        shutil.copy(ROOT / "sweeps" / name, folder)
-    return folder
 
 
 def sde_ray(folder: Path, *words: str) -> str:
@@ -36,15 +30,53 @@ def sde_ray(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-def test_a_users_own_task_from_show_to_predict(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's own folder: the two files that README says to copy, and what a run of them leaves."""
+    folder = tmp_path_factory.mktemp("mine")
+    for name in ("bring_your_own.yaml", "bring_your_own.jsonl"):
+        shutil.copy(ROOT / "sweeps" / name, folder)
     assert "hotels" in sde_ray(folder, "show", "bring_your_own.yaml", "-n", "1")
     assert "6 trials" in sde_ray(folder, "plan", "bring_your_own.yaml")
-    told = sde_ray(folder, "run", "bring_your_own.yaml")
-    assert "All trials failed" not in told
-    rows = [json.loads(line) for line in (folder / "runs/bring_your_own/ledger.jsonl").read_text().splitlines()]
+    assert "All trials failed" not in sde_ray(folder, "run", "bring_your_own.yaml")
+    return folder
+
+
+def test_every_trial_has_finished_and_the_page_is_there(folder: Path) -> None:
+    rows = [json.loads(line) for line in (folder / RUN / "ledger.jsonl").read_text().splitlines()]
     assert {row["status"] for row in rows} == {"finished"}
-    run = "runs/bring_your_own"
-    assert (folder / run / "report.html").is_file()
-    assert json.loads(sde_ray(folder, "effects", run, "--json"))
-    answers = json.loads(sde_ray(folder, "predict", run, "Lovely room, cold breakfast.", "--json"))
-    assert len(answers) == 1
+    assert (folder / RUN / "report.html").is_file()
+
+
+def test_the_winner_answers_in_its_own_design(folder: Path) -> None:
+    (answer,) = json.loads(sde_ray(folder, "predict", RUN, "Lovely room, cold breakfast.", "--json"))
+    assert set(answer["answer"]) <= {"room", "breakfast", "wifi"}
+
+
+def on_this_run(command: str) -> list[str]:
+    words = words_of(command)
+    return [w.replace("quickstart", "bring_your_own").replace("sweeps/", "") for w in words]
+
+
+ON_A_RUN = sorted(
+    {
+        tuple(on_this_run(command))
+        for page in pages()
+        for command, whole in page.commands()
+        if whole and "quickstart" in command and (words_of(command)[0] in CHEAP or "--dry-run" in command)
+    }
+)
+
+
+def test_the_pages_have_such_commands() -> None:
+    assert {words[0] for words in ON_A_RUN} >= CHEAP | {"robustness", "analyze"}
+
+
+@pytest.mark.parametrize("words", ON_A_RUN, ids=" ".join)
+def test_a_command_of_the_pages_on_a_finished_run(words: tuple[str, ...], folder: Path) -> None:
+    ledger = folder / RUN / "ledger.jsonl"
+    before = ledger.read_bytes()
+    printed = sde_ray(folder, *words)
+    assert printed.strip()
+    assert "--json" not in words or json.loads(printed)
+    assert ledger.read_bytes() == before, "it trains nothing"

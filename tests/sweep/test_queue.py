@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from helpers.fake_runner import planted
+from helpers.plans import BASE, FEW, plan_of
 
 from sde_ray.config.load import check
 from sde_ray.config.trial import TrialConfig
@@ -15,19 +16,6 @@ from sde_ray.sweep.plan import Plan, plan
 from sde_ray.sweep.queue import DesignQueue
 from sde_ray.training.checkpoint import Checkpoint
 from sde_ray.types import TrialResult
-
-BASE: dict[str, Any] = {
-    "name": "x",
-    "task": "masa:d1",
-    "train_sizes": 40,
-    "eval_size": 20,
-    "search": {"method": "grid"},
-}
-FEW: dict[str, Any] = {"axes": {"format": ["natural", "lines"], "reasoning": "none", "labels": "text"}}
-
-
-def made(**values: Any) -> Plan:
-    return plan(check({**BASE, **values}))
 
 
 def ran(trial: TrialConfig, status: Any = "finished") -> TrialResult:
@@ -52,7 +40,7 @@ def drain(queue: DesignQueue) -> list[TrialConfig]:
 
 
 def test_every_trial_of_the_plan_once_and_in_its_order() -> None:
-    whole = made(**FEW, seeds=[0, 1])
+    whole = plan_of(**FEW, seeds=[0, 1])
     queue = DesignQueue(whole, score, {})
     assert queue.remaining == 48
     handed = drain(queue)
@@ -61,7 +49,7 @@ def test_every_trial_of_the_plan_once_and_in_its_order() -> None:
 
 
 def test_what_the_ledger_has_is_not_handed_out_and_half_done_designs_come_first() -> None:
-    whole = made(**FEW, seeds=[0, 1])
+    whole = plan_of(**FEW, seeds=[0, 1])
     done = [*whole.trials[:4], whole.trials[20]]  # two designs, and half of a third
     queue = DesignQueue(whole, score, {trial.key: ran(trial) for trial in done})
     assert queue.remaining == 43
@@ -71,7 +59,7 @@ def test_what_the_ledger_has_is_not_handed_out_and_half_done_designs_come_first(
 
 
 def test_failed_trials_come_again_and_pruned_ones_do_not() -> None:
-    whole = made(**FEW)
+    whole = plan_of(**FEW)
     first, second, third = whole.trials[:3]
     results = {first.key: ran(first, "failed"), second.key: ran(second, "pruned"), third.key: ran(third)}
     handed = [trial.key for trial in drain(DesignQueue(whole, score, results))]
@@ -81,14 +69,14 @@ def test_failed_trials_come_again_and_pruned_ones_do_not() -> None:
 
 
 def test_results_of_other_sweeps_in_the_ledger_do_not_count() -> None:
-    whole = made(**FEW)
+    whole = plan_of(**FEW)
     stranger = replace(whole.trials[0], seed=77)
     assert DesignQueue(whole, score, {stranger.key: ran(stranger)}).remaining == 24
 
 
 def test_optuna_goes_on_with_its_budget_where_it_stopped() -> None:
     search = {"method": "optuna", "n_trials": 10}
-    whole = made(seeds=[0, 1], search=search)
+    whole = plan_of(seeds=[0, 1], search=search)
     handed = drain(DesignQueue(whole, score, {}))
     assert len({trial.design for trial in handed}) == 10 and len(handed) == 20
     results = {trial.key: ran(trial) for trial in handed[:9]}
@@ -99,7 +87,7 @@ def test_optuna_goes_on_with_its_budget_where_it_stopped() -> None:
 
 
 def test_the_method_learns_the_mean_over_seeds_when_all_have_ended() -> None:
-    whole = made(seeds=[0, 1], search={"method": "optuna", "n_trials": 3})
+    whole = plan_of(seeds=[0, 1], search={"method": "optuna", "n_trials": 3})
     queue = DesignQueue(whole, score, {})
     observed: list[tuple[Any, float | None]] = []
     (state,) = queue._states
@@ -120,7 +108,7 @@ def test_the_method_learns_the_mean_over_seeds_when_all_have_ended() -> None:
 
 
 def test_one_model_after_another_and_each_task_has_a_search_of_its_own() -> None:
-    whole = made(
+    whole = plan_of(
         task=["masa:d1", "masa:d2"], model=["a", "b"], search={"method": "optuna", "n_trials": 2}, train_sizes=[20, 40]
     )
     handed = drain(DesignQueue(whole, score, {}))
@@ -130,14 +118,14 @@ def test_one_model_after_another_and_each_task_has_a_search_of_its_own() -> None
 
 
 def test_one_at_a_time_starts_with_the_baseline() -> None:
-    first = DesignQueue(made(search={"method": "one_at_a_time"}), score, {}).next_trial()
+    first = DesignQueue(plan_of(search={"method": "one_at_a_time"}), score, {}).next_trial()
     assert first and first.design == make_design()
 
 
 def test_trials_on_their_way_come_first_whatever_the_method_would_propose() -> None:
     for method in ("grid", "optuna", "random"):
         budget = {} if method == "grid" else {"n_trials": 20}
-        whole = made(**FEW, seeds=[0, 1], search={"method": method, **budget})
+        whole = plan_of(**FEW, seeds=[0, 1], search={"method": method, **budget})
         ended, going = whole.trials[0], next(trial for trial in whole.trials[30:] if trial.seed == 1)
         marks = {trial.key: Checkpoint(trial.key, ()) for trial in (ended, going)}
         queue = DesignQueue(whole, score, {ended.key: ran(ended)}, marks)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,14 +52,6 @@ def samples(count: int) -> list[Sample]:
         Sample(f"s{n}", (Segment(text, False, "text"), instruction), Segment(" positive", True, "completion"))
         for n, text in enumerate(texts)
     ]
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    one = Worker()
-    one.join(*one.address())
-    yield one
-    one.end_trial()
 
 
 @pytest.fixture(scope="module")
