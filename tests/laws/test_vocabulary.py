@@ -1,7 +1,8 @@
-"""A stranger's grep: each word of the field leads to the file that a person who knows Ray, Hugging Face or Optuna wants.
+"""A stranger's grep: each word of the field leads to the file that a user of Ray, Hugging Face or Optuna wants.
 
-A word is found where it is part of a name that a file defines, class, function, argument, field or constant, or of the
-file's own name; underscores and capitals do not count. Words in comments and docstrings do not count either.
+A word is found where it is part of a name that a file defines (class, function, argument, field, constant), of one that
+it imports from another library, or of the file's own name; underscores and capitals do not count. Words in comments and
+docstrings do not count either.
 """
 
 from __future__ import annotations
@@ -50,7 +51,6 @@ WORDS = {
     "leaderboard": "analysis/leaderboard.py",
     "posterior": "search/adaptive/posterior.py",
     "Gaussian": "search/adaptive/posterior.py",
-    "acquisition": "search/adaptive/knowledge_gradient.py",
     "knowledge_gradient": "search/adaptive/knowledge_gradient.py",
     "kernel": "search/kernel.py",
     "kv_cache": "models/kv_cache.py",
@@ -59,12 +59,8 @@ WORDS = {
     "generate": "models/generation.py",
     "max_new_tokens": "config/trial.py",
     "few_shot": "pipeline/prompting/few_shot.py",
-    "zero_shot": "pipeline/prompting/few_shot.py",
     "perplexity": "pipeline/prompting/perplexity.py",
     "dataset": "data/hub.py",
-    "upload": "storage/mirror.py",
-    "download": "storage/mirror.py",
-    "heartbeat": "storage/lease.py",
     "lock": "storage/lease.py",
     "backoff": "storage/remote.py",
 }
@@ -75,7 +71,7 @@ def plain(name: str) -> str:
 
 
 def names_in(tree: ast.AST) -> set[str]:
-    """What a file defines: classes, functions, arguments, assigned names and attributes."""
+    """What a file defines (classes, functions, arguments, assigned names and attributes) and takes from a library."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -84,6 +80,10 @@ def names_in(tree: ast.AST) -> set[str]:
             names.add(node.arg)
         elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
             names.add(node.id if isinstance(node, ast.Name) else node.attr)
+        elif isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("sde_ray"):
+            names |= {str(node.module), *(alias.name for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
     return {plain(name) for name in names}
 
 
@@ -105,3 +105,4 @@ def test_enough_words_are_tried() -> None:
 def test_a_missing_word_would_be_seen() -> None:
     tree = ast.parse('"""learning_rate"""\n# learning_rate\ndef fit(lr):\n    learned.rate = load(learning_rate)\n')
     assert names_in(tree) == {"fit", "lr", "rate"}
+    assert names_in(ast.parse("from sde_ray.x import rate")) == set()

@@ -7,12 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from helpers.fake_runner import planted
-from helpers.plans import BASE, FEW, plan_of
+from helpers.plans import FEW, plan_of
 
-from sde_ray.config.load import check
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design
-from sde_ray.sweep.plan import Plan, plan
 from sde_ray.sweep.queue import DesignQueue
 from sde_ray.training.checkpoint import Checkpoint
 from sde_ray.types import TrialResult
