@@ -22,7 +22,7 @@ from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.study import Study
 from sde_ray.design.designs import paper_label
 from sde_ray.design.render import parse_completion
-from sde_ray.evaluation.per_item import Kept, rows_of
+from sde_ray.evaluation.predictions import Prediction, read_predictions
 from sde_ray.storage import layout
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.types import Answer, Design, Example, Task, TrialResult
@@ -159,7 +159,7 @@ def predictions_frame(results: Iterable[TrialResult], trials: Path, split: str =
 
 def _prediction_rows(result: TrialResult, folder: Path, split: str) -> list[Row]:
     try:
-        kept = [row for row in rows_of(folder / layout.PREDICTIONS) if split in ("", row.split)]
+        kept = [row for row in read_predictions(folder / layout.PREDICTIONS) if split in ("", row.split)]
     except (OSError, ValueError):
         return []  # never kept, or damaged: `sde-ray score` says which
     design, home = design_of(result), str(result.config["task"])
@@ -174,7 +174,7 @@ def _prediction_rows(result: TrialResult, folder: Path, split: str) -> list[Row]
     return rows
 
 
-def _prediction(task: Task, design: Design, example: Example | None, row: Kept) -> Row:
+def _prediction(task: Task, design: Design, example: Example | None, row: Prediction) -> Row:
     """A completion beside the example that it answers; None where the data have changed since."""
     parsed = parse_completion(row.prediction, task, design)
     gold = example.answer if example else None

@@ -1,5 +1,6 @@
 """Evaluation: completions on disk become scores, item by item; no model is loaded here.
 
+predictions.py        a trial's completions on disk: the writer and the reader
 per_item.py           counts by item, bootstrap weights, jackknife influence
 racing.py             futility stopping of a trial on its first items
 rescore.py            every metric again from the raw completions

@@ -13,35 +13,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import TypeAdapter
 
 from sde_ray.design.designs import make_design
 from sde_ray.design.render import parse_completion
-from sde_ray.errors import format_error
+from sde_ray.evaluation.predictions import completions_by_task
 from sde_ray.metrics import item_statistics, objective_from_items
-from sde_ray.safe_json import read_json
 from sde_ray.storage.layout import PREDICTIONS
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.types import Design, Example, Task, TrialResult
 
 Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A line of `predictions.jsonl`. `task` None: the trial's own."""
-
-    id: str
-    split: Literal["train", "dev", "test", "dev_ood", "test_ood"]
-    prediction: str
-    task: str | None = None
-
-
-_KEPT = TypeAdapter(Kept)
 
 
 @dataclass(frozen=True)
@@ -104,9 +88,10 @@ def read_items(result: TrialResult, folder: Path, split: str, metric: str) -> It
     path = folder / PREDICTIONS
     home, definition = str(result.config["task"]), result.config.get("definition")
     try:
-        texts = completions(path, home, split)
+        by_task = completions_by_task(path, home)
     except (OSError, ValueError):
         return None
+    texts = {task: completions for (where, task), completions in by_task.items() if where == split}
     design = make_design(**result.config["design"])
     parts = []
     for name in sorted(texts):
@@ -121,27 +106,6 @@ def read_items_by_trial(results: Sequence[TrialResult], trials: Path, split: str
     finished = [result for result in results if result.status == "finished"]
     by_trial = {result.key: read_items(result, trials / result.key, split, metric) for result in finished}
     return {key: items for key, items in by_trial.items() if items is not None}
-
-
-def completions(path: Path, home: str, split: str) -> dict[str, dict[str, str]]:
-    """task -> id -> completion; a line without a task is of the trial's own."""
-    by_task: dict[str, dict[str, str]] = {}
-    for row in rows_of(path):
-        if row.split == split:
-            by_task.setdefault(row.task or home, {})[row.id] = row.prediction
-    return by_task
-
-
-def rows_of(path: Path) -> list[Kept]:
-    """The rows of `predictions.jsonl`; ValueError that names a line that is none."""
-    rows = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):  # completions may hold other line ends
-        if line.strip():
-            try:
-                rows.append(_KEPT.validate_python(read_json(line)))
-            except ValueError as error:
-                raise ValueError(f"line {number}: {format_error(error)}") from None
-    return rows
 
 
 def count_items(

@@ -22,7 +22,8 @@ import numpy as np
 from scipy import stats
 
 from sde_ray.design.designs import make_design
-from sde_ray.evaluation.per_item import TaskItems, completions, count_items, jackknife_influence
+from sde_ray.evaluation.per_item import TaskItems, count_items, jackknife_influence
+from sde_ray.evaluation.predictions import completions_by_task
 from sde_ray.storage.layout import CONFIG
 from sde_ray.types import Design, Example, Task
 
@@ -72,7 +73,7 @@ def slices(count: int, looks: Sequence[float]) -> list[slice]:
 def _answers(path: Path, task: str) -> Mapping[str, str]:
     """The rival's dev completions by item; nothing where they were not kept."""
     try:
-        return completions(path, task, "dev").get(task, {})
+        return completions_by_task(path, task).get(("dev", task), {})
     except (OSError, ValueError):
         return {}
 

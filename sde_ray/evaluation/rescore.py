@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from sde_ray import metrics
 from sde_ray.design import designs, render
 from sde_ray.errors import FaultList, UserError, format_error
-from sde_ray.evaluation.per_item import rows_of
+from sde_ray.evaluation.predictions import completions_by_task
 from sde_ray.safe_json import read_json
 from sde_ray.storage.layout import CONFIG, PREDICTIONS, SCORES, TRIALS
 from sde_ray.tasks import get_task
@@ -153,12 +153,16 @@ def _rescore(trial: Path) -> TrialScores:
     config: _Trial = _checked(trial / CONFIG, _TRIAL)
     design = designs.make_design(**config.design)
     by_split: dict[str, list[Scores]] = {}
-    for (split, name), texts in _completions(trial, config.task).items():
+    try:
+        completions = completions_by_task(trial / PREDICTIONS, config.task)
+    except (OSError, ValueError) as error:
+        raise _damaged(trial / PREDICTIONS, error) from None
+    for (split, name), texts in completions.items():
         task = trial_task(name, config.definition)
         examples = [example for example in task.load(split.removesuffix("_ood")) if example.id in texts]  # type: ignore[arg-type]
         parsed: list[Parsed] = [render.parse_completion(texts[example.id], task, design) for example in examples]
         by_split.setdefault(split, []).append(metrics.score(task, examples, parsed))
-    scores = {split: mean(each) for split, each in by_split.items()}
+    scores = {split: metrics.mean_over_tasks(each) for split, each in by_split.items()}
     reported = _checked(trial / SCORES, _REPORTED).scores if (trial / SCORES).is_file() else {}
     return TrialScores(config.key, design, config.seed, scores, _max_change(scores, reported))
 
@@ -177,29 +181,6 @@ def _damaged(path: Path, error: Exception) -> UserError:
         f"{path} cannot be used: {reason}. Restore it, or take the folder {path.parent.name} out of trials/ to score "
         "the others."
     )
-
-
-def _completions(trial: Path, task: str) -> dict[tuple[str, str], dict[str, str]]:
-    """(split, task) -> id -> completion; a line without a task is of the trial's own."""
-    by_task: dict[tuple[str, str], dict[str, str]] = {}
-    path = trial / PREDICTIONS
-    try:
-        rows = rows_of(path)
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from None
-    for row in rows:
-        by_task.setdefault((row.split, row.task or task), {})[row.id] = row.prediction
-    return by_task
-
-
-def mean(scores: list[Scores]) -> Scores:
-    """The mean over out-of-domain tasks of each metric; one that only some have, over those."""
-    names = dict.fromkeys(name for by_metric in scores for name in by_metric)
-    return {name: _average([by_metric[name] for by_metric in scores if name in by_metric]) for name in names}
-
-
-def _average(values: list[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _max_change(scores: Mapping[str, Scores], reported: Mapping[str, Scores]) -> float:

@@ -27,7 +27,7 @@ from sde_ray.metrics.free import FREE
 from sde_ray.metrics.label import LABEL, confusion, is_sentiment
 from sde_ray.metrics.span import SPAN
 from sde_ray.plugins import load_object
-from sde_ray.types import Example, Parsed, Task
+from sde_ray.types import Example, Parsed, Scores, Task
 
 __all__ = [
     "METRICS",
@@ -37,6 +37,7 @@ __all__ = [
     "fault_counts",
     "is_sentiment",
     "item_statistics",
+    "mean_over_tasks",
     "metric_names",
     "objective_from_items",
     "score",
@@ -56,6 +57,13 @@ def score(task: Task, examples: Sequence[Example], parsed: Sequence[Parsed]) -> 
     """Every metric of the task's kind, pooled, strict and by slot; plus the task's own metrics."""
     totals = item_statistics(task, examples, parsed).sum(axis=0)
     return {name: float(objective_from_items(task, name, totals)) for name in metric_names(task)}
+
+
+def mean_over_tasks(scores: Sequence[Scores]) -> Scores:
+    """The mean over tasks of each metric; a metric that only some tasks have (one aspect's) over those."""
+    names = dict.fromkeys(name for by_metric in scores for name in by_metric)
+    values = {name: [by_metric[name] for by_metric in scores if name in by_metric] for name in names}
+    return {name: sum(each) / len(each) for name, each in values.items()}
 
 
 def fault_counts(parsed: Sequence[Parsed]) -> dict[str, int]:

@@ -23,9 +23,10 @@ from sde_ray import data, metrics
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
 from sde_ray.errors import UserError
+from sde_ray.evaluation.predictions import Prediction, ReportedSplit, write_predictions
 from sde_ray.evaluation.racing import Opponent, slices
 from sde_ray.models.predictor import write_card
-from sde_ray.storage.layout import ADAPTER, CONFIG, PREDICTIONS, SCORES
+from sde_ray.storage.layout import ADAPTER, CONFIG, PREDICTIONS, SCORES, predictions_name
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.training import checkpoint
 from sde_ray.training.checkpoint import Checkpoint, CheckpointError
@@ -45,7 +46,7 @@ def make_runner(resources: RunnerResources) -> Runner:
 
 
 class TrialRunner:
-    """Carries one trial at a time on a group of workers that outlives it."""
+    """Runs one trial at a time on a worker group that outlives it (see `Runner`)."""
 
     def __init__(self, workers: WorkerGroup) -> None:
         self.workers = workers
@@ -102,11 +103,12 @@ class TrialRunner:
         if not trial.losses:
             self._train(1, "first_step")
         self._train(until, "train")
-        scores, stopped_early = self._score(predictions_of(config, index), rival)
-        done = RungResult(index, min(until * _step_size(config), config.train_size), scores, stopped_early)
+        last = index + 1 == len(config.rungs)
+        scores, stopped_early = self._score(predictions_name(None if last else index), rival)
+        done = RungResult(index, min(until * config.train.train_batch_size, config.train_size), scores, stopped_early)
         trial.rungs.append(done)
         _write_json(trial.folder / SCORES, {"rung": index, "scores": scores, "faults": trial.faults})
-        if index + 1 < len(config.rungs) and not stopped_early:
+        if not last and not stopped_early:
             self._save_checkpoint(index, rival)
         return done
 
@@ -174,14 +176,19 @@ class TrialRunner:
         trial.tokens["output"] = written / max(1, sum(len(texts) for _, texts in answered))
         trial.add_seconds("decode", started)
         by_split: dict[str, list[Scores]] = {}
+        predictions = [
+            Prediction(example.id, part.split, text, part.name)
+            for part, texts in answered
+            for example, text in zip(part.examples, texts, strict=True)
+        ]
         for path in dict.fromkeys((name, PREDICTIONS)):
-            _write_predictions(trial.folder / path, answered)
+            write_predictions(trial.folder / path, predictions)
         trial.faults.clear()
         for part, own in answered:
             parsed = [render.parse_completion(text, part.task, trial.config.design) for text in own]
             by_split.setdefault(part.split, []).append(metrics.score(part.task, part.examples, parsed))
             trial.count_faults(part.split, parsed)
-        return {split: _mean(scores) for split, scores in by_split.items()}, stopped_early
+        return {split: metrics.mean_over_tasks(scores) for split, scores in by_split.items()}, stopped_early
 
     def _ask(self, parts: list[_Evaluation], name: str, rival: Opponent | None) -> tuple[list[_Answered], int, str]:
         """The completions of every part, together (longer batches of like length); the new tokens; why it ended early.
@@ -216,15 +223,10 @@ class TrialRunner:
         return completions, sum(written for _, written in answers)
 
 
-def predictions_of(config: TrialConfig, rung: int) -> str:
-    """The file in a trial's folder that keeps the completions of a rung; that of the last one is `PREDICTIONS`."""
-    return PREDICTIONS if rung + 1 == len(config.rungs) else f"predictions.{rung}.jsonl"
-
-
 class _Evaluation:
     """The held items of one task in one split of the report: `dev`, or `dev_ood` for an out-of-domain task."""
 
-    def __init__(self, split: str, name: str, task: Task, examples: list[Example]) -> None:
+    def __init__(self, split: ReportedSplit, name: str, task: Task, examples: list[Example]) -> None:
         self.split, self.name, self.task, self.examples = split, name, task, examples
 
     def prompts(self, config: TrialConfig) -> list[Any]:
@@ -311,31 +313,10 @@ def _evaluations(config: TrialConfig) -> list[_Evaluation]:
     return parts
 
 
-def _evaluation(config: TrialConfig, reported: str, split: Any, name: str) -> _Evaluation:
+def _evaluation(config: TrialConfig, reported: Any, split: Any, name: str) -> _Evaluation:
     examples = trial_examples(name, split, config.definition)
     items = data.eval_items(examples, config.eval_size)
     return _Evaluation(reported, name, trial_task(name, config.definition), items)
-
-
-def _write_predictions(path: Path, answered: Sequence[tuple[_Evaluation, Sequence[str]]]) -> None:
-    """The raw completions of the last rung, one JSON object a line; `task` tells out-of-domain tasks apart."""
-    lines = [
-        {"split": part.split, "id": example.id, "prediction": text, "task": part.name}
-        for part, completions in answered
-        for example, text in zip(part.examples, completions, strict=True)
-    ]
-    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
-
-
-def _mean(scores: Sequence[Scores]) -> Scores:
-    """The mean over tasks of each metric; a metric that only some tasks have (one aspect's) over those."""
-    names = list(dict.fromkeys(name for one in scores for name in one))
-    having = {name: [one[name] for one in scores if name in one] for name in names}
-    return {name: sum(values) / len(values) for name, values in having.items()}
-
-
-def _step_size(config: TrialConfig) -> int:
-    return config.train.train_batch_size
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -11,7 +11,7 @@ from sde_ray.analysis.report.html import Html, escape, tag
 from sde_ray.analysis.study import Study
 from sde_ray.design import render
 from sde_ray.errors import UserError
-from sde_ray.evaluation.per_item import rows_of
+from sde_ray.evaluation.predictions import read_predictions
 from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.tasks.trial_task import trial_task
 from sde_ray.types import Design, Task
@@ -63,7 +63,7 @@ def _read(study: Study, design: Design, path: Path) -> list[AnsweredItem]:
     texts = {example.id: example for example in task.load("dev")}
     answered: list[AnsweredItem] = []
     try:
-        rows = rows_of(path)
+        rows = read_predictions(path)
     except (OSError, ValueError):
         return []  # a damaged file costs the report its examples only
     for row in rows:
