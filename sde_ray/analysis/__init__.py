@@ -1,11 +1,13 @@
-"""Analysis: scores become effects, a strategy and a verdict, each with its interval.
+"""Analysis: scores become effects, a strategy and a verdict, each with its confidence interval.
 
-response_surface.py  mixed_model.py   the regression behind all of it, and its noise
-effects.py  claims.py                 what each option does, and what may be said of it
-leaderboard.py  pareto.py             designs ranked; designs worth their price
-study.py                              comparable trials together
-cross_study.py  rank_agreement.py  pooling.py   several models, tasks or sizes
-strategy.py                           the assembled design
-validation.py  paired.py  verdict.py  the final comparison
-report/                               the page
+estimate.py                           a point estimate with its 95% confidence interval, and how it is written
+response_surface.py  mixed_model.py   the regression behind it: main effects, interactions, variance components (REML)
+effects.py  claims.py                 main effects and interactions; their significance in words
+leaderboard.py  pareto.py             designs ranked by score; the Pareto front of score against output tokens
+study.py  frames.py                   the comparable trials of one task, model and training size; as pandas frames
+cross_study.py                        several models, tasks or training sizes together
+rank_agreement.py  pooling.py         rank correlations of leaderboards; partial pooling of effects (shrinkage)
+strategy.py  constraints.py           the assembled design; which designs are feasible
+validation.py  paired.py  verdict.py  the final comparison: bootstrap over items, seeds, p-values with Holm's correction
+report/                               the HTML page
 """

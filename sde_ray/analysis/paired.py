@@ -46,6 +46,11 @@ class PairedDifference:
     p_value: float | None = None
     adjusted_p_value: float | None = None
 
+    @property
+    def confidence_interval(self) -> tuple[float, float] | None:
+        """The 95% bounds, or None."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
 
 # ---- the table of scores -------------------------------------------------------------------------------------------
 
@@ -171,7 +176,7 @@ def compare(
     others = [name for name in scores if name != first]
     by_seed = {name: (scores[first] - scores[name]).mean(axis=1) for name in others}
     by_draw = {name: _bootstrap_difference(resampled, first, name) for name in others} if resampled else {}
-    variances = _seed_variances(list(by_seed.values()))
+    variances = _shrink_seed_variances(list(by_seed.values()))
     differences = {}
     for name, variance in zip(others, variances, strict=True):
         errors = _draw_errors(by_seed[name], variance, by_draw.get(name), random)
@@ -192,7 +197,7 @@ class _SeedVariance:
     freedom: float
 
 
-def _seed_variances(differences: Sequence[Array]) -> list[_SeedVariance]:
+def _shrink_seed_variances(differences: Sequence[Array]) -> list[_SeedVariance]:
     """Shrinkage of variances: each comparison's variance over seeds, drawn towards the mean of all.
 
     The comparisons share a contender, which correlates them by about a half: k of them are worth k / (1 + (k - 1) / 4).

@@ -1,9 +1,9 @@
-"""What a sweep's trials show, study by study: one task, one model, one training size.
+"""Studies of a sweep: the comparable trials of one task, model and training size, with all that they show.
 
     for study in studies(config, results): study.ranked, study.effects, study.interactions
 
-Reads the ledger's results and the completions that trials kept; loads no model. A training size or a model more is a
-study more: an effect at 500 samples need not be one at 5,000.
+A study reads the ledger's results and the completions that trials kept; it loads no model. Each training size and each
+model is a study of its own: an effect at 500 samples need not be one at 5,000.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ Results = tuple[TrialResult, ...]
 
 @dataclass(frozen=True)
 class Study:
-    """Comparable trials, and the metric and split on which they are compared."""
+    """Comparable trials, and the metric and split on which they are compared.
+
+    Everything is computed when it is first needed, then kept.
+    """
 
     group: Group
     objective: str
@@ -52,12 +55,12 @@ class Study:
 
     @cached_property
     def ranked(self) -> list[RankedDesign]:
-        """The leaderboard."""
+        """The leaderboard, best first."""
         return rank_designs(self.results, self.objective, self.split)
 
     @cached_property
     def items(self) -> dict[str, dict[str, ItemCounts]]:
-        """Counts by item of every trial that kept its completions: split -> key -> items."""
+        """Counts by item of every trial that kept its completions: split -> trial key -> counts."""
         return {
             split: read_items_by_trial(self.results, RunDirectory.at(self.folder).trials, split, self.objective)
             for split in ("dev", "dev" + OUT_OF_DOMAIN)
@@ -65,7 +68,7 @@ class Study:
 
     @cached_property
     def fitted(self) -> SurfaceFit | None:
-        """The response surface on the objective's split; None where nothing has a score."""
+        """The fitted response surface on the objective's split; None where nothing has a score."""
         if not scored_results(self.results, self.objective, self.split):
             return None
         return fit_results(self.results, self.objective, self.split, self.items[self.split])
@@ -77,12 +80,12 @@ class Study:
 
     @cached_property
     def pareto_front(self) -> list[ParetoPoint]:
-        """The designs that no other one beats in both score and output tokens."""
+        """The Pareto front of score against output tokens."""
         return pareto_front(self.ranked, self.fitted)
 
     @cached_property
     def main_effects(self) -> list[Effect]:
-        """The effects on the objective's split."""
+        """Main effects on the objective's split."""
         return surface_effects(self.fitted, [design_of(result) for result in self.scored]) if self.fitted else []
 
     @cached_property
@@ -92,17 +95,17 @@ class Study:
 
     @cached_property
     def scope(self) -> str:
-        """What an effect of this study is, and what its interval holds; for below a table or a figure."""
+        """What an effect of this study is, and what noise its interval covers, in words."""
         return effect_scope(self.fitted) if self.fitted else ""
 
     @cached_property
     def effects(self) -> list[dict[str, Any]]:
-        """One row an option, in-domain and out-of-domain side by side."""
+        """Main effects as rows, in-domain and out-of-domain side by side, with claims (`effect_table`)."""
         return effect_table(self.results, self.objective, self.items)
 
     @cached_property
     def interactions(self) -> list[Interaction]:
-        """Pairs of options that do more, or less, together than apart; strongest first."""
+        """Interactions of two options, strongest first."""
         return surface_interactions(self.fitted) if self.fitted else []
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,7 +124,7 @@ class Study:
 
 
 def studies(config: SweepConfig, results: Sequence[TrialResult]) -> list[Study]:
-    """The studies of a sweep, in the order of their first trial; trials of a final comparison choose nothing."""
+    """The studies of a sweep, in the order of their first trial, without the trials of a final comparison."""
     tasks = open_tasks(config)
     selecting = [result for result in results if result.config["task"] in tasks and "dev" in result.config["splits"]]
     return [

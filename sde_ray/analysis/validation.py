@@ -1,14 +1,17 @@
-"""The final comparison: is the assembled design really better, on fresh seeds and items that no selection has seen?
+"""Validation by paired comparison: is the assembled design really better, on fresh seeds and test items?
 
-    trials = validation_trials(strategy, config, results)       {"assembled": [TrialConfig, ...], "baseline": ...}
     verdict = judge_validation(strategy, trials, results_by_key, folder / "trials")
     verdict.summary  "Better than baseline (+0.121 [+0.080, +0.163]) ... No difference shown against best seen ..."
 
-Options that win one by one may not add up, and the best of many trials was partly lucky: so the assembled design meets
-the best design seen, the baseline and the paper's designs. "Better" is said only where the 95% interval of the paired
-difference lies above 0 and Holm's correction over the controls agrees. A verdict without a winner is a result, too.
+`trials` are those of `pipeline/validation_trials.py`: {"assembled": [TrialConfig, ...], "baseline": ...}, on seeds and
+items that no selection has seen.
 
-Only here is the `test` split read. Its scores stand under split names that selection refuses (`strategy.py`).
+Options that win one by one may not add up, and the best of many trials was partly lucky (selection bias): so the
+assembled design is compared with the best design seen, the baseline and the paper's designs. "Better" is said only
+where the 95% confidence interval of the paired difference lies above 0 and Holm's correction over the controls agrees.
+A verdict without a winner is a result, too.
+
+Only here is the `test` split read. Its scores have split names that selection refuses (`strategy.py`).
 """
 
 from __future__ import annotations

@@ -1,3 +1,8 @@
-"""Measurements of the package itself: `warm` times a trial's set-up, `masa_216.csv` holds the 216 designs' scores,
-`calibration` counts how often intervals and claims are right in `worlds` with a known truth.
+"""Benchmarks of the package itself.
+
+warm.py                        seconds to the first optimizer step, warm worker against cold process
+designs.py  masa_216.csv       the recorded scores of all 216 designs
+calibration.py  worlds.py      coverage of confidence intervals and error rates of claims, on simulated sweeps
+search/                        simple regret of each search method, on simulated and recorded truths
+tiny_model/                    how the embedded base model was pretrained
 """

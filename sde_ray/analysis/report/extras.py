@@ -50,7 +50,7 @@ def _analysis(found: Found, figure: Html | None) -> Html:
         {"measure": str(row["measure"]).replace("_", " "),
          "spearman": format_signed(row["spearman"]), "its": format_interval(row["spearman_low"], row["spearman_high"]),
          "kendall": format_signed(row["kendall"]), "its_": format_interval(row["kendall_low"], row["kendall_high"]),
-         "place": f"{row['pick_place']} of {row['designs']}" if row.get("pick") else None}
+         "place": f"{row['pick_rank']} of {row['designs']}" if row.get("pick") else None}
         for row in found["correlations"]
     ]  # fmt: skip
     columns = {

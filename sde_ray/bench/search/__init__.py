@@ -1,5 +1,7 @@
-"""How well each search method finds the best design, where the truth is known.
+"""Simple regret of each search method, where the truth is known.
 
-`planted`: made-up response surfaces. `recorded`: the real trials of the embedded base. Both run the very classes that a
-sweep runs (`contestants.py`); no model is involved.
+planted.py  truth.py     simulated response surfaces
+recorded.py              the recorded trials of the embedded base
+contestants.py           each method as a sweep runs it; no model is involved
+contest.py               all methods on many truths, and the means
 """
