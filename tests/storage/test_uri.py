@@ -129,15 +129,17 @@ def test_without_a_home_the_mirrors_are_in_a_temporary_folder(monkeypatch: pytes
 
 def test_nodes_exchange_markers_through_the_store(tmp_path: Path) -> None:
     place = f"file://{tmp_path}/runs/x/.nodes"
-    assert "does not see what the driver wrote there (No such file" in preflight.answer(place, "token", "node")
+    assert "does not see what the driver wrote there (No such file" in preflight.check_from_node(place, "token", "node")
     RemoteFolder(place).write("driver", b"another")
-    assert preflight.answer(place, "token", "node") == "sees another folder of the same name"
+    assert preflight.check_from_node(place, "token", "node") == "sees another folder of the same name"
     RemoteFolder(place).write("driver", b"token")
     with on(tmp_path / "node"):
-        assert preflight.answer(place, "token", "node") == ""
-    assert preflight._unseen(place, "node", "token") == ""
+        assert preflight.check_from_node(place, "token", "node") == ""
+    assert preflight._check_marker(place, "node", "token") == ""
     Flaky.be(float("inf"), only=("pipe_file",))
-    assert "cannot write there (ConnectionError" in preflight.answer(place.replace("file:", "flaky:"), "token", "n")
+    assert "cannot write there (ConnectionError" in preflight.check_from_node(
+        place.replace("file:", "flaky:"), "token", "n"
+    )
 
 
 def test_a_node_without_the_store_s_package_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,16 +147,19 @@ def test_a_node_without_the_store_s_package_says_so(monkeypatch: pytest.MonkeyPa
         raise ImportError("Install s3fs to access S3")
 
     monkeypatch.setattr("fsspec.core.url_to_fs", missing)
-    assert "pip install s3fs" in preflight.answer("s3://bucket/runs/x/.nodes", "token", "node")
+    assert "pip install s3fs" in preflight.check_from_node("s3://bucket/runs/x/.nodes", "token", "node")
 
 
 def test_all_nodes_that_do_not_reach_the_store_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     nodes = [{"NodeID": f"{n}" * 12, "NodeManagerHostname": f"host{n}"} for n in range(2)]
 
     def ask(place: str, token: str, nodes: Any) -> dict[str, str]:
-        return {"0" * 12: preflight.answer(place, token, "0" * 12), "1" * 12: "cannot write there (PermissionError)"}
+        return {
+            "0" * 12: preflight.check_from_node(place, token, "0" * 12),
+            "1" * 12: "cannot write there (PermissionError)",
+        }
 
-    monkeypatch.setattr(preflight, "_ask", ask)
+    monkeypatch.setattr(preflight, "_ask_nodes", ask)
     with pytest.raises(UserError, match=r"all nodes reach.*resources.env_vars\): node host1 .* cannot write there"):
         preflight.check_shared(f"file://{tmp_path}/runs/x", nodes)
     assert RemoteFolder(f"file://{tmp_path}/runs/x").list() == {}, "the markers are taken away"

@@ -37,14 +37,14 @@ def test_a_sweep_waits_for_nodes_and_asks_for_room_once(
 ) -> None:
     cluster = grow(monkeypatch, {"CPU": 0}, {"CPU": 0}, {"CPU": 4, "GPU": 2})
     wanted = Resources(address="auto", resources_per_worker={"GPU": 1})
-    assert ray_session._room(wanted) == 2
+    assert ray_session._max_trials(wanted) == 2
     assert cluster.asked == [ray_session.bundles(wanted), []], "asked for once, and let go again"
     assert "Waiting up to 300 s for nodes" in capsys.readouterr().err
 
 
 def test_a_cluster_that_has_room_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = grow(monkeypatch, {"CPU": 3})
-    assert ray_session._room(Resources(address="auto")) == 3 and cluster.asked == []
+    assert ray_session._max_trials(Resources(address="auto")) == 3 and cluster.asked == []
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_where_no_room_will_come_the_sweep_says_so_at_once(
 ) -> None:
     grow(monkeypatch, {"CPU": 2})
     with pytest.raises(UserError, match="A trial needs 1 GPU, but Ray has 0"):
-        ray_session._room(resources)
+        ray_session._max_trials(resources)
 
 
 def test_the_environment_of_a_sweep_adds_to_that_of_its_job() -> None:
@@ -80,7 +80,7 @@ def test_ray_is_started_again_where_a_busy_machine_let_it_start_too_slowly(
             raise Exception("The current node timed out during startup. This could happen because ...")
 
     monkeypatch.setattr(ray, "init", init)
-    if failures < ray_session.STARTS:
+    if failures < ray_session.MAX_START_ATTEMPTS:
         ray_session._init({"address": "local"})
     else:
         with pytest.raises(UserError, match="did not start within 30 s, in 3 attempts"):

@@ -17,7 +17,7 @@ from sde_ray.config.load import check
 from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import UserError
 from sde_ray.storage.lease import lease, refuse_if_held
-from sde_ray.sweep.cluster.preflight import answer
+from sde_ray.sweep.cluster.preflight import check_from_node
 from sde_ray.sweep.plan import plan
 from sde_ray.sweep.stale import stale_result_notes
 from sde_ray.types import TrialResult
@@ -101,16 +101,16 @@ def test_a_clock_that_was_set_back_is_told_with_the_remedy(tmp_path: Path) -> No
 
 def test_a_node_that_shares_the_folder_leaves_its_marker(tmp_path: Path) -> None:
     (tmp_path / "driver").write_text("token")
-    assert answer(str(tmp_path), "token", "node") == ""
+    assert check_from_node(str(tmp_path), "token", "node") == ""
     assert (tmp_path / "node").read_text() == "token"
 
 
 def test_a_node_says_what_it_does_not_see(tmp_path: Path) -> None:
-    assert "does not see what the driver wrote" in answer(str(tmp_path / "gone"), "token", "node")
+    assert "does not see what the driver wrote" in check_from_node(str(tmp_path / "gone"), "token", "node")
     (tmp_path / "driver").write_text("another")
-    assert answer(str(tmp_path), "token", "node") == "sees another folder of the same name"
+    assert check_from_node(str(tmp_path), "token", "node") == "sees another folder of the same name"
     (tmp_path / "driver").write_text("token")
-    assert "cannot write there" in answer(str(tmp_path), "token", "no/folder")
+    assert "cannot write there" in check_from_node(str(tmp_path), "token", "no/folder")
 
 
 def test_all_nodes_that_fail_are_named_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -118,8 +118,8 @@ def test_all_nodes_that_fail_are_named_together(monkeypatch: pytest.MonkeyPatch,
 
     nodes = [{"NodeID": f"{n}" * 12, "NodeManagerHostname": f"host{n}", "Alive": True} for n in range(3)]
     told = {"0" * 12: "", "1" * 12: "does not see it", "2" * 12: "cannot write there"}
-    monkeypatch.setattr(preflight, "_ask", lambda *given: told)
-    monkeypatch.setattr(preflight, "_unseen", lambda *given: "")
+    monkeypatch.setattr(preflight, "_ask_nodes", lambda *given: told)
+    monkeypatch.setattr(preflight, "_check_marker", lambda *given: "")
     with pytest.raises(UserError) as raised:
         preflight.check_shared(str(tmp_path / "runs"), nodes)
     text = str(raised.value)
@@ -130,7 +130,7 @@ def test_all_nodes_that_fail_are_named_together(monkeypatch: pytest.MonkeyPatch,
 def test_a_marker_that_never_appears_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from sde_ray.sweep.cluster import preflight
 
-    monkeypatch.setattr(preflight, "APPEAR", 0.3)
-    assert preflight._unseen(str(tmp_path), "node", "token") == "wrote there what the driver does not see"
+    monkeypatch.setattr(preflight, "VISIBLE_TIMEOUT_S", 0.3)
+    assert preflight._check_marker(str(tmp_path), "node", "token") == "wrote there what the driver does not see"
     (tmp_path / "node").write_text("token")
-    assert preflight._unseen(str(tmp_path), "node", "token") == ""
+    assert preflight._check_marker(str(tmp_path), "node", "token") == ""

@@ -38,7 +38,7 @@ LOCK_AGE = 600  # seconds; DeepSpeed's slowest kernel compiles in less
 
 @dataclass(frozen=True)
 class Check:
-    """One row of the examination; `remedy` is empty where nothing has to be done."""
+    """Result of one check; `remedy` is empty when nothing has to be done."""
 
     name: str
     state: State
@@ -67,8 +67,8 @@ def _run_check(name: str, check: Callable[[Target], list[Check]], target: Target
 
 
 def python(target: Target) -> list[Check]:
-    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    return [Check("python", "ok", found)]
+    version = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    return [Check("python", "ok", version)]
 
 
 def packages(target: Target) -> list[Check]:
@@ -130,8 +130,8 @@ def gpu(target: Target) -> list[Check]:
 
     if not torch.cuda.is_available():
         return [Check("gpu", "ok", "none: trials run on the CPU (right for the embedded base)")]
-    names = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
-    found = ", ".join(f"{gpu.name} {gpu.total_memory / GIB:.0f} GiB" for gpu in names)
+    devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    found = ", ".join(f"{device.name} {device.total_memory / GIB:.0f} GiB" for device in devices)
     return [Check("gpu", "ok", found, "Set resources.resources_per_worker.GPU: 1 to train on it.")]
 
 
@@ -166,48 +166,48 @@ def _check_remote_storage(storage: str) -> Check:
 def tracking(target: Target) -> list[Check]:
     """MLflow 3 refuses the old file store; a server must answer before the sweep relies on it."""
     uri = target.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
-    shown = re.sub(r"//[^/]*@", "//***@", str(mask(uri)))
+    masked = re.sub(r"//[^/]*@", "//***@", str(mask(uri)))
     scheme = urlsplit(uri).scheme
     if not uri:
         return [Check("mlflow tracking", "ok", f"sqlite in {local_path(str(target.storage))}/mlflow.db")]
     if scheme in ("http", "https"):
-        return [_check_server(uri, shown)]
+        return [_check_server(uri, masked)]
     if "://" in uri and scheme.partition("+")[0] in ("sqlite", "postgresql", "mysql", "mssql", "databricks"):
-        return [Check("mlflow tracking", "ok", shown)]
+        return [Check("mlflow tracking", "ok", masked)]
     remedy = "Use sqlite:////absolute/path/mlflow.db, or a server's http address."
-    return [Check("mlflow tracking", "fail", f"{shown}: MLflow 3 keeps no runs in plain files", remedy)]
+    return [Check("mlflow tracking", "fail", f"{masked}: MLflow 3 keeps no runs in plain files", remedy)]
 
 
-def _check_server(uri: str, shown: str) -> Check:
+def _check_server(uri: str, masked: str) -> Check:
     try:
         address = re.sub(r"//\S*@", "//", uri).rstrip("/")  # urllib takes a password for a port, and tells it
         with urllib.request.urlopen(address + "/health", timeout=5) as answer:
-            return Check("mlflow tracking", "ok", f"{shown} answers ({answer.status})")
+            return Check("mlflow tracking", "ok", f"{masked} answers ({answer.status})")
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             remedy = "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
-            return Check("mlflow tracking", "fail", f"{shown} refuses us ({error.code})", remedy)
-        return Check("mlflow tracking", "warn", f"{shown} answers with {error.code}", "Is this an MLflow server?")
+            return Check("mlflow tracking", "fail", f"{masked} refuses us ({error.code})", remedy)
+        return Check("mlflow tracking", "warn", f"{masked} answers with {error.code}", "Is this an MLflow server?")
     except (OSError, ValueError, http.client.HTTPException) as error:
         remedy = "Start it (mlflow server --backend-store-uri sqlite:///mlflow.db), or leave tracking_uri out."
-        return Check("mlflow tracking", "fail", f"{shown} does not answer: {error}", remedy)
+        return Check("mlflow tracking", "fail", f"{masked} does not answer: {error}", remedy)
 
 
 def ray_address(target: Target) -> list[Check]:
     """Ray attaches to the address a file or variable names, also when that cluster is long gone."""
     pointer = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
-    named = {"RAY_ADDRESS": os.environ.get("RAY_ADDRESS", "")}
-    named[str(pointer)] = pointer.read_text().strip() if pointer.is_file() else ""
+    addresses = {"RAY_ADDRESS": os.environ.get("RAY_ADDRESS", "")}
+    addresses[str(pointer)] = pointer.read_text().strip() if pointer.is_file() else ""
     checks = []
-    for where, address in named.items():
+    for source, address in addresses.items():
         host, _, port = address.rpartition("://")[2].rpartition(":")
         if not port.isdigit():
             continue
         if _listens(host, int(port)):
-            checks.append(Check("ray cluster", "ok", f"{address} ({where})"))
+            checks.append(Check("ray cluster", "ok", f"{address} ({source})"))
             continue
-        remedy = f"unset {where}" if where == "RAY_ADDRESS" else f"Nobody uses that cluster? Then: rm {where}"
-        checks.append(Check("ray cluster", "warn", f"{where} names {address}, where nothing listens", remedy))
+        remedy = f"unset {source}" if source == "RAY_ADDRESS" else f"Nobody uses that cluster? Then: rm {source}"
+        checks.append(Check("ray cluster", "warn", f"{source} names {address}, where nothing listens", remedy))
     return checks or [Check("ray cluster", "ok", "none: Ray starts on this machine with each sweep")]
 
 

@@ -26,12 +26,17 @@ from sde_ray.tracking.tracking_uri import check_tracking_uri, resolve_tracking_u
 MARKERS = ".nodes"
 SHARE, SHARED = "share (NFS, a mounted bucket)", "Set storage_path to such a folder"
 REACHED = "Give every node the store's package, and its variables (resources.env_vars)"
-ANSWER = 120.0  # seconds in which a node must answer: it may have to unpack the job's files first
-APPEAR = 30.0  # seconds in which its file must be seen: a network folder may lag behind
+ANSWER_TIMEOUT_S = 120.0  # seconds in which a node must answer: it may have to unpack the job's files first
+VISIBLE_TIMEOUT_S = 30.0  # seconds in which its file must be seen: a network folder may lag behind
 
 
 def check_nodes(config: SweepConfig, store: LocalFolder) -> None:
-    """`UserError` where a node does not share the sweep's folder, or the tracking store is a file on one of many."""
+    """Check that the nodes of the cluster can do a sweep's trials.
+
+    Raises:
+        UserError: when a node does not share the sweep's folder, when no node holds a whole trial although storage is
+            an address, or when MLflow's store is a file on one of several nodes.
+    """
     import ray
 
     if is_uri(store.place) and scheme(store.place) == MEMORY:
@@ -50,52 +55,56 @@ def check_nodes(config: SweepConfig, store: LocalFolder) -> None:
 
 
 def _check_room(config: SweepConfig, nodes: Sequence[Mapping[str, Any]]) -> None:
-    """`UserError` where no node can hold a whole trial: its workers write into one mirror of the store."""
-    each, workers = bundles(config.resources)[-1], config.resources.num_workers
-    needed = {what: amount * workers for what, amount in each.items()}
+    """Raise UserError when no node can hold a whole trial: its workers write into one mirror of the store."""
+    worker, workers = bundles(config.resources)[-1], config.resources.num_workers
+    needed = {what: amount * workers for what, amount in worker.items()}
     if not any(all(node["Resources"].get(what, 0) >= amount for what, amount in needed.items()) for node in nodes):
-        wanted = " and ".join(f"{amount:g} {what}" for what, amount in needed.items())
+        amounts = " and ".join(f"{amount:g} {what}" for what, amount in needed.items())
         raise UserError(
-            f"A trial needs {wanted}, which no node has. With storage_path at an address, the workers of a trial share "
-            "a node: lower resources.num_workers, or set storage_path to a folder that all nodes share."
+            f"A trial needs {amounts}, which no node has. With storage_path at an address, the workers of a trial "
+            "share a node: lower resources.num_workers, or set storage_path to a folder that all nodes share."
         )
 
 
-def check_shared(place: str, nodes: Sequence[Mapping[str, Any]]) -> None:
-    """Exchange markers with each of Ray's nodes; all that fail are named together."""
-    token, marks = uuid.uuid4().hex, _Marks(join(place, MARKERS))
+def check_shared(location: str, nodes: Sequence[Mapping[str, Any]]) -> None:
+    """Exchange markers with each of Ray's nodes.
+
+    Raises:
+        UserError: names all nodes that do not read the driver's marker, or whose own the driver does not read.
+    """
+    token, markers = uuid.uuid4().hex, _Markers(join(location, MARKERS))
     try:
-        marks.make()
-        marks.write("driver", token)
-        answers = _ask(marks.place, token, nodes)
+        markers.make()
+        markers.write("driver", token)
+        answers = _ask_nodes(markers.location, token, nodes)
         faults = FaultList(
-            f'The sweep\'s folder "{place}" must be one that all nodes {"reach" if is_uri(place) else SHARE}, but it '
-            f"is not. {REACHED if is_uri(place) else SHARED}"
+            f'The sweep\'s folder "{location}" must be one that all nodes {"reach" if is_uri(location) else SHARE}, '
+            f"but it is not. {REACHED if is_uri(location) else SHARED}"
         )
         for node, answer in answers.items():
-            told = answer or _unseen(marks.place, node, token)
-            if told:
-                name = next(str(one["NodeManagerHostname"]) for one in nodes if one["NodeID"] == node)
-                faults.add(f"node {name} ({node[:8]}) {told}")
+            problem = answer or _check_marker(markers.location, node, token)
+            if problem:
+                name = next(str(row["NodeManagerHostname"]) for row in nodes if row["NodeID"] == node)
+                faults.add(f"node {name} ({node[:8]}) {problem}")
         faults.raise_if_any()
     finally:
-        marks.remove()
+        markers.remove()
 
 
-class _Marks:
+class _Markers:
     """The markers in a folder, or at an address."""
 
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self._remote = RemoteFolder(place) if is_uri(place) else None
+    def __init__(self, location: str) -> None:
+        self.location = location
+        self._remote = RemoteFolder(location) if is_uri(location) else None
 
     def make(self) -> None:
         if self._remote is None:
-            Path(self.place).mkdir(parents=True, exist_ok=True)
+            Path(self.location).mkdir(parents=True, exist_ok=True)
 
     def read(self, name: str) -> str:
         if self._remote is None:
-            return (Path(self.place) / name).read_text(encoding="utf-8")
+            return (Path(self.location) / name).read_text(encoding="utf-8")
         content = self._remote.read(name)
         if content is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -103,13 +112,13 @@ class _Marks:
 
     def write(self, name: str, text: str) -> None:
         if self._remote is None:
-            (Path(self.place) / name).write_text(text, encoding="utf-8")
+            (Path(self.location) / name).write_text(text, encoding="utf-8")
         else:
             self._remote.write(name, text.encode())
 
     def remove(self) -> None:
         if self._remote is None:
-            shutil.rmtree(self.place, ignore_errors=True)
+            shutil.rmtree(self.location, ignore_errors=True)
             return
         try:
             self._remote.remove(self._remote.list())
@@ -117,52 +126,54 @@ class _Marks:
             pass  # markers that stay do no harm
 
 
-def answer(place: str, token: str, name: str) -> str:
+def check_from_node(location: str, token: str, name: str) -> str:
     """On a node: read the driver's marker and leave one; what is wrong, or nothing."""
-    marks = _Marks(place)
+    markers = _Markers(location)
     try:
-        seen = marks.read("driver")
+        content = markers.read("driver")
     except Exception as error:  # each library of a store has its own
-        return f"does not see what the driver wrote there ({_why(error)})"
-    if seen != token:
+        return f"does not see what the driver wrote there ({_describe_error(error)})"
+    if content != token:
         return "sees another folder of the same name"
     try:
-        marks.write(name, token)
+        markers.write(name, token)
     except Exception as error:
-        return f"cannot write there ({_why(error)})"
+        return f"cannot write there ({_describe_error(error)})"
     return ""
 
 
-def _why(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else "") or reason(error)
 
 
-def _ask(place: str, token: str, nodes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Each node's answer. A node that dies meanwhile is no fault of the folder; one that is silent is told."""
+def _ask_nodes(location: str, token: str, nodes: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Each node's answer, "" when all is well. A node that dies meanwhile is no fault of the folder."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    task = ray.remote(answer)
-    asked = {}
-    for node in (str(one["NodeID"]) for one in nodes):
-        there = NodeAffinitySchedulingStrategy(node, soft=False)
-        asked[task.options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(place, token, node)] = node
-    done, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER)
-    answers = {asked[reference]: f"did not answer within {ANSWER:.0f} s" for reference in silent}
+    task = ray.remote(check_from_node)
+    calls = {}
+    for node in (str(row["NodeID"]) for row in nodes):
+        affinity = NodeAffinitySchedulingStrategy(node, soft=False)
+        calls[task.options(num_cpus=0, max_retries=0, scheduling_strategy=affinity).remote(location, token, node)] = (
+            node
+        )
+    done, silent = ray.wait(list(calls), num_returns=len(calls), timeout=ANSWER_TIMEOUT_S)
+    answers = {calls[reference]: f"did not answer within {ANSWER_TIMEOUT_S:.0f} s" for reference in silent}
     for reference in done:
         try:
-            answers[asked[reference]] = str(ray.get(reference))
+            answers[calls[reference]] = str(ray.get(reference))
         except ray.exceptions.RayError:
             pass  # the node is gone
     return answers
 
 
-def _unseen(place: str, name: str, token: str) -> str:
+def _check_marker(location: str, name: str, token: str) -> str:
     """What is wrong with a node's marker, as the driver sees it; waits for a folder that lags."""
-    marks, deadline = _Marks(place), time.monotonic() + APPEAR
+    markers, deadline = _Markers(location), time.monotonic() + VISIBLE_TIMEOUT_S
     while time.monotonic() < deadline:
         try:
-            if marks.read(name) == token:
+            if markers.read(name) == token:
                 return ""
         except Exception:
             pass  # not yet

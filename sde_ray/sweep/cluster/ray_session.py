@@ -18,8 +18,10 @@ from sde_ray.config.schema import Resources
 from sde_ray.errors import UserError
 from sde_ray.storage.lease import is_alive
 
-STARTS = 3  # attempts to start Ray
-MARGIN = 0.01  # of a CPU, for the trial's own process: taken from each bundle, so that whole cores still divide evenly
+MAX_START_ATTEMPTS = 3
+TRIAL_CPU = (
+    0.01  # of a CPU, for the trial's own process: taken from each bundle, so that whole cores still divide evenly
+)
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -44,13 +46,13 @@ def ray_session(resources: Resources) -> Iterator[int]:
     import ray
 
     if ray.is_initialized():
-        yield _fits(resources, ray.cluster_resources())
+        yield _trials_that_fit(resources, ray.cluster_resources())
         return
     folder = None if resources.address else short_folder()
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is told by its result, not by a traceback
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial shows in its result, not as a traceback
     try:
         _init(_options(resources, folder))
-        yield _room(resources)
+        yield _max_trials(resources)
     finally:
         gc.collect()  # what Tune leaves refers to Ray; freed by another thread during the shutdown, it ends the process
         ray.shutdown()
@@ -62,7 +64,7 @@ def _init(options: dict[str, Any]) -> None:
     """Start Ray, or connect to it. Ray gives its processes 30 s to start, which is too little on a busy machine."""
     import ray
 
-    for _ in range(STARTS):
+    for _ in range(MAX_START_ATTEMPTS):
         try:
             ray.init(**options)
             return
@@ -71,45 +73,45 @@ def _init(options: dict[str, Any]) -> None:
                 raise
             ray.shutdown()
     raise UserError(
-        f"Ray did not start within 30 s, in {STARTS} attempts: this machine has too much else to do. "
+        f"Ray did not start within 30 s, in {MAX_START_ATTEMPTS} attempts: this machine has too much else to do. "
         "Run the same command again when it has less."
     )
 
 
-def _room(resources: Resources) -> int:
+def _max_trials(resources: Resources) -> int:
     """How many trials fit. Where not one does, a cluster is asked to grow, within `resources.startup_timeout_s`."""
     import ray
     from ray.autoscaler.sdk import request_resources
 
     deadline = time.monotonic() + (resources.startup_timeout_s if resources.address else 0.0)
-    asked = False
+    requested = False
     while True:
         try:
-            fit = _fits(resources, ray.cluster_resources())
+            fit = _trials_that_fit(resources, ray.cluster_resources())
         except UserError:
             if time.monotonic() >= deadline:
                 raise
-            if not asked:
+            if not requested:
                 print(
                     f"Waiting up to {resources.startup_timeout_s:.0f} s for nodes that a trial fits on.",
                     file=sys.stderr,
                 )
                 request_resources(bundles=bundles(resources))
-            asked = True
+            requested = True
             time.sleep(min(2.0, max(0.0, deadline - time.monotonic())))
             continue
-        if asked:
+        if requested:
             request_resources(bundles=[])  # from here on the trials themselves ask
         return fit
 
 
 def bundles(resources: Resources) -> list[dict[str, float]]:
     """A trial's placement group: one for the trial's own process, one for each worker."""
-    worker = {"CPU": round(resources.resources_per_worker.CPU - MARGIN, 4)}
+    worker = {"CPU": round(resources.resources_per_worker.CPU - TRIAL_CPU, 4)}
     if resources.resources_per_worker.GPU:
         worker["GPU"] = resources.resources_per_worker.GPU
     # Never {"CPU": 0}: Ray drops such a bundle, and the indexes shift.
-    return [{"CPU": MARGIN}, *(dict(worker) for _ in range(resources.num_workers))]
+    return [{"CPU": TRIAL_CPU}, *(dict(worker) for _ in range(resources.num_workers))]
 
 
 def short_folder() -> str:
@@ -117,13 +119,13 @@ def short_folder() -> str:
 
     Removes the folders of processes that were killed before they could do it.
     """
-    usual = tempfile.gettempdir()
-    place = Path(usual if len(usual) <= 20 or not os.path.isdir("/tmp") else "/tmp")
-    for folder in place.glob("sde-*-*"):
+    default = tempfile.gettempdir()
+    parent = Path(default if len(default) <= 20 or not os.path.isdir("/tmp") else "/tmp")
+    for folder in parent.glob("sde-*-*"):
         owner = folder.name.split("-")[1]
         if owner.isdigit() and not is_alive(int(owner)):
             shutil.rmtree(folder, ignore_errors=True)
-    return tempfile.mkdtemp(prefix=f"sde-{os.getpid()}-", dir=place)
+    return tempfile.mkdtemp(prefix=f"sde-{os.getpid()}-", dir=parent)
 
 
 def _options(resources: Resources, folder: str | None) -> dict[str, Any]:
@@ -131,11 +133,11 @@ def _options(resources: Resources, folder: str | None) -> dict[str, Any]:
     environment = {"runtime_env": {"env_vars": dict(resources.env_vars)}} if resources.env_vars else {}
     if resources.address:
         return {"address": resources.address, **quiet, **environment}
-    each = resources.resources_per_worker.CPU * resources.num_workers
-    at_once = resources.max_concurrent_trials or max(1, int(_cores() // each))
+    trial_cpus = resources.resources_per_worker.CPU * resources.num_workers
+    trials = resources.max_concurrent_trials or max(1, int(_cores() // trial_cpus))
     return {
         "address": "local",  # never a cluster that happens to run here
-        "num_cpus": max(1, -(-at_once * each // 1)),
+        "num_cpus": max(1, -(-trials * trial_cpus // 1)),
         "include_dashboard": False,
         "_temp_dir": folder,
         **quiet,
@@ -147,7 +149,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _fits(resources: Resources, available: dict[str, float]) -> int:
+def _trials_that_fit(resources: Resources, available: dict[str, float]) -> int:
     """How many trials the resources hold; `UserError` where not even one fits, as Ray would wait for ever."""
     needed: dict[str, float] = {}
     for bundle in bundles(resources):
