@@ -1,11 +1,13 @@
-"""One trial, start to end: examples ─write─▶ samples ─train─▶ adapter ─decode─▶ completions ─read─▶ scores.
+"""Trial runner: one trial, start to end.
+
+    examples ─render─▶ samples ─train─▶ adapter ─generate─▶ completions ─parse─▶ scores
 
     runner = make_runner(RunnerResources())
     runner.start(config, folder); runner.train_rung(0); result = runner.finish()
 
 What ran is on disk before it runs: `config.json`, then the raw completions (`predictions.jsonl`), then `scores.json`.
-The runner reads, writes and scores in the calling process; the workers only see samples and prompts. So one warm group
-of workers carries any trial, whatever its task or design.
+The runner renders, parses and scores in the calling process; the workers only see samples and prompts. So one warm
+group of workers runs any trial, whatever its task or design.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from sde_ray.types import Example, Parsed, RungResult, Scores, Status, Task, Tri
 
 
 def make_runner(resources: RunnerResources) -> Runner:
-    """A runner whose workers are Ray actors where Ray runs or several are needed, else this very process."""
+    """A runner whose workers are Ray actors if Ray is running or several are needed, else in this process."""
     import ray
 
     if resources.num_workers > 1 and not ray.is_initialized():
@@ -160,20 +162,20 @@ class TrialRunner:
         losses = [sum(part) for part in zip(*parts, strict=True)]
         trial.losses += losses
         trial.add_seconds(phase, started)
-        bad = next((n for n, loss in enumerate(trial.losses, 1) if not isfinite(loss)), None)
-        if bad is not None:
+        step = next((n for n, loss in enumerate(trial.losses, 1) if not isfinite(loss)), None)
+        if step is not None:
             raise UserError(
-                f"The loss of step {bad} is not finite. Lower "
+                f"The loss of step {step} is not finite. Lower "
                 f"train.learning_rate (now {trial.config.train.learning_rate:g}) or "
                 "set train.dtype to float32."
             )
 
     def _score(self, name: str, rival: Opponent | None) -> tuple[dict[str, Scores], str]:
-        """Decode all splits of the trial, read and score each task's; and why the trial was given up, if it was."""
+        """Decode and score all splits of the trial. Returns scores by split, and why the trial was stopped early."""
         trial = self._running()
         started = time.perf_counter()
-        answered, written, stopped_early = self._ask(list(_evaluations(trial.config)), name, rival)
-        trial.tokens["output"] = written / max(1, sum(len(texts) for _, texts in answered))
+        answered, num_tokens, stopped_early = self._decode_with_racing(list(_evaluations(trial.config)), name, rival)
+        trial.tokens["output"] = num_tokens / max(1, sum(len(texts) for _, texts in answered))
         trial.add_seconds("decode", started)
         by_split: dict[str, list[Scores]] = {}
         predictions = [
@@ -184,47 +186,49 @@ class TrialRunner:
         for path in dict.fromkeys((name, PREDICTIONS)):
             write_predictions(trial.folder / path, predictions)
         trial.faults.clear()
-        for part, own in answered:
-            parsed = [render.parse_completion(text, part.task, trial.config.design) for text in own]
+        for part, texts in answered:
+            parsed = [render.parse_completion(text, part.task, trial.config.design) for text in texts]
             by_split.setdefault(part.split, []).append(metrics.score(part.task, part.examples, parsed))
             trial.count_faults(part.split, parsed)
         return {split: metrics.mean_over_tasks(scores) for split, scores in by_split.items()}, stopped_early
 
-    def _ask(self, parts: list[_Evaluation], name: str, rival: Opponent | None) -> tuple[list[_Answered], int, str]:
-        """The completions of every part, together (longer batches of like length); the new tokens; why it ended early.
+    def _decode_with_racing(
+        self, parts: list[_Evaluation], name: str, rival: Opponent | None
+    ) -> tuple[list[_Answered], int, str]:
+        """Decode every part, together: longer batches of like length. Returns completions, new tokens, why it stopped.
 
-        In a race the home part is cut into slices, with or without a rival: a completion must not depend on that.
+        With racing the trial's own part is decoded in slices, with or without a rival: a completion must not depend
+        on that.
         """
         config = self._running().config
         home, looks = parts[0], config.interim_looks
         prompts = home.prompts(config)
         early: list[str] = []
         count = 0
-        for place in slices(len(prompts), looks)[:-1] if looks else ():
-            texts, written = self._decode(prompts[place])
-            early, count = early + texts, count + written
-            asked = home.examples[: len(early)]
-            why = rival.reason_to_stop(name, home.task, config.design, asked, early, len(looks)) if rival else ""
-            if why:
-                return [(_Evaluation(home.split, home.name, home.task, asked), early)], count, why
+        for interval in slices(len(prompts), looks)[:-1] if looks else ():
+            texts, num_tokens = self._decode(prompts[interval])
+            early, count = early + texts, count + num_tokens
+            examples = home.examples[: len(early)]
+            reason = rival.reason_to_stop(name, home.task, config.design, examples, early, len(looks)) if rival else ""
+            if reason:
+                return [(_Evaluation(home.split, home.name, home.task, examples), early)], count, reason
         rest = prompts[len(early) :] + [pair for part in parts[1:] for pair in part.prompts(config)]
-        texts, written = self._decode(rest)
+        texts, num_tokens = self._decode(rest)
         texts = early + texts
-        return [(part, [texts.pop(0) for _ in part.examples]) for part in parts], count + written, ""
+        return [(part, [texts.pop(0) for _ in part.examples]) for part in parts], count + num_tokens, ""
 
     def _decode(self, prompts: list[Any]) -> tuple[list[str], int]:
-        """Spread prompts over the workers in turn, bring completions back in order; and the number of new tokens."""
+        """Decode prompts on all workers. Returns completions in the prompts' order, and the number of new tokens."""
         count = self.workers.resources.num_workers
-        shares = [prompts[rank::count] for rank in range(count)]
-        answers = self.workers.map("generate", [(share,) for share in shares])
+        results = self.workers.map("generate", [(prompts[rank::count],) for rank in range(count)])
         completions = [""] * len(prompts)
-        for rank, (texts, _) in enumerate(answers):
+        for rank, (texts, _) in enumerate(results):
             completions[rank::count] = texts
-        return completions, sum(written for _, written in answers)
+        return completions, sum(num_tokens for _, num_tokens in results)
 
 
 class _Evaluation:
-    """The held items of one task in one split of the report: `dev`, or `dev_ood` for an out-of-domain task."""
+    """The evaluated items of one task in one reported split: `dev`, or `dev_ood` for an out-of-domain task."""
 
     def __init__(self, split: ReportedSplit, name: str, task: Task, examples: list[Example]) -> None:
         self.split, self.name, self.task, self.examples = split, name, task, examples
@@ -240,7 +244,7 @@ _Answered = tuple[_Evaluation, list[str]]
 
 
 class _TrialState:
-    """What a running trial has gathered so far."""
+    """The state of a running trial: rungs, losses, faults, seconds by phase, tokens by part."""
 
     info: TrialInfo
 
