@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from sde_ray.analysis.claims import MARGIN, effect_claim
 from sde_ray.analysis.estimate import Estimate
-from sde_ray.analysis.response_surface import SurfaceFit, fit_surface
+from sde_ray.analysis.response_surface import SurfaceFit, fit_response_surface
 from sde_ray.design.axes import find_axis
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError, unknown
@@ -158,7 +158,7 @@ def fit_results(
     orders = {axis: tuple(find_axis(axis).options) for design in designs[:1] for axis, _ in design.options}
     jackknife_influence = influence_matrix([(items or {}).get(result.key) for result in scored])
     scores = [result.scores[split][objective] for result in scored]
-    return fit_surface(designs, scores, orders, jackknife_influence)
+    return fit_response_surface(designs, scores, orders, jackknife_influence)
 
 
 def _no_score_message(results: Sequence[TrialResult], objective: str, split: str) -> str:

@@ -169,7 +169,7 @@ class SurfaceFit:
         return estimates
 
 
-def fit_surface(
+def fit_response_surface(
     designs: Sequence[Design],
     scores: Sequence[float],
     orders: Mapping[str, Sequence[str]] | None = None,

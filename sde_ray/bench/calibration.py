@@ -35,7 +35,7 @@ from sde_ray.analysis.claims import BETTER, WORSE, effect_claim
 from sde_ray.analysis.effects import effect_contrasts, surface_effects, surface_interactions
 from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.leaderboard import compare_best, rank_designs
-from sde_ray.analysis.response_surface import SurfaceFit, fit_surface
+from sde_ray.analysis.response_surface import SurfaceFit, fit_response_surface
 from sde_ray.analysis.strategy import Strategy, assemble
 from sde_ray.analysis.validation import judge_items
 from sde_ray.analysis.verdict import ASSEMBLED, BEST_SEEN
@@ -133,7 +133,7 @@ def _fitted(setting: Setting, world: World, designs: Sequence[Design], random: n
     right = outcomes(world, designs, setting.seeds, random)
     jackknife_influence = (right - right.mean(axis=1, keepdims=True)) / right.shape[1]
     trials = [design for design in designs for _ in range(setting.seeds)]
-    return fit_surface(trials, right.mean(axis=1).tolist(), ORDERS, jackknife_influence)
+    return fit_response_surface(trials, right.mean(axis=1).tolist(), ORDERS, jackknife_influence)
 
 
 # ---- intervals -----------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def nothing(setting: Setting, number: int) -> dict[str, float]:
     jackknife_influence = np.stack(
         [(items.parts[0].rows[:, 0] - s) / 200 for items, s in zip(seen.items.values(), scores, strict=True)]
     )
-    fitted = fit_surface([trial.design for trial in seen.trials], scores, ORDERS, jackknife_influence)
+    fitted = fit_response_surface([trial.design for trial in seen.trials], scores, ORDERS, jackknife_influence)
     effects = surface_effects(fitted, designs)
     contrasts = effect_contrasts(fitted, [(effect.axis, effect.option, effect.reference) for effect in effects])
     simultaneous = fitted.simultaneous_intervals(contrasts)

@@ -9,7 +9,7 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from sde_ray.analysis.response_surface import fit_surface
+from sde_ray.analysis.response_surface import fit_response_surface
 from sde_ray.bench import calibration
 from sde_ray.bench.calibration import (
     ERROR,
@@ -76,7 +76,7 @@ def test_interactions_are_never_ruled_out_so_designs_not_tried_stay_uncertain() 
     random = np.random.default_rng(4)
     designs = Setting(24, 2, False).draw(random)
     seen = observe(draw_world(random, interactions=False), designs, (0, 1), random)
-    fitted = fit_surface(
+    fitted = fit_response_surface(
         [trial.design for trial in seen.trials], [one.scores["dev"]["accuracy"] for one in seen.results]
     )
     assert fitted.draws is not None

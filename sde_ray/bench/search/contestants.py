@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sde_ray.analysis.response_surface import fit_surface
+from sde_ray.analysis.response_surface import fit_response_surface
 from sde_ray.bench.search.truth import Truth
 from sde_ray.config.schema import Asha, Search
 from sde_ray.design.designs import make_design
@@ -72,7 +72,7 @@ def factorial(truth: Truth, costs: Costs, seed: int) -> Chosen:
     for cost in costs:
         searcher: Searcher = METHODS["factorial"].build(truth.designs, budget=cost, seed=seed)
         tried = list(iter(searcher.suggest, None))
-        surface = fit_surface(tried, [truth.report(design) for design in tried])
+        surface = fit_response_surface(tried, [truth.report(design) for design in tried])
         covered = [design for design in truth.designs if surface.covers(design)]
         chosen[cost] = covered[int(np.argmax([surface.predict(design) for design in covered]))]
     return chosen
