@@ -16,7 +16,7 @@ from sde_ray.design import designs
 from sde_ray.design.render import render_sample
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import TaskItems
-from sde_ray.evaluation.racing import ERROR, Opponent, behind, slices
+from sde_ray.evaluation.racing import ALPHA, Opponent, futility_reason, slices
 from sde_ray.sweep.opponents import best_peer
 from sde_ray.sweep.plan import make_trial, plan
 from sde_ray.sweep.sweep_run import scorer
@@ -42,17 +42,17 @@ def test_an_equal_design_is_given_up_no_more_often_than_said(looks: int) -> None
     for _ in range(1000):
         ease = draw.uniform(0.2, 0.9, 40)  # some items are hard for both
         one, other = (counted((draw.random(40) < ease).astype(float)) for _ in range(2))
-        lost += bool(behind(one, other, looks))
-    assert lost / 1000 <= ERROR / looks + 0.008
+        lost += bool(futility_reason(one, other, looks))
+    assert lost / 1000 <= ALPHA / looks + 0.008
 
 
 def test_a_design_that_is_clearly_worse_is_given_up_with_the_numbers() -> None:
     draw = np.random.default_rng(6)
     good, bad = ((draw.random(40) < share).astype(float) for share in (0.9, 0.3))
-    said = behind(counted(bad), counted(good), 2)
+    said = futility_reason(counted(bad), counted(good), 2)
     gap = good.mean() - bad.mean()
     assert said.startswith(f"{gap:.3f} behind on the first 40 items [")
-    assert behind(counted(good), counted(bad), 2) == ""
+    assert futility_reason(counted(good), counted(bad), 2) == ""
 
 
 def test_slices_hold_every_item_once() -> None:
