@@ -27,8 +27,13 @@ from sde_ray.types import Sample
 def completion_budget(max_new_tokens: int | None, encoder: Encoder, samples: Sequence[Sample]) -> int:
     """The most tokens that a completion may have: as set, else 1.5 times the longest gold one, if that fits.
 
-    What is added to the longest gold completion takes at most half of what `encoder.max_length` leaves beside the
-    longest instruction, so that texts are not cut for it.
+    More than the longest gold completion is given only up to half of what `encoder.max_length` leaves after the longest
+    instruction, so that texts are not cut for it.
+
+    Args:
+        max_new_tokens: `generation.max_new_tokens`; None: the rule above.
+        encoder: of the model, with the context's length.
+        samples: whose completions are gold; the trial's training samples, or the demonstrations and items of a prompt.
     """
     if max_new_tokens is not None:
         return max_new_tokens
@@ -38,7 +43,7 @@ def completion_budget(max_new_tokens: int | None, encoder: Encoder, samples: Seq
 
 
 class LoraDecoder:
-    """A loaded model, its encoder and, where there is one, its adapter: encode, generate, decode to text."""
+    """A loaded model with its encoder, and an adapter or none: encode, generate, decode to text."""
 
     def __init__(
         self,
@@ -69,7 +74,7 @@ class LoraDecoder:
             max_new_tokens: the length at which a completion stops; each prompt's text is cut to leave room for it.
             batch_size: prompts at a time.
             sampling: draw tokens instead of taking the likeliest.
-            stop_token_ids: end a completion, beside the model's own end tokens.
+            stop_token_ids: end a completion, in addition to the model's own end tokens.
             share_prefix: see `generation.generate`.
 
         Returns:

@@ -97,8 +97,8 @@ def remove(folder: Path) -> None:
 def in_flight(folder: Path, trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> dict[str, Checkpoint]:
     """The checkpoints of trials that an earlier run started and did not finish, by key. `folder`: that of all trials.
 
-    A checkpoint that was left beside a trial's end, by a driver killed between the two, is removed. One that has
-    passed that end belongs to a trial that the search has asked for once more, to get further.
+    A checkpoint of a trial that has ended, left by a driver killed between the two, is removed. One that is beyond that
+    end belongs to a trial that the search has requested again, to train it further.
     """
     checkpoints = {}
     for trial in trials:

@@ -240,7 +240,7 @@ def _reset_peak_memory() -> None:
 
 
 def _peak_memory_mb() -> float:
-    """Since the last reset: of the GPU where there is one, else of the process."""
+    """Peak memory since the last reset: of the GPU if there is one, else of the process."""
     import torch
 
     if torch.cuda.is_available():

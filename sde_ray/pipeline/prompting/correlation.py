@@ -112,7 +112,7 @@ def _correlation(name: str, rows: Sequence[Mapping[str, Any]], tuned: TunedScore
 
 
 def _pick(name: str, x: Array, y: Array, designs: Sequence[Design]) -> Pick:
-    """The designs with the highest value; the first of them stands for all."""
+    """The designs with the highest value; the first of them is named."""
     tied = np.flatnonzero(x == x.max())
     ranks = [1 + int((y > y[n]).sum()) for n in tied]
     value = -float(x.max()) if name in LOWER_IS_BETTER else float(x.max())

@@ -46,7 +46,7 @@ def in_context(query: Prompt, demonstrations: Sequence[Sample], language: str) -
 
 
 def fit(encoder: Any, query: Prompt, demonstrations: Sequence[Sample], language: str, budget: int) -> Fitted:
-    """The prompt with as many of the demonstrations as fit beside the query and `budget` new tokens."""
+    """The prompt with as many of the demonstrations as fit with the query and `budget` new tokens."""
     for count in range(len(demonstrations), 0, -1):
         prompt = in_context(query, demonstrations[:count], language)
         if encoder.length(prompt) + budget <= encoder.max_length:

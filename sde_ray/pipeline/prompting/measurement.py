@@ -100,7 +100,7 @@ def measurements(
 
 
 def result_row(measurement: Measurement, stored: Stored) -> dict[str, Any]:
-    """The results of a design as one flat row, for tables and MLflow; None where there is no value."""
+    """The results of a design as one flat row, for tables and MLflow; None for a missing value."""
     values = {part: stored.get(measurement.key(part), {}) for part in measurement.parts}
     likelihood = values[PERPLEXITY]
     row: dict[str, Any] = {name: likelihood.get(name) for name in ("prompt_perplexity", "output_perplexity")}
