@@ -129,7 +129,7 @@ class _GridPoint:
     """Best linear unbiased predictor at one ratio of pairs to noise, and one share of lack of fit in the noise.
 
     `gain` [coefficients, designs]: coefficients per unit of the designs' means. `levels`: variances of a mean, with
-    their log weights `logs`; `training`: what of each is not items (`noisy` is False where nothing tells it). A
+    their log weights `logs`; `training`: what of each is not items (`noisy` is False where it cannot be estimated). A
     design's variance is a level times its `scale`, which is above 1 for one with fewer seeds than typical.
     """
 
@@ -197,7 +197,7 @@ def _noise_grid(means: DesignMeans, residual: float, typical_seeds: float, items
 
 
 def _stride(levels: Array) -> float:
-    """How much of the log scale each level stands for; the grids of points differ in it."""
+    """The step of a grid on the log scale; the grids of points differ in it."""
     return float(np.log(levels[1] / levels[0])) if len(levels) > 1 else 1.0
 
 

@@ -61,7 +61,7 @@ class Verdict:
     recommended: str
 
     def overall(self, split: str = "test") -> list[Comparison]:
-        """The rows that the verdict speaks of: all sizes together."""
+        """The rows behind the verdict: all sizes together."""
         return [row for row in self.rows if row.split == split and row.train_size is None]
 
 

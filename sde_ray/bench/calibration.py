@@ -15,7 +15,7 @@ vary one axis at a time: within the design that they vary. Each share comes with
 Pairs of options are shrunk towards 0. Where nothing interacts that is the truth, so their intervals hold it nearly
 always: `null pairs`, which no bar is for. `interactions` counts all pairs of worlds in which a fifth of them interact;
 `real pairs` is that fifth alone, the price of shrinking: the interval is right over all pairs, not over the largest.
-One trial a design, one axis at a time, has no row of intervals: nothing tells its noise of training.
+One trial a design, one axis at a time, has no row of intervals: its noise of training cannot be estimated.
 """
 
 from __future__ import annotations
@@ -48,8 +48,10 @@ ORDERS = {axis: tuple(row.options) for axis, row in AXES.items()}
 DIFFERENCES = 10  # pairs of designs whose interval is checked in each sweep
 TEST_ITEMS = 300
 FRESH = 1000  # seeds of the final comparison begin here
-ERROR = " +/-"
-ZERO = 1e-3  # less than this is no interaction; worlds are cut off at their bounds, which moves truths a little
+HALF_WIDTH_SUFFIX = " +/-"
+MIN_INTERACTION = (
+    1e-3  # less than this is no interaction; worlds are cut off at their bounds, which moves truths a little
+)
 Array = npt.NDArray[np.float64]
 
 
@@ -101,9 +103,9 @@ def measure(
 
         return {
             "coverage": rows(coverage, settings),
-            "nothing": rows(nothing, equal),
-            "verdict": rows(verdict, settings),
-            "forced": rows(forced, [s for s in equal if s.designs == equal[0].designs]),
+            "nothing": rows(false_claims, equal),
+            "verdict": rows(verdict_errors, settings),
+            "forced": rows(equal_controls, [s for s in equal if s.designs == equal[0].designs]),
         }
 
 
@@ -112,7 +114,7 @@ def _means(counted: Sequence[dict[str, float]]) -> dict[str, float]:
     means: dict[str, float] = {}
     for name in dict.fromkeys(name for numbers in counted for name in numbers):
         values = np.array([numbers[name] for numbers in counted if name in numbers])
-        means |= {name: round(float(values.mean()), 4), name + ERROR: round(_error(values), 4)}
+        means |= {name: round(float(values.mean()), 4), name + HALF_WIDTH_SUFFIX: round(_error(values), 4)}
     return means
 
 
@@ -152,7 +154,7 @@ def coverage(setting: Setting, number: int) -> dict[str, float]:
     for pair in surface_interactions(fitted):
         truth = pair_truth(world, pair.axes, pair.options, pair.references)
         kinds = ["interactions"] if setting.interactions else ["null pairs"]
-        for kind in kinds + (["real pairs"] if abs(truth) > ZERO and setting.interactions else []):
+        for kind in kinds + (["real pairs"] if abs(truth) > MIN_INTERACTION and setting.interactions else []):
             _hold(inside, kind, pair.estimate, truth)
     compared = designs if setting.within else SPACE
     for _ in range(DIFFERENCES):
@@ -192,7 +194,7 @@ def equal_world() -> World:
     return draw_world(np.random.default_rng(0), interactions=False, spread=0.0)
 
 
-def nothing(setting: Setting, number: int) -> dict[str, float]:
+def false_claims(setting: Setting, number: int) -> dict[str, float]:
     """False claims: what one sweep of equal designs claims."""
     random = _random(setting, number)
     designs = setting.draw(random)
@@ -218,7 +220,7 @@ def nothing(setting: Setting, number: int) -> dict[str, float]:
 # ---- the verdict ---------------------------------------------------------------------------------------------------
 
 
-def verdict(setting: Setting, number: int) -> dict[str, float]:
+def verdict_errors(setting: Setting, number: int) -> dict[str, float]:
     """Sweep, assembly and final comparison: is a claim about the assembled design wrong?"""
     random = _random(setting, number)
     world = draw_world(random, setting.interactions)
@@ -230,7 +232,7 @@ def verdict(setting: Setting, number: int) -> dict[str, float]:
     }
 
 
-def forced(setting: Setting, number: int) -> dict[str, float]:
+def equal_controls(setting: Setting, number: int) -> dict[str, float]:
     """The final comparison of a design with controls that are exactly as good, and all others than it."""
     random = _random(setting, number)
     strategy = Strategy("masa:d1", "planted", SPACE[-1], "", METRIC, 0.0)
@@ -238,7 +240,7 @@ def forced(setting: Setting, number: int) -> dict[str, float]:
 
 
 def _named(random: np.random.Generator) -> dict[str, Design]:
-    """The controls of a final comparison; the heuristic's format is not swept, so any design stands for it."""
+    """The controls of a final comparison; the heuristic's format is not swept, so any design takes its place."""
     named = {name: design for name, design in NAMED.items() if design in SPACE}
     return named | {"heuristic": SPACE[int(random.integers(len(SPACE)))]}
 

@@ -12,15 +12,15 @@ from typer.testing import CliRunner
 from sde_ray.analysis.response_surface import fit_response_surface
 from sde_ray.bench import calibration
 from sde_ray.bench.calibration import (
-    ERROR,
+    HALF_WIDTH_SUFFIX,
     Setting,
     _means,
     coverage,
     effect_truth,
+    equal_controls,
     equal_world,
-    forced,
+    false_claims,
     measure,
-    nothing,
     pair_truth,
 )
 from sde_ray.bench.worlds import BASE, SPACE, draw_world, observe, one_at_a_time, outcomes
@@ -100,17 +100,17 @@ def test_pairs_that_do_nothing_are_counted_apart() -> None:
 def test_a_share_says_how_sure_it_is() -> None:
     """Of 36 sweeps none: that is not never. Of 100, half: plus or minus 0.1."""
     none, half = _means([{"x": 0.0}] * 36), _means([{"x": float(n % 2)} for n in range(100)])
-    assert none["x"] == 0 and 0.05 < none["x" + ERROR] < 0.1
-    assert half["x"] == 0.5 and half["x" + ERROR] == pytest.approx(0.098, abs=0.005)
+    assert none["x"] == 0 and 0.05 < none["x" + HALF_WIDTH_SUFFIX] < 0.1
+    assert half["x"] == 0.5 and half["x" + HALF_WIDTH_SUFFIX] == pytest.approx(0.098, abs=0.005)
     wide = _means([{"x": value} for value in (0.8, 1.0, 0.9, 0.7)])
-    assert wide["x" + ERROR] == pytest.approx(1.96 * np.std([0.8, 1.0, 0.9, 0.7], ddof=1) / 2, abs=1e-3)
-    assert _means([{"x": 0.3}])["x" + ERROR] == 1.0  # a single sweep says nothing of its own error
+    assert wide["x" + HALF_WIDTH_SUFFIX] == pytest.approx(1.96 * np.std([0.8, 1.0, 0.9, 0.7], ddof=1) / 2, abs=1e-3)
+    assert _means([{"x": 0.3}])["x" + HALF_WIDTH_SUFFIX] == 1.0  # a single sweep says nothing of its own error
 
 
 def test_claims_are_rare_where_nothing_is_true() -> None:
-    counted = [nothing(Setting(24, 2, False), n) for n in range(20)]
+    counted = [false_claims(Setting(24, 2, False), n) for n in range(20)]
     assert np.mean([one["a design leads"] for one in counted]) <= 0.15
-    assert np.mean([forced(Setting(10, 3, False), n)["wrong better"] for n in range(20)]) <= 0.15
+    assert np.mean([equal_controls(Setting(10, 3, False), n)["wrong better"] for n in range(20)]) <= 0.15
 
 
 def test_the_command_prints_tables_and_json(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,4 +124,4 @@ def test_the_command_prints_tables_and_json(monkeypatch: pytest.MonkeyPatch) -> 
     shown = CliRunner().invoke(app, ["--json"])
     assert json.loads(shown.stdout) == made
     printed = CliRunner().invoke(app, []).stdout
-    assert "hold the truth" in printed and "±" in printed and ERROR not in printed
+    assert "hold the truth" in printed and "±" in printed and HALF_WIDTH_SUFFIX not in printed

@@ -55,7 +55,7 @@ def _parts(chapter: Chapter) -> Iterator[Html | None]:
     yield _samples(study)
 
 
-# ---- what it came to -----------------------------------------------------------------------------------------------
+# ---- the outcome ---------------------------------------------------------------------------------------------------
 
 
 def _verdict(verdict: Verdict) -> Html:

@@ -35,12 +35,12 @@ def calibration(
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Any:
-    from sde_ray.bench.calibration import ERROR
+    from sde_ray.bench.calibration import HALF_WIDTH_SUFFIX
 
-    columns = list(dict.fromkeys(key for row in rows for key in row if not key.endswith(ERROR)))
+    columns = list(dict.fromkeys(key for row in rows for key in row if not key.endswith(HALF_WIDTH_SUFFIX)))
     rates = table(f"\n{title}", *columns, right=tuple(columns))
     for row in rows:
-        rates.add_row(*(_cell(row.get(column), row.get(column + ERROR)) for column in columns))
+        rates.add_row(*(_cell(row.get(column), row.get(column + HALF_WIDTH_SUFFIX)) for column in columns))
     return rates
 
 

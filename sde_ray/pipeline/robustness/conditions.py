@@ -93,7 +93,7 @@ def judge_condition(condition: str, table: ScoreTable) -> ConditionVerdict:
 
 
 def _level_intervals(table: ScoreTable, names: Sequence[str]) -> dict[str, PairedDifference]:
-    """Each contender's score as zero's lead over it, all in one family: a few seeds tell the noise only together."""
+    """Each contender's score as zero's lead over it, all in one family: a few seeds show the noise only together."""
     scores = {ZERO: np.zeros_like(table.scores[ASSEMBLED]), **{name: table.scores[name] for name in names}}
     if table.resampled is None:
         return compare(scores, None, ZERO)
