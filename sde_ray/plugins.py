@@ -1,4 +1,4 @@
-"""Objects of the user's own, named by import path: `my_pkg.my_axes:POLITE`.
+"""Plugins, objects of the user's own that are named by import path: `my_pkg.my_axes:POLITE`.
 
 Such a name is its own registration: any process that can import the module can use it, so nothing has to be set up in
 the workers. The current directory counts as importable, as it does for `python -m`.
@@ -16,18 +16,18 @@ from typing import TypeVar
 from sde_ray.errors import UserError, suggest
 
 T = TypeVar("T")
-# Files that tell the folder of an adapter, of a trial, of a sweep.
+# Files by which the folder of an adapter, of a trial or of a sweep is recognised.
 RESULTS = (("sde.json",), ("adapter/sde.json",), ("ledger.jsonl", "resolved.json"))
 
 
 def is_path(name: str) -> bool:
-    """True for `module:NAME`, the shape of an import path."""
+    """Whether a name has the form of an import path, `module:NAME`."""
     module, colon, attribute = name.partition(":")
     return bool(colon) and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
 def _refuse_results(module: str, path: str) -> None:
-    """`UserError` for a module in the folder of a sweep or an adapter.
+    """Refuse a module in the folder of a sweep or an adapter, with `UserError`.
 
     An adapter's card names its task and its design, by import path where they are the user's own. In a folder that was
     downloaded it could name code that lies beside it.
@@ -42,7 +42,7 @@ def _refuse_results(module: str, path: str) -> None:
 
 
 def _folders(module: str) -> list[Path]:
-    """The folders that a module and its packages lie in; nothing of it is imported."""
+    """Folders of a module and its packages; nothing of it is imported."""
     top, *inner = module.split(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -50,17 +50,26 @@ def _folders(module: str) -> list[Path]:
         return []
     if spec is None:
         return []
-    where = list(spec.submodule_search_locations or [])
+    locations = list(spec.submodule_search_locations or [])
     folders = [os.path.dirname(spec.origin)] if spec.origin and os.path.isfile(spec.origin) else []
-    folders += where
+    folders += locations
     for part in inner:
-        where = [os.path.join(place, part) for place in where if os.path.isdir(os.path.join(place, part))]
-        folders += where
+        paths = [os.path.join(location, part) for location in locations]
+        locations = [path for path in paths if os.path.isdir(path)]
+        folders += locations
     return [Path(folder).resolve() for folder in folders]
 
 
 def load_object(path: str, expected: type[T] | tuple[type[T], ...], what: str) -> T:
-    """Return the object at `path`; `UserError` where it is not there or not one of the `expected` types."""
+    """Load an object by import path.
+
+    Args:
+        path: "my_pkg.my_module:NAME".
+        expected: the type or types that it may have.
+        what: what it is, in messages: "a task".
+
+    Raises UserError: when it cannot be imported, is not there, is of another type, or lies in a folder of results.
+    """
     if not is_path(path):
         raise UserError(f'"{path}" is no import path of {what}. Write it as "my_pkg.my_module:NAME".')
     module_name, _, attribute = path.partition(":")

@@ -53,9 +53,10 @@ def rationales(
     if not template and not model:
         raise UserError("Which model shall the endpoint ask? Add --model NAME.")
     from sde_ray.tasks.rationales import generate
+    from sde_ray.tasks.rationales.template import from_template
 
     if template:
-        written = generate.Written(generate.from_template(chosen, task, template), {})
+        written = generate.Written(from_template(chosen, task, template), {})
     else:
         server = Endpoint(endpoint, model, key_variable, timeout)
         replies = _ask_model(chosen, task, server, folder / "replies.jsonl", parallel, again, yes, as_json)

@@ -54,7 +54,15 @@ Score = Callable[[Task, Example, Parsed], float]
 
 
 def score(task: Task, examples: Sequence[Example], parsed: Sequence[Parsed]) -> dict[str, float]:
-    """Every metric of the task's kind, pooled, strict and by slot; plus the task's own metrics."""
+    """Score parsed completions: every metric of the task's kind, pooled, strict and by slot, and the task's own.
+
+    Args:
+        task: its kind, slots and metrics.
+        examples: the gold answers, [item].
+        parsed: the completions, parsed, in the same order.
+
+    Returns the value by metric name, "f1/DNA" for one slot, "f1_strict" where a faulty completion is all wrong.
+    """
     totals = item_statistics(task, examples, parsed).sum(axis=0)
     return {name: float(objective_from_items(task, name, totals)) for name in metric_names(task)}
 
@@ -67,12 +75,12 @@ def mean_over_tasks(scores: Sequence[Scores]) -> Scores:
 
 
 def fault_counts(parsed: Sequence[Parsed]) -> dict[str, int]:
-    """How often each kind of fault occurs, most frequent first."""
+    """Counts of parse faults by kind, most frequent first."""
     return dict(Counter(fault.kind for one in parsed for fault in one.faults).most_common())
 
 
 def item_statistics(task: Task, examples: Sequence[Example], parsed: Sequence[Parsed]) -> Array:
-    """One row of counts an item, shape (n, k); a sum of rows is what `objective_from_items` reads."""
+    """Counts of each item, [item, count]; a sum of rows is what `objective_from_items` takes."""
     assert len(examples) == len(parsed), f"{len(examples)} examples, {len(parsed)} parsed completions"
     shapes = _shapes(task)
     rows = [_row(task, shapes, example, one) for example, one in zip(examples, parsed, strict=True)]
@@ -80,7 +88,10 @@ def item_statistics(task: Task, examples: Sequence[Example], parsed: Sequence[Pa
 
 
 def objective_from_items(task: Task, metric: str, totals: Array) -> Array:
-    """The metric of summed rows: a number for (k,), an array (b,) for (b, k). Unknown names raise `UserError`."""
+    """Metric of summed rows: a number for [count], an array [resample] for [resample, count].
+
+    Raises UserError: when the task has no such metric.
+    """
     check_metric(task, metric)
     counts = unpack(_shapes(task), np.asarray(totals, dtype=np.float64))
     if metric == ADHERENCE or (":" in metric and metric in task.metrics):
@@ -96,7 +107,7 @@ def objective_from_items(task: Task, metric: str, totals: Array) -> Array:
 
 
 def metric_names(task: Task) -> tuple[str, ...]:
-    """Every metric name that `score` gives for the task, pooled ones first."""
+    """Names of all metrics that `score` gives for the task, pooled ones first."""
     table = METRICS[task.kind]
     strict = [name + STRICT for name, row in table.items() if row.strict]
     slots = task.slots if len(task.slots) > 1 else ()
@@ -105,15 +116,15 @@ def metric_names(task: Task) -> tuple[str, ...]:
 
 
 def check_metric(task: Task, name: str) -> None:
-    """Raise `UserError` with the known names (pooled ones) if the task has no such metric."""
+    """Validate a metric's name: `UserError` with the task's pooled metrics where there is none."""
     names = metric_names(task)
     if name not in names:
-        shown = names if "/" in name else [known for known in names if "/" not in known]
+        shown = names if "/" in name else [pooled for pooled in names if "/" not in pooled]
         raise UserError(unknown(f"metric of the task {task.name}", name, shown))
 
 
 def _foreign(task: Task) -> dict[str, Score]:
-    """The task's metrics from outside the package, by their name "package.module:NAME"."""
+    """Metrics of the task from outside the package, by their name "package.module:NAME"."""
     return {name: load_object(name, FunctionType, "a metric") for name in task.metrics if ":" in name}
 
 

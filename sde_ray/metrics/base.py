@@ -1,4 +1,4 @@
-"""What a metric is made of: per-item counts that add up, and a function from summed counts to a value.
+"""Metrics as per-item counts that add up, and a function from summed counts to a value.
 
     Example, Parsed ──count──▶ counts (one row an item) ──sum──▶ totals ──measure──▶ value
 
@@ -26,7 +26,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Metric:
-    """A row of the table. `by_slot`: also given for each slot ("f1/DNA"); `strict`: also given as "f1_strict"."""
+    """Metric, a row of the table. `by_slot`: also for each slot ("f1/DNA"); `strict`: also as "f1_strict"."""
 
     measure: Callable[[Task, Counts], Array]
     by_slot: bool = True
@@ -35,7 +35,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Kind:
-    """How answers of one kind are counted.
+    """Kind of task: how its answers are counted, and its metrics.
 
     `shapes(task)` names the counts of one answer, `by_slot` those of them with a leading slot axis. `count(task,
     example, answer, faulty)` fills them; `faulty` makes the strict twin, where nothing of the completion is right.
@@ -48,18 +48,18 @@ class Kind:
 
 
 def width(shapes: Shapes) -> int:
-    """The number of columns that `shapes` take."""
+    """Number of columns that `shapes` take."""
     return sum(math.prod(shape) for shape in shapes.values())
 
 
 def pack(shapes: Shapes, counts: Mapping[str, Any]) -> Array:
-    """Lay counts out as one row, in the order of `shapes`."""
+    """Pack counts into one row, [width], in the order of `shapes`."""
     assert counts.keys() == shapes.keys(), (sorted(counts), sorted(shapes))
     return np.concatenate([np.asarray(counts[name], dtype=np.float64).reshape(-1) for name in shapes])
 
 
 def unpack(shapes: Shapes, rows: Array) -> Counts:
-    """The inverse of `pack`, for an array of shape (..., width)."""
+    """Unpack rows, [..., width], into counts; the inverse of `pack`."""
     counts, start = {}, 0
     for name, shape in shapes.items():
         size = math.prod(shape)
@@ -69,6 +69,6 @@ def unpack(shapes: Shapes, rows: Array) -> Counts:
 
 
 def ratio(part: Array, whole: Array, empty: Array | float = 0.0) -> Array:
-    """`part / whole`, and `empty` where the whole is 0: no metric is ever nan or infinite."""
+    """Ratio `part / whole`, and `empty` where the whole is 0: no metric is ever nan or infinite."""
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     return np.where(whole > 0, part / np.where(whole > 0, whole, 1.0), empty)

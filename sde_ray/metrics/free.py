@@ -1,7 +1,7 @@
-"""Metrics of free answers, one value a slot (questions): exact match, accuracy, substring.
+"""Question-answering metrics of free answers, one value a slot: exact match, accuracy, substring.
 
 Compared are words: no case, punctuation or English article. Any gold value or alias is accepted. A slot that gold
-leaves out is right when the answer leaves it out too. Counts of one item with S slots: `asked`, `exact`, `within`,
+leaves out is right when the answer leaves it out too. Counts of one item with S slots: `slots`, `exact`, `within`,
 `raw` (S,).
 
 Accuracy is containment of an accepted answer as whole words ("Iran" is not in "Iranian"); `substring` is the raw rule
@@ -19,51 +19,51 @@ from sde_ray.types import Example, Parsed, Task
 
 
 def accepted(example: Example, slot: str) -> tuple[str, ...]:
-    """Every right answer of a slot: its gold values, all of them in one string, and the aliases."""
+    """Accepted answers of a slot: its gold values, all of them in one string, and the aliases."""
     values = example.answer.get(slot, ())
     return tuple(dict.fromkeys((*values, ", ".join(values), *example.aliases.get(slot, ())))) if values else ()
 
 
-def _judge(right: tuple[str, ...], said: str | None) -> tuple[bool, bool, bool]:
-    """Whether an answer (None: none was given) is exactly right, holds a right answer, holds its raw string."""
-    if said is None or not right:
-        return (said is None and not right,) * 3
-    spoken = words(said)
-    exact = any(words(one) == spoken for one in right)
-    within = any(contains(spoken, words(one)) for one in right)
-    return exact, within, any(normalize(one) in normalize(said) for one in right)
+def _judge(accepted_answers: tuple[str, ...], answer: str | None) -> tuple[bool, bool, bool]:
+    """Whether an answer (or None) equals an accepted one, contains one as words, contains one as raw string."""
+    if answer is None or not accepted_answers:
+        return (answer is None and not accepted_answers,) * 3
+    answer_words = words(answer)
+    exact = any(words(one) == answer_words for one in accepted_answers)
+    within = any(contains(answer_words, words(one)) for one in accepted_answers)
+    return exact, within, any(normalize(one) in normalize(answer) for one in accepted_answers)
 
 
 def _shapes(task: Task) -> Shapes:
     table = (len(task.slots),)
-    return {"asked": table, "exact": table, "within": table, "raw": table}
+    return {"slots": table, "exact": table, "within": table, "raw": table}
 
 
 def _count(task: Task, example: Example, parsed: Parsed, faulty: bool) -> Mapping[str, Any]:
-    said = [", ".join(values) if (values := parsed.answer.get(slot, ())) else None for slot in task.slots]
-    judged = [_judge(accepted(example, slot), one) for slot, one in zip(task.slots, said, strict=True)]
+    predicted = [", ".join(values) if (values := parsed.answer.get(slot, ())) else None for slot in task.slots]
+    judged = [_judge(accepted(example, slot), one) for slot, one in zip(task.slots, predicted, strict=True)]
     exact, within, raw = zip(*([(False,) * 3] * len(judged) if faulty else judged), strict=True)
-    return {"asked": [1] * len(task.slots), "exact": exact, "within": within, "raw": raw}
+    return {"slots": [1] * len(task.slots), "exact": exact, "within": within, "raw": raw}
 
 
 def exact_match(task: Task, counts: Counts) -> Array:
-    """The share of slots answered with exactly an accepted answer."""
-    return ratio(counts["exact"], counts["asked"])
+    """Exact match: the share of slots answered with exactly an accepted answer."""
+    return ratio(counts["exact"], counts["slots"])
 
 
 def accuracy(task: Task, counts: Counts) -> Array:
-    """The share of slots whose answer holds an accepted answer as whole words."""
-    return ratio(counts["within"], counts["asked"])
+    """Accuracy: the share of slots whose answer holds an accepted answer as whole words."""
+    return ratio(counts["within"], counts["slots"])
 
 
 def substring(task: Task, counts: Counts) -> Array:
-    """The share of slots whose answer holds the letters of an accepted answer anywhere."""
-    return ratio(counts["raw"], counts["asked"])
+    """Substring match: the share of slots whose answer holds the letters of an accepted answer anywhere."""
+    return ratio(counts["raw"], counts["slots"])
 
 
 FREE = Kind(
     shapes=_shapes,
-    by_slot=frozenset({"asked", "exact", "within", "raw"}),
+    by_slot=frozenset({"slots", "exact", "within", "raw"}),
     count=_count,
     metrics={"exact_match": Metric(exact_match), "accuracy": Metric(accuracy), "substring": Metric(substring)},
 )

@@ -1,11 +1,11 @@
-"""Metrics of closed labels, one a slot: weighted kappa, kappa, accuracy, sentence accuracy, macro-F1.
+"""Classification metrics of closed labels, one a slot: weighted kappa, kappa, accuracy, macro-F1.
 
 The classes of a slot are the task's labels and "not mentioned". Counts of one item, with S slots and A classes:
 
-    gold (S, A), said (S, A)    the margins of the confusion matrix
-    hit (S, A)                  its diagonal
-    agreement (S,)              its cells times the agreement weights, summed
-    sentence, items ()          1 where every slot is right; 1
+    gold, predicted [S, A]      the margins of the confusion matrix
+    matched [S, A]              its diagonal
+    agreement [S]               its cells times the agreement weights, summed
+    sentence, items []          1 where every slot is right; 1
 
 That is all that kappa needs: chance agreement depends on the margins only. A strict count puts a faulty completion into
 a column of its own that agrees with nothing; the published scorer gave it credit for every slot that gold leaves
@@ -33,7 +33,7 @@ AGREEMENT = np.array(
         [0.50, 0.67, 0.50, 1.00],
     ]
 )
-"""Rows gold, columns said; positive, neutral, negative, unmentioned. Asymmetric as published (PAPER.md 1.10)."""
+"""Rows gold, columns predicted; positive, neutral, negative, unmentioned. Asymmetric as published (PAPER.md 1.10)."""
 
 
 def is_sentiment(task: Task) -> bool:
@@ -43,7 +43,7 @@ def is_sentiment(task: Task) -> bool:
 
 
 def agreement(task: Task) -> Array:
-    """Agreement weights (A, A) in the order of the task's labels, then unmentioned; identity for other labels."""
+    """Agreement weights [A, A] in the order of the task's labels, then unmentioned; identity for other labels."""
     labels = task.labels or ()
     if not is_sentiment(task):
         return np.eye(len(labels) + 1)
@@ -52,17 +52,17 @@ def agreement(task: Task) -> Array:
 
 
 def confusion(task: Task, examples: list[Example], parsed: list[Parsed]) -> Array:
-    """Confusion matrices (S, A, A), rows gold, columns said; for reports."""
+    """Confusion matrices [S, A, A], rows gold, columns predicted; for reports."""
     cells = np.zeros((len(task.slots), len(task.labels or ()) + 1, len(task.labels or ()) + 1))
     for example, one in zip(examples, parsed, strict=True):
         pairs = zip(_classes(task, example.answer), _classes(task, one.answer), strict=True)
-        for slot, (gold, said) in enumerate(pairs):
-            cells[slot, gold, said] += 1
+        for slot, (gold, predicted) in enumerate(pairs):
+            cells[slot, gold, predicted] += 1
     return cells
 
 
 def _classes(task: Task, answer: Answer) -> list[int]:
-    """The class of every slot. A slot without a label of the task is unmentioned, the last class."""
+    """Class of every slot, [S]. A slot without a label of the task is unmentioned, the last class."""
     labels = task.labels or ()
     values = [next(iter(answer.get(slot, ())), None) for slot in task.slots]
     return [labels.index(value) if value in labels else len(labels) for value in values]
@@ -70,63 +70,66 @@ def _classes(task: Task, answer: Answer) -> list[int]:
 
 def _shapes(task: Task) -> Shapes:
     table = (len(task.slots), len(task.labels or ()) + 1)
-    return {"gold": table, "said": table, "hit": table, "agreement": table[:1], "sentence": (), "items": ()}
+    return {"gold": table, "predicted": table, "matched": table, "agreement": table[:1], "sentence": (), "items": ()}
 
 
 def _count(task: Task, example: Example, parsed: Parsed, faulty: bool) -> Mapping[str, Any]:
     one_hot = np.eye(len(task.labels or ()) + 1)
-    gold, said = _classes(task, example.answer), _classes(task, parsed.answer)
+    gold, predicted = _classes(task, example.answer), _classes(task, parsed.answer)
     right = 0.0 if faulty else 1.0
     return {
         "gold": one_hot[gold],
-        "said": one_hot[said] * right,
-        "hit": one_hot[gold] * one_hot[said] * right,
-        "agreement": agreement(task)[gold, said] * right,
-        "sentence": float(gold == said) * right,
+        "predicted": one_hot[predicted] * right,
+        "matched": one_hot[gold] * one_hot[predicted] * right,
+        "agreement": agreement(task)[gold, predicted] * right,
+        "sentence": float(gold == predicted) * right,
         "items": 1.0,
     }
 
 
 def _chance_corrected(weights: Array, agreed: Array, counts: Counts) -> Array:
-    """(po - pe) / (1 - pe). Where chance alone agrees fully (one class only): 1 if all agrees, else 0."""
+    """Chance-corrected agreement, (po - pe) / (1 - pe) (Cohen 1960).
+
+    Where chance alone agrees fully (one class only): 1 if all agrees, else 0.
+    """
     size = counts["gold"].sum(-1)
     observed = ratio(agreed, size)
-    expected = ratio(np.einsum("...i,ij,...j->...", counts["gold"], weights, counts["said"]), size**2)
-    left = 1.0 - expected
-    certain = left < 1e-12
-    value = (observed - expected) / np.where(certain, 1.0, left)
+    expected = ratio(np.einsum("...i,ij,...j->...", counts["gold"], weights, counts["predicted"]), size**2)
+    room = 1.0 - expected
+    certain = room < 1e-12
+    value = (observed - expected) / np.where(certain, 1.0, room)
     return np.where(certain, (observed > 1.0 - 1e-12).astype(float), value)
 
 
 def weighted_kappa(task: Task, counts: Counts) -> Array:
-    """Kappa with the task's agreement weights, pooled over slots and items (PAPER.md 1.10)."""
+    """Weighted kappa with the task's agreement weights, pooled over slots and items (PAPER.md 1.10)."""
     return _chance_corrected(agreement(task), counts["agreement"], counts)
 
 
 def kappa(task: Task, counts: Counts) -> Array:
     """Cohen's kappa, pooled over slots and items."""
-    return _chance_corrected(np.eye(counts["gold"].shape[-1]), counts["hit"].sum(-1), counts)
+    return _chance_corrected(np.eye(counts["gold"].shape[-1]), counts["matched"].sum(-1), counts)
 
 
 def accuracy(task: Task, counts: Counts) -> Array:
-    """The share of slots with the right label, "not mentioned" included."""
-    return ratio(counts["hit"].sum(-1), counts["gold"].sum(-1))
+    """Accuracy: the share of slots with the right label, "not mentioned" included."""
+    return ratio(counts["matched"].sum(-1), counts["gold"].sum(-1))
 
 
 def sentence_accuracy(task: Task, counts: Counts) -> Array:
-    """The share of items with every slot right."""
+    """Exact-match accuracy of items: the share with every slot right."""
     return ratio(counts["sentence"], counts["items"])
 
 
 def macro_f1(task: Task, counts: Counts) -> Array:
-    """The mean F1 of the classes that gold or the predictions use, "not mentioned" included."""
-    used = counts["gold"] + counts["said"]
-    return ratio(ratio(2 * counts["hit"], used).sum(-1), (used > 0).sum(-1))
+    """Macro-F1: the mean F1 of the classes that gold or the predictions use, "not mentioned" included."""
+    used = counts["gold"] + counts["predicted"]
+    return ratio(ratio(2 * counts["matched"], used).sum(-1), (used > 0).sum(-1))
 
 
 LABEL = Kind(
     shapes=_shapes,
-    by_slot=frozenset({"gold", "said", "hit", "agreement"}),
+    by_slot=frozenset({"gold", "predicted", "matched", "agreement"}),
     count=_count,
     metrics={
         "weighted_kappa": Metric(weighted_kappa),

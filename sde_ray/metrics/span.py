@@ -1,8 +1,8 @@
-"""Metrics of extracted spans (entities, event triggers): micro precision, recall and F1, strict and soft.
+"""Extraction metrics of spans (entities, event triggers): micro precision, recall and F1, plain and soft.
 
 A prediction is a pair (slot, span): the slot must be right, the span is compared without case and white space. Plain:
 equal strings, duplicates by counts. `_soft`: near strings by the task's rule `span_match`, paired one to one, so that
-soft is never below plain. Counts of one item with S slots: `gold`, `said`, `hit`, `near` (S,) and `items`.
+soft is never below plain. Counts of one item with S slots: `gold`, `predicted`, `matched`, `near` (S,) and `items`.
 
 In the strict twin a faulty completion has no hit, and at least one wrong prediction: else a faulty answer to a text
 that has no span would cost nothing. The published scorer removed duplicates from the hits but not from the misses
@@ -24,66 +24,66 @@ SPAN_MATCHES = {"within": is_near_and_within, "near": is_near}
 
 def _shapes(task: Task) -> Shapes:
     table = (len(task.slots),)
-    return {"gold": table, "said": table, "hit": table, "near": table, "items": ()}
+    return {"gold": table, "predicted": table, "matched": table, "near": table, "items": ()}
 
 
 def _count(task: Task, example: Example, parsed: Parsed, faulty: bool) -> Mapping[str, Any]:
     gold = [[normalize(span) for span in example.answer.get(slot, ())] for slot in task.slots]
-    said = [[normalize(span) for span in parsed.answer.get(slot, ())] for slot in task.slots]
-    both = list(zip(gold, said, strict=True))
+    predicted = [[normalize(span) for span in parsed.answer.get(slot, ())] for slot in task.slots]
+    both = list(zip(gold, predicted, strict=True))
     counts: dict[str, Any] = {
         "gold": [len(spans) for spans in gold],
-        "said": [len(spans) for spans in said],
-        "hit": [(Counter(one) & Counter(other)).total() for one, other in both],
+        "predicted": [len(spans) for spans in predicted],
+        "matched": [(Counter(one) & Counter(other)).total() for one, other in both],
         "near": [count_matches(one, other, SPAN_MATCHES[task.span_match]) for one, other in both],
         "items": 1,
     }
     if faulty:
         nothing = [0] * len(task.slots)
-        wrong = counts["said"] if any(counts["said"]) else [1, *nothing[1:]]
-        counts |= {"hit": nothing, "near": nothing, "said": wrong}
+        wrong = counts["predicted"] if any(counts["predicted"]) else [1, *nothing[1:]]
+        counts |= {"matched": nothing, "near": nothing, "predicted": wrong}
     return counts
 
 
 def _ratio(part: Array, whole: Array, counts: Counts) -> Array:
-    """`part / whole`; where nothing was to be found and nothing was said, everything is right: 1."""
-    nothing = (counts["gold"] + counts["said"] == 0) & (counts["items"] > 0)
+    """`part / whole`; where nothing was to be found and nothing was predicted, everything is right: 1."""
+    nothing = (counts["gold"] + counts["predicted"] == 0) & (counts["items"] > 0)
     return ratio(part, whole, empty=nothing.astype(float))
 
 
 def precision(task: Task, counts: Counts) -> Array:
-    """The share of the predictions that are right."""
-    return _ratio(counts["hit"], counts["said"], counts)
+    """Precision: the share of the predictions that are right."""
+    return _ratio(counts["matched"], counts["predicted"], counts)
 
 
 def recall(task: Task, counts: Counts) -> Array:
-    """The share of the gold spans that were found."""
-    return _ratio(counts["hit"], counts["gold"], counts)
+    """Recall: the share of the gold spans that are predicted."""
+    return _ratio(counts["matched"], counts["gold"], counts)
 
 
 def f1(task: Task, counts: Counts) -> Array:
-    """The harmonic mean of precision and recall, micro over slots and items."""
-    return _ratio(2 * counts["hit"], counts["gold"] + counts["said"], counts)
+    """F1: the harmonic mean of precision and recall, micro over slots and items."""
+    return _ratio(2 * counts["matched"], counts["gold"] + counts["predicted"], counts)
 
 
 def precision_soft(task: Task, counts: Counts) -> Array:
     """Precision with near spans counted as right."""
-    return precision(task, {**counts, "hit": counts["near"]})
+    return precision(task, {**counts, "matched": counts["near"]})
 
 
 def recall_soft(task: Task, counts: Counts) -> Array:
     """Recall with near spans counted as right."""
-    return recall(task, {**counts, "hit": counts["near"]})
+    return recall(task, {**counts, "matched": counts["near"]})
 
 
 def f1_soft(task: Task, counts: Counts) -> Array:
     """F1 with near spans counted as right."""
-    return f1(task, {**counts, "hit": counts["near"]})
+    return f1(task, {**counts, "matched": counts["near"]})
 
 
 SPAN = Kind(
     shapes=_shapes,
-    by_slot=frozenset({"gold", "said", "hit", "near"}),
+    by_slot=frozenset({"gold", "predicted", "matched", "near"}),
     count=_count,
     metrics={
         "precision": Metric(precision),

@@ -1,8 +1,9 @@
-"""When two strings name the same thing, and how many of them can be paired one to one.
+"""Span matching: when two strings name the same thing, and how many of them can be paired one to one.
 
-`pairs` is a maximum matching: a prediction pairs with one gold value at most and the other way round. The published
-soft score mapped every prediction to its nearest gold value, so that three near-copies of one trigger gave three true
-positives and a negative count of misses (PAPER.md 1.13, 22), and failed on a sentence without gold values (1.13, 23).
+`count_matches` is a maximum bipartite matching: a prediction pairs with one gold value at most and the other way round.
+The published soft score mapped every prediction to its nearest gold value, so that three near-copies of one trigger
+gave three true positives and a negative count of misses (PAPER.md 1.13, 22), and failed on a sentence without gold
+values (1.13, 23).
 """
 
 from __future__ import annotations
@@ -19,28 +20,28 @@ _NEAR = 0.5
 
 
 def normalize(text: str) -> str:
-    """The string without differences of case and white space."""
+    """Normalise a string: no differences of case and white space."""
     return " ".join(text.casefold().split())
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The string's words without case, punctuation, compatibility forms and English articles (never nothing).
+    """Words of a string without case, punctuation, compatibility forms and English articles (never nothing).
 
     >>> words("The U.S.A.")
     ('u', 's', 'a')
     """
     whole = normalize(unicodedata.normalize("NFKC", text))
-    found = tuple(_WORD.findall(whole))
-    return tuple(word for word in found if word not in {"a", "an", "the"}) or found or (whole,)
+    matches = tuple(_WORD.findall(whole))
+    return tuple(word for word in matches if word not in {"a", "an", "the"}) or matches or (whole,)
 
 
 def contains(text: Sequence[str], part: Sequence[str]) -> bool:
-    """Whether the words of `part` stand in `text`, next to each other ("Iran" is not in "Iranian")."""
+    """Whether `text` contains the words of `part`, next to each other ("Iran" is not in "Iranian")."""
     return any(tuple(text[i : i + len(part)]) == tuple(part) for i in range(len(text) - len(part) + 1))
 
 
 def is_near(one: str, other: str) -> bool:
-    """difflib ratio above 0.5 (events, PAPER.md 1.10)."""
+    """Whether two spans are near: difflib ratio above 0.5 (events, PAPER.md 1.10)."""
     if one == other:
         return True
     match = difflib.SequenceMatcher(None, one, other, autojunk=False)
@@ -49,19 +50,22 @@ def is_near(one: str, other: str) -> bool:
 
 
 def is_near_and_within(one: str, other: str) -> bool:
-    """difflib ratio above 0.5, and one contains the other (entities, PAPER.md 1.10)."""
+    """Whether two spans are near and one contains the other (entities, PAPER.md 1.10)."""
     return (one in other or other in one) and is_near(one, other)
 
 
-def count_matches(gold: Sequence[str], said: Sequence[str], same: Callable[[str, str], bool]) -> int:
-    """The largest number of pairs (gold, said) with `same(gold, said)`, each value used once (augmenting paths)."""
+def count_matches(gold: Sequence[str], predicted: Sequence[str], same: Callable[[str, str], bool]) -> int:
+    """Size of a maximum matching of (gold, predicted) pairs with `same(gold, predicted)`, by augmenting paths.
+
+    Each value is used once.
+    """
     like: dict[str, list[int]] = {}
-    for one in said:
+    for one in predicted:
         if one not in like:
             like[one] = [i for i, value in enumerate(gold) if same(value, one)]
-    edges = [like[one] for one in said]
+    edges = [like[one] for one in predicted]
     partner: dict[int, int] = {}
-    return sum(len(partner) < len(gold) and _settle(one, edges, partner) for one in range(len(said)))
+    return sum(len(partner) < len(gold) and _settle(one, edges, partner) for one in range(len(predicted)))
 
 
 def _settle(start: int, edges: Sequence[Sequence[int]], partner: dict[int, int]) -> bool:

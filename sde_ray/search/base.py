@@ -16,7 +16,7 @@ class Searcher(ABC):
     """Search method that suggests designs until the budget or the space is used up.
 
     The same seed and scores give the same designs. A method of one's own implements `_choose`, and `observe` if it
-    learns from scores.
+    learns from scores; `sde_ray.testing` has the tests that every method passes.
 
     Args:
         designs: the valid designs, without repetition.

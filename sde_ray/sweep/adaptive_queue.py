@@ -19,7 +19,8 @@ from types import MappingProxyType
 
 from sde_ray.config.trial import TrialConfig
 from sde_ray.search import METHODS
-from sde_ray.search.adaptive.search import Adaptive, TrialRequest
+from sde_ray.search.adaptive.request import TrialRequest
+from sde_ray.search.adaptive.search import Adaptive
 from sde_ray.sweep.budget import budget
 from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.queue import DesignQueue, Score, TrialQueue

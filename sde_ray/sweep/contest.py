@@ -18,7 +18,7 @@ class Contest:
     task: str
     model: str
     trials: Mapping[Design, tuple[TrialConfig, ...]]
-    around: Design
+    reference_design: Design
     axes: Mapping[str, tuple[str, ...]]
 
     def searcher(self, config: SweepConfig) -> Searcher:
@@ -27,6 +27,10 @@ class Contest:
         assert not method.trials, "asks for trials of all contests (see adaptive_queue.py)"
         options = {name: getattr(search, name) for name in method.options}
         searcher: Searcher = method.build(
-            tuple(self.trials), budget=search.n_trials, seed=search.seed, reference_design=self.around, **options
+            tuple(self.trials),
+            budget=search.n_trials,
+            seed=search.seed,
+            reference_design=self.reference_design,
+            **options,
         )
         return searcher

@@ -184,7 +184,7 @@ def _answerable(
     return kept
 
 
-def _around(config: SweepConfig, space: DesignSpace) -> Design:
+def _reference_design(config: SweepConfig, space: DesignSpace) -> Design:
     """`search.reference_design` within the space: where an axis has not the wanted option, its default or first one."""
     wanted = dict(designs.parse_design(config.search.reference_design).options)
 
@@ -208,10 +208,10 @@ def _contest(config: SweepConfig, task: Task, model: str, space: DesignSpace, ev
         )
         for design in space.designs
     }
-    around = _around(config, space)
-    if around not in trials and trials:
-        around = next(iter(trials))
-    return Contest(task.name, model, trials, around, space.axes)
+    reference_design = _reference_design(config, space)
+    if reference_design not in trials and trials:
+        reference_design = next(iter(trials))
+    return Contest(task.name, model, trials, reference_design, space.axes)
 
 
 def _fix_order(config: SweepConfig, contest: Contest) -> Contest:

@@ -58,8 +58,10 @@ def _fit(contest: Contest, task: Task, tokenizer: Any, wording: int) -> tuple[Co
             reasons.append((f"design {design.slug} on {task.name}", _lack(contest.model, missing)))
         else:
             fitted[design] = trials
-    around = contest.around if contest.around in fitted else next(iter(fitted), contest.around)
-    return replace(contest, trials=fitted, around=around), reasons
+    reference = contest.reference_design
+    if reference not in fitted:
+        reference = next(iter(fitted), reference)
+    return replace(contest, trials=fitted, reference_design=reference), reasons
 
 
 def _brought_by(examples: Sequence[Example], task: Task) -> str:

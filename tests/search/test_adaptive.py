@@ -24,7 +24,8 @@ from sde_ray.search.adaptive.posterior import (
     first_scales,
     fit_scales,
 )
-from sde_ray.search.adaptive.search import MAX_IDENTICAL_FAILURES, Adaptive, TrialRequest
+from sde_ray.search.adaptive.request import TrialRequest
+from sde_ray.search.adaptive.search import MAX_IDENTICAL_FAILURES, Adaptive
 from sde_ray.search.kernel import DesignKernel
 from sde_ray.tasks import get_task
 from sde_ray.types import Design

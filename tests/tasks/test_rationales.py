@@ -21,6 +21,7 @@ from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.tasks import get_task
 from sde_ray.tasks.rationales import generate
 from sde_ray.tasks.rationales.chat_client import Endpoint, Reply
+from sde_ray.tasks.rationales.template import from_template
 from sde_ray.testing.tasks import ENTITIES, REVIEWS
 from sde_ray.types import Example
 
@@ -43,9 +44,9 @@ def call(*words: str | Path, code: int = 0) -> Result:
 class TestTemplate:
     def test_every_mentioned_slot_gets_a_reason_and_those_there_stay(self) -> None:
         given_one = Example("a", "Good.", {"food": ("positive",), "price": ("negative",)}, {"food": "tasty"})
-        (made,) = generate.from_template([given_one], REVIEWS, '{slot} is {value} in "{text}" {"json": 1}')
+        (made,) = from_template([given_one], REVIEWS, '{slot} is {value} in "{text}" {"json": 1}')
         assert made.rationale == {"food": "tasty", "price": 'price is negative in "Good." {"json": 1}'}
-        (spans,) = generate.from_template([Example("b", "x", {"DNA": ("p", "q")})], ENTITIES, "{value}")
+        (spans,) = from_template([Example("b", "x", {"DNA": ("p", "q")})], ENTITIES, "{value}")
         assert spans.rationale == {"DNA": "p, q"}
 
     @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ class TestTemplate:
     )
     def test_templates_that_cannot_work(self, template: str, told: str) -> None:
         with pytest.raises(UserError, match=told):
-            generate.from_template(MANY, REVIEWS, template)
+            from_template(MANY, REVIEWS, template)
 
 
 class TestModel:

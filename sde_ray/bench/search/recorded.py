@@ -68,7 +68,8 @@ def repeated() -> list[list[float]]:
 
 def noise() -> float:
     """Standard deviation of a trial: between the seeds of a design; around a surface where no design has several."""
-    from sde_ray.search.adaptive.search import Adaptive, TrialRequest
+    from sde_ray.search.adaptive.request import TrialRequest
+    from sde_ray.search.adaptive.search import Adaptive
 
     several = repeated()
     if several:

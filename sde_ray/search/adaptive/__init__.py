@@ -1,6 +1,7 @@
 """Adaptive search, a Bayesian optimisation: screening, then the knowledge gradient of a Gaussian process per unit cost.
 
 search.py               Adaptive: which trial is requested, which continues at a rung, when the search ends
+request.py              TrialRequest: a design, a seed and a rung
 posterior.py            GaussianPosterior: the Gaussian process over designs
 knowledge_gradient.py   the acquisition function
 """

@@ -28,6 +28,7 @@ import numpy as np
 
 from sde_ray.search.adaptive.knowledge_gradient import Candidates, prob_best_within, score_candidates, total_gain
 from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Observation, fit_scales
+from sde_ray.search.adaptive.request import TrialRequest
 from sde_ray.search.factorial import d_optimal_fraction, screening_size
 from sde_ray.search.kernel import DesignKernel, Index, Mask
 from sde_ray.types import Design
@@ -37,16 +38,6 @@ MAX_POOL = 3000  # expected scores that the posterior holds at most (contests x 
 MAX_FAILURES = 2  # a design whose trials failed so often is not requested again
 MAX_IDENTICAL_FAILURES = 3  # nor one with an option in which so many trials failed and none brought a score
 CHECK_EVERY = 8  # sampling is expensive: whether the winner is sure is checked after so many observations
-
-
-@dataclass(frozen=True)
-class TrialRequest:
-    """Request for a trial: contest, design and seed, and the number of the rung at which it may end."""
-
-    contest: int
-    design: Design
-    seed: int
-    rung: int
 
 
 @dataclass

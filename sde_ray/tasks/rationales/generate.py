@@ -25,10 +25,8 @@ from sde_ray.safe_json import content_hash, read_json
 from sde_ray.storage.files import write_atomic
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.tasks.rationales.chat_client import Endpoint, Reply, chat_completion, check_endpoint
-from sde_ray.tasks.rationales.template import from_template, missing_rationales
+from sde_ray.tasks.rationales.template import missing_rationales
 from sde_ray.types import Example, Task
-
-__all__ = ["Cost", "Written", "cost", "covered", "from_model", "from_template", "read_reply", "save"]
 
 MAX_CHARS = 300  # of a rationale; the rest is cut
 TOKENS_PER_RATIONALE = 60
