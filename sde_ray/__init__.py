@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from sde_ray.errors import UserError
     from sde_ray.models.predictor import Predictor
     from sde_ray.pipeline.listener import PipelineListener
-    from sde_ray.pipeline.open_run import Run, open_run, preview, run
+    from sde_ray.pipeline.open_run import Run, open_run, run
+    from sde_ray.pipeline.preview import preview
     from sde_ray.sweep.plan import plan
     from sde_ray.tasks import get_task
 
@@ -58,7 +59,7 @@ _MODULES = {
     "parse_completion": "design.render",
     "parse_design": "design.designs",
     "plan": "sweep.plan",
-    "preview": "pipeline.open_run",
+    "preview": "pipeline.preview",
     "render_sample": "design.render",
     "run": "pipeline.open_run",
 }

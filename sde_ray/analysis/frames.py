@@ -59,8 +59,8 @@ def trials_frame(results: Iterable[TrialResult], by_slot: bool = False) -> pd.Da
 def _trial_row(result: TrialResult, by_slot: bool) -> Row:
     scores = {
         f"{split}/{name}": value
-        for split, own in result.scores.items()
-        for name, value in own.items()
+        for split, split_scores in result.scores.items()
+        for name, value in split_scores.items()
         if by_slot or "/" not in name
     }
     return {
@@ -127,11 +127,13 @@ def interactions_frame(studies: Sequence[Study]) -> pd.DataFrame:
     """
     rows = []
     for study in studies:
-        for one in study.interactions:
+        for interaction in study.interactions:
             pair = zip(
-                ("axis", "option", "other_axis", "other_option"), _alternating(one.axes, one.options), strict=True
+                ("axis", "option", "other_axis", "other_option"),
+                _alternating(interaction.axes, interaction.options),
+                strict=True,
             )
-            interval = {"difference": one.difference, "low": one.low, "high": one.high}
+            interval = {name: getattr(interaction, name) for name in ("difference", "low", "high")}
             rows.append({**asdict(study.group), **dict(pair), **interval})
     return _frame(rows, INTERACTIONS)
 
@@ -159,18 +161,18 @@ def predictions_frame(results: Iterable[TrialResult], trials: Path, split: str =
 
 def _prediction_rows(result: TrialResult, folder: Path, split: str) -> list[Row]:
     try:
-        kept = [row for row in read_predictions(folder / layout.PREDICTIONS) if split in ("", row.split)]
+        predictions = [row for row in read_predictions(folder / layout.PREDICTIONS) if split in ("", row.split)]
     except (OSError, ValueError):
         return []  # never kept, or damaged: `sde-ray score` says which
     design, home = design_of(result), str(result.config["task"])
     trial = {**_trial(result), "label": paper_label(design)}
     definition, rows = result.config.get("definition"), []
-    for name, on_split in dict.fromkeys((row.task or home, row.split) for row in kept):
+    for name, on_split in dict.fromkeys((row.task or home, row.split) for row in predictions):
         task = trial_task(name, definition)
         examples = trial_examples(name, on_split.removesuffix("_ood"), definition)  # type: ignore[arg-type]
         by_id = {example.id: example for example in examples}
-        asked = [row for row in kept if (row.task or home, row.split) == (name, on_split)]
-        rows += [{**trial, **_prediction(task, design, by_id.get(row.id), row)} for row in asked]
+        of_task = [row for row in predictions if (row.task or home, row.split) == (name, on_split)]
+        rows += [{**trial, **_prediction(task, design, by_id.get(row.id), row)} for row in of_task]
     return rows
 
 

@@ -22,12 +22,12 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Print samples as a trial trains on them; the coloured words are those whose loss counts."""
-    from sde_ray.pipeline import preview
+    from sde_ray.pipeline.preview import preview, preview_task
 
     if sweep is not None:
-        previews = preview.of_sweep(sweep, sets or [], design or [], n)
+        previews = preview(sweep, design or [], n, sets or [])
     else:
-        previews = preview.from_task(task, design or ["baseline"], n, wording)
+        previews = preview_task(task, design or ["baseline"], n, wording)
     if as_json:
         return emit([each.to_dict() for each in previews])
     from sde_ray.cli.views.sample import LEGEND, print_sample

@@ -25,10 +25,10 @@ from sde_ray.config.schema import SweepConfig
 from sde_ray.design.designs import paper_label
 from sde_ray.errors import UserError, unknown
 from sde_ray.models.predictor import Predictor, prediction_rows
-from sde_ray.pipeline import preview as previews
 from sde_ray.pipeline import run as pipeline
 from sde_ray.pipeline.context import PipelineContext, StudyConclusion
 from sde_ray.pipeline.listener import PipelineListener
+from sde_ray.pipeline.preview import SamplePreview, preview
 from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.tracking.base import Tracker
 from sde_ray.training.runner import RunnerFactory
@@ -89,25 +89,6 @@ def run(
     if result.interrupted:
         raise KeyboardInterrupt(result.interrupted)
     return Run(config)
-
-
-def preview(sweep: SweepConfig | str | Path, designs: Sequence[str] = (), n: int = 1) -> list[previews.SamplePreview]:
-    """A training example of a sweep as its designs write it, before anything runs: what `sde-ray show` shows.
-
-    Args:
-        sweep: the YAML file of a sweep, or a configuration.
-        designs: names or slugs of designs ("es-sde", "format=lines"); by default the first `n` that the sweep tries.
-        n: how many designs.
-
-    Returns:
-        One preview a design; a notebook shows it with the tokens that count for the loss marked. `.sample.prompt` and
-        `.sample.completion` are its segments, `.parsed` is what reading the completion gives back.
-
-    Raises:
-        UserError: where the configuration has faults, or a design does not exist.
-    """
-    config = sweep if isinstance(sweep, SweepConfig) else load_config(sweep)
-    return previews.of_config(config, designs, n)
 
 
 class Run:
@@ -200,9 +181,9 @@ class Run:
         chosen = [by_key[trial]] if trial else self.results
         return frames.predictions_frame(chosen, self.config.run_dir.trials, split)
 
-    def samples(self, n: int = 3) -> list[previews.SamplePreview]:
+    def samples(self, n: int = 3) -> list[SamplePreview]:
         """A training example as the first `n` designs of the sweep write it; see `preview`."""
-        return previews.of_config(self.config, n=n)
+        return preview(self.config, n=n)
 
     # ---- what it came to ---------------------------------------------------------------------------------------------
 
@@ -211,18 +192,18 @@ class Run:
         """What was assembled, and judged, by (task, model); empty before the sweep has ended."""
         if not self.results:
             return {}
-        found = pipeline.load_conclusions(self.config, self.studies)
-        return {(one.strategy.task, one.strategy.model): one for one in found}
+        conclusions = pipeline.load_conclusions(self.config, self.studies)
+        return {(each.strategy.task, each.strategy.model): each for each in conclusions}
 
     @property
     def strategies(self) -> Mapping[Contest, Strategy]:
         """The assembled design with its evidence, by (task, model)."""
-        return {name: one.strategy for name, one in self.conclusions.items()}
+        return {contest: conclusion.strategy for contest, conclusion in self.conclusions.items()}
 
     @property
     def verdicts(self) -> Mapping[Contest, Verdict]:
         """What the final comparison shows, by (task, model); without those that were not validated."""
-        return {name: one.verdict for name, one in self.conclusions.items() if one.verdict is not None}
+        return {contest: each.verdict for contest, each in self.conclusions.items() if each.verdict is not None}
 
     @property
     def strategy(self) -> Strategy | None:
@@ -252,8 +233,8 @@ class Run:
 
         rows = [
             {"task": task, "model": model, **row}
-            for (task, model), one in self.verdicts.items()
-            for row in verdict_table(one)
+            for (task, model), verdict in self.verdicts.items()
+            for row in verdict_table(verdict)
         ]
         return pd.DataFrame(rows, columns=None if rows else ["task", "model", "control", "split", "claim"])
 
@@ -297,7 +278,7 @@ class Run:
 
     def _contest(self, task: str, model: str) -> Contest:
         """The one task and model that are meant."""
-        contests = list(dict.fromkeys((one.group.task, one.group.model) for one in self.studies))
+        contests = list(dict.fromkeys((each.group.task, each.group.model) for each in self.studies))
         chosen = [pair for pair in contests if task in ("", pair[0]) and model in ("", pair[1])]
         if len(chosen) != 1:
             names = "; ".join(f"task={task!r}, model={model!r}" for task, model in contests)
@@ -375,9 +356,9 @@ class Run:
         from html import escape
 
         lines = [f"<b>{escape(self.config.name)}</b> {escape(repr(self))}"]
-        for (task, model), one in self.conclusions.items():
-            words = one.strategy.verdict or "Not validated."
+        for (task, model), strategy in self.strategies.items():
+            summary = strategy.verdict or "Not validated."
             lines.append(
-                f"{escape(task)}, {escape(model)}: <b>{escape(paper_label(one.strategy.design))}</b>. {escape(words)}"
+                f"{escape(task)}, {escape(model)}: <b>{escape(paper_label(strategy.design))}</b>. {escape(summary)}"
             )
         return "<br>".join(lines)

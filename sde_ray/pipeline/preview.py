@@ -1,7 +1,7 @@
 """Samples to look at before anything runs: an example, its design, what the model sees and what is read back.
 
-from_task("masa:d1", ["baseline", "es-sde"], n=1)      -> [Shown(...), Shown(...)]
-of_sweep("sweeps/quickstart.yaml", n=3)              the first three designs that the sweep tries
+preview("sweeps/quickstart.yaml", n=3)                    the first three designs that the sweep tries
+preview_task("masa:d1", ["baseline", "es-sde"])           the first training example of a task, in two designs
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from sde_ray.config.load import load_config, open_tasks
 from sde_ray.config.schema import SweepConfig
-from sde_ray.design import designs, render
-from sde_ray.design.designs import paper_label
+from sde_ray.design import render
+from sde_ray.design.designs import paper_label, parse_design
 from sde_ray.sweep.plan import plan
 from sde_ray.tasks import get_task
 from sde_ray.types import Design, Example, Parsed, Sample, Task
@@ -56,30 +56,45 @@ class SamplePreview:
         return f'<b>{escape(paper_label(self.design))}</b><pre style="white-space: pre-wrap">{"".join(parts)}</pre>'
 
 
-def from_task(name: str, wanted: Sequence[str], n: int = 1, wording: int = 0) -> list[SamplePreview]:
-    """The first `n` training examples of a task, each in every design."""
-    task = get_task(name)
-    parsed = [designs.parse_design(one) for one in wanted]
-    return [write(example, task, design, wording) for example in task.load("train")[:n] for design in parsed]
+def preview(
+    sweep: SweepConfig | str | Path, designs: Sequence[str] = (), n: int = 1, sets: Sequence[str] = ()
+) -> list[SamplePreview]:
+    """A training example of a sweep as its designs write it, before anything runs: what `sde-ray show` shows.
 
+    Args:
+        sweep: the YAML file of a sweep, or a configuration.
+        designs: names or slugs of designs ("es-sde", "format=lines"); by default the first `n` that the sweep tries.
+        n: how many designs.
+        sets: overrides of the YAML file, as `--set` takes them.
 
-def of_sweep(path: Path, sets: Sequence[str] = (), wanted: Sequence[str] = (), n: int = 1) -> list[SamplePreview]:
-    """The first training example of a sweep's first task, in its first `n` designs or those named."""
-    return of_config(load_config(path, list(sets)), wanted, n)
+    Returns:
+        One preview a design, all of the first training example of the first task. A notebook shows it with the tokens
+        that count for the loss marked.
 
-
-def of_config(config: SweepConfig, wanted: Sequence[str] = (), n: int = 1) -> list[SamplePreview]:
-    """The same for a sweep that is loaded."""
-    planned = plan(config)
-    first = planned.trials[0]
-    own = list(dict.fromkeys(trial.design for trial in planned.trials if trial.task == first.task))
-    task = open_tasks(config)[first.task]
+    Raises:
+        UserError: where the configuration has faults, or a design does not exist.
+    """
+    config = sweep if isinstance(sweep, SweepConfig) else load_config(sweep, list(sets))
+    trials = plan(config).trials
+    tried = dict.fromkeys(trial.design for trial in trials if trial.task == trials[0].task)
+    task = open_tasks(config)[trials[0].task]
     example = task.load("train")[0]
-    chosen = [designs.parse_design(one) for one in wanted] or own[:n]
-    return [write(example, task, design, first.instruction_variant) for design in chosen]
+    chosen = [parse_design(design) for design in designs] or list(tried)[:n]
+    return [preview_example(example, task, design, config.instruction_variant) for design in chosen]
 
 
-def write(example: Example, task: Task, design: Design, wording: int = 0) -> SamplePreview:
+def preview_task(name: str, designs: Sequence[str], n: int = 1, instruction_variant: int = 0) -> list[SamplePreview]:
+    """The first `n` training examples of a task, each in every design. Raises UserError for an unknown name."""
+    task = get_task(name)
+    parsed = [parse_design(design) for design in designs]
+    return [
+        preview_example(example, task, design, instruction_variant)
+        for example in task.load("train")[:n]
+        for design in parsed
+    ]
+
+
+def preview_example(example: Example, task: Task, design: Design, instruction_variant: int = 0) -> SamplePreview:
     """An example in a design, and what comes back when its completion is read."""
-    sample = render.render_sample(example, task, design, wording)
+    sample = render.render_sample(example, task, design, instruction_variant)
     return SamplePreview(task, design, example, sample, render.parse_completion(sample.completion.text, task, design))

@@ -96,9 +96,9 @@ class TestLook:
 
     def test_show_cuts_the_sample_at_token_borders(self, tiny_llama: Path) -> None:
         from sde_ray.cli.views.sample import token_text
-        from sde_ray.pipeline import preview
+        from sde_ray.pipeline.preview import preview_task
 
-        (one,) = preview.from_task("masa:d1", ["es-sde"])
+        (one,) = preview_task("masa:d1", ["es-sde"])
         painted = token_text(one, str(tiny_llama)).plain
         whole = "".join(s.text for s in (*one.sample.prompt, one.sample.completion))
         assert painted.startswith(whole)
@@ -196,17 +196,17 @@ class TestErrors:
         assert [word for word in ("massa", "train.lrr", '"grid"') if word not in said] == []
 
     def test_ctrl_c_is_130(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("sde_ray.pipeline.preview.from_task", raising(KeyboardInterrupt()))
+        monkeypatch.setattr("sde_ray.pipeline.preview.preview_task", raising(KeyboardInterrupt()))
         assert "Stopped" in call("show", code=130).stderr
 
     def test_a_full_disk_is_a_message(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(
-            "sde_ray.pipeline.preview.from_task", raising(OSError(28, "No space left on device", "ledger.jsonl"))
+            "sde_ray.pipeline.preview.preview_task", raising(OSError(28, "No space left on device", "ledger.jsonl"))
         )
         assert "disk is full (ledger.jsonl)" in call("show", code=2).stderr
 
     def test_markup_in_a_message_is_text(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("sde_ray.pipeline.preview.from_task", raising(UserError("seeds [101] and [/red] clash")))
+        monkeypatch.setattr("sde_ray.pipeline.preview.preview_task", raising(UserError("seeds [101] and [/red] clash")))
         assert "seeds [101] and [/red] clash" in call("show", code=2).stderr
 
     def test_a_reader_that_leaves_early_is_no_error(self) -> None:

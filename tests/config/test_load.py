@@ -198,6 +198,15 @@ def test_a_task_written_out_in_the_sweep_can_be_built_again_from_a_trial_alone(t
     assert again.load("train") == task.load("train") != []
 
 
+def test_two_tasks_of_a_sweep_have_two_names(tmp_path: Path) -> None:
+    task = "{name: masa:d1, kind: span, slots: [a], data: {format: jsonl, path: rows.jsonl}}"
+    (tmp_path / "rows.jsonl").write_text("")
+    for other in ("masa:d1", task):
+        told = refused(tmp_path, f"task: [{task}, {other}]\n")
+        assert 'two tasks are called "masa:d1". Give each a name of its own.' in told
+    assert "two tasks" in refused(tmp_path, f"task: {task}\nout_of_domain: [masa:d1]\nsed: 1\n")
+
+
 def test_a_faulty_written_out_task_is_told_with_the_other_faults(tmp_path: Path) -> None:
     told = refused(tmp_path, "task: {name: x, kind: labl, slots: [a]}\nsed: 1\n")
     assert "labl" in told

@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from itertools import groupby, zip_longest
 
-from sde_ray.pipeline.preview import SamplePreview, from_task
+from sde_ray.pipeline.preview import SamplePreview, preview_task
 
 TASK = "masa:d1"
 LEFT = "es-sde"
@@ -34,7 +34,7 @@ def side_by_side() -> str:
     """Both columns, with the designs' names of the paper as headings."""
     from sde_ray.design.designs import paper_label
 
-    left, right = from_task(TASK, [LEFT, RIGHT], n=1)
+    left, right = preview_task(TASK, [LEFT, RIGHT], n=1)
     columns = [column(paper_label(preview.design), preview) for preview in (left, right)]
     rows = zip_longest(*columns, fillvalue="")
     return "\n".join(f"{one:<{WIDTH}} | {other}".rstrip() for one, other in rows)

@@ -15,7 +15,6 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from sde_ray.analysis import strategy, verdict
-from sde_ray.analysis.study import studies
 from sde_ray.cli.app import app
 from sde_ray.cli.views.live import ConsoleListener
 from sde_ray.config.load import check
@@ -24,6 +23,7 @@ from sde_ray.config.schema import Resources, SweepConfig
 from sde_ray.design.designs import NAMED
 from sde_ray.evaluation.racing import Opponent
 from sde_ray.pipeline import run as flow
+from sde_ray.pipeline.open_run import open_run
 from sde_ray.sweep.cluster.ray_session import ray_session
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.sweep_run import SweepRun
@@ -141,17 +141,18 @@ def test_the_story_tells_every_step(outcome: flow.PipelineResult, told: io.Strin
 
 
 def test_effects_are_the_planted_ones(outcome: flow.PipelineResult) -> None:
-    found = {(row["axis"], row["option"]): row["difference"] for row in outcome.studies[0].effects}
-    assert found["format", "lines"] == pytest.approx(0.2, abs=0.01)
-    assert found["instruction", "first"] == pytest.approx(0.2, abs=0.01)
+    differences = open_run(outcome.folder).effects().set_index(["axis", "option"])["difference"]
+    assert differences["format", "lines"] == pytest.approx(0.2, abs=0.01)
+    assert differences["instruction", "first"] == pytest.approx(0.2, abs=0.01)
 
 
 def test_test_scores_never_reach_the_studies(outcome: flow.PipelineResult, config: SweepConfig) -> None:
-    results = list(config.run_dir.results().values())
-    assert any("test" in result.config["splits"] for result in results)
-    (study,) = studies(config, results)
-    assert {tuple(result.config["splits"]) for result in study.results} == {("dev",)}
-    assert study.ranked[0].trials == len(config.seeds)
+    run = open_run(outcome.folder)
+    searched = set(run.trials().query("phase == 'search'")["key"])
+    (study,) = run.studies
+    assert {result.key for result in study.results} == searched < set(run.trials()["key"])
+    assert list(run.leaderboard()["trials"]) == [len(config.seeds)] * 4
+    assert set(run.validation()["split"]) == {"test"} and len(run.validation()) > 0
 
 
 def test_mlflow_has_the_sweep_its_trials_and_the_tables(outcome: flow.PipelineResult, config: SweepConfig) -> None:
