@@ -102,6 +102,16 @@ def check_command(command: str, whole: bool = True) -> str:
     return ""
 
 
+def check_shell(line: str) -> str:
+    """What `make` is asked for is a target, and files of tests exist."""
+    words = shlex.split(line, comments=True)
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    if words[:1] == ["make"] and not set(words[1:]) <= targets:
+        return f"{line}: no such target"
+    missing = [word for word in words if word.startswith("tests/") and not (ROOT / word).exists()]
+    return f"{line}: there is no {missing[0]}" if missing else ""
+
+
 # ---- YAML ------------------------------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from helpers.pages import (
     check_link,
     check_name,
     check_python,
+    check_shell,
     check_yaml,
     keys_of,
     links,
@@ -61,6 +62,12 @@ def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @each_page
 def test_every_command_fits_the_command_line(page: Page) -> None:
     assert wrong([f"{c}: {e}" for c, whole in page.commands() if (e := check_command(c, whole))]) == []
+
+
+@each_page
+def test_every_shell_line_names_targets_and_tests_that_exist(page: Page) -> None:
+    lines = [line for block in page.blocks("sh") for line in block.splitlines()]
+    assert wrong([check_shell(line) for line in lines]) == []
 
 
 def test_there_are_commands_to_check() -> None:
@@ -163,6 +170,7 @@ def test_a_broken_block_is_seen(user_folder: Path) -> None:
     assert check_json('{"text": }') and not check_json('{"text": 1}\n{"text": 2}\n')
     assert check_python("def f(:") and "has no Nothing" in check_python("from sde_ray.types import Nothing")
     assert check_python("from sde_ray.types import Line") == ""
+    assert check_shell("make tets") and check_shell("pytest -q tests/nothing") and not check_shell("make demo  # x")
 
 
 # ---- links, names, README --------------------------------------------------------------------------------------------
