@@ -51,6 +51,7 @@ WORDS = {
     "leaderboard": "analysis/leaderboard.py",
     "posterior": "search/adaptive/posterior.py",
     "Gaussian": "search/adaptive/posterior.py",
+    "acquisition": "search/adaptive/knowledge_gradient.py",
     "knowledge_gradient": "search/adaptive/knowledge_gradient.py",
     "kernel": "search/kernel.py",
     "kv_cache": "models/kv_cache.py",

@@ -63,7 +63,7 @@ class Candidates:
         return int(affordable[self.rate[affordable].argmax()]) if len(affordable) else None
 
 
-def score_candidates(
+def acquisition_values(
     posterior: GaussianPosterior, shares: Sequence[float], valid: Mask, fresh: Mask, repeats: Sequence[Observation]
 ) -> Candidates:
     """Acquisition values of every candidate: fresh trials at every rung, and begun trials that would run further.

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sde_ray.search.adaptive.knowledge_gradient import Candidates, prob_best_within, score_candidates, total_gain
+from sde_ray.search.adaptive.knowledge_gradient import Candidates, acquisition_values, prob_best_within, total_gain
 from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Observation, fit_scales
 from sde_ray.search.adaptive.request import TrialRequest
 from sde_ray.search.factorial import d_optimal_fraction, screening_size
@@ -241,7 +241,7 @@ class Adaptive:
             return None
         missing = self._unconfirmed(contests)
         if not self._is_decided(contests):
-            candidates = self._score_candidates(contests, posterior)
+            candidates = self._acquisition_values(contests, posterior)
             best = candidates.best(budget - len(missing))
             if best is not None:
                 return self._request_of(candidates, best)
@@ -328,7 +328,7 @@ class Adaptive:
             eligible[np.ix_(failing, members)] = False
         return np.asarray(eligible)
 
-    def _score_candidates(self, contests: Sequence[int], posterior: GaussianPosterior) -> Candidates:
+    def _acquisition_values(self, contests: Sequence[int], posterior: GaussianPosterior) -> Candidates:
         """Acquisition values of every score that may be requested; computed anew only when something has changed."""
         state = (len(self._observations), int(self._used.sum()), int(self._failures.sum()), *contests)
         running = sum(hash((trial_id, trial.rung)) for trial_id, trial in self._trials.items() if trial.running)
@@ -339,7 +339,7 @@ class Adaptive:
             fresh = (eligible & (self._used < len(self.seeds)))[:, posterior.pool]
             without_seed = np.argwhere(eligible & (self._used >= len(self.seeds)))
             repeats = [one for contest, number in without_seed for one in self._repeats(int(contest), int(number))]
-            self._candidates = (state, score_candidates(posterior, self.rungs, self._valid, fresh, repeats))
+            self._candidates = (state, acquisition_values(posterior, self.rungs, self._valid, fresh, repeats))
         return self._candidates[1]
 
     def _repeats(self, contest: int, number: int) -> list[Observation]:
@@ -366,7 +366,7 @@ class Adaptive:
             return True  # what was reserved for the recommended design is spent on it
         further = [r for r in range(rung + 1, len(self.rungs)) if self.rungs[r] - self.rungs[rung] <= budget]
         trial.running = False  # what else could be done, were it to end now
-        candidates = None if decided or not further else self._score_candidates(contests, posterior)
+        candidates = None if decided or not further else self._acquisition_values(contests, posterior)
         trial.running = True
         if candidates is None:
             return False
