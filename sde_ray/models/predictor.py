@@ -65,7 +65,8 @@ def find_adapter(source: str | Path) -> Path:
     start = path.parent if os.path.isfile(path) else path
     adapter = next((folder for folder in (start, start / ADAPTER) if os.path.isfile(folder / ADAPTER_CARD)), None)
     if adapter is None:
-        several = sorted(str(card.parent) for card in start.glob(f"{ADAPTER}-*/{ADAPTER_CARD}"))
+        cards = start.glob(f"{ADAPTER}-*/{ADAPTER_CARD}") if os.path.isdir(start) else ()  # else a name too long raises
+        several = sorted(str(card.parent) for card in cards)
         if several:
             raise UserError(f"{source} has an adapter for each task and model. Give one of {', '.join(several)}.")
         raise UserError(
