@@ -37,8 +37,18 @@ SWEEP_ID_FILE = "sweep_id"
 class MlflowTracker(Tracker):
     """Writes one sweep to an MLflow store. Every method may raise, and may be called again: nothing is logged twice.
 
-    `incomplete_trials`: keys of trials whose files could not be stored; their runs end all the same, and a later
-    `on_sweep_start` completes them.
+    Args:
+        tracking_uri: sqlite:////abs/path/mlflow.db, a server's address, or another store that MLflow takes.
+        experiment: the experiment's name; it is created where it does not exist.
+
+    Attributes:
+        parent: id of the sweep's run.
+        children: ids of the trials' runs, by trial key.
+        incomplete_trials: keys of trials whose files could not be stored; their runs end all the same, and a later
+            `on_sweep_start` completes them.
+
+    Raises:
+        UserError: when MLflow keeps no runs in such a store.
     """
 
     def __init__(self, tracking_uri: str, experiment: str = "sde_ray") -> None:

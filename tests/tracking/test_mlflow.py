@@ -52,9 +52,9 @@ def ended(trial: TrialConfig, status: Any = "finished") -> TrialResult:
     )  # fmt: skip
 
 
-def track(store: str, folder: Path, name: str = "quick", known: list[TrialResult] | None = None) -> MlflowTracker:
+def track(store: str, folder: Path, name: str = "quick", ledger: list[TrialResult] | None = None) -> MlflowTracker:
     tracker = MlflowTracker(store)
-    tracker.on_sweep_start(name, {"name": name, "task": ["masa:d1"]}, folder, known or [])
+    tracker.on_sweep_start(name, {"name": name, "task": ["masa:d1"]}, folder, ledger or [])
     return tracker
 
 
@@ -91,9 +91,9 @@ def test_a_trial_is_a_child_with_params_metrics_and_artifacts(store: str, tmp_pa
     assert [(one.step, one.value) for one in history] == [(48, 0.3), (100, 0.6)]
     assert run.data.metrics[f"dev_ood/{METRIC}"] == 0.4 and run.data.metrics[f"dev/{METRIC}/food"] == 0.7
     assert run.data.metrics["seconds/train"] == 4.5 and run.data.metrics["faults/dev/syntax"] == 3
-    kept = texts(tracker, run.info.run_id)
-    assert kept["predictions.jsonl"] == '{"split": "dev"}\n'
-    assert "⟦" in kept["sample.txt"] and "Lines" in kept["sample.txt"]
+    artifacts = texts(tracker, run.info.run_id)
+    assert artifacts["predictions.jsonl"] == '{"split": "dev"}\n'
+    assert "⟦" in artifacts["sample.txt"] and "Lines" in artifacts["sample.txt"]
     parent = tracker.client.get_run(tracker.parent)
     assert parent.info.status == "FINISHED" and parent.info.run_name == "quick"
     assert json.loads(texts(tracker, tracker.parent)["resolved.json"])["task"] == ["masa:d1"]
@@ -104,7 +104,7 @@ def test_a_resumed_sweep_finds_its_runs_and_catches_up(store: str, tmp_path: Pat
     first.on_trial_start(config(0))
     first.on_trial_end(ended(config(0)), tmp_path)
     first.on_trial_start(config(1))  # and the process dies
-    second = track(store, tmp_path, known=[ended(config(0)), ended(config(2))])
+    second = track(store, tmp_path, ledger=[ended(config(0)), ended(config(2))])
     assert second.parent == first.parent
     by_key = {run.data.tags["sde.key"]: run.info.status for run in children(second)}
     assert by_key == {config(0).key: "FINISHED", config(1).key: "KILLED", config(2).key: "FINISHED"}
@@ -112,7 +112,7 @@ def test_a_resumed_sweep_finds_its_runs_and_catches_up(store: str, tmp_path: Pat
     second.on_trial_end(ended(config(1)), tmp_path)
     second.on_sweep_end()
     assert sorted(run.info.status for run in children(second)) == ["FINISHED"] * 3
-    third = track(store, tmp_path, known=[ended(config(n)) for n in range(3)])
+    third = track(store, tmp_path, ledger=[ended(config(n)) for n in range(3)])
     assert len(children(third)) == 3
     run = third.client.get_run(third.children[config(0).key])
     assert len(third.client.get_metric_history(run.info.run_id, f"dev/{METRIC}")) == 2  # not logged again
@@ -133,10 +133,10 @@ def test_every_end_is_true(store: str, tmp_path: Path, status: str, shown: str) 
     tracker.on_trial_end(ended(config(0), status), tmp_path)
     tracker.on_trial_start(config(1))
     tracker.on_sweep_end("KILLED")
-    found = {run.data.tags["sde.key"]: run for run in children(tracker)}
-    assert found[config(0).key].info.status == shown and found[config(0).key].data.tags["sde.status"] == status
-    assert found[config(0).key].data.tags.get("sde.error") == ("boom" if status == "failed" else None)
-    assert found[config(1).key].info.status == "KILLED"
+    runs = {run.data.tags["sde.key"]: run for run in children(tracker)}
+    assert runs[config(0).key].info.status == shown and runs[config(0).key].data.tags["sde.status"] == status
+    assert runs[config(0).key].data.tags.get("sde.error") == ("boom" if status == "failed" else None)
+    assert runs[config(1).key].info.status == "KILLED"
     assert tracker.client.get_run(tracker.parent).info.status == "KILLED"
 
 
@@ -149,9 +149,16 @@ def test_tables_texts_and_files_stand_on_the_parent_once(
         tracker.log_table("leaderboard", [{"design": "a", "score": 0.5}, {"design": "b", "score": None}])
         tracker.log_text("effects.svg", "<svg/>")
         tracker.log_files([tmp_path / "strategy.yaml", tmp_path / "missing.json"])
-    kept = texts(tracker, tracker.parent)
-    assert json.loads(kept["leaderboard.json"]) == {"columns": ["design", "score"], "data": [["a", 0.5], ["b", None]]}
-    assert kept["effects.svg"] == "<svg/>" and kept["strategy.yaml"] == "kind: x\n" and "missing.json" not in kept
+    artifacts = texts(tracker, tracker.parent)
+    assert json.loads(artifacts["leaderboard.json"]) == {
+        "columns": ["design", "score"],
+        "data": [["a", 0.5], ["b", None]],
+    }
+    assert (
+        artifacts["effects.svg"] == "<svg/>"
+        and artifacts["strategy.yaml"] == "kind: x\n"
+        and "missing.json" not in artifacts
+    )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)  # MLflow's own reader of tables knows only this store
     loaded = tracker.client.load_table(tracker.experiment_id, "leaderboard.json", run_ids=[tracker.parent])
     assert list(loaded["design"]) == ["a", "b"]
@@ -168,9 +175,9 @@ def test_a_failing_store_warns_once_and_stops_nothing(tmp_path: Path) -> None:
         tracker.log_table("leaderboard", [])
         tracker.on_sweep_end()
         assert tracker.register_adapter(assemble(results(one_at_a_time()), METRIC), tmp_path) is None
-    told = [str(one.message) for one in caught]
-    assert sum("The sweep goes on" in text for text in told) == 1
-    assert sum(f"sde-ray sync {tmp_path / 'sweep'}" in text for text in told) == 1
+    messages = [str(warning.message) for warning in caught]
+    assert sum("The sweep goes on" in text for text in messages) == 1
+    assert sum(f"sde-ray sync {tmp_path / 'sweep'}" in text for text in messages) == 1
 
 
 def test_a_database_that_another_process_has_locked_gets_everything_when_it_is_free(tmp_path: Path) -> None:
@@ -200,34 +207,34 @@ def test_a_database_that_another_process_has_locked_gets_everything_when_it_is_f
 def test_what_a_slow_server_made_twice_is_one_run_after_the_next_look(store: str, tmp_path: Path) -> None:
     tracker = track(store, tmp_path)
     tracker.on_trial_end(ended(config(0)), tmp_path)
-    known = tracker.children.pop(config(0).key)
+    run_id = tracker.children.pop(config(0).key)
     twin = tracker._trial_run(config(0).key, config(0).resolved())  # made again: the answer to the first came too late
-    assert twin != known and len(children(tracker)) == 2
-    again = track(store, tmp_path, known=[ended(config(0))])
-    assert [run.info.run_id for run in children(again)] == [known]
+    assert twin != run_id and len(children(tracker)) == 2
+    again = track(store, tmp_path, ledger=[ended(config(0))])
+    assert [run.info.run_id for run in children(again)] == [run_id]
 
 
 def test_a_run_that_was_cut_off_before_its_params_is_made_anew(store: str, tmp_path: Path) -> None:
     tracker = track(store, tmp_path)
     tags = {"sde.sweep_id": tracker.sweep_id, "sde.run": "trial", "sde.key": config(0).key}
     tracker.client.create_run(tracker.experiment_id, tags=tags)
-    again = track(store, tmp_path, known=[ended(config(0))])
+    again = track(store, tmp_path, ledger=[ended(config(0))])
     (run,) = children(again)
     assert run.info.status == "FINISHED" and run.data.params["format"] == "natural"
 
 
 def test_files_that_are_refused_keep_no_run_from_its_end_and_come_later(store: str, tmp_path: Path) -> None:
     tracker = track(store, tmp_path)
-    place = Path(store.removeprefix("sqlite:///")).with_name("mlartifacts")
-    place.rename(place.with_name("away"))
-    place.write_text("the store is not what it was")
+    artifacts = Path(store.removeprefix("sqlite:///")).with_name("mlartifacts")
+    artifacts.rename(artifacts.with_name("away"))
+    artifacts.write_text("the store is not what it was")
     with pytest.warns(UserWarning, match="stores no files: NotADirectoryError"):
         tracker.on_trial_end(ended(config(0)), tmp_path)
-    place.unlink()
-    place.with_name("away").rename(place)
+    artifacts.unlink()
+    artifacts.with_name("away").rename(artifacts)
     (run,) = children(tracker)
     assert run.info.status == "FINISHED" and tracker.incomplete_trials == {config(0).key}
-    again = track(store, tmp_path, known=[ended(config(0))])
+    again = track(store, tmp_path, ledger=[ended(config(0))])
     (run,) = children(again)
     assert "sample.txt" in texts(again, run.info.run_id) and again.incomplete_trials == set()
     assert len(again.client.get_metric_history(run.info.run_id, f"dev/{METRIC}")) == 2  # no point twice
@@ -242,9 +249,9 @@ def test_the_address_is_checked_without_telling_its_password() -> None:
     for wrong in ("./mlruns", "file:///a/mlruns"):
         with pytest.raises(UserError, match="sqlite:////abs"):
             check_tracking_uri(wrong)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         check_tracking_uri("ftp://user:hush@host")
-    assert "hush" not in str(told.value)
+    assert "hush" not in str(raised.value)
     command = ui_command("sqlite:////a/b.db", port=7000)
     assert command[1:] == [
         *("-m", "mlflow", "ui", "--backend-store-uri", "sqlite:////a/b.db", "--host", "127.0.0.1", "--port", "7000")
@@ -285,9 +292,9 @@ def test_a_registered_adapter_is_found_with_its_design_and_answers(
     get_peft_model(base, LoraConfig(r=4, target_modules="all-linear")).save_pretrained(tmp_path / "adapter")
     write_card(tmp_path / "adapter", trial, 8)
     strategy = replace(assemble(results(one_at_a_time()), METRIC, sweep="quick"), verdict="Wins.")
-    place = tracker.register_adapter(strategy, tmp_path / "adapter")
-    assert place == "quick-masa-d1/1" == f"{model_name(strategy)}/1"
-    assert tracker.register_adapter(strategy, tmp_path / "adapter") == place  # once
+    version_name = tracker.register_adapter(strategy, tmp_path / "adapter")
+    assert version_name == "quick-masa-d1/1" == f"{model_name(strategy)}/1"
+    assert tracker.register_adapter(strategy, tmp_path / "adapter") == version_name  # once
     version = tracker.client.get_model_version_by_alias("quick-masa-d1", "validated")
     assert version.tags["sde.axis.format"] == "lines" and version.tags["sde.axis.instruction"] == "last"
     assert version.description == "Wins." and version.run_id == tracker.parent
