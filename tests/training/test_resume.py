@@ -308,7 +308,7 @@ def test_a_checkpoint_says_where_the_trial_stands(worker: Worker, config: TrialC
 
 def test_a_trial_of_one_rung_keeps_nothing(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
     runner = runner_on(worker)
-    runner.start(replace(config, train=replace(config.train, rungs=(1.0,))), tmp_path)
+    runner.start(replace(config, rungs=(1.0,)), tmp_path)
     runner.train_rung(0)
     assert checkpoint_files(tmp_path) == []
 
