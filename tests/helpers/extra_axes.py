@@ -53,7 +53,7 @@ ORDER = Axis(
     options={
         "task": AnswerOption("TaskOrder"),
         "reversed": AnswerOption(
-            "Reversed", write=_reverse, sentence=lambda brief: f"Begin with the last {brief.task.nouns.slot}."
+            "Reversed", write=_reverse, sentence=lambda context: f"Begin with the last {context.task.nouns.slot}."
         ),
     },
 )
