@@ -40,7 +40,7 @@ class PipelineContext:
     def publish(self, *paths: Path) -> None:
         """Upload files of the run's directory: to MLflow, and to the remote storage where there is one."""
         self.tracker.log_files(paths)
-        self.run_dir.folder.push(*paths)
+        self.run_dir.folder.upload(*paths)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def sync(config: SweepConfig) -> Synced:
     store = config.run_dir.folder
     with lease(folder, remote=store.remote):
         ensure_sweep_id(folder)
-        store.push(folder / SWEEP_ID_FILE)
+        store.upload(folder / SWEEP_ID_FILE)
         status = "FINISHED" if _is_complete(sweep_run) else "KILLED"
         try:
             tracker.on_sweep_start(config.name, resolved(config), folder, results)
@@ -72,6 +72,6 @@ def _write_end(context: PipelineContext) -> None:
     for one in run.load_conclusions(context.config, found):
         adapter = context.run_dir.adapter(one.strategy.task, one.strategy.model)
         if one.verdict is not None:
-            context.run_dir.folder.pull(adapter.name)
+            context.run_dir.folder.download(adapter.name)
         if one.verdict is not None and adapter.is_dir():
             context.tracker.register_adapter(one.strategy, adapter)

@@ -182,13 +182,13 @@ def _keep_adapter(store: LocalFolder, trials: Sequence[TrialConfig], place: Path
     Not with the best one: to choose a seed by its test score would spend the test split on a selection.
     """
     trial = f"{TRIALS}/{max(trials, key=lambda trial: trial.train_size).key}"
-    store.pull(trial)
+    store.download(trial)
     source = store.folder / trial / ADAPTER
     if not source.is_dir():
         return None
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(source, place)
-    store.push(place)
+    store.upload(place)
     return place
 
 
@@ -212,7 +212,7 @@ def refresh_report(config: SweepConfig) -> Path | None:
     sweep_run = SweepRun(config)
     found = studies(config, tuple(sweep_run.results.values()))
     path = _write_page(sweep_run, _chapters(found, load_conclusions(config, found)), found)
-    config.run_dir.folder.push(path)
+    config.run_dir.folder.upload(path)
     return path
 
 
@@ -283,9 +283,9 @@ def tracked(sweep_run: SweepRun) -> Iterator[Tracker]:
     if config.mlflow.enabled:
         refuse_if_held(config.run_dir.path, store.remote)  # or this run would end the runs of the driver at work
         if store.remote:
-            store.pull()
+            store.download()
             ensure_sweep_id(store.folder)  # the sweep's run in MLflow is the same from every machine
-            store.push(store.folder / SWEEP_ID_FILE)
+            store.upload(store.folder / SWEEP_ID_FILE)
         mlflow = MlflowTracker(resolve_tracking_uri(config), config.mlflow.experiment_name)
         tracker = BackgroundTracker(
             mlflow,

@@ -1,7 +1,8 @@
 """The lease of a sweep's folder: one driver at a time.
 
 `lease.json` names the driver's host and process and when the lease expires. The driver renews it while it lives, from a
-thread of its own; after its death another driver takes over, at once on the same host, after `TERM` seconds elsewhere.
+thread of its own; after its death another driver takes over, at once on the same host, after
+`LEASE_SECONDS` elsewhere.
 
 A sweep in a store has two: of the mirror, against other drivers of this machine, and in the store, against all others.
 There it is made by a write that fails where the object exists already, if the store can do that; where it cannot, and
@@ -28,7 +29,7 @@ from sde_ray.storage.files import NEW, write_atomic
 from sde_ray.storage.remote import EXCLUSIVE, REMEDY, RemoteFolder, reason
 from sde_ray.storage.uri import scheme
 
-TERM = 60.0  # seconds; renewed at a third of it
+LEASE_SECONDS = 60.0  # seconds; renewed at a third of it
 
 
 FILE = "lease.json"
@@ -36,22 +37,22 @@ SETTLE = 2.0  # seconds after which it is read again, where two drivers may have
 
 
 @contextmanager
-def lease(folder: Path, term: float = TERM, remote: RemoteFolder | None = None) -> Iterator[Lease]:
+def lease(folder: Path, seconds: float = LEASE_SECONDS, remote: RemoteFolder | None = None) -> Iterator[Lease]:
     """Hold the folder, and in the store where it is a mirror; `UserError` where another living driver does."""
     owner = _owner()
     path = folder / FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _take(path, owner, term)
+        _take(path, owner, seconds)
     except OSError as error:
         raise UserError(
             f'Cannot write to "{folder}": {error.strerror}. What is there is kept. Free some space or correct the '
             "permissions, or set storage_path to another folder; then run the same command again."
         ) from None
-    held = Lease(path, owner, term, remote)
+    held = Lease(path, owner, seconds, remote)
     try:
         held.acquire_remote()
-        renewal = threading.Thread(target=held.renew, daemon=True)
+        renewal = threading.Thread(target=held.heartbeat, daemon=True)
         renewal.start()
         try:
             yield held
@@ -69,8 +70,8 @@ def lease(folder: Path, term: float = TERM, remote: RemoteFolder | None = None) 
 class Lease:
     """A lease that this process has."""
 
-    def __init__(self, path: Path, owner: dict[str, Any], term: float, remote: RemoteFolder | None) -> None:
-        self.path, self.owner, self.term, self.remote = path, owner, term, remote
+    def __init__(self, path: Path, owner: dict[str, Any], seconds: float, remote: RemoteFolder | None) -> None:
+        self.path, self.owner, self.seconds, self.remote = path, owner, seconds, remote
         self.stop, self.lost = threading.Event(), False
 
     def check(self) -> None:
@@ -115,15 +116,15 @@ class Lease:
         except Exception:
             pass
 
-    def renew(self) -> None:
-        while not self.stop.wait(self.term / 3):
+    def heartbeat(self) -> None:
+        while not self.stop.wait(self.seconds / 3):
             try:
-                _write(self.path, self.owner, self.term)
+                _write(self.path, self.owner, self.seconds)
             except OSError:
                 pass  # a full disk stops the sweep where results are written, with the whole story
-            self.renew_remote()
+            self.heartbeat_remote()
 
-    def renew_remote(self) -> None:
+    def heartbeat_remote(self) -> None:
         if self.remote is None or self.lost:
             return
         try:
@@ -132,10 +133,10 @@ class Lease:
             if not self.lost:
                 self.remote.write(FILE, self._content())
         except Exception:
-            pass  # the store is away: another driver may come after the term, and is then seen here
+            pass  # the store is away: another driver may come when the lease has run out, and is then seen here
 
     def _content(self) -> bytes:
-        return json.dumps({**self.owner, "expires": time.time() + self.term}).encode()
+        return json.dumps({**self.owner, "expires": time.time() + self.seconds}).encode()
 
 
 def refuse_if_held(folder: Path, remote: RemoteFolder | None = None) -> None:
@@ -176,18 +177,18 @@ def _refusal(folder: Path | str, holder: dict[str, Any]) -> str:
     ahead = float(holder.get("expires", 0)) - time.time()
     if holder.get("host") != socket.gethostname():
         text += f" If that process is gone, its lease ends by itself in {max(0, ahead):.0f} s."
-    if ahead > 10 * TERM:  # a lease is never that long: a clock was set back
+    if ahead > 10 * LEASE_SECONDS:  # a lease is never that long: a clock was set back
         text += f' The clocks of the two machines differ by {ahead:.0f} s: if no sweep runs, remove "lease.json" there.'
     return text
 
 
-def _take(path: Path, owner: dict[str, Any], term: float) -> None:
+def _take(path: Path, owner: dict[str, Any], seconds: float) -> None:
     with path.with_name("lease.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         holder = _read(path)
         if holder and _lives(holder, owner):
             raise UserError(_refusal(path.parent, holder))
-        _write(path, owner, term)
+        _write(path, owner, seconds)
 
 
 def _lives(holder: dict[str, Any], owner: dict[str, Any]) -> bool:
@@ -237,6 +238,6 @@ def _parsed(content: bytes | None) -> dict[str, Any] | None:
     return holder if known else None  # a driver writes both, so this is no lease
 
 
-def _write(path: Path, owner: dict[str, Any], term: float) -> None:
-    content = json.dumps({**owner, "expires": time.time() + term})
+def _write(path: Path, owner: dict[str, Any], seconds: float) -> None:
+    content = json.dumps({**owner, "expires": time.time() + seconds})
     write_atomic(path, content, temporary=f"lease.{os.getpid()}{NEW}")  # two processes may try at once

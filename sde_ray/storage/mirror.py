@@ -1,14 +1,14 @@
-"""A sweep's folder: a plain one, or one in a store with a mirror on each machine.
+"""Mirror of a remote folder: a run in a remote storage, with a copy of it on each machine that works on it.
 
-    store = open_folder("s3://bucket/runs/hotels")       or open_folder("runs/hotels"), whose methods then do nothing
-    store.pull()                                      what is small: ledger, strategy, completions, scores
-    store.push(store.folder / "report.html")          True; False where the store is away: it goes up with a later push
-    store.pull("trials/5f0c")                         all of one trial, its adapter too
+    folder = open_folder("s3://bucket/runs/hotels")      or open_folder("runs/hotels"), whose methods then do nothing
+    folder.download()                                    what is small: ledger, strategy, completions, scores
+    folder.upload(folder.folder / "report.html")         True; False while the storage is away: a later upload sends it
+    folder.download("trials/5f0c")                       all of one trial, its adapter too
 
-The store is the truth; a mirror is what this machine has seen of it, and what it has not been able to send yet. Each
-such file or folder has a mark in `.unsent`: marked things are never overwritten from the store, and go up at the next
-chance, also in another process or a later run on this machine. A ledger that could not be sent is united with the
-store's, line by line, so that no result is lost on either side.
+The remote storage is the truth; a mirror is what this machine has seen of it, and what it could not upload yet. Each
+such file or folder is marked dirty in `.unsent`: dirty things are never overwritten by a download, and are uploaded at
+the next chance, also in another process or a later run on this machine. A ledger that could not be uploaded is merged
+with the remote one, line by line, so that no result is lost on either side.
 """
 
 from __future__ import annotations
@@ -32,14 +32,18 @@ from sde_ray.storage.remote import REMEDY, FileInfo, RemoteFolder, reason, set_t
 from sde_ray.storage.uri import checked, is_uri, local_path
 from sde_ray.types import TrialResult
 
-LATE = (CHECKPOINT, PARTIAL, RESULT)  # of a trial's files those that speak of the others: they are sent last, in turn
+LATE = (
+    CHECKPOINT,
+    PARTIAL,
+    RESULT,
+)  # of a trial's files those that speak of the others: they are uploaded last, in turn
 UNSENT = ".unsent"
 OWN = (UNSENT, TUNE, ".nodes", "lease.json", "lease.lock", f"{LEDGER}.lock", f"{LEDGER}.torn")
-SMALL = (".json", ".jsonl", ".txt")  # of a trial's files; its adapter and the like are pulled when they are needed
+SMALL = (".json", ".jsonl", ".txt")  # of a trial's files; its adapter and the like are downloaded when they are needed
 
 
 class LocalFolder:
-    """A plain folder: it is where it is, so there is nothing to bring or to send."""
+    """A folder that every process sees: nothing to upload or download. Base class of `MirroredFolder`."""
 
     remote: RemoteFolder | None = None
     strategy = "PACK"  # how Ray spreads the processes of a trial over nodes, which all see the folder
@@ -48,46 +52,59 @@ class LocalFolder:
         self.place, self.folder = place, local_path(place).absolute()
 
     def trial(self, key: str) -> str:
-        """The place of a trial's folder, for another process: `open_trial_folder` finds the folder there."""
+        """The path or address of a trial's folder for another process, which opens it by `open_trial_folder`."""
         return str(self.folder / TRIALS / key)
 
     @contextmanager
-    def driven(self, check: Callable[[], None]) -> Iterator[Ledger]:
-        """The ledger of the driver that has the lease. `check`: `UserError` where it was lost, asked at each result."""
+    def open_ledger(self, check: Callable[[], None]) -> Iterator[Ledger]:
+        """The ledger, for the driver that holds the lease.
+
+        Args:
+            check: Called at each result; raises UserError when the lease was lost.
+        """
         yield Ledger(self.folder / LEDGER)
 
-    def pull(self, within: str = "") -> None:
-        """Bring what is small, or all that is `within` a file or folder. `UserError` where the store is away."""
+    def download(self, within: str = "") -> None:
+        """Download what is small, or all that is `within` a file or folder.
 
-    def hold(self, path: Path) -> None:
-        """A file is being written that is dear to make: no pull may replace it before it is pushed."""
+        Raises UserError: when the remote storage is away.
+        """
 
-    def push(self, *paths: Path) -> bool:
-        """Send files or folders of this folder, after what is still unsent; False where some could not be sent."""
+    def mark_dirty(self, path: Path) -> None:
+        """A file is being written that is costly to make: no download may replace it before it is uploaded."""
+
+    def upload(self, *paths: Path) -> bool:
+        """Upload files or folders of this folder, and what is still dirty; False when some could not be uploaded."""
         return True
 
-    def begin(self, folder: Path) -> None:
-        """A trial starts here: bring what an earlier attempt has left."""
+    def start_trial(self, folder: Path) -> None:
+        """A trial starts on this machine: download what an earlier attempt has left."""
 
-    def keep(self, folder: Path, result: TrialResult | None, last: bool) -> str:
-        """Send a trial's folder; what to report to the driver besides, as JSON."""
+    def upload_trial(self, folder: Path, result: TrialResult | None, last: bool) -> str:
+        """Upload a trial's folder. Returns what to report to the driver besides, as JSON; "" for nothing.
+
+        Args:
+            folder: The trial's folder on this machine.
+            result: The result so far; None where the trial was stopped from outside.
+            last: The trial has ended.
+        """
         return ""
 
-    def bring(self, folder: Path) -> None:
-        """Bring the small files of a trial that may have run on another machine, if that can be done now."""
+    def download_trial(self, folder: Path) -> None:
+        """Download the small files of a trial that may have run on another machine, if that can be done now."""
 
-    def drop(self, folder: Path, *patterns: str) -> None:
-        """Remove files of a trial, here and in the store if that can be done now."""
+    def delete(self, folder: Path, *patterns: str) -> None:
+        """Delete files of a trial, here and in the remote storage if that can be done now."""
         for pattern in patterns:
             for path in folder.glob(pattern):
                 path.unlink(missing_ok=True)
 
     def say_unsent(self, why: str) -> None:
-        """Tell, once, that files did not go up."""
+        """Warn, once, that files could not be uploaded."""
 
 
 class MirroredFolder(LocalFolder):
-    """A folder in a store, with its mirror."""
+    """A folder in a remote storage, with its mirror on this machine."""
 
     remote: RemoteFolder
     strategy = "STRICT_PACK"  # a trial's processes write into one mirror
@@ -102,18 +119,18 @@ class MirroredFolder(LocalFolder):
     def trial(self, key: str) -> str:
         return f"{self.place}/{TRIALS}/{key}"
 
-    # ---- from the store ----------------------------------------------------------------------------------------------
+    # ---- download ----------------------------------------------------------------------------------------------------
 
-    def pull(self, within: str = "") -> None:
+    def download(self, within: str = "") -> None:
         self.remote.try_again()  # nothing goes on without it
         try:
-            self._pull(within, whole=bool(within))
+            self._download(within, whole=bool(within))
         except UserError:
             raise
         except Exception as error:
             raise UserError(f'"{self.place}" cannot be read ({reason(error)}). {REMEDY}') from error
 
-    def _pull(self, within: str, whole: bool) -> None:
+    def _download(self, within: str, whole: bool) -> None:
         listed = self.remote.list(within)
         unsent = self._unsent()
         mine = {name for name in self._local(within) if not _is_below(name, unsent)}
@@ -124,10 +141,10 @@ class MirroredFolder(LocalFolder):
         self.remote.get(self.folder, {n: seen for n, seen in wanted.items() if not seen.matches_local(self.folder / n)})
         if LEDGER in listed:
             if LEDGER in unsent:
-                self._unite(listed[LEDGER])
+                self._merge_ledger(listed[LEDGER])
             self._ledger_seen = listed[LEDGER]
 
-    def _unite(self, seen: FileInfo) -> None:
+    def _merge_ledger(self, seen: FileInfo) -> None:
         if seen != self._ledger_seen:
             Ledger(self.folder / LEDGER).merge(self.remote.read(LEDGER) or b"")
 
@@ -138,47 +155,47 @@ class MirroredFolder(LocalFolder):
         names = [path.relative_to(self.folder).as_posix() for path in found]
         return [name for name in names if not _is_below(name, OWN) and not name.endswith(NEW)]
 
-    def bring(self, folder: Path) -> None:
+    def download_trial(self, folder: Path) -> None:
         name = self._name(folder)
         try:
-            self._pull(name, whole=False)
+            self._download(name, whole=False)
             self._missing.discard(name)
         except Exception as error:
             self._missing.add(name)
             self._say(error)
 
-    def begin(self, folder: Path) -> None:
+    def start_trial(self, folder: Path) -> None:
         name = self._name(folder)
         try:
-            self._pull(name, whole=True)
+            self._download(name, whole=True)
         except UserError:
             raise
         except Exception:
             pass  # a trial can do without what an earlier attempt has left
         self._mark(name, at_work=True)
 
-    def drop(self, folder: Path, *patterns: str) -> None:
-        super().drop(folder, *patterns)
+    def delete(self, folder: Path, *patterns: str) -> None:
+        super().delete(folder, *patterns)
         try:
             listed = self.remote.list(self._name(folder))
             self.remote.remove(name for name in listed if any(Path(name).match(pattern) for pattern in patterns))
         except Exception as error:
             self._say(error)
 
-    # ---- to the store ------------------------------------------------------------------------------------------------
+    # ---- upload ------------------------------------------------------------------------------------------------------
 
-    def hold(self, path: Path) -> None:
+    def mark_dirty(self, path: Path) -> None:
         self._mark(self._name(path), at_work=True)
 
-    def push(self, *paths: Path) -> bool:
+    def upload(self, *paths: Path) -> bool:
         names = [self._name(path) for path in paths if path.exists()]
         for name in names:
             self._mark(name)
         try:
             for name in names:
-                self._send(name)
+                self._upload(name)
                 self._unmark(name)
-            self._send_unsent()
+            self._upload_unsent()
         except UserError:
             raise
         except Exception as error:
@@ -186,7 +203,7 @@ class MirroredFolder(LocalFolder):
             return False
         return True
 
-    def _send(self, name: str) -> None:
+    def _upload(self, name: str) -> None:
         """Make a file or folder of the store what the mirror has: what says that a trial has ended comes last."""
         listed = self.remote.list(name)
         local = self._local(name)
@@ -201,47 +218,47 @@ class MirroredFolder(LocalFolder):
                 if one in after and after[one].size == (self.folder / one).stat().st_size:
                     set_time(self.folder / one, after[one])
 
-    def _send_unsent(self) -> None:
+    def _upload_unsent(self) -> None:
         """Send what nobody is at work on. A trial that has meanwhile ended elsewhere is no longer wanted."""
         for name, at_work in self._unsent().items():
             if at_work or name == LEDGER:
                 continue
-            if not (self.folder / name).exists() or (name.startswith(f"{TRIALS}/") and self._is_outdone(name)):
+            if not (self.folder / name).exists() or (name.startswith(f"{TRIALS}/") and self._is_superseded(name)):
                 self._unmark(name)
                 continue
-            self._send(name)
+            self._upload(name)
             self._unmark(name)
 
-    def _is_outdone(self, name: str) -> bool:
+    def _is_superseded(self, name: str) -> bool:
         own = load_result(self.folder / name / RESULT)
         there = self.remote.read(f"{name}/{RESULT}")
         if there is None:
             return False
         return own is None or own.status == "failed" or json.loads(there).get("status") == "finished"
 
-    def keep(self, folder: Path, result: TrialResult | None, last: bool) -> str:
+    def upload_trial(self, folder: Path, result: TrialResult | None, last: bool) -> str:
         name, why = self._name(folder), ""
         try:
             self._mark(name, at_work=True)
-            self._send(name)
+            self._upload(name)
             if last:
                 self._unmark(name)
-                self._send_unsent()
+                self._upload_unsent()
         except Exception as error:
             why = reason(error)
             self._mark(name, at_work=not last)
         return json.dumps({"result": result and to_json(result), "last": last, "unsent": why})
 
     @contextmanager
-    def driven(self, check: Callable[[], None]) -> Iterator[Ledger]:
-        self.pull()  # another driver may have ended since the plan was made
+    def open_ledger(self, check: Callable[[], None]) -> Iterator[Ledger]:
+        self.download()  # another driver may have ended since the plan was made
         self._mark(LEDGER, at_work=True)
         try:
-            yield Ledger(self.folder / LEDGER, lambda: self._push_ledger(check))
+            yield Ledger(self.folder / LEDGER, lambda: self._upload_ledger(check))
         finally:
-            self._settle()
+            self._finish()
 
-    def _push_ledger(self, check: Callable[[], None]) -> bool:
+    def _upload_ledger(self, check: Callable[[], None]) -> bool:
         check()
         if not (self.folder / LEDGER).is_file():
             return True
@@ -250,7 +267,7 @@ class MirroredFolder(LocalFolder):
             if seen is not None and seen.matches_local(self.folder / LEDGER):
                 return True
             if seen is not None:
-                self._unite(seen)
+                self._merge_ledger(seen)
             self.remote.put(self.folder, [LEDGER])
             self._ledger_seen = self.remote.seen(LEDGER)
             if self._ledger_seen:
@@ -262,17 +279,17 @@ class MirroredFolder(LocalFolder):
             return False
         return True
 
-    def _settle(self) -> None:
+    def _finish(self) -> None:
         """A driver ends: send what is unsent, bring what is missing, and say what could not be."""
         self.remote.try_again()  # the last chance
-        sent = self._push_ledger(lambda: None)
+        sent = self._upload_ledger(lambda: None)
         if sent:
             self._unmark(LEDGER)
         else:
             self._mark(LEDGER)
-        sent = self.push() and sent
+        sent = self.upload() and sent
         for name in sorted(self._missing):
-            self.bring(self.folder / name)
+            self.download_trial(self.folder / name)
         if not sent:
             warnings.warn(
                 f'"{self.place}" does not have everything of this sweep. It is in "{self.folder}" on this machine: run '
@@ -357,14 +374,14 @@ def with_adapter(place: str) -> Path:
         raise UserError(str(error)) from None
     sweep, _, trial = place.partition(f"/{TRIALS}/")
     if trial:
-        open_folder(sweep).pull(f"{TRIALS}/{trial.partition('/')[0]}")
+        open_folder(sweep).download(f"{TRIALS}/{trial.partition('/')[0]}")
         return local_path(place)
     folder, _, name = place.rpartition("/")
     if name.endswith((".yaml", ".yml")):
         return with_adapter(folder)
-    open_folder(place).pull(ADAPTER)
+    open_folder(place).download(ADAPTER)
     if not (local_path(place) / ADAPTER).is_dir() and name.startswith(ADAPTER):
-        open_folder(folder).pull(name)  # the adapter itself
+        open_folder(folder).download(name)  # the adapter itself
     return local_path(place)
 
 

@@ -70,7 +70,7 @@ class RunDirectory:
         """
         folder = self.folder
         if folder.remote and not is_locked(folder.folder):
-            folder.pull()
+            folder.download()
 
     # ---- results -----------------------------------------------------------------------------------------------------
 

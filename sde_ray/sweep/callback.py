@@ -20,8 +20,8 @@ from sde_ray.storage.ledger import from_json, load_result
 from sde_ray.storage.mirror import LocalFolder, open_trial_folder
 from sde_ray.storage.uri import mask
 from sde_ray.sweep.progress import Progress
-from sde_ray.sweep.trainable import KEPT
-from sde_ray.sweep.tune_search import NOTE
+from sde_ray.sweep.trainable import RESULT_KEY
+from sde_ray.sweep.tune_search import NOTE_KEY
 from sde_ray.training import checkpoint
 from sde_ray.types import TrialResult
 
@@ -50,16 +50,16 @@ class SweepCallback(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Keep a result that came with the report, and take it out, as Tune would keep every one."""
-        if result.get(NOTE):
-            self.progress.say(trial.config["trial"], result[NOTE])
-        if KEPT in result:
-            told = json.loads(result.pop(KEPT))
+        if result.get(NOTE_KEY):
+            self.progress.say(trial.config["trial"], result[NOTE_KEY])
+        if RESULT_KEY in result:
+            told = json.loads(result.pop(RESULT_KEY))
             self._told[trial.config["trial"].key] = from_json(told["result"]), told["last"]
             open_trial_folder(trial.config["folder"])[0].say_unsent(told["unsent"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         store, folder = open_trial_folder(trial.config["folder"])
-        store.bring(folder)
+        store.download_trial(folder)
         told, ended = self._told.pop(trial.config["trial"].key, (None, False))
         result = told if ended else load_result(folder / RESULT) if told is None else None
         if result is None and self.stopping:
@@ -82,7 +82,7 @@ class SweepCallback(tune.Callback):
         except Exception as error:  # Tune would bury it under a traceback; the sweep raises it when Tune has let go
             self.error, self.stopping = error, True
             return
-        store.drop(folder, checkpoint.NAME, checkpoint.WORKER_FILES)
+        store.delete(folder, checkpoint.NAME, checkpoint.WORKER_FILES)
         self.ended.append(result)
         self.job.sweep_run.record(result)
         self.job.queue.on_trial_end(result)

@@ -117,7 +117,7 @@ def run_plan(
     check_same_tasks(config, sweep_run.results)
     with lease(run_dir.path.absolute(), remote=run_dir.folder.remote):  # not under a driver that is at work
         write_sweep(config)
-        run_dir.folder.push(*run_dir.config_files)
+        run_dir.folder.upload(*run_dir.config_files)
     with _driver(sweep_run) as ledger:
         queue = sweep_run.start_queue(in_flight(run_dir.trials, plan.trials, sweep_run.results))
         job = TuneJob(sweep_run, queue, ledger, config.objective.split, sweep_run.score)
@@ -165,7 +165,7 @@ def _driver(sweep_run: SweepRun) -> Iterator[Ledger]:
     """Hold the run's lease; its ledger, read again, as another driver may have ended since."""
     run_dir = sweep_run.run_dir
     folder = run_dir.folder
-    with lease(run_dir.path.absolute(), remote=folder.remote) as held, folder.driven(held.check) as ledger:
+    with lease(run_dir.path.absolute(), remote=folder.remote) as held, folder.open_ledger(held.check) as ledger:
         sweep_run.reload(ledger)
         yield ledger
         if folder.remote:

@@ -21,11 +21,11 @@ from sde_ray.evaluation.racing import Opponent
 from sde_ray.storage.layout import ERROR, PARTIAL, RESULT
 from sde_ray.storage.ledger import save_result
 from sde_ray.storage.mirror import open_trial_folder
-from sde_ray.sweep.tune_search import BUDGET, NOTE, PASSED, RUNG, SCORE
+from sde_ray.sweep.tune_search import BUDGET_KEY, NOTE_KEY, PROMOTED_KEY, RUNG_KEY, SCORE_KEY
 from sde_ray.training.runner import ResumeState, Runner, RunnerFactory, RunnerResources, WorkerDiedError
 from sde_ray.types import RungResult, Status, TrialResult
 
-KEPT = "kept"  # in a report: the result itself, where the driver may not see the trial's folder
+RESULT_KEY = "kept"  # in a report: the result itself, where the driver may not see the trial's folder
 
 
 class TrialTrainable(tune.Trainable):
@@ -38,19 +38,19 @@ class TrialTrainable(tune.Trainable):
         self._factory, self._resources = factory, resources
         self._runner: Runner | None = None
         self._open = False
-        self._take(config)
+        self._start_trial(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._leave()
-        self._take(new_config)
+        self._close_trial()
+        self._start_trial(new_config)
         return True
 
-    def _take(self, config: dict[str, Any]) -> None:
-        self._wanted = config
+    def _start_trial(self, config: dict[str, Any]) -> None:
+        self._config = config
         self._trial: TrialConfig = config["trial"]
         self._store, self._folder = open_trial_folder(config["folder"])
         self._rungs: list[RungResult] = []
-        self._begun = ResumeState()
+        self._resume_state = ResumeState()
         self._started = time.perf_counter()
 
     def step(self) -> dict[str, Any]:
@@ -59,48 +59,48 @@ class TrialTrainable(tune.Trainable):
             self._rungs.append(self._run(rung))
             stopped_early = bool(self._rungs[-1].stopped_early)
             last = stopped_early or len(self._rungs) == len(self._trial.rungs)
-            result = self._end("pruned" if stopped_early else "finished") if last else self._so_far()
+            result = self._finish("pruned" if stopped_early else "finished") if last else self._so_far()
         except WorkerDiedError:
             raise
         except Exception as error:  # the trial boundary: a failed trial is data
-            last, result = True, self._fail(error)
+            last, result = True, self._failure(error)
         save_result(self._folder / (RESULT if last else PARTIAL), result)
         if last:
             (self._folder / PARTIAL).unlink(missing_ok=True)
-        kept = self._store.keep(self._folder, result, last)
-        score = result.scores.get(self._wanted["split"], {}).get(self._wanted["metric"])
-        report = {BUDGET: self._wanted["factor"] ** rung, RUNG: rung, "done": last, **self._told(rung)}
-        report |= {KEPT: kept} if kept else {}
-        return report if score is None or result.status == "failed" else {**report, SCORE: score}
+        kept = self._store.upload_trial(self._folder, result, last)
+        score = result.scores.get(self._config["split"], {}).get(self._config["metric"])
+        report = {BUDGET_KEY: self._config["factor"] ** rung, RUNG_KEY: rung, "done": last, **self._resume_info(rung)}
+        report |= {RESULT_KEY: kept} if kept else {}
+        return report if score is None or result.status == "failed" else {**report, SCORE_KEY: score}
 
     def _run(self, rung: int) -> RungResult:
         if rung == 0:
             self._started = time.perf_counter()
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._store.begin(self._folder)
+            self._store.start_trial(self._folder)
             for name in (RESULT, PARTIAL):
                 (self._folder / name).unlink(missing_ok=True)
             self._runner = self._runner or self._factory(self._resources)
             self._open = True
-            self._begun = self._runner.start(self._trial, self._folder)
+            self._resume_state = self._runner.start(self._trial, self._folder)
         assert self._runner is not None
-        before = self._begun.rungs
+        before = self._resume_state.rungs
         return before[rung] if rung < len(before) else self._runner.train_rung(rung, self._rival())
 
-    def _told(self, rung: int) -> dict[str, Any]:
+    def _resume_info(self, rung: int) -> dict[str, Any]:
         """What the driver hears of an earlier run of this trial: that the search let it pass here, and a remark."""
-        note = self._begun.note if rung == 0 else ""
-        return {PASSED: rung < self._begun.promoted_rungs, **({NOTE: note} if note else {})}
+        note = self._resume_state.note if rung == 0 else ""
+        return {PROMOTED_KEY: rung < self._resume_state.promoted_rungs, **({NOTE_KEY: note} if note else {})}
 
     def _rival(self) -> Opponent | None:
         """Whom this trial races: told when it was handed out, in-domain only."""
-        if not self._wanted.get("rival"):
+        if not self._config.get("rival"):
             return None
-        store, folder = open_trial_folder(self._wanted["rival"])
-        store.bring(folder)
-        return Opponent(folder, self._wanted["metric"])
+        store, folder = open_trial_folder(self._config["rival"])
+        store.download_trial(folder)
+        return Opponent(folder, self._config["metric"])
 
-    def _end(self, status: Status) -> TrialResult:
+    def _finish(self, status: Status) -> TrialResult:
         assert self._runner is not None
         self._open = False
         return self._runner.finish(status)
@@ -108,12 +108,14 @@ class TrialTrainable(tune.Trainable):
     def _so_far(self) -> TrialResult:
         """What the ledger keeps if the trial goes no further."""
         trial, rungs = self._trial, tuple(self._rungs)
-        return TrialResult(trial.key, trial.resolved(), "pruned", rungs[-1].scores, rungs=rungs, seconds=self._spent())
+        return TrialResult(
+            trial.key, trial.resolved(), "pruned", rungs[-1].scores, rungs=rungs, seconds=self._seconds()
+        )
 
-    def _fail(self, fault: Exception) -> TrialResult:
+    def _failure(self, fault: Exception) -> TrialResult:
         """The failure as a result; a runner that cannot even end its trial is let go."""
         text = describe(fault)
-        bare = TrialResult(self._trial.key, self._trial.resolved(), "failed", error=text, seconds=self._spent())
+        bare = TrialResult(self._trial.key, self._trial.resolved(), "failed", error=text, seconds=self._seconds())
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / ERROR).write_text("".join(traceback.format_exception(fault)), encoding="utf-8")
         if self._runner is None or not self._open:
@@ -122,10 +124,10 @@ class TrialTrainable(tune.Trainable):
             self._open = False
             return self._runner.finish("failed", text)
         except Exception:
-            self._let_go()
+            self._discard_runner()
             return bare
 
-    def _leave(self) -> None:
+    def _close_trial(self) -> None:
         """End a trial that Tune has stopped between two rungs."""
         if self._runner is None or not self._open:
             return
@@ -133,10 +135,10 @@ class TrialTrainable(tune.Trainable):
         try:
             self._runner.finish("pruned")
         except Exception:
-            self._let_go()
-        self._store.keep(self._folder, None, last=True)
+            self._discard_runner()
+        self._store.upload_trial(self._folder, None, last=True)
 
-    def _let_go(self) -> None:
+    def _discard_runner(self) -> None:
         runner, self._runner = self._runner, None
         try:
             if runner is not None:
@@ -144,12 +146,12 @@ class TrialTrainable(tune.Trainable):
         except Exception:
             pass  # it is gone either way; the next trial makes a new one
 
-    def _spent(self) -> dict[str, float]:
+    def _seconds(self) -> dict[str, float]:
         return {"total": round(time.perf_counter() - self._started, 4)}
 
     def cleanup(self) -> None:
-        self._leave()
-        self._let_go()
+        self._close_trial()
+        self._discard_runner()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: a trial that dies goes on from the checkpoint in its folder."""

@@ -16,11 +16,11 @@ from ray.tune.search import Searcher
 from sde_ray.config.schema import Asha
 from sde_ray.config.trial import TrialConfig
 
-SCORE = "score"
-BUDGET = "budget"
-RUNG = "rung"
-PASSED = "passed"  # an earlier run of the trial was let go on at this rung
-NOTE = "note"  # a remark for the user
+SCORE_KEY = "score"
+BUDGET_KEY = "budget"
+RUNG_KEY = "rung"
+PROMOTED_KEY = "passed"  # an earlier run of the trial was let go on at this rung
+NOTE_KEY = "note"  # a remark for the user
 
 
 class QueueSearcher(Searcher):
@@ -32,7 +32,7 @@ class QueueSearcher(Searcher):
         waiting: Callable[[], bool],
         describe: Callable[[TrialConfig], Any],
     ) -> None:
-        super().__init__(metric=SCORE, mode="max")
+        super().__init__(metric=SCORE_KEY, mode="max")
         self._following, self._waiting, self._describe = following, waiting, describe
 
     def suggest(self, trial_id: str) -> Any:
@@ -72,8 +72,8 @@ class GroupedASHAScheduler(FIFOScheduler):
         peers = (trial.task, trial.model, trial.train_size)
         if peers not in self._brackets:
             self._brackets[peers] = ASHAScheduler(
-                time_attr=BUDGET,
-                metric=SCORE,
+                time_attr=BUDGET_KEY,
+                metric=SCORE_KEY,
                 mode="max",
                 max_t=budget(self._asha, len(self._asha.rungs)) * 2,  # a trial ends by itself, not by its budget
                 grace_period=1,
@@ -85,14 +85,14 @@ class GroupedASHAScheduler(FIFOScheduler):
         bracket, stand_in = self._bracket(trial), SimpleNamespace(trial_id=f"earlier-{trial.key}")
         bracket.on_trial_add(None, stand_in)
         for rung, score in enumerate(scores):
-            bracket.on_trial_result(None, stand_in, {BUDGET: budget(self._asha, rung), SCORE: score})
+            bracket.on_trial_result(None, stand_in, {BUDGET_KEY: budget(self._asha, rung), SCORE_KEY: score})
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         self._bracket(trial.config["trial"]).on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         decision: str = self._bracket(trial.config["trial"]).on_trial_result(tune_controller, trial, result)
-        return self.CONTINUE if result.get(PASSED) else decision
+        return self.CONTINUE if result.get(PROMOTED_KEY) else decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         self._bracket(trial.config["trial"]).on_trial_complete(tune_controller, trial, result)
@@ -106,8 +106,8 @@ class CallbackScheduler(FIFOScheduler):
         self._go_on = go_on
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        on = self._go_on(trial.config["trial"], int(result[RUNG]), result.get(SCORE))
-        decision: str = self.CONTINUE if on or result.get(PASSED) else self.STOP
+        on = self._go_on(trial.config["trial"], int(result[RUNG_KEY]), result.get(SCORE_KEY))
+        decision: str = self.CONTINUE if on or result.get(PROMOTED_KEY) else self.STOP
         return decision
 
 

@@ -36,25 +36,25 @@ class FolderContract:
         folder.folder.mkdir(parents=True, exist_ok=True)
         (folder.folder / "sweep.yaml").write_text("name: x\n", encoding="utf-8")
         (folder.folder / "strategy.yaml").write_bytes("名: 1\r\n".encode())
-        assert folder.push(folder.folder / "sweep.yaml", folder.folder / "strategy.yaml")
+        assert folder.upload(folder.folder / "sweep.yaml", folder.folder / "strategy.yaml")
         with self.elsewhere(tmp_path):
             other = self.open(tmp_path)
-            other.pull()
+            other.download()
             assert (other.folder / "sweep.yaml").read_text(encoding="utf-8") == "name: x\n"
             assert (other.folder / "strategy.yaml").read_bytes() == "名: 1\r\n".encode()
 
     def test_a_pull_of_nothing_is_fine(self, tmp_path: Path) -> None:
-        self.open(tmp_path).pull()
+        self.open(tmp_path).download()
 
     def test_a_driver_s_results_are_on_another_machine(self, tmp_path: Path) -> None:
         folder, results = self.open(tmp_path), [finished(0), finished(1)]
         folder.folder.mkdir(parents=True, exist_ok=True)
-        with folder.driven(lambda: None) as ledger:
+        with folder.open_ledger(lambda: None) as ledger:
             for result in results:
                 ledger.append(result)
         with self.elsewhere(tmp_path):
             other = self.open(tmp_path)
-            other.pull()
+            other.download()
             assert list(Ledger(other.folder / LEDGER).results()) == [result.key for result in results]
 
     def test_a_second_driver_adds_to_the_first_one_s_results(self, tmp_path: Path) -> None:
@@ -62,24 +62,24 @@ class FolderContract:
             with self.elsewhere(tmp_path) if seed else nullcontext():
                 folder = self.open(tmp_path)
                 folder.folder.mkdir(parents=True, exist_ok=True)
-                with folder.driven(lambda: None) as ledger:
+                with folder.open_ledger(lambda: None) as ledger:
                     ledger.append(finished(seed))
         folder = self.open(tmp_path)
-        folder.pull()
+        folder.download()
         assert set(Ledger(folder.folder / LEDGER).results()) == {finished(0).key, finished(1).key}
 
     def test_a_trial_s_files_and_its_report_are_on_another_machine(self, tmp_path: Path) -> None:
         folder, result = self.open(tmp_path), finished(0)
         trial = folder.folder / "trials" / result.key
-        folder.begin(trial)
+        folder.start_trial(trial)
         trial.mkdir(parents=True, exist_ok=True)
         (trial / "predictions.jsonl").write_text('{"id": "1"}\n', encoding="utf-8")
-        report = folder.keep(trial, result, True)
+        report = folder.upload_trial(trial, result, True)
         assert not report or json.loads(report)["unsent"] == ""
         with self.elsewhere(tmp_path):
             other = self.open(tmp_path)
             there = other.folder / "trials" / result.key
-            other.bring(there)
+            other.download_trial(there)
             assert (there / "predictions.jsonl").read_text(encoding="utf-8") == '{"id": "1"}\n'
 
     def test_dropped_files_are_gone_everywhere_and_others_stay(self, tmp_path: Path) -> None:
@@ -88,12 +88,12 @@ class FolderContract:
         trial.mkdir(parents=True)
         for name in ("checkpoint.json", "predictions.jsonl"):
             (trial / name).write_text("{}\n", encoding="utf-8")
-        folder.keep(trial, result, True)
-        folder.drop(trial, "checkpoint*")
+        folder.upload_trial(trial, result, True)
+        folder.delete(trial, "checkpoint*")
         with self.elsewhere(tmp_path):
             other = self.open(tmp_path)
             there = other.folder / "trials" / result.key
-            other.bring(there)
+            other.download_trial(there)
             assert [path.name for path in there.iterdir()] == ["predictions.jsonl"]
 
     def test_a_file_that_is_being_written_survives_a_pull(self, tmp_path: Path) -> None:
@@ -101,10 +101,10 @@ class FolderContract:
         folder.folder.mkdir(parents=True, exist_ok=True)
         file = folder.folder / "cache.jsonl"
         file.write_text("one\n", encoding="utf-8")
-        folder.push(file)
-        folder.hold(file)
+        folder.upload(file)
+        folder.mark_dirty(file)
         file.write_text("one\ntwo\n", encoding="utf-8")
-        folder.pull()
+        folder.download()
         assert file.read_text(encoding="utf-8") == "one\ntwo\n"
 
     def test_another_process_finds_a_trial_s_folder_by_its_place(self, tmp_path: Path) -> None:

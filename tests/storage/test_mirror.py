@@ -111,7 +111,7 @@ def test_what_was_removed_or_changed_in_the_store_is_so_in_the_mirror(tmp_path: 
     lines = (truth / LEDGER).read_text().splitlines()
     (truth / LEDGER).write_text("\n".join(lines[1:]) + "\n")
     (truth / "trials" / json.loads(lines[0])["key"] / "predictions.jsonl").unlink()
-    config.run_dir.folder.pull()
+    config.run_dir.folder.download()
     assert len(results(config)) == 3
     assert not (config.run_dir.path / "trials" / json.loads(lines[0])["key"] / "predictions.jsonl").exists()
     assert len(run(config).results) == 4 and begun(tmp_path) == 5
@@ -124,9 +124,9 @@ def test_a_file_that_is_the_same_is_not_moved_again(tmp_path: Path, run: Run, mo
     monkeypatch.setattr(RemoteFolder, "put", lambda self, folder, names: moved.extend(names))
     monkeypatch.setattr(RemoteFolder, "get", lambda self, folder, names: moved.extend(names))
     store = config.run_dir.folder
-    store.pull()
+    store.download()
     key = next(iter(results(config)))
-    store.push(store.folder / "sweep.yaml", store.folder / "trials" / key)
+    store.upload(store.folder / "sweep.yaml", store.folder / "trials" / key)
     assert moved == []
 
 
@@ -145,7 +145,7 @@ def test_an_older_attempt_of_a_trial_leaves_nothing_behind(tmp_path: Path, run: 
     store = config.run_dir.folder
     (tmp_path / "node").mkdir(exist_ok=True)
     assert f"trials/{key}/partial.json" not in there(config) and f"trials/{key}/result.json" in there(config)
-    store.pull()
+    store.download()
     assert results(config)[key].status == "finished"
 
 
@@ -229,7 +229,7 @@ def test_the_driver_does_without_files_that_it_cannot_fetch_now(tmp_path: Path, 
     with pytest.warns(UserWarning, match=r"completions of 4 trials could not be fetched"):
         assert len(run(config, tune).results) == 4
     Flaky.be()
-    config.run_dir.folder.pull()
+    config.run_dir.folder.download()
     assert len(list(config.run_dir.trials.glob("*/predictions.jsonl"))) == 4
 
 
@@ -254,7 +254,7 @@ def test_a_stale_attempt_does_not_replace_what_has_ended_elsewhere(tmp_path: Pat
         (store.folder / "trials" / key).mkdir(parents=True)
         (store.folder / "trials" / key / "config.json").write_text("stale")
         store._mark(f"trials/{key}")
-        assert store.push() and unsent(config) == []
+        assert store.upload() and unsent(config) == []
     assert (tmp_path / "runs" / "x" / "trials" / key / "result.json").read_text() == whole
     assert (tmp_path / "runs" / "x" / "trials" / key / "config.json").read_text() != "stale"
 
@@ -280,7 +280,7 @@ def test_a_ledger_that_was_not_sent_and_one_that_went_on_elsewhere_become_one(tm
         assert len(run(configure("flaky", tmp_path, designs=["baseline", "labels=number"])).results) == 2
         elsewhere = set(results(config))
     assert len(elsewhere) == 3 and len(here | elsewhere) == 4, "one of each is unknown to the other"
-    config.run_dir.folder.pull()
+    config.run_dir.folder.download()
     assert set(results(config)) == here | elsewhere
     run(config)
     assert set(Ledger(tmp_path / "runs" / "x" / LEDGER).results()) >= here | elsewhere
@@ -353,7 +353,7 @@ def test_a_driver_whose_lease_was_taken_stops_and_its_results_count_later(tmp_pa
     def lose(number: int) -> None:
         if number == 1:
             remote.write("lease.json", json.dumps(taken).encode())
-            held[-1].renew_remote()
+            held[-1].heartbeat_remote()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leases.Lease, "acquire_remote", watch)
@@ -369,7 +369,7 @@ def test_a_renewed_lease_lasts_and_one_that_was_removed_is_written_again(tmp_pat
     assert store.remote
     with lease(store.folder, remote=store.remote) as held:
         store.remote.remove(["lease.json"])
-        held.renew_remote()
+        held.heartbeat_remote()
         told = json.loads(store.remote.read("lease.json") or b"")
         assert told["expires"] > time.time() + 50 and not held.lost
 
@@ -382,15 +382,15 @@ def test_what_is_being_written_survives_a_pull_and_a_death(tmp_path: Path, run: 
     run(config)
     store = MirroredFolder(config.run_dir.uri())
     dear = store.folder / "analysis.jsonl"
-    store.hold(dear)
+    store.mark_dirty(dear)
     dear.write_text("dear\n")
-    store.pull()
+    store.download()
     assert dear.read_text() == "dear\n"
     mark = next((store.folder / UNSENT).glob("analysis*"))
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     mark.write_text(json.dumps({**json.loads(mark.read_text()), "pid": gone.pid}))  # its process has died
-    store.pull()
+    store.download()
     assert dear.read_text() == "dear\n" and "analysis.jsonl" not in there(config)
     run(config)
     assert (tmp_path / "runs" / "x" / "analysis.jsonl").read_text() == "dear\n"

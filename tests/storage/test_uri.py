@@ -86,7 +86,7 @@ def test_a_file_of_the_store_cannot_leave_the_mirror(name: str, tmp_path: Path, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(system), "find", lambda self, path, **options: {**whole(path, **options), **evil})
         assert name not in store.remote.list()
-        store.pull()
+        store.download()
     assert not list(tmp_path.rglob("owned"))
 
 
@@ -98,7 +98,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
     with pytest.raises(UserError, match=r'"s3://bucket/runs/x" needs a package .*: pip install s3fs'):
-        open_folder("s3://bucket/runs/x").pull()
+        open_folder("s3://bucket/runs/x").download()
     (tmp_path / "s.yaml").write_text("task: masa:d1\nstorage_path: s3://bucket/runs\n")
     told = CliRunner().invoke(cli.app, ["run", str(tmp_path / "s.yaml")])
     assert told.exit_code == 2 and "pip install s3fs" in told.output
@@ -110,7 +110,7 @@ def test_a_plain_folder_never_loads_fsspec(tmp_path: Path) -> None:
         "from sde_ray.config.load import check;"
         f"c = check({{'name': 'x', 'task': 'masa:d1', 'storage_path': {str(tmp_path)!r}}});"
         "s = mirror.open_folder(c.run_dir.uri());"
-        "s.pull(); s.push(s.folder); print('fsspec' in sys.modules, list(s.folder.parent.iterdir()))"
+        "s.download(); s.upload(s.folder); print('fsspec' in sys.modules, list(s.folder.parent.iterdir()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False []"

@@ -12,10 +12,10 @@ from sde_ray.config.schema import Asha
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design
 from sde_ray.sweep.tune_search import (
-    BUDGET,
-    PASSED,
-    RUNG,
-    SCORE,
+    BUDGET_KEY,
+    PROMOTED_KEY,
+    RUNG_KEY,
+    SCORE_KEY,
     CallbackScheduler,
     GroupedASHAScheduler,
     QueueSearcher,
@@ -30,7 +30,7 @@ def decide(scheduler: GroupedASHAScheduler, trial: TrialConfig, *scores: float) 
     stand_in = SimpleNamespace(trial_id=trial.key, config={"trial": trial})
     scheduler.on_trial_add(None, stand_in)
     reports: list[dict[str, Any]] = [
-        {BUDGET: budget(scheduler._asha, rung), SCORE: score} for rung, score in enumerate(scores)
+        {BUDGET_KEY: budget(scheduler._asha, rung), SCORE_KEY: score} for rung, score in enumerate(scores)
     ]
     return [scheduler.on_trial_result(None, stand_in, report) for report in reports]
 
@@ -69,7 +69,7 @@ def test_a_trial_without_a_score_is_not_counted() -> None:
     scheduler = GroupedASHAScheduler(Asha())
     stand_in = SimpleNamespace(trial_id="x", config={"trial": TRIAL})
     scheduler.on_trial_add(None, stand_in)
-    scheduler.on_trial_complete(None, stand_in, {BUDGET: 1.0, "done": True})
+    scheduler.on_trial_complete(None, stand_in, {BUDGET_KEY: 1.0, "done": True})
     assert decide(scheduler, seeded(1), 0.1) == ["CONTINUE"]
 
 
@@ -83,8 +83,8 @@ def test_a_search_that_decides_itself_is_asked_at_every_rung() -> None:
     scheduler = CallbackScheduler(go_on)
     stand_in = SimpleNamespace(trial_id="x", config={"trial": TRIAL})
     scheduler.on_trial_add(None, stand_in)
-    assert scheduler.on_trial_result(None, stand_in, {RUNG: 0, SCORE: 0.4}) == "CONTINUE"
-    assert scheduler.on_trial_result(None, stand_in, {RUNG: 1}) == "STOP"
+    assert scheduler.on_trial_result(None, stand_in, {RUNG_KEY: 0, SCORE_KEY: 0.4}) == "CONTINUE"
+    assert scheduler.on_trial_result(None, stand_in, {RUNG_KEY: 1}) == "STOP"
     assert asked == [(TRIAL.key, 0, 0.4), (TRIAL.key, 1, None)]
 
 
@@ -100,9 +100,13 @@ def test_a_trial_that_was_let_pass_before_is_let_pass_again_and_still_competes()
     scheduler = GroupedASHAScheduler(Asha(), [(seeded(seed), [0.9]) for seed in range(4)])
     stand_in = SimpleNamespace(trial_id="x", config={"trial": seeded(9)})
     scheduler.on_trial_add(None, stand_in)
-    assert scheduler.on_trial_result(None, stand_in, {BUDGET: 1.0, SCORE: 0.1, PASSED: True}) == "CONTINUE"
-    assert scheduler.on_trial_result(None, stand_in, {BUDGET: 2.0, SCORE: 0.95, PASSED: False}) == "CONTINUE"
+    assert (
+        scheduler.on_trial_result(None, stand_in, {BUDGET_KEY: 1.0, SCORE_KEY: 0.1, PROMOTED_KEY: True}) == "CONTINUE"
+    )
+    assert (
+        scheduler.on_trial_result(None, stand_in, {BUDGET_KEY: 2.0, SCORE_KEY: 0.95, PROMOTED_KEY: False}) == "CONTINUE"
+    )
     recorded = scheduler._bracket(TRIAL)._brackets[0]._rungs[-1][1]
     assert recorded["x"] == 0.1 and len(recorded) == 5
     stubborn = CallbackScheduler(lambda trial, rung, score: False)
-    assert stubborn.on_trial_result(None, stand_in, {RUNG: 0, SCORE: 0.1, PASSED: True}) == "CONTINUE"
+    assert stubborn.on_trial_result(None, stand_in, {RUNG_KEY: 0, SCORE_KEY: 0.1, PROMOTED_KEY: True}) == "CONTINUE"

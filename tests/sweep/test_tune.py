@@ -23,7 +23,7 @@ from sde_ray.storage.ledger import Ledger
 from sde_ray.storage.mirror import LocalFolder
 from sde_ray.sweep.callback import SweepCallback
 from sde_ray.sweep.cluster.ray_session import bundles, ray_session
-from sde_ray.sweep.plan import Plan, plan
+from sde_ray.sweep.plan import plan
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.run import SweepOutcome, TuneJob, run_sweep
 from sde_ray.sweep.sweep_run import SweepRun
@@ -95,7 +95,8 @@ def test_a_grid_finds_the_planted_best_in_warm_processes(tmp_path: Path, fakes: 
     assert Counter(what for what, _ in tape.told) == {"started": 24, "finished": 24}
     folder = outcome.folder
     assert json.loads((folder / "resolved.json").read_text())["train"]["learning_rate"] == 1e-4
-    assert yaml.safe_load((folder / "sweep.yaml").read_text())["axes"] == FEW["axes"]
+    axes = {"format": ["natural", "lines"], "reasoning": ["none"], "labels": ["text"]}
+    assert yaml.safe_load((folder / "sweep.yaml").read_text())["axes"] == axes
     assert not (folder / ".tune").exists() and not (folder / "lease.json").exists()
     lines = shown.getvalue().splitlines()
     assert len(lines) == 24 and lines[0].startswith("[1/24] ") and lines[-1].startswith("[24/24] ")
@@ -153,7 +154,7 @@ def test_a_failed_trial_is_data_and_one_of_an_earlier_run_is_tried_again(tmp_pat
     assert status == {t.key: "failed" if d == NAMED["heuristic"] else "finished" for d, t in trials.items()}
     (failed,) = [result for result in outcome.results if result.status == "failed"]
     assert failed.error == "ValueError: planted failure of pairs"
-    assert "begin" in (outcome.folder / "trials" / failed.key / "error.txt").read_text()
+    assert "in start" in (outcome.folder / "trials" / failed.key / "error.txt").read_text()
     assert len(fakes.begun()) == 4, "an error of the trial's own is not tried twice in a run"
     assert len({call["pid"] for call in fakes.begun()}) == 1, "nor does it cost the warm process"
 
@@ -175,9 +176,9 @@ def test_a_hopeless_sweep_is_given_up_early(tmp_path: Path, fakes: Fakes) -> Non
 def test_a_sweep_in_which_everything_fails_says_why(
     tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail_all(config: SweepConfig, made: Plan, queue: Any, ledger: Ledger, *rest: Any) -> bool:
-        for trial in made.trials:
-            ledger.append(TrialResult(trial.key, trial.resolved(), "failed", error="no such model"))
+    def fail_all(job: TuneJob, *rest: Any) -> bool:
+        for trial in job.sweep_run.plan.trials:
+            job.sweep_run.record(TrialResult(trial.key, trial.resolved(), "failed", error="no such model"))
         return False
 
     monkeypatch.setattr("sde_ray.sweep.run._tune", fail_all)
@@ -188,7 +189,7 @@ def test_a_sweep_in_which_everything_fails_says_why(
 def test_a_trial_may_have_two_workers(tmp_path: Path, fakes: Fakes) -> None:
     resources = {"num_workers": 2, "resources_per_worker": {"CPU": 0.5}}
     outcome = sweep(tmp_path, fakes, designs=["baseline", "es-sde"], resources=resources)
-    assert [call["workers"] for call in fakes.begun()] == [2, 2]
+    assert [call["num_workers"] for call in fakes.begun()] == [2, 2]
     assert {result.config["num_workers"] for result in outcome.results} == {2}
     assert bundles(Resources(num_workers=2)) == [{"CPU": 0.01}, {"CPU": 0.99}, {"CPU": 0.99}]
 

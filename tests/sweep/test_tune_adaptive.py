@@ -56,17 +56,17 @@ def best_of(outcome: SweepOutcome) -> TrialResult:
 
 
 def test_full_trials_at_most_24_find_the_best_of_216(tmp_path: Path, fakes: Fakes) -> None:
-    outcome = sweep(tmp_path, fakes, trials=24)
+    outcome = sweep(tmp_path, fakes, n_trials=24)
     assert len(outcome.results) == len(fakes.begun()) <= 24
     assert best_of(outcome).config["design"] == dict(BEST.options)
     calls = len(fakes.begun())
-    assert sweep(tmp_path, fakes, trials=24).results == outcome.results
+    assert sweep(tmp_path, fakes, n_trials=24).results == outcome.results
     assert len(fakes.begun()) == calls, "what has ended is not begun again"
 
 
 def test_rungs_stop_the_weak_and_progress_counts_shares(tmp_path: Path, fakes: Fakes) -> None:
     shown = io.StringIO()
-    outcome = sweep(tmp_path, fakes, shown, trials=8, rungs=RUNGS, confidence=1.0)
+    outcome = sweep(tmp_path, fakes, shown, n_trials=8, rungs=RUNGS, confidence=1.0)
     states = Counter(result.status for result in outcome.results)
     assert states["pruned"] >= 15 and states["finished"] >= 1
     spent = sum(map(trained_share, entries(tmp_path)))
@@ -87,17 +87,17 @@ def test_stopped_half_way_it_goes_on_within_the_same_budget(
 
     with monkeypatch.context() as patch:
         patch.setattr(SweepCallback, "record", stop_after_ten)
-        sweep(tmp_path, fakes, trials=8, rungs=RUNGS, confidence=1.0)
+        sweep(tmp_path, fakes, n_trials=8, rungs=RUNGS, confidence=1.0)
     half = entries(tmp_path)
     assert 10 <= len(half) <= 12
-    outcome = sweep(tmp_path, fakes, trials=8, rungs=RUNGS, confidence=1.0)
+    outcome = sweep(tmp_path, fakes, n_trials=8, rungs=RUNGS, confidence=1.0)
     assert sum(map(trained_share, entries(tmp_path))) <= 8
     assert len(outcome.results) > len(half)
     assert best_of(outcome).config["design"] == dict(BEST.options)
 
 
 def test_failing_trials_are_data_and_others_win(tmp_path: Path, fakes: Fakes) -> None:
-    outcome = sweep(tmp_path, Fakes(fakes.calls, fail="lines"), trials=22)
+    outcome = sweep(tmp_path, Fakes(fakes.calls, fail="lines"), n_trials=22)
     states = Counter(result.status for result in outcome.results)
     assert states["failed"] >= 1 and states["finished"] >= 10
     best = make_design(**best_of(outcome).config["design"])

@@ -24,7 +24,7 @@ from sde_ray.design import designs
 from sde_ray.evaluation.racing import Opponent
 from sde_ray.storage.ledger import load_result
 from sde_ray.sweep.trainable import TrialTrainable
-from sde_ray.sweep.tune_search import NOTE, PASSED, RUNG, SCORE
+from sde_ray.sweep.tune_search import NOTE_KEY, PROMOTED_KEY, RUNG_KEY, SCORE_KEY
 from sde_ray.training import checkpoint, engine_state
 from sde_ray.training.runner import ResumeState, RunnerResources, WorkerDiedError
 from sde_ray.training.trainer import Trainer
@@ -363,13 +363,13 @@ def test_tune_hears_of_every_rung_once_more_and_of_what_was_decided(
 ) -> None:
     first = trainable(config, tmp_path, worker)
     told = [first.step(), first.step()]
-    assert [(one[RUNG], one[PASSED], one["done"]) for one in told] == [(0, False, False), (1, False, False)]
+    assert [(one[RUNG_KEY], one[PROMOTED_KEY], one["done"]) for one in told] == [(0, False, False), (1, False, False)]
     first.cleanup()  # what Tune does with a trial when the sweep is stopped
     second = trainable(config, tmp_path, worker)
     again = [second.step() for _ in range(3)]
-    assert [one[SCORE] for one in again[:2]] == [one[SCORE] for one in told]
-    assert [(one[RUNG], one[PASSED]) for one in again] == [(0, True), (1, False), (2, False)]
-    assert not any(NOTE in one for one in again) and again[-1]["done"]
+    assert [one[SCORE_KEY] for one in again[:2]] == [one[SCORE_KEY] for one in told]
+    assert [(one[RUNG_KEY], one[PROMOTED_KEY]) for one in again] == [(0, True), (1, False), (2, False)]
+    assert not any(NOTE_KEY in one for one in again) and again[-1]["done"]
     assert steps == list(range(6))
     kept = load_result(tmp_path / "result.json")
     assert kept is not None and (kept.losses, kept.rungs) == (whole[0].losses, whole[0].rungs)
@@ -380,8 +380,8 @@ def test_tune_hears_why_a_checkpoint_is_not_used(worker: Worker, config: TrialCo
     trainable(config, tmp_path, worker).step()
     flip_a_bit(tmp_path)
     trial = trainable(config, tmp_path, worker)
-    assert "is damaged" in trial.step()[NOTE]
-    assert NOTE not in trial.step()
+    assert "is damaged" in trial.step()[NOTE_KEY]
+    assert NOTE_KEY not in trial.step()
 
 
 def test_a_lost_worker_ends_the_trainable_and_an_ordinary_failure_does_not(

@@ -80,7 +80,7 @@ def factorial(truth: Truth, costs: Costs, seed: int) -> Chosen:
 
 def asha(truth: Truth, costs: Costs, seed: int) -> Chosen:
     """Random order, stopped at rungs by successive halving as a sweep does; the best score of those that finished."""
-    from sde_ray.sweep.tune_search import BUDGET, SCORE, GroupedASHAScheduler, budget
+    from sde_ray.sweep.tune_search import BUDGET_KEY, SCORE_KEY, GroupedASHAScheduler, budget
 
     settings = Asha()
     scheduler = GroupedASHAScheduler(settings)
@@ -98,7 +98,7 @@ def asha(truth: Truth, costs: Costs, seed: int) -> Chosen:
             spent = before + share
             score = truth.report(design, 0, rung)
             best = max(best or (rung, score, design), (rung, score, design))
-            report = {BUDGET: budget(settings, rung), SCORE: score}
+            report = {BUDGET_KEY: budget(settings, rung), SCORE_KEY: score}
             if rung + 1 < len(truth.rungs) and scheduler.on_trial_result(None, trial, report) == scheduler.STOP:
                 break
     for cost in open_costs.passed(float("inf")):

@@ -88,7 +88,7 @@ def run_analysis(
 ) -> Analysis:
     """Measure what the cache lacks, compare with the tuned scores, save analysis.json and analysis.svg."""
     config, cache = prepared.config, prepared.cache
-    config.run_dir.folder.hold(cache.path)
+    config.run_dir.folder.mark_dirty(cache.path)
     rows = measure(prepared.measurements, prepared.model, config, cache, on_progress)
     analysis = result.conclude(prepared.task, prepared.model, prepared.metric, rows, prepared.tuned, prepared.shots)
     result.save(config, analysis)

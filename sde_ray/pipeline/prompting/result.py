@@ -105,5 +105,5 @@ def save(config: SweepConfig, analysis: Analysis) -> list[Path]:
         raise UserError(
             f'Cannot write to "{run_dir.path}": {error.strerror}. Set storage_path to a folder with room.'
         ) from None
-    run_dir.folder.push(*texts, run_dir.prompting_cache)
+    run_dir.folder.upload(*texts, run_dir.prompting_cache)
     return list(texts)

@@ -304,10 +304,10 @@ def _other_conditions(
 ) -> list[ConditionVerdict]:
     """The adapters of the largest size under sampled decoding and with other instruction wordings."""
     cache, store = completion_cache(study), study.run_dir.folder
-    store.hold(study.run_dir.robustness_cache)
+    store.mark_dirty(study.run_dir.robustness_cache)
     todo_decodings = [decoding for decoding in decodings(study) if decoding[0].key in finished]
     for trial, _, _ in cache.missing(todo_decodings):
-        store.pull(f"{TRIALS}/{trial.key}")
+        store.download(f"{TRIALS}/{trial.key}")
     cache.fill(todo_decodings, study.config.resources, on_progress)
     scored = {
         (trial.key, condition): score_completions(trial, cache.completions(trial, condition), metric)
@@ -344,5 +344,5 @@ def save(study: RobustnessStudy, result: RobustnessResult) -> list[Path]:
     for path, text in texts.items():
         write_atomic(path, text)
     paths = list(texts)
-    study.run_dir.folder.push(*paths, study.run_dir.robustness_cache)
+    study.run_dir.folder.upload(*paths, study.run_dir.robustness_cache)
     return paths
