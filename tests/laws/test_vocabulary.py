@@ -62,6 +62,9 @@ WORDS = {
     "few_shot": "pipeline/prompting/few_shot.py",
     "perplexity": "pipeline/prompting/perplexity.py",
     "dataset": "data/hub.py",
+    "upload": "storage/mirror.py",
+    "download": "storage/mirror.py",
+    "heartbeat": "storage/lease.py",
     "lock": "storage/lease.py",
     "backoff": "storage/remote.py",
 }
