@@ -22,12 +22,17 @@ CHEAP = {"effects", "assemble", "predict", "score", "report"}  # on a finished r
 pytestmark = pytest.mark.walk
 
 
-def sde_ray(folder: Path, *words: str) -> str:
-    """What the command prints; it must succeed."""
+def run_command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command as a process of its own; it must succeed."""
     command = [str(COMMAND)] if COMMAND.exists() else [sys.executable, "-m", "sde_ray"]
     done = subprocess.run([*command, *words], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
+    return done
+
+
+def sde_ray(folder: Path, *words: str) -> str:
+    """What the command prints on its standard output."""
+    return run_command(folder, *words).stdout
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +81,7 @@ def test_the_pages_have_such_commands() -> None:
 def test_a_command_of_the_pages_on_a_finished_run(words: tuple[str, ...], folder: Path) -> None:
     ledger = folder / RUN / "ledger.jsonl"
     before = ledger.read_bytes()
-    printed = sde_ray(folder, *words)
-    assert printed.strip()
-    assert "--json" not in words or json.loads(printed)
+    done = run_command(folder, *words)
+    assert (done.stdout + done.stderr).strip(), "a dry run says its cost on the standard error"
+    assert "--json" not in words or json.loads(done.stdout)
     assert ledger.read_bytes() == before, "it trains nothing"
