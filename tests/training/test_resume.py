@@ -397,7 +397,7 @@ def test_a_lost_worker_ends_the_trainable_and_an_ordinary_failure_does_not(
         trial.step()
     assert checkpoint_files(tmp_path) != [] and load_result(tmp_path / "result.json") is None
     monkeypatch.setattr(TrialRunner, "_train", lambda *_: 1 / 0)
-    assert trainable(config, tmp_path, worker)._begun == ResumeState()
+    assert trainable(config, tmp_path, worker)._resume_state == ResumeState()
     failing = trainable(config, tmp_path, worker)
     failing.step()
     assert failing.step()["done"]
