@@ -60,14 +60,14 @@ def run(
     try:
         with tracked(sweep_run) as tracker:
             context = PipelineContext(sweep_run, listener, tracker, runner_factory)
-            results = sweep(context)
-            conclusions = [assemble(context, study) for study in largest_studies(results)]
+            study_list = sweep(context)
+            conclusions = [assemble(context, study) for study in largest_studies(study_list)]
             if with_validation:
                 conclusions = [validate(context, conclusion) for conclusion in conclusions]
-            path = report(context, results, conclusions)
+            path = report(context, study_list, conclusions)
     except Interrupted as stopped:
         return PipelineResult(config.run_dir.path, interrupted=str(stopped))
-    return PipelineResult(config.run_dir.path, results, conclusions, path)
+    return PipelineResult(config.run_dir.path, study_list, conclusions, path)
 
 
 def sweep(context: PipelineContext) -> tuple[Study, ...]:
@@ -77,12 +77,12 @@ def sweep(context: PipelineContext) -> tuple[Study, ...]:
     outcome = run_plan(context.sweep_run, context.runner_factory, context.tracker, context.listener.progress)
     if outcome.interrupted:
         raise Interrupted(outcome.message)
-    results = tuple(studies(context.config, outcome.results))
-    for study in results:
+    study_list = tuple(studies(context.config, outcome.results))
+    for study in study_list:
         context.listener.on_study(study)
         log_study(context, study)
-    _compare(context, results)
-    return results
+    _compare(context, study_list)
+    return study_list
 
 
 def log_study(context: PipelineContext, study: Study) -> None:
@@ -93,9 +93,9 @@ def log_study(context: PipelineContext, study: Study) -> None:
     context.tracker.log_table(f"pareto{name}", [one.to_dict() for one in study.pareto_front])
 
 
-def _compare(context: PipelineContext, found: Sequence[Study]) -> None:
+def _compare(context: PipelineContext, study_list: Sequence[Study]) -> None:
     """What several models, tasks or sizes show together."""
-    for n, family in enumerate(cross_studies(found)):
+    for n, family in enumerate(cross_studies(study_list)):
         context.listener.on_cross_study(family)
         name = "consistency" + (f"-{n}" if n else "")
         context.tracker.log_table(name, [one.to_dict() for one in family.agreements])
@@ -105,10 +105,10 @@ def _compare(context: PipelineContext, found: Sequence[Study]) -> None:
 # ---- strategy ------------------------------------------------------------------------------------------------------
 
 
-def largest_studies(found: Sequence[Study]) -> list[Study]:
+def largest_studies(study_list: Sequence[Study]) -> list[Study]:
     """The studies that a strategy is made from: of each task and model, the one with the most training samples."""
     largest: dict[tuple[str, str], Study] = {}
-    for study in found:
+    for study in study_list:
         contest = (study.group.task, study.group.model)
         if contest not in largest or study.group.train_size > largest[contest].group.train_size:
             largest[contest] = study
@@ -140,8 +140,8 @@ def constraints_of(
     config: SweepConfig, min_format_adherence: float | None = None, max_output_tokens: float | None = None
 ) -> Constraints:
     """What the assembled design must keep to: as given here, else as the configuration's section `constraints` says."""
-    given = {"min_format_adherence": min_format_adherence, "max_output_tokens": max_output_tokens}
-    return config.constraints.model_copy(update={key: value for key, value in given.items() if value is not None})
+    changes = {"min_format_adherence": min_format_adherence, "max_output_tokens": max_output_tokens}
+    return config.constraints.model_copy(update={key: value for key, value in changes.items() if value is not None})
 
 
 # ---- validation ----------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def validate(context: PipelineContext, conclusion: StudyConclusion) -> StudyConc
     return replace(conclusion, strategy=strategy, verdict=verdict)
 
 
-def _keep_adapter(store: LocalFolder, trials: Sequence[TrialConfig], place: Path) -> Path | None:
+def _keep_adapter(store: LocalFolder, trials: Sequence[TrialConfig], target: Path) -> Path | None:
     """Copy the adapter to use beside the strategy: of the largest training size, with the first seed.
 
     Not with the best one: to choose a seed by its test score would spend the test split on a selection.
@@ -186,19 +186,19 @@ def _keep_adapter(store: LocalFolder, trials: Sequence[TrialConfig], place: Path
     source = store.folder / trial / ADAPTER
     if not source.is_dir():
         return None
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(source, place)
-    store.upload(place)
-    return place
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
+    store.upload(target)
+    return target
 
 
 # ---- report --------------------------------------------------------------------------------------------------------
 
 
-def report(context: PipelineContext, found: Sequence[Study], load_conclusions: Sequence[StudyConclusion]) -> Path:
+def report(context: PipelineContext, study_list: Sequence[Study], conclusions: Sequence[StudyConclusion]) -> Path:
     """The page that tells all of it, in the sweep's folder and in MLflow."""
-    chapters = _chapters(found, load_conclusions)
-    path = _write_page(context.sweep_run, chapters, found)
+    chapters = _chapters(study_list, conclusions)
+    path = _write_page(context.sweep_run, chapters, study_list)
     context.publish(path)
     _log_figures(context, chapters)
     context.listener.on_report(path)
@@ -210,23 +210,25 @@ def refresh_report(config: SweepConfig) -> Path | None:
     if not config.run_dir.report.is_file():
         return None
     sweep_run = SweepRun(config)
-    found = studies(config, tuple(sweep_run.results.values()))
-    path = _write_page(sweep_run, _chapters(found, load_conclusions(config, found)), found)
+    study_list = studies(config, tuple(sweep_run.results.values()))
+    path = _write_page(sweep_run, _chapters(study_list, load_conclusions(config, study_list)), study_list)
     config.run_dir.folder.upload(path)
     return path
 
 
-def _chapters(found: Sequence[Study], load_conclusions: Sequence[StudyConclusion]) -> list[Chapter]:
+def _chapters(study_list: Sequence[Study], conclusions: Sequence[StudyConclusion]) -> list[Chapter]:
     from sde_ray.analysis.report.chapter import Chapter
 
-    ends = {one.study.group: one for one in load_conclusions}
+    by_group = {conclusion.study.group: conclusion for conclusion in conclusions}
     return [
-        Chapter(study, ends[study.group].strategy, ends[study.group].verdict) if study.group in ends else Chapter(study)
-        for study in found
+        Chapter(study, by_group[study.group].strategy, by_group[study.group].verdict)
+        if study.group in by_group
+        else Chapter(study)
+        for study in study_list
     ]
 
 
-def _write_page(sweep_run: SweepRun, chapters: Sequence[Chapter], found: Sequence[Study]) -> Path:
+def _write_page(sweep_run: SweepRun, chapters: Sequence[Chapter], study_list: Sequence[Study]) -> Path:
     from sde_ray.analysis.report import Report, write_report
     from sde_ray.analysis.report.extras import read_extras
 
@@ -240,7 +242,7 @@ def _write_page(sweep_run: SweepRun, chapters: Sequence[Chapter], found: Sequenc
         plan.dropped,
         settings,
         command,
-        cross_studies(found),
+        cross_studies(study_list),
         read_extras(run_dir.path),
     )
     return write_report(run_dir.report, page)
@@ -257,16 +259,16 @@ def _log_figures(context: PipelineContext, chapters: Sequence[Chapter]) -> None:
             context.tracker.log_text(f"{kind}{name}.svg", figure)
 
 
-def load_conclusions(config: SweepConfig, found: Sequence[Study]) -> list[StudyConclusion]:
+def load_conclusions(config: SweepConfig, study_list: Sequence[Study]) -> list[StudyConclusion]:
     """What earlier runs came to, read from the sweep's folder."""
-    ends = []
-    for study in largest_studies(found):
+    conclusions = []
+    for study in largest_studies(study_list):
         contest = (study.group.task, study.group.model)
         path, judged = config.run_dir.strategy(*contest), config.run_dir.validation(*contest)
         if path.is_file():
             verdict = verdicts.load(judged) if judged.is_file() else None
-            ends.append(StudyConclusion(study, strategies.load(path), path, verdict))
-    return ends
+            conclusions.append(StudyConclusion(study, strategies.load(path), path, verdict))
+    return conclusions
 
 
 # ---- MLflow --------------------------------------------------------------------------------------------------------

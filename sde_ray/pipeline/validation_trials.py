@@ -23,17 +23,21 @@ from sde_ray.types import Design, Task, TrialResult
 
 
 def contenders(strategy: Strategy, config: SweepConfig, results: Sequence[TrialResult]) -> dict[str, Design]:
-    """Who is compared. `results` are those of the sweep, on the strategy's task and model."""
+    """The contenders by name: the assembled design, the best one seen and the controls.
+
+    Args:
+        results: Those of the sweep; only the strategy's task and model count.
+    """
     task = open_tasks(config)[strategy.task]
-    place = (strategy.task, strategy.model)
-    own = [r for r in _selecting(results) if (r.config["task"], r.config["model"]) == place]
-    largest = [r for r in own if r.config["train_size"] == max(r.config["train_size"] for r in own)]
-    seen = rank_designs(largest, strategy.objective, config.objective.split)
-    found = {ASSEMBLED: strategy.design, **({BEST_SEEN: seen[0].design} if seen else {})}
-    for given in config.validation.controls:
-        name = given if isinstance(given, str) else parse_design(given).slug
-        found[name] = _fitted(parse_design(given), task)
-    return found
+    contest = (strategy.task, strategy.model)
+    comparable = [r for r in _selecting(results) if (r.config["task"], r.config["model"]) == contest]
+    largest = [r for r in comparable if r.config["train_size"] == max(r.config["train_size"] for r in comparable)]
+    ranked = rank_designs(largest, strategy.objective, config.objective.split)
+    designs = {ASSEMBLED: strategy.design, **({BEST_SEEN: ranked[0].design} if ranked else {})}
+    for control in config.validation.controls:
+        name = control if isinstance(control, str) else parse_design(control).slug
+        designs[name] = _fitted(parse_design(control), task)
+    return designs
 
 
 def _selecting(results: Sequence[TrialResult]) -> list[TrialResult]:
