@@ -1,9 +1,12 @@
 """Pipelines: whole procedures, as the commands run them.
 
 run.py                 plan, sweep, effects, strategy, validation, report: `sde-ray run`
-context.py             what the steps of a run share, and who listens
+context.py             what the steps of a run share
+listener.py            PipelineListener, the callbacks of a run
+validation_trials.py   which trials the final comparison runs
+open_run.py            Run: a run in a notebook, its results as pandas frames
 preview.py             samples to read before anything trains
-mlflow_sync.py         MLflow caught up with a run's ledger
+mlflow_sync.py         MLflow brought up to date from a run's ledger
 robustness/            the strategy over sizes, decoding and wordings
 prompting/             what the untuned model makes of each design
 """

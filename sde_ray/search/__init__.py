@@ -6,6 +6,12 @@
 
 A method of your own is one subclass of `Searcher` and one row here. `adaptive` is of another kind: it requests trials,
 not designs, and decides at every rung whether one continues (`adaptive/search.py`).
+
+base.py        Searcher, the base class
+ordered.py     grid, random, one at a time
+factorial.py   a D-optimal fraction; kernel.py the coding of designs that it shares with adaptive/
+tpe.py         Optuna's TPE
+adaptive/      Gaussian process and knowledge gradient
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""A file of results by key that is only ever appended to: one JSON line each, on disk when `append` returns.
+"""Append-only JSONL cache keyed by content hash; safe for concurrent writers and torn lines.
 
     file = JsonlCache(folder / "analysis.jsonl")
-    known = file.read()                       {"5f0c...": {"score": 0.8}}: of several lines with one key the last counts
+    values = file.read()                      {"5f0c...": {"score": 0.8}}: of several lines with one key the last counts
     file.append("5f0c...", {"score": 0.8})
 
-For what is dear to make and is never made twice: a model's replies, an analysis' measurements. A line that a dying
-process has torn is passed over and made again; threads and processes exclude each other by a file lock.
+For results that cost much and are never computed twice: a model's replies, the measurements of a study. A value is on
+disk when `append` returns. A line that a dying process has torn is skipped and computed again; threads and processes
+exclude each other by a file lock.
 """
 
 from __future__ import annotations

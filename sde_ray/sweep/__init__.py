@@ -1,10 +1,15 @@
 """Sweeps: many trials on Ray Tune.
 
-plan.py  budget.py              which trials a configuration means, how many a search may use
+sweep_run.py                    SweepRun: configuration, directory, plan, results and queue of one run
+plan.py  contest.py  budget.py  which trials a configuration means, how many a search may use
+cost_estimate.py                characters, seconds and GPU hours of a plan
+tokenizer_check.py              designs that a model's tokenizer cannot write
 queue.py  adaptive_queue.py     which trial is next
-resume.py  stale.py             what a ledger is worth to a plan, what of it no longer fits
-run.py                          the trials through Ray Tune
-trainable.py  callback.py       Ray Tune's `Trainable` and `Callback`; tune_search.py its searchers and schedulers
+resume.py  stale.py             which results of a ledger count for a plan, and which no longer do
+run.py                          the trials through Ray Tune; signals.py stops them in order
+opponents.py                    whom a trial races
+trainable.py  callback.py       Ray Tune's `Trainable` and `Callback`; tune_search.py its searcher and schedulers;
+                                tune_patches.py what Tune gets wrong when memory runs out
 progress.py                     what a person sees of it
 cluster/                        Ray sessions, jobs, checks of nodes and machines
 """

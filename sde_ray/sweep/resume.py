@@ -3,8 +3,8 @@
     match_finished(trials, results)      trial key -> result
     trial_cost(config, result)           1.0; of a trial that `adaptive` stopped at a quarter of its training, 0.25
 
-A finished result counts for every trial that trains the same: rungs only say when a trial is looked at. So a sweep by
-`adaptive` goes on from what `grid` or `random` has finished, and they from what it has.
+A finished result counts for every trial that trains the same: rungs only say when a trial is scored. So a sweep by
+`adaptive` resumes from what `grid` or `random` has finished, and the other way round.
 """
 
 from __future__ import annotations

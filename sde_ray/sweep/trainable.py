@@ -1,10 +1,10 @@
-"""The process that Ray Tune keeps from trial to trial, with a runner in it.
+"""Ray Tune `Trainable` with `reuse_actors`: one process runs many trials on one runner and its resident base model.
 
 Tune calls `step` once a rung. After each, the result so far is in the trial's folder (`partial.json`, at the end
-`result.json`) before the driver hears of it; what is reported is a score and a number, so the driver stays small. A
-rung that an earlier run of the trial has left is reported once more, not run again. A failing trial is a result like
-any other; the process and its runner go on with the next one. Only where a process of the runner is gone does the trial
-end with an error: then Tune begins it once more, where there is room.
+`result.json`) before the driver gets the report, which is a score and a number, so that the driver stays small. A rung
+of a resumed trial that is already scored is reported once more, not trained again. A failing trial is a result like any
+other, and the process runs the next one. Only when a process of the runner has died does the trial end with an error;
+Tune then starts it once more.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What Ray Tune asks: what to run next, whether to go on with a trial, and whether with all.
+"""Ray Tune searcher, schedulers and stopper: which trial is next, whether one continues at a rung, whether all stop.
 
-Not imported by `sde_ray.search` itself: this file needs Ray.
+They hand Tune's questions to the sweep's queue; the search methods themselves are in `sde_ray/search`, without Ray.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NOTE_KEY = "note"  # a remark for the user
 
 
 class QueueSearcher(Searcher):
-    """Gives Tune the trials of an agenda, one by one; the agenda gets the scores elsewhere."""
+    """Ray Tune `Searcher` over a `TrialQueue`: suggests its trials; `SweepCallback` reports their scores to the queue."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class QueueSearcher(Searcher):
         return True
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """Nothing: the recorder tells the agenda."""
+        """Nothing: `SweepCallback` reports results to the queue."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a sweep resumes from its ledger."""
@@ -99,15 +99,15 @@ class GroupedASHAScheduler(FIFOScheduler):
 
 
 class CallbackScheduler(FIFOScheduler):
-    """Asks the search at every rung whether a trial goes on. `go_on` takes the trial, its rung and its score."""
+    """Ray Tune scheduler that asks the search at every rung: `should_continue(trial, rung, score)`; False stops it."""
 
-    def __init__(self, go_on: Callable[[TrialConfig, int, float | None], bool]) -> None:
+    def __init__(self, should_continue: Callable[[TrialConfig, int, float | None], bool]) -> None:
         super().__init__()
-        self._go_on = go_on
+        self._should_continue = should_continue
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        on = self._go_on(trial.config["trial"], int(result[RUNG_KEY]), result.get(SCORE_KEY))
-        decision: str = self.CONTINUE if on or result.get(PROMOTED_KEY) else self.STOP
+        promote = self._should_continue(trial.config["trial"], int(result[RUNG_KEY]), result.get(SCORE_KEY))
+        decision: str = self.CONTINUE if promote or result.get(PROMOTED_KEY) else self.STOP
         return decision
 
 

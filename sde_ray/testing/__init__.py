@@ -8,6 +8,9 @@ The package's own implementations inherit them, and so can yours:
         def build(self, designs, budget=None, seed=0):
             return Nearest(designs, budget=budget, seed=seed)
 
+searcher.py  axis_option.py  tracker.py  runner.py  folder.py    the contracts
+planted.py  tasks.py                                             a planted best design, small tasks of every kind
+
 They are run by pytest and use its `tmp_path`; for its explanations of failed assertions put
 `pytest.register_assert_rewrite("sde_ray.testing")` into your conftest.py, before the first import. Nothing else of the
 package imports this room.

@@ -140,6 +140,17 @@ def test_files_and_functions_stay_small(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_room_that_lists_its_files_lists_all_of_them(file: Path) -> None:
+    """A page that names one of its modules as `name.py` names every one, and every room below it."""
+    page = ast.get_docstring(TREES[file]) or ""
+    inside = {path.name for path in file.parent.glob("*.py")} - {file.name}
+    if file.name != "__init__.py" or file.parent == PACKAGE or not any(name in page for name in inside):
+        return
+    rooms = {f"{path.parent.name}/" for path in file.parent.glob("*/__init__.py")}
+    assert {name for name in inside | rooms if name not in page} == set()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_every_file_says_what_it_is(file: Path) -> None:
     assert ast.get_docstring(TREES[file])
     assert file.stem not in {"utils", "helpers", "common", "misc"}

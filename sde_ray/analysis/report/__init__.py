@@ -3,8 +3,12 @@
     write_report(folder / "report.html", Report("quickstart", [Chapter(study, strategy, verdict)], plan))
 
 In: what a sweep has found. Out: leaderboard, effects, samples, the final comparison with its verdict, what several
-models agree on, what was pinned, dropped, pruned or failed, and how to reproduce all of it. `chapter.py` writes the
-part on one study.
+models agree on, what was pinned, dropped, pruned or failed, and how to reproduce all of it.
+
+chapter.py      the part on one study; cross_study.py what several agree on
+samples.py      samples of the best and the worst design; excluded.py what was dropped, pruned or failed
+extras.py       sections of the robustness and prompting studies
+figures.py      figures as SVG; html.py  style.py elements of the page
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """`sde-ray bench`: measurements of the package itself; one file per command.
 
+app.py           the group of commands
 warm.py          seconds to a trial's first step, warm and cold
 table.py         the recorded 216 designs
 search.py        search methods against known truth: planted, recorded
