@@ -24,7 +24,7 @@ NOTE_KEY = "note"  # a remark for the user
 
 
 class QueueSearcher(Searcher):
-    """Ray Tune `Searcher` over a `TrialQueue`: suggests its trials; `SweepCallback` reports their scores to the queue."""
+    """Ray Tune `Searcher` over a `TrialQueue`: suggests its trials; `SweepCallback` reports the scores to it."""
 
     def __init__(
         self,
