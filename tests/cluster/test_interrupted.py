@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.faults]
 DRIVER = """
 import sys
 from pathlib import Path
-from fake_runner import Fakes
+from helpers.fake_runner import Fakes
 from sde_ray.config.load import load_config
 from sde_ray.sweep.run import run_sweep
 outcome = run_sweep(load_config(sys.argv[1]), Fakes(Path(sys.argv[2]), seconds=float(sys.argv[3])))
