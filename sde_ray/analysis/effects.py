@@ -31,7 +31,7 @@ from sde_ray.analysis.claims import MARGIN, effect_claim
 from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.response_surface import SurfaceFit, fit_response_surface
 from sde_ray.design.axes import find_axis
-from sde_ray.design.designs import make_design
+from sde_ray.design.designs import design_of
 from sde_ray.errors import UserError, unknown
 from sde_ray.evaluation.per_item import ItemCounts, influence_matrix
 from sde_ray.types import Design, TrialResult
@@ -108,11 +108,6 @@ def group_results(results: Sequence[TrialResult]) -> dict[Group, list[TrialResul
     for result in results:
         by_group.setdefault(group_of(result), []).append(result)
     return by_group
-
-
-def design_of(result: TrialResult) -> Design:
-    """The design of a result, its axes in the order of the table `AXES` (JSON may have sorted them)."""
-    return make_design(**result.config["design"])
 
 
 def scored_results(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[TrialResult]:

@@ -17,10 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sde_ray.analysis.effects import design_of
 from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.study import Study
-from sde_ray.design.designs import paper_label
+from sde_ray.design.designs import design_of, paper_label
 from sde_ray.design.render import parse_completion
 from sde_ray.evaluation.predictions import Prediction, read_predictions
 from sde_ray.storage import layout

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from sde_ray.analysis.effects import OUT_OF_DOMAIN, design_of, reference_of, scored_results
+from sde_ray.analysis.effects import OUT_OF_DOMAIN, reference_of, scored_results
 from sde_ray.analysis.estimate import Estimate, format_estimate
 from sde_ray.analysis.response_surface import SurfaceFit
-from sde_ray.design.designs import paper_label
+from sde_ray.design.designs import design_of, paper_label
 from sde_ray.types import Design, TrialResult
 
 

@@ -25,12 +25,12 @@ import yaml
 from pydantic import TypeAdapter
 
 from sde_ray.analysis.constraints import TOLERANCE, ConstraintCheck
-from sde_ray.analysis.effects import Effect, design_of, fit_results, reference_of, scored_results, surface_effects
+from sde_ray.analysis.effects import Effect, fit_results, reference_of, scored_results, surface_effects
 from sde_ray.analysis.estimate import Estimate, format_estimate
 from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.config.schema import Constraints
 from sde_ray.design.axes import find_axis
-from sde_ray.design.designs import make_design
+from sde_ray.design.designs import design_of, make_design
 from sde_ray.errors import UserError, format_error
 from sde_ray.evaluation.per_item import ItemCounts
 from sde_ray.safe_yaml import read_yaml

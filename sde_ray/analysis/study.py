@@ -19,7 +19,6 @@ from sde_ray.analysis.effects import (
     Effect,
     Group,
     Interaction,
-    design_of,
     effect_scope,
     effect_table,
     fit_results,
@@ -33,6 +32,7 @@ from sde_ray.analysis.pareto import ParetoPoint, pareto_front
 from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.config.load import open_tasks
 from sde_ray.config.schema import SweepConfig
+from sde_ray.design.designs import design_of
 from sde_ray.evaluation.per_item import ItemCounts, read_items_by_trial
 from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.types import TrialResult

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from sde_ray.design.axes import AXES, find_option
 from sde_ray.errors import FaultList, UserError, suggest
-from sde_ray.types import Design
+from sde_ray.types import Design, TrialResult
 
 
 def make_design(**options: object) -> Design:
@@ -33,6 +33,11 @@ def make_design(**options: object) -> Design:
             faults.add(str(error))
     faults.raise_if_any()
     return Design(tuple(chosen.items()))
+
+
+def design_of(result: TrialResult) -> Design:
+    """The design of a trial's result, its axes in the order of the table `AXES` (JSON may have sorted them)."""
+    return make_design(**result.config["design"])
 
 
 def option_name(option: object) -> str:

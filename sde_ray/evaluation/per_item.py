@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sde_ray.design.designs import make_design
+from sde_ray.design.designs import design_of
 from sde_ray.design.render import parse_completion
 from sde_ray.evaluation.predictions import completions_by_task
 from sde_ray.metrics import item_statistics, objective_from_items
@@ -92,7 +92,7 @@ def read_items(result: TrialResult, folder: Path, split: str, metric: str) -> It
     except (OSError, ValueError):
         return None
     texts = {task: completions for (where, task), completions in by_task.items() if where == split}
-    design = make_design(**result.config["design"])
+    design = design_of(result)
     parts = []
     for name in sorted(texts):
         task = trial_task(name, definition)

@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.text import Text
 
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import paper_label
-from sde_ray.types import Design, TrialResult
+from sde_ray.design.designs import design_of, paper_label
+from sde_ray.types import TrialResult
 
 
 class Progress:
@@ -105,11 +105,11 @@ class Progress:
         self.pruned += result.status == "pruned"
         self.failed += result.status == "failed"
         if result.status == "finished" and score is not None and (self.best is None or score > self.best[0]):
-            self.best = (score, paper_label(Design(tuple(result.config["design"].items()))))
+            self.best = (score, paper_label(design_of(result)))
         return used
 
     def _event(self, result: TrialResult, score: float | None) -> str:
-        name = paper_label(Design(tuple(result.config["design"].items())))
+        name = paper_label(design_of(result))
         what = f"failed: {result.error.splitlines()[0] if result.error else 'without a message'}"
         if result.status != "failed":
             what = "no score" if score is None else f"{score:.3f}"

@@ -15,7 +15,7 @@ from math import isfinite
 from typing import Any
 
 from sde_ray.design import render
-from sde_ray.design.designs import make_design, paper_label
+from sde_ray.design.designs import design_of, make_design, paper_label
 from sde_ray.storage.uri import SECRET, mask
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.types import TrialResult
@@ -70,7 +70,7 @@ def sample_text(result: TrialResult) -> str:
     """The first training example as this trial's model saw it; marked: what the loss counts."""
     name, definition = str(result.config["task"]), result.config.get("definition")
     task, example = trial_task(name, definition), trial_examples(name, "train", definition)[0]
-    design = make_design(**result.config["design"])
+    design = design_of(result)
     sample = render.render_sample(example, task, design, int(result.config.get("instruction_variant", 0)))
     parts = [f"⟦{part.text}⟧" if part.loss else part.text for part in (*sample.prompt, sample.completion)]
     return f"{paper_label(design)}\n{example.id}, the loss counts ⟦...⟧\n\n{''.join(parts)}\n"

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from sde_ray.analysis.effects import design_of, non_finite_results
+from sde_ray.analysis.effects import non_finite_results
 from sde_ray.analysis.report.html import Html, joined, table, tag
 from sde_ray.analysis.study import Study
-from sde_ray.design.designs import paper_label
+from sde_ray.design.designs import design_of, paper_label
 from sde_ray.types import RungResult, TrialResult
 
 MAX_CHARS = 300  # characters of an error

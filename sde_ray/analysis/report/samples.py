@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sde_ray.analysis.effects import design_of
 from sde_ray.analysis.report.html import Html, escape, tag
 from sde_ray.analysis.study import Study
 from sde_ray.design import render
+from sde_ray.design.designs import design_of
 from sde_ray.errors import UserError
 from sde_ray.evaluation.predictions import read_predictions
 from sde_ray.storage.run_directory import RunDirectory
