@@ -122,9 +122,9 @@ def _parse(text: str, where: str) -> Any:
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
         # The last four are what PyYAML raises for a value that does not fit its tag, such as `!!int ""`.
         mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise UserError(f"{where} is no valid YAML: {place}{problem}. Correct it there.") from None
+        raise UserError(f"{where} is no valid YAML: {position}{problem}. Correct it there.") from None
 
 
 def assign(values: dict[str, Any], text: str) -> None:

@@ -17,34 +17,36 @@ from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri, split
 
 
-def open_sweep(place: str | Path, sets: Sequence[str] = ()) -> SweepConfig:
+def open_sweep(location: str | Path, sets: Sequence[str] = ()) -> SweepConfig:
     """The configuration of a sweep named by its YAML file, or by the folder or address of a run.
 
     Of a sweep in a store, what is small is brought here.
     """
-    config = _open_uri(str(place), sets) if is_uri(place) else _open_path(Path(place), sets)
+    config = _open_uri(str(location), sets) if is_uri(location) else _open_path(Path(location), sets)
     config.run_dir.refresh()
     return config
 
 
-def _open_uri(place: str, sets: Sequence[str]) -> SweepConfig:
+def _open_uri(location: str, sets: Sequence[str]) -> SweepConfig:
     try:
-        storage, name = split(place)
+        storage, name = split(location)
     except ValueError as error:
         raise UserError(str(error)) from None
     path = fetch_file(f"{storage}/{name}/{SWEEP}")
     return load_config(path, [f"storage_path={storage}", f"name={name}", *sets])
 
 
-def _open_path(place: Path, sets: Sequence[str]) -> SweepConfig:
-    if not place.is_dir():
-        return load_config(place, sets)
-    if not (place / SWEEP).is_file():
+def _open_path(location: Path, sets: Sequence[str]) -> SweepConfig:
+    if not location.is_dir():
+        return load_config(location, sets)
+    if not (location / SWEEP).is_file():
         raise UserError(
-            f'"{place}" is not the folder of a sweep: it has no sweep.yaml. Give one such as runs/quickstart.'
+            f'"{location}" is not the folder of a sweep: it has no sweep.yaml. Give one such as runs/quickstart.'
         )
     try:
-        return load_config(place / SWEEP, [f"storage_path={place.absolute().parent}", f"name={place.name}", *sets])
+        return load_config(
+            location / SWEEP, [f"storage_path={location.absolute().parent}", f"name={location.name}", *sets]
+        )
     except UserError:
-        Ledger(place / LEDGER).entries()  # a run of version 0.1 is refused in one sentence, not key by key
+        Ledger(location / LEDGER).entries()  # a run of version 0.1 is refused in one sentence, not key by key
         raise

@@ -59,18 +59,18 @@ def _convert(
     """All examples and all faults; an id may stand once."""
     examples: list[Example] = []
     faults: list[str] = []
-    places: dict[str, str] = {}
+    positions: dict[str, str] = {}
     for record in records:
         try:
             converted = list(convert(record))
         except BadRecord as error:
-            faults.append(f"{record.place}: {error}")
+            faults.append(f"{record.position}: {error}")
             continue
         for example in converted:
             if not example.text.strip():
-                faults.append(f"{record.place}: the text is empty")
-            if example.id in places:
-                faults.append(f'{record.place}: the id "{example.id}" is also that of {places[example.id]}')
-            places.setdefault(example.id, record.place)
+                faults.append(f"{record.position}: the text is empty")
+            if example.id in positions:
+                faults.append(f'{record.position}: the id "{example.id}" is also that of {positions[example.id]}')
+            positions.setdefault(example.id, record.position)
         examples += converted
     return examples, faults

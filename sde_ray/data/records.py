@@ -1,4 +1,4 @@
-"""Records of a file: bytes are checked, and every record keeps its place in the file, for messages.
+"""Records of a file: bytes are checked, and every record keeps its position in the file, for messages.
 
     '{"id": "a", "text": "good soup"}\\n'  ->  Record("line 1", {"id": "a", "text": "good soup"}, "train")
 
@@ -26,9 +26,9 @@ SHOWN_FAULTS = 10
 
 @dataclass(frozen=True)
 class Record:
-    """One record of a file, with its place in it ("line 3") and the file's name without suffix."""
+    """One record of a file, with its position in it ("line 3") and the file's name without suffix."""
 
-    place: str
+    position: str
     fields: Any
     file: str
 
@@ -101,11 +101,11 @@ def read_csv(path: Path) -> list[Record]:
         header = next(rows)
         start = rows.line_num + 1
         for row in rows:
-            place, start = f"line {start}", rows.line_num + 1
+            position, start = f"line {start}", rows.line_num + 1
             if row and len(row) != len(header):
-                faults.append(f"{place}: {len(row)} values, the header has {len(header)}")
+                faults.append(f"{position}: {len(row)} values, the header has {len(header)}")
             elif row:
-                records.append(Record(place, dict(zip(header, row, strict=True)), path.stem))
+                records.append(Record(position, dict(zip(header, row, strict=True)), path.stem))
     except csv.Error as error:
         faults.append(f"line {rows.line_num}: {error}")
     raise_faults(str(path), faults, "Expected one value a column of the header. Check quotes and commas.")
@@ -134,7 +134,7 @@ def read_folder(path: Path, read: Callable[[Path], list[Record]], pattern: str) 
     if not files:
         raise UserError(f"{path} has no file {pattern}. Give a folder that has some.")
     return [
-        Record(f"{file.name} {record.place}", record.fields, record.file) for file in files for record in read(file)
+        Record(f"{file.name} {record.position}", record.fields, record.file) for file in files for record in read(file)
     ]
 
 

@@ -272,8 +272,8 @@ class Run:
         name = contest, trust_remote_code
         if name not in self._predictors:
             run_dir = self.config.run_dir
-            place = run_dir.uri(run_dir.adapter(*contest).name)
-            self._predictors[name] = Predictor.load(place, trust_remote_code)
+            adapter = run_dir.uri(run_dir.adapter(*contest).name)
+            self._predictors[name] = Predictor.load(adapter, trust_remote_code)
         return self._predictors[name]
 
     def _contest(self, task: str, model: str) -> Contest:

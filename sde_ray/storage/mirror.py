@@ -48,8 +48,8 @@ class LocalFolder:
     remote: RemoteFolder | None = None
     strategy = "PACK"  # how Ray spreads the processes of a trial over nodes, which all see the folder
 
-    def __init__(self, place: str) -> None:
-        self.place, self.folder = place, local_path(place).absolute()
+    def __init__(self, location: str) -> None:
+        self.location, self.folder = location, local_path(location).absolute()
 
     def trial(self, key: str) -> str:
         """The path or address of a trial's folder for another process, which opens it by `open_trial_folder`."""
@@ -109,15 +109,15 @@ class MirroredFolder(LocalFolder):
     remote: RemoteFolder
     strategy = "STRICT_PACK"  # a trial's processes write into one mirror
 
-    def __init__(self, place: str) -> None:
-        super().__init__(place)
-        self.remote = RemoteFolder(place)
+    def __init__(self, location: str) -> None:
+        super().__init__(location)
+        self.remote = RemoteFolder(location)
         self._ledger_seen: FileInfo | None = None
         self._missing: set[str] = set()
         self._told = False
 
     def trial(self, key: str) -> str:
-        return f"{self.place}/{TRIALS}/{key}"
+        return f"{self.location}/{TRIALS}/{key}"
 
     # ---- download ----------------------------------------------------------------------------------------------------
 
@@ -128,7 +128,7 @@ class MirroredFolder(LocalFolder):
         except UserError:
             raise
         except Exception as error:
-            raise UserError(f'"{self.place}" cannot be read ({reason(error)}). {REMEDY}') from error
+            raise UserError(f'"{self.location}" cannot be read ({reason(error)}). {REMEDY}') from error
 
     def _download(self, within: str, whole: bool) -> None:
         listed = self.remote.list(within)
@@ -292,8 +292,8 @@ class MirroredFolder(LocalFolder):
             self.download_trial(self.folder / name)
         if not sent:
             warnings.warn(
-                f'"{self.place}" does not have everything of this sweep. It is in "{self.folder}" on this machine: run '
-                "the same command here again when the store answers.",
+                f'"{self.location}" does not have everything of this sweep. It is in "{self.folder}" on this machine: '
+                "run the same command here again when the store answers.",
                 stacklevel=2,
             )
         elif self._missing:
@@ -307,7 +307,7 @@ class MirroredFolder(LocalFolder):
         if why and not self._told:
             self._told = True
             warnings.warn(
-                f'"{self.place}" does not take or give files now ({why}). The sweep goes on: results are kept in '
+                f'"{self.location}" does not take or give files now ({why}). The sweep goes on: results are kept in '
                 "the mirror of each machine and go up when the store answers again.",
                 stacklevel=3,
             )
@@ -354,38 +354,38 @@ def _is_small(name: str) -> bool:
     return len(parts) == 1
 
 
-def open_folder(place: str) -> LocalFolder:
-    """The store of a sweep's place."""
-    if not is_uri(place):
-        return LocalFolder(place)
-    if place not in _remotes:
-        _remotes[place] = MirroredFolder(place)
-    return _remotes[place]
+def open_folder(location: str) -> LocalFolder:
+    """The folder of a run: a plain one, or the mirror of a URI."""
+    if not is_uri(location):
+        return LocalFolder(location)
+    if location not in _remotes:
+        _remotes[location] = MirroredFolder(location)
+    return _remotes[location]
 
 
 _remotes: dict[str, MirroredFolder] = {}  # one of each for a process, as it knows what it has seen and said
 
 
-def with_adapter(place: str) -> Path:
+def with_adapter(location: str) -> Path:
     """The folder on this machine of a sweep, a trial or an adapter in a store, its adapter brought."""
     try:
-        place = checked(place)
+        location = checked(location)
     except ValueError as error:
         raise UserError(str(error)) from None
-    sweep, _, trial = place.partition(f"/{TRIALS}/")
+    sweep, _, trial = location.partition(f"/{TRIALS}/")
     if trial:
         open_folder(sweep).download(f"{TRIALS}/{trial.partition('/')[0]}")
-        return local_path(place)
-    folder, _, name = place.rpartition("/")
+        return local_path(location)
+    folder, _, name = location.rpartition("/")
     if name.endswith((".yaml", ".yml")):
         return with_adapter(folder)
-    open_folder(place).download(ADAPTER)
-    if not (local_path(place) / ADAPTER).is_dir() and name.startswith(ADAPTER):
+    open_folder(location).download(ADAPTER)
+    if not (local_path(location) / ADAPTER).is_dir() and name.startswith(ADAPTER):
         open_folder(folder).download(name)  # the adapter itself
-    return local_path(place)
+    return local_path(location)
 
 
-def open_trial_folder(place: str) -> tuple[LocalFolder, Path]:
-    """The store of a trial's place, and the trial's folder on this machine."""
-    sweep = place.rpartition(f"/{TRIALS}/")[0]
-    return open_folder(sweep), local_path(place)
+def open_trial_folder(location: str) -> tuple[LocalFolder, Path]:
+    """The folder of a trial's run, and the trial's own folder on this machine."""
+    sweep = location.rpartition(f"/{TRIALS}/")[0]
+    return open_folder(sweep), local_path(location)

@@ -237,12 +237,12 @@ def reason(fault: BaseException) -> str:
 
 
 @lru_cache(maxsize=64)
-def fetch_file(place: str) -> Path:
+def fetch_file(location: str) -> Path:
     """One file, brought here if it is at an address; once in a process. `UserError` where it cannot be read."""
-    if not is_uri(place):
-        return Path(place)
+    if not is_uri(location):
+        return Path(location)
     try:
-        folder, name = split(place)
+        folder, name = split(location)
     except ValueError as error:
         raise UserError(str(error)) from None
     path = local_path(folder) / name
@@ -254,9 +254,9 @@ def fetch_file(place: str) -> Path:
         raise
     except Exception as error:
         if not path.is_file():
-            raise UserError(f'"{place}" cannot be read ({reason(error)}). {REMEDY}') from error
+            raise UserError(f'"{location}" cannot be read ({reason(error)}). {REMEDY}') from error
     if not path.is_file():
-        raise UserError(f'There is no file "{place}".')
+        raise UserError(f'There is no file "{location}".')
     return path
 
 

@@ -39,50 +39,50 @@ def mask(address: str | None) -> str | None:
     return address
 
 
-def is_uri(place: object) -> bool:
-    """Whether a place is an address, not a path."""
-    return bool(_URI.match(str(place)))
+def is_uri(location: object) -> bool:
+    """Whether a location is a URI, not a path."""
+    return bool(_URI.match(str(location)))
 
 
 def scheme(uri: str) -> str:
     return uri.partition("://")[0].lower()
 
 
-def checked(place: str) -> str:
-    """The place as given, an address without a slash at its end; ValueError where no sweep could lie there."""
-    if not is_uri(place):
-        return place
-    shown, inner = re.sub(r"://.*@", "://***@", place), place.partition("://")[2].rstrip("/")
-    if re.search(r"://[^@]*:[^@]*@", place):  # not by urlsplit: a secret may hold a slash
-        name = scheme(place).upper()
+def checked(location: str) -> str:
+    """The location, a URI without a slash at its end. Raises ValueError where no sweep could be stored there."""
+    if not is_uri(location):
+        return location
+    shown, inner = re.sub(r"://.*@", "://***@", location), location.partition("://")[2].rstrip("/")
+    if re.search(r"://[^@]*:[^@]*@", location):  # not by urlsplit: a secret may hold a slash
+        name = scheme(location).upper()
         raise ValueError(
             f'"{shown}" has a password in it, and an address is written wherever a sweep is named. Leave it out, and '
             f"set it where the store's own library looks (AWS_SECRET_ACCESS_KEY), or as FSSPEC_{name}_PASSWORD."
         )
-    odd = "::" in place or not inner or re.search(r"[\\?#\s\0]", inner) or {"..", "."} & set(inner.split("/"))
-    if odd or (scheme(place) in ("file", "local") and not inner.startswith("/")):
+    odd = "::" in location or not inner or re.search(r"[\\?#\s\0]", inner) or {"..", "."} & set(inner.split("/"))
+    if odd or (scheme(location) in ("file", "local") and not inner.startswith("/")):
         raise ValueError(
             f'"{shown}" is no folder of a store. Write scheme://place/folder without "..", "?" or "::", such as '
             "s3://bucket/runs, gs://bucket/runs or file:///shared/runs."
         )
     from fsspec.registry import known_implementations, registry
 
-    if scheme(place) not in {*known_implementations, *registry}:
+    if scheme(location) not in {*known_implementations, *registry}:
         raise ValueError(
-            f'"{shown}": no store is called "{scheme(place)}". Known are s3, gs, abfs, file and what else fsspec '
+            f'"{shown}": no store is called "{scheme(location)}". Known are s3, gs, abfs, file and what else fsspec '
             "opens. Or mount it on every node, and give the folder's path."
         )
-    return f"{place.partition('://')[0]}://{inner}"
+    return f"{location.partition('://')[0]}://{inner}"
 
 
-def local_path(place: str) -> Path:
+def local_path(location: str) -> Path:
     """The path itself; of an address, its mirror on this machine."""
-    if not is_uri(place):
-        return Path(place)
-    inner = place.partition("://")[2]
+    if not is_uri(location):
+        return Path(location)
+    inner = location.partition("://")[2]
     # Quoted part by part, so that none can leave the folder; "." and ".." are not quoted, so they are refused before.
     parts = [quote(part, safe="@:+=,~ ") for part in inner.split("/") if part not in ("", ".", "..")]
-    return mirrors() / scheme(place) / Path(*parts)
+    return mirrors() / scheme(location) / Path(*parts)
 
 
 def mirrors() -> Path:
@@ -96,12 +96,12 @@ def mirrors() -> Path:
     return Path(tempfile.gettempdir()) / f"sde_ray-{os.getuid()}" / "mirror"
 
 
-def join(place: str | Path, *names: str) -> str:
-    """A place below a place."""
-    return "/".join([str(place), *names]) if is_uri(place) else str(Path(place, *names))
+def join(location: str | Path, *names: str) -> str:
+    """The location of something below a location."""
+    return "/".join([str(location), *names]) if is_uri(location) else str(Path(location, *names))
 
 
-def split(place: str) -> tuple[str, str]:
-    """The folder that a place lies in, and its name there."""
-    folder, _, name = checked(place).rpartition("/")
+def split(location: str) -> tuple[str, str]:
+    """The parent folder of a location, and its name there."""
+    folder, _, name = checked(location).rpartition("/")
     return folder, name

@@ -31,7 +31,7 @@ RESULT_KEY = "kept"  # in a report: the result itself, where the driver may not 
 class TrialTrainable(tune.Trainable):
     """One trial after another on one runner.
 
-    `config`: trial, folder (its place), metric, split, factor (of the budget), rival (a trial's place, or "").
+    `config`: trial, folder (a path or URI), metric, split, factor (of the budget), rival (a trial's folder, or "").
     """
 
     def setup(self, config: dict[str, Any], factory: RunnerFactory, resources: RunnerResources) -> None:

@@ -68,8 +68,8 @@ def configure(kind: str, folder: Path, **values: Any) -> SweepConfig:
 class Writers(Fakes):
     """Fake runners that leave what a real trial leaves."""
 
-    def __call__(self, place: RunnerResources) -> FakeRunner:
-        return _Writer(self, place)
+    def __call__(self, location: RunnerResources) -> FakeRunner:
+        return _Writer(self, location)
 
 
 class _Writer(FakeRunner):

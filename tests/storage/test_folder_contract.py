@@ -19,8 +19,8 @@ class Folder(FolderContract):
     kind = "path"
 
     def open(self, tmp_path: Path) -> LocalFolder:
-        place = f"{storage(self.kind, tmp_path)}/x"
-        return MirroredFolder(place) if is_uri(place) else LocalFolder(place)
+        location = f"{storage(self.kind, tmp_path)}/x"
+        return MirroredFolder(location) if is_uri(location) else LocalFolder(location)
 
     def elsewhere(self, tmp_path: Path) -> AbstractContextManager[object]:
         return nullcontext() if self.kind == "path" else on(tmp_path / "elsewhere")

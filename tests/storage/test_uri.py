@@ -31,21 +31,21 @@ from sde_ray.tasks.trial_task import trial_task
 
 
 @pytest.mark.parametrize(
-    "place",
+    "location",
     ["s3://key:hush@bucket/runs", "s3://KEY:hu/sh@bucket/runs", "ftp://user:hush@host/runs", "s3://:hush@bucket/r"],
 )
-def test_an_address_with_a_password_is_refused_without_telling_it(place: str) -> None:
+def test_an_address_with_a_password_is_refused_without_telling_it(location: str) -> None:
     with pytest.raises(UserError, match="has a password in it") as told:
-        check({"name": "x", "task": "masa:d1", "storage_path": place})
+        check({"name": "x", "task": "masa:d1", "storage_path": location})
     assert "hush" not in str(told.value) and "sh@" not in str(told.value)
-    shown = CliRunner().invoke(cli.app, ["report", f"{place}/x"])
+    shown = CliRunner().invoke(cli.app, ["report", f"{location}/x"])
     assert shown.exit_code == 2 and "hush" not in shown.output and "sh@" not in shown.output
     with pytest.raises(UserError, match="has a password in it"):
-        get_task(f"{place}/task.yaml")
+        get_task(f"{location}/task.yaml")
 
 
 @pytest.mark.parametrize(
-    "place",
+    "location",
     [
         "s3://",
         "s3://b/../c",
@@ -56,20 +56,20 @@ def test_an_address_with_a_password_is_refused_without_telling_it(place: str) ->
         "nope://b/c",
     ],
 )
-def test_what_is_no_folder_of_a_store_is_refused(place: str) -> None:
+def test_what_is_no_folder_of_a_store_is_refused(location: str) -> None:
     with pytest.raises(UserError, match=r"storage_path: .*(is no folder of a store|no store is called)"):
-        check({"name": "x", "task": "masa:d1", "storage_path": place})
+        check({"name": "x", "task": "masa:d1", "storage_path": location})
 
 
-@pytest.mark.parametrize("place", ["s3://b/runs", "gs://b/runs/", "abfs://c@account.dfs.core.windows.net/r", "runs"])
-def test_a_place_is_taken_and_its_mirror_stays_with_the_mirrors(place: str) -> None:
-    assert checked(place) == place.rstrip("/")
-    assert local_path(place).is_relative_to(mirrors()) == is_uri(place)
+@pytest.mark.parametrize("location", ["s3://b/runs", "gs://b/runs/", "abfs://c@account.dfs.core.windows.net/r", "runs"])
+def test_a_place_is_taken_and_its_mirror_stays_with_the_mirrors(location: str) -> None:
+    assert checked(location) == location.rstrip("/")
+    assert local_path(location).is_relative_to(mirrors()) == is_uri(location)
 
 
 def test_mirrors_of_different_addresses_differ_and_none_leaves_its_folder() -> None:
     places = ["s3://b/a/b", "s3://b/a%2Fb", "gs://b/a/b", "s3://b/../../etc", "s3://b/..\\..\\x", "s3://b/a b"]
-    paths = [local_path(place) for place in places]
+    paths = [local_path(location) for location in places]
     assert len(set(paths)) == len(paths)
     assert all(path.resolve().is_relative_to(mirrors()) for path in paths)
 
@@ -128,17 +128,19 @@ def test_without_a_home_the_mirrors_are_in_a_temporary_folder(monkeypatch: pytes
 
 
 def test_nodes_exchange_markers_through_the_store(tmp_path: Path) -> None:
-    place = f"file://{tmp_path}/runs/x/.nodes"
-    assert "does not see what the driver wrote there (No such file" in preflight.check_from_node(place, "token", "node")
-    RemoteFolder(place).write("driver", b"another")
-    assert preflight.check_from_node(place, "token", "node") == "sees another folder of the same name"
-    RemoteFolder(place).write("driver", b"token")
+    location = f"file://{tmp_path}/runs/x/.nodes"
+    assert "does not see what the driver wrote there (No such file" in preflight.check_from_node(
+        location, "token", "node"
+    )
+    RemoteFolder(location).write("driver", b"another")
+    assert preflight.check_from_node(location, "token", "node") == "sees another folder of the same name"
+    RemoteFolder(location).write("driver", b"token")
     with on(tmp_path / "node"):
-        assert preflight.check_from_node(place, "token", "node") == ""
-    assert preflight._check_marker(place, "node", "token") == ""
+        assert preflight.check_from_node(location, "token", "node") == ""
+    assert preflight._check_marker(location, "node", "token") == ""
     Flaky.be(float("inf"), only=("pipe_file",))
     assert "cannot write there (ConnectionError" in preflight.check_from_node(
-        place.replace("file:", "flaky:"), "token", "n"
+        location.replace("file:", "flaky:"), "token", "n"
     )
 
 
@@ -153,9 +155,9 @@ def test_a_node_without_the_store_s_package_says_so(monkeypatch: pytest.MonkeyPa
 def test_all_nodes_that_do_not_reach_the_store_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     nodes = [{"NodeID": f"{n}" * 12, "NodeManagerHostname": f"host{n}"} for n in range(2)]
 
-    def ask(place: str, token: str, nodes: Any) -> dict[str, str]:
+    def ask(location: str, token: str, nodes: Any) -> dict[str, str]:
         return {
-            "0" * 12: preflight.check_from_node(place, token, "0" * 12),
+            "0" * 12: preflight.check_from_node(location, token, "0" * 12),
             "1" * 12: "cannot write there (PermissionError)",
         }
 

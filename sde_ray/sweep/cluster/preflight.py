@@ -39,7 +39,7 @@ def check_nodes(config: SweepConfig, store: LocalFolder) -> None:
     """
     import ray
 
-    if is_uri(store.place) and scheme(store.place) == MEMORY:
+    if is_uri(store.location) and scheme(store.location) == MEMORY:
         raise UserError(
             f'storage_path is "{config.storage_path}", the memory of this process, but trials are processes of their '
             "own. Set storage_path to a folder, or to an address that they reach, such as file:///shared/runs."
@@ -51,7 +51,7 @@ def check_nodes(config: SweepConfig, store: LocalFolder) -> None:
         return
     if config.mlflow.enabled:
         check_tracking_uri(resolve_tracking_uri(config), nodes=len(nodes))
-    check_shared(store.place, nodes)
+    check_shared(store.location, nodes)
 
 
 def _check_room(config: SweepConfig, nodes: Sequence[Mapping[str, Any]]) -> None:
