@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sde_ray.sweep.plan import plan
     from sde_ray.tasks import get_task
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "PipelineListener",
