@@ -44,7 +44,9 @@ class FolderContract:
             assert (other.folder / "strategy.yaml").read_bytes() == "名: 1\r\n".encode()
 
     def test_a_pull_of_nothing_is_fine(self, tmp_path: Path) -> None:
-        self.open(tmp_path).download()
+        folder = self.open(tmp_path)
+        folder.download()
+        assert [path for path in folder.folder.rglob("*") if path.is_file()] == []
 
     def test_a_driver_s_results_are_on_another_machine(self, tmp_path: Path) -> None:
         folder, results = self.open(tmp_path), [finished(0), finished(1)]

@@ -98,3 +98,4 @@ class TrackerContract:
             tracker.log_text("effects.svg", "<svg/>")
             tracker.log_files([tmp_path / "missing.json"])
         tracker.on_sweep_end()
+        self._holds(tracker, {})
