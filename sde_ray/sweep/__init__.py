@@ -6,7 +6,7 @@ cost_estimate.py                characters, seconds and GPU hours of a plan
 tokenizer_check.py              designs that a model's tokenizer cannot write
 queue.py  adaptive_queue.py     which trial is next
 resume.py  stale.py             which results of a ledger count for a plan, and which no longer do
-run.py                          the trials through Ray Tune; signals.py stops them in order
+run.py  tune_job.py             the trials through Ray Tune; signals.py stops them in order
 opponents.py                    whom a trial races
 trainable.py  callback.py       Ray Tune's `Trainable` and `Callback`; tune_search.py its searcher and schedulers;
                                 tune_patches.py what Tune gets wrong when memory runs out

@@ -9,7 +9,7 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray import tune
 
@@ -21,12 +21,10 @@ from sde_ray.storage.mirror import LocalFolder, open_trial_folder
 from sde_ray.storage.uri import mask
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.trainable import RESULT_KEY
+from sde_ray.sweep.tune_job import TuneJob
 from sde_ray.sweep.tune_search import NOTE_KEY
 from sde_ray.training import checkpoint
 from sde_ray.types import TrialResult
-
-if TYPE_CHECKING:
-    from sde_ray.sweep.run import TuneJob
 
 MAX_IDENTICAL_FAILURES = 4  # so many failures with the same error, and nothing finished, end a sweep
 

@@ -29,10 +29,11 @@ from sde_ray.sweep.cluster.ray_session import bundles, ray_session
 from sde_ray.sweep.opponents import opponent_key
 from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.progress import Progress
-from sde_ray.sweep.queue import ListQueue, Score, TrialQueue
+from sde_ray.sweep.queue import ListQueue, Score
 from sde_ray.sweep.resume import check_same_tasks, match_finished, trial_cost
 from sde_ray.sweep.signals import sigterm_is_ctrl_c
 from sde_ray.sweep.sweep_run import SweepRun, scorer
+from sde_ray.sweep.tune_job import TuneJob
 from sde_ray.training.checkpoint import in_flight
 from sde_ray.training.runner import RunnerFactory, RunnerResources
 from sde_ray.types import TrialResult
@@ -68,21 +69,6 @@ class SweepOutcome:
             f"Stopped. {self.ended:g} of {self.count} trials are saved in {self.sweep_run.run_dir.uri(LEDGER)}. "
             "Run the same command again to go on."
         )
-
-
-@dataclass(frozen=True)
-class TuneJob:
-    """Trials for Ray Tune, in the order of a queue.
-
-    `split`: where they are scored, by `score`. `search`: they are the sweep's own, which are stopped early and race.
-    """
-
-    sweep_run: SweepRun
-    queue: TrialQueue
-    ledger: Ledger
-    split: str
-    score: Score
-    search: bool = True
 
 
 def run_sweep(

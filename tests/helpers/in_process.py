@@ -20,8 +20,9 @@ from sde_ray.storage import mirror as stores
 from sde_ray.storage import remote
 from sde_ray.storage.uri import MIRROR
 from sde_ray.sweep.callback import SweepCallback
-from sde_ray.sweep.run import TuneJob, trainable_config
+from sde_ray.sweep.run import trainable_config
 from sde_ray.sweep.trainable import TrialTrainable
+from sde_ray.sweep.tune_job import TuneJob
 from sde_ray.training.runner import RunnerResources
 
 

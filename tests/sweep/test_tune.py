@@ -25,8 +25,9 @@ from sde_ray.sweep.callback import SweepCallback
 from sde_ray.sweep.cluster.ray_session import bundles, ray_session
 from sde_ray.sweep.plan import plan
 from sde_ray.sweep.progress import Progress
-from sde_ray.sweep.run import SweepOutcome, TuneJob, run_sweep
+from sde_ray.sweep.run import SweepOutcome, run_sweep
 from sde_ray.sweep.sweep_run import SweepRun
+from sde_ray.sweep.tune_job import TuneJob
 from sde_ray.testing.planted import BEST, planted
 from sde_ray.types import TrialResult
 
