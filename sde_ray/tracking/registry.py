@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,9 @@ def save_model(folder: Path, strategy: Strategy, adapter: Path) -> None:
 
     from sde_ray import __version__
 
-    with tempfile.TemporaryDirectory() as inner:
+    with tempfile.TemporaryDirectory() as inner, warnings.catch_warnings():
+        # An answer's slots are the task's own, so its type cannot be more specific, which MLflow remarks on.
+        warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
         save(strategy, Path(inner) / "strategy.yaml")
         mlflow.pyfunc.save_model(
             str(folder),
