@@ -33,6 +33,9 @@ from sde_ray.types import Parsed, Task
 
 ADAPTER_CARD = "sde.json"
 
+# Of a task's definition: not needed to write prompts and to read answers, and a card may be anybody's.
+NOT_ON_CARD = ("data", "metrics", "objective")
+
 
 def write_card(folder: Path, config: TrialConfig, max_new_tokens: int) -> None:
     """Write an adapter's card: what its prompts are made of."""
@@ -47,8 +50,8 @@ def write_card(folder: Path, config: TrialConfig, max_new_tokens: int) -> None:
         "max_new_tokens": max_new_tokens,
         "trial": config.key,
     }
-    if config.definition:  # all that makes prompts and reads answers; the data are not needed for that
-        card["definition"] = {key: value for key, value in config.definition.items() if key != "data"}
+    if config.definition:
+        card["definition"] = {key: value for key, value in config.definition.items() if key not in NOT_ON_CARD}
     (folder / ADAPTER_CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
@@ -108,7 +111,10 @@ def read_card(folder: Path) -> AdapterCard:
 
 def read_task(card: AdapterCard) -> Task:
     """The task that the adapter answers; one that a sweep's YAML wrote out is on the card itself, without its data."""
-    return task_from_yaml(card.definition, Path(), with_data=False) if card.definition else get_task(card.task)
+    if not card.definition:
+        return get_task(card.task)
+    definition = {key: value for key, value in card.definition.items() if key not in NOT_ON_CARD}
+    return task_from_yaml(definition, Path(), with_data=False)
 
 
 class Predictor:

@@ -15,7 +15,7 @@ from fuzz.files import DESIGN
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.models.adapter_files import CONFIG, WEIGHTS, read_adapter
-from sde_ray.models.predictor import ADAPTER_CARD, read_card
+from sde_ray.models.predictor import ADAPTER_CARD, AdapterCard, read_card, read_task
 from sde_ray.plugins import load_object
 from sde_ray.tasks import get_task
 
@@ -134,3 +134,15 @@ def test_a_module_that_fails_at_import_is_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(sys, "path", [*sys.path])
     with pytest.raises(UserError, match="fails at import: SyntaxError"):
         load_object("broken_axes:AXIS", str, "an axis")
+
+
+def test_the_task_of_a_card_imports_no_metric_and_reads_no_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "foreign_metric.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    definition = {"name": "t", "kind": "label", "slots": ["food"], "labels": ["good", "bad"]}
+    foreign = {"metrics": ["foreign_metric:SCORE"], "objective": "foreign_metric:SCORE", "data": {"path": "/no/file"}}
+    card = AdapterCard("t", DESIGN, "tiny", 64, 8, definition={**definition, **foreign})
+    assert read_task(card).slots == ("food",)
+    assert "foreign_metric" not in sys.modules

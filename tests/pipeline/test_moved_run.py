@@ -61,7 +61,7 @@ def test_a_moved_run_answers_texts_also_without_the_data_of_its_task(
 ) -> None:
     _, after = moved
     adapter = shutil.copytree(after.path / "adapter", tmp_path / "adapter")
-    assert set(read_card(adapter).definition) == set(HOTELS) - {"data"}
+    assert set(read_card(adapter).definition) == set(HOTELS) - {"data", "metrics", "objective"}
     text = "lovely room, slow wifi"
     (here,) = after.predict([text])["completion"]
     (copied,) = sde_ray.Predictor.load(adapter).predict([text])
