@@ -22,13 +22,15 @@ from sde_ray.sweep.plan import fingerprint_all, make_trial
 from sde_ray.types import Design, Task, TrialResult
 
 
-def contenders(strategy: Strategy, config: SweepConfig, results: Sequence[TrialResult]) -> dict[str, Design]:
+def contenders(
+    strategy: Strategy, config: SweepConfig, results: Sequence[TrialResult], task: Task
+) -> dict[str, Design]:
     """The contenders by name: the assembled design, the best one seen and the controls.
 
     Args:
         results: Those of the sweep; only the strategy's task and model count.
+        task: The strategy's.
     """
-    task = open_tasks(config)[strategy.task]
     contest = (strategy.task, strategy.model)
     comparable = [r for r in _selecting(results) if (r.config["task"], r.config["model"]) == contest]
     largest = [r for r in comparable if r.config["train_size"] == max(r.config["train_size"] for r in comparable)]
@@ -72,5 +74,5 @@ def validation_trials(
             for size in sizes
             for seed in config.validation.seeds
         ]
-        for name, design in contenders(strategy, config, results).items()
+        for name, design in contenders(strategy, config, results, task).items()
     }
