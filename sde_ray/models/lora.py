@@ -43,7 +43,7 @@ def add_lora(model: torch.nn.Module, settings: Lora) -> PeftModel:
     try:
         lora = LoraConfig(**values, task_type="CAUSAL_LM")
         peft_model = get_peft_model(model, lora)  # type: ignore[arg-type]
-    except (ValueError, TypeError, NotImplementedError) as error:
+    except (ValueError, TypeError, NotImplementedError) as error:  # what peft raises for settings it cannot combine
         if "arget modules" not in str(error):
             raise UserError(f"peft refuses the section lora: {format_error(error)}") from error
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -20,18 +21,18 @@ def finished(seed: int) -> TrialResult:
     return TrialResult(config.key, config.resolved(), "finished", {"dev": {"weighted_kappa": 0.5}})
 
 
-class FolderContract:
-    """What holds for every folder of a run. A subclass opens one at a place below `tmp_path`."""
+class FolderContract(ABC):
+    """What holds for every folder of a run. A subclass opens one below `tmp_path`."""
 
+    @abstractmethod
     def open(self, tmp_path: Path) -> LocalFolder:
         """The folder as this machine has it; each call gives one that knows nothing of the others."""
-        raise NotImplementedError
 
     def elsewhere(self, tmp_path: Path) -> AbstractContextManager[object]:
         """Within it, `open` is what another machine would open. One folder for both: nothing to do."""
         return nullcontext()
 
-    def test_what_was_pushed_is_on_another_machine(self, tmp_path: Path) -> None:
+    def test_what_was_uploaded_is_on_another_machine(self, tmp_path: Path) -> None:
         folder = self.open(tmp_path)
         folder.folder.mkdir(parents=True, exist_ok=True)
         (folder.folder / "sweep.yaml").write_text("name: x\n", encoding="utf-8")
@@ -43,7 +44,7 @@ class FolderContract:
             assert (other.folder / "sweep.yaml").read_text(encoding="utf-8") == "name: x\n"
             assert (other.folder / "strategy.yaml").read_bytes() == "名: 1\r\n".encode()
 
-    def test_a_pull_of_nothing_is_fine(self, tmp_path: Path) -> None:
+    def test_a_download_of_nothing_leaves_nothing(self, tmp_path: Path) -> None:
         folder = self.open(tmp_path)
         folder.download()
         assert [path for path in folder.folder.rglob("*") if path.is_file()] == []
@@ -98,7 +99,7 @@ class FolderContract:
             other.download_trial(there)
             assert [path.name for path in there.iterdir()] == ["predictions.jsonl"]
 
-    def test_a_file_that_is_being_written_survives_a_pull(self, tmp_path: Path) -> None:
+    def test_a_file_that_is_being_written_survives_a_download(self, tmp_path: Path) -> None:
         folder = self.open(tmp_path)
         folder.folder.mkdir(parents=True, exist_ok=True)
         file = folder.folder / "cache.jsonl"

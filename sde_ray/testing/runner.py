@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,12 @@ from sde_ray.training.runner import Runner
 from sde_ray.types import TrialResult
 
 
-class RunnerContract:
+class RunnerContract(ABC):
     """What holds for every `Runner`. A subclass builds one, and may give a trial that suits it better."""
 
+    @abstractmethod
     def build(self, folder: Path) -> Runner:
         """A runner for one worker that knows nothing of earlier ones; `folder` is for whatever it has to keep."""
-        raise NotImplementedError
 
     def trial(self) -> TrialConfig:
         """A small trial of two rungs."""

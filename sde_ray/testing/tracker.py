@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,32 +26,35 @@ def ended(config: TrialConfig, status: Status = "finished") -> TrialResult:
     return TrialResult(config.key, config.resolved(), status, rungs[-1].scores, rungs=rungs, error=error)
 
 
-class TrackerContract:
+class TrackerContract(ABC):
     """What holds for every `Tracker`. A subclass builds one on a store below `tmp_path` and says what the store has."""
 
     records = True
-    """False for a tracker that records nothing."""
+    """False for a tracker that records nothing: its store then stays empty."""
 
+    @abstractmethod
     def build(self, tmp_path: Path) -> Tracker:
         """A tracker that knows nothing of earlier ones, on the same store each time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def trials(self, tracker: Tracker) -> list[tuple[str, str]]:
         """(key, "RUNNING", "FINISHED", "FAILED" or "KILLED") of every trial that the store has of the sweep."""
-        raise NotImplementedError
 
-    def _holds(self, tracker: Tracker, trials: dict[str, str]) -> None:
-        found = self.trials(tracker) if self.records else list(trials.items())
-        assert len(found) == len(dict(found)), "a trial is there twice"
-        assert dict(found) == trials
+    def _recorded(self, tracker: Tracker) -> dict[str, str]:
+        trials = self.trials(tracker)
+        assert len(trials) == len(dict(trials)), "a trial is there twice"
+        return dict(trials)
+
+    def _expected(self, trials: dict[str, str]) -> dict[str, str]:
+        return trials if self.records else {}
 
     def test_a_trial_runs_and_then_has_ended(self, tmp_path: Path) -> None:
         tracker = self.build(tmp_path)
         tracker.on_sweep_start("x", {"name": "x"}, tmp_path / "x")
         tracker.on_trial_start(trial(0))
-        self._holds(tracker, {trial(0).key: "RUNNING"})
+        assert self._recorded(tracker) == self._expected({trial(0).key: "RUNNING"})
         tracker.on_trial_end(ended(trial(0)), tmp_path)
-        self._holds(tracker, {trial(0).key: "FINISHED"})
+        assert self._recorded(tracker) == self._expected({trial(0).key: "FINISHED"})
         tracker.on_sweep_end()
 
     def test_every_end_is_recorded_as_what_it_is(self, tmp_path: Path) -> None:
@@ -61,14 +65,16 @@ class TrackerContract:
             tracker.on_trial_start(trial(seed))
             tracker.on_trial_end(ended(trial(seed), status), tmp_path)
         tracker.on_sweep_end()
-        self._holds(tracker, {trial(seed).key: shown for seed, (_, shown) in enumerate(ends)})
+        assert self._recorded(tracker) == self._expected(
+            {trial(seed).key: shown for seed, (_, shown) in enumerate(ends)}
+        )
 
     def test_a_stopped_sweep_leaves_no_trial_running(self, tmp_path: Path) -> None:
         tracker = self.build(tmp_path)
         tracker.on_sweep_start("x", {"name": "x"}, tmp_path / "x")
         tracker.on_trial_start(trial(0))
         tracker.on_sweep_end("KILLED")
-        self._holds(tracker, {trial(0).key: "KILLED"})
+        assert self._recorded(tracker) == self._expected({trial(0).key: "KILLED"})
 
     def test_a_resumed_sweep_has_every_trial_once(self, tmp_path: Path) -> None:
         first = self.build(tmp_path)
@@ -79,7 +85,7 @@ class TrackerContract:
         second.on_sweep_start("x", {"name": "x"}, tmp_path / "x", [ended(trial(0)), ended(trial(2))])
         second.on_trial_end(ended(trial(1)), tmp_path)
         second.on_sweep_end()
-        self._holds(second, {trial(seed).key: "FINISHED" for seed in range(3)})
+        assert self._recorded(second) == self._expected({trial(seed).key: "FINISHED" for seed in range(3)})
 
     def test_a_trial_that_runs_again_is_the_same_trial(self, tmp_path: Path) -> None:
         tracker = self.build(tmp_path)
@@ -88,7 +94,7 @@ class TrackerContract:
             tracker.on_trial_start(trial(0))
             tracker.on_trial_end(replace(ended(trial(0)), status=status), tmp_path)
         tracker.on_sweep_end()
-        self._holds(tracker, {trial(0).key: "FINISHED"})
+        assert self._recorded(tracker) == self._expected({trial(0).key: "FINISHED"})
 
     def test_tables_texts_and_files_may_come_twice_or_be_missing(self, tmp_path: Path) -> None:
         tracker = self.build(tmp_path)
@@ -98,4 +104,4 @@ class TrackerContract:
             tracker.log_text("effects.svg", "<svg/>")
             tracker.log_files([tmp_path / "missing.json"])
         tracker.on_sweep_end()
-        self._holds(tracker, {})
+        assert self._recorded(tracker) == self._expected({})
