@@ -38,6 +38,7 @@ __all__ = [
     "is_sentiment",
     "item_statistics",
     "mean_over_tasks",
+    "metric_bounds",
     "metric_names",
     "objective_from_items",
     "score",
@@ -113,6 +114,16 @@ def metric_names(task: Task) -> tuple[str, ...]:
     slots = task.slots if len(task.slots) > 1 else ()
     by_slot = [f"{name}/{slot}" for name, row in table.items() if row.by_slot for slot in slots]
     return (*table, ADHERENCE, *strict, *_foreign(task), *by_slot)
+
+
+def metric_bounds(name: str) -> tuple[float, float] | None:
+    """The lowest and the highest value of a metric, by its name; None for one from outside the package."""
+    pooled = name.partition("/")[0]
+    pooled = pooled if pooled == ADHERENCE else pooled.removesuffix(STRICT)
+    rows = [table[pooled] for table in METRICS.values() if pooled in table]
+    if pooled == ADHERENCE:
+        return 0.0, 1.0
+    return rows[0].bounds if rows else None
 
 
 def check_metric(task: Task, name: str) -> None:

@@ -26,11 +26,15 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Metric:
-    """Metric, a row of the table. `by_slot`: also for each slot ("f1/DNA"); `strict`: also as "f1_strict"."""
+    """Metric, a row of the table. `by_slot`: also for each slot ("f1/DNA"); `strict`: also as "f1_strict".
+
+    `bounds`: the lowest and the highest value that it can have.
+    """
 
     measure: Callable[[Task, Counts], Array]
     by_slot: bool = True
     strict: bool = True
+    bounds: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -132,8 +132,8 @@ LABEL = Kind(
     by_slot=frozenset({"gold", "predicted", "matched", "agreement"}),
     count=_count,
     metrics={
-        "weighted_kappa": Metric(weighted_kappa),
-        "kappa": Metric(kappa),
+        "weighted_kappa": Metric(weighted_kappa, bounds=(-1.0, 1.0)),
+        "kappa": Metric(kappa, bounds=(-1.0, 1.0)),
         "accuracy": Metric(accuracy),
         "sentence_accuracy": Metric(sentence_accuracy, by_slot=False),
         "macro_f1": Metric(macro_f1),

@@ -11,6 +11,7 @@ base.py        Searcher, the base class
 ordered.py     grid, random, one at a time
 factorial.py   a D-optimal fraction; kernel.py the coding of designs that it shares with adaptive/
 tpe.py         Optuna's TPE
+scale.py       the scale on which scores are modelled: identity or logit
 adaptive/      Gaussian process and knowledge gradient
 """
 
