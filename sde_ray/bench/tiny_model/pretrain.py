@@ -266,6 +266,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=float, default=Recipe.tokens)
     parser.add_argument("--layers", type=int, default=Recipe.layers)
     parser.add_argument("--width", type=int, default=Recipe.width)
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--minutes", type=float, default=1e9, help="stop (resumably) after so many minutes")
     options = parser.parse_args()
@@ -276,6 +277,7 @@ def main() -> None:
         width=options.width,
         heads=options.width // 32,
         hidden=options.width * 8 // 3,
+        seed=options.seed,
     )
     pretrain(recipe, options.out, options.minutes)
 
