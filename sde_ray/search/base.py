@@ -23,6 +23,8 @@ class Searcher(ABC):
         budget: the most designs to suggest; None: all.
         seed: of everything random.
         reference_design: the design to start from, for methods that do.
+        points_to_evaluate: designs to suggest before all others, each once, within the budget; those that are not
+            valid are ignored. Ray Tune's searchers have the same argument.
     """
 
     def __init__(
@@ -31,11 +33,13 @@ class Searcher(ABC):
         budget: int | None = None,
         seed: int = 0,
         reference_design: Design | None = None,
+        points_to_evaluate: Sequence[Design] = (),
     ) -> None:
         assert len(set(designs)) == len(designs), "designs repeat"
         self.designs = tuple(designs)
         self.seed = seed
         self.reference_design = reference_design
+        self.points_to_evaluate = tuple(points_to_evaluate)
         self._unseen = dict.fromkeys(self.designs)  # a set that keeps its order
         self._remaining = len(self.designs) if budget is None else min(budget, len(self.designs))
 
@@ -43,7 +47,9 @@ class Searcher(ABC):
         """Next design to try; None when the budget or the space is used up."""
         if self._remaining <= 0 or not self._unseen:
             return None
-        design = self._choose(tuple(self._unseen))
+        design = next((point for point in self.points_to_evaluate if point in self._unseen), None)
+        if design is None:
+            design = self._choose(tuple(self._unseen))
         self.mark_used(design)
         return design
 

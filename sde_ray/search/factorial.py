@@ -30,7 +30,7 @@ Interactions = Sequence[Sequence[str]]
 
 
 class Factorial(Searcher):
-    """Search method: the designs of a D-optimal fraction, in random order.
+    """Search method: the designs of a D-optimal fraction, in random order; `points_to_evaluate` are part of it.
 
     Raises UserError: when the budget is too small for the model.
     """
@@ -41,6 +41,7 @@ class Factorial(Searcher):
         budget: int | None = None,
         seed: int = 0,
         reference_design: Design | None = None,
+        points_to_evaluate: Sequence[Design] = (),
         interactions: Interactions = (),
     ) -> None:
         order = tuple(sorted(designs))
@@ -48,8 +49,10 @@ class Factorial(Searcher):
         trials = min(2 * minimum, len(order)) if budget is None else min(budget, len(order))
         if trials < minimum:
             raise UserError(_too_few(trials, minimum, interactions))
-        chosen = [order[n] for n in d_optimal_fraction(order, trials, seed, interactions)]
-        super().__init__(chosen, trials, seed, reference_design)
+        points = [point for point in dict.fromkeys(points_to_evaluate) if point in order][:trials]
+        included = [order.index(point) for point in points]
+        chosen = [order[n] for n in d_optimal_fraction(order, trials, seed, interactions, included)]
+        super().__init__(chosen, trials, seed, reference_design, points)
 
     def _choose(self, unseen: tuple[Design, ...]) -> Design:
         return unseen[0]
@@ -85,12 +88,18 @@ def screening_size(designs: Sequence[Design], budget: float, first_rung: float) 
 
 
 def d_optimal_fraction(
-    designs: Sequence[Design], trials: int, seed: int = 0, interactions: Interactions = ()
+    designs: Sequence[Design],
+    trials: int,
+    seed: int = 0,
+    interactions: Interactions = (),
+    included: Sequence[int] = (),
 ) -> list[int]:
     """D-optimal fraction: numbers of the chosen designs, [trial], in random order.
 
-    The same designs and seed give the same fraction (Fedorov 1972; DuMouchel and Jones 1994).
+    `included` are numbers of designs that belong to the fraction whatever they bring: it is completed around them
+    (design augmentation). The same arguments give the same fraction (Fedorov 1972; DuMouchel and Jones 1994).
     """
+    assert len(included) <= trials, (included, trials)
     rng = np.random.default_rng(seed)
     if trials >= len(designs):
         return [int(n) for n in rng.permutation(len(designs))]
@@ -98,13 +107,20 @@ def d_optimal_fraction(
     rows = np.concatenate(
         [primary * PRIMARY_SD, potential * POTENTIAL_SD], axis=1
     )  # scaled: the prior is then the unit matrix
-    starts = [_exchange(rows, rng.permutation(len(rows))[:trials]) for _ in range(RANDOM_STARTS)]
+    others = np.setdiff1d(np.arange(len(rows)), included)
+    fixed = np.array(included, dtype=np.intp)
+    starts = [
+        _exchange(rows, np.append(fixed, rng.permutation(others)[: trials - len(fixed)]), len(fixed))
+        for _ in range(RANDOM_STARTS)
+    ]
     _, best = max(starts, key=lambda start: start[0])
     return [int(n) for n in rng.permutation(np.sort(best))]
 
 
-def _exchange(rows: Array, chosen: Index) -> tuple[float, Index]:
+def _exchange(rows: Array, chosen: Index, num_fixed: int = 0) -> tuple[float, Index]:
     """Fedorov's exchange algorithm: always the best exchange of one design, until none raises the determinant.
+
+    The first `num_fixed` of the chosen designs stay.
 
     Returns the log determinant of the information matrix, and the numbers of the designs, [trial].
     """
@@ -116,6 +132,7 @@ def _exchange(rows: Array, chosen: Index) -> tuple[float, Index]:
         leverage = np.einsum("ij,ij->i", rows, linalg.cho_solve(factor, rows.T).T)
         ratio = (1 + leverage)[:, None] * (1 - leverage[chosen])[None, :] + cross**2
         ratio[chosen] = 0.0  # no design twice
+        ratio[:, :num_fixed] = 0.0
         entering, leaving = np.unravel_index(int(ratio.argmax()), ratio.shape)
         if ratio[entering, leaving] <= 1 + 1e-9:
             return 2 * float(np.log(np.diag(factor[0])).sum()), chosen

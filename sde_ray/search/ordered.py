@@ -21,8 +21,9 @@ class Grid(Searcher):
         budget: int | None = None,
         seed: int = 0,
         reference_design: Design | None = None,
+        points_to_evaluate: Sequence[Design] = (),
     ) -> None:
-        super().__init__(designs, budget, seed, reference_design)
+        super().__init__(designs, budget, seed, reference_design, points_to_evaluate)
         # Sorted first, so that the order depends on the designs and the seed only.
         order = sorted(self.designs)
         random.Random(seed).shuffle(order)
@@ -37,7 +38,10 @@ class Random(Grid):
 
 
 class OneAtATime(Searcher):
-    """One factor at a time (paper section 1.4): the reference design, then each that differs on exactly one axis."""
+    """One factor at a time (paper section 1.4): the reference design, then each that differs on exactly one axis.
+
+    `points_to_evaluate` come before them, also such that differ on several.
+    """
 
     def __init__(
         self,
@@ -45,11 +49,14 @@ class OneAtATime(Searcher):
         budget: int | None = None,
         seed: int = 0,
         reference_design: Design | None = None,
+        points_to_evaluate: Sequence[Design] = (),
     ) -> None:
         centre = reference_design or designs[0]
         near = [design for design in designs if distance(design, centre) == 1]
         near.sort(key=lambda design: first_difference(design, centre))  # axis by axis, options in the table's order
-        super().__init__([design for design in designs if design == centre] + near, budget, seed, centre)
+        order = [*(design for design in designs if design == centre), *near]
+        points = [point for point in points_to_evaluate if point in designs]
+        super().__init__(tuple(dict.fromkeys([*points, *order])), budget, seed, centre, points)
 
     def _choose(self, unseen: tuple[Design, ...]) -> Design:
         return unseen[0]

@@ -28,8 +28,9 @@ class Optuna(Searcher):
         budget: int | None = None,
         seed: int = 0,
         reference_design: Design | None = None,
+        points_to_evaluate: Sequence[Design] = (),
     ) -> None:
-        super().__init__(designs, budget, seed, reference_design)
+        super().__init__(designs, budget, seed, reference_design, points_to_evaluate)
         import optuna  # heavy: only where it is used
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -51,9 +51,19 @@ class SearcherContract:
     least = 6
     """Trials that the method needs at least."""
 
-    def build(self, designs: Sequence[Design], budget: int | None = None, seed: int = 0) -> Searcher:
+    def build(
+        self,
+        designs: Sequence[Design],
+        budget: int | None = None,
+        seed: int = 0,
+        points_to_evaluate: Sequence[Design] = (),
+    ) -> Searcher:
         searcher: Searcher = METHODS[self.method].build(
-            designs, budget=budget, seed=seed, reference_design=make_design()
+            designs,
+            budget=budget,
+            seed=seed,
+            reference_design=make_design(),
+            points_to_evaluate=points_to_evaluate,
         )
         return searcher
 
@@ -112,6 +122,28 @@ class SearcherContract:
         for design in before[3:]:
             searcher.mark_used(design)
         assert not set(before) & set(run_search(searcher))
+
+    def test_points_to_evaluate_come_first_each_once_and_within_the_budget(self) -> None:
+        points = [BEST, few_designs()[-1], BEST, make_design()]
+        once = list(dict.fromkeys(points))
+        tried = run_search(self.build(few_designs(), budget=self.least, points_to_evaluate=points))
+        assert tried[: len(once)] == once
+        assert len(tried) == len(set(tried)) == self.least
+        if self.covers:
+            two = run_search(self.build(few_designs(), budget=2, points_to_evaluate=points))
+            assert two == once[:2]
+
+    def test_points_to_evaluate_that_are_not_valid_are_ignored(self) -> None:
+        invalid = make_design(input_modeling="on")
+        assert invalid not in few_designs()
+        tried = run_search(self.build(few_designs(), budget=self.least, points_to_evaluate=[invalid, BEST]))
+        assert tried[0] == BEST and set(tried) <= set(few_designs())
+
+    def test_a_point_to_evaluate_that_an_earlier_run_has_tried_is_not_suggested(self) -> None:
+        searcher = self.build(few_designs(), points_to_evaluate=[BEST, make_design()])
+        searcher.mark_used(BEST)
+        tried = run_search(searcher)
+        assert tried[0] == make_design() and BEST not in tried
 
     def test_one_design_is_enough(self) -> None:
         assert run_search(self.build([make_design()])) == [make_design()]

@@ -26,6 +26,7 @@ from sde_ray.search.adaptive.posterior import (
 )
 from sde_ray.search.adaptive.request import TrialRequest
 from sde_ray.search.adaptive.search import MAX_IDENTICAL_FAILURES, Adaptive
+from sde_ray.search.factorial import d_efficiency
 from sde_ray.search.kernel import DesignKernel
 from sde_ray.tasks import get_task
 from sde_ray.types import Design
@@ -323,3 +324,58 @@ def test_an_option_whose_trials_only_fail_is_given_up() -> None:
             search.on_trial_end(request, 0)
     assert 1 <= failed <= MAX_IDENTICAL_FAILURES
     assert search.recommend()["format"] == "natural"
+
+
+BASELINE, OTHER = make_design(), make_design(instruction="first", format="lines")
+
+
+@pytest.mark.parametrize("rungs", [(1.0,), RUNGS], ids=["whole", "rungs"])
+def test_points_to_evaluate_come_first_and_are_trained_to_the_end(rungs: tuple[float, ...]) -> None:
+    """A point that occurs twice is tried with two seeds; bad scores stop none of them."""
+    search = Adaptive([SPACE], seeds=(4, 5, 6), rungs=rungs, budget=12, points_to_evaluate=[BASELINE, BASELINE, OTHER])
+    truth = PAPER.draw(TUNED, SPACE)
+    points = {BASELINE, OTHER}
+    done = drive(search, lambda request, rung: truth.report(request.design, 0) - 0.3 * (request.design in points))
+    assert [(request.design, request.seed) for request, _ in done[:3]] == [(BASELINE, 4), (BASELINE, 5), (OTHER, 4)]
+    assert [rung for _, rung in done[:3]] == [len(rungs) - 1] * 3
+    assert 11 < cost(done, rungs) <= 12 + 1e-9
+
+
+def test_a_screening_is_completed_around_the_points_to_evaluate() -> None:
+    """As many designs as without points, other than them, and those that go well with them."""
+    search = Adaptive([SPACE], seeds=(0,), budget=24, points_to_evaluate=[BASELINE, OTHER])
+    tried = [request.design for request, _ in drive(search, lambda request, rung: 0.5)][:10]
+    assert len(set(tried)) == 10 and tried[:2] == [BASELINE, OTHER]
+    numbers = [SPACE.index(design) for design in tried]
+    alone = [request.design for request, _ in drive(Adaptive([SPACE], seeds=(0,), budget=24), lambda r, _: 0.5)][:8]
+    appended = [SPACE.index(design) for design in (BASELINE, OTHER, *alone)]
+    assert d_efficiency(SPACE, numbers) > d_efficiency(SPACE, appended)
+
+
+def test_with_one_seed_a_point_is_tried_once_and_invalid_ones_never() -> None:
+    valid = tuple(design for design in SPACE if design["reasoning"] == "none")
+    invalid = next(design for design in SPACE if design not in valid)
+    search = Adaptive([valid], seeds=(0,), budget=12, points_to_evaluate=[invalid, BASELINE, BASELINE])
+    tried = [request.design for request, _ in drive(search, lambda request, rung: 0.5)]
+    assert tried[0] == BASELINE and tried.count(BASELINE) == 1 and invalid not in tried
+
+
+def test_contests_evaluate_the_same_points_or_points_of_their_own() -> None:
+    for points, expected in (
+        ([BASELINE], [(0, BASELINE), (1, BASELINE)]),
+        ([[BASELINE], [OTHER]], [(0, BASELINE), (1, OTHER)]),
+    ):
+        search = Adaptive([SPACE, SPACE], budget=12, points_to_evaluate=points)
+        done = drive(search, lambda request, rung: 0.5)
+        assert [(request.contest, request.design) for request, _ in done[:2]] == expected
+
+
+def test_points_keep_the_budget_and_those_of_an_earlier_run_are_not_tried_again() -> None:
+    short = drive(Adaptive([SPACE], budget=1, points_to_evaluate=[BASELINE, OTHER]), lambda request, rung: 0.5)
+    assert [request.design for request, _ in short] == [BASELINE]
+    search = Adaptive([SPACE], seeds=(0, 1), budget=12, points_to_evaluate=[BASELINE, BASELINE, OTHER])
+    search.observe(TrialRequest(0, BASELINE, 0, 0), 0, 0.6)
+    search.on_trial_end(TrialRequest(0, BASELINE, 0, 0), 0)
+    done = drive(search, lambda request, rung: 0.5)
+    assert [(request.design, request.seed) for request, _ in done[:2]] == [(BASELINE, 1), (OTHER, 0)]
+    assert len(done) == 11

@@ -66,6 +66,16 @@ def test_missing_combinations_and_pinned_axes_do_no_harm() -> None:
     assert d_optimal_fraction([make_design()], 5) == [0]
 
 
+def test_a_fraction_is_completed_around_the_points_to_evaluate() -> None:
+    points = SPACE[:3]
+    searcher = Factorial(SPACE, budget=20, points_to_evaluate=points)
+    tried = list(iter(searcher.suggest, None))
+    assert tried[:3] == list(points) and len(set(tried)) == 20
+    around = [SPACE.index(design) for design in tried]
+    appended = [0, 1, 2, *[number for number in chosen(20) if number not in (0, 1, 2)][:17]]
+    assert d_efficiency(SPACE, around) > d_efficiency(SPACE, appended)
+
+
 def test_the_same_seed_gives_the_same_fraction_and_another_another() -> None:
     assert chosen(16, seed=3) == chosen(16, seed=3)
     assert chosen(16, seed=3) != chosen(16, seed=4)

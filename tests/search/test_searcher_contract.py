@@ -26,6 +26,12 @@ class TestGrid(SearcherContract):
 class TestRandom(SearcherContract):
     method = "random"
 
+    def test_points_to_evaluate_do_not_change_the_order_of_the_others(self) -> None:
+        order = run_search(Random(SPACE, seed=4))
+        assert run_search(Random(SPACE, seed=4, points_to_evaluate=[order[7], order[3]])) == [
+            order[7], order[3], *(design for design in order if design not in (order[3], order[7]))
+        ]  # fmt: skip
+
     def test_a_raised_budget_only_adds(self) -> None:
         assert run_search(Random(SPACE, budget=20))[:8] == run_search(Random(SPACE, budget=8))
 
@@ -40,6 +46,12 @@ class TestOneAtATime(SearcherContract):
         assert len(tried) == 10  # 1 + (2 + 1 + 2 + 1 + 1 + 2) others
         assert [distance(design, make_design()) for design in tried] == [0] + [1] * 9
         assert tried[1:3] == [make_design(instruction="first"), make_design(instruction="none")]
+
+    def test_points_to_evaluate_do_not_change_the_order_of_the_others(self) -> None:
+        far = make_design(instruction="first", format="lines")
+        tried = run_search(OneAtATime(SPACE, reference_design=make_design(), points_to_evaluate=[make_design(), far]))
+        assert tried[:2] == [make_design(), far]
+        assert [make_design(), *tried[2:]] == run_search(OneAtATime(SPACE, reference_design=make_design()))
 
     def test_around_another_design(self) -> None:
         tried = run_search(OneAtATime(SPACE, reference_design=BEST))

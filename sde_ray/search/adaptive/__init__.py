@@ -2,6 +2,8 @@
 
 search.py               Adaptive: which trial is requested, which continues at a rung, when the search ends
 request.py              TrialRequest: a design, a seed and a rung
+screening.py            the first trials: points to evaluate, then a screening design around them
+surrogate.py            Surrogate: the posterior given all scores so far
 posterior.py            GaussianPosterior: the Gaussian process over designs
 knowledge_gradient.py   the acquisition function
 """

@@ -8,9 +8,10 @@
         search.on_trial_end(request, rung)
     search.recommend()
 
-It begins with screening: a D-optimal fraction at the first rung. From then on a Gaussian process over all designs
-(`posterior.py`) gives the knowledge gradient of each possible score (`knowledge_gradient.py`); the one with the highest
-gain per cost is requested. So contenders are trained further and repeated with other seeds, and what cannot win is not.
+It begins with `points_to_evaluate`, trained to the end, and with screening at the first rung (`screening.py`). From
+then on a Gaussian process over all designs (`surrogate.py`, `posterior.py`) gives the knowledge gradient of each
+possible score (`knowledge_gradient.py`); the one with the highest gain per cost is requested. So contenders are trained
+further and repeated with other seeds, and what cannot win is not.
 Scores may come late, in any order or not at all: running trials count as expected. The search ends with its budget, or
 with a winner that is sure enough; a part of the budget is reserved for a full trial of the recommended design.
 
@@ -27,13 +28,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sde_ray.search.adaptive.knowledge_gradient import Candidates, acquisition_values, prob_best_within, total_gain
-from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Observation, fit_scales
+from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Observation
 from sde_ray.search.adaptive.request import TrialRequest
-from sde_ray.search.factorial import d_optimal_fraction, screening_size
+from sde_ray.search.adaptive.screening import Points, first_trials, screening_designs
+from sde_ray.search.adaptive.surrogate import Surrogate
 from sde_ray.search.kernel import DesignKernel, Index, Mask
 from sde_ray.types import Design
 
-REFIT_GROWTH = 1.25  # scales are estimated again when there are so many times as many observations
 MAX_POOL = 3000  # expected scores that the posterior holds at most (contests x rungs x designs)
 MAX_FAILURES = 2  # a design whose trials failed so often is not requested again
 MAX_IDENTICAL_FAILURES = 3  # nor one with an option in which so many trials failed and none brought a score
@@ -68,6 +69,9 @@ class Adaptive:
         margin: in units of the score.
         groups: a number for each contest; contests of one number (those of one base model) are searched together,
             one group after another.
+        points_to_evaluate: designs that are tried first, with the whole training: the same in every contest, or a
+            sequence for each. One that occurs twice is tried with two seeds, where there are two. Designs that are not
+            valid in a contest are ignored there.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Adaptive:
         confidence: float = 1.0,
         margin: float = 0.0,
         groups: Sequence[int] | None = None,
+        points_to_evaluate: Points = (),
     ) -> None:
         self.designs = tuple(sorted({design for valid in contests for design in valid}))
         self.seeds, self.rungs, self.seed = tuple(seeds), tuple(rungs), seed
@@ -93,24 +98,23 @@ class Adaptive:
         ]
         self._valid = np.array([[design in set(valid) for design in self.designs] for valid in contests])
         self.space = ModelSpace(DesignKernel(self.designs), len(contests), tuple(rungs))
-        self._screens = [self._screening_designs(*pair) for pair in zip(contests, self.budgets, strict=True)]
+        self._points = [
+            first_trials(points_to_evaluate, number, len(contests), set(designs), self.seeds)
+            for number, designs in enumerate(contests)
+        ]
+        self._screens = [
+            screening_designs(designs, [*dict(points)], own, self.rungs[0], seed)
+            for designs, points, own in zip(contests, self._points, self.budgets, strict=True)
+        ]
         self._trials: dict[TrialId, _Trial] = {}
         self._finished_cost = [0.0] * len(contests)
         self._used = np.zeros(self._valid.shape, dtype=np.intp)  # seeds begun, [contest, design]
         self._failures = np.zeros(self._valid.shape, dtype=np.intp)
         self._scored = np.zeros(self._valid.shape, dtype=bool)
-        self._observations: list[Observation] = []
-        self._scores: list[float] = []
-        self._scales: Mapping[str, float] | None = None
-        self._num_fitted = self._num_absorbed = self._num_checked = self._num_rebuilt = 0
+        self._surrogate = Surrogate(self.space, self._pool)
+        self._num_checked = 0
         self._decided: set[int] = set()
-        self._posterior: GaussianPosterior | None = None
         self._candidates: tuple[tuple[int, ...], Candidates] | None = None
-
-    def _screening_designs(self, designs: Sequence[Design], budget: float) -> list[Design]:
-        """Screening design: a D-optimal fraction for main effects, tried first."""
-        order = tuple(sorted(designs))
-        return [order[n] for n in d_optimal_fraction(order, screening_size(order, budget, self.rungs[0]), self.seed)]
 
     # ---- requests and reports ---------------------------------------------------------------------------------------
 
@@ -134,7 +138,9 @@ class Adaptive:
         self.observe(request, rung, score)
         if rung >= len(self.rungs) - 1:
             return False
-        if is_repeat or self._posterior is None or score is None or not math.isfinite(score):
+        is_point = (request.design, request.seed) in self._points[request.contest]
+        unconditional = is_repeat or is_point or not self._surrogate.is_fitted
+        if unconditional or score is None or not math.isfinite(score):
             return rung < self._trials[trial_id].rung
         return self._should_continue(trial_id, rung)
 
@@ -145,8 +151,7 @@ class Adaptive:
         if score is not None and math.isfinite(score) and rung not in trial.scores:
             trial.scores[rung] = score
             self._scored[trial_id[:2]] = True
-            self._observations.append(Observation(*trial_id, rung))
-            self._scores.append(score)
+            self._surrogate.observe(Observation(*trial_id, rung), score)
 
     def resume_trial(self, request: TrialRequest) -> None:
         """Resume a trial of an earlier run; `request.rung` is the rung that it is on its way to."""
@@ -180,7 +185,7 @@ class Adaptive:
         )
 
     def _highest(self, contest: int, among: Mask) -> Design:
-        posterior = self._current_posterior()
+        posterior = self._surrogate.posterior()
         if posterior is None:
             return self._screens[contest][0]
         value = np.where(among[posterior.pool], posterior.mean[contest, -1], -np.inf)
@@ -188,7 +193,7 @@ class Adaptive:
 
     def expected_score(self, contest: int, design: Design) -> float | None:
         """Posterior mean of a design's score after the whole training; None before the first score."""
-        posterior = self._current_posterior()
+        posterior = self._surrogate.posterior()
         if posterior is None:
             return None
         positions = np.flatnonzero(posterior.pool == self._number[design])
@@ -196,8 +201,7 @@ class Adaptive:
 
     def scales(self) -> Mapping[str, float]:
         """Hyperparameters of the kernel: the standard deviation of every term, as estimated from the scores so far."""
-        self._current_posterior()
-        return self._scales or {}
+        return self._surrogate.scales()
 
     @property
     def running(self) -> bool:
@@ -230,11 +234,17 @@ class Adaptive:
         budget = self._remaining_budget(contests)
         if budget < self.rungs[0]:
             return None
+        eligible = self._eligible()
+        for contest in contests:
+            for design, seed in self._points[contest] if budget >= 1 else ():
+                number = self._number[design]
+                if (contest, number, seed) not in self._trials and eligible[contest, number]:
+                    return TrialRequest(contest, design, seed, len(self.rungs) - 1)
         for contest in contests:
             if np.count_nonzero(self._used[contest]) < len(self._screens[contest]):
-                eligible = self._eligible()[contest]
                 for design in self._screens[contest]:
-                    if not self._used[contest, self._number[design]] and eligible[self._number[design]]:
+                    number = self._number[design]
+                    if not self._used[contest, number] and eligible[contest, number]:
                         return TrialRequest(contest, design, self.seeds[0], 0)
         posterior = self._expected_posterior()
         if posterior is None:
@@ -273,40 +283,19 @@ class Adaptive:
 
     def _expected_posterior(self, except_trial: TrialId | None = None) -> GaussianPosterior | None:
         """Posterior in which the scores of running trials are taken as expected."""
-        posterior = self._current_posterior()
-        running = [
-            Observation(*trial_id, trial.rung)
-            for trial_id, trial in self._trials.items()
-            if trial.running and trial_id != except_trial and trial.rung not in trial.scores
-        ]
-        if posterior is None or not running:
-            return posterior
-        posterior = posterior.copy()
-        posterior.expect(running)
-        return posterior
-
-    def _current_posterior(self) -> GaussianPosterior | None:
-        """Posterior given all observations; the hyperparameters are estimated anew from time to time."""
-        count = len(self._observations)
-        if not count:
-            return None
-        scores = np.array(self._scores)
-        if self._posterior is None or count >= self._num_fitted * REFIT_GROWTH:
-            if self._scales is None:
-                self._num_rebuilt = count
-            self._scales = fit_scales(self.space, self._observations, scores, self._scales)
-            self._posterior = GaussianPosterior(self.space, self._scales, float(scores.mean()), self._pool())
-            self._num_fitted, self._num_absorbed = count, 0
-        if self._num_absorbed < count:
-            self._posterior.update(self._observations[self._num_absorbed :], self._scores[self._num_absorbed :])
-            self._num_absorbed = count
-        return self._posterior
+        return self._surrogate.expect(
+            [
+                Observation(*trial_id, trial.rung)
+                for trial_id, trial in self._trials.items()
+                if trial.running and trial_id != except_trial and trial.rung not in trial.scores
+            ]
+        )
 
     def _rebuild(self) -> bool:
         """Discard the posterior, so that the end is that of a resumed search; False if it was just built."""
-        if self._num_rebuilt == len(self._observations):
+        if not self._surrogate.rebuild():
             return False
-        self._posterior, self._scales, self._decided, self._num_checked = None, None, set(), 0
+        self._decided, self._num_checked = set(), 0
         return True
 
     def _pool(self) -> Index:
@@ -316,7 +305,7 @@ class Adaptive:
         if len(everything) <= size:
             return everything
         begun = np.flatnonzero(self._used.any(0))
-        rng = np.random.default_rng([self.seed, len(self._observations)])
+        rng = np.random.default_rng([self.seed, len(self._surrogate.observations)])
         others = rng.permutation(np.setdiff1d(everything, begun))
         return np.sort(np.concatenate([begun, others[: max(0, size - len(begun))]]))
 
@@ -330,7 +319,7 @@ class Adaptive:
 
     def _acquisition_values(self, contests: Sequence[int], posterior: GaussianPosterior) -> Candidates:
         """Acquisition values of every score that may be requested; computed anew only when something has changed."""
-        state = (len(self._observations), int(self._used.sum()), int(self._failures.sum()), *contests)
+        state = (len(self._surrogate.observations), int(self._used.sum()), int(self._failures.sum()), *contests)
         running = sum(hash((trial_id, trial.rung)) for trial_id, trial in self._trials.items() if trial.running)
         state = (*state, running)
         if self._candidates is None or self._candidates[0] != state:
@@ -381,14 +370,15 @@ class Adaptive:
 
     def _is_decided(self, contests: Sequence[int]) -> bool:
         """Stopping rule: whether the best design of each of these contests is sure enough. Once it is, it stays so."""
-        posterior = self._current_posterior()  # without what is expected of running trials: that is no evidence
+        posterior = self._surrogate.posterior()  # without what is expected of running trials: that is no evidence
         if self._valid.sum(1)[list(contests)].max() == 1:
             return True  # nothing to choose from
         if self.confidence >= 1 or posterior is None:
             return False
-        if not set(contests) <= self._decided and len(self._observations) >= self._num_checked + CHECK_EVERY:
-            self._num_checked = len(self._observations)
-            rng = np.random.default_rng([self.seed, len(self._observations)])
+        count = len(self._surrogate.observations)
+        if not set(contests) <= self._decided and count >= self._num_checked + CHECK_EVERY:
+            self._num_checked = count
+            rng = np.random.default_rng([self.seed, count])
             probs = [prob_best_within(posterior, self._valid, contest, self.margin, rng) for contest in contests]
             decided = {contest for contest, prob in zip(contests, probs, strict=True) if prob >= self.confidence}
             self._decided = self._decided - set(contests) | decided
