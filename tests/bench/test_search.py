@@ -12,7 +12,7 @@ from sde_ray.bench.search import recorded
 from sde_ray.bench.search.contest import COSTS, flat
 from sde_ray.bench.search.contestants import CONTESTANTS, one_at_a_time
 from sde_ray.bench.search.planted import designs, measure
-from sde_ray.bench.search.truth import FAMILIES, NOTHING, PAPER, REPORTED, TUNED, TUNING, columns
+from sde_ray.bench.search.truth import CEILING, FAMILIES, NOTHING, PAPER, REPORTED, TUNED, TUNING, columns
 from sde_ray.cli.app import app
 
 SPACE = designs()
@@ -48,6 +48,19 @@ def test_a_trial_reports_value_departure_and_noise() -> None:
     assert np.std(truth.noise) == pytest.approx(0.03, rel=0.05)
     assert min(truth.regret(one) for one in SPACE) == 0
     assert np.ptp(NOTHING.draw(1, SPACE).values) == 0
+
+
+def test_a_bounded_family_stays_within_its_bounds_and_is_quieter_near_them() -> None:
+    truths = [CEILING.draw(seed, SPACE) for seed in range(20)]
+    values, noise = np.array([truth.values for truth in truths]), np.array([truth.noise for truth in truths])
+    scores = values[:, None] + noise
+    assert scores.min() >= -1 and scores.max() <= 1 and truths[0].bounds == (-1, 1)
+    assert 0.95 < values.max(axis=1).mean() < 1
+    near, middle = values > 0.93, abs(values - 0.5) < 0.1
+    assert 3 * noise.swapaxes(1, 2)[near].std() < noise.swapaxes(1, 2)[middle].std()
+    assert abs(noise.mean()) < 0.002, "a value is the expected score"
+    lower = values + np.array([truth.departures[0] for truth in truths])
+    assert lower.min() >= -1 and lower.max() <= 1
 
 
 def test_tuning_and_reporting_share_no_family_and_no_seed() -> None:
@@ -104,7 +117,7 @@ def test_the_command_prints_json_for_programs_and_a_table_for_people() -> None:
     assert list(found["paper"]["random"]) == [str(cost) for cost in COSTS]
     assert "mean_regret" in found["paper"]["random"]["22"] and "within_0.01" in found["paper"]["random"]["22"]
     shown = CliRunner().invoke(app, arguments).stdout
-    assert "cost 22" in shown and "chosen on other surfaces" in " ".join(shown.split())
+    assert "cost 22" in shown and "chosen on these surfaces" in " ".join(shown.split())
 
 
 def test_an_unknown_method_is_told() -> None:

@@ -2,9 +2,8 @@
 
     measure(surfaces=200, jobs=2)["paper"]["adaptive"][22]      -> {"mean_regret": ..., "within_0.01": ...}
 
-Which kind of search `adaptive` is was chosen on other surfaces of the family "paper" (other seeds); its scales are
-estimated from the scores of each search, so no constant of a family is in it. `truth.py` has further families, with
-other tails, noise and rungs, that no choice was made on.
+Every family that is reported has surfaces that no setting of a search was chosen on; `TUNING` has others to choose on
+(other tails, noise, bounds and rungs).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from sde_ray.types import Design
 
 NOTE = (
     "Regret of the design chosen, in the metric's unit, against cost in full trials; surfaces over {designs} designs. "
-    "The kind of search was chosen on other surfaces of the family paper (other seeds); tails and noisy chose nothing."
+    "No setting of a search was chosen on these surfaces."
 )
 
 
