@@ -132,6 +132,7 @@ def _named_designs(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
     search, validation = _dict(values.get("search")), _dict(values.get("validation"))
     named = [("designs", design) for design in _list(values.get("designs"))]
     named += [("search.reference_design", search["reference_design"])] if "reference_design" in search else []
+    named += [("search.points_to_evaluate", design) for design in _list(search.get("points_to_evaluate"))]
     named += [("validation.controls", design) for design in _list(validation.get("controls"))]
     return [(where, design) for where, design in named if isinstance(design, str | dict)]
 

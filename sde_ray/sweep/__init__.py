@@ -2,6 +2,7 @@
 
 sweep_run.py                    SweepRun: configuration, directory, plan, results and queue of one run
 plan.py  contest.py  budget.py  which trials a configuration means, how many a search may use
+points_to_evaluate.py           the designs that every search tries first, and the second seed of the first one
 cost_estimate.py                characters, seconds and GPU hours of a plan
 tokenizer_check.py              designs that a model's tokenizer cannot write
 queue.py  adaptive_queue.py     which trial is next

@@ -125,9 +125,19 @@ class AdaptiveQueue(TrialQueue):
             budget=[budget(config, own) for own in contests],
             seed=config.search.seed,
             groups=[models.index(model) for _, model, _ in self.names],
+            points_to_evaluate=self._points_to_evaluate(),
             **{name: getattr(config.search, name) for name in method.options},
         )
         return search
+
+    def _points_to_evaluate(self) -> list[list[Design]]:
+        """What each contest tries first; a design that occurs twice is tried with two seeds."""
+        by_contest = {(contest.task, contest.model): contest for contest in self._plan.contests}
+        chosen = [by_contest[task, model] for task, model, _ in self.names]
+        return [
+            [*([] if contest.repeated is None else [contest.repeated]), *contest.points_to_evaluate]
+            for contest in chosen
+        ]
 
     def _resume_trial(self, trial: TrialConfig, checkpoint: Checkpoint) -> None:
         """Resume a trial of an earlier run: the search observes its scores at the rungs where it was promoted.

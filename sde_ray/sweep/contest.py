@@ -13,13 +13,18 @@ from sde_ray.types import Design
 
 @dataclass(frozen=True)
 class Contest:
-    """The designs that compete on a task and a model, each with its trials (seeds × training sizes)."""
+    """The designs that compete on a task and a model, each with its trials (seeds × training sizes).
+
+    `points_to_evaluate` are tried first; `repeated` is the design that has a second seed also where others have one.
+    """
 
     task: str
     model: str
     trials: Mapping[Design, tuple[TrialConfig, ...]]
     reference_design: Design
     axes: Mapping[str, tuple[str, ...]]
+    points_to_evaluate: tuple[Design, ...] = ()
+    repeated: Design | None = None
 
     def searcher(self, config: SweepConfig) -> Searcher:
         """The search method over this contest's designs."""
@@ -31,6 +36,7 @@ class Contest:
             budget=search.n_trials,
             seed=search.seed,
             reference_design=self.reference_design,
+            points_to_evaluate=self.points_to_evaluate,
             **options,
         )
         return searcher

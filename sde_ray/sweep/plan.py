@@ -23,6 +23,14 @@ from sde_ray.search import METHODS
 from sde_ray.sweep.budget import budget, describe_budget, repeats
 from sde_ray.sweep.contest import Contest
 from sde_ray.sweep.cost_estimate import Estimate, estimate
+from sde_ray.sweep.points_to_evaluate import (
+    describe_points,
+    fit_design,
+    points_to_evaluate,
+    repeated_design,
+    second_seeds,
+    seeds_of,
+)
 from sde_ray.tasks import fingerprint, get_task
 from sde_ray.types import Design, Split, Task, TrialResult
 
@@ -32,6 +40,8 @@ Dropped = tuple[str, str]
 @dataclass(frozen=True)
 class Plan:
     """What will run. `pinned` says why an axis stands still, `dropped` why something does not run.
+
+    `first` says which designs are tried first.
 
     `count` is in trials; for a method that stops and repeats trials, in full trainings. `search` says in words what
     such a method will do.
@@ -45,6 +55,7 @@ class Plan:
     dropped: tuple[Dropped, ...]
     counts: Mapping[str, int]
     search: str
+    first: str
     estimate: Estimate
 
 
@@ -82,9 +93,11 @@ def assemble_plan(
     """The plan of these contests: their trials, the budget, and what it costs."""
     trials = tuple(trial for contest in contests for group in contest.trials.values() for trial in group)
     count = sum(budget(config, tuple(contest.trials)) for contest in contests) * repeats(config)
+    count += sum(len(second_seeds(config, contest)) for contest in contests)
     words = describe_budget(config, tuple(contests[0].trials))
     costs = estimate(config, contests, count, results)
-    return Plan(config, contests, trials, count, pinned, dropped, counts, words, costs)
+    first = describe_points(config, contests[0])
+    return Plan(config, contests, trials, count, pinned, dropped, counts, words, first, costs)
 
 
 def make_trial(
@@ -159,10 +172,7 @@ def _listed(config: SweepConfig, task: Task, space: DesignSpace, dropped: dict[D
     """The designs that the configuration lists, with pinned axes at their option, each once."""
     kept: dict[Design, str] = {}
     for given in config.designs:
-        wanted = designs.parse_design(given)
-        fitted = Design(
-            tuple((axis, space.axes[axis][0] if axis in space.pinned else option) for axis, option in wanted.options)
-        )
+        fitted = fit_design(designs.parse_design(given), space)
         if fitted in kept:
             dropped[(f"design {given} on {task.name}", f"makes the same samples as {kept[fitted]}")] = None
         kept.setdefault(fitted, str(given))
@@ -200,18 +210,20 @@ def _reference_design(config: SweepConfig, space: DesignSpace) -> Design:
 
 def _contest(config: SweepConfig, task: Task, model: str, space: DesignSpace, eval_size: int) -> Contest:
     data = fingerprint_all(config, task)
+    reference_design = _reference_design(config, space)
+    if reference_design not in space.designs and space.designs:
+        reference_design = space.designs[0]
+    points = points_to_evaluate(config, space)
+    repeated = repeated_design(config, points, reference_design)
     trials = {
         design: tuple(
             make_trial(config, task, model, design, seed, size, eval_size, data)
             for size in config.train_sizes
-            for seed in config.seeds
+            for seed in seeds_of(config, design, repeated)
         )
         for design in space.designs
     }
-    reference_design = _reference_design(config, space)
-    if reference_design not in trials and trials:
-        reference_design = next(iter(trials))
-    return Contest(task.name, model, trials, reference_design, space.axes)
+    return Contest(task.name, model, trials, reference_design, space.axes, points, repeated)
 
 
 def _fix_order(config: SweepConfig, contest: Contest) -> Contest:

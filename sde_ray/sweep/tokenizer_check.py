@@ -61,7 +61,8 @@ def _fit(contest: Contest, task: Task, tokenizer: Any, wording: int) -> tuple[Co
     reference = contest.reference_design
     if reference not in fitted:
         reference = next(iter(fitted), reference)
-    return replace(contest, trials=fitted, reference_design=reference), reasons
+    points = tuple(design for design in contest.points_to_evaluate if design in fitted)
+    return replace(contest, trials=fitted, reference_design=reference, points_to_evaluate=points), reasons
 
 
 def _brought_by(examples: Sequence[Example], task: Task) -> str:

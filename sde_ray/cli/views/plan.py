@@ -46,6 +46,8 @@ def summary(plan: Plan) -> list[str]:
     lines.append(f"kept in {escape(plan.config.run_dir.uri())}; {_cost(plan)}")
     if plan.search:
         lines.append(escape(plan.search))
+    if plan.first:
+        lines.append(escape(plan.first))
     lines += [f"pinned   {axis}: {escape(reason)}" for axis, reason in plan.pinned.items()]
     return lines + [f"dropped  {escape(what)}: {escape(reason)}" for what, reason in plan.dropped]
 
@@ -57,6 +59,7 @@ def to_dict(plan: Plan) -> dict[str, Any]:
         "trials": plan.count,
         "counts": dict(plan.counts),
         "search": plan.search,
+        "first": plan.first,
         "pinned": dict(plan.pinned),
         "dropped": [{"what": what, "reason": reason} for what, reason in plan.dropped],
         "estimate": _estimate(plan),
