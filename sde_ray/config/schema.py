@@ -129,8 +129,8 @@ class Search(Section):
     """The design that `one_at_a_time` varies, one axis after another."""
     points_to_evaluate: tuple[DesignName, ...] = ("baseline", "es-sde")
     """Designs that every search tries first, where the space has them, so that they are measured and not predicted. The
-    first one gets at least two seeds, which tell the noise of training. `one_at_a_time` and an explicit list of
-    `designs` add none, but give theirs the second seed."""
+    first one gets at least two seeds, which tell the noise of training. `one_at_a_time` adds no design, but gives its
+    `reference_design` the second seed. With an explicit list of `designs` they are only moved to its beginning."""
     asha: Asha | None = None
     """Stop weak trials early (asynchronous successive halving on the objective); for all methods but `adaptive`, which
     has a rule of its own. `asha: {}` takes the defaults."""

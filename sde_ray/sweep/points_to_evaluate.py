@@ -37,8 +37,9 @@ def points_to_evaluate(config: SweepConfig, space: DesignSpace) -> tuple[Design,
 
 
 def repeated_design(config: SweepConfig, points: Sequence[Design], reference_design: Design) -> Design | None:
-    """The design that gets a second seed; None where nothing is to be tried first."""
-    if not config.search.points_to_evaluate:
+    """The design that gets a second seed; None where nothing is to be tried first, or where the designs
+    are listed one by one."""
+    if not config.search.points_to_evaluate or config.designs:
         return None
     if config.search.method == "one_at_a_time":
         return reference_design

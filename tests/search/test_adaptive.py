@@ -352,12 +352,17 @@ def test_a_screening_is_completed_around_the_points_to_evaluate() -> None:
     assert d_efficiency(SPACE, numbers) > d_efficiency(SPACE, appended)
 
 
-def test_with_one_seed_a_point_is_tried_once_and_invalid_ones_never() -> None:
+def test_with_one_seed_a_repeated_point_gets_the_next_one_and_invalid_ones_are_left_out() -> None:
     valid = tuple(design for design in SPACE if design["reasoning"] == "none")
     invalid = next(design for design in SPACE if design not in valid)
     search = Adaptive([valid], seeds=(0,), budget=12, points_to_evaluate=[invalid, BASELINE, BASELINE])
-    tried = [request.design for request, _ in drive(search, lambda request, rung: 0.5)]
-    assert tried[0] == BASELINE and tried.count(BASELINE) == 1 and invalid not in tried
+    requests = [request for request, _ in drive(search, lambda request, rung: 0.5)]
+    assert [(request.design, request.seed) for request in requests if request.design == BASELINE] == [
+        (BASELINE, 0),
+        (BASELINE, 1),
+    ]
+    assert {request.seed for request in requests[2:]} == {0}
+    assert invalid not in [request.design for request in requests]
 
 
 def test_contests_evaluate_the_same_points_or_points_of_their_own() -> None:

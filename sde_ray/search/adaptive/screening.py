@@ -21,7 +21,7 @@ def first_trials(
         contest: its number.
         num_contests: how many there are.
         valid: the designs of the contest; points that are not among them are left out.
-        seeds: the seeds that a design's trials may have; further occurrences are left out.
+        seeds: the seeds that a design's trials may have; further occurrences have the seeds that follow the largest.
     """
     shared = [point for point in points if isinstance(point, Design)]
     by_contest = [point for point in points if not isinstance(point, Design)]
@@ -29,8 +29,9 @@ def first_trials(
     occurrences: Counter[Design] = Counter()
     trials = []
     for design in by_contest[contest] if by_contest else shared:
-        if design in valid and occurrences[design] < len(seeds):
-            trials.append((design, seeds[occurrences[design]]))
+        if design in valid:
+            number = occurrences[design]
+            trials.append((design, seeds[number] if number < len(seeds) else max(seeds) + 1 + number - len(seeds)))
             occurrences[design] += 1
     return trials
 

@@ -70,8 +70,8 @@ class Adaptive:
         groups: a number for each contest; contests of one number (those of one base model) are searched together,
             one group after another.
         points_to_evaluate: designs that are tried first, with the whole training: the same in every contest, or a
-            sequence for each. One that occurs twice is tried with two seeds, where there are two. Designs that are not
-            valid in a contest are ignored there.
+            sequence for each. One that occurs twice is tried with two seeds, with one more than `seeds` has where that
+            is one. Designs that are not valid in a contest are ignored there.
     """
 
     def __init__(
@@ -335,7 +335,7 @@ class Adaptive:
         """Repeats of a design that has no seed left: its stopped trials, once more and further."""
         repeats = []
         for seed in self.seeds:
-            trial = self._trials[contest, number, seed]
+            trial = self._trials.get((contest, number, seed), _Trial(0))  # its seeds may be others, by a point
             further = range(max(trial.scores, default=-1) + 1, len(self.rungs))
             repeats += [] if trial.running else [Observation(contest, number, seed, rung) for rung in further]
         return repeats
