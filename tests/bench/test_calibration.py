@@ -1,127 +1,163 @@
-"""The calibration measures what it says: worlds with the truth that they state, and tables that count it."""
+"""The calibration counts what it says, goes on from its file, and gives the same numbers however it is run."""
 
 from __future__ import annotations
 
 import json
+import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from sde_ray.analysis.response_surface import fit_response_surface
-from sde_ray.bench import calibration
-from sde_ray.bench.calibration import (
-    HALF_WIDTH_SUFFIX,
-    Setting,
-    _means,
-    coverage,
-    effect_truth,
-    equal_controls,
-    equal_world,
-    false_claims,
-    measure,
-    pair_truth,
-)
-from sde_ray.bench.worlds import BASE, SPACE, draw_world, observe, one_at_a_time, outcomes
+from sde_ray.bench.calibration.cells import Cell, Tally, summarise, sweep_trials
+from sde_ray.bench.calibration.measure import measure
+from sde_ray.bench.calibration.rows import ROWS, select_cells
+from sde_ray.bench.worlds import one_at_a_time
 from sde_ray.cli.bench.calibration import calibration as command
+from sde_ray.errors import UserError
 
 
-def test_the_mean_of_very_many_answers_is_the_truth() -> None:
-    random = np.random.default_rng(1)
-    world = draw_world(random, interactions=True)
-    designs = [SPACE[3], SPACE[100]]
-    right = np.mean([outcomes(world, designs, 40, random, 400).reshape(2, -1).mean(axis=1) for _ in range(60)], axis=0)
-    assert right == pytest.approx([world.truth(design) for design in designs], abs=0.01)
+def ratios(cell: Cell, sweeps: int) -> dict[str, float]:
+    (row,) = measure([cell], sweeps=sweeps)
+    return {name: value for name, (value, _) in row.ratios.items()}
 
 
-def test_worlds_have_the_effects_that_they_state() -> None:
-    world = draw_world(np.random.default_rng(2), interactions=False)
-    average = effect_truth(world, "format", "lines", "natural", within=False)
-    assert average == pytest.approx(effect_truth(world, "format", "lines", "natural", within=True))  # nothing interacts
-    assert pair_truth(world, ("format", "labels"), ("lines", "number"), ("natural", "text")) == pytest.approx(
-        0, abs=1e-9
-    )
-    other = draw_world(np.random.default_rng(2), interactions=True)
-    chosen = [(a, b) for a in ("lines", "json") for b in ("cot", "rcot")]
-    pairs = [pair_truth(other, ("format", "reasoning"), pair, ("natural", "none")) for pair in chosen]
-    assert max(map(abs, pairs)) > 0.005
-    assert len(set(equal_world().scores.values())) == 1
-    assert len(one_at_a_time()) == 10 and one_at_a_time()[0] == BASE and len(SPACE) == 216
+# ---- sums, ratios, errors ------------------------------------------------------------------------------------------
 
 
-def test_items_are_shared_and_seeds_differ() -> None:
-    """Trials of the same items go up and down together, more so within a design."""
-    random = np.random.default_rng(3)
-    right = outcomes(equal_world(), SPACE[:12], 2, random, 4000)
-    alike = np.corrcoef(right)
-    within = np.mean([alike[2 * n, 2 * n + 1] for n in range(12)])
-    between = np.mean([alike[2 * n, 2 * n + 3] for n in range(11)])
-    assert 0.2 < between < within < 0.7
-    seen = observe(equal_world(), SPACE[:2], (0, 1), random)
-    assert [trial.key for trial in seen.trials] == [result.key for result in seen.results] == list(seen.items)
-    scores = [one.scores([np.ones((1, 200))])[0] for one in seen.items.values()]
-    assert scores == pytest.approx([result.scores["dev"]["accuracy"] for result in seen.results])
+def test_a_ratio_is_of_sums_and_its_error_is_of_sweeps() -> None:
+    """Intervals of one sweep err together: ten of ten and none of ten, by turns, are not twenty independent ones."""
+    ((value, half),) = summarise([{"x": (10.0 * (n % 2), 10.0)} for n in range(100)]).values()
+    assert value == 0.5 and half == pytest.approx(0.098, abs=0.002)
+    ((value, half),) = summarise([{"x": (1.0, 1.0)}, {"x": (0.0, 3.0)}, {}]).values()
+    assert value == 0.25 and half > 0.2
 
 
-def test_intervals_of_a_fraction_hold_the_truth() -> None:
-    """A rough count, for each way in which a sweep can be small; the command counts more."""
-    for setting in (Setting(10, 2, False), Setting(24, 2, True), Setting(24, 3, False)):
-        held = np.mean([coverage(setting, n)["effects"] for n in range(15)])
-        assert 0.88 <= held <= 1.0, setting
+def test_none_in_many_sweeps_is_not_never() -> None:
+    none, all_of_them = summarise([{"x": (0.0, 1.0), "y": (1.0, 1.0)}] * 36).values()
+    assert none[0] == 0 and 0.05 < none[1] < 0.1 and all_of_them == (1.0, pytest.approx(none[1]))
+    assert math.isnan(summarise([{"x": (1.0, 3.0)}])["x"][1])  # a single sweep says nothing of its own error
 
 
-def test_interactions_are_never_ruled_out_so_designs_not_tried_stay_uncertain() -> None:
-    """24 designs cannot tell weak pairs from none: every draw of what may be true has some."""
-    random = np.random.default_rng(4)
-    designs = Setting(24, 2, False).draw(random)
-    seen = observe(draw_world(random, interactions=False), designs, (0, 1), random)
-    fitted = fit_response_surface(
-        [trial.design for trial in seen.trials], [one.scores["dev"]["accuracy"] for one in seen.results]
-    )
-    assert fitted.draws is not None
-    assert np.abs(fitted.draws[:, fitted.coding.num_free :]).max(axis=1).min() > 0
+def test_an_interval_is_counted_once_and_only_where_there_is_one() -> None:
+    tally = Tally()
+    for low, high in ((0.0, 1.0), (2.0, 3.0), (None, None)):
+        tally.hold("x", low, high, 0.5, "width")
+    assert tally.sums == {"x": (1.0, 2.0), "width": (2.0, 2.0)}
 
 
-def test_one_trial_a_design_and_no_design_to_spare_has_no_interval() -> None:
-    assert coverage(Setting(10, 1, False), 0) == {}
-    assert {"effects", "differences", "width"} <= set(coverage(Setting(24, 1, False), 0))  # spare designs tell it
+def test_sizes_of_sweeps() -> None:
+    random = np.random.default_rng(0)
+    assert {design for design, _ in sweep_trials("10x3", random)} == set(one_at_a_time())
+    trials = sweep_trials("24x2-3", random)
+    seeds = [sum(design == other for other, _ in trials) for design in dict.fromkeys(design for design, _ in trials)]
+    assert len(seeds) == 24 and seeds.count(3) == 6 and seeds.count(2) == 18
+    assert len(sweep_trials("216x2", random)) == 432
 
 
-def test_pairs_that_do_nothing_are_counted_apart() -> None:
-    """Their estimates are drawn to 0, which is the truth: they would flatter the count of those that are real."""
-    assert "interactions" not in coverage(Setting(24, 2, False), 0) and "null pairs" in coverage(
-        Setting(24, 2, False), 0
-    )
-    mixed = coverage(Setting(216, 2, True), 0)
-    assert {"interactions", "real pairs"} <= set(mixed) and "null pairs" not in mixed
+# ---- rows ----------------------------------------------------------------------------------------------------------
+
+SMALL = [
+    Cell("intervals", "F", "24x2-3"), Cell("one_at_a_time", "H", "10x2"), Cell("equal", "equal", "24x2"),
+    Cell("verdict", "E", "24x2"), Cell("forced", "a failed trial", "2"), Cell("looks", "sd .034", "2-3-5"),
+    Cell("savings", "sd .04", "3"), Cell("recorded", "masa_216", "middle"), Cell("adaptive", "B", "22"),
+]  # fmt: skip
 
 
-def test_a_share_says_how_sure_it_is() -> None:
-    """Of 36 sweeps none: that is not never. Of 100, half: plus or minus 0.1."""
-    none, half = _means([{"x": 0.0}] * 36), _means([{"x": float(n % 2)} for n in range(100)])
-    assert none["x"] == 0 and 0.05 < none["x" + HALF_WIDTH_SUFFIX] < 0.1
-    assert half["x"] == 0.5 and half["x" + HALF_WIDTH_SUFFIX] == pytest.approx(0.098, abs=0.005)
-    wide = _means([{"x": value} for value in (0.8, 1.0, 0.9, 0.7)])
-    assert wide["x" + HALF_WIDTH_SUFFIX] == pytest.approx(1.96 * np.std([0.8, 1.0, 0.9, 0.7], ddof=1) / 2, abs=1e-3)
-    assert _means([{"x": 0.3}])["x" + HALF_WIDTH_SUFFIX] == 1.0  # a single sweep says nothing of its own error
+@pytest.mark.parametrize("cell", SMALL, ids=str)
+def test_every_row_counts(cell: Cell) -> None:
+    counted = ratios(cell, 2)
+    shares = {name: value for name, value in counted.items() if name in SHARES}
+    assert shares and all(0 <= value <= 1 for value in shares.values())
+    assert all(math.isfinite(value) for value in counted.values())
+
+
+SHARES = {
+    "effects", "any two designs", "two tried designs", "best predicted - baseline", "interactions", "intervals",
+    "a design leads", "an option is better or worse", "false better", "false worse", "savings", "inside",
+    "with its noise", "assembled - baseline",
+}  # fmt: skip
+
+
+def test_the_small_cells_are_of_all_rows() -> None:
+    assert {cell.row for cell in SMALL} == set(ROWS)
+    assert set(SMALL) <= set(select_cells())
+
+
+@pytest.mark.parametrize("size", ["24x2", "40x2"])
+def test_intervals_of_a_fraction_hold_the_truth(size: str) -> None:
+    """A rough count; the command counts more."""
+    assert 0.85 <= ratios(Cell("intervals", "A", size), 8)["effects"] <= 1.0
 
 
 def test_claims_are_rare_where_nothing_is_true() -> None:
-    counted = [false_claims(Setting(24, 2, False), n) for n in range(20)]
-    assert np.mean([one["a design leads"] for one in counted]) <= 0.15
-    assert np.mean([equal_controls(Setting(10, 3, False), n)["wrong better"] for n in range(20)]) <= 0.15
+    assert ratios(Cell("equal", "equal", "24x2"), 6)["an option is better or worse"] <= 0.2
+    assert ratios(Cell("forced", "sd .026", "3"), 10)["false better"] <= 0.2
 
 
-def test_the_command_prints_tables_and_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = measure(2, 1, settings=[Setting(10, 2, False)])
-    assert set(made) == {"coverage", "nothing", "verdict", "forced"}
-    assert made["coverage"][0] | {"designs": 10, "seeds": 2, "sweeps": 2} == made["coverage"][0]
-    assert measure(2, 1, settings=[Setting(10, 2, False)]) == made  # the same seed, the same numbers
-    monkeypatch.setattr(calibration, "measure", lambda *_: made)
+def test_names_are_chosen_and_checked() -> None:
+    assert select_cells(["forced"], ["sd .034"], ["2"]) == [Cell("forced", "sd .034", "2")]
+    assert {cell.world for cell in select_cells(["intervals"], ["A", "B"])} == {"A", "B"}
+    with pytest.raises(UserError, match=r"forced"):
+        select_cells(["force"])
+    with pytest.raises(UserError, match=r"together"):
+        select_cells(["forced"], ["A"])
+
+
+# ---- files and processes -------------------------------------------------------------------------------------------
+
+
+def test_a_cut_file_goes_on_to_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [Cell("forced", "sd .034", "2"), Cell("one_at_a_time", "H", "10x2")]
+    whole = measure(cells, tmp_path / "whole.jsonl", sweeps=4)
+    lines = [line for line in (tmp_path / "whole.jsonl").read_text().splitlines() if line]
+    assert len(lines) == 8
+    cut = tmp_path / "cut.jsonl"
+    cut.write_text("\n".join(lines[:3]) + "\n" + lines[3][: len(lines[3]) // 2])  # torn in the fourth line
+    counted: list[int] = []
+    assert measure(cells, cut, sweeps=4, on_progress=lambda done, total: counted.append(done)) == whole
+    assert counted == [4, 5, 6, 7, 8]
+    monkeypatch.setattr("sde_ray.bench.calibration.measure._count", None)  # nothing is counted again
+    assert measure(cells, cut, sweeps=4) == whole
+
+
+def test_the_same_seed_gives_the_same_numbers_whatever_else_is_counted(tmp_path: Path) -> None:
+    cell = Cell("forced", "sd .034", "2")
+    alone = measure([cell], sweeps=3)
+    assert measure([Cell("forced", "sd .051", "2"), cell], sweeps=3)[1:] == alone
+    assert measure([cell], tmp_path / "counts.jsonl", sweeps=3) == alone
+    assert measure([cell], tmp_path / "counts.jsonl", sweeps=3, seed=1) != alone  # other worlds, in the same file
+    assert measure([cell], tmp_path / "counts.jsonl", sweeps=3) == alone
+
+
+@pytest.mark.slow
+def test_processes_give_the_same_numbers() -> None:
+    cells = [Cell("forced", "sd .034", "2"), Cell("one_at_a_time", "H", "10x2")]
+    assert measure(cells, sweeps=4, jobs=2) == measure(cells, sweeps=4)
+
+
+def test_the_command_prints_tables_markdown_and_json(tmp_path: Path) -> None:
     app = Typer()
     app.command()(command)
-    shown = CliRunner().invoke(app, ["--json"])
-    assert json.loads(shown.stdout) == made
-    printed = CliRunner().invoke(app, []).stdout
-    assert "hold the truth" in printed and "±" in printed and HALF_WIDTH_SUFFIX not in printed
+    path = tmp_path / "counts.jsonl"
+    chosen = [
+        "--rows",
+        "forced,looks",
+        "--worlds",
+        "sd .034",
+        "--sizes",
+        "2,2-3-5",
+        "--sweeps",
+        "2",
+        "--out",
+        str(path),
+    ]
+    (first, second) = json.loads(CliRunner().invoke(app, [*chosen, "--json"]).stdout)
+    assert first["row"] == "forced" and first["sweeps"] == 2 and 0 <= first["intervals"]["value"] <= 1
+    assert second["size"] == "2-3-5" and "either" in second
+    printed = CliRunner().invoke(app, chosen).stdout
+    assert "Final comparison of equal designs" in printed and "±" in printed
+    pages = CliRunner().invoke(app, [*chosen, "--markdown"]).stdout.splitlines()
+    assert "| sd .034 | 2 | 2 |" in "\n".join(pages) and pages.count("") == 4

@@ -26,7 +26,8 @@ analysis models
 tracking training
 curation
 sweep
-pipeline bench
+pipeline
+bench
 cli testing
 __main__ __init__
 """

@@ -4,5 +4,5 @@ app.py           the group of commands
 warm.py          seconds to a trial's first step, warm and cold
 table.py         the recorded 216 designs
 search.py        search methods against known truth: planted, recorded
-calibration.py   intervals and claims against known truth
+calibration.py   intervals and claims against known truth, row by row
 """

@@ -6,8 +6,8 @@ import typer
 
 from sde_ray.cli.bench import calibration, search, table, warm
 
-COMMANDS = (warm, table)
-SEARCH_COMMANDS = (search, calibration)
+COMMANDS = (warm, table, calibration)
+SEARCH_COMMANDS = (search,)
 
 
 def register(app: typer.Typer) -> None:
