@@ -4,7 +4,7 @@
     -> "better" · "worse" · "perhaps better" · "perhaps worse" · "the same" · "not shown" · "no interval"
 
 A pointwise 95% interval is right 95 times in 100, so among ten options that do nothing one often excludes 0 by luck.
-The simultaneous interval holds for all options of the table at once (`SurfaceFit.simultaneous_intervals`). The words:
+The simultaneous interval holds for all options of the table at once (`simultaneous_intervals`). The words:
 
     better, worse                   the simultaneous interval excludes 0
     perhaps better, perhaps worse   only the pointwise interval excludes 0

@@ -155,7 +155,7 @@ def _pool(studies: dict[str, Study], effects: dict[str, dict[Key, Effect]], comm
     for name, study in studies.items():
         fitted = study.fitted
         assert fitted is not None and fitted.draws is not None  # else no effect would have an interval
-        draws = fitted.draws @ np.stack(effect_contrasts(fitted, common)).T
+        draws = np.stack([contrast.draws for contrast in effect_contrasts(fitted, common)], axis=1)
         groups[name] = ([effects[name][key].difference for key in common], np.atleast_2d(np.cov(draws.T)))
     return partial_pooling(groups)
 

@@ -19,26 +19,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from sde_ray.analysis.claims import MARGIN, effect_claim
 from sde_ray.analysis.estimate import Estimate
-from sde_ray.analysis.response_surface import SurfaceFit, fit_response_surface
+from sde_ray.analysis.response_surface import Contrast, SurfaceFit, fit_response_surface, simultaneous_intervals
 from sde_ray.design.axes import find_axis
 from sde_ray.design.designs import design_of
 from sde_ray.errors import UserError, unknown
 from sde_ray.evaluation.per_item import ItemCounts, influence_matrix
+from sde_ray.metrics import metric_bounds
 from sde_ray.types import Design, TrialResult
 
 OUT_OF_DOMAIN = "_ood"
 SPLITS = ("dev", "dev" + OUT_OF_DOMAIN)
-Array = npt.NDArray[np.float64]
 UNKNOWN_NOISE = (
     "One trial a design, and no designs to spare: the noise of training is not known, so there is no interval. "
     "Add a seed."
@@ -69,7 +66,10 @@ class Effect:
 
 @dataclass(frozen=True)
 class Interaction:
-    """Interaction of two options: how much more they bring together than the sum of what each brings alone."""
+    """Interaction of two options: how much more they bring together than the sum of what each brings alone.
+
+    `low` and `high`: its own 95% interval. `clear`: the interval that holds for all interactions at once excludes 0.
+    """
 
     axes: tuple[str, str]
     options: tuple[str, str]
@@ -77,6 +77,7 @@ class Interaction:
     difference: float
     low: float | None
     high: float | None
+    clear: bool = False
 
     @property
     def estimate(self) -> Estimate:
@@ -127,7 +128,11 @@ def reference_of(axis: str, options: Sequence[str]) -> str:
 
 
 def fit_results(
-    results: Sequence[TrialResult], objective: str, split: str = "dev", items: Mapping[str, ItemCounts] | None = None
+    results: Sequence[TrialResult],
+    objective: str,
+    split: str = "dev",
+    items: Mapping[str, ItemCounts] | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> SurfaceFit:
     """Response surface of the finished trials of one task, model and training size.
 
@@ -136,6 +141,7 @@ def fit_results(
         objective: the metric that is analysed.
         split: whose scores.
         items: counts by item, by trial key; the bootstrap over items needs them of all trials.
+        bounds: the lowest and highest value of the metric; those of the package's metrics are known.
 
     Raises:
         UserError: when the trials are of several groups, or none of them has a score.
@@ -153,7 +159,9 @@ def fit_results(
     orders = {axis: tuple(find_axis(axis).options) for design in designs[:1] for axis, _ in design.options}
     jackknife_influence = influence_matrix([(items or {}).get(result.key) for result in scored])
     scores = [result.scores[split][objective] for result in scored]
-    return fit_response_surface(designs, scores, orders, jackknife_influence)
+    seeds = [int(result.config["seed"]) for result in scored]
+    limits = bounds or metric_bounds(objective)
+    return fit_response_surface(designs, scores, orders, jackknife_influence, seeds=seeds, bounds=limits)
 
 
 def _no_score_message(results: Sequence[TrialResult], objective: str, split: str) -> str:
@@ -223,17 +231,15 @@ def surface_effects(fitted: SurfaceFit, designs: Sequence[Design]) -> list[Effec
         for option in options:
             if option == reference:
                 continue
-            (row,) = effect_contrasts(fitted, [(axis, option, reference)])
-            estimate = fitted.contrast(row)
+            estimate = fitted.effect(axis, option, reference).estimate
             count = sum(design[axis] == option for design in designs)
             rows.append(Effect(axis, option, reference, estimate.value, estimate.low, estimate.high, count))
     return rows
 
 
-def effect_contrasts(fitted: SurfaceFit, differences: Sequence[tuple[str, str, str]]) -> list[Array]:
-    """The linear contrasts behind effects, each [columns]; `differences` are (axis, option, reference)."""
-    option_row = fitted.coding.option_row
-    return [np.asarray(option_row(axis, option) - option_row(axis, other)) for axis, option, other in differences]
+def effect_contrasts(fitted: SurfaceFit, differences: Sequence[tuple[str, str, str]]) -> list[Contrast]:
+    """The contrasts behind effects, with their posterior draws; `differences` are (axis, option, reference)."""
+    return [fitted.effect(*difference) for difference in differences]
 
 
 def estimate_interactions(
@@ -246,36 +252,36 @@ def estimate_interactions(
 
 
 def surface_interactions(fitted: SurfaceFit) -> list[Interaction]:
-    """The interactions of a fitted surface, strongest first."""
+    """The interactions of a fitted surface, not shrunk, strongest first."""
     if not fitted.pairs:
         return []
-    rows = []
-    for (first, firsts), (second, seconds) in combinations(fitted.coding.axes, 2):
-        references = reference_of(first, firsts), reference_of(second, seconds)
-        for options in ((a, b) for a in firsts for b in seconds if a != references[0] and b != references[1]):
-            rows.append(_interaction(fitted, (first, second), options, references))
+    named = [
+        one for first, second in combinations(fitted.coding.axes, 2) for one in _interactions(fitted, first, second)
+    ]
+    estimates = [contrast.estimate for _, contrast in named]
+    simultaneous = simultaneous_intervals([contrast for _, contrast in named])
+    rows = [
+        Interaction(*names, estimate.value, estimate.low, estimate.high, family.excludes_zero)
+        for (names, _), estimate, family in zip(named, estimates, simultaneous, strict=True)
+    ]
     return sorted(rows, key=lambda row: -abs(row.difference))
 
 
-def _interaction(
-    fitted: SurfaceFit, axes: tuple[str, str], options: tuple[str, str], references: tuple[str, str]
-) -> Interaction:
-    estimate = fitted.contrast(_interaction_contrast(fitted, axes, options, references))
-    return Interaction(axes, options, references, estimate.value, estimate.low, estimate.high)
+_Names = tuple[tuple[str, str], tuple[str, str], tuple[str, str]]  # axes, options, references
 
 
-def _interaction_contrast(
-    fitted: SurfaceFit, axes: tuple[str, str], options: tuple[str, str], references: tuple[str, str]
-) -> Array:
-    """The difference of differences: both options, minus each alone, plus none."""
-    signed = (
-        (options[0], options[1], 1.0),
-        (options[0], references[1], -1.0),
-        (references[0], options[1], -1.0),
-        (references[0], references[1], 1.0),
-    )
-    rows = [sign * fitted.coding.pair_row((axes[0], a), (axes[1], b)) for a, b, sign in signed]
-    return np.asarray(np.sum(rows, axis=0))
+def _interactions(
+    fitted: SurfaceFit, first: tuple[str, tuple[str, ...]], second: tuple[str, tuple[str, ...]]
+) -> Iterator[tuple[_Names, Contrast]]:
+    """The differences of differences of two axes: both options, minus each alone, plus none."""
+    axes = first[0], second[0]
+    references = reference_of(*first), reference_of(*second)
+    known = fitted.draws is not None and fitted.pairs_estimable(*axes)
+    cells = fitted.interactions(*axes)
+    for a, b in ((a, b) for a in first[1] for b in second[1]):
+        if a != references[0] and b != references[1]:
+            draws = cells[a, b] - cells[a, references[1]] - cells[references[0], b] + cells[references]
+            yield (axes, (a, b), references), Contrast(draws, known)
 
 
 def effect_table(
@@ -323,17 +329,15 @@ def _rows_with_claims(
             "claim": effect_claim(row.estimate, simultaneous, margin),
             "interacts": ", ".join(partners.get((row.axis, row.option), ())),
         }
-        for row, simultaneous in zip(rows, fitted.simultaneous_intervals(contrasts), strict=True)
+        for row, simultaneous in zip(rows, simultaneous_intervals(contrasts), strict=True)
     ]
 
 
 def _interaction_partners(fitted: SurfaceFit) -> dict[tuple[str, str], list[str]]:
     """(axis, option) -> options that change its effect, by the simultaneous intervals of all interactions."""
-    pairs = surface_interactions(fitted)
-    contrasts = [_interaction_contrast(fitted, pair.axes, pair.options, pair.references) for pair in pairs]
     partners: dict[tuple[str, str], list[str]] = {}
-    for pair, simultaneous in zip(pairs, fitted.simultaneous_intervals(contrasts), strict=True):
-        if simultaneous.excludes_zero:
+    for pair in surface_interactions(fitted):
+        if pair.clear:
             for this, other in ((0, 1), (1, 0)):
                 key = pair.axes[this], pair.options[this]
                 partners.setdefault(key, []).append(f"{pair.axes[other]}={pair.options[other]}")

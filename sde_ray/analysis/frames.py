@@ -103,7 +103,7 @@ def leaderboard_frame(studies: Sequence[Study]) -> pd.DataFrame:
 def _expected(study: Study, design: Design) -> Estimate:
     fitted = study.fitted
     assert fitted is not None, "a ranked design has a score"
-    return fitted.contrast(fitted.coding.row(design))
+    return fitted.prediction(design)
 
 
 def effects_frame(studies: Sequence[Study]) -> pd.DataFrame:

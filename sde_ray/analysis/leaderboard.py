@@ -18,7 +18,7 @@ from typing import Any
 
 from sde_ray.analysis.effects import OUT_OF_DOMAIN, reference_of, scored_results
 from sde_ray.analysis.estimate import Estimate, format_estimate
-from sde_ray.analysis.response_surface import SurfaceFit
+from sde_ray.analysis.response_surface import SurfaceFit, simultaneous_intervals
 from sde_ray.design.designs import design_of, paper_label
 from sde_ray.types import Design, TrialResult
 
@@ -130,7 +130,6 @@ def compare_best(ranked: Sequence[RankedDesign], fitted: SurfaceFit) -> BestVsBa
     others = [row.design for row in ranked if row.design != baseline]
     if not others:
         return None
-    reference = fitted.coding.row(baseline)
-    estimates = fitted.simultaneous_intervals([fitted.coding.row(design) - reference for design in others])
+    estimates = simultaneous_intervals([fitted.contrast(design, baseline) for design in others])
     best = max(range(len(others)), key=lambda n: estimates[n].value)
     return BestVsBaseline(others[best], baseline, estimates[best], len(others))

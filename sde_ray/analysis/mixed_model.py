@@ -1,245 +1,353 @@
-"""Linear mixed model (REML) under the response surface: coefficients and their posterior draws.
+"""Linear mixed model (REML) under the response surface: posterior draws of coefficients and of designs' deviations.
 
-In: designs as rows of numbers, their trials' scores, and the jackknife influence of each item on each score. Out: a
-`MixedModelFit`, the mean coefficients and draws of the true ones.
+    score of a trial = options (fixed effects) + pairs of options + deviation of the design      the design's truth
+                       + seed + seed x options + training + items                                noise
 
-    score of a trial = options (fixed effects) + pairs of options (random effects, one variance)
-                       + lack of fit of the design + training (seed) + items
+All but the options are random effects, each with a variance of its own. Seeds are crossed with designs: trials of one
+seed share the order of examples and the initial weights, and so a seed may be kind to an option. The variances are not
+plugged in but averaged over their posterior (`variance_components.py`): restricted likelihood (REML, Patterson and
+Thompson 1971), half-Cauchy priors on the ratios to the noise of a trial, a prior for that noise that is even on the log
+scale. There is no mass at "no pairs at all": a few designs cannot tell weak pairs from none.
 
-Three variance components are unknown: pairs, lack of fit, training. None is plugged in: each is averaged over a grid,
-weighted by the restricted likelihood of the designs' means (REML, Patterson and Thompson 1971), the likelihood of the
-spread of seeds within a design, and priors: half-Cauchy on pairs against noise, even on the log scale for the noise. So
-an interval is as wide as a handful of seeds makes it, without a rule of thumb for how much. There is no mass at "no
-pairs at all": a few designs cannot tell weak pairs from none, and a mass there made the intervals of designs that were
-not tried too narrow wherever options did interact.
+Items are known better: each trial shows how its score moves with each of them. What they add to the variance of trials
+and of designs is a known part of both; their error is a bootstrap over items, one draw for all trials, because all are
+measured on the same items. It is not counted again in the variances of training or of designs.
 
-Items are known better: each trial shows how its score moves with each of them. Their part is a bootstrap over items,
-one draw for all trials, because all are measured on the same items; it is not counted again in the variance of
-training.
+A posterior draw is the solution minus a simulated error: truth and noise are drawn, the model is solved for them, and
+what it misses of the drawn truth is its error (conditioning by kriging). Henderson's mixed model equations need only
+sums within designs and between them, so that a solution costs the same for 24 trials as for 2,400.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from sde_ray.analysis.variance_components import posterior_mode, sample_components
+
 Array = npt.NDArray[np.float64]
-DRAWS = 2000
-INTERACTION_SD_GRID = np.logspace(-1.5, 1.2, 14)  # sd of a pair's coefficient / sd of the noise
-# Share of the noise of a design's mean that no seed would average out; small is likelier.
-LACK_OF_FIT_GRID = (0.0, 0.1, 0.2, 0.4, 0.8)
-NOISE_GRID_SIZE = 48
-EPS = 1e-14
+POINTS, DRAWS_PER_POINT = 128, 16
+DRAWS = POINTS * DRAWS_PER_POINT
+COMPONENTS = ("noise", "design", "pairs", "seed", "seed x option")
+PRIOR_SCALES = {"design": 1.0, "pairs": 1.0, "seed": 0.3, "seed x option": 0.3}  # standard deviation / a trial's noise
+PRIOR_FREEDOM = {"design": 1.0, "pairs": 1.0, "seed": 4.0, "seed x option": 4.0}  # of half-t priors; 1: half-Cauchy
+BOUNDS = (-11.5, 4.6)  # of log standard deviations, in units of the scores' standard deviation
+BATCH = 4_000_000  # numbers in a stack of systems that are solved at once
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What the model is fitted to, trial by trial.
+
+    `groups`: index of each trial's design [trials]. `free`: fixed-effect columns of each design, the mean first
+    [designs, num_free]. `pairs`: random-effect columns of each design [designs, pairs]. `seeds`: index of each trial's
+    seed [trials], None where each trial has its own. `jackknife_influence`: how each score moves with each item
+    [trials, items]; None where items are not shared.
+    """
+
+    groups: npt.NDArray[np.intp]
+    free: Array
+    pairs: Array
+    seeds: npt.NDArray[np.intp] | None = None
+    jackknife_influence: Array | None = None
+
+    @cached_property
+    def counts(self) -> Array:
+        """Trials of each design."""
+        return np.bincount(self.groups, minlength=len(self.free)).astype(float)
+
+    @cached_property
+    def basis(self) -> Array:
+        """Orthonormal basis of the row space: combinations of the free columns that the designs tell apart."""
+        _, singular_values, rows = np.linalg.svd(self.free, full_matrices=False)
+        return np.asarray(rows[singular_values > 1e-9 * singular_values.max()].T)
+
+    @property
+    def spare(self) -> int:
+        """Designs beyond those that the options need."""
+        return len(self.free) - self.basis.shape[1]
+
+    @property
+    def freedom(self) -> int:
+        """Trials beyond the first of each design."""
+        return len(self.groups) - len(self.free)
+
+    @property
+    def estimable(self) -> bool:
+        """Can the noise of training be estimated?"""
+        return self.freedom > 0 or self.spare > 0
+
+    def by_design(self, values: Array) -> Array:
+        """Sums of rows by trial [trials, ...] within designs [designs, ...]."""
+        sums = np.zeros((len(self.free), *values.shape[1:]))
+        np.add.at(sums, self.groups, values)
+        return sums
+
+
+@dataclass(frozen=True)
+class ItemVariance:
+    """The part of the variance of trials within designs, and of designs beside their options, that items explain."""
+
+    trial: float = 0.0
+    design: float = 0.0
+
+
+def item_variance(trials: Trials) -> ItemVariance:
+    """Item variance from the influence: medians over designs, as a few at a bound would dominate a mean."""
+    influence = trials.jackknife_influence
+    if influence is None:
+        return ItemVariance()
+    means = trials.by_design(influence) / trials.counts[:, None]
+    within = trials.by_design(((influence - means[trials.groups]) ** 2).sum(axis=1))
+    several = trials.counts > 1
+    trial = float(np.median(within[several] / (trials.counts[several] - 1))) if several.any() else 0.0
+    if not trials.spare:
+        return ItemVariance(trial, 0.0)
+    columns = trials.free @ trials.basis
+    rest = means - columns @ np.linalg.lstsq(columns, means, rcond=None)[0]
+    between = float(np.median((rest**2).sum(axis=1))) * len(means) / trials.spare
+    return ItemVariance(trial, max(between - trial * float((1 / trials.counts).mean()), 0.0))
 
 
 @dataclass(frozen=True)
 class MixedModelFit:
-    """Mean coefficients [coefficients], draws of the true ones [draws, coefficients], and what noise they hold.
+    """Posterior draws of the true coefficients and of the tried designs' deviations; one row where noise is unknown.
 
-    `draws` is None where the trials cannot estimate the noise of training.
+    `coefficients` [draws, num_free + pairs]; `deviations` [draws, designs]; `deviation_sd` [draws]: of a design that
+    was not tried; `noise_sd` [draws]: of one trial about its design's truth. `noise`: what intervals hold, in words.
     """
 
     coefficients: Array
-    draws: Array | None
+    deviations: Array
+    deviation_sd: Array
+    noise_sd: Array
     noise: str
 
 
-@dataclass(frozen=True)
-class DesignMeans:
-    """Sufficient statistics by design: mean scores [designs], trials [designs], item influence [designs, items].
+class MixedModel:
+    """Mixed model of scores: `log_evidence` compares scales, `fit` gives draws, `unshrunk` those of some pairs."""
 
-    `within`: sum of squares of trials about their design's mean, with its degrees of `freedom`; `trial_item_variance`:
-    the part of a trial's variance that items explain; `item_variance` [designs]: the variance of each mean that comes
-    from items, without what all designs share, as that moves only the level.
-    """
+    def __init__(self, trials: Trials, scores: Array) -> None:
+        self.trials = trials
+        self.centre = float(scores.mean())
+        self.unit = float(scores.std()) or 1e-9 * (abs(self.centre) or 1.0)
+        self.items = item_variance(trials)
+        self._columns, self._component = _columns(trials)
+        self._names = [name for name in COMPONENTS if self._used(name)]
+        self._y = (scores - self.centre) / self.unit
+        self._sums = trials.by_design(self._columns)
+        self._within = self._columns - (self._sums / trials.counts[:, None])[trials.groups]
+        self._statistics = self._cross_products()
 
-    scores: Array
-    counts: Array
-    jackknife_influence: Array | None
-    within: float
-    freedom: int
-    trial_item_variance: float
-    item_variance: Array
+    def _used(self, name: str) -> bool:
+        if name in ("noise", "design"):
+            return name == "noise" or self.trials.spare > 0
+        return bool((self._component == COMPONENTS.index(name)).any())
+
+    def _cross_products(self) -> tuple[Array, Array, Array, Array]:
+        """Cross products of columns and scores within designs, and of sums by design for each number of trials."""
+        sums = np.column_stack([self._sums, self.trials.by_design(self._y)])
+        residual = self._y - (sums[:, -1] / self.trials.counts)[self.trials.groups]
+        within = np.column_stack([self._within, residual])
+        sizes = np.unique(self.trials.counts)
+        between = np.stack([sums[self.trials.counts == n].T @ sums[self.trials.counts == n] / n for n in sizes])
+        return within.T @ within, between, sizes, np.array([(self.trials.counts == n).sum() for n in sizes], float)
+
+    # ---- the likelihood --------------------------------------------------------------------------------------------
+
+    def _variances(self, points: Array) -> dict[str, Array]:
+        """Variances by component [points], in units of the scores' variance; 0: not in the model.
+
+        The first two of a point are the total of noise and design, and their ratio: the total is known also where one
+        trial a design leaves the ratio to the prior, so the posterior has no ridge that bends.
+        """
+        values = {name: np.zeros(len(points)) for name in COMPONENTS}
+        values |= {name: np.exp(2 * points[:, n]) for n, name in enumerate(self._names)}
+        if "design" in self._names:
+            ratio = values["design"]
+            values["noise"], values["design"] = values["noise"] / (1 + ratio), values["noise"] * ratio / (1 + ratio)
+        values["total noise"] = values["noise"] + self.items.trial / self.unit**2
+        values["total design"] = values["design"] + (self.items.design / self.unit**2 if self.trials.spare else 0.0)
+        return values
+
+    def _systems(self, points: Array) -> tuple[Array, Array, Array, dict[str, Array]]:
+        """Henderson's equations [points, columns, columns], right sides [points, columns], squares of scores."""
+        within, between, sizes, _ = self._statistics
+        variances = self._variances(points)
+        noise, design = variances["total noise"], variances["total design"]
+        mean_weight = 1 / (noise[:, None] + sizes * design[:, None])
+        cross = within / noise[:, None, None] + np.einsum("ps,sij->pij", mean_weight, between)
+        system = cross[:, :-1, :-1].copy()
+        for n, name in enumerate(COMPONENTS):
+            columns = np.flatnonzero(self._component == n)
+            if len(columns):
+                system[:, columns, columns] += (1 / variances[name])[:, None]
+        return system, cross[:, :-1, -1], cross[:, -1, -1], variances
+
+    def _log_likelihood(self, points: Array, restricted: bool = True) -> Array:
+        """Log likelihood of the scores in their own unit, restricted (REML) or not; [points]."""
+        chunk = max(1, BATCH // max(1, self._columns.shape[1] ** 2))
+        parts = [self._log_likelihoods(points[n : n + chunk], restricted) for n in range(0, len(points), chunk)]
+        return np.concatenate(parts)
+
+    def _log_likelihoods(self, points: Array, restricted: bool) -> Array:
+        _, _, sizes, designs = self._statistics
+        system, right, squares, variances = self._systems(points)
+        factor = np.linalg.cholesky(system)
+        half = np.linalg.solve(factor, right[..., None])[..., 0]
+        logs = 2 * np.log(np.diagonal(factor, axis1=1, axis2=2))
+        num_random = int((self._component >= 0).sum())
+        determinant = (logs if restricted else logs[:, :num_random]).sum(axis=1)
+        noise, design = variances["total noise"], variances["total design"]
+        determinant += self.trials.freedom * np.log(noise)
+        determinant += np.log(noise[:, None] + sizes * design[:, None]) @ designs
+        for n, name in enumerate(COMPONENTS):
+            if (self._component == n).any():
+                determinant += (self._component == n).sum() * np.log(variances[name])
+        return np.asarray(-0.5 * (determinant + np.maximum(squares - (half**2).sum(axis=1), 0.0)))
+
+    def _log_posterior(self, points: Array) -> Array:
+        variances = self._variances(points)
+        logs = self._log_likelihood(points)
+        # Even on the log scale where training is most of the noise, even near 0 where items are most of it.
+        logs += 0.5 * np.log(variances["noise"] / variances["total noise"])
+        seeds = float((1 / self.trials.counts).mean())
+        # Pairs are measured against the noise of a design's mean, its deviation included.
+        noise = {"pairs": variances["total noise"] * seeds + variances["total design"]}
+        for name in self._names[1:]:
+            scale, freedom = PRIOR_SCALES[name], PRIOR_FREEDOM[name]
+            ratio = np.sqrt(variances[name] / noise.get(name, variances["total noise"])) / scale
+            logs += np.log(ratio) - (freedom + 1) / 2 * np.log1p(ratio**2 / freedom)
+        return logs
+
+    @cached_property
+    def _bounds(self) -> Array:
+        return np.tile(np.array(BOUNDS), (len(self._names), 1))
+
+    @cached_property
+    def _mode(self) -> Array:
+        start = np.log(np.array([{"noise": 0.5, "design": 0.8}.get(name, 0.15) for name in self._names]))
+        return posterior_mode(self._log_posterior, self._bounds, start)
+
+    @cached_property
+    def log_evidence(self) -> float:
+        """Log likelihood of the scores (not restricted, so that scales compare) at the posterior mode of variances."""
+        value = float(self._log_likelihood(self._mode[None], restricted=False)[0])
+        return value - len(self._y) * float(np.log(self.unit))
+
+    # ---- solutions and draws ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def _points(self) -> Array:
+        return sample_components(self._log_posterior, self._bounds, self._mode, POINTS)
+
+    def fit(self, seed: int = 0) -> MixedModelFit:
+        """Posterior draws, averaged over the variance components.
+
+        Args:
+            seed: of the simulated errors.
+        """
+        noisy = self.trials.estimable and bool(self._noise_seen)
+        items = self.trials.estimable and self.trials.jackknife_influence is not None
+        noise = " and ".join(name for name, seen in (("seeds", noisy), ("items", items)) if seen)
+        if not noise:
+            return self._without_noise()
+        self._simulate(np.random.default_rng(seed))
+        return self.unshrunk((), noise)
+
+    @property
+    def _noise_seen(self) -> bool:
+        """Do trials of a design differ, or are there designs to spare?"""
+        return self.trials.spare > 0 or float(self._statistics[0][-1, -1]) > 1e-20
+
+    def _without_noise(self) -> MixedModelFit:
+        """The smallest coefficients that fit the designs' means, where their noise cannot be estimated."""
+        means = self.trials.by_design(self._y) / self.trials.counts
+        rank, num_pairs = self.trials.basis.shape[1], self.trials.pairs.shape[1]
+        reduced = np.linalg.lstsq(self.trials.free @ self.trials.basis, means, rcond=None)[0]
+        solution = np.concatenate([np.zeros(len(self._component) - rank), reduced])
+        zero = np.zeros(1)
+        coefficients = self._expand(solution[None], num_pairs)
+        return MixedModelFit(coefficients, np.zeros((1, len(means))), zero, zero, "nothing")
+
+    def _expand(self, solutions: Array, num_pairs: int) -> Array:
+        """Coefficients in the order and unit of users [..., num_free + pairs]."""
+        rank = self.trials.basis.shape[1]
+        free = self.unit * solutions[..., -rank:] @ self.trials.basis.T
+        free[..., 0] += self.centre
+        return np.concatenate([free, self.unit * solutions[..., :num_pairs]], axis=-1)
+
+    def _simulate(self, random: np.random.Generator) -> None:
+        """Draw truth and noise for every point: kept as drawn effects, and as what scores are beyond them."""
+        variances = {name: np.repeat(v, DRAWS_PER_POINT) for name, v in self._variances(self._points).items()}
+        effects = np.zeros((DRAWS, len(self._component)))
+        for n, name in enumerate(COMPONENTS):
+            columns = np.flatnonzero(self._component == n)
+            effects[:, columns] = np.sqrt(variances[name])[:, None] * random.normal(size=(DRAWS, len(columns)))
+        deviations = np.sqrt(variances["design"])[:, None] * random.normal(size=(DRAWS, len(self.trials.free)))
+        drawn = effects @ self._columns.T + deviations[:, self.trials.groups]
+        drawn += np.sqrt(variances["noise"])[:, None] * random.normal(size=drawn.shape)
+        if self.trials.jackknife_influence is not None:
+            items = self.trials.jackknife_influence.shape[1]
+            weights = random.multinomial(items, np.full(items, 1 / items), DRAWS) - 1.0
+            drawn += weights @ (self.trials.jackknife_influence.T / self.unit)
+        noise, design = variances["total noise"], variances["total design"]
+        rest = self._y - drawn  # [draws, trials]
+        sums = self.trials.by_design(rest.T).T
+        weighted = sums / (self.trials.counts * (noise[:, None] + self.trials.counts * design[:, None]))
+        self._right = (rest @ self._within) / noise[:, None] + weighted @ self._sums
+        self._sums_of_rest, self._effects, self._deviations, self._drawn = sums, effects, deviations, variances
+
+    def unshrunk(self, pairs: Sequence[int], noise: str = "") -> MixedModelFit:
+        """The draws with some pairs as fixed effects: not drawn towards 0, but as the trials have them.
+
+        Args:
+            pairs: indices of pair columns; none: the fit itself.
+            noise: what the draws hold, in words.
+        """
+        system, exact, _, _ = self._systems(self._points)
+        columns = np.asarray(pairs, dtype=int)
+        if len(columns):
+            system[:, columns, columns] -= 1 / self._variances(self._points)["pairs"][:, None]
+        right = np.concatenate([self._right.reshape(POINTS, DRAWS_PER_POINT, -1), exact[:, None]], axis=1)
+        solved = np.linalg.solve(system, right.transpose(0, 2, 1)).transpose(0, 2, 1)
+        missed = solved[:, :-1].reshape(DRAWS, -1)
+        variances = self._drawn
+        shrinkage = variances["design"][:, None] / (
+            variances["total noise"][:, None] + self.trials.counts * variances["total design"][:, None]
+        )
+        deviations = self._deviations + shrinkage * (self._sums_of_rest - missed @ self._sums.T)
+        effects = self._effects + missed
+        # The mean of the draws is set to that of the solutions, which is known without simulation.
+        rest = self.trials.by_design(self._y) - solved[:, -1] @ self._sums.T
+        effects += solved[:, -1].mean(axis=0) - effects.mean(axis=0)
+        deviations += (shrinkage[::DRAWS_PER_POINT] * rest).mean(axis=0) - deviations.mean(axis=0)
+        options = (self.trials.free[:, 1:] ** 2).sum(axis=1).mean()
+        noise_variance = variances["total noise"] + variances["seed"] + options * variances["seed x option"]
+        return MixedModelFit(
+            self._expand(effects, self.trials.pairs.shape[1]),
+            self.unit * deviations,
+            self.unit * np.sqrt(variances["design"]),
+            self.unit * np.sqrt(noise_variance),
+            noise,
+        )
 
 
-def design_means(groups: npt.NDArray[np.intp], scores: Array, jackknife_influence: Array | None) -> DesignMeans:
-    """Means by design.
-
-    Args:
-        groups: the index of each trial's design [trials].
-        scores: the trials' scores [trials].
-        jackknife_influence: how each score moves with each item [trials, items]; None where items are not shared.
-    """
-    counts = np.bincount(groups).astype(float)
-    mean = np.bincount(groups, scores) / counts
-    within, freedom = float(((scores - mean[groups]) ** 2).sum()), len(scores) - len(counts)
-    if jackknife_influence is None:
-        return DesignMeans(mean, counts, None, within, freedom, 0.0, np.zeros(len(counts)))
-    influence = np.zeros((len(counts), jackknife_influence.shape[1]))
-    np.add.at(influence, groups, jackknife_influence)
-    influence /= counts[:, None]
-    by_trial = float(((jackknife_influence - influence[groups]) ** 2).sum()) / freedom if freedom else 0.0
-    by_design = ((influence - influence.mean(axis=0)) ** 2).sum(axis=1) * len(counts) / max(len(counts) - 1, 1)
-    return DesignMeans(mean, counts, influence, within, freedom, by_trial, by_design)
-
-
-def fit_mixed_model(means: DesignMeans, free: Array, pairs: Array, seed: int = 0) -> MixedModelFit:
-    """Fit the mixed model by REML, averaged over a grid of its variance components.
-
-    Args:
-        means: the designs' means.
-        free: fixed-effect columns [designs, num_free]: the mean and the options.
-        pairs: random-effect columns [designs, pairs]; none where interactions are left out.
-        seed: of the draws.
-
-    Returns:
-        Coefficients in the order of the columns. Free columns that the designs do not tell apart get the smallest
-        coefficients that fit.
-    """
-    basis = _basis(free)
-    rank = basis.shape[1]
-    points = _grid_points(means, free @ basis, pairs)
-    weights = _weights(points)
-    reduced = np.sum([w * point.solution for w, point in zip(weights, points, strict=True)], axis=0)
-    estimable = means.freedom > 0 or len(free) > rank  # else items are known, but not what training adds to them
-    sources = {"seeds": points[0].noisy, "items": estimable and means.jackknife_influence is not None}
-    noise = " and ".join(name for name, is_estimated in sources.items() if is_estimated)
-    draws = _draws(points, weights, means, pairs, np.random.default_rng(seed)) if noise else None
-
-    def expand(values: Array) -> Array:
-        return np.concatenate([values[..., :rank] @ basis.T, values[..., rank:]], axis=-1)
-
-    return MixedModelFit(expand(reduced), None if draws is None else expand(draws), noise or "nothing")
-
-
-def _basis(free: Array) -> Array:
-    """Orthonormal basis of the row space: combinations of the free columns that the designs tell apart."""
-    _, singular_values, rows = np.linalg.svd(free, full_matrices=False)
-    return np.asarray(rows[singular_values > 1e-9 * singular_values.max()].T)
-
-
-# ---- the grid of variance components -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _GridPoint:
-    """Best linear unbiased predictor at one ratio of pairs to noise, and one share of lack of fit in the noise.
-
-    `gain` [coefficients, designs]: coefficients per unit of the designs' means. `levels`: variances of a mean, with
-    their log weights `logs`; `training`: what of each is not items (`noisy` is False where it cannot be estimated). A
-    design's variance is a level times its `scale`, which is above 1 for one with fewer seeds than typical.
-    """
-
-    ratio: float
-    solution: Array
-    gain: Array
-    scale: Array
-    levels: Array
-    training: Array
-    logs: Array
-    noisy: bool
-
-
-def _grid_points(means: DesignMeans, free: Array, pairs: Array) -> list[_GridPoint]:
-    spare = len(free) - free.shape[1]
-    shares: Sequence[float] = (1.0,) if not means.freedom else LACK_OF_FIT_GRID if spare else (0.0,)
-    ratios = INTERACTION_SD_GRID.tolist() if pairs.shape[1] else [0.0]
-    alike = bool(np.all(means.counts == means.counts[0]))  # then the share changes no solution, only its likelihood
-    grouped = [shares] if alike else [(share,) for share in shares]
-    return [_grid_point(means, free, pairs, ratio, some) for some in grouped for ratio in ratios]
-
-
-def _grid_point(means: DesignMeans, free: Array, pairs: Array, ratio: float, shares: Sequence[float]) -> _GridPoint:
-    """Henderson's mixed model equations at a ratio (0: no pairs), and the restricted likelihood of each noise level."""
-    typical_seeds = len(means.counts) / float((1 / means.counts).sum())  # harmonic mean of the seeds
-    scale = shares[0] + (1 - shares[0]) * typical_seeds / means.counts
-    rows = np.concatenate([free, pairs], axis=1) / np.sqrt(scale)[:, None]
-    rank, columns = free.shape[1], rows.shape[1]
-    used, spare = (columns if ratio else rank), len(free) - rank
-    part = rows[:, :used]
-    system = part.T @ part + np.diag([0.0] * rank + [ratio**-2 if ratio else 0.0] * (used - rank))
-    gain = np.zeros((columns, len(rows)))
-    gain[:used] = np.linalg.solve(system, part.T) / np.sqrt(scale)
-    solution = gain @ means.scores
-    y = means.scores / np.sqrt(scale)
-    rest = max(float(y @ (y - rows @ solution)), EPS)
-    levels, training = _noise_grid(
-        means, rest / spare if spare else 0.0, typical_seeds, float((means.item_variance / scale).mean())
-    )
-    logdet = float(np.linalg.slogdet(system)[1]) + 2 * (used - rank) * (np.log(ratio) if ratio else 0.0)
-    logs = -0.5 * (logdet + np.log(scale).sum() + spare * np.log(levels) + (rest / levels if spare else 0.0))
-    logs = (
-        logs + _seed_log_likelihood(means, training * typical_seeds, shares) + _prior(ratio) + np.log(_stride(levels))
-    )
-    return _GridPoint(ratio, solution, gain, scale, levels, training, logs, len(levels) > 1)
-
-
-def _seed_log_likelihood(means: DesignMeans, training: Array, shares: Sequence[float]) -> Array:
-    """Log likelihood of the spread of trials within designs, the mean over the shares of lack of fit."""
-    if not means.freedom:
-        return np.zeros(len(training))
-    trial = np.maximum(np.outer(1 - np.array(shares), training) + means.trial_item_variance, EPS)
-    each = -0.5 * (means.freedom * np.log(trial) + means.within / trial)
-    return np.asarray(np.logaddexp.reduce(each, axis=0) - np.log(len(shares)))
-
-
-def _noise_grid(means: DesignMeans, residual: float, typical_seeds: float, items: float) -> tuple[Array, Array]:
-    """Grid of the variance of a design's mean, even on the log scale, and the part of each that is not items."""
-    guess = max(residual, means.within / means.freedom / typical_seeds if means.freedom else 0.0)
-    if not guess > 0:  # neither a spare design nor a second seed: only the items are known
-        return np.array([max(items, EPS)]), np.zeros(1)
-    guess = max(guess, 1e-12)  # trials without any noise, as planted ones may be
-    levels = np.geomspace(max(items, guess * 1e-2), max(items, guess) * 1e2, NOISE_GRID_SIZE)
-    return levels, np.maximum(levels - items, 0.0)
-
-
-def _stride(levels: Array) -> float:
-    """The step of a grid on the log scale; the grids of points differ in it."""
-    return float(np.log(levels[1] / levels[0])) if len(levels) > 1 else 1.0
-
-
-def _prior(ratio: float) -> float:
-    """Half-Cauchy prior; the grid is even on the log scale, so the density is that of the logarithm."""
-    return float(np.log(ratio / (1 + ratio**2))) if ratio else 0.0
-
-
-def _weights(points: Sequence[_GridPoint]) -> Array:
-    """Posterior weights of the grid points."""
-    top = max(float(point.logs.max()) for point in points)
-    weights = np.array([np.exp(point.logs - top).sum() for point in points])
-    return np.asarray(weights / weights.sum())
-
-
-# ---- draws ---------------------------------------------------------------------------------------------------------
-
-
-def _draws(
-    points: Sequence[_GridPoint], weights: Array, means: DesignMeans, pairs: Array, random: np.random.Generator
-) -> Array:
-    """Posterior draws of the coefficients: a grid point by its weight, then its solution minus a simulated error."""
-    counts = random.multinomial(DRAWS, weights)
-    return np.concatenate(
-        [_draw_coefficients(point, int(n), means, pairs, random) for point, n in zip(points, counts, strict=True) if n]
-    )
-
-
-def _draw_coefficients(
-    point: _GridPoint, count: int, means: DesignMeans, pairs: Array, random: np.random.Generator
-) -> Array:
-    chances = np.exp(point.logs - point.logs.max())
-    level = random.choice(len(point.levels), count, p=chances / chances.sum())
-    deviation = np.sqrt(point.training[level])[:, None] * np.sqrt(point.scale)
-    error = deviation * random.normal(size=(count, len(point.scale)))
-    if means.jackknife_influence is not None:
-        items = means.jackknife_influence.shape[1]
-        error += (random.multinomial(items, np.full(items, 1 / items), count) - 1.0) @ means.jackknife_influence.T
-    truth = np.zeros((count, len(point.solution)))
-    if point.ratio:
-        rank = len(point.solution) - pairs.shape[1]
-        pair_deviation = point.ratio * np.sqrt(point.levels[level])[:, None]
-        truth[:, rank:] = pair_deviation * random.normal(size=(count, pairs.shape[1]))
-        error += truth[:, rank:] @ pairs.T
-    return np.asarray(point.solution - (error @ point.gain.T - truth))
+def _columns(trials: Trials) -> tuple[Array, npt.NDArray[np.intp]]:
+    """Columns of all effects but the designs' deviations [trials, columns], and the component of each; fixed: -1."""
+    blocks, components = [trials.pairs[trials.groups]], [np.full(trials.pairs.shape[1], COMPONENTS.index("pairs"))]
+    if trials.seeds is not None:
+        indicators = np.eye(int(trials.seeds.max()) + 1)[trials.seeds]
+        blocks.append(indicators)
+        components.append(np.full(indicators.shape[1], COMPONENTS.index("seed")))
+        if trials.spare:  # else what a seed does to an option is what it does to a design: noise
+            options = trials.free[trials.groups, 1:]
+            crossed = np.einsum("ts,to->tso", indicators, options).reshape(len(options), -1)
+            blocks.append(crossed)
+            components.append(np.full(crossed.shape[1], COMPONENTS.index("seed x option")))
+    basis = (trials.free @ trials.basis)[trials.groups]
+    return np.column_stack([*blocks, basis]), np.concatenate([*components, np.full(basis.shape[1], -1)])

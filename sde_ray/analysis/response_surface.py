@@ -1,172 +1,247 @@
-"""Response surface behind effects and strategy: score = mean + options + pairs of options + noise.
+"""Response surface behind effects and strategy: score = mean + options + pairs of options + deviation of the design.
 
-In: rows of (design, score) and, where predictions were kept, the jackknife influence of each item on each score.
-Out: a `SurfaceFit` that predicts designs and gives 95% confidence intervals for contrasts between them.
+In: rows of (design, score), with the seed of each trial, and where predictions were kept the jackknife influence of
+each item on each score. Out: a `SurfaceFit` that predicts designs and gives 95% confidence intervals for contrasts
+between them, all in units of the metric.
+
+    fitted = fit_response_surface(designs, scores, seeds=seeds, bounds=(-1.0, 1.0))
+    fitted.predict(design), fitted.difference(design, other), fitted.average("format", "lines")
 
 Options enter as orthonormal centred indicators (main effects) with flat priors, pairs as their products with a common
-variance (random effects), so a fraction of the designs still gives unbiased main effects, and interactions with
-shrinkage. `mixed_model.py` averages over the variances of pairs, of lack of fit and of seeds, and adds the bootstrap of
-the items.
+variance, and what a design has beyond both as a deviation of its own (random effects). So a fraction of the designs
+still gives unbiased main effects, a design that was tried is predicted from its own trials and from its like (BLUP),
+and an interval of one that was not holds a deviation that nobody has seen.
+
+A bounded metric may be fitted on a logit scale (`search/scale.py`): the scale with the higher marginal likelihood is
+taken. Every number is then the mean over posterior draws of what the draw says in units of the metric: the expected
+score of a design over the noise of training, and means of those over all designs of the coding (`average`). Where all
+designs were tried, such a mean has no deviation left that is not known (finite-population correction).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import combinations
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
+from sde_ray.analysis.design_coding import DesignCoding, cells, contexts, make_coding
 from sde_ray.analysis.estimate import Estimate
-from sde_ray.analysis.mixed_model import design_means, fit_mixed_model
+from sde_ray.analysis.mixed_model import MixedModel, MixedModelFit, Trials
+from sde_ray.search.scale import IDENTITY, Scale, candidate_scales
 from sde_ray.types import Design
 
 Array = npt.NDArray[np.float64]
-
-
-@lru_cache(maxsize=64)
-def _codes(count: int) -> Array:
-    """Helmert contrasts [options - 1, options]: orthonormal centred codes, one column an option."""
-    return np.asarray(linalg.helmert(count))
+BATCH = 256  # designs that are predicted at once
 
 
 @dataclass(frozen=True)
-class DesignCoding:
-    """Model matrix of designs: main effects and interactions. `axes` have at least two options, `fixed` are the others.
+class Contrast:
+    """A quantity in units of the metric, as posterior draws [draws]; `known`: may it have an interval?"""
 
-    Every row has the columns mean, options (`num_free` with the mean), pairs of options.
-    """
+    draws: Array
+    known: bool
 
-    axes: tuple[tuple[str, tuple[str, ...]], ...]
-    fixed: Mapping[str, str] = field(default_factory=dict)
+    def __sub__(self, other: Contrast) -> Contrast:
+        return Contrast(self.draws - other.draws, self.known and other.known)
 
     @property
-    def num_free(self) -> int:
-        """Number of fixed-effect columns: the mean and the options."""
-        return 1 + sum(len(options) - 1 for _, options in self.axes)
+    def value(self) -> float:
+        """The posterior mean."""
+        return float(self.draws.mean())
 
-    def covers(self, design: Design) -> bool:
-        """Were all options of this design tried?"""
-        tried = {**dict(self.axes), **{a: (o,) for a, o in self.fixed.items()}}
-        return all(option in tried.get(axis, ()) for axis, option in design.options)
-
-    def row(self, design: Design) -> Array:
-        """The row of a design [columns]."""
-        parts = [_codes(len(options))[:, options.index(design[axis])] for axis, options in self.axes]
-        pairs = [np.outer(a, b).ravel() for a, b in combinations(parts, 2)]
-        return np.concatenate([np.ones(1), *parts, *pairs])
-
-    def option_row(self, axis: str, option: str) -> Array:
-        """The marginal row of an option [columns], averaged over all designs of the other axes."""
-        row = np.zeros(len(self._zero()))
-        start = 1
-        for name, options in self.axes:
-            if name == axis:
-                row[start : start + len(options) - 1] = _codes(len(options))[:, options.index(option)]
-            start += len(options) - 1
-        row[0] = 1.0
-        return row
-
-    def pair_row(self, first: tuple[str, str], second: tuple[str, str]) -> Array:
-        """The interaction row of two options of different axes [columns], without their main effects."""
-        parts = [
-            _codes(len(options))[:, options.index(dict((first, second))[axis])]
-            if axis in (first[0], second[0])
-            else np.zeros(len(options) - 1)
-            for axis, options in self.axes
-        ]
-        pairs = [np.outer(a, b).ravel() for a, b in combinations(parts, 2)]
-        return np.concatenate([np.zeros(self.num_free), *pairs])
-
-    def _zero(self) -> Array:
-        return self.row(Design(tuple((axis, options[0]) for axis, options in self.axes)))
-
-
-def make_coding(designs: Sequence[Design], orders: Mapping[str, Sequence[str]]) -> DesignCoding:
-    """Coding of the axes and options that occur in `designs`, options in the given orders (else alphabetical)."""
-    options_by_axis: dict[str, set[str]] = {}
-    for design in designs:
-        for axis, option in design.options:
-            options_by_axis.setdefault(axis, set()).add(option)
-
-    def ordered(axis: str) -> tuple[str, ...]:
-        order = list(orders.get(axis, ()))
-        return tuple(
-            sorted(options_by_axis[axis], key=lambda option: (order.index(option) if option in order else 99, option))
-        )
-
-    swept = tuple((axis, ordered(axis)) for axis, options in options_by_axis.items() if len(options) > 1)
-    fixed = {axis: next(iter(options)) for axis, options in options_by_axis.items() if len(options) == 1}
-    return DesignCoding(swept, fixed)
+    @property
+    def estimate(self) -> Estimate:
+        """The posterior mean with its pointwise 95% interval; without one where it is not estimable."""
+        if not self.known:
+            return Estimate(self.value)
+        low, high = np.quantile(self.draws, (0.025, 0.975))
+        return Estimate(self.value, float(low), float(high))
 
 
 @dataclass(frozen=True)
 class SurfaceFit:
-    """A fitted response surface: coefficients [columns] with posterior draws [draws, columns].
+    """A fitted response surface.
 
-    `noise` says in words what the confidence intervals cover. `pairs`: interactions were fitted. `null_space`: the
-    combinations of main effects that the designs leave confounded.
+    `tried`: the designs of the trials. `scale`: what the surface is additive on; `scale_reason` says why. `noise` says
+    in words what the confidence intervals cover. `pairs`: interactions were fitted. `null_space`: the combinations of
+    main effects that the designs leave confounded.
     """
 
     coding: DesignCoding
-    coefficients: Array
-    draws: Array | None
+    tried: tuple[Design, ...]
+    scale: Scale
+    scale_reason: str
+    bounds: tuple[float, float] | None
+    model: MixedModel
+    posterior: MixedModelFit
     noise: str
     pairs: bool
     null_space: Array
+    _predicted: dict[Design, Array] = field(default_factory=dict, compare=False, repr=False)
+    _normal: dict[Design, Array] = field(default_factory=dict, compare=False, repr=False)
+    _means: dict[str, dict[str, Array]] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def coefficients(self) -> Array:
+        """Posterior mean of the coefficients on the scale of the surface [columns]."""
+        return np.asarray(self.posterior.coefficients.mean(axis=0))
+
+    @property
+    def draws(self) -> Array | None:
+        """Posterior draws of the coefficients [draws, columns]; None where the noise of training is not known."""
+        return self.posterior.coefficients if self.posterior.noise != "nothing" else None
 
     def covers(self, design: Design) -> bool:
+        """Were all options of this design tried?"""
         return self.coding.covers(design)
-
-    def predict(self, design: Design) -> float:
-        """The expected score of a design whose options were all tried."""
-        assert self.covers(design), f"{design.slug} has an option that no trial used"
-        return float(self.coding.row(design) @ self.coefficients)
-
-    def difference(self, better: Design, worse: Design) -> Estimate:
-        """The expected difference between two designs with its 95% confidence interval."""
-        return self.contrast(self.coding.row(better) - self.coding.row(worse))
 
     def separable(self, row: Array) -> bool:
         """Is this contrast estimable, or are its options confounded (aliased) with others?"""
         return bool(np.all(np.abs(self.null_space @ row[: self.coding.num_free]) < 1e-6))
 
-    def contrast(self, row: Array) -> Estimate:
-        """A linear contrast with its pointwise 95% interval; without one where it is not estimable."""
-        value = float(row @ self.coefficients)
-        if self.draws is None or not self.separable(row):
-            return Estimate(value)
-        low, high = np.quantile(self.draws @ row, (0.025, 0.975))
-        return Estimate(value, float(low), float(high))
+    # ---- designs ---------------------------------------------------------------------------------------------------
 
-    def simultaneous_intervals(self, rows: Sequence[Array]) -> list[Estimate]:
-        """Simultaneous 95% confidence intervals (max-t): they hold for all contrasts, so the largest may be picked.
+    def predict(self, design: Design) -> float:
+        """The expected score of a design whose options were all tried, within the bounds of the metric."""
+        value = float(self.predicted_draws([design])[0].mean())
+        return value if self.bounds is None else min(max(value, self.bounds[0]), self.bounds[1])
 
-        Each is as many of its own standard errors wide as the largest of all errors is, 95 times in 100.
+    def prediction(self, design: Design) -> Estimate:
+        """The expected score of a design with its 95% interval."""
+        return self._contrast(self.predicted_draws([design])[0], self.coding.row(design)).estimate
 
-        Args:
-            rows: the family of contrasts, each [columns].
+    def difference(self, better: Design, worse: Design) -> Estimate:
+        """The expected difference between two designs with its 95% confidence interval."""
+        return self.contrast(better, worse).estimate
 
-        Returns:
-            The estimates in the order of the rows; those that are not estimable have no interval.
+    def contrast(self, better: Design, worse: Design) -> Contrast:
+        """The difference between two designs."""
+        first, second = self.predicted_draws([better, worse])
+        return self._contrast(first - second, self.coding.row(better) - self.coding.row(worse))
+
+    def _contrast(self, draws: Array, row: Array) -> Contrast:
+        return Contrast(draws, self.draws is not None and self.separable(row))
+
+    def predicted_draws(self, designs: Sequence[Design]) -> list[Array]:
+        """Posterior draws of the expected scores of designs, each [draws]; kept, as the same are asked for again."""
+        missing = [design for design in dict.fromkeys(designs) if design not in self._predicted]
+        for start in range(0, len(missing), BATCH):
+            some = missing[start : start + BATCH]
+            self._predicted.update(zip(some, self._scores(self.posterior, some, 5).T.copy(), strict=True))
+        return [self._predicted[design] for design in designs]
+
+    def _scores(self, posterior: MixedModelFit, designs: Sequence[Design], nodes: int) -> Array:
+        """Expected scores over the noise of training, in units of the metric [draws, designs], by quadrature."""
+        for design in designs:
+            assert self.covers(design), f"{design.slug} has an option that no trial used"
+        level = posterior.coefficients @ self.coding.rows(designs).T + self._deviations(posterior, designs)
+        if self.scale is IDENTITY:
+            return np.asarray(level)
+        at, weights = np.polynomial.hermite_e.hermegauss(nodes)
+        noise = posterior.noise_sd[:, None]
+        scores = sum(w * self.scale.inverse(level + x * noise) for x, w in zip(at, weights, strict=True))
+        return np.asarray(scores / weights.sum())
+
+    def _deviations(self, posterior: MixedModelFit, designs: Sequence[Design]) -> Array:
+        """The deviations of designs [draws, designs]: as estimated of those tried, as drawn anew of the others."""
+        indices = [self._index.get(design.slug) for design in designs]
+        columns = [
+            posterior.deviation_sd * self._fresh(design) if index is None else posterior.deviations[:, index]
+            for design, index in zip(designs, indices, strict=True)
+        ]
+        return np.stack(columns, axis=1)
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {design.slug: n for n, design in enumerate(self.tried)}
+
+    def _fresh(self, design: Design) -> Array:
+        """Standard normal draws that are a design's own: the same wherever it occurs."""
+        if design not in self._normal:
+            random = np.random.default_rng(zlib.crc32(design.slug.encode()))
+            normal = random.normal(size=len(self.posterior.deviation_sd))
+            self._normal[design] = (normal - normal.mean()) / (normal.std() or 1.0)
+        return self._normal[design]
+
+    # ---- means over designs ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def _contexts(self) -> list[Design]:
+        return contexts(self.coding)
+
+    def average(self, axis: str, option: str) -> Contrast:
+        """The mean expected score of the designs with an option, over the options of the other axes."""
+        return self._contrast(self._averages(axis)[option], self.coding.option_row(axis, option))
+
+    def effect(self, axis: str, option: str, reference: str) -> Contrast:
+        """The main effect of an option against another, averaged over the designs of the other axes."""
+        row = self.coding.option_row(axis, option) - self.coding.option_row(axis, reference)
+        return self._contrast(self._averages(axis)[option] - self._averages(axis)[reference], row)
+
+    def _averages(self, axis: str) -> dict[str, Array]:
+        """Mean expected scores by the options of an axis, each [draws]."""
+        if axis not in self._means:
+            members = cells(self.coding, self._contexts, [axis])
+            self._means[axis] = {
+                option: np.mean(self.predicted_draws(some), axis=0) for (option,), some in members.items()
+            }
+        return self._means[axis]
+
+    def interactions(self, first: str, second: str) -> dict[tuple[str, ...], Array]:
+        """Mean expected scores by the options of two axes, each [draws], from a fit that does not shrink their pairs.
+
+        The pairs of these two axes are fixed effects here: what is reported of them is what the trials say, not what
+        is left of it after shrinkage towards 0. Predictions keep the shrunken fit, and so do pairs that the designs
+        cannot tell from options.
         """
-        estimable = [n for n, row in enumerate(rows) if self.draws is not None and self.separable(row)]
-        estimates = [Estimate(float(row @ self.coefficients)) for row in rows]
-        if self.draws is None or not estimable:
-            return estimates
-        values = self.draws @ np.stack([rows[n] for n in estimable]).T
-        error = values - values.mean(axis=0)
-        deviation = error.std(axis=0)
-        uncertain = deviation > 1e-12
-        largest = np.abs(error[:, uncertain] / deviation[uncertain]).max(axis=1) if uncertain.any() else np.zeros(1)
-        critical = float(np.quantile(largest, 0.95))
-        for column, n in enumerate(estimable):
-            half_width, centre = critical * float(deviation[column]), float(values[:, column].mean())
-            estimates[n] = Estimate(estimates[n].value, centre - half_width, centre + half_width)
+        posterior = self.posterior
+        if self.draws is not None and self.pairs_estimable(first, second):
+            posterior = self.model.unshrunk(self.coding.pair_columns(first, second), self.noise)
+        means = {}
+        for options, designs in cells(self.coding, self._contexts, [first, second]).items():
+            parts = [self._scores(posterior, designs[n : n + BATCH], 3) for n in range(0, len(designs), BATCH)]
+            means[options] = np.concatenate(parts, axis=1).mean(axis=1)
+        return means
+
+    def pairs_estimable(self, first: str, second: str) -> bool:
+        """Do the designs tell all pairs of options of two axes from the options alone?"""
+        start = self.coding.num_free
+        columns = [start + n for n in self.coding.pair_columns(first, second)]
+        rows = self.coding.rows(self.tried)
+        free = int(np.linalg.matrix_rank(rows[:, :start]))
+        return int(np.linalg.matrix_rank(rows[:, [*range(start), *columns]])) == free + len(columns)
+
+
+def simultaneous_intervals(contrasts: Sequence[Contrast]) -> list[Estimate]:
+    """Simultaneous 95% confidence intervals (max-t): they hold for all contrasts, so the largest may be picked.
+
+    Each is as many of its own standard errors wide as the largest of all errors is, 95 times in 100.
+
+    Args:
+        contrasts: the family, of one fit.
+
+    Returns:
+        The estimates in the order of the contrasts; those that are not estimable have no interval.
+    """
+    estimates = [Estimate(contrast.value) for contrast in contrasts]
+    estimable = [n for n, contrast in enumerate(contrasts) if contrast.known]
+    if not estimable:
         return estimates
+    values = np.stack([contrasts[n].draws for n in estimable], axis=1)
+    error = values - values.mean(axis=0)
+    deviation = error.std(axis=0)
+    uncertain = deviation > 1e-12
+    largest = np.abs(error[:, uncertain] / deviation[uncertain]).max(axis=1) if uncertain.any() else np.zeros(1)
+    critical = float(np.quantile(largest, 0.95))
+    for column, n in enumerate(estimable):
+        half_width = critical * float(deviation[column])
+        estimates[n] = Estimate(estimates[n].value, estimates[n].value - half_width, estimates[n].value + half_width)
+    return estimates
 
 
 def fit_response_surface(
@@ -175,6 +250,8 @@ def fit_response_surface(
     orders: Mapping[str, Sequence[str]] | None = None,
     jackknife_influence: Array | None = None,
     seed: int = 0,
+    seeds: Sequence[int] | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> SurfaceFit:
     """Fit the response surface of trials.
 
@@ -185,19 +262,72 @@ def fit_response_surface(
         jackknife_influence: change of a trial's score per unit of weight of an item [trials, items]; None where trials
             were not scored on the same items: then intervals hold the noise of training alone.
         seed: of the posterior draws.
+        seeds: the seed of each trial: trials of one seed may have luck in common, also luck of an option. None: each
+            trial has its own.
+        bounds: the lowest and highest value of the metric, None where it has none.
     """
     coding = make_coding(designs, orders or {})
-    unique = list(dict.fromkeys(designs))
+    unique = tuple(dict.fromkeys(designs))
     index = {design: n for n, design in enumerate(unique)}
-    groups = np.array([index[design] for design in designs])
-    rows = np.stack([coding.row(design) for design in unique])
+    rows = coding.rows(unique)
     free = rows[:, : coding.num_free]
     rank = int(np.linalg.matrix_rank(free))
     pairs = rows.shape[1] > coding.num_free and len(unique) > rank
-    means = design_means(groups, np.asarray(scores, dtype=float), jackknife_influence)
-    model = fit_mixed_model(means, free, rows[:, coding.num_free :] if pairs else rows[:, :0], seed)
-    no_pairs = np.zeros(rows.shape[1] - len(model.coefficients))
-    draws = None if model.draws is None else np.hstack([model.draws, np.zeros((len(model.draws), len(no_pairs)))])
+    groups = np.array([index[design] for design in designs])
+    values = np.asarray(scores, dtype=float)
+    crossed = _crossed(seeds)
+
+    def model_on(scale: Scale) -> MixedModel:
+        influence = None if jackknife_influence is None else jackknife_influence * scale.slope(values)[:, None]
+        columns = rows[:, coding.num_free :] if pairs else rows[:, :0]
+        return MixedModel(Trials(groups, free, columns, crossed, influence), scale.forward(values))
+
+    scale, model, reason = _choose_scale(values, bounds, model_on, len(unique) > rank)
+    posterior = model.fit(seed)
+    no_pairs = np.zeros((len(posterior.coefficients), rows.shape[1] - posterior.coefficients.shape[1]))
+    if not pairs:
+        posterior = _with_columns(posterior, no_pairs)
     null_space = linalg.null_space(free) if rank < coding.num_free else np.zeros((coding.num_free, 0))
-    coefficients = np.concatenate([model.coefficients, no_pairs])
-    return SurfaceFit(coding, coefficients, draws, model.noise, pairs, null_space.T)
+    return SurfaceFit(
+        coding, unique, scale, reason, bounds, model, posterior, posterior.noise, pairs, np.asarray(null_space.T)
+    )
+
+
+def _with_columns(posterior: MixedModelFit, columns: Array) -> MixedModelFit:
+    coefficients = np.hstack([posterior.coefficients, columns])
+    return MixedModelFit(
+        coefficients, posterior.deviations, posterior.deviation_sd, posterior.noise_sd, posterior.noise
+    )
+
+
+def _crossed(seeds: Sequence[int] | None) -> npt.NDArray[np.intp] | None:
+    """Seeds as indices; None where there is one, or each trial has its own: then what a seed does cannot be told."""
+    if seeds is None or not 1 < len(set(seeds)) < len(seeds):
+        return None
+    order = {one: n for n, one in enumerate(dict.fromkeys(seeds))}
+    return np.array([order[one] for one in seeds])
+
+
+def _choose_scale(
+    scores: Array, bounds: tuple[float, float] | None, model_on: Callable[[Scale], MixedModel], spare: bool
+) -> tuple[Scale, MixedModel, str]:
+    """The scale with the higher marginal likelihood, the model on it, and why in words.
+
+    Without a design to spare only differences between the designs tried are known, which no scale changes.
+    """
+    candidates = candidate_scales(bounds)
+    if bounds is not None and not (spare and bounds[0] <= scores.min() and scores.max() <= bounds[1]):
+        candidates = (IDENTITY,)
+    if len(candidates) == 1 or np.ptp(scores) == 0:
+        return IDENTITY, model_on(IDENTITY), ""
+    models = {scale: model_on(scale) for scale in candidates}
+    evidence = {scale: model.log_evidence + scale.log_jacobian(scores) for scale, model in models.items()}
+    scale = max(candidates, key=lambda one: evidence[one])
+    other = min(candidates, key=lambda one: evidence[one])
+    low, high = bounds or (0.0, 1.0)
+    names = {"identity": "the scores as they are", "logit": f"a logit scale between {low:g} and {high:g}"}
+    reason = (
+        f"Fitted on {names[scale.name]} (log likelihood {evidence[scale] - evidence[other]:.1f} higher than on "
+        f"{names[other.name]}); all numbers are in units of the metric."
+    )
+    return scale, models[scale], reason

@@ -33,6 +33,7 @@ from sde_ray.design.axes import find_axis
 from sde_ray.design.designs import design_of, make_design
 from sde_ray.errors import UserError, format_error
 from sde_ray.evaluation.per_item import ItemCounts
+from sde_ray.metrics import metric_bounds
 from sde_ray.safe_yaml import read_yaml
 from sde_ray.storage.files import write_atomic
 from sde_ray.types import Design, TrialResult
@@ -92,7 +93,8 @@ def assemble(
     for split in weights:
         scored_results(results, objective, split)  # raises for a metric that the trials do not have
     combined = [_combined(result, objective, weights) for result in results]
-    fitted = fit_results(combined, COMBINED, "dev", items if len(weights) == 1 else None)
+    bounds = metric_bounds(objective)
+    fitted = fit_results(combined, COMBINED, "dev", items if len(weights) == 1 else None, bounds)
     scored = scored_results(combined, COMBINED)
     check = ConstraintCheck(combined, constraints)
     if recommended and fitted.covers(recommended[0]) and not check.violations(recommended[0]):
@@ -211,11 +213,10 @@ def _why_default(design: Design, axis: str, option: str, fitted: SurfaceFit, che
 def _against_average(axis: str, option: str, fitted: SurfaceFit) -> str:
     """A note where the option is not the one with the best average: then an interaction has decided."""
     options = dict(fitted.coding.axes)[axis]
-    rows = {name: fitted.coding.option_row(axis, name) for name in options}
-    winner = max(options, key=lambda name: float(rows[name] @ fitted.coefficients))
+    winner = max(options, key=lambda name: fitted.average(axis, name).value)
     if winner == option:
         return ""
-    gain = fitted.contrast(rows[winner] - rows[option])
+    gain = fitted.effect(axis, winner, option).estimate
     if not (gain.excludes_zero or (gain.low is None and gain.value > TOLERANCE)):
         return ""
     return f" (averaged over all designs {winner} is ahead by {_format(gain)}: the combination decides)"

@@ -25,7 +25,7 @@ def test_the_best_combination_of_an_additive_surface() -> None:
     assert strategy.design == WINNER
     assert strategy.predicted == pytest.approx(additive(WINNER), abs=0.02)
     assert (strategy.task, strategy.model, strategy.sweep, strategy.objective) == ("masa:d1", "tiny", "quick", METRIC)
-    assert strategy.reasons["format"].startswith("lines: +0.1") and "over natural" in strategy.reasons["format"]
+    assert strategy.reasons["format"].startswith("lines: +0.") and "over natural" in strategy.reasons["format"]
     assert strategy.reasons["labels"].startswith("text, the default: number")
     assert set(strategy.reasons) == set(dict(strategy.design.options))
     assert {effect.option for effect in strategy.effects} >= {"lines", "json", "first", "omit"}

@@ -1,0 +1,95 @@
+"""Posterior of the variance components: the mode of their restricted likelihood, and points drawn around it.
+
+    points = sample_components(log_posterior, bounds, start, count)     [points, components], all of one weight
+
+A component is the logarithm of a standard deviation. None is plugged in at its best value: a few designs or seeds leave
+them uncertain, and an interval has to be as wide as that makes it. The log posterior is maximised (L-BFGS), a
+t-distribution with the curvature at the mode proposes points (importance sampling), a second round proposes by the
+moments of the first, and systematic resampling keeps points of equal weight. Proposals are a scrambled Sobol sequence
+of a fixed seed, so the same scores give the same points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize, stats
+
+Array = npt.NDArray[np.float64]
+LogDensity = Callable[[Array], Array]
+PROPOSALS = (256, 512)  # points of the two rounds of importance sampling
+FREEDOM = 5.0  # of the t-distribution: heavier tails than any posterior of log standard deviations
+STEP = 1e-3  # of finite differences, on the log scale
+WIDEST = 1.5  # largest standard deviation of a proposal, on the log scale; where the likelihood is flat
+
+
+def posterior_mode(log_density: LogDensity, bounds: Array, start: Array) -> Array:
+    """The mode by L-BFGS, with central differences that are one call of the density.
+
+    Args:
+        log_density: of points [points, components], up to a constant; [points].
+        bounds: lowest and highest value of each component [components, 2].
+        start: where to begin [components].
+    """
+    steps = STEP * np.concatenate([np.zeros((1, len(start))), np.eye(len(start)), -np.eye(len(start))])
+
+    def minus(point: Array) -> tuple[float, Array]:
+        values = log_density(point + steps)
+        ahead, behind = values[1 : len(point) + 1], values[len(point) + 1 :]
+        return -float(values[0]), -(ahead - behind) / (2 * STEP)
+
+    best = optimize.minimize(minus, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
+    return np.asarray(best.x, dtype=float)
+
+
+def sample_components(log_density: LogDensity, bounds: Array, mode: Array, count: int) -> Array:
+    """Draws of the posterior by importance sampling around its mode [count, components], all of one weight."""
+    mean, covariance = mode, _curvature(log_density, mode)
+    points, weights = mode[None], np.ones(1)
+    for number, size in enumerate(PROPOSALS):
+        points, log_proposal = _propose(mean, covariance, size, number)
+        inside = np.all((points >= bounds[:, 0]) & (points <= bounds[:, 1]), axis=1)
+        logs = np.where(inside, log_density(np.clip(points, bounds[:, 0], bounds[:, 1])) - log_proposal, -np.inf)
+        if not np.isfinite(logs).any():
+            return np.repeat(mode[None], count, axis=0)
+        weights = np.exp(logs - logs.max())
+        weights /= weights.sum()
+        mean = weights @ points
+        centred = points - mean
+        covariance = _limited((weights[:, None] * centred).T @ centred)
+    picks = np.searchsorted(np.cumsum(weights), (np.arange(count) + 0.5) / count)
+    return np.asarray(points[np.minimum(picks, len(points) - 1)])
+
+
+def _propose(mean: Array, covariance: Array, size: int, number: int) -> tuple[Array, Array]:
+    """Points of a multivariate t [size, components] and the log density of each, up to a constant."""
+    dimensions = len(mean)
+    sobol = stats.qmc.Sobol(dimensions + 1, scramble=True, seed=number).random(size)
+    uniform = np.clip(sobol, 1e-9, 1 - 1e-9)
+    stretch = np.sqrt(FREEDOM / stats.chi2.ppf(uniform[:, -1], FREEDOM))
+    normal = stats.norm.ppf(uniform[:, :-1]) * stretch[:, None]
+    points = mean + normal @ np.linalg.cholesky(covariance).T
+    return points, -0.5 * (FREEDOM + dimensions) * np.log1p((normal**2).sum(axis=1) / FREEDOM)
+
+
+def _curvature(log_density: LogDensity, mode: Array) -> Array:
+    """Covariance of the proposals: the inverse of minus the second derivatives at the mode."""
+    size, step = len(mode), 0.1
+    pairs = [(i, j) for i in range(size) for j in range(i, size)]
+    signs = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
+    unit = step * np.eye(size)
+    values = log_density(np.array([mode + a * unit[i] + b * unit[j] for i, j in pairs for a, b in signs]))
+    second = np.zeros((size, size))
+    for (i, j), (pp, pm, mp, mm) in zip(pairs, values.reshape(-1, 4), strict=True):
+        second[i, j] = second[j, i] = -(pp - pm - mp + mm) / (4 * step**2)
+    curvatures, vectors = np.linalg.eigh(second)
+    variances = 1 / np.maximum(curvatures, WIDEST**-2)
+    return np.asarray(_limited((vectors * variances) @ vectors.T))
+
+
+def _limited(covariance: Array) -> Array:
+    """The covariance with standard deviations that are neither 0 nor above `WIDEST`, as its axes have them."""
+    variances, vectors = np.linalg.eigh(covariance)
+    return np.asarray((vectors * np.clip(variances, 1e-6, WIDEST**2)) @ vectors.T)
