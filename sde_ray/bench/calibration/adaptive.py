@@ -10,6 +10,7 @@ from sde_ray.bench.calibration.cells import Cell, Sums, Tally
 from sde_ray.bench.calibration.intervals import count_effects
 from sde_ray.bench.worlds import BASE, METRIC, SPACE, Observed, World, draw_world, observe
 from sde_ray.config.schema import Search
+from sde_ray.design.designs import parse_design
 from sde_ray.search import METHODS
 from sde_ray.types import Design
 
@@ -40,6 +41,7 @@ def _search(world: World, budget: int, random: np.random.Generator) -> tuple[Obs
     everything = observe(world, trials, random)
     number = {trial: n for n, trial in enumerate(trials)}
     defaults = Search()
+    first = [parse_design(name) for name in defaults.points_to_evaluate]
     search = METHODS["adaptive"].build(
         [SPACE],
         seeds=SEEDS,
@@ -48,6 +50,7 @@ def _search(world: World, budget: int, random: np.random.Generator) -> tuple[Obs
         seed=int(random.integers(2**31)),
         confidence=defaults.confidence,
         margin=defaults.margin,
+        points_to_evaluate=[first[0], *first],  # the baseline twice, as a sweep has it
     )
     chosen = []
     while (request := search.suggest()) is not None:

@@ -62,7 +62,7 @@ ROWS: dict[str, Row] = {
     ),
     "verdict": Row(
         "Sweep, assembly and final comparison with as many seeds: share of false verdicts (right: at most 0.05)",
-        _simulated(verdicts.verdict), INTERACTING, ("24x1", "24x2", "40x3"), 100,
+        _simulated(verdicts.verdict), INTERACTING, ("24x1", "24x2"), 100,
     ),
     "forced": Row(
         "Final comparison of equal designs, by the noise and the number of seeds (right: 0.93 to 0.97; at most 0.05)",

@@ -12,16 +12,17 @@ from sde_ray.pipeline.robustness.learning_curve import reaches, savings
 
 SIZES = (40, 80, 160)
 CONTROL = "baseline"
-RISE = 0.08  # mean gain in score of a doubled training size
-LEAD = 0.07  # mean lead of the assembled design
+RISE = 0.15  # mean gain in score of a doubled training size
+LEAD = 0.13  # mean lead of the assembled design
 SEED_SD = 0.04
+ITEMS = 600  # so many that the noise of seeds is what counts
 DRAWS = 1000
 
 
 def sample_efficiency(cell: Cell, random: np.random.Generator) -> Sums:
     """Count the interval of one pair of learning curves; `cell.size` is the number of seeds."""
     seeds = range(int(cell.size))
-    curves = {name: _curve(0.5 + lead, random) for name, lead in ((ASSEMBLED, LEAD), (CONTROL, 0.0))}
+    curves = {name: _curve(0.35 + lead, random) for name, lead in ((ASSEMBLED, LEAD), (CONTROL, 0.0))}
     designs = {ASSEMBLED: SPACE[0], CONTROL: SPACE[1]}
     values, counts = {}, {}
     items = int(random.integers(2**31))  # the same items for all sizes
@@ -30,7 +31,7 @@ def sample_efficiency(cell: Cell, random: np.random.Generator) -> Sums:
         levels[:2] = curves[ASSEMBLED][n], curves[CONTROL][n]
         world = World(levels, np.full(len(SPACE), SEED_SD), Noise(), RAW)
         trials = [(design, seed) for design in designs.values() for seed in seeds]
-        seen = observe(world, trials, np.random.default_rng([items, n]), 150, "test")
+        seen = observe(world, trials, np.random.default_rng([items, n]), ITEMS, "test")
         for (design, seed), result in zip(trials, seen.results, strict=True):
             name = next(name for name in designs if designs[name] == design)
             values[name, seed, size] = result.scores["test"][METRIC]
