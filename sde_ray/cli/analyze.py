@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sde_ray.sweep.contest import Contest
 
 RECORDED = "recorded"
-OF_RECORDED = ("masa:d1", "tiny")
+OF_RECORDED, RECORDED_TABLE = ("masa:d1", "tiny"), "masa_d1"
 
 
 def analyze(
@@ -82,9 +82,9 @@ def _tuned_table(tuned: str, contest: Contest) -> Path | None:
             f"The recorded table is of {' on '.join(OF_RECORDED)}, this sweep also looks at {contest.task} on "
             f"{contest.model}. Leave --tuned out to use the sweep's own trials, or give a table of its own."
         )
-    from sde_ray.bench.designs import PATH
+    from sde_ray.bench.tables.table import table_path
 
-    return PATH
+    return table_path(RECORDED_TABLE)
 
 
 def _progress() -> Callable[[int, int], None]:

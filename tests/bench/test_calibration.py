@@ -62,7 +62,7 @@ def test_sizes_of_sweeps() -> None:
 SMALL = [
     Cell("intervals", "F", "24x2-3"), Cell("one_at_a_time", "H", "10x2"), Cell("equal", "equal", "24x2"),
     Cell("verdict", "E", "24x2"), Cell("forced", "a failed trial", "2"), Cell("looks", "sd .034", "2-3-5"),
-    Cell("savings", "sd .04", "3"), Cell("recorded", "masa_216", "middle"), Cell("adaptive", "B", "22"),
+    Cell("savings", "sd .04", "3"), Cell("recorded", "masa_d1", "middle"), Cell("adaptive", "B", "22"),
 ]  # fmt: skip
 
 

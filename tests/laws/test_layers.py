@@ -34,7 +34,7 @@ __main__ __init__
 LINES: list[list[str]] = [line.split() for line in ORDER.strip().splitlines()]
 LOOSE = 7  # modules at the top level, at most
 
-HEAVY = {"torch", "ray", "mlflow", "deepspeed", "transformers", "peft", "datasets", "optuna"}
+HEAVY = {"torch", "ray", "mlflow", "deepspeed", "transformers", "peft", "datasets", "optuna", "botorch"}
 # Heavy libraries are imported at module level here only; every other module of the package stays light.
 MAY_BE_HEAVY = ("models", "training", "sweep", "tracking.pyfunc", "pipeline.prompting.perplexity", "bench.tiny_model")
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400

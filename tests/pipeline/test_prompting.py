@@ -232,9 +232,9 @@ class TestVerdict:
 
 class TestTuned:
     def test_the_recorded_table_is_read(self) -> None:
-        from sde_ray.bench.designs import PATH
+        from sde_ray.bench.tables.table import table_path
 
-        found = tuned_scores.from_table(PATH, "weighted_kappa")
+        found = tuned_scores.from_table(table_path("masa_d1"), "weighted_kappa")
         assert len(found) > 10 and all(-1 <= score <= 1 for score in found.values())
 
     @pytest.mark.parametrize(

@@ -15,13 +15,12 @@ import numpy as np
 
 from sde_ray.analysis.effects import fit_results
 from sde_ray.analysis.response_surface import SurfaceFit
-from sde_ray.bench import designs
 from sde_ray.bench.calibration.cells import Cell, Sums, Tally
+from sde_ray.bench.tables.table import load
 from sde_ray.bench.worlds import METRIC, trial_of
-from sde_ray.design.axes import AXES
-from sde_ray.design.designs import make_design
 from sde_ray.types import Design, TrialResult
 
+TABLE = "masa_d1"
 FITTED = (0, 1)  # seeds that are fitted
 HELD_OUT = 2
 GROUPS = 12
@@ -54,10 +53,7 @@ def held_out_seed(cell: Cell, number: int, seed: int) -> Sums:
 @lru_cache(maxsize=1)
 def _fitted() -> tuple[SurfaceFit, dict[Design, dict[int, float]]]:
     """The surface of the fitted seeds, and all scores by design and seed."""
-    scores: dict[Design, dict[int, float]] = {}
-    for row in designs.read():
-        design = make_design(**{axis: row[axis] for axis in AXES})
-        scores.setdefault(design, {})[int(row["seed"])] = float(row[METRIC])
+    scores = load(TABLE).scores()
     results = []
     for design in sorted(scores):
         for seed in FITTED:

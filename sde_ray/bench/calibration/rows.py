@@ -78,7 +78,7 @@ ROWS: dict[str, Row] = {
     ),
     "recorded": Row(
         "Recorded designs: the difference of a held-out seed (right, with its noise: 0.93 to 0.97)",
-        recorded.held_out_seed, ("masa_216",), tuple(recorded.POOLS), recorded.GROUPS,
+        recorded.held_out_seed, ("masa_d1",), tuple(recorded.POOLS), recorded.GROUPS,
     ),
 }  # fmt: skip
 NOT_MADE = {("forced", verdicts.FAILED, "1")}  # without its only seed a control has no score

@@ -1,13 +1,19 @@
 """Contestants: each search method run on a known truth, and the design that it would recommend at each cost.
 
-    CONTESTANTS["random"](truth, (10, 22), seed=0)      -> {10: Design(...), 22: Design(...)}
+    contestant("optuna+named")(truth, (10, 22), seed=0)      -> {10: Design(...), 22: Design(...)}
 
 Each drives the class that a sweep runs. Costs are in full trials; a trial that stops at a quarter costs a quarter.
+A name may have variants, each a further part:
+
++named      the baseline and ES-SDE are tried first, as a sweep does and as `adaptive` does here
++shrunken   the final choice is the tried design with the highest posterior mean (a Gaussian process fitted to the
+            scores) instead of the best score seen
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,13 +22,21 @@ import numpy as np
 from sde_ray.analysis.response_surface import fit_response_surface
 from sde_ray.bench.search.truth import Truth
 from sde_ray.config.schema import Asha, Search
-from sde_ray.design.designs import make_design
+from sde_ray.design.designs import make_design, parse_design
+from sde_ray.errors import UserError, unknown
 from sde_ray.search import METHODS, Searcher
+from sde_ray.search.kernel import DesignKernel
 from sde_ray.types import Design
 
 Costs = Sequence[int]
 Chosen = dict[int, Design]
 Contestant = Callable[[Truth, Costs, int], Chosen]
+NAMED_FIRST = tuple(parse_design(name) for name in Search().points_to_evaluate)
+
+
+def named(truth: Truth) -> list[Design]:
+    """The designs that a `+named` contestant tries first, where the space has them."""
+    return [design for design in NAMED_FIRST if design in truth.number]
 
 
 def one_at_a_time(truth: Truth, costs: Costs, seed: int) -> Chosen:
@@ -49,42 +63,66 @@ def _greedy(around: Design, means: Mapping[Design, float], truth: Truth) -> Desi
     return together if together in truth.number else max(means, key=lambda design: means[design])
 
 
-def best_seen(method: str) -> Contestant:
-    """Designs by a method's proposals, once each; the best score seen."""
+def best_seen(
+    truth: Truth, costs: Costs, seed: int, method: str, points: Sequence[Design] = (), shrunken: bool = False
+) -> Chosen:
+    """Designs by a method's proposals, once each; the best score seen, or the best shrunken one."""
+    searcher: Searcher = METHODS[method].build(
+        truth.designs, budget=max(costs), seed=seed, points_to_evaluate=tuple(points)
+    )
+    scores: dict[Design, float] = {}
+    chosen: Chosen = {}
+    while (design := searcher.suggest()) is not None:
+        scores[design] = truth.report(design)
+        searcher.observe(design, scores[design])
+        if len(scores) in costs:
+            means = _shrunken(truth, scores) if shrunken else scores
+            chosen[len(scores)] = max(means, key=lambda design: means[design])
+    return chosen
 
-    def contest(truth: Truth, costs: Costs, seed: int) -> Chosen:
-        searcher: Searcher = METHODS[method].build(truth.designs, budget=max(costs), seed=seed)
-        scores: dict[Design, float] = {}
-        chosen: Chosen = {}
-        while (design := searcher.suggest()) is not None:
-            scores[design] = truth.report(design)
-            searcher.observe(design, scores[design])
-            if len(scores) in costs:
-                chosen[len(scores)] = max(scores, key=lambda design: scores[design])
-        return chosen
 
-    return contest
+def _shrunken(truth: Truth, scores: Mapping[Design, float]) -> Mapping[Design, float]:
+    """Posterior means of the designs tried, by the Gaussian process that `adaptive` has."""
+    from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Observation, fit_scales
+
+    space = ModelSpace(DesignKernel(truth.designs), 1, (1.0,))
+    observations = [Observation(0, truth.number[design], 0, 0) for design in scores]
+    values = np.array(list(scores.values()))
+    scales = fit_scales(space, observations, values)
+    pool = np.array([truth.number[design] for design in scores])
+    posterior = GaussianPosterior(space, scales, float(values.mean()), pool)
+    posterior.update(observations, values.tolist())
+    return dict(zip(scores, posterior.mean[0, -1].tolist(), strict=True))
 
 
-def factorial(truth: Truth, costs: Costs, seed: int) -> Chosen:
-    """A D-optimal fraction of each size; the best design by the fitted surface (options and shrunken pairs)."""
+def factorial(truth: Truth, costs: Costs, seed: int, points: Sequence[Design] = ()) -> Chosen:
+    """A D-optimal fraction of each size; the best design by the fitted surface (options and shrunken pairs).
+
+    Below the size that the effects of all options take, it is the best score seen of a part of the smallest fraction.
+    """
+    least = DesignKernel(truth.designs).num_main_effects + 1
     chosen: Chosen = {}
     for cost in costs:
-        searcher: Searcher = METHODS["factorial"].build(truth.designs, budget=cost, seed=seed)
-        tried = list(iter(searcher.suggest, None))
+        searcher: Searcher = METHODS["factorial"].build(
+            truth.designs, budget=max(cost, least), seed=seed, points_to_evaluate=tuple(points)
+        )
+        tried = list(iter(searcher.suggest, None))[:cost]
+        if cost < least:
+            chosen[cost] = max(tried, key=truth.report)
+            continue
         surface = fit_response_surface(tried, [truth.report(design) for design in tried])
         covered = [design for design in truth.designs if surface.covers(design)]
         chosen[cost] = covered[int(np.argmax([surface.predict(design) for design in covered]))]
     return chosen
 
 
-def asha(truth: Truth, costs: Costs, seed: int) -> Chosen:
+def asha(truth: Truth, costs: Costs, seed: int, points: Sequence[Design] = ()) -> Chosen:
     """Random order, stopped at rungs by successive halving as a sweep does; the best score of those that finished."""
     from sde_ray.sweep.tune_search import BUDGET_KEY, SCORE_KEY, GroupedASHAScheduler, budget
 
     settings = Asha()
     scheduler = GroupedASHAScheduler(settings)
-    searcher: Searcher = METHODS["random"].build(truth.designs, seed=seed)
+    searcher: Searcher = METHODS["random"].build(truth.designs, seed=seed, points_to_evaluate=tuple(points))
     peers = SimpleNamespace(task="", model="", train_size=0)
     best: tuple[int, float, Design] | None = None  # the furthest rung, then the score
     open_costs, spent, chosen = _OpenCosts(costs), 0.0, Chosen()
@@ -106,9 +144,10 @@ def asha(truth: Truth, costs: Costs, seed: int) -> Chosen:
     return chosen
 
 
-def adaptive(truth: Truth, costs: Costs, seed: int) -> Chosen:
-    """Our own, as a sweep runs it: confidence and margin are the defaults of `search:`."""
+def adaptive(truth: Truth, costs: Costs, seed: int, points: Sequence[Design] = ()) -> Chosen:
+    """Our own, as a sweep runs it: confidence and margin are the defaults of `search:`, the baseline has two seeds."""
     defaults = Search()
+    again = [point for point in points[:1] if len(truth.seeds) > 1]
     search = METHODS["adaptive"].build(
         [truth.designs],
         seeds=truth.seeds,
@@ -117,6 +156,7 @@ def adaptive(truth: Truth, costs: Costs, seed: int) -> Chosen:
         seed=seed,
         confidence=defaults.confidence,
         margin=defaults.margin,
+        points_to_evaluate=[*again, *points],
     )
     open_costs, spent, chosen = _OpenCosts(costs), 0.0, Chosen()
     while (request := search.suggest()) is not None:
@@ -146,12 +186,46 @@ class _OpenCosts:
         return exceeded
 
 
-CONTESTANTS: dict[str, Contestant] = {
+def _botorch(truth: Truth, costs: Costs, seed: int, points: Sequence[Design] = ()) -> Chosen:
+    from sde_ray.bench.search.botorch_search import botorch_search  # optional, heavy
+
+    return botorch_search(truth, costs, seed, points)
+
+
+SEARCHES: dict[str, Callable[..., Chosen]] = {
     "one_at_a_time": one_at_a_time,
-    "random": best_seen("random"),
+    "random": partial(best_seen, method="random"),
     "factorial": factorial,
-    "optuna": best_seen("optuna"),
+    "optuna": partial(best_seen, method="optuna"),
     "asha_random": asha,
+    "botorch": _botorch,
     "adaptive": adaptive,
 }
-WITHOUT_RUNGS = tuple(name for name in CONTESTANTS if name != "asha_random")
+_WITH_NAMED = tuple(name for name in SEARCHES if name != "one_at_a_time")  # which begins with the baseline
+_WITH_SHRUNKEN = ("random", "optuna")
+NAMES = (
+    *SEARCHES,
+    *(f"{name}+named" for name in _WITH_NAMED if name != "adaptive"),
+    *(f"{name}+named+shrunken" for name in _WITH_SHRUNKEN),
+)
+"""Every contestant. `adaptive` tries the named designs first, as a sweep does."""
+OPTIONAL = ("botorch", "botorch+named")
+BASIC = tuple(name for name in NAMES if name not in OPTIONAL)
+WITH_RUNGS = ("asha_random", "asha_random+named")
+
+
+def contestant(name: str) -> Contestant:
+    """The contestant of a name. Raises UserError where there is none."""
+    method, *variants = name.split("+")
+    if name not in NAMES:
+        raise UserError(unknown("method", name, NAMES))
+    search = SEARCHES[method]
+    if method == "one_at_a_time":
+        return search
+    is_named = "named" in variants or method == "adaptive"
+    keywords = {"shrunken": True} if "shrunken" in variants else {}
+
+    def contest(truth: Truth, costs: Costs, seed: int) -> Chosen:
+        return search(truth, costs, seed, points=named(truth) if is_named else (), **keywords)
+
+    return contest

@@ -1,6 +1,6 @@
 """Search methods compared on simulated response surfaces, drawn at random over the 216 designs.
 
-    measure(surfaces=200, jobs=2)["paper"]["adaptive"][22]      -> {"mean_regret": ..., "within_0.01": ...}
+    run_contest(world("paper", surfaces=200), ["adaptive", "optuna"])
 
 Every family that is reported has surfaces that no setting of a search was chosen on; `TUNING` has others to choose on
 (other tails, noise, bounds and rungs).
@@ -8,11 +8,10 @@ Every family that is reported has surfaces that no setting of a search was chose
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+import zlib
+from functools import cache, partial
 
-from sde_ray.bench.search.contest import COSTS, RegretTable, run_contest
-from sde_ray.bench.search.contestants import CONTESTANTS
+from sde_ray.bench.search.contest import World
 from sde_ray.bench.search.truth import FAMILIES, REPORTED, TUNED, TUNING, Truth
 from sde_ray.design.axes import AXES
 from sde_ray.design.space import design_space
@@ -25,28 +24,14 @@ NOTE = (
 )
 
 
-def measure(
-    families: Sequence[str] = tuple(FAMILIES),
-    methods: Sequence[str] = tuple(CONTESTANTS),
-    surfaces: int = 200,
-    costs: Sequence[int] = COSTS,
-    jobs: int = 1,
-    on_progress: Callable[[], None] = lambda: None,
-) -> dict[str, RegretTable]:
-    """family -> method -> cost -> mean_regret, within_0.01, standard_error."""
-    return {
-        name: run_contest(
-            partial(_draw, name),
-            range(TUNED if name in TUNING else REPORTED, (TUNED if name in TUNING else REPORTED) + surfaces),
-            methods,
-            costs,
-            jobs,
-            on_progress,
-        )
-        for name in families
-    }
+def world(family: str, surfaces: int) -> World:
+    """So many surfaces of a family; families of `TUNING` have seeds of their own."""
+    first = TUNED if family in TUNING else REPORTED
+    digest = zlib.crc32(repr({**FAMILIES, **TUNING}[family]).encode())
+    return World(f"planted/{family}@{digest:08x}", partial(_draw, family), range(first, first + surfaces))
 
 
+@cache
 def designs() -> tuple[Design, ...]:
     """The 216 designs: all options of the paper."""
     assert len(AXES) == 6

@@ -1,110 +1,90 @@
-"""Search methods compared on recorded trials: the embedded base on all designs, in `masa_216.csv`.
+"""Search methods compared on recorded tables: real designs of real tasks, trained on the embedded base.
 
-A design's value is its mean score with the seeds that all designs have. Where these are several, a search draws them as
-its trials. With one seed for all, a trial reports the recorded score with noise added: of the standard
-deviation between the seeds of those designs that have several, else around options and pairs (which counts what a
-design has of its own as noise, too). The table has no scores at rungs, so no trial can be stopped.
+    run_contest(world("masa_d1", "fresh", replications=100), ["adaptive", "optuna"], costs("masa_d1"))
+
+Two protocols, neither of which rewards a search for luck that the truth shares:
+
+fresh      the truth is the denoised table (`denoised.py`), and every trial's noise is drawn anew
+held_out   of each design one seed, drawn at random, is what the chosen design is judged by, and no search sees it; the
+           other seeds are its trials. No model is involved, but the noise of a single score is. Regret is counted from
+           the best value of the denoised table, a constant, so that it can fall below 0
+
+A table has no scores at rungs, so every trial is a full one and nothing can be stopped early.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+import zlib
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-from sde_ray.bench.designs import read
-from sde_ray.bench.search.contest import COSTS, RegretTable, run_contest
-from sde_ray.bench.search.contestants import WITHOUT_RUNGS
-from sde_ray.bench.search.truth import SEEDS, Truth
-from sde_ray.design.axes import AXES
-from sde_ray.design.designs import make_design
-from sde_ray.errors import UserError
-from sde_ray.types import Design
+from sde_ray.bench.search.contest import COSTS, World
+from sde_ray.bench.search.denoised import denoise
+from sde_ray.bench.search.truth import Truth
+from sde_ray.bench.tables.table import load
+from sde_ray.errors import UserError, unknown
+from sde_ray.metrics import metric_bounds
 
-MIN_DESIGNS = 20  # designs without which there is nothing to search
-REPEATS = 100
+FRESH, HELD_OUT = PROTOCOLS = ("fresh", "held_out")
+FULL_SPACE = 216  # designs that `COSTS` are meant for
 
 
-def measure(
-    methods: Sequence[str] = WITHOUT_RUNGS,
-    repeats: int = REPEATS,
-    costs: Sequence[int] = COSTS,
-    jobs: int = 1,
-    on_progress: Callable[[], None] = lambda: None,
-) -> dict[str, RegretTable]:
-    """`masa_216` -> method -> cost -> mean_regret, within_0.01, standard_error, over repeated searches."""
-    designs = recorded()
-    affordable = [cost for cost in costs if cost <= len(designs)]
-    return {"masa_216": run_contest(partial(_draw), range(repeats), methods, affordable, jobs, on_progress)}
+def world(table: str, protocol: str, replications: int) -> World:
+    """So many searches of a table under a protocol. Raises UserError where the table has too few seeds for it."""
+    if protocol not in PROTOCOLS:
+        raise UserError(unknown("protocol", protocol, PROTOCOLS))
+    draw = {FRESH: _draw_fresh, HELD_OUT: _draw_held_out}[protocol]
+    draw(table, 0)  # what a table lacks is said before processes start
+    digest = zlib.crc32(repr(load(table)).encode())
+    return World(f"recorded/{table}/{protocol}@{digest:08x}", partial(draw, table), range(replications))
 
 
-@cache
-def recorded() -> dict[Design, tuple[float, ...]]:
-    """Scores by design, one for each seed that all designs have."""
-    by_design = _by_seed()
-    if len(by_design) < MIN_DESIGNS:
-        raise UserError(
-            f"Only {len(by_design)} designs are recorded; at least {MIN_DESIGNS} are needed. Run sweeps/masa_216.yaml."
-        )
-    shared = sorted(set.intersection(*(set(scores) for scores in by_design.values())))
-    if not shared:
-        raise UserError("The recorded designs have no seed in common. Run sweeps/masa_216.yaml to its end.")
-    return {design: tuple(scores[seed] for seed in shared) for design, scores in sorted(by_design.items())}
+def costs(table: str) -> tuple[int, ...]:
+    """Costs in full trials, in proportion to the number of designs: a twentieth, a tenth, a fifth and more."""
+    return scaled(COSTS, len(load(table).scores()))
 
 
-def _by_seed() -> dict[Design, dict[int, float]]:
-    by_design: dict[Design, dict[int, float]] = {}
-    for row in read():
-        design = make_design(**{axis: row[axis] for axis in AXES})
-        by_design.setdefault(design, {})[int(row["seed"])] = float(row["weighted_kappa"])
-    return by_design
+def scaled(costs: Sequence[int], designs: int) -> tuple[int, ...]:
+    """Costs meant for all 216 designs, for a space of so many."""
+    return tuple(dict.fromkeys(max(1, round(cost * designs / FULL_SPACE)) for cost in costs))
 
 
-def repeated() -> list[list[float]]:
-    """The scores of each design that has several seeds."""
-    return [list(scores.values()) for scores in _by_seed().values() if len(scores) > 1]
-
-
-def noise() -> float:
-    """Standard deviation of a trial: between the seeds of a design; around a surface where no design has several."""
-    from sde_ray.search.adaptive.request import TrialRequest
-    from sde_ray.search.adaptive.search import Adaptive
-
-    several = repeated()
-    if several:
-        freedom = sum(len(scores) - 1 for scores in several)
-        return float(np.sqrt(sum(np.var(scores) * len(scores) for scores in several) / freedom))
-    search = Adaptive([tuple(recorded())])
-    for design, (score,) in recorded().items():
-        search.observe(TrialRequest(0, design, 0, 0), 0, score)
-    scales = search.scales()
-    return float(np.sqrt(sum(scales[name] ** 2 for name in ("design", "seed", "trial", "observation"))))
-
-
-def note() -> str:
-    """What this truth is, in words."""
-    designs = recorded()
-    seeds = len(next(iter(designs.values())))
-    drawn = (
-        f"its {seeds} seeds are drawn as trials"
-        if seeds > 1
-        else f"one seed, so trials report the recorded score with noise of {noise():.3f} added ({_source()})"
+def note(table: str) -> str:
+    """What the truth of a table is, in words."""
+    truth, scores = denoise(load(table)), load(table).scores()
+    seeds = [len(by_seed) for by_seed in scores.values()]
+    near = int((truth.values >= truth.values.max() - 0.01).sum())
+    return (
+        f"{table}: {len(seeds)} designs, {min(seeds)} to {max(seeds)} seeds each; modelled on the {truth.scale.name} "
+        f"scale. Denoised best {truth.values.max():.3f}, median {np.median(truth.values):.3f}; {near} designs within "
+        f"0.01 of the best. Standard error of a difference between two of the best 20: {truth.difference_error:.4f}."
     )
-    return f"{len(designs)} designs recorded on masa:d1; {drawn}. No scores at rungs: every trial is a full one."
 
 
-def _source() -> str:
-    several = repeated()
-    return f"between the seeds of {len(several)} designs" if several else "around a fitted surface; see recorded.py"
+def _draw_fresh(table: str, seed: int) -> Truth:
+    truth = denoise(load(table))
+    noise = truth.draw(np.random.default_rng(seed)) - truth.values
+    bounds = metric_bounds(load(table).objective)
+    return Truth(truth.designs, truth.values, np.zeros((1, len(noise[0]))), noise, rungs=(1.0,), bounds=bounds)
 
 
-def _draw(seed: int) -> Truth:
-    designs, scores = tuple(recorded()), np.array(list(recorded().values()))
-    chance = np.random.default_rng(seed)
-    values = scores.mean(axis=1)
-    if scores.shape[1] > 1:  # each design's seeds in an order of its own
-        noise_by_seed = chance.permuted(scores - values[:, None], axis=1).T
-    else:
-        noise_by_seed = chance.normal(0, noise(), (len(SEEDS), len(designs)))
-    return Truth(designs, values, np.zeros((1, len(designs))), noise_by_seed, rungs=(1.0,))
+def _draw_held_out(table: str, seed: int) -> Truth:
+    truth, scores = denoise(load(table)), load(table).scores()
+    fewest = min(map(len, scores.values()))
+    if fewest < 2:
+        raise UserError(
+            f"Designs of {table} have a single seed, so none can be held out. Record a second one, or use {FRESH}."
+        )
+    random = np.random.default_rng(seed)
+    rows = np.array([random.permutation(list(scores[design].values()))[:fewest] for design in truth.designs]).T
+    return Truth(
+        truth.designs,
+        rows[0],
+        np.zeros((1, len(truth.designs))),
+        rows[1:] - rows[0],
+        rungs=(1.0,),
+        bounds=metric_bounds(load(table).objective),
+        reference=float(truth.values.max()),
+    )

@@ -34,6 +34,7 @@ class Truth:
     """Values by design, departures by rung and design (none at the last), noise by seed and design.
 
     A value is the expected score of a full trial. `bounds`: those of the metric, which a search may know; None: none.
+    `reference`: the value that regret is counted from; None: the best of all values.
     """
 
     designs: tuple[Design, ...]
@@ -42,6 +43,7 @@ class Truth:
     noise: Array
     rungs: tuple[float, ...] = RUNGS
     bounds: tuple[float, float] | None = None
+    reference: float | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -54,7 +56,8 @@ class Truth:
 
     def regret(self, design: Design) -> float:
         """Simple regret: the best true value minus that of the design."""
-        return float(self.values.max() - self.values[self.number[design]])
+        best = self.values.max() if self.reference is None else self.reference
+        return float(best - self.values[self.number[design]])
 
     @property
     def number(self) -> dict[Design, int]:

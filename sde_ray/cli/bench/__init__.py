@@ -2,7 +2,7 @@
 
 app.py           the group of commands
 warm.py          seconds to a trial's first step, warm and cold
-table.py         the recorded 216 designs
+table.py         recorded tables of designs and scores
 search.py        search methods against known truth: planted, recorded
 calibration.py   intervals and claims against known truth, row by row
 """

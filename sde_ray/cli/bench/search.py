@@ -4,66 +4,82 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sde_ray.cli.console import emit, err, number, out, table
+from sde_ray.cli.console import emit, err, out, table
 from sde_ray.cli.options import Json
 from sde_ray.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from sde_ray.bench.search.contest import RegretTable
+    from sde_ray.bench.search.contest import Regrets, World
 
 Names = Annotated[list[str] | None, typer.Option("--method", help="Only this method; may be repeated.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Processes.")]
+Save = Annotated[
+    Path | None, typer.Option(help="A file of JSON lines: what it holds is not run again, what is run is added to it.")
+]
+Against = Annotated[str, typer.Option(help="The method that all others are compared with, replication by replication.")]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+ADAPTIVE = "adaptive"
 
 
 def planted(
-    surfaces: Annotated[int, typer.Option(min=1, help="Surfaces of each family.")] = 200,
+    surfaces: Annotated[int, typer.Option(min=1, help="Surfaces of each family.")] = 100,
     family: Annotated[list[str] | None, typer.Option("--family", help="Only this family; may be repeated.")] = None,
     method: Names = None,
+    against: Against = ADAPTIVE,
+    save: Save = None,
     jobs: Jobs = CORES,
     as_json: Json = False,
 ) -> None:
-    """On response surfaces drawn at random over the 216 designs. Minutes on two cores; no model involved."""
+    """On response surfaces drawn at random over the 216 designs; no model involved."""
     from sde_ray.bench.search import planted
-    from sde_ray.bench.search.contestants import CONTESTANTS
+    from sde_ray.bench.search.contest import COSTS
+    from sde_ray.bench.search.contestants import BASIC
     from sde_ray.bench.search.truth import FAMILIES, TUNING
 
-    all_families = {**FAMILIES, **TUNING}
-    families, methods = family or list(FAMILIES), method or list(CONTESTANTS)
-    _check_names("family", families, all_families)
-    _check_names("method", methods, CONTESTANTS)
-    with _Counter(surfaces * len(families), "surfaces") as on_progress:
-        regrets = planted.measure(families, methods, surfaces, jobs=jobs, on_progress=on_progress)
-    if as_json:
-        return emit(regrets)
-    for name in families:
-        _show(f"{name}: {all_families[name].description}; {surfaces} surfaces", regrets[name])
-    return out().print("\n" + planted.NOTE.format(designs=len(planted.designs())))
+    families = {**FAMILIES, **TUNING}
+    chosen, methods = family or list(FAMILIES), method or list(BASIC)
+    _check_names("family", chosen, families)
+    _check_methods(methods, against)
+    worlds = [(planted.world(name, surfaces), COSTS, families[name].description) for name in chosen]
+    _contest(worlds, methods, against, save, jobs, as_json, planted.NOTE.format(designs=len(planted.designs())))
 
 
 def recorded(
     repeats: Annotated[int, typer.Option(min=1, help="Searches of each method.")] = 100,
+    name: Annotated[list[str] | None, typer.Option("--table", help="Only this table; may be repeated.")] = None,
+    protocol: Annotated[
+        list[str] | None, typer.Option("--protocol", help="fresh or held_out; may be repeated. Both where left out.")
+    ] = None,
     method: Names = None,
+    against: Against = ADAPTIVE,
+    save: Save = None,
     jobs: Jobs = CORES,
     as_json: Json = False,
 ) -> None:
-    """On the recorded trials of the embedded base (`sde-ray bench table`)."""
+    """On recorded tables (`sde-ray bench table`): fresh noise around a denoised truth, or held-out seeds."""
     from sde_ray.bench.search import recorded
-    from sde_ray.bench.search.contestants import WITHOUT_RUNGS
+    from sde_ray.bench.search.contestants import BASIC, WITH_RUNGS
+    from sde_ray.bench.tables.table import recorded_tables
 
-    methods = method or list(WITHOUT_RUNGS)
-    _check_names("method", methods, WITHOUT_RUNGS)
-    with _Counter(repeats, "searches") as on_progress:
-        regrets = recorded.measure(methods, repeats, jobs=jobs, on_progress=on_progress)
-    if as_json:
-        return emit({**regrets, "note": recorded.note()})
-    for name, by_method in regrets.items():
-        _show(f"{name}: {repeats} searches", by_method)
-    return out().print("\n" + recorded.note())
+    methods = method or [name for name in BASIC if name not in WITH_RUNGS]
+    _check_methods(methods, against)
+    if rungs := sorted(set(methods) & set(WITH_RUNGS)):
+        raise UserError(f"{', '.join(rungs)}: recorded tables have no scores at rungs. Leave this method out.")
+    tables = name or recorded_tables()
+    worlds = [
+        (recorded.world(one, way, repeats), recorded.costs(one), _PROTOCOLS[way])
+        for one in tables
+        for way in protocol or recorded.PROTOCOLS
+    ]
+    _contest(worlds, methods, against, save, jobs, as_json, "\n".join(map(recorded.note, tables)))
+
+
+_PROTOCOLS = {"fresh": "denoised truth, fresh noise", "held_out": "judged by a seed that no search saw"}
 
 
 def _check_names(what: str, names: Sequence[str], choices: Iterable[str]) -> None:
@@ -71,6 +87,67 @@ def _check_names(what: str, names: Sequence[str], choices: Iterable[str]) -> Non
     for name in names:
         if name not in options:
             raise UserError(unknown(what, name, options))
+
+
+def _check_methods(methods: Sequence[str], against: str) -> None:
+    from sde_ray.bench.search.contestants import NAMES, OPTIONAL
+
+    _check_names("method", methods, NAMES)
+    if against != ADAPTIVE:
+        _check_names("method", [against], methods)
+    if set(methods) & set(OPTIONAL):
+        from sde_ray.bench.search.botorch_search import check_installed
+
+        check_installed()
+
+
+def _contest(
+    worlds: Sequence[tuple[World, Sequence[int], str]],
+    methods: Sequence[str],
+    against: str,
+    save: Path | None,
+    jobs: int,
+    as_json: bool,
+    note: str,
+) -> None:
+    from sde_ray.bench.search.contest import run_contest
+    from sde_ray.bench.search.summary import differences, means
+
+    summaries: dict[str, Any] = {}
+    with _Counter(sum(len(world.seeds) for world, _, _ in worlds) * len(methods), "searches") as on_progress:
+        for world, costs, description in worlds:
+            regrets = run_contest(world, methods, costs, jobs, save, on_progress)
+            compared = differences(regrets, against) if against in regrets else {}
+            summaries[world.name] = {"regret": means(regrets), "differences": compared}
+            if not as_json:
+                _show(world, description, regrets, against)
+    if as_json:
+        return emit({**summaries, "against": against, "note": note})
+    return out().print("\n" + note, highlight=False)
+
+
+def _show(world: World, description: str, regrets: Regrets, against: str) -> None:
+    from sde_ray.bench.search.summary import differences, means
+
+    costs = list(next(iter(regrets.values())))
+    columns = tuple(f"cost {cost}" for cost in costs)
+    title = f"\n{world.name.partition('@')[0]}: {description}; {len(world.seeds)} searches"
+    rows = table(title, "method", *columns, right=columns)
+    for method, by_cost in means(regrets).items():
+        cells = by_cost.values()
+        rows.add_row(
+            method, *(f"{c['mean_regret']:.4f} ±{c['standard_error']:.4f} ({c['within_0.01']:.0%})" for c in cells)
+        )
+    out().print(rows)
+    out().print("mean regret ± its standard error (share within 0.01 of the best)", style="dim")
+    if against not in regrets or len(regrets) == 1:
+        return
+    rows = table("", f"{against} less", *columns, right=columns)
+    for method, by_cost in differences(regrets, against).items():
+        cells = by_cost.values()
+        rows.add_row(method, *(f"{c['difference']:+.4f} ±{c['standard_error']:.4f} {c['result']}" for c in cells))
+    out().print(rows)
+    out().print("paired difference of regrets ± its standard error; a tie is below two of these", style="dim")
 
 
 class _Counter:
@@ -91,17 +168,6 @@ class _Counter:
     def __exit__(self, *error: object) -> None:
         if self.console.is_terminal:
             self.console.print(" " * 40, end="\r")
-
-
-def _show(title: str, by_method: RegretTable) -> None:
-    costs = list(next(iter(by_method.values())))
-    columns = tuple(f"cost {cost}" for cost in costs)
-    regrets = table(f"\n{title}", "method", *columns, right=columns)
-    for method, by_cost in by_method.items():
-        cells = [f"{number(row['mean_regret'])} ({row['within_0.01']:.0%})" for row in by_cost.values()]
-        regrets.add_row(method, *cells)
-    out().print(regrets)
-    out().print("mean regret (share within 0.01 of the best)", style="dim")
 
 
 def register(app: typer.Typer) -> None:

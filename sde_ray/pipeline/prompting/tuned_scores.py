@@ -1,7 +1,7 @@
 """Tuned scores of designs, to be compared with an untuned model's: from a sweep's ledger, or from a table.
 
 from_results(results, "masa:d1", "tiny", "weighted_kappa", "dev")   -> {Design: 0.87, ...}
-from_table(Path("masa_216.csv"), "weighted_kappa")                  columns: the axes, and the metric
+from_table(Path("masa_d1.csv"), "weighted_kappa")                  columns: the axes, and the metric
 """
 
 from __future__ import annotations
