@@ -70,12 +70,18 @@ def recorded(
     _check_methods(methods, against)
     if rungs := sorted(set(methods) & set(WITH_RUNGS)):
         raise UserError(f"{', '.join(rungs)}: recorded tables have no scores at rungs. Leave this method out.")
-    tables = name or recorded_tables()
-    worlds = [
-        (recorded.world(one, way, repeats), recorded.costs(one), _PROTOCOLS[way])
-        for one in tables
-        for way in protocol or recorded.PROTOCOLS
-    ]
+    worlds: list[tuple[World, Sequence[int], str]] = []
+    tables: dict[str, None] = {}
+    for one in name or recorded_tables():
+        for way in protocol or recorded.PROTOCOLS:
+            try:
+                worlds.append((recorded.world(one, way, repeats), recorded.costs(one), _PROTOCOLS[way]))
+            except UserError as error:  # too few seeds
+                if name:
+                    raise
+                err().print(f"{one}, {way}: left out. {error}", highlight=False, markup=False)
+            else:
+                tables[one] = None
     _contest(worlds, methods, against, save, jobs, as_json, "\n".join(map(recorded.note, tables)))
 
 
