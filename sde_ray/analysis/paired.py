@@ -1,14 +1,15 @@
-"""Paired comparison of contenders: bootstrap over items, Student's t over seeds, Holm's correction over controls.
+"""Paired comparison of contenders: bootstrap over items, a model of the noise over seeds, Holm's correction.
 
     table = tabulate(values, items, designs, "assembled", draws=2000)
     table.compare(["assembled", "baseline"])
     -> {"baseline": PairedDifference(0.12, 0.07, 0.17, p_value=0.0005, adjusted_p_value=0.002)}
 
 In: the score of each contender, training seed and variant (a training size, a way of decoding), and its counts by item.
-All contenders are compared on the same seeds and the same items. A difference is uncertain for two reasons. *Items*:
-their bootstrap moves both contenders together, so only what differs is left. *Seeds*: a handful cannot be resampled, so
-their part is Student's t with a variance shrunk towards the mean of all comparisons. What seeds and items share (a
-seed's own luck on an item) is counted once.
+Each contender is compared with the first one on the seeds and items that these two share, so a trial that failed costs
+its own contender a seed and nobody else. A difference is uncertain for two reasons. *Items*: their bootstrap moves both
+contenders together, so only what differs is left. *Seeds*: a handful cannot be resampled, so their part is a normal
+error whose standard deviation is drawn from a model of all contenders (`seed_noise.py`), which gives it heavy tails.
+What seeds and items share (a seed's own luck on an item) is counted once.
 
 Several comparisons with one contender are a family: the adjusted p-value (Holm's step-down) holds for all at once.
 """
@@ -23,13 +24,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sde_ray.analysis.seed_noise import Replicates, draw_seed_sd
 from sde_ray.evaluation.per_item import ItemCounts, bootstrap_weights
+from sde_ray.search.scale import IDENTITY, Scale
 from sde_ray.types import Design
 
 Array = npt.NDArray[np.float64]
 Key = tuple[str, int, Any]  # contender, training seed, variant
-DRAWS = 4000
-PRIOR_DF = 4.0  # degrees of freedom of the pooled variance of seeds, against a comparison's own
+DRAWS = 8000
+MIN_FREEDOM = 4.0  # degrees of freedom of a sweep's replicates that give a comparison with one seed its training noise
+NO_NOISE, ITEMS, SEEDS, SEEDS_AND_ITEMS = "nothing", "items", "seeds", "seeds and items"
 _ROUNDING = 1e-12
 
 
@@ -37,7 +41,9 @@ _ROUNDING = 1e-12
 class PairedDifference:
     """Mean paired difference with its 95% confidence interval; no interval and no p-value where no noise is known.
 
-    `p_value` is two-sided for this comparison alone, `adjusted_p_value` (Holm) for the whole family.
+    `p_value` is two-sided for this comparison alone, `adjusted_p_value` (Holm) for the whole family. `noise` says what
+    the interval holds: "seeds and items", "seeds", "items" or "nothing". `seeds`: number of training seeds that both
+    contenders share.
     """
 
     difference: float
@@ -45,6 +51,8 @@ class PairedDifference:
     high: float | None = None
     p_value: float | None = None
     adjusted_p_value: float | None = None
+    noise: str = NO_NOISE
+    seeds: int = 0
 
     @property
     def confidence_interval(self) -> tuple[float, float] | None:
@@ -57,11 +65,12 @@ class PairedDifference:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Complete scores of contenders: `scores[name]` [seeds, variants], all on the same seeds and variants.
+    """Scores of contenders: `scores[name]` [seeds, variants], on the seeds that `first` has; NaN where one is missing.
 
     `resampled[name]` [draws, seeds, variants] are the scores under a bootstrap of the items, with the same draws for
-    all contenders; None where the items are not known or differ. `first` is the contender that the others are
-    compared with. Without a seed that all have, the table is empty.
+    all contenders; without those whose items are not known or differ, None where those of `first` are not known.
+    `first` is the contender that the others are compared with; without a seed of its own the table is empty. `scale`
+    and `replicates`: see `seed_noise.draw_seed_sd`.
     """
 
     first: str
@@ -70,6 +79,8 @@ class ScoreTable:
     designs: Mapping[str, Design]
     seeds: tuple[int, ...]
     variants: tuple[Any, ...]
+    scale: Scale = IDENTITY
+    replicates: Replicates | None = None
 
     def column(self, variant: Any) -> ScoreTable:
         """The table of one variant alone; an empty one where no contender has it."""
@@ -80,6 +91,16 @@ class ScoreTable:
         resampled = self.resampled and {name: values[:, :, n : n + 1] for name, values in self.resampled.items()}
         return replace(self, scores=scores, resampled=resampled, variants=(variant,))
 
+    def shared_seeds(self, name: str) -> tuple[int, ...]:
+        """The training seeds on which a contender is compared with `first`."""
+        present = np.asarray(np.isfinite(self.scores[name]).all(axis=1))
+        return tuple(seed for seed, is_present in zip(self.seeds, present.tolist(), strict=True) if is_present)
+
+    def means(self, name: str) -> tuple[float, float]:
+        """The mean score of `first` and of a contender, on the seeds that they share."""
+        present = np.isfinite(self.scores[name]).all(axis=1)
+        return float(self.scores[self.first][present].mean()), float(self.scores[name][present].mean())
+
     def representatives(self) -> dict[Design, str]:
         """One name a design, so that a design with several names is compared once: `first`, else its first name."""
         names = {design: name for name, design in reversed(list(self.designs.items()))}
@@ -88,8 +109,13 @@ class ScoreTable:
 
     def compare(self, names: Sequence[str]) -> dict[str, PairedDifference]:
         """`first` minus each other one of `names`: one family of comparisons."""
-        resampled = self.resampled and {name: self.resampled[name] for name in names}
-        return compare({name: self.scores[name] for name in names}, resampled, self.first)
+        scores = {name: self.scores[name] for name in names}
+        return compare(scores, self.resampled, self.first, None, self.scale, self.replicates)
+
+    def levels(self, names: Sequence[str]) -> dict[str, PairedDifference]:
+        """The mean score of each of `names` with its interval, not paired with any other."""
+        scores = {name: self.scores[name] for name in names}
+        return level_intervals(scores, self.resampled, self.scale, self.replicates)
 
 
 def tabulate(
@@ -99,34 +125,42 @@ def tabulate(
     first: str,
     draws: int,
     variants: Sequence[Any] | None = None,
+    scale: Scale = IDENTITY,
+    replicates: Replicates | None = None,
 ) -> ScoreTable:
-    """The complete part of the scores: the seeds on which every contender has a score for every variant.
+    """The scores on the seeds for which `first` has all variants; each other contender has those that it shares.
 
     A contender that shares no complete seed with `first` (all its trials failed) is left out, a score that is no finite
     number counts as missing.
 
     Args:
         values: scores by contender, training seed and variant.
-        items: counts by item, by the same keys; the bootstrap needs all of them, on the same items.
+        items: counts by item, by the same keys; the bootstrap needs them on the same items as those of `first`.
         designs: the contenders in their order.
         first: the contender that the others are compared with.
         draws: number of bootstrap draws of the items.
         variants: the variants that a seed must have; by default all that occur.
+        scale: on which the noise of contenders is alike.
+        replicates: what the sweep tells of the noise over seeds.
 
     Returns:
-        The table; an empty one where `first` has no complete seed, or no seed is left that all have.
+        The table; an empty one where `first` has no complete seed.
     """
     finite = {key: value for key, value in values.items() if math.isfinite(value)}
     columns = tuple(dict.fromkeys(variant for _, _, variant in values)) if variants is None else tuple(variants)
     complete = {name: _complete_seeds(finite, name, columns) for name in designs}
-    base = complete.get(first, set())
-    names = [name for name in designs if complete[name] & base]
-    seeds = tuple(sorted(base.intersection(*(complete[name] for name in names)))) if names else ()
-    if not seeds:
+    seeds = tuple(sorted(complete.get(first, set())))
+    if not seeds or not columns:
         return ScoreTable(first, {}, None, {}, (), columns)
-    scores = {name: np.array([[finite[name, seed, v] for v in columns] for seed in seeds]) for name in names}
-    resampled = _resample(items, names, seeds, columns, draws)
-    return ScoreTable(first, scores, resampled, {name: designs[name] for name in names}, seeds, columns)
+    shared = {name: complete[name] & set(seeds) for name in designs if complete[name] & set(seeds)}
+    scores = {
+        name: np.array([[finite[name, s, v] if s in common else math.nan for v in columns] for s in seeds])
+        for name, common in shared.items()
+    }
+    resampled = _resample(items, shared, first, seeds, columns, draws)
+    return ScoreTable(
+        first, scores, resampled, {name: designs[name] for name in shared}, seeds, columns, scale, replicates
+    )
 
 
 def _complete_seeds(values: Mapping[Key, float], name: str, variants: Sequence[Any]) -> set[int]:
@@ -135,19 +169,36 @@ def _complete_seeds(values: Mapping[Key, float], name: str, variants: Sequence[A
 
 
 def _resample(
-    items: Mapping[Key, ItemCounts], names: Sequence[str], seeds: Sequence[int], variants: Sequence[Any], draws: int
+    items: Mapping[Key, ItemCounts],
+    shared: Mapping[str, set[int]],
+    first: str,
+    seeds: Sequence[int],
+    variants: Sequence[Any],
+    draws: int,
 ) -> dict[str, Array] | None:
-    """Bootstrap of the items: scores [draws, seeds, variants] by contender; None where items are not shared."""
-    keys = [(name, seed, variant) for name in names for seed in seeds for variant in variants]
-    counts = [items[key] for key in keys if key in items]
-    if len(counts) < len(keys) or any(one.ids != counts[0].ids for one in counts):
+    """Bootstrap of the items: scores [draws, seeds, variants] by contender, of those with the same items as `first`."""
+    reference = items.get((first, seeds[0], variants[0]))
+    if reference is None:
         return None
-    weights = bootstrap_weights(counts[0].ids, draws, np.random.default_rng(0))
-    scores = {id(one): one.scores(weights) for one in counts}
-    return {
-        name: np.stack([np.stack([scores[id(items[name, s, v])] for v in variants], -1) for s in seeds], 1)
-        for name in names
-    }
+
+    def known(name: str) -> bool:
+        counts = [items.get((name, seed, variant)) for seed in shared[name] for variant in variants]
+        return all(one is not None and one.ids == reference.ids for one in counts)
+
+    if not known(first):
+        return None
+    weights = bootstrap_weights(reference.ids, draws, np.random.default_rng(0))
+    resampled: dict[str, Array] = {}
+    computed: dict[int, Array] = {}  # a design under two names has the same counts, counted once
+    for name in filter(known, shared):
+        resampled[name] = np.full((draws, len(seeds), len(variants)), math.nan)
+        for row, seed in enumerate(seeds):
+            for column, variant in enumerate(variants if seed in shared[name] else ()):
+                counts = items[name, seed, variant]
+                if id(counts) not in computed:
+                    computed[id(counts)] = counts.scores(weights)
+                resampled[name][:, row, column] = computed[id(counts)]
+    return resampled
 
 
 # ---- paired differences --------------------------------------------------------------------------------------------
@@ -158,74 +209,102 @@ def compare(
     resampled: Mapping[str, Array] | None,
     first: str,
     random: np.random.Generator | None = None,
+    scale: Scale = IDENTITY,
+    replicates: Replicates | None = None,
 ) -> dict[str, PairedDifference]:
-    """Paired differences `first` minus each other contender, averaged over seeds and variants.
+    """Paired differences `first` minus each other contender, averaged over the seeds they share and the variants.
 
     Args:
-        scores: by contender [seeds, variants], in units of the metric.
-        resampled: by contender [draws, seeds, variants], under the same bootstrap draws of the items for all; None
-            where items are not known: then the interval holds the noise of seeds alone.
-        first: the contender that the others are compared with.
+        scores: by contender [seeds, variants], in units of the metric; NaN where a trial is missing.
+        resampled: by contender [draws, seeds, variants], under the same bootstrap draws of the items for all; without
+            those whose items are not known: their intervals hold the noise of seeds alone.
+        first: the contender that the others are compared with; it has all seeds.
         random: source of the draws; by default one with the seed 0.
+        scale: on which the noise of contenders is alike.
+        replicates: what the sweep tells of the noise over seeds, for the mean over variants.
 
     Returns:
-        By the name of the other contender, with a 95% interval and p-values; without both where one seed and no items
-        leave the noise unknown.
+        By the name of the other contender, with a 95% interval and p-values; without both where the noise is unknown
+        (one seed and no items) or nothing varies at all.
     """
     random = random or np.random.default_rng(0)
-    others = [name for name in scores if name != first]
-    by_seed = {name: (scores[first] - scores[name]).mean(axis=1) for name in others}
-    by_draw = {name: _bootstrap_difference(resampled, first, name) for name in others} if resampled else {}
-    variances = _shrink_seed_variances(list(by_seed.values()))
+    names = list(scores)
+    means = np.stack([scores[name].mean(axis=1) for name in names])
+    sd = draw_seed_sd(means, scale, replicates)
+    base = names.index(first)
     differences = {}
-    for name, variance in zip(others, variances, strict=True):
-        errors = _draw_errors(by_seed[name], variance, by_draw.get(name), random)
-        differences[name] = _paired_difference(float(by_seed[name].mean()), errors)
+    for n, name in enumerate(names):
+        if name == first:
+            continue
+        present = np.isfinite(means[n])
+        variance = None if sd is None else sd[:, base] ** 2 + sd[:, n] ** 2
+        if present.sum() == 1 and not _enough(means, replicates):
+            variance = None
+        draws = None
+        if resampled is not None and first in resampled and name in resampled:
+            draws = np.asarray((resampled[first] - resampled[name]).mean(axis=2)[:, present])
+        difference = float((means[base] - means[n])[present].mean())
+        differences[name] = _with_interval(difference, int(present.sum()), variance, draws, random)
     return _holm(differences)
 
 
-def _bootstrap_difference(resampled: Mapping[str, Array], first: str, other: str) -> Array:
-    """The difference under draws of the items [draws, seeds]."""
-    return np.asarray((resampled[first] - resampled[other]).mean(axis=2))
+def _enough(means: Array, replicates: Replicates | None) -> bool:
+    """Do other contenders' seeds or the sweep's replicates say enough of the noise of one that has a single seed?"""
+    freedom = float(np.maximum(np.isfinite(means).sum(axis=1) - 1, 0).sum())
+    return freedom + (replicates.total_freedom if replicates else 0.0) >= MIN_FREEDOM
 
 
-@dataclass(frozen=True)
-class _SeedVariance:
-    """The variance of one seed's difference, and its degrees of freedom (0: unknown)."""
+def level_intervals(
+    scores: Mapping[str, Array],
+    resampled: Mapping[str, Array] | None,
+    scale: Scale = IDENTITY,
+    replicates: Replicates | None = None,
+) -> dict[str, PairedDifference]:
+    """Mean scores with intervals, of each contender alone: the luck that seeds share is part of the noise.
 
-    variance: float
-    freedom: float
-
-
-def _shrink_seed_variances(differences: Sequence[Array]) -> list[_SeedVariance]:
-    """Shrinkage of variances: each comparison's variance over seeds, drawn towards the mean of all.
-
-    The comparisons share a contender, which correlates them by about a half: k of them are worth k / (1 + (k - 1) / 4).
+    Args and units as in `compare`. `difference` is the score, its difference to zero.
     """
-    count, seeds = len(differences), len(differences[0]) if differences else 0
-    if seeds < 2:
-        return [_SeedVariance(0.0, 0.0)] * count
-    variances = np.array([difference.var(ddof=1) for difference in differences])
-    pooled_freedom = (seeds - 1) * count / (1 + (count - 1) / 4)
-    prior = PRIOR_DF if count > 1 else 0.0
-    shrunk = (prior * variances.mean() + (seeds - 1) * variances) / (prior + seeds - 1)
-    freedom = min(pooled_freedom, prior + seeds - 1) if count > 1 else seeds - 1
-    return [_SeedVariance(float(variance), float(freedom)) for variance in shrunk]
+    random = np.random.default_rng(0)
+    means = np.stack([values.mean(axis=1) for values in scores.values()])
+    sd = draw_seed_sd(means, scale, replicates, shared_luck=False)
+    levels = {}
+    for n, name in enumerate(scores):
+        present = np.isfinite(means[n])
+        variance = None if sd is None or (present.sum() == 1 and not _enough(means, replicates)) else sd[:, n] ** 2
+        draws = resampled[name].mean(axis=2)[:, present] if resampled is not None and name in resampled else None
+        levels[name] = _with_interval(float(means[n][present].mean()), int(present.sum()), variance, draws, random)
+    return levels
 
 
-def _draw_errors(
-    by_seed: Array, seeds: _SeedVariance, by_draw: Array | None, random: np.random.Generator
-) -> Array | None:
-    """Draws of the error of the mean difference [DRAWS]; None: its noise is unknown."""
-    if by_draw is None and not seeds.freedom:
-        return None
-    item_errors = by_draw.mean(axis=1) - by_draw.mean() if by_draw is not None else np.zeros(DRAWS)
-    error = item_errors[random.integers(0, len(item_errors), DRAWS)]
-    if seeds.freedom:
-        variance = seeds.variance / len(by_seed)
-        remaining = max(variance - _shared_variance(by_draw), variance / 4)
-        error = error + random.standard_t(seeds.freedom, DRAWS) * np.sqrt(remaining)
-    return np.asarray(error)
+def _with_interval(
+    value: float, seeds: int, variance: Array | None, by_draw: Array | None, random: np.random.Generator
+) -> PairedDifference:
+    """A mean over seeds with the basic bootstrap interval, and the two-sided p-value (one draw added: never 0).
+
+    Args:
+        value: the mean.
+        seeds: number of seeds behind it.
+        variance: draws of the variance of one seed's value [draws]; None where it is not known.
+        by_draw: the values under draws of the items [draws, seeds]; None where items are not known.
+        random: source of the draws.
+    """
+    if variance is None and by_draw is None:
+        return PairedDifference(value, seeds=seeds)
+    errors = np.zeros(DRAWS)
+    if by_draw is not None:
+        item_errors = by_draw.mean(axis=1) - by_draw.mean()
+        errors = errors + item_errors[random.integers(0, len(item_errors), DRAWS)]
+    if variance is not None:
+        drawn = variance[np.arange(DRAWS) % len(variance)] / seeds
+        remaining = np.maximum(drawn - _shared_variance(by_draw), drawn / 4)
+        errors = errors + random.standard_normal(DRAWS) * np.sqrt(remaining)
+    low, high = np.quantile(errors, (0.025, 0.975))
+    if high - low <= _ROUNDING:
+        return PairedDifference(value, seeds=seeds)  # nothing varies, which no noise explains
+    p_value = (1 + int((np.abs(errors) >= abs(value) - _ROUNDING).sum())) / (1 + len(errors))
+    noise = {(True, True): SEEDS_AND_ITEMS, (True, False): SEEDS, (False, True): ITEMS}
+    holds = noise[variance is not None, by_draw is not None]
+    return PairedDifference(value, value - float(high), value - float(low), p_value, None, holds, seeds)
 
 
 def _shared_variance(by_draw: Array | None) -> float:
@@ -234,16 +313,6 @@ def _shared_variance(by_draw: Array | None) -> float:
         return 0.0
     single, together = float(by_draw.var(axis=0).mean()), float(by_draw.mean(axis=1).var())
     return max(0.0, (single - together) / (by_draw.shape[1] - 1))
-
-
-def _paired_difference(difference: float, errors: Array | None) -> PairedDifference:
-    """The basic bootstrap interval, and the two-sided p-value (one draw added, so that it is never 0)."""
-    if errors is None:
-        return PairedDifference(difference)
-    low, high = np.quantile(errors, (0.025, 0.975))
-    extreme = int((np.abs(errors) >= abs(difference) - _ROUNDING).sum())
-    p_value = (1 + extreme) / (1 + len(errors))
-    return PairedDifference(difference, difference - float(high), difference - float(low), p_value)
 
 
 def _holm(differences: Mapping[str, PairedDifference]) -> dict[str, PairedDifference]:

@@ -7,9 +7,10 @@
 items that no selection has seen.
 
 Options that win one by one may not add up, and the best of many trials was partly lucky (selection bias): so the
-assembled design is compared with the best design seen, the baseline and the paper's designs. "Better" is said only
-where the 95% confidence interval of the paired difference lies above 0 and Holm's correction over the controls agrees.
-A verdict without a winner is a result, too.
+assembled design is compared with the best design seen, the baseline and the paper's designs, with each on the seeds
+that the two share. "Better" is said only of two seeds or more, where the 95% confidence interval of the paired
+difference lies above 0 and Holm's correction over the controls agrees at the level of this look. A verdict without a
+winner is a result, too.
 
 Only here is the `test` split read. Its scores have split names that selection refuses (`strategy.py`).
 """
@@ -19,10 +20,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sde_ray.analysis.dropped_seeds import dropped_seeds
+from sde_ray.analysis.effects import scored_results
+from sde_ray.analysis.looks import Look, next_look
 from sde_ray.analysis.paired import Key, ScoreTable, tabulate
+from sde_ray.analysis.seed_noise import Replicates, replicates_of
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.verdict import (
     ASSEMBLED,
+    NO_SCORE,
     SAME_DESIGN,
     Comparison,
     Verdict,
@@ -30,8 +36,11 @@ from sde_ray.analysis.verdict import (
     make_verdict,
 )
 from sde_ray.config.trial import TrialConfig
+from sde_ray.design.designs import design_of
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts, read_items_by_trial
+from sde_ray.metrics import metric_bounds
+from sde_ray.search.scale import Scale, candidate_scales
 from sde_ray.types import Design, TrialResult
 
 SPLITS = ("test", "test_ood")
@@ -41,7 +50,12 @@ Trials = Mapping[str, Sequence[TrialConfig]]
 
 
 def judge_validation(
-    strategy: Strategy, trials: Trials, results: Mapping[str, TrialResult], folder: Path | None = None
+    strategy: Strategy,
+    trials: Trials,
+    results: Mapping[str, TrialResult],
+    folder: Path | None = None,
+    swept: Sequence[TrialResult] = (),
+    earlier: Sequence[Look] = (),
 ) -> Verdict:
     """Paired comparison of the assembled design with every control, on the test splits.
 
@@ -50,6 +64,8 @@ def judge_validation(
         trials: by contender, as `validation_trials` made them.
         results: by trial key; trials that are missing or did not finish are left out.
         folder: holds the trials' folders, whose completions give the noise of the items and narrow the intervals.
+        swept: results of the sweep; the replicates among them tell of the noise of training.
+        earlier: the looks at the test split before, from the last verdict.
 
     Raises:
         UserError: when no trial of the assembled design has finished.
@@ -59,7 +75,7 @@ def judge_validation(
     items = (
         {split: read_items_by_trial(chosen, folder, split, strategy.objective) for split in SPLITS} if folder else {}
     )
-    return judge_items(strategy, trials, results, items)
+    return judge_items(strategy, trials, results, items, swept, earlier)
 
 
 def judge_items(
@@ -67,21 +83,64 @@ def judge_items(
     trials: Trials,
     results: Mapping[str, TrialResult],
     items: Mapping[str, Mapping[str, ItemCounts]],
+    swept: Sequence[TrialResult] = (),
+    earlier: Sequence[Look] = (),
 ) -> Verdict:
     """The same with the items already read: split -> trial key -> counts by item."""
     finished = {key: result for key, result in results.items() if result.status == "finished"}
+    look = next_look(trials, earlier)
     rows: list[Comparison] = []
     for split in SPLITS:
-        rows += _comparisons(trials, finished, items.get(split, {}), split, strategy.objective)
+        rows += _comparisons(strategy, trials, finished, items.get(split, {}), split, swept, look.level)
     if not any(row.assembled is not None for row in rows):
         raise UserError("The final comparison has no finished trial of the assembled design. Run `sde-ray validate`.")
-    return make_verdict(strategy, rows)
+    looks = [*(one for one in earlier if one != look), look]
+    return make_verdict(strategy, rows, looks, dropped_seeds(trials, results, strategy.objective, "test"))
+
+
+def metric_scale(metric: str) -> Scale:
+    """The scale on which the noise of training is alike at all levels: a logit where the metric has bounds."""
+    return candidate_scales(metric_bounds(metric))[-1]
+
+
+def sweep_replicates(swept: Sequence[TrialResult], strategy: Strategy, sizes: Sequence[int]) -> Replicates | None:
+    """What a sweep's replicates tell of the noise of training; None where it has none of these training sizes.
+
+    Only finished trials of the strategy's task and model count, by their score on the dev split.
+    """
+    contest = (strategy.task, strategy.model)
+    dev = [
+        result
+        for result in swept
+        if "dev" in result.config["splits"]
+        and (result.config["task"], result.config["model"]) == contest
+        and strategy.objective in result.scores.get("dev", {})
+    ]
+    scores: dict[tuple[int, Design], list[float]] = {}
+    for result in scored_results(dev, strategy.objective) if dev else []:
+        size = int(result.config["train_size"])
+        scores.setdefault((size, design_of(result)), []).append(result.scores["dev"][strategy.objective])
+    by_size = [
+        replicates_of({d: v for (s, d), v in scores.items() if s == size}, metric_scale(strategy.objective))
+        for size in sizes
+    ]
+    if not by_size or not all(one.total_freedom for one in by_size):
+        return None
+    variances = [variance for one in by_size for variance in one.variances]
+    return Replicates(tuple(variances), tuple(f for one in by_size for f in one.freedom)).of_means(len(sizes))
 
 
 def _comparisons(
-    trials: Trials, finished: Mapping[str, TrialResult], items: Mapping[str, ItemCounts], split: str, metric: str
+    strategy: Strategy,
+    trials: Trials,
+    finished: Mapping[str, TrialResult],
+    items: Mapping[str, ItemCounts],
+    split: str,
+    swept: Sequence[TrialResult],
+    level: float,
 ) -> list[Comparison]:
     """All comparisons on a split: over all sizes, then by size where there are several."""
+    metric = strategy.objective
     cells = [(name, trial) for name, contender in trials.items() for trial in contender]
     scores: dict[Key, float] = {}
     counts: dict[Key, ItemCounts] = {}
@@ -97,26 +156,30 @@ def _comparisons(
     families += [(size, [size]) for size in sizes] if len(sizes) > 1 else []
     rows = []
     for size, chosen in families:
-        table = tabulate(scores, counts, designs, ASSEMBLED, ITEM_DRAWS, chosen)
+        replicates = sweep_replicates(swept, strategy, chosen) if split == "test" else None
+        table = tabulate(scores, counts, designs, ASSEMBLED, ITEM_DRAWS, chosen, metric_scale(metric), replicates)
         num_items = sum(map(len, next(iter(items.values())).ids)) if table.resampled else 0
-        rows += _family(table, designs, split, size, num_items) if table.scores else []
+        rows += _family(table, designs, split, size, num_items, level) if table.scores else []
     return rows
 
 
 def _family(
-    table: ScoreTable, designs: Mapping[str, Design], split: str, size: int | None, num_items: int
+    table: ScoreTable, designs: Mapping[str, Design], split: str, size: int | None, num_items: int, level: float
 ) -> list[Comparison]:
     """One row a control; a design that has several names is compared once."""
     names = table.representatives()
     differences = table.compare(list(names.values()))
-    assembled = float(table.scores[ASSEMBLED].mean())
     rows = []
     for name, design in designs.items():
         if name == ASSEMBLED:
             continue
-        score = float(table.scores[name].mean()) if name in table.scores else None
-        paired = None if score is None else differences.get(names[design])
-        claim = SAME_DESIGN if design == designs[ASSEMBLED] else comparison_claim(paired)
-        seeds = len(table.seeds)
-        rows.append(Comparison(name, design, split, size, assembled, score, paired, seeds, num_items, claim))
+        if name not in table.scores:
+            overall = float(table.scores[ASSEMBLED].mean())
+            rows.append(Comparison(name, design, split, size, overall, None, None, 0, 0, NO_SCORE))
+            continue
+        paired, (assembled, score) = differences.get(names[design]), table.means(name)
+        claim = SAME_DESIGN if design == designs[ASSEMBLED] else comparison_claim(paired, level)
+        items = num_items if name in (table.resampled or {}) else 0
+        seeds = len(table.shared_seeds(name))
+        rows.append(Comparison(name, design, split, size, assembled, score, paired, seeds, items, claim))
     return rows

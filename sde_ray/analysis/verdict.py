@@ -4,9 +4,11 @@
     verdict.summary       "The assembled design wins against all controls. Better than baseline (+0.121 [...]), ..."
     verdict.recommended   the contender to use: "assembled", or the control that beats it
 
-"Better" needs both: the 95% confidence interval of the paired difference lies above 0, and Holm's adjusted p-value over
-all controls is below 0.05. An interval that holds 0 is "no difference shown", which is not "equal". A verdict without a
-winner is a result, too.
+"Better" needs all of these: two training seeds or more, a 95% confidence interval of the paired difference above 0 that
+holds the noise of training, and Holm's adjusted p-value below the level of this look (`looks.py`). The family of Holm's
+correction is the controls on one split: other splits and single training sizes are families of their own. One seed
+shows no more than that a design is ahead on these items. An interval that holds 0 is "no difference shown", which is
+not "equal". A verdict without a winner is a result, too.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from sde_ray.analysis.dropped_seeds import DroppedSeeds, dropped_sentence
 from sde_ray.analysis.estimate import format_estimate
-from sde_ray.analysis.paired import PairedDifference
+from sde_ray.analysis.looks import ALPHA, Look
+from sde_ray.analysis.paired import ITEMS, PairedDifference
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.design.designs import make_design, paper_label
 from sde_ray.errors import UserError, format_error
@@ -29,14 +33,17 @@ from sde_ray.storage.files import write_atomic
 from sde_ray.types import Design
 
 ASSEMBLED, BEST_SEEN = "assembled", "best seen"
-ALPHA = 0.05  # significance level of the adjusted p-value
 BETTER, WORSE, NO_DIFFERENCE = "better", "worse", "no difference shown"
+AHEAD, BEHIND = "ahead on these items, one seed", "behind on these items, one seed"
 NO_INTERVAL, SAME_DESIGN, NO_SCORE = "no interval", "same design", "no score"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The assembled design against a control, on one split; `train_size` None: the mean over all sizes."""
+    """The assembled design against a control, on one split; `train_size` None: the mean over all sizes.
+
+    `seeds`: number of training seeds that the two share; both scores are means over these.
+    """
 
     control: str
     design: Design
@@ -52,13 +59,25 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the final comparison shows. `recommended` names the contender to use, `summary` says it in words."""
+    """What the final comparison shows. `recommended` names the contender to use, `summary` says it in words.
+
+    `looks`: every look at the test split so far, `look` the number of this one. `dropped`: the seeds on which a
+    contender could not be compared.
+    """
 
     strategy_design: Design
     objective: str
     rows: tuple[Comparison, ...]
     summary: str
     recommended: str
+    look: int = 1
+    looks: tuple[Look, ...] = ()
+    dropped: tuple[DroppedSeeds, ...] = ()
+
+    @property
+    def level(self) -> float:
+        """The level at which this look may claim."""
+        return next((look.level for look in self.looks if look.number == self.look), ALPHA)
 
     def overall(self, split: str = "test") -> list[Comparison]:
         """The rows behind the verdict: all sizes together."""
@@ -68,27 +87,44 @@ class Verdict:
 _VERDICT = TypeAdapter(Verdict)
 
 
-def comparison_claim(paired: PairedDifference | None) -> str:
+def comparison_claim(paired: PairedDifference | None, level: float = ALPHA) -> str:
     """Significance of a paired comparison in words: what may be said of the assembled design against a control.
 
-    "better" and "worse" need an interval on one side of 0 and an adjusted p-value below `ALPHA`. The vocabulary is not
-    that of effects (`claims.effect_claim`): nothing here is ever called equivalent, or better "perhaps".
+    "better" and "worse" need two seeds, the noise of training, an interval on one side of 0 and an adjusted p-value
+    below the level. The vocabulary is not that of effects (`claims.effect_claim`): nothing here is ever called
+    equivalent, or better "perhaps".
+
+    Args:
+        paired: the comparison; None without a score.
+        level: two-sided, of the whole family.
     """
     if paired is None:
         return NO_SCORE
     if paired.low is None or paired.high is None:
         return NO_INTERVAL
-    significant = (paired.adjusted_p_value or 0.0) < ALPHA
-    if significant and paired.low > 0:
-        return BETTER
-    return WORSE if significant and paired.high < 0 else NO_DIFFERENCE
+    if (paired.adjusted_p_value or 0.0) >= level or paired.low <= 0 <= paired.high:
+        return NO_DIFFERENCE
+    if paired.seeds < 2:
+        return AHEAD if paired.low > 0 else BEHIND
+    if paired.noise == ITEMS:  # equal scores of several seeds tell nothing of the noise of training
+        return NO_DIFFERENCE
+    return BETTER if paired.low > 0 else WORSE
 
 
 # ---- the verdict in words ------------------------------------------------------------------------------------------
 
 
-def make_verdict(strategy: Strategy, rows: Sequence[Comparison]) -> Verdict:
-    """The verdict that the comparisons give: the headline, then one sentence for each kind of claim."""
+def make_verdict(
+    strategy: Strategy, rows: Sequence[Comparison], looks: Sequence[Look] = (), dropped: Sequence[DroppedSeeds] = ()
+) -> Verdict:
+    """The verdict that the comparisons give: the headline, one sentence for each kind of claim, what they rest on.
+
+    Args:
+        strategy: the assembled design.
+        rows: the comparisons.
+        looks: all looks at the test split, this one last.
+        dropped: the seeds on which a contender could not be compared.
+    """
     home = [row for row in rows if row.split == "test" and row.train_size is None]
     away = [row for row in rows if row.split == "test_ood" and row.train_size is None]
     lost = [row for row in home if row.claim == WORSE]
@@ -98,29 +134,57 @@ def make_verdict(strategy: Strategy, rows: Sequence[Comparison]) -> Verdict:
         parts += ["Out-of-domain:", *_sentences(away)]
     elif strategy.design["instruction"] == "none" and any(row.score is not None for row in home):
         parts.append("Out-of-domain: not applicable without an instruction.")
-    if any(row.seeds == 1 for row in home):
-        parts.append("One seed only: the intervals hold the noise of the items, not that of training.")
-    return Verdict(strategy.design, strategy.objective, tuple(rows), " ".join(parts), recommended)
+    parts += _foundations(home, looks, dropped)
+    number = looks[-1].number if looks else 1
+    summary = " ".join(part for part in parts if part)
+    return Verdict(
+        strategy.design, strategy.objective, tuple(rows), summary, recommended, number, tuple(looks), tuple(dropped)
+    )
 
 
 def _headline(rows: Sequence[Comparison], recommended: str) -> str:
-    claims = {row.claim for row in rows if row.claim != SAME_DESIGN}
+    claims = {row.claim for row in rows if row.claim not in (SAME_DESIGN, NO_SCORE)}
     if recommended != ASSEMBLED:
         return f"The assembled design does not win: use {recommended}."
-    if not claims:
+    if all(row.claim == SAME_DESIGN for row in rows if row.score is not None):
         return "Every control that has a score is the assembled design itself."
-    if claims == {BETTER}:
+    if claims == {BETTER} and all(row.claim != NO_SCORE for row in rows):
         return "The assembled design wins against all controls."
+    if claims == {BETTER}:
+        return "The assembled design wins against all controls that have a score."
     if claims == {NO_INTERVAL}:
-        return "Nothing can be said: one seed and no kept completions give no interval."
+        return "Nothing can be said: the noise is not known, so there is no interval."
     if BETTER in claims:
         return "The assembled design wins against some controls, not against all."
+    if all(row.seeds == 1 for row in rows if row.claim not in (SAME_DESIGN, NO_SCORE)):
+        return "One seed shows no design to be better than another."
     return "The assembled design is not shown to be better than any control."
 
 
+def _foundations(rows: Sequence[Comparison], looks: Sequence[Look], dropped: Sequence[DroppedSeeds]) -> list[str]:
+    """What the claims rest on: one seed, seeds that were left out, the family of the correction, the look."""
+    compared = {row.design: row.paired for row in rows if row.paired is not None and row.paired.p_value is not None}
+    parts = []
+    if any(row.seeds == 1 for row in rows):
+        noise = {paired.noise for paired in compared.values() if paired.seeds == 1}
+        parts.append("One seed only" + (f": {_ONE_SEED[ITEMS in noise]}." if noise else "."))
+    parts.append(dropped_sentence(dropped))
+    if len(compared) > 1:
+        parts.append(f"Holm's correction counts the {len(compared)} controls of a split.")
+    if looks and looks[-1].number > 1:
+        parts.append(f"This is look {looks[-1].number} at the test items: claims at level {looks[-1].level:g}.")
+    return parts
+
+
+_ONE_SEED = {
+    True: "the intervals hold the noise of the items, not that of training",
+    False: "the noise of training is taken from replicates of other trials",
+}
 OPENINGS = {
     BETTER: "Better than",
     WORSE: "Worse than",
+    AHEAD: "Ahead on these items, one seed:",
+    BEHIND: "Behind on these items, one seed:",
     NO_DIFFERENCE: "No difference shown against",
     NO_INTERVAL: "Without an interval against",
     SAME_DESIGN: "The same design as",
@@ -186,3 +250,11 @@ def load(path: Path) -> Verdict:
         raise UserError(
             f'"{path}" is no validation of sde_ray ({format_error(error)}). `sde-ray validate` writes it again.'
         ) from None
+
+
+def earlier_looks(path: Path) -> tuple[Look, ...]:
+    """The looks at the test split that a validation.json has counted; none where there is no such file."""
+    try:
+        return load(path).looks
+    except UserError:
+        return ()

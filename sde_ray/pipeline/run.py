@@ -160,10 +160,12 @@ def validate(context: PipelineContext, conclusion: StudyConclusion) -> StudyConc
     if outcome.interrupted:
         raise Interrupted(outcome.message)
     results = {result.key: result for result in outcome.results}
-    verdict = validation.judge_validation(strategy, trials, results, context.run_dir.trials)
+    path = context.run_dir.validation(strategy.task, strategy.model)
+    verdict = validation.judge_validation(
+        strategy, trials, results, context.run_dir.trials, conclusion.study.results, verdicts.earlier_looks(path)
+    )
     strategy = replace(strategy, verdict=verdict.summary)
     strategies.save(strategy, conclusion.path)
-    path = context.run_dir.validation(strategy.task, strategy.model)
     verdicts.save(verdict, path)
     context.tracker.log_table(f"validation{suffix}", verdicts.verdict_table(verdict))
     context.publish(conclusion.path, path)

@@ -78,7 +78,7 @@ class TestCondition:
 
     def test_one_design_under_two_names_is_compared_once(self) -> None:
         same = {ASSEMBLED: NAMED["es-sde"], "es-sde": NAMED["es-sde"], "baseline": NAMED["baseline"]}
-        values = {(name, seed, 0): level for name, level in (
+        values = {(name, seed, 0): level + 0.001 * seed * (name == "baseline") for name, level in (
             (ASSEMBLED, 0.8), ("es-sde", 0.8), ("baseline", 0.6)) for seed in range(3)}  # fmt: skip
         judged = judge_condition("x", tabulate(values, {}, same, ASSEMBLED, ITEM_DRAWS))
         assert [row.claim for row in judged.rows] == ["", "same design", "better"]
@@ -92,6 +92,9 @@ class TestCondition:
         designs = {name: DESIGNS[name] for name in (ASSEMBLED, "baseline", "es-sde", "heuristic")}
         table = tabulate(values, {}, designs, ASSEMBLED, ITEM_DRAWS)
         assert (table.seeds, list(table.scores), table.variants) == ((1, 3), [ASSEMBLED, "baseline"], ("a", "b"))
+        del values["baseline", 1, "a"]
+        table = tabulate(values, {}, designs, ASSEMBLED, ITEM_DRAWS)
+        assert table.shared_seeds(ASSEMBLED) == (1, 3) and table.shared_seeds("baseline") == (3,)
         assert "Nothing can be said" in judge_condition("x", tabulate({}, {}, DESIGNS, ASSEMBLED, ITEM_DRAWS)).summary
 
     def test_one_seed_without_items_says_nothing(self) -> None:
@@ -138,12 +141,27 @@ class TestCurve:
         assert "saves 7" in saved.summary and saved.summary.startswith("For baseline's score at 400 samples")
 
     def test_ends_of_the_curve_are_said(self) -> None:
-        (cheap,) = savings(self.cells([0.7, 0.8, 0.9], [0.1, 0.3, 0.6]), self.SIZES)
+        (cheap,) = savings(self.cells([0.7, 0.8, 0.9], [0.1, 0.3, 0.6], noise=0.001), self.SIZES)
         assert "25 samples or fewer [at most 25, at most 25]" in cheap.summary and "saves at least 94%" in cheap.summary
         (never,) = savings(self.cells([0.1, 0.2, 0.3], [0.1, 0.3, 0.6]), self.SIZES)
         assert never.needs == math.inf and "is not reached" in never.summary and never.to_dict()["needs"] is None
         assert savings(self.cells([1, 1, 1], [1, 1, 1]), self.SIZES[:1]) == []
         assert Saving("x", 100, 60.0, 40.0, math.inf, 10).summary.endswith("[40, more than 100]: it saves 40%.")
+
+    def test_two_seeds_give_no_interval(self) -> None:
+        table = self.cells([0.2, 0.6, 0.8], [0.1, 0.3, 0.6], noise=0.01)
+        two = {name: values[:2] for name, values in table.scores.items()}
+        (saved,) = savings(replace(table, scores=two, seeds=(0, 1)), self.SIZES)
+        assert saved.low is None and saved.high is None and saved.needs == pytest.approx(100, rel=0.1)
+
+    def test_a_failed_trial_costs_its_own_control_only(self) -> None:
+        table = self.cells([0.2, 0.6, 0.8], [0.1, 0.3, 0.6], noise=0.01)
+        designs = {**table.designs, "es-sde": DESIGNS["es-sde"]}
+        failed = table.scores["baseline"] + np.array([[0.0], [0.0], [math.nan], [math.nan], [math.nan]])
+        both = replace(table, designs=designs, scores={**table.scores, "es-sde": failed})
+        baseline, other = savings(both, self.SIZES)
+        assert baseline.low is not None and baseline.needs == savings(table, self.SIZES)[0].needs
+        assert other.control == "es-sde" and other.low is None
 
     def test_the_curve_is_drawn(self) -> None:
         judged = [judge_condition(str(size), planted(LEVELS)) for size in (10, 20)]

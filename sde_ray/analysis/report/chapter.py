@@ -96,7 +96,12 @@ def _validation(verdict: Verdict) -> Html:
         "95% interval": "interval", "p (Holm)": "adjusted_p_value", "assembled": "assembled", "control": "score",
         "samples": "size", "seeds": "seeds", "items": "items",
     }  # fmt: skip
-    note = "Fresh seeds and test items that no selection has seen; differences are paired by seed and item."
+    note = (
+        "Fresh seeds and test items that no selection has seen; differences are paired by item and by the seeds "
+        "that both have. Holm's correction counts the controls of one split and size: nothing is corrected over "
+        "splits or sizes. "
+        f"Look {verdict.look} at the test items: claims at level {verdict.level:g}."
+    )
     return joined([tag("h3", "Final comparison"), tag("p", note, class_="quiet"), table(columns, rows)])
 
 

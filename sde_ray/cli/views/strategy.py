@@ -34,13 +34,14 @@ def verdict_view(verdict: Verdict) -> Group:
     """The paired comparisons with the controls, split by split, and the verdict in words."""
     from sde_ray.design.designs import paper_label
 
-    numbers = ("assembled", "control ", "difference", "95% interval")
-    title = f"Final comparison on {verdict.objective}, fresh seeds and test items"
+    numbers = ("seeds", "assembled", "control ", "difference", "95% interval")
+    look = f"look {verdict.look}, claims at level {verdict.level:g}"
+    title = f"Final comparison on {verdict.objective}, fresh seeds and test items ({look})"
     controls = table(title, "test", "control", "design", *numbers, "the assembled is", right=numbers)
     for split, name in SPLITS.items():
         for row in verdict.overall(split):
             paired = row.paired
-            values = [number(row.assembled), number(row.score)]
+            values = [str(row.seeds), number(row.assembled), number(row.score)]
             values += [number(paired.difference, True), interval(paired.low, paired.high)] if paired else ["–", "–"]
             colour = COLOURS.get(row.claim, "default")
             controls.add_row(name, row.control, paper_label(row.design), *values, f"[{colour}]{row.claim}[/]")

@@ -4,15 +4,17 @@
     saved[0]     Saving("baseline", at=160, needs=62.0, low=44.0, high=95.0)
 
 `needs` is the training size at which the assembled design reaches what a control reaches at its largest size, read off
-its own curve, which is straight between sizes on a logarithmic scale. The interval comes from the same draws of items
-and seeds for both. A curve says nothing beyond its ends: `low` at the smallest size means "that or fewer", and infinity
-"more than the largest".
+its own curve, which is straight between sizes on a logarithmic scale. The interval comes from curves with drawn errors:
+those of the items, the same draws for both, and those of the seeds, normal with a standard deviation that is drawn,
+too, from the model of all contenders and sizes (`seed_noise.py`). Two seeds cannot show how a curve may bend, so below
+`MIN_SEEDS` there is no interval. A curve says nothing beyond its ends: `low` at the smallest size means "that or
+fewer", and infinity "more than the largest".
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,10 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sde_ray.analysis.paired import ScoreTable
+from sde_ray.analysis.seed_noise import draw_seed_sd
 from sde_ray.analysis.verdict import ASSEMBLED
 
 Array = npt.NDArray[np.float64]
-DRAWS = 1000
+DRAWS = 4000
+MIN_SEEDS = 3  # that a contender shares with the assembled design
 
 
 @dataclass(frozen=True)
@@ -72,21 +76,19 @@ def savings(table: ScoreTable, sizes: Sequence[int]) -> list[Saving]:
     if ASSEMBLED not in table.scores or len(sizes) < 2:
         return []
     order = [table.variants.index(size) for size in sizes]
-    curves = {name: scores[:, order] for name, scores in table.scores.items()}
-    resampled = _resample_curves(table, order)
+    errors = _draw_errors(table, order)
     rows = []
-    for name in curves:
-        if table.designs[name] == table.designs[ASSEMBLED]:
+    for name, design in table.designs.items():
+        if design == table.designs[ASSEMBLED]:
             continue
-        assembled, goal = curves[ASSEMBLED].mean(axis=0), float(curves[name].mean(axis=0)[-1])
+        shared = np.asarray(np.isfinite(table.scores[name]).all(axis=1))
+        curve, goal = (table.scores[one][shared][:, order].mean(axis=0) for one in (ASSEMBLED, name))
         low = high = None
-        if resampled is not None:
-            draws = [
-                reaches(curve, float(control[-1]), sizes)
-                for curve, control in zip(resampled[ASSEMBLED], resampled[name], strict=True)
-            ]
+        if errors is not None and shared.sum() >= MIN_SEEDS:
+            curves, goals = curve + errors(ASSEMBLED, name, shared), goal[-1] + errors(name, ASSEMBLED, shared)[:, -1]
+            draws = [reaches(one, float(at), sizes) for one, at in zip(curves, goals, strict=True)]
             low, high = (float(np.quantile(draws, share, method="nearest")) for share in (0.025, 0.975))
-        rows.append(Saving(name, sizes[-1], reaches(assembled, goal, sizes), low, high, sizes[0]))
+        rows.append(Saving(name, sizes[-1], reaches(curve, float(goal[-1]), sizes), low, high, sizes[0]))
     return rows
 
 
@@ -101,19 +103,32 @@ def reaches(curve: Array, goal: float, sizes: Sequence[int]) -> float:
     return math.inf
 
 
-def _resample_curves(table: ScoreTable, order: Sequence[int]) -> dict[str, Array] | None:
-    """Bootstrap over items and seeds: curves [draws, sizes] by contender, with the same draws for all."""
-    num_seeds = len(table.seeds)
-    if table.resampled is None and num_seeds < 3:
+def _draw_errors(table: ScoreTable, order: Sequence[int]) -> Callable[[str, str, npt.NDArray[np.bool_]], Array] | None:
+    """Draws of the error of a contender's curve [draws, sizes], as a function of the seeds it is averaged over.
+
+    The function takes the contender, the one it is held against (items count only where both have them), and which
+    seeds they share. None where no noise of seeds is known.
+    """
+    names = list(table.scores)
+    cells = np.concatenate([table.scores[name][:, order].T for name in names])  # [contenders * sizes, seeds]
+    sd = draw_seed_sd(cells, table.scale, table.replicates, shared_luck=False)
+    if sd is None:
         return None
-    random = np.random.default_rng(1)
-    seeds = random.integers(0, num_seeds, (DRAWS, num_seeds))
-    curves = {}
-    for name, scores in table.scores.items():
-        if table.resampled is None:
-            curves[name] = scores[:, order][seeds].mean(axis=1)
-        else:
-            by_items = table.resampled[name][:, :, order]
-            draws = np.arange(DRAWS) % len(by_items)
-            curves[name] = np.take_along_axis(by_items[draws], seeds[:, :, None], axis=1).mean(axis=1)
-    return curves
+
+    def errors(name: str, other: str, shared: npt.NDArray[np.bool_]) -> Array:
+        first = names.index(name) * len(order)
+        variance = sd[np.arange(DRAWS) % len(sd), first : first + len(order)] ** 2 / shared.sum()
+        items: Array = np.zeros((1, len(order)))
+        seeds_of_items = 0.0
+        if table.resampled and name in table.resampled and other in table.resampled:
+            by_seed = table.resampled[name][:, shared][:, :, order]
+            items = by_seed.mean(axis=1) - by_seed.mean(axis=(0, 1))
+            alone = by_seed.var(axis=0).mean(axis=0)
+            seeds_of_items = np.maximum(0.0, (alone - items.var(axis=0)) / (shared.sum() - 1))
+        remaining = np.maximum(variance - seeds_of_items, variance / 4)
+        random = np.random.default_rng([1, first])
+        return np.asarray(
+            items[np.arange(DRAWS) % len(items)] + random.normal(size=remaining.shape) * np.sqrt(remaining)
+        )
+
+    return errors

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.analysis import strategy as strategies
+from sde_ray.analysis.dropped_seeds import dropped_seeds, dropped_sentence
 from sde_ray.analysis.paired import Key, ScoreTable, tabulate
 from sde_ray.analysis.strategy import Strategy
+from sde_ray.analysis.validation import metric_scale
 from sde_ray.analysis.verdict import ASSEMBLED
 from sde_ray.config.load import open_tasks
 from sde_ray.config.open import open_sweep
@@ -273,17 +275,22 @@ def conclude(
 ) -> RobustnessResult:
     """Paired comparisons on every condition. `results` by trial key; trials that are missing are left out."""
     finished = {key: result for key, result in results.items() if result.status == "finished"}
-    by_size = _trained_table(study, finished)
-    curve = tuple(judge_condition(f"{size} samples", by_size.column(size)) for size in study.sizes)
+    tables = _trained_tables(study, finished)
+    curve = tuple(judge_condition(f"{size} samples", tables[(size,)]) for size in study.sizes)
     metric = study.strategy.objective
     others = tuple(_other_conditions(study, finished, metric, on_progress))
-    saved = tuple(savings(by_size, study.sizes))
+    saved = tuple(savings(tables[study.sizes], study.sizes))
     conditions = (*curve, *others)
-    return RobustnessResult(curve, others, saved, summarize(conditions), curves(study.sizes, curve, metric))
+    dropped = dropped_sentence(dropped_seeds(study.trials, results, metric, SPLIT))
+    summary = " ".join(part for part in (summarize(conditions), dropped) if part)
+    return RobustnessResult(curve, others, saved, summary, curves(study.sizes, curve, metric))
 
 
-def _trained_table(study: RobustnessStudy, finished: Mapping[str, TrialResult]) -> ScoreTable:
-    """The scores of the trials' own evaluation; the variants are the training sizes."""
+def _trained_tables(study: RobustnessStudy, finished: Mapping[str, TrialResult]) -> dict[tuple[int, ...], ScoreTable]:
+    """The scores of the trials' own evaluation, by training sizes: of each size alone, and of all together.
+
+    A trial that failed at one size is missing at that size alone, and in the table of all sizes.
+    """
     values: dict[Key, float] = {}
     items: dict[Key, Any] = {}
     metric = study.strategy.objective
@@ -296,7 +303,15 @@ def _trained_table(study: RobustnessStudy, finished: Mapping[str, TrialResult]) 
                 counts = read_items(finished[trial.key], study.run_dir.trial(trial.key), SPLIT, metric)
                 if counts is not None:
                     items[key] = counts
-    return tabulate(values, items, study.designs, ASSEMBLED, ITEM_DRAWS)
+    chosen = {study.sizes, *((size,) for size in study.sizes)}
+    return {sizes: _tabulate(study, values, items, sizes) for sizes in chosen}
+
+
+def _tabulate(
+    study: RobustnessStudy, values: Mapping[Key, float], items: Mapping[Key, Any], variants: Sequence[Any] | None
+) -> ScoreTable:
+    scale = metric_scale(study.strategy.objective)
+    return tabulate(values, items, study.designs, ASSEMBLED, ITEM_DRAWS, variants, scale)
 
 
 def _other_conditions(
@@ -333,7 +348,7 @@ def _decoded_table(
             if (trial.key, condition) in scored:
                 key = (name, trial.seed, condition)
                 values[key], items[key] = scored[trial.key, condition]
-    return tabulate(values, items, study.designs, ASSEMBLED, ITEM_DRAWS)
+    return _tabulate(study, values, items, None)
 
 
 def save(study: RobustnessStudy, result: RobustnessResult) -> list[Path]:
