@@ -35,7 +35,9 @@ DRAWS = POINTS * DRAWS_PER_POINT
 COMPONENTS = ("noise", "design", "pairs", "seed", "seed x option")
 PRIOR_SCALES = {"design": 1.0, "pairs": 1.0, "seed": 0.3, "seed x option": 0.3}  # standard deviation / a trial's noise
 PRIOR_FREEDOM = {"design": 1.0, "pairs": 1.0, "seed": 4.0, "seed x option": 4.0}  # of half-t priors; 1: half-Cauchy
-BOUNDS = (-11.5, 4.6)  # of log standard deviations, in units of the scores' standard deviation
+# Of log standard deviations, in units of the scores'; of `design` the log of its ratio to the noise of a trial.
+BOUNDS = {"noise": (-11.5, 2.0), "design": (-6.0, 6.0), "pairs": (-9.0, 2.0), "seed": (-9.0, 2.0)}
+JITTER = 1e-11  # on the diagonal of scaled equations: effects that the trials hardly tell apart
 BATCH = 4_000_000  # numbers in a stack of systems that are solved at once
 
 
@@ -197,9 +199,11 @@ class MixedModel:
     def _log_likelihoods(self, points: Array, restricted: bool) -> Array:
         _, _, sizes, designs = self._statistics
         system, right, squares, variances = self._systems(points)
+        size = np.sqrt(np.diagonal(system, axis1=1, axis2=2))
+        system = system / size[:, :, None] / size[:, None, :] + JITTER * np.eye(system.shape[1])
         factor = np.linalg.cholesky(system)
-        half = np.linalg.solve(factor, right[..., None])[..., 0]
-        logs = 2 * np.log(np.diagonal(factor, axis1=1, axis2=2))
+        half = np.linalg.solve(factor, (right / size)[..., None])[..., 0]
+        logs = 2 * (np.log(np.diagonal(factor, axis1=1, axis2=2)) + np.log(size))
         num_random = int((self._component >= 0).sum())
         determinant = (logs if restricted else logs[:, :num_random]).sum(axis=1)
         noise, design = variances["total noise"], variances["total design"]
@@ -226,7 +230,7 @@ class MixedModel:
 
     @cached_property
     def _bounds(self) -> Array:
-        return np.tile(np.array(BOUNDS), (len(self._names), 1))
+        return np.array([BOUNDS.get(name, BOUNDS["seed"]) for name in self._names])
 
     @cached_property
     def _mode(self) -> Array:

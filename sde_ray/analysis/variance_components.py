@@ -1,12 +1,12 @@
 """Posterior of the variance components: the mode of their restricted likelihood, and points drawn around it.
 
-    points = sample_components(log_posterior, bounds, start, count)     [points, components], all of one weight
+    points = sample_components(log_posterior, bounds, mode, count)     [points, components], all of one weight
 
 A component is the logarithm of a standard deviation. None is plugged in at its best value: a few designs or seeds leave
 them uncertain, and an interval has to be as wide as that makes it. The log posterior is maximised (L-BFGS), a
 t-distribution with the curvature at the mode proposes points (importance sampling), a second round proposes by the
-moments of the first, and systematic resampling keeps points of equal weight. Proposals are a scrambled Sobol sequence
-of a fixed seed, so the same scores give the same points.
+moments of the first, systematic resampling keeps points of equal weight, and a few Metropolis steps spread those that
+were kept several times. All random numbers have fixed seeds, so the same scores give the same points.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from scipy import optimize, stats
 
 Array = npt.NDArray[np.float64]
 LogDensity = Callable[[Array], Array]
-PROPOSALS = (256, 512)  # points of the two rounds of importance sampling
+PROPOSALS = (256, 256)  # points of the two rounds of importance sampling
+INFLATION = 1.5  # of the second round's variances: a proposal that is too wide costs less than one too narrow
+MOVES = 12  # Metropolis steps of each point
 FREEDOM = 5.0  # of the t-distribution: heavier tails than any posterior of log standard deviations
 STEP = 1e-3  # of finite differences, on the log scale
 WIDEST = 1.5  # largest standard deviation of a proposal, on the log scale; where the likelihood is flat
@@ -45,22 +47,68 @@ def posterior_mode(log_density: LogDensity, bounds: Array, start: Array) -> Arra
 
 
 def sample_components(log_density: LogDensity, bounds: Array, mode: Array, count: int) -> Array:
-    """Draws of the posterior by importance sampling around its mode [count, components], all of one weight."""
+    """Draws of the posterior [count, components], all of one weight: importance sampling, then a few Metropolis steps.
+
+    Args:
+        log_density: of points [points, components], up to a constant; [points].
+        bounds: lowest and highest value of each component [components, 2].
+        mode: of the density [components].
+        count: number of draws, even.
+    """
     mean, covariance = mode, _curvature(log_density, mode)
-    points, weights = mode[None], np.ones(1)
+    points, logs, weights = mode[None], np.zeros(1), np.ones(1)
     for number, size in enumerate(PROPOSALS):
         points, log_proposal = _propose(mean, covariance, size, number)
-        inside = np.all((points >= bounds[:, 0]) & (points <= bounds[:, 1]), axis=1)
-        logs = np.where(inside, log_density(np.clip(points, bounds[:, 0], bounds[:, 1])) - log_proposal, -np.inf)
+        logs = _within(log_density, bounds, points)
         if not np.isfinite(logs).any():
             return np.repeat(mode[None], count, axis=0)
-        weights = np.exp(logs - logs.max())
-        weights /= weights.sum()
+        weights = _tempered(logs - log_proposal, 1 if number + 1 == len(PROPOSALS) else 4 * len(mode))
         mean = weights @ points
-        centred = points - mean
-        covariance = _limited((weights[:, None] * centred).T @ centred)
+        covariance = _limited(INFLATION * ((weights[:, None] * (points - mean)).T @ (points - mean)))
     picks = np.searchsorted(np.cumsum(weights), (np.arange(count) + 0.5) / count)
-    return np.asarray(points[np.minimum(picks, len(points) - 1)])
+    picks = np.random.default_rng(0).permutation(np.minimum(picks, len(points) - 1))
+    return _move(log_density, bounds, points[picks], logs[picks])
+
+
+def _within(log_density: LogDensity, bounds: Array, points: Array) -> Array:
+    """The log density within the bounds, minus infinity beyond them."""
+    inside = np.all((points >= bounds[:, 0]) & (points <= bounds[:, 1]), axis=1)
+    return np.where(inside, log_density(np.clip(points, bounds[:, 0], bounds[:, 1])), -np.inf)
+
+
+def _tempered(logs: Array, least: float) -> Array:
+    """Importance weights, flattened until they are worth `least` points: moments of one point are no moments."""
+    power = 1.0
+    while True:
+        weights = np.exp(power * (logs - logs.max()))
+        weights /= weights.sum()
+        if 1 / (weights**2).sum() >= least or power < 0.05:
+            return np.asarray(weights)
+        power *= 0.7
+
+
+def _move(log_density: LogDensity, bounds: Array, points: Array, logs: Array) -> Array:
+    """Metropolis steps along differences of other points (differential evolution, ter Braak 2006), half by half.
+
+    Where importance sampling has kept few distinct points, these spread them over the posterior.
+    """
+    random = np.random.default_rng(1)
+    half, dimensions = len(points) // 2, points.shape[1]
+    points, logs = points.copy(), logs.copy()
+    for step in range(2 * MOVES):
+        moved, others = (slice(0, half), slice(half, None)) if step % 2 else (slice(half, None), slice(0, half))
+        reference = points[others]
+        size = len(points[moved])
+        first = random.integers(len(reference), size=size)
+        second = (first + random.integers(1, len(reference), size=size)) % len(reference)
+        length = 2.38 / np.sqrt(2 * dimensions) * random.uniform(0.4, 1.2, size=(size, 1))
+        proposed = points[moved] + length * (reference[first] - reference[second])
+        proposed += random.normal(scale=0.05, size=proposed.shape)
+        proposed_logs = _within(log_density, bounds, proposed)
+        accepted = np.log(random.random(size)) < proposed_logs - logs[moved]
+        points[moved] = np.where(accepted[:, None], proposed, points[moved])
+        logs[moved] = np.where(accepted, proposed_logs, logs[moved])
+    return points
 
 
 def _propose(mean: Array, covariance: Array, size: int, number: int) -> tuple[Array, Array]:
