@@ -9,8 +9,8 @@ best on average. Of the feasible combinations the highest predicted one is taken
 significantly better in this combination goes back to its axis' default (backward elimination): a default needs no
 evidence, a departure does.
 
-A search that models all designs itself (`adaptive`) has seen rungs and repeats that no surface of finished trials
-holds: its recommendation is taken as it is.
+Where the search models all designs itself (`adaptive`) its decision stands instead, and the reasons say so: see
+`recommendation.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from pydantic import TypeAdapter
 from sde_ray.analysis.constraints import TOLERANCE, ConstraintCheck
 from sde_ray.analysis.effects import Effect, fit_results, reference_of, scored_results, surface_effects
 from sde_ray.analysis.estimate import Estimate, format_estimate
+from sde_ray.analysis.recommendation import Recommended, simplest
+from sde_ray.analysis.recommendation import reasons as recommendation_reasons
 from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.config.schema import Constraints
 from sde_ray.design.axes import find_axis
@@ -70,7 +72,7 @@ def assemble(
     constraints: Constraints | None = None,
     items: Mapping[str, ItemCounts] | None = None,
     sweep: str = "",
-    recommended: tuple[Design, float] | None = None,
+    recommended: Recommended = (),
 ) -> Strategy:
     """Assemble the strategy for one task, model and training size.
 
@@ -82,8 +84,9 @@ def assemble(
         constraints: the lowest format adherence (a share) and the most output tokens of a completion (a mean).
         items: counts by item of the dev split, by trial key; they narrow the confidence intervals.
         sweep: the name of the sweep.
-        recommended: the design of a search that models designs itself, with its expected score. It is taken where the
-            constraints allow it, as the search has seen rungs and repeats that no surface of finished trials holds.
+        recommended: designs that a search which models designs itself expects to be the best or as good, best first,
+            with their expected scores. Of those that the constraints allow the simplest is taken, whatever the effects
+            say: the search has seen rungs and repeats that no surface of finished trials holds.
 
     Raises:
         UserError: when no design meets the constraints, a split is not a dev split, or no trial has the metric.
@@ -97,12 +100,14 @@ def assemble(
     fitted = fit_results(combined, COMBINED, "dev", items if len(weights) == 1 else None, bounds)
     scored = scored_results(combined, COMBINED)
     check = ConstraintCheck(combined, constraints)
-    if recommended and fitted.covers(recommended[0]) and not check.violations(recommended[0]):
-        design, predicted = recommended
+    near_ties = [pair for pair in recommended if fitted.covers(pair[0]) and not check.violations(pair[0])]
+    if near_ties:
+        design, predicted = simplest(near_ties, scored, fitted)
+        reasons = dict(recommendation_reasons(design, predicted, near_ties, fitted))
     else:
         best = max(check.feasible(_combinations(fitted)), key=fitted.predict)
         design = _eliminate_backward(best, fitted, check)
-        predicted = fitted.predict(design)
+        predicted, reasons = fitted.predict(design), dict(_reasons(design, fitted, check))
     config = scored[0].config
     return Strategy(
         task=str(config["task"]),
@@ -112,7 +117,7 @@ def assemble(
         objective=objective,
         predicted=predicted,
         effects=tuple(surface_effects(fitted, [design_of(result) for result in scored])),
-        reasons=dict(_reasons(design, fitted, check)),
+        reasons=reasons,
     )
 
 

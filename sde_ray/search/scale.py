@@ -39,6 +39,10 @@ class Scale:
         """Derivative of `forward` at these scores: a small error of a score times this is one on the scale."""
         return np.ones_like(np.asarray(scores, dtype=float))
 
+    def expected(self, mean: npt.ArrayLike, variance: npt.ArrayLike) -> Array:
+        """Expected score where the value on this scale is normal with this mean and variance."""
+        return self.inverse(mean)
+
     def log_jacobian(self, scores: npt.ArrayLike) -> float:
         """What turns a log likelihood of transformed scores into one of the scores."""
         return float(np.log(self.slope(scores)).sum())
@@ -75,6 +79,10 @@ class LogitScale(Scale):
         odds = np.exp(-np.abs(np.asarray(values, dtype=float)))  # of the nearer bound: never overflows
         share = np.where(np.asarray(values) > 0, 1 / (1 + odds), odds / (1 + odds))
         return np.asarray(np.clip(low + width * share, self.low, self.high))
+
+    def expected(self, mean: npt.ArrayLike, variance: npt.ArrayLike) -> Array:
+        # Averaged over the normal, a logistic function is very nearly a flatter one (MacKay 1992).
+        return self.inverse(np.asarray(mean) / np.sqrt(1 + np.pi / 8 * np.asarray(variance)))
 
     def slope(self, scores: npt.ArrayLike) -> Array:
         share = self._share(scores)

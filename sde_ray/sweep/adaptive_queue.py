@@ -17,7 +17,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from sde_ray.config.load import open_tasks
 from sde_ray.config.trial import TrialConfig
+from sde_ray.metrics import metric_bounds
 from sde_ray.search import METHODS
 from sde_ray.search.adaptive.request import TrialRequest
 from sde_ray.search.adaptive.search import Adaptive
@@ -96,10 +98,12 @@ class AdaptiveQueue(TrialQueue):
     def on_trial_end(self, result: TrialResult) -> None:
         self._replay_result(self._requests[result.key], result)
 
-    def recommendation(self, name: tuple[str, str, int]) -> tuple[Design, float] | None:
-        """The best design of a task, model and training size, with its expected score; None before the first score."""
-        expected = self.expected(name)
-        return None if expected is None else (self.recommend()[name], expected)
+    def recommendation(self, name: tuple[str, str, int]) -> list[tuple[Design, float]]:
+        """The best design of a task, model and training size and its near-ties, best first, with expected scores.
+
+        Empty before the first score.
+        """
+        return self.search.near_ties(self.names.index(name))
 
     def recommend(self) -> dict[tuple[str, str, int], Design]:
         """The best design so far by task, model and training size."""
@@ -126,9 +130,16 @@ class AdaptiveQueue(TrialQueue):
             seed=config.search.seed,
             groups=[models.index(model) for _, model, _ in self.names],
             points_to_evaluate=self._points_to_evaluate(),
+            bounds=self._bounds(),
             **{name: getattr(config.search, name) for name in method.options},
         )
         return search
+
+    def _bounds(self) -> tuple[float, float] | None:
+        """Lowest and highest value of the metric; None where it has none, or where tasks have metrics that differ."""
+        config = self._plan.config
+        bounds = {metric_bounds(config.metric_for(task)) for task in open_tasks(config).values()}
+        return bounds.pop() if len(bounds) == 1 else None
 
     def _points_to_evaluate(self) -> list[list[Design]]:
         """What each contest tries first; a design that occurs twice is tried with two seeds."""

@@ -103,9 +103,12 @@ class SweepRun:
         self._queue = make_trial_queue(self.plan, self.score, self.results, in_flight)
         return self._queue
 
-    def recommendation(self, task: str, model: str, train_size: int) -> tuple[Design, float] | None:
-        """The design that the search recommends, with the score it expects; None for methods that only list designs."""
-        return self.queue.recommendation((task, model, train_size)) if isinstance(self.queue, AdaptiveQueue) else None
+    def recommendation(self, task: str, model: str, train_size: int) -> list[tuple[Design, float]]:
+        """The design that the search recommends and its near-ties, best first, with the scores that it expects.
+
+        Empty for methods that only list designs.
+        """
+        return self.queue.recommendation((task, model, train_size)) if isinstance(self.queue, AdaptiveQueue) else []
 
 
 def scorer(config: SweepConfig, split: str = "") -> Callable[[TrialResult], float | None]:

@@ -166,3 +166,36 @@ def test_other_files_are_refused(tmp_path: Path, text: str, said: str) -> None:
     path.write_text(text)
     with pytest.raises(UserError, match=said):
         load(path)
+
+
+def test_where_the_search_recommends_its_decision_is_the_reason_and_no_interval_is() -> None:
+    chosen = WINNER.replace(reasoning="cot")
+    strategy = assemble(results(ALL, noise=0.03), METRIC, recommended=[(chosen, 0.7654)])
+    assert strategy.design == chosen and strategy.predicted == 0.7654
+    assert strategy.reasons["reasoning"].startswith("cot: the search's own decision, expected 0.765; the surface alone")
+    assert strategy.reasons["labels"].startswith("text, the default: the search's own decision, expected 0.765; ")
+    assert all(reason.endswith("which is not the reason") for reason in strategy.reasons.values())
+
+
+def test_near_ties_of_the_search_go_to_the_defaults_and_then_to_fewer_tokens() -> None:
+    near = [(WINNER.replace(reasoning="cot"), 0.700), (WINNER.replace(labels="number"), 0.699), (WINNER, 0.698)]
+    trials = results(ALL, noise=0.03)
+    strategy = assemble(trials, METRIC, recommended=near)
+    assert strategy.design == WINNER and strategy.predicted == 0.698
+    assert "where cot, the best expected, has 0.700, too little more to matter" in strategy.reasons["reasoning"]
+    assert "best expected" not in strategy.reasons["format"]
+    long = {"output": 50.0}
+    trials = [
+        replace(one, tokens=long if one.config["design"]["reasoning"] == "cot" else {"output": 9}) for one in trials
+    ]
+    assert assemble(trials, METRIC, recommended=near[:2]).design == near[1][0]
+
+
+def test_a_recommended_design_that_breaks_a_constraint_gives_way_to_its_near_tie() -> None:
+    near = [(WINNER, 0.700), (WINNER.replace(labels="number"), 0.699)]
+    trials = [
+        replace(one, tokens={"output": 30.0 if one.config["design"]["labels"] == "text" else 9.0})
+        for one in results(ALL, noise=0.03)
+    ]
+    strategy = assemble(trials, METRIC, constraints=Constraints(max_output_tokens=20), recommended=near)
+    assert strategy.design == near[1][0]

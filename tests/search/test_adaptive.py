@@ -21,13 +21,15 @@ from sde_ray.search.adaptive.posterior import (
     Observation,
     ObservationArrays,
     covariance,
-    first_scales,
-    fit_scales,
+    fit_hyperparameters,
+    prior_medians,
 )
 from sde_ray.search.adaptive.request import TrialRequest
-from sde_ray.search.adaptive.search import MAX_IDENTICAL_FAILURES, Adaptive
+from sde_ray.search.adaptive.search import Adaptive
+from sde_ray.search.adaptive.trials import MAX_IDENTICAL_FAILURES
 from sde_ray.search.factorial import d_efficiency
 from sde_ray.search.kernel import DesignKernel
+from sde_ray.search.scale import IDENTITY, LogitScale
 from sde_ray.tasks import get_task
 from sde_ray.types import Design
 
@@ -144,20 +146,28 @@ def test_the_same_seed_and_scores_give_the_same_asks() -> None:
     assert runs[0] != drive(Adaptive([SPACE], seeds=(0, 1, 2), rungs=RUNGS, budget=9, seed=6), scores_of(truth))
 
 
-def test_a_resumed_search_goes_on_as_if_it_had_not_stopped() -> None:
+@pytest.mark.parametrize("rungs", [(1.0,), RUNGS], ids=["whole", "rungs"])
+def test_a_resumed_search_goes_on_as_if_it_had_not_stopped(rungs: tuple[float, ...]) -> None:
+    """The same requests, and to the digit the same expectation, wherever it stopped."""
     truth = PAPER.draw(TUNED, SPACE)
-    score = scores_of(truth)
-    whole = drive(Adaptive([SPACE], seeds=(0, 1), rungs=RUNGS, budget=10, seed=2), score)
-    half = len(whole) // 2
-    again = Adaptive([SPACE], seeds=(0, 1), rungs=RUNGS, budget=10, seed=2)
-    for request, last in whole[:half]:
-        for rung in range(last + 1):
-            again.observe(request, rung, score(request, rung))
-        again.on_trial_end(request, last)
-    rest = drive(again, score)
-    assert cost(whole[:half] + rest, RUNGS) <= 10 + 1e-9
-    assert not {(a.design, a.seed, r) for a, r in whole[:half]} & {(a.design, a.seed, r) for a, r in rest}
-    assert truth.regret(again.recommend()) < 0.06
+
+    def score(request: TrialRequest, rung: int) -> float:
+        return 0.6 + truth.report(request.design, request.seed, rung - len(rungs))
+
+    def begin() -> Adaptive:
+        return Adaptive([SPACE], seeds=(0, 1), rungs=rungs, budget=14, seed=2, bounds=(0.0, 1.0))
+
+    search = begin()
+    whole = drive(search, score)
+    for stop in (3, len(whole) // 2, len(whole) - 1):
+        again = begin()
+        for request, last in whole[:stop]:
+            for rung in range(last + 1):
+                again.observe(request, rung, score(request, rung))
+            again.on_trial_end(request, last)
+        assert drive(again, score) == whole[stop:]
+        assert again.near_ties() == search.near_ties()
+        assert again.expected_score(0, again.recommend()) == search.expected_score(0, search.recommend())
 
 
 def test_trials_may_end_late_out_of_order_fail_or_report_nothing_finite() -> None:
@@ -252,14 +262,14 @@ def test_when_nothing_differs_nothing_is_made_of_it() -> None:
     truth = NOTHING.draw(TUNED, SPACE)
     search = Adaptive([SPACE], seeds=truth.seeds, rungs=RUNGS, budget=22)
     drive(search, scores_of(truth))
-    scales = search.scales()
+    scales = search.hyperparameters()
     assert scales["options"] < 0.02 and scales["interactions"] < 0.02
 
 
 def test_the_posterior_is_the_posterior_of_its_observations() -> None:
     """Update by update the same as the textbook's formula at once; what is expected moves no mean."""
     space = ModelSpace(DesignKernel(small()), contests=2, shares=(0.5, 1.0))
-    scales = first_scales(space, 0.1)
+    scales = prior_medians(space, 0.1)
     observations = [
         Observation(0, 1, 0, 0),
         Observation(0, 1, 0, 1),
@@ -292,11 +302,11 @@ def test_the_posterior_is_the_posterior_of_its_observations() -> None:
 def test_scales_are_found_again_in_what_they_have_made() -> None:
     chance = np.random.default_rng(0)
     space = ModelSpace(DesignKernel(SPACE), contests=1, shares=(0.25, 1.0))
-    scales = {**first_scales(space, 0.1), "options": 0.06, "trial": 0.02, "rung design": 0.02, "observation": 0.001}
+    scales = {**prior_medians(space, 0.1), "options": 0.06, "trial": 0.02, "rung design": 0.02, "observation": 0.001}
     observations = [Observation(0, int(d), s, r) for d in chance.permutation(216)[:90] for s in (0, 1) for r in (0, 1)]
     cells = ObservationArrays(observations)
     scores = chance.multivariate_normal(np.zeros(len(observations)), covariance(space, scales, cells, cells))
-    found = fit_scales(space, observations, scores)
+    found, _ = fit_hyperparameters(space, observations, scores)
     for name in ("trial", "rung design"):
         assert scales[name] / 1.5 < found[name] < scales[name] * 1.5, name
     assert found["options"] > 0.02
@@ -384,3 +394,62 @@ def test_points_keep_the_budget_and_those_of_an_earlier_run_are_not_tried_again(
     done = drive(search, lambda request, rung: 0.5)
     assert [(request.design, request.seed) for request, _ in done[:2]] == [(BASELINE, 1), (OTHER, 0)]
     assert len(done) == 11
+
+
+def test_scores_of_a_bounded_metric_are_modelled_on_the_scale_that_fits_them() -> None:
+    """Effects that add up on the logits, with a ceiling; and effects that add up as they are."""
+    level = {design: 2.5 * sum(map(hash_of, design.options)) - 5.5 for design in SPACE}
+    noise = np.random.default_rng(3).normal(0, 0.1, (len(SPACE), 3))
+    scores = {
+        "logit": lambda request, rung: 1 / (1 + math.exp(-level[request.design] - noise_of(request))),
+        "identity": lambda request, rung: 0.5 + 0.05 * (level[request.design] - 2.0) + 0.01 * noise_of(request),
+    }
+
+    def noise_of(request: TrialRequest) -> float:
+        return float(noise[SPACE.index(request.design), request.seed])
+
+    for name, score in scores.items():
+        search = Adaptive([SPACE], seeds=(0, 1, 2), budget=25, bounds=(0.0, 1.0))
+        drive(search, score)
+        assert search.scale.name == name
+        expected = [search.expected_score(0, design) for design in SPACE]
+        assert name == "identity" or 0.9 < max(value for value in expected if value is not None) <= 1.0
+        assert search.expected_score(0, search.recommend()) == pytest.approx(
+            score(TrialRequest(0, search.recommend(), 0, 0), 0), abs=0.03
+        )
+
+
+def test_without_bounds_scores_are_modelled_as_they_are() -> None:
+    search = Adaptive([SPACE], budget=12)
+    drive(search, lambda request, rung: 0.99 - 0.3 * (request.design["format"] == "json"))
+    assert search.scale == IDENTITY
+
+
+def test_the_gain_on_a_logit_scale_is_in_units_of_the_metric() -> None:
+    """Against E[max] by simulation, near a ceiling; and never negative."""
+    scale, rng = LogitScale(0.0, 1.0), np.random.default_rng(0)
+    mean, sd = np.array([3.0, 2.8, 1.0]), np.array([0.3, 0.5, 0.4])
+    cov, variance = np.array([[0.0], [0.24], [0.0]]), np.array([0.26])
+    gain = knowledge_gradient(mean, sd, cov, variance, scale)
+    moves = rng.standard_normal(200_000)[:, None] * (cov[:, 0] / np.sqrt(variance[0]))
+    expected = scale.expected(mean + moves, np.maximum(sd**2 - cov[:, 0] ** 2 / variance[0], 0))
+    exact = float(expected.max(1).mean() - scale.expected(mean, sd**2).max())
+    assert float(gain[0]) == pytest.approx(exact, rel=0.15)
+    assert (knowledge_gradient(mean, sd, np.zeros((3, 2)), np.ones(2), scale) >= 0).all()
+
+
+def test_near_ties_are_expected_to_lose_a_fifth_of_the_margin_at_most() -> None:
+
+    def score(request: TrialRequest, rung: int) -> float:
+        return 0.5 + 0.2 * (request.design["format"] == "lines") + 0.01 * hash_of((request.design.slug, ""))
+
+    search = Adaptive([SPACE], seeds=(0, 1), budget=25, margin=0.05)
+    assert search.near_ties() == []
+    tried = {request.design for request, _ in drive(search, score)}
+    designs, expected = zip(*search.near_ties(), strict=True)
+    assert designs[0] == search.recommend() and len(designs) > 1 and set(designs) <= tried
+    assert {design["format"] for design in designs} == {"lines"}
+    assert list(expected) == sorted(expected, reverse=True) and expected[-1] >= expected[0] - 0.01
+    certain = Adaptive([SPACE], seeds=(0, 1), budget=25, margin=0.0)
+    drive(certain, score)
+    assert [design for design, _ in certain.near_ties()] == [certain.recommend()]

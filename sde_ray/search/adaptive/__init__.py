@@ -4,6 +4,7 @@ search.py               Adaptive: which trial is requested, which continues at a
 request.py              TrialRequest: a design, a seed and a rung
 screening.py            the first trials: points to evaluate, then a screening design around them
 surrogate.py            Surrogate: the posterior given all scores so far
+trials.py               Trials: which were begun, what they cost, which may be requested
 posterior.py            GaussianPosterior: the Gaussian process over designs
 knowledge_gradient.py   the acquisition function
 """

@@ -12,17 +12,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
+from scipy.special import ndtr
 
 from sde_ray.search.adaptive.posterior import GaussianPosterior, Observation
 from sde_ray.search.kernel import Array, Index, Mask
+from sde_ray.search.scale import IDENTITY, Scale
 
 MAX_CONTENDERS = 40
 DRAWS = 2000
 POINTS, _WEIGHTS = hermegauss(7)
 WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+TAIL = 1e-6
 
 
-def knowledge_gradient(mean: Array, sd: Array, cov: Array, variance: Array) -> Array:
+def knowledge_gradient(mean: Array, sd: Array, cov: Array, variance: Array, scale: Scale = IDENTITY) -> Array:
     """Knowledge gradient of candidate scores: the expected increase of the best mean (Frazier et al. 2009).
 
     Args:
@@ -30,17 +33,32 @@ def knowledge_gradient(mean: Array, sd: Array, cov: Array, variance: Array) -> A
         sd: their standard deviations, [value]; the highest mean + sd are the contenders.
         cov: covariance of the values with each candidate's score, [value, candidate].
         variance: predictive variance of each candidate's score, [candidate].
+        scale: what all of these are on; the gain is in units of the metric.
 
     Returns the gains, [candidate], by Gauss-Hermite quadrature.
     """
     top = np.argsort(-(mean + sd), kind="stable")[:MAX_CONTENDERS]
-    leader = int(mean.argmax())
+    leader = int(scale.expected(mean, sd**2).argmax())
     top = np.append(top[top != leader], leader)
     moves = cov[top] / np.sqrt(variance)
-    differences, gain = (mean[top] - mean[leader])[:, None], np.zeros(len(variance))
+    rest = np.maximum((sd[top] ** 2)[:, None] - moves**2, 0)  # variance that is left after the score
+    gain = np.zeros(len(variance))
     for point, weight in zip(POINTS, WEIGHTS, strict=True):
-        gain += weight * (differences + moves * point).max(0)
-    return gain
+        expected = scale.expected(mean[top][:, None] + moves * point, rest)
+        gain += weight * (expected.max(0) - expected[-1])  # over the leader's, which is the last
+    return gain + _tail(mean[leader] - mean[top[:-1]], moves[:-1] - moves[-1])
+
+
+def _tail(gaps: Array, moves: Array) -> Array:
+    """Gain of the likeliest to overtake, in closed form, made small: it decides where no point of the quadrature does.
+
+    Args:
+        gaps: how far the leader is ahead, [contender].
+        moves: standard deviations of what a score changes of that, [contender, candidate].
+    """
+    sd = np.abs(moves) + 1e-12
+    z = gaps[:, None] / sd
+    return np.asarray(TAIL * (sd * (np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) - z * ndtr(-z))).max(0, initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -64,12 +82,18 @@ class Candidates:
 
 
 def acquisition_values(
-    posterior: GaussianPosterior, shares: Sequence[float], valid: Mask, fresh: Mask, repeats: Sequence[Observation]
+    posterior: GaussianPosterior,
+    scale: Scale,
+    shares: Sequence[float],
+    valid: Mask,
+    fresh: Mask,
+    repeats: Sequence[Observation],
 ) -> Candidates:
     """Acquisition values of every candidate: fresh trials at every rung, and begun trials that would run further.
 
     Args:
         posterior: what the scores so far say.
+        scale: what it is on.
         shares: the rungs' shares of the full training, [rung].
         valid: the designs of each contest, [contest, design].
         fresh: the designs that may get a trial with a fresh seed, [contest, position in the posterior's pool].
@@ -87,24 +111,58 @@ def acquisition_values(
             np.append(a, b) for a, b in zip((contest, design, rung, seed), columns, strict=True)
         )
     cost = np.array(shares)[rung]
-    return Candidates(contest, design, rung, seed, total_gain(posterior, valid, cov, variance) / cost, cost)
+    return Candidates(contest, design, rung, seed, total_gain(posterior, scale, valid, cov, variance) / cost, cost)
 
 
-def total_gain(posterior: GaussianPosterior, valid: Mask, cov: Array, variance: Array) -> Array:
+def expected_scores(posterior: GaussianPosterior, scale: Scale, contest: int) -> Array:
+    """Expected scores after the whole training, in units of the metric, [position in the posterior's pool]."""
+    return scale.expected(posterior.mean[contest, -1], np.maximum(posterior.variance[contest, -1], 0))
+
+
+def near_ties(
+    posterior: GaussianPosterior, scale: Scale, contest: int, leader: int, among: Mask, tolerance: float
+) -> Index:
+    """Positions in the posterior's pool of the designs about as good as the leader, and of it, best first.
+
+    Args:
+        posterior: what the scores so far say.
+        scale: what it is on.
+        contest: its number.
+        leader: position of the design that is expected to be the best.
+        among: positions that may be taken, [position].
+        tolerance: the most that they may be expected to lose, in units of the metric; also the standard deviation of
+            the difference bounds it.
+    """
+    _, rungs, size = posterior.mean.shape
+    mean, variance = posterior.mean[contest, -1], np.maximum(posterior.variance[contest, -1], 0)
+    row = posterior.cov[contest * size + leader, (contest * rungs + rungs - 1) * size :][:size]
+    behind = (mean[leader] - mean) ** 2 <= variance + variance[leader] - 2 * row
+    expected = scale.expected(mean, variance)
+    near = among & behind & (expected >= expected[leader] - tolerance)
+    near[leader] = True
+    order = np.argsort(-expected, kind="stable")
+    return np.asarray(order[near[order]])
+
+
+def total_gain(posterior: GaussianPosterior, scale: Scale, valid: Mask, cov: Array, variance: Array) -> Array:
     """Knowledge gradient summed over the decisions of all contests, [candidate]."""
     contests, _, size = posterior.mean.shape
     total = np.zeros(len(variance))
     for contest in range(contests):
         rows = np.flatnonzero(valid[contest][posterior.pool])
         sd = np.sqrt(np.maximum(posterior.variance[contest, -1, rows], 0))
-        total += knowledge_gradient(posterior.mean[contest, -1, rows], sd, cov[contest * size + rows], variance)
+        mean = posterior.mean[contest, -1, rows]
+        total += knowledge_gradient(mean, sd, cov[contest * size + rows], variance, scale)
     return total
 
 
 def prob_best_within(
-    posterior: GaussianPosterior, valid: Mask, contest: int, margin: float, rng: np.random.Generator
+    posterior: GaussianPosterior, scale: Scale, valid: Mask, contest: int, margin: float, rng: np.random.Generator
 ) -> float:
-    """Probability that no design is better than the one with the best mean by more than the margin, by sampling."""
+    """Probability that no design is better than the one expected best by more than the margin, by sampling.
+
+    The margin is in units of the metric.
+    """
     _, rungs, size = posterior.mean.shape
     mean, sd = posterior.mean[contest, -1], np.sqrt(np.maximum(posterior.variance[contest, -1], 0))
     order = np.argsort(-np.where(valid[contest][posterior.pool], mean + 2 * sd, -np.inf), kind="stable")
@@ -112,4 +170,5 @@ def prob_best_within(
     matrix = posterior.cov[contest * size + top][:, (contest * rungs + rungs - 1) * size + top]
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     draws = rng.standard_normal((DRAWS, len(top))) @ (vectors * np.sqrt(np.maximum(values, 0))).T + mean[top]
-    return float(np.mean(draws.max(1) - draws[:, int(mean[top].argmax())] <= margin))
+    scores, leader = scale.inverse(draws), int(scale.expected(mean[top], sd[top] ** 2).argmax())
+    return float(np.mean(scores.max(1) - scores[:, leader] <= margin))

@@ -4,8 +4,9 @@
             + rung offset + rung x options + rung x design                how a lower rung departs from the last
             + seed + trial + observation                                  noise; one trial's observations share its part
 
-Every term is normal with a scale of its own. `fit_scales` estimates the scales from the observations: the mode of the
-marginal likelihood with wide log-normal priors (type II maximum likelihood, Rasmussen and Williams 2006, chapter 5).
+Every term is normal with a standard deviation of its own, a hyperparameter. `fit_hyperparameters` estimates them from
+the observations: the mode of the marginal likelihood with wide log-normal priors (type II maximum likelihood, Rasmussen
+and Williams 2006, chapter 5). Scores are on whatever scale the caller models them (`surrogate.py`).
 Several contests (tasks, models, training sizes) share the effects and have deviations of their own.
 `GaussianPosterior` holds the posterior of the value and of the expected score at each rung; a further observation is a
 rank-1 update (Rasmussen and Williams 2006, section 2.2 and appendix A.3).
@@ -21,11 +22,11 @@ from scipy import linalg, optimize
 
 from sde_ray.search.kernel import Array, DesignKernel, Index
 
-CONTEST_SD = 10.0  # prior scale of a contest's mean, in units of the scores' spread
+CONTEST_SD = 10.0  # prior standard deviation of a contest's mean, in units of the scores' spread
 OFFSET_SD = 3.0  # the same for the mean departure of a rung
-LOG_SCALE_SD = 1.0  # standard deviation of the priors on log scales: a factor of e either way
+LOG_SD = 1.0  # standard deviation of the priors on log hyperparameters: a factor of e either way
 
-# Prior medians of the scales, in units of the scores' spread.
+# Prior medians of the hyperparameters, in units of the scores' spread.
 MEDIANS = {
     "options": 0.3,
     "interactions": 0.1,
@@ -70,7 +71,7 @@ class ModelSpace:
         return np.sqrt(1 / np.array(self.shares) - 1)
 
     def terms(self) -> list[str]:
-        """Names of the scales that are estimated in this space."""
+        """Names of the hyperparameters that are estimated in this space."""
         names = ["options", "interactions", "design"]
         names += ["contest options", "contest interactions", "contest design"] if self.contests > 1 else []
         if self.rungs > 1:
@@ -110,7 +111,7 @@ class ObservationArrays:
 def components(
     space: ModelSpace, rows: ObservationArrays, columns: ObservationArrays, noise: bool = True
 ) -> dict[str, Array]:
-    """Covariance term by term, each [row, column], for scales of 1. Without `noise`: of expected scores."""
+    """Covariance term by term, each [row, column], for hyperparameters of 1. Without `noise`: of expected scores."""
     options, interactions = space.kernel.main_and_interaction(rows.design, columns.design)
     design = _same(rows.design, columns.design)
     terms = {"contest": np.ones_like(options), "options": options, "interactions": interactions, "design": design}
@@ -137,37 +138,36 @@ def _same(rows: Index, columns: Index) -> Array:
 
 def covariance(
     space: ModelSpace,
-    scales: Mapping[str, float],
+    hyperparameters: Mapping[str, float],
     rows: ObservationArrays,
     columns: ObservationArrays,
     noise: bool = True,
 ) -> Array:
-    """Covariance of observations under these scales, [row, column]. Without `noise`: of expected scores."""
+    """Covariance of observations under these hyperparameters, [row, column]. Without `noise`: of expected scores."""
     terms = components(space, rows, columns, noise)
-    return np.asarray(sum(scales[name] ** 2 * term for name, term in terms.items()))
+    return np.asarray(sum(hyperparameters[name] ** 2 * term for name, term in terms.items()))
 
 
-def first_scales(space: ModelSpace, spread: float) -> dict[str, float]:
-    """Prior medians of the scales, for scores of this standard deviation."""
+def prior_medians(space: ModelSpace, spread: float) -> dict[str, float]:
+    """Prior medians of the hyperparameters, for scores of this standard deviation."""
     medians = {name: MEDIANS[name] * spread for name in space.terms()}
     return {"contest": CONTEST_SD * spread, "offset": OFFSET_SD * spread, **medians}
 
 
-def fit_scales(
-    space: ModelSpace, observations: Sequence[Observation], scores: Array, start: Mapping[str, float] | None = None
-) -> dict[str, float]:
+def fit_hyperparameters(
+    space: ModelSpace, observations: Sequence[Observation], scores: Array
+) -> tuple[dict[str, float], float]:
     """Hyperparameters of the kernel at their posterior mode (type II maximum likelihood with priors).
 
     Args:
         space: designs, contests and rungs.
         observations: what was scored.
         scores: the scores, [observation].
-        start: an earlier estimate to start the optimiser from.
 
-    Returns the standard deviation of every term, by name.
+    Returns the standard deviation of every term, by name, and the log posterior density at the mode.
     """
     spread = max(float(scores.std()), 1e-6)
-    prior = first_scales(space, spread)
+    prior = prior_medians(space, spread)
     names = space.terms()
     arrays = ObservationArrays(observations)
     terms = components(space, arrays, arrays)
@@ -176,24 +176,23 @@ def fit_scales(
     centre = np.log([prior[name] for name in names])
     y = scores - scores.mean()
 
-    def loss(log_scales: Array) -> tuple[float, Array]:
+    def loss(log_values: Array) -> tuple[float, Array]:
         """Negative log posterior and its gradient (Rasmussen and Williams 2006, equation 5.9)."""
-        variances = np.exp(2 * log_scales)
+        variances = np.exp(2 * log_values)
         matrix = fixed + np.tensordot(variances, stack, 1)
         lower = linalg.cholesky(matrix + 1e-9 * spread**2 * np.eye(len(y)), lower=True, check_finite=False)
         inverse = linalg.cho_solve((lower, True), np.eye(len(y)), check_finite=False)
         weights = inverse @ y
-        deviation = (log_scales - centre) / LOG_SCALE_SD
+        deviation = (log_values - centre) / LOG_SD
         value = 0.5 * y @ weights + np.log(np.diag(lower)).sum() + 0.5 * deviation @ deviation
         slope = variances * np.tensordot(stack, inverse - np.outer(weights, weights), 2)
-        return float(value), slope + deviation / LOG_SCALE_SD
+        return float(value), slope + deviation / LOG_SD
 
-    initial = centre if start is None else np.log([start[name] for name in names])
-    bounds = [(c - 5 * LOG_SCALE_SD, c + 5 * LOG_SCALE_SD) for c in centre]
+    bounds = [(c - 5 * LOG_SD, c + 5 * LOG_SD) for c in centre]
     optimum = optimize.minimize(
-        loss, initial, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-5}
+        loss, centre, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-5}
     )
-    return {**prior, **dict(zip(names, np.exp(optimum.x).tolist(), strict=True))}
+    return {**prior, **dict(zip(names, np.exp(optimum.x).tolist(), strict=True))}, -float(optimum.fun)
 
 
 class GaussianPosterior:
@@ -204,15 +203,15 @@ class GaussianPosterior:
     x design), both flattened. `update` takes observations.
     """
 
-    def __init__(self, space: ModelSpace, scales: Mapping[str, float], centre: float, pool: Index) -> None:
-        self.space, self.scales, self.centre, self.pool = space, scales, centre, pool
+    def __init__(self, space: ModelSpace, hyperparameters: Mapping[str, float], centre: float, pool: Index) -> None:
+        self.space, self.hyperparameters, self.centre, self.pool = space, hyperparameters, centre, pool
         shape = (space.contests, space.rungs, len(pool))
         contest, rung, position = (axis.ravel() for axis in np.indices(shape))
         self._scores = ObservationArrays.from_columns(contest, pool[position], np.full(len(position), -1), rung)
         self._values = np.flatnonzero(rung == space.rungs - 1)
         self.mean = np.full(shape, centre, dtype=float)
-        self.cov = covariance(space, scales, self._scores.take(self._values), self._scores, noise=False)
-        self.variance = _prior_variances(space, scales)[None, :, None] * np.ones(shape)
+        self.cov = covariance(space, hyperparameters, self._scores.take(self._values), self._scores, noise=False)
+        self.variance = _prior_variances(space, hyperparameters)[None, :, None] * np.ones(shape)
         # With L the Cholesky factor of the observations' covariance: L, L^-1 (scores - centre), L^-1 cov(obs, scores).
         self._observed = ObservationArrays([])
         self._cholesky, self._whitened = np.zeros((0, 0)), np.zeros(0)
@@ -221,7 +220,7 @@ class GaussianPosterior:
     @property
     def noise(self) -> float:
         """Variance of a fresh trial's observation around its expected score."""
-        return sum(self.scales[name] ** 2 for name in ("seed", "trial", "observation"))
+        return sum(self.hyperparameters[name] ** 2 for name in ("seed", "trial", "observation"))
 
     def copy(self) -> GaussianPosterior:
         """Copy whose updates leave this posterior as it is."""
@@ -230,7 +229,7 @@ class GaussianPosterior:
         twin.mean, twin.cov, twin.variance = self.mean.copy(), self.cov.copy(), self.variance.copy()
         return twin
 
-    def update(self, observations: Sequence[Observation], scores: Sequence[float]) -> None:
+    def update(self, observations: Sequence[Observation], scores: Sequence[float] | Array) -> None:
         """Condition on observed scores."""
         self._condition(observations, np.array(scores, dtype=float) - self.centre)
 
@@ -246,7 +245,7 @@ class GaussianPosterior:
     def _condition(self, observations: Sequence[Observation], deviations: Array | None) -> None:
         rows = ObservationArrays(observations)
         projection, cov, _ = self._project(rows)
-        residual = covariance(self.space, self.scales, rows, rows) - projection @ projection.T
+        residual = covariance(self.space, self.hyperparameters, rows, rows) - projection @ projection.T
         jitter = 1e-10 * np.trace(residual) / len(residual) * np.eye(len(residual))
         lower = linalg.cholesky(residual + jitter, lower=True)
         gain = linalg.solve_triangular(lower, cov, lower=True, check_finite=False)
@@ -266,16 +265,19 @@ class GaussianPosterior:
 
     def _project(self, rows: ObservationArrays) -> tuple[Array, Array, Array]:
         """Further observations given those so far: projection on these (whitened), covariance with scores, variance."""
-        prior_cov = covariance(self.space, self.scales, rows, self._observed)
+        prior_cov = covariance(self.space, self.hyperparameters, rows, self._observed)
         projection = linalg.solve_triangular(self._cholesky, prior_cov.T, lower=True, check_finite=False).T
-        cov = covariance(self.space, self.scales, rows, self._scores, noise=False) - projection @ self._whitened_cov
-        prior = _prior_variances(self.space, self.scales)[rows.rung] + self.noise
+        cov = (
+            covariance(self.space, self.hyperparameters, rows, self._scores, noise=False)
+            - projection @ self._whitened_cov
+        )
+        prior = _prior_variances(self.space, self.hyperparameters)[rows.rung] + self.noise
         return projection, cov, np.maximum(prior - (projection**2).sum(1), 1e-12)
 
 
-def _prior_variances(space: ModelSpace, scales: Mapping[str, float]) -> Array:
+def _prior_variances(space: ModelSpace, hyperparameters: Mapping[str, float]) -> Array:
     """Prior variance of an expected score at each rung, [rung]; the same for every design."""
-    square = {name: scale**2 for name, scale in scales.items()}
+    square = {name: sd**2 for name, sd in hyperparameters.items()}
     each = 1 - 1 / space.kernel.sizes
     options, interactions = each.sum(), (each.sum() ** 2 - (each**2).sum()) / 2
     value = square["contest"] + square["options"] * options + square["interactions"] * interactions + square["design"]

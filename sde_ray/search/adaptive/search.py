@@ -23,34 +23,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from sde_ray.search.adaptive.knowledge_gradient import Candidates, acquisition_values, prob_best_within, total_gain
+from sde_ray.search.adaptive.knowledge_gradient import (
+    Candidates,
+    acquisition_values,
+    expected_scores,
+    near_ties,
+    prob_best_within,
+    total_gain,
+)
 from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Observation
 from sde_ray.search.adaptive.request import TrialRequest
 from sde_ray.search.adaptive.screening import Points, first_trials, screening_designs
 from sde_ray.search.adaptive.surrogate import Surrogate
+from sde_ray.search.adaptive.trials import MAX_FAILURES, TrialId, Trials
 from sde_ray.search.kernel import DesignKernel, Index, Mask
+from sde_ray.search.scale import Scale, candidate_scales
 from sde_ray.types import Design
 
 MAX_POOL = 3000  # expected scores that the posterior holds at most (contests x rungs x designs)
-MAX_FAILURES = 2  # a design whose trials failed so often is not requested again
-MAX_IDENTICAL_FAILURES = 3  # nor one with an option in which so many trials failed and none brought a score
+NEAR_TIE = 0.2  # share of the margin by which designs are expected to differ when they count as equal
 CHECK_EVERY = 8  # sampling is expensive: whether the winner is sure is checked after so many observations
-
-
-@dataclass
-class _Trial:
-    """State of a begun trial: the rung it is meant to reach, and its scores by rung."""
-
-    rung: int
-    running: bool = True
-    scores: dict[int, float] = field(default_factory=dict)
-
-
-TrialId = tuple[int, int, int]  # contest, number of the design, seed
 
 
 class Adaptive:
@@ -69,6 +64,8 @@ class Adaptive:
         margin: in units of the score.
         groups: a number for each contest; contests of one number (those of one base model) are searched together,
             one group after another.
+        bounds: lowest and highest score that the metric can take; None: it has none. Where there are bounds, scores are
+            modelled as they are or on a logit scale, whichever fits them better.
         points_to_evaluate: designs that are tried first, with the whole training: the same in every contest, or a
             sequence for each. One that occurs twice is tried with two seeds, with one more than `seeds` has where that
             is one. Designs that are not valid in a contest are ignored there.
@@ -85,6 +82,7 @@ class Adaptive:
         margin: float = 0.0,
         groups: Sequence[int] | None = None,
         points_to_evaluate: Points = (),
+        bounds: tuple[float, float] | None = None,
     ) -> None:
         self.designs = tuple(sorted({design for valid in contests for design in valid}))
         self.seeds, self.rungs, self.seed = tuple(seeds), tuple(rungs), seed
@@ -92,10 +90,6 @@ class Adaptive:
         self.confidence, self.margin = confidence, margin
         self._groups = tuple(groups or (0,) * len(contests))
         self._number = {design: n for n, design in enumerate(self.designs)}
-        self._by_option = [
-            np.array([design[axis] == option for design in self.designs])
-            for axis, option in sorted({choice for design in self.designs for choice in design.options})
-        ]
         self._valid = np.array([[design in set(valid) for design in self.designs] for valid in contests])
         self.space = ModelSpace(DesignKernel(self.designs), len(contests), tuple(rungs))
         self._points = [
@@ -106,12 +100,8 @@ class Adaptive:
             screening_designs(designs, [*dict(points)], own, self.rungs[0], seed)
             for designs, points, own in zip(contests, self._points, self.budgets, strict=True)
         ]
-        self._trials: dict[TrialId, _Trial] = {}
-        self._finished_cost = [0.0] * len(contests)
-        self._used = np.zeros(self._valid.shape, dtype=np.intp)  # seeds begun, [contest, design]
-        self._failures = np.zeros(self._valid.shape, dtype=np.intp)
-        self._scored = np.zeros(self._valid.shape, dtype=bool)
-        self._surrogate = Surrogate(self.space, self._pool)
+        self._trials = Trials(self.designs, self._valid, self.seeds, self.rungs)
+        self._surrogate = Surrogate(self.space, self._pool, candidate_scales(bounds))
         self._num_checked = 0
         self._decided: set[int] = set()
         self._candidates: tuple[tuple[int, ...], Candidates] | None = None
@@ -123,10 +113,10 @@ class Adaptive:
         for group in sorted(set(self._groups)):
             contests = [contest for contest, number in enumerate(self._groups) if number == group]
             request = self._next_request(contests)
-            if request is None and self._rebuild():
+            if request is None and self._refit():
                 request = self._next_request(contests)
             if request is not None:
-                self._start(request)
+                self._trials.start(self._trial_id(request), request.rung)
                 return request
         return None
 
@@ -147,26 +137,22 @@ class Adaptive:
     def observe(self, request: TrialRequest, rung: int, score: float | None) -> None:
         """Observe a score without a decision, such as one of an earlier run. None or not finite: no information."""
         trial_id = self._trial_id(request)
-        trial = self._trials.get(trial_id) or self._start(request)
+        trial = self._trials.get(trial_id) or self._trials.start(trial_id, request.rung)
         if score is not None and math.isfinite(score) and rung not in trial.scores:
             trial.scores[rung] = score
-            self._scored[trial_id[:2]] = True
+            self._trials.scored[trial_id[:2]] = True
             self._surrogate.observe(Observation(*trial_id, rung), score)
 
     def resume_trial(self, request: TrialRequest) -> None:
         """Resume a trial of an earlier run; `request.rung` is the rung that it is on its way to."""
-        self._start(request)
+        self._trials.start(self._trial_id(request), request.rung)
 
     def on_trial_end(self, request: TrialRequest, rung: int | None) -> None:
         """Record the end of a trial after this rung; None: it failed."""
         trial_id = self._trial_id(request)
-        trial = self._trials.get(trial_id) or self._start(request)
-        trial.running = False
-        self._finished_cost[request.contest] += self.rungs[trial.rung if rung is None else rung]
-        if rung is None:
-            self._failures[trial_id[:2]] += 1
-        else:
-            trial.rung = rung
+        if trial_id not in self._trials:
+            self._trials.start(trial_id, request.rung)
+        self._trials.end(trial_id, rung)
 
     def recommend(self, contest: int = 0) -> Design:
         """Recommended design: of those that have a score, the one with the highest posterior mean.
@@ -174,58 +160,72 @@ class Adaptive:
         One that was never tried may have a higher mean still. The search will try it; until then that is only the
         model's extrapolation, which knows no ceiling and no surprise.
         """
-        if not self._scored[contest].any():
+        if not self._trials.scored[contest].any():
             return self._best_eligible(contest)
-        return self._highest(contest, self._scored[contest])
+        return self._highest(contest, self._trials.scored[contest])
 
     def _best_eligible(self, contest: int) -> Design:
         """Design with the highest posterior mean, tried or not, except those that have failed."""
         return self._highest(
-            contest, self._scored[contest] | (self._eligible()[contest] & (self._failures[contest] == 0))
+            contest,
+            self._trials.scored[contest] | (self._trials.eligible()[contest] & (self._trials.failures[contest] == 0)),
         )
 
     def _highest(self, contest: int, among: Mask) -> Design:
         posterior = self._surrogate.posterior()
         if posterior is None:
             return self._screens[contest][0]
-        value = np.where(among[posterior.pool], posterior.mean[contest, -1], -np.inf)
+        expected = expected_scores(posterior, self._surrogate.scale, contest)
+        value = np.where(among[posterior.pool], expected, -np.inf)
         return self.designs[int(posterior.pool[int(value.argmax())])]
 
+    def near_ties(self, contest: int = 0) -> list[tuple[Design, float]]:
+        """Designs that are expected to be as good as the recommended one, and it, best first, with expected scores.
+
+        Their expected scores are lower by at most `NEAR_TIE` of the margin, and by no more than the standard deviation
+        of the difference: what is known tells them apart neither clearly nor by much. Empty before the first score.
+        """
+        posterior = self._surrogate.posterior()
+        if posterior is None or not self._trials.scored[contest].any():
+            return []
+        scale, best = self._surrogate.scale, self._number[self.recommend(contest)]
+        positions = near_ties(posterior, scale, contest, int(np.flatnonzero(posterior.pool == best)[0]),
+                              self._trials.scored[contest][posterior.pool], NEAR_TIE * self.margin)  # fmt: skip
+        expected = expected_scores(posterior, scale, contest)
+        return [(self.designs[int(posterior.pool[n])], float(expected[n])) for n in positions]
+
     def expected_score(self, contest: int, design: Design) -> float | None:
-        """Posterior mean of a design's score after the whole training; None before the first score."""
+        """Posterior mean of a design's score after the whole training, in units of the metric; None without any."""
         posterior = self._surrogate.posterior()
         if posterior is None:
             return None
         positions = np.flatnonzero(posterior.pool == self._number[design])
-        return float(posterior.mean[contest, -1, positions[0]]) if len(positions) else None
+        expected = expected_scores(posterior, self._surrogate.scale, contest)
+        return float(expected[positions[0]]) if len(positions) else None
 
-    def scales(self) -> Mapping[str, float]:
-        """Hyperparameters of the kernel: the standard deviation of every term, as estimated from the scores so far."""
-        return self._surrogate.scales()
+    def hyperparameters(self) -> Mapping[str, float]:
+        """Standard deviation of every term of the kernel, on the scale that scores are modelled on."""
+        return self._surrogate.hyperparameters()
+
+    @property
+    def scale(self) -> Scale:
+        """Scale that scores are modelled on, as chosen from the scores so far."""
+        self._surrogate.posterior()
+        return self._surrogate.scale
 
     @property
     def running(self) -> bool:
         """Whether a trial is running."""
-        return any(trial.running for trial in self._trials.values())
+        return any(True for _ in self._trials.running())
 
     def used_budget(self, contest: int) -> float:
         """Budget that a contest has used, in full trials; running trials count with what they are meant to use."""
-        running = [self.rungs[t.rung] for (c, _, _), t in self._trials.items() if c == contest and t.running]
-        return self._finished_cost[contest] + sum(running)
+        return self._trials.cost(contest)
 
     # ---- decisions --------------------------------------------------------------------------------------------------
 
     def _trial_id(self, request: TrialRequest) -> TrialId:
         return request.contest, self._number[request.design], request.seed
-
-    def _start(self, request: TrialRequest) -> _Trial:
-        trial_id = self._trial_id(request)
-        if trial_id not in self._trials:
-            self._trials[trial_id] = _Trial(request.rung)
-            self._used[trial_id[:2]] += 1
-        trial = self._trials[trial_id]
-        trial.rung, trial.running = request.rung, True
-        return trial
 
     def _remaining_budget(self, contests: Sequence[int]) -> float:
         return sum(self.budgets[contest] - self.used_budget(contest) for contest in contests) + 1e-9
@@ -234,17 +234,17 @@ class Adaptive:
         budget = self._remaining_budget(contests)
         if budget < self.rungs[0]:
             return None
-        eligible = self._eligible()
+        eligible = self._trials.eligible()
         for contest in contests:
             for design, seed in self._points[contest] if budget >= 1 else ():
                 number = self._number[design]
                 if (contest, number, seed) not in self._trials and eligible[contest, number]:
                     return TrialRequest(contest, design, seed, len(self.rungs) - 1)
         for contest in contests:
-            if np.count_nonzero(self._used[contest]) < len(self._screens[contest]):
+            if np.count_nonzero(self._trials.used[contest]) < len(self._screens[contest]):
                 for design in self._screens[contest]:
                     number = self._number[design]
-                    if not self._used[contest, number] and eligible[contest, number]:
+                    if not self._trials.used[contest, number] and eligible[contest, number]:
                         return TrialRequest(contest, design, self.seeds[0], 0)
         posterior = self._expected_posterior()
         if posterior is None:
@@ -269,7 +269,7 @@ class Adaptive:
             trials = {seed: trial for seed in self.seeds if (trial := self._trials.get((contest, number, seed)))}
             tried = any(last in trial.scores or (trial.running and trial.rung == last) for trial in trials.values())
             idle = [seed for seed in self.seeds if seed not in trials or not trials[seed].running]
-            if not tried and idle and self._failures[contest, number] < MAX_FAILURES:
+            if not tried and idle and self._trials.failures[contest, number] < MAX_FAILURES:
                 seed = next((seed for seed in idle if seed not in trials), idle[0])
                 missing.append(TrialRequest(contest, design, seed, last))
         return missing
@@ -286,14 +286,14 @@ class Adaptive:
         return self._surrogate.expect(
             [
                 Observation(*trial_id, trial.rung)
-                for trial_id, trial in self._trials.items()
-                if trial.running and trial_id != except_trial and trial.rung not in trial.scores
+                for trial_id, trial in self._trials.running()
+                if trial_id != except_trial and trial.rung not in trial.scores
             ]
         )
 
-    def _rebuild(self) -> bool:
-        """Discard the posterior, so that the end is that of a resumed search; False if it was just built."""
-        if not self._surrogate.rebuild():
+    def _refit(self) -> bool:
+        """Fit to all scores before the search ends; False if it is already."""
+        if not self._surrogate.refit():
             return False
         self._decided, self._num_checked = set(), 0
         return True
@@ -304,41 +304,34 @@ class Adaptive:
         everything = np.arange(len(self.designs))
         if len(everything) <= size:
             return everything
-        begun = np.flatnonzero(self._used.any(0))
+        begun = np.flatnonzero(self._trials.used.any(0))
         rng = np.random.default_rng([self.seed, len(self._surrogate.observations)])
         others = rng.permutation(np.setdiff1d(everything, begun))
         return np.sort(np.concatenate([begun, others[: max(0, size - len(begun))]]))
 
-    def _eligible(self) -> Mask:
-        """Designs that may be requested, [contest, design]: valid, and their trials do not only fail."""
-        eligible = self._valid & (self._failures < MAX_FAILURES)
-        for members in self._by_option:
-            failing = (self._failures[:, members].sum(1) >= MAX_IDENTICAL_FAILURES) & ~self._scored[:, members].any(1)
-            eligible[np.ix_(failing, members)] = False
-        return np.asarray(eligible)
-
     def _acquisition_values(self, contests: Sequence[int], posterior: GaussianPosterior) -> Candidates:
         """Acquisition values of every score that may be requested; computed anew only when something has changed."""
-        state = (len(self._surrogate.observations), int(self._used.sum()), int(self._failures.sum()), *contests)
-        running = sum(hash((trial_id, trial.rung)) for trial_id, trial in self._trials.items() if trial.running)
+        state = (
+            len(self._surrogate.observations),
+            int(self._trials.used.sum()),
+            int(self._trials.failures.sum()),
+            *contests,
+        )
+        running = sum(hash((trial_id, trial.rung)) for trial_id, trial in self._trials.running())
         state = (*state, running)
         if self._candidates is None or self._candidates[0] != state:
-            eligible = self._eligible()
+            eligible = self._trials.eligible()
             eligible[[c for c in range(len(eligible)) if c not in contests]] = False
-            fresh = (eligible & (self._used < len(self.seeds)))[:, posterior.pool]
-            without_seed = np.argwhere(eligible & (self._used >= len(self.seeds)))
-            repeats = [one for contest, number in without_seed for one in self._repeats(int(contest), int(number))]
-            self._candidates = (state, acquisition_values(posterior, self.rungs, self._valid, fresh, repeats))
+            fresh = (eligible & (self._trials.used < len(self.seeds)))[:, posterior.pool]
+            without_seed = np.argwhere(eligible & (self._trials.used >= len(self.seeds)))
+            repeats = [
+                one for contest, number in without_seed for one in self._trials.repeats(int(contest), int(number))
+            ]
+            self._candidates = (
+                state,
+                acquisition_values(posterior, self._surrogate.scale, self.rungs, self._valid, fresh, repeats),
+            )
         return self._candidates[1]
-
-    def _repeats(self, contest: int, number: int) -> list[Observation]:
-        """Repeats of a design that has no seed left: its stopped trials, once more and further."""
-        repeats = []
-        for seed in self.seeds:
-            trial = self._trials.get((contest, number, seed), _Trial(0))  # its seeds may be others, by a point
-            further = range(max(trial.scores, default=-1) + 1, len(self.rungs))
-            repeats += [] if trial.running else [Observation(contest, number, seed, rung) for rung in further]
-        return repeats
 
     def _should_continue(self, trial_id: TrialId, rung: int) -> bool:
         """Early-stopping decision: whether the rest of this trial gains more per cost than the best other trial."""
@@ -361,7 +354,7 @@ class Adaptive:
             return False
         cov, variance = posterior.covariance_with([Observation(*trial_id, r) for r in further])
         costs = [self.rungs[r] - self.rungs[rung] for r in further]
-        rates = total_gain(posterior, self._valid, cov, variance) / costs
+        rates = total_gain(posterior, self._surrogate.scale, self._valid, cov, variance) / costs
         best = candidates.best(budget)
         if best is not None and candidates.rate[best] > rates.max():
             return False
@@ -379,7 +372,8 @@ class Adaptive:
         if not set(contests) <= self._decided and count >= self._num_checked + CHECK_EVERY:
             self._num_checked = count
             rng = np.random.default_rng([self.seed, count])
-            probs = [prob_best_within(posterior, self._valid, contest, self.margin, rng) for contest in contests]
+            scale = self._surrogate.scale
+            probs = [prob_best_within(posterior, scale, self._valid, c, self.margin, rng) for c in contests]
             decided = {contest for contest, prob in zip(contests, probs, strict=True) if prob >= self.confidence}
             self._decided = self._decided - set(contests) | decided
         return set(contests) <= self._decided

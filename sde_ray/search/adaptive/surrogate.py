@@ -5,19 +5,23 @@
     surrogate.posterior()                      a `GaussianPosterior`; None before the first score
     surrogate.expect(running)                  the same, with the scores of running trials taken as expected
 
-The hyperparameters are estimated anew whenever the scores have become a quarter more; in between, a score is an update.
+Scores are modelled on one of several scales (`sde_ray/search/scale.py`), the one with the highest marginal likelihood.
+It is chosen, and the hyperparameters are estimated, anew whenever the scores have become a quarter more; in between, a
+score is an update. So the posterior depends on the scores in their order alone: a resumed search has the same.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Observation, fit_scales
+from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Observation, fit_hyperparameters
 from sde_ray.search.kernel import Index
+from sde_ray.search.scale import IDENTITY, Scale
 
-REFIT_GROWTH = 1.25  # scales are estimated again when there are so many times as many observations
+REFIT_GROWTH = 1.25  # hyperparameters are estimated again when there are so many times as many observations
 
 
 class Surrogate:
@@ -26,15 +30,17 @@ class Surrogate:
     Args:
         space: designs, contests and rungs.
         pool: numbers of the designs that a posterior is to hold, asked whenever one is made.
+        candidates: the scales that scores may be modelled on; the first of equals is taken.
     """
 
-    def __init__(self, space: ModelSpace, pool: Callable[[], Index]) -> None:
-        self.space, self._pool = space, pool
+    def __init__(self, space: ModelSpace, pool: Callable[[], Index], candidates: Sequence[Scale] = (IDENTITY,)) -> None:
+        self.space, self._pool, self._candidates = space, pool, tuple(candidates)
+        self.scale = self._candidates[0]
         self.observations: list[Observation] = []
         self.scores: list[float] = []
-        self._scales: Mapping[str, float] | None = None
+        self._hyperparameters: Mapping[str, float] = {}
         self._posterior: GaussianPosterior | None = None
-        self._num_fitted = self._num_absorbed = self._num_rebuilt = 0
+        self._num_fitted = self._num_absorbed = self._num_final = 0
 
     def observe(self, observation: Observation, score: float) -> None:
         """Record a score; the posterior takes it in when it is asked for."""
@@ -42,21 +48,33 @@ class Surrogate:
         self.scores.append(score)
 
     def posterior(self) -> GaussianPosterior | None:
-        """Posterior given all observations; None before the first."""
+        """Posterior given all observations, on the chosen scale; None before the first."""
         count = len(self.observations)
         if not count:
             return None
-        if self._posterior is None or count >= self._num_fitted * REFIT_GROWTH:
-            if self._scales is None:
-                self._num_rebuilt = count
-            scores = np.array(self.scores)
-            self._scales = fit_scales(self.space, self.observations, scores, self._scales)
-            self._posterior = GaussianPosterior(self.space, self._scales, float(scores.mean()), self._pool())
-            self._num_fitted, self._num_absorbed = count, 0
+        num_fitted = count if count == self._num_final else last_refit(count)
+        if self._posterior is None or num_fitted != self._num_fitted:
+            self._posterior = self._fit(num_fitted)
+            self._num_fitted = self._num_absorbed = num_fitted
         if self._num_absorbed < count:
-            self._posterior.update(self.observations[self._num_absorbed :], self.scores[self._num_absorbed :])
+            scores = self.scale.forward(self.scores[self._num_absorbed :])
+            self._posterior.update(self.observations[self._num_absorbed :], scores)
             self._num_absorbed = count
         return self._posterior
+
+    def _fit(self, count: int) -> GaussianPosterior:
+        """Posterior given the first observations, with the scale and the hyperparameters that fit them best."""
+        observations, scores = self.observations[:count], np.array(self.scores[:count])
+        best = -math.inf
+        for scale in self._candidates:
+            hyperparameters, log_evidence = fit_hyperparameters(self.space, observations, scale.forward(scores))
+            log_evidence += scale.log_jacobian(scores)
+            if log_evidence > best:
+                best, self.scale, self._hyperparameters = log_evidence, scale, hyperparameters
+        values = self.scale.forward(scores)
+        posterior = GaussianPosterior(self.space, self._hyperparameters, float(values.mean()), self._pool())
+        posterior.update(observations, values)
+        return posterior
 
     def expect(self, running: Sequence[Observation]) -> GaussianPosterior | None:
         """Posterior in which scores that are still to come are taken as expected."""
@@ -72,14 +90,23 @@ class Surrogate:
         """Whether a posterior has been made."""
         return self._posterior is not None
 
-    def scales(self) -> Mapping[str, float]:
-        """Hyperparameters of the kernel: the standard deviation of every term, as estimated from the scores so far."""
+    def hyperparameters(self) -> Mapping[str, float]:
+        """Standard deviation of every term of the kernel, on the chosen scale, as estimated from the scores so far."""
         self.posterior()
-        return self._scales or {}
+        return self._hyperparameters
 
-    def rebuild(self) -> bool:
-        """Discard the posterior, so that the end is that of a resumed search; False if it was just built."""
-        if self._num_rebuilt == len(self.observations):
+    def refit(self) -> bool:
+        """Let the next posterior be fitted to all observations, for the end of the search; False if it is already."""
+        count = len(self.observations)
+        if count in (self._num_final, self._num_fitted):
             return False
-        self._posterior, self._scales = None, None
+        self._num_final = count
         return True
+
+
+def last_refit(count: int) -> int:
+    """Number of observations at the last refit when there are `count`."""
+    number = 1
+    while (following := math.ceil(number * REFIT_GROWTH)) <= count:
+        number = following
+    return number
