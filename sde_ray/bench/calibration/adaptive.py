@@ -35,7 +35,7 @@ def adaptive(cell: Cell, random: np.random.Generator) -> Sums:
     return tally.sums
 
 
-def _search(world: World, budget: int, random: np.random.Generator) -> tuple[Observed, tuple[Design, float]]:
+def _search(world: World, budget: int, random: np.random.Generator) -> tuple[Observed, list[tuple[Design, float]]]:
     """The trials of a search as a sweep runs it, and the design that it recommends with its expected score."""
     trials = [(design, seed) for design in SPACE for seed in SEEDS]
     everything = observe(world, trials, random)
@@ -59,5 +59,4 @@ def _search(world: World, budget: int, random: np.random.Generator) -> tuple[Obs
         search.on_trial_end(request, 0)
     results = [everything.results[n] for n in chosen]
     items = {result.key: everything.items[result.key] for result in results}
-    best = search.recommend()
-    return Observed(results, items), (best, search.expected_score(0, best))
+    return Observed(results, items), search.near_ties()
