@@ -26,6 +26,7 @@ from sde_ray.design.designs import make_design, parse_design
 from sde_ray.errors import UserError, unknown
 from sde_ray.search import METHODS, Searcher
 from sde_ray.search.kernel import DesignKernel
+from sde_ray.search.scale import candidate_scales
 from sde_ray.types import Design
 
 Costs = Sequence[int]
@@ -82,17 +83,20 @@ def best_seen(
 
 
 def _shrunken(truth: Truth, scores: Mapping[Design, float]) -> Mapping[Design, float]:
-    """Posterior means of the designs tried, by the Gaussian process that `adaptive` has."""
-    from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Observation, fit_scales
+    """Expected scores of the designs tried, by the surrogate model that `adaptive` has."""
+    from sde_ray.search.adaptive.knowledge_gradient import expected_scores
+    from sde_ray.search.adaptive.posterior import ModelSpace, Observation
+    from sde_ray.search.adaptive.surrogate import Surrogate
 
-    space = ModelSpace(DesignKernel(truth.designs), 1, (1.0,))
-    observations = [Observation(0, truth.number[design], 0, 0) for design in scores]
-    values = np.array(list(scores.values()))
-    scales = fit_scales(space, observations, values)
     pool = np.array([truth.number[design] for design in scores])
-    posterior = GaussianPosterior(space, scales, float(values.mean()), pool)
-    posterior.update(observations, values.tolist())
-    return dict(zip(scores, posterior.mean[0, -1].tolist(), strict=True))
+    space = ModelSpace(DesignKernel(truth.designs), 1, (1.0,))
+    surrogate = Surrogate(space, lambda: pool, candidate_scales(truth.bounds))
+    for design, score in scores.items():
+        surrogate.observe(Observation(0, truth.number[design], 0, 0), score)
+    surrogate.refit()
+    posterior = surrogate.posterior()
+    assert posterior is not None
+    return dict(zip(scores, expected_scores(posterior, surrogate.scale, 0).tolist(), strict=True))
 
 
 def factorial(truth: Truth, costs: Costs, seed: int, points: Sequence[Design] = ()) -> Chosen:
@@ -157,6 +161,7 @@ def adaptive(truth: Truth, costs: Costs, seed: int, points: Sequence[Design] = (
         confidence=defaults.confidence,
         margin=defaults.margin,
         points_to_evaluate=[*again, *points],
+        bounds=truth.bounds,
     )
     open_costs, spent, chosen = _OpenCosts(costs), 0.0, Chosen()
     while (request := search.suggest()) is not None:
