@@ -13,7 +13,7 @@ A name may have variants, each a further part:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,18 +68,26 @@ def best_seen(
     truth: Truth, costs: Costs, seed: int, method: str, points: Sequence[Design] = (), shrunken: bool = False
 ) -> Chosen:
     """Designs by a method's proposals, once each; the best score seen, or the best shrunken one."""
-    searcher: Searcher = METHODS[method].build(
-        truth.designs, budget=max(costs), seed=seed, points_to_evaluate=tuple(points)
-    )
-    scores: dict[Design, float] = {}
+    trials = _trials(truth, max(costs), seed, method, tuple(points))
     chosen: Chosen = {}
-    while (design := searcher.suggest()) is not None:
-        scores[design] = truth.report(design)
-        searcher.observe(design, scores[design])
-        if len(scores) in costs:
-            means = _shrunken(truth, scores) if shrunken else scores
-            chosen[len(scores)] = max(means, key=lambda design: means[design])
+    for cost in costs:
+        scores = dict(trials[:cost])
+        means = _shrunken(truth, scores) if shrunken else scores
+        chosen[cost] = max(means, key=lambda design: means[design])
     return chosen
+
+
+@lru_cache(maxsize=4)  # variants of a method choose among the same trials
+def _trials(
+    truth: Truth, budget: int, seed: int, method: str, points: tuple[Design, ...]
+) -> tuple[tuple[Design, float], ...]:
+    """Designs that a method tries, each with its score, in order."""
+    searcher: Searcher = METHODS[method].build(truth.designs, budget=budget, seed=seed, points_to_evaluate=points)
+    trials = []
+    while (design := searcher.suggest()) is not None:
+        trials.append((design, truth.report(design)))
+        searcher.observe(*trials[-1])
+    return tuple(trials)
 
 
 def _shrunken(truth: Truth, scores: Mapping[Design, float]) -> Mapping[Design, float]:

@@ -9,7 +9,7 @@ Every family that is reported has surfaces that no setting of a search was chose
 from __future__ import annotations
 
 import zlib
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 from sde_ray.bench.search.contest import World
 from sde_ray.bench.search.truth import FAMILIES, REPORTED, TUNED, TUNING, Truth
@@ -38,5 +38,6 @@ def designs() -> tuple[Design, ...]:
     return design_space(get_task("masa:d1"), rationales=True).designs
 
 
+@lru_cache(maxsize=1)
 def _draw(family: str, seed: int) -> Truth:
     return {**FAMILIES, **TUNING}[family].draw(seed, designs())

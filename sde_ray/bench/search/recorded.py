@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -63,6 +63,7 @@ def note(table: str) -> str:
     )
 
 
+@lru_cache(maxsize=1)
 def _draw_fresh(table: str, seed: int) -> Truth:
     truth = denoise(load(table))
     noise = truth.draw(np.random.default_rng(seed)) - truth.values
@@ -70,6 +71,7 @@ def _draw_fresh(table: str, seed: int) -> Truth:
     return Truth(truth.designs, truth.values, np.zeros((1, len(noise[0]))), noise, rungs=(1.0,), bounds=bounds)
 
 
+@lru_cache(maxsize=1)
 def _draw_held_out(table: str, seed: int) -> Truth:
     truth, scores = denoise(load(table)), load(table).scores()
     fewest = min(map(len, scores.values()))

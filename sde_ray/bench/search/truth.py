@@ -29,9 +29,11 @@ SEEDS = tuple(range(64))  # as many repetitions of a design as any search could 
 REPORTED, TUNED = 10_000, 500_000  # where the seeds of surfaces begin
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Truth:
     """Values by design, departures by rung and design (none at the last), noise by seed and design.
+
+    Truths are equal only where they are the same object.
 
     A value is the expected score of a full trial. `bounds`: those of the metric, which a search may know; None: none.
     `reference`: the value that regret is counted from; None: the best of all values.
