@@ -24,7 +24,7 @@ from sde_ray.bench.search.contest import COSTS, World
 from sde_ray.bench.search.denoised import denoise
 from sde_ray.bench.search.truth import Truth
 from sde_ray.bench.tables.table import load
-from sde_ray.errors import UserError, unknown
+from sde_ray.errors import UserError
 from sde_ray.metrics import metric_bounds
 
 FRESH, HELD_OUT = PROTOCOLS = ("fresh", "held_out")
@@ -33,8 +33,6 @@ FULL_SPACE = 216  # designs that `COSTS` are meant for
 
 def world(table: str, protocol: str, replications: int) -> World:
     """So many searches of a table under a protocol. Raises UserError where the table has too few seeds for it."""
-    if protocol not in PROTOCOLS:
-        raise UserError(unknown("protocol", protocol, PROTOCOLS))
     draw = {FRESH: _draw_fresh, HELD_OUT: _draw_held_out}[protocol]
     draw(table, 0)  # what a table lacks is said before processes start
     digest = zlib.crc32(repr(load(table)).encode())

@@ -70,6 +70,7 @@ def recorded(
     _check_methods(methods, against)
     if rungs := sorted(set(methods) & set(WITH_RUNGS)):
         raise UserError(f"{', '.join(rungs)}: recorded tables have no scores at rungs. Leave this method out.")
+    _check_names("protocol", protocol or [], recorded.PROTOCOLS)
     worlds: list[tuple[World, Sequence[int], str]] = []
     tables: dict[str, None] = {}
     for one in name or recorded_tables():
