@@ -19,6 +19,7 @@ from sde_ray.bench.worlds import BASE, METRIC, SPACE, World, draw_world, observe
 from sde_ray.types import Design
 
 DIFFERENCES = 10  # pairs of designs whose interval is checked in each sweep
+WITH_INTERACTIONS = 1 / 3  # share of sweeps whose interactions are counted: they cost more than all else
 LARGE, SMALL = 0.1, 0.03  # interactions: a size that must be found, and one that is as good as none
 
 
@@ -32,7 +33,7 @@ def intervals(cell: Cell, random: np.random.Generator) -> Sums:
     within = len(designs) == len(one_at_a_time())
     count_effects(tally, fitted, world, designs, within)
     _count_differences(tally, fitted, world, designs, random, within)
-    if not within:
+    if not within and random.random() < WITH_INTERACTIONS:
         _count_interactions(tally, fitted, world)
     return tally.sums
 

@@ -46,23 +46,23 @@ INTERACTING = tuple(name for name in WORLDS if name != "equal")
 ROWS: dict[str, Row] = {
     "intervals": Row(
         "Share of nominal 95% intervals that hold the truth (right: 0.93 to 0.97)",
-        _simulated(intervals.intervals), INTERACTING, ("24x2", "24x2-3", "40x2", "216x2"), 150, {"216x2": 60},
+        _simulated(intervals.intervals), INTERACTING, ("24x2", "24x2-3", "40x2", "216x2"), 90, {"216x2": 45},
     ),
     "one_at_a_time": Row(
         "The same, of trials that vary one axis at a time",
-        _simulated(intervals.intervals), ("H",), ("10x2", "10x5"), 150,
+        _simulated(intervals.intervals), ("H",), ("10x2", "10x5"), 90,
     ),
     "adaptive": Row(
         "After an adaptive search of 22 trials (right: 0.93 to 0.97; predicted too high by 0)",
-        _simulated(adaptive.adaptive), ("A", "B", "E"), ("22",), 100,
+        _simulated(adaptive.adaptive), ("A", "B", "E"), ("22",), 80,
     ),
     "equal": Row(
         "All designs equal: share of sweeps with a false claim (right: at most 0.05)",
-        _simulated(intervals.equal_designs), ("equal",), ("10x2", "10x5", "24x2", "40x2", "216x2"), 150, {"216x2": 60},
+        _simulated(intervals.equal_designs), ("equal",), ("10x2", "10x5", "24x2", "40x2", "216x2"), 90, {"216x2": 45},
     ),
     "verdict": Row(
         "Sweep, assembly and final comparison with as many seeds: share of false verdicts (right: at most 0.05)",
-        _simulated(verdicts.verdict), INTERACTING, ("24x1", "24x2"), 100,
+        _simulated(verdicts.verdict), ("A", "E", "G"), ("24x1", "24x2"), 80,
     ),
     "forced": Row(
         "Final comparison of equal designs, by the noise and the number of seeds (right: 0.93 to 0.97; at most 0.05)",
