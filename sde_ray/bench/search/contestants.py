@@ -8,11 +8,14 @@ A name may have variants, each a further part:
 +named      the baseline and ES-SDE are tried first, as a sweep does and as `adaptive` does here
 +shrunken   the final choice is the tried design with the highest posterior mean (a Gaussian process fitted to the
             scores) instead of the best score seen
++full       `adaptive` scores no trial at a rung before the last
++spend      `adaptive` never ends before its budget (`confidence: 1`)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any
@@ -156,7 +159,9 @@ def asha(truth: Truth, costs: Costs, seed: int, points: Sequence[Design] = ()) -
     return chosen
 
 
-def adaptive(truth: Truth, costs: Costs, seed: int, points: Sequence[Design] = ()) -> Chosen:
+def adaptive(
+    truth: Truth, costs: Costs, seed: int, points: Sequence[Design] = (), confidence: float | None = None
+) -> Chosen:
     """Our own, as a sweep runs it: confidence and margin are the defaults of `search:`, the baseline has two seeds."""
     defaults = Search()
     again = [point for point in points[:1] if len(truth.seeds) > 1]
@@ -166,7 +171,7 @@ def adaptive(truth: Truth, costs: Costs, seed: int, points: Sequence[Design] = (
         rungs=truth.rungs,
         budget=max(costs),
         seed=seed,
-        confidence=defaults.confidence,
+        confidence=defaults.confidence if confidence is None else confidence,
         margin=defaults.margin,
         points_to_evaluate=[*again, *points],
         bounds=truth.bounds,
@@ -184,6 +189,11 @@ def adaptive(truth: Truth, costs: Costs, seed: int, points: Sequence[Design] = (
     for cost in open_costs.passed(float("inf")):
         chosen[cost] = search.recommend()
     return chosen
+
+
+def _full_trials(truth: Truth, costs: Costs, seed: int, points: Sequence[Design] = ()) -> Chosen:
+    """`adaptive` without its rungs."""
+    return adaptive(replace(truth, departures=truth.departures[-1:], rungs=(1.0,)), costs, seed, points)
 
 
 class _OpenCosts:
@@ -213,29 +223,33 @@ SEARCHES: dict[str, Callable[..., Chosen]] = {
     "asha_random": asha,
     "botorch": _botorch,
     "adaptive": adaptive,
+    "adaptive+full": _full_trials,
+    "adaptive+spend": partial(adaptive, confidence=1.0),
 }
-_WITH_NAMED = tuple(name for name in SEARCHES if name != "one_at_a_time")  # which begins with the baseline
+_ADAPTIVE = ("adaptive", "adaptive+full", "adaptive+spend")
+# `one_at_a_time` begins with the baseline.
+_WITH_NAMED = tuple(name for name in SEARCHES if name not in ("one_at_a_time", *_ADAPTIVE))
 _WITH_SHRUNKEN = ("random", "optuna")
 NAMES = (
     *SEARCHES,
-    *(f"{name}+named" for name in _WITH_NAMED if name != "adaptive"),
+    *(f"{name}+named" for name in _WITH_NAMED),
     *(f"{name}+named+shrunken" for name in _WITH_SHRUNKEN),
 )
 """Every contestant. `adaptive` tries the named designs first, as a sweep does."""
 OPTIONAL = ("botorch", "botorch+named")
 BASIC = tuple(name for name in NAMES if name not in OPTIONAL)
-WITH_RUNGS = ("asha_random", "asha_random+named")
+WITH_RUNGS = ("asha_random", "asha_random+named", "adaptive+full")  # where trials have no rungs they tell nothing
 
 
 def contestant(name: str) -> Contestant:
     """The contestant of a name. Raises UserError where there is none."""
-    method, *variants = name.split("+")
+    method, *variants = [name] if name in SEARCHES else name.split("+")
     if name not in NAMES:
         raise UserError(unknown("method", name, NAMES))
     search = SEARCHES[method]
     if method == "one_at_a_time":
         return search
-    is_named = "named" in variants or method == "adaptive"
+    is_named = "named" in variants or method in _ADAPTIVE
     keywords = {"shrunken": True} if "shrunken" in variants else {}
 
     def contest(truth: Truth, costs: Costs, seed: int) -> Chosen:

@@ -69,7 +69,9 @@ def recorded(
     methods = method or [name for name in BASIC if name not in WITH_RUNGS]
     _check_methods(methods, against)
     if rungs := sorted(set(methods) & set(WITH_RUNGS)):
-        raise UserError(f"{', '.join(rungs)}: recorded tables have no scores at rungs. Leave this method out.")
+        raise UserError(
+            f"{', '.join(rungs)}: recorded tables have no scores at rungs, so this tells nothing. Leave it out."
+        )
     _check_names("protocol", protocol or [], recorded.PROTOCOLS)
     worlds: list[tuple[World, Sequence[int], str]] = []
     tables: dict[str, None] = {}
