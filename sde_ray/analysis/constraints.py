@@ -3,7 +3,8 @@
     check = ConstraintCheck(results, Constraints(min_format_adherence=0.95))
     check.violations(design)     {"min_format_adherence": "format adherence 0.912 is below 0.95"}; empty: it is feasible
 
-A design that ran is judged by the mean of its trials, any other by the prediction of a response surface.
+A design that ran is judged by the mean of its trials, any other by the prediction of a response surface. What is no
+finite number breaks its constraint: nobody knows whether such a design meets it.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ class ConstraintCheck:
         """The constraints that a design breaks, in words; empty: it is feasible."""
         lowest, highest = self.constraints.min_format_adherence, self.constraints.max_output_tokens
         broken = {}
-        if lowest is not None and (value := self.costs["format_adherence"](design)) < lowest - TOLERANCE:
-            broken["min_format_adherence"] = f"format adherence {value:.3f} is below {lowest:g}"
-        if highest is not None and (value := self.costs["output_tokens"](design)) > highest + TOLERANCE:
-            broken["max_output_tokens"] = f"{value:.1f} output tokens are above {highest:g}"
+        if lowest is not None and not (value := self.costs["format_adherence"](design)) >= lowest - TOLERANCE:
+            known = f"format adherence {value:.3f} is below {lowest:g}"
+            broken["min_format_adherence"] = known if math.isfinite(value) else _unknown("format adherence", value)
+        if highest is not None and not (value := self.costs["output_tokens"](design)) <= highest + TOLERANCE:
+            known = f"{value:.1f} output tokens are above {highest:g}"
+            broken["max_output_tokens"] = known if math.isfinite(value) else _unknown("output tokens", value)
         return broken
 
     def feasible(self, designs: Iterable[Design]) -> list[Design]:
@@ -59,7 +62,11 @@ class ConstraintCheck:
         lowest, highest = self.constraints.min_format_adherence, self.constraints.max_output_tokens
         missing = max(0.0, lowest - self.costs["format_adherence"](design)) if lowest is not None else 0.0
         excess = max(0.0, self.costs["output_tokens"](design) / highest - 1) if highest else 0.0
-        return missing + excess
+        return missing + excess if math.isfinite(missing + excess) else math.inf
+
+
+def _unknown(quantity: str, value: float) -> str:
+    return f"{quantity} {value} is no finite number, so whether it meets the constraint is not known"
 
 
 class _Cost:
@@ -68,10 +75,14 @@ class _Cost:
     def __init__(self, results: Sequence[TrialResult], quantity: Callable[[TrialResult], float | None]) -> None:
         finished = [(result, quantity(result)) for result in results if result.status == "finished"]
         values = [(result, float(value)) for result, value in finished if value is not None]
-        if not values:
-            raise UserError("The trials do not hold what the constraint is about. Use trials of this version.")
-        self.fitted = fit_results([replace(one, scores={"dev": {_QUANTITY: v}}) for one, v in values], _QUANTITY)
-        self.bounds = min(value for _, value in values), max(value for _, value in values)
+        finite = [(result, value) for result, value in values if math.isfinite(value)]
+        if not finite:
+            raise UserError(
+                "No finished trial has a finite number for what the constraint is about. "
+                "Run trials of this version, or leave the constraint out."
+            )
+        self.fitted = fit_results([replace(one, scores={"dev": {_QUANTITY: v}}) for one, v in finite], _QUANTITY)
+        self.bounds = min(value for _, value in finite), max(value for _, value in finite)
         self.by_design: dict[Design, list[float]] = {}
         for result, value in values:
             self.by_design.setdefault(design_of(result), []).append(value)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.planted import ALL, additive, one_at_a_time, result, results
 
+from sde_ray.analysis.constraints import ConstraintCheck
 from sde_ray.analysis.strategy import assemble, load, save, strategy_table
 from sde_ray.config.load import check
 from sde_ray.config.schema import Constraints
@@ -80,6 +81,30 @@ def test_constraints_are_obeyed_and_named() -> None:
     assert "0.800 is below 0.95" in tidy.reasons["unmentioned"]
     with pytest.raises(UserError, match=r"No design meets the constraints\. The nearest is .*15\.0 output tokens"):
         assemble(trials, METRIC, constraints=Constraints(max_output_tokens=5))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_cost_that_is_no_number_breaks_its_constraint(value: float) -> None:
+    """The best design has no finite adherence, or no finite number of tokens: nobody knows whether it is feasible."""
+    designs = one_at_a_time()
+    best = max(designs, key=additive)
+    for field, constraints in (
+        ("adherence", Constraints(min_format_adherence=0.9)),
+        ("tokens", Constraints(max_output_tokens=30)),
+    ):
+        trials = [
+            result(d, additive(d), seed, **({field: -value if field == "adherence" else value} if d == best else {}))
+            for d in designs for seed in (0, 1)
+        ]  # fmt: skip
+        check = ConstraintCheck(trials, constraints)
+        (words,) = check.violations(best).values()
+        assert "is no finite number, so whether it meets the constraint is not known" in words
+        assert best not in check.feasible(designs)
+        with pytest.raises(UserError, match="no finite number"):
+            check.feasible([best])
+        assert assemble(trials, METRIC, constraints=constraints).design != best
+    with pytest.raises(UserError, match="No finished trial has a finite number for what the constraint is about"):
+        ConstraintCheck([result(d, 0.5, tokens=value) for d in designs], Constraints(max_output_tokens=30))
 
 
 def test_constraints_stand_in_the_yaml_and_flags_go_before_them() -> None:

@@ -168,6 +168,7 @@ def test_kept_completions_narrow_the_intervals_to_what_differs(tmp_path: Path) -
     assert row.paired.low is not None and row.paired.low > 0.05
 
 
+@pytest.mark.slow
 def test_paired_intervals_cover_the_truth() -> None:
     """60 simulated comparisons: 3 seeds, 150 shared items, five controls, nothing differs. Nominal 95%."""
     random = np.random.default_rng(3)
