@@ -4,7 +4,9 @@
 
 A family is a set of studies that differ in one thing: models on one task, tasks with one model, training sizes of both.
 Of each: how alike their rankings of designs are (`rank_agreement.py`), the sign of every effect in every group, and the
-effect that they share, with each group's shrunk towards it (`pooling.py`).
+effect that they share, with each group's shrunk towards it (`pooling.py`). Where a group cannot tell the noise of its
+effect (one seed), the groups themselves are the replicates: the shared effect is then their mean, with Student's t over
+the groups.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 
 from sde_ray.analysis.effects import Effect, effect_contrasts
 from sde_ray.analysis.estimate import Estimate
-from sde_ray.analysis.pooling import PooledEffects, partial_pooling
+from sde_ray.analysis.pooling import PooledEffects, mean_over_groups, partial_pooling
 from sde_ray.analysis.rank_agreement import RankAgreement, rank_correlations
 from sde_ray.analysis.study import Study
 
@@ -29,7 +31,8 @@ Key = tuple[str, str, str]  # axis, option, the option it is compared with
 class SharedEffect:
     """An option's effect in every group: as estimated there alone, partially pooled, and what all share.
 
-    `pooled` and `shared` are None where not all groups have the option, or the noise of one is not known.
+    `pooled` is None where not all groups have the option, or the noise of one is not known. `shared` is then the mean
+    of the groups with Student's t over them; None where not all groups have the option, or all effects are equal.
     """
 
     axis: str
@@ -127,12 +130,15 @@ def _family(kind: str, studies: dict[str, Study]) -> CrossStudy:
     agreements = rank_correlations(
         {name: {row.design: row.score for row in one.ranked} for name, one in studies.items()}
     )
-    rows, group_sd = _shared_effects(studies)
+    rows, group_sd = _shared_effects(studies, replicates=kind != "training sizes")
     return CrossStudy(kind, within, tuple(studies), agreements, rows, group_sd)
 
 
-def _shared_effects(studies: dict[str, Study]) -> tuple[list[SharedEffect], float | None]:
-    """Every option's effect, pooled over the options that all groups have."""
+def _shared_effects(studies: dict[str, Study], replicates: bool) -> tuple[list[SharedEffect], float | None]:
+    """Every option's effect, pooled over the options that all groups have.
+
+    `replicates`: groups may stand for others like them, as models do; training sizes do not.
+    """
     effects = {name: {_key(effect): effect for effect in study.main_effects} for name, study in studies.items()}
     keys = list(dict.fromkeys(key for by_key in effects.values() for key in by_key))
     common = [key for key in keys if all(key in by_key and by_key[key].low is not None for by_key in effects.values())]
@@ -141,7 +147,9 @@ def _shared_effects(studies: dict[str, Study]) -> tuple[list[SharedEffect], floa
     for key in keys:
         alone = {name: by_key[key].estimate for name, by_key in effects.items() if key in by_key}
         if pooled is None or key not in common:
-            rows.append(SharedEffect(*key, alone, None, None))
+            everywhere = replicates and len(alone) == len(studies)
+            shared = mean_over_groups([one.value for one in alone.values()]) if everywhere else None
+            rows.append(SharedEffect(*key, alone, None, shared))
         else:
             n = common.index(key)
             by_group = {name: pooled.by_group[name][n] for name in alone}

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from sde_ray.analysis.estimate import Estimate
 
@@ -67,6 +68,18 @@ def partial_pooling(groups: Mapping[str, tuple[Sequence[float], Array]], seed: i
     group_sd = float(weights @ np.array([fit.group_sd for fit in fits]))
     estimates = {name: _estimates(by_group[:, n]) for n, name in enumerate(groups)}
     return PooledEffects(_estimates(shared), estimates, group_sd)
+
+
+def mean_over_groups(values: Sequence[float]) -> Estimate | None:
+    """The mean of groups' estimates with Student's t over the groups; None of fewer than two, or of equal ones.
+
+    Needs no errors of the estimates, as these are in the spread of the groups; so it serves groups with one seed each.
+    """
+    if len(values) < 2 or np.ptp(values) < 1e-12:
+        return None
+    mean, error = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
+    half_width = error * float(stats.t.ppf(0.975, len(values) - 1))
+    return Estimate(mean, mean - half_width, mean + half_width)
 
 
 def _regularize(covariance: Array) -> Array:

@@ -12,7 +12,7 @@ from helpers.planted import ALL, additive, one_at_a_time, result
 from sde_ray.analysis.cross_study import cross_studies, format_sign, short_names
 from sde_ray.analysis.effects import Group
 from sde_ray.analysis.estimate import Estimate
-from sde_ray.analysis.pooling import partial_pooling
+from sde_ray.analysis.pooling import mean_over_groups, partial_pooling
 from sde_ray.analysis.rank_agreement import kendall_interval, rank_correlations, spearman_interval
 from sde_ray.analysis.study import Study
 from sde_ray.config.trial import TrialConfig
@@ -132,3 +132,35 @@ def test_folders_are_called_by_their_last_name_where_it_is_their_own() -> None:
         "/b/small": "/b/small",
         "tiny": "tiny",
     }
+
+
+def test_models_with_one_seed_each_are_replicates_of_each_other() -> None:
+    """Four designs, one seed, three models: no model has an interval, the shared effect has one over the models."""
+    base = one_at_a_time()[0]
+    designs = [base, base.replace(instruction="first"), base.replace(format="lines")]
+    gains = {"a": (0.02, 0.10), "b": (0.03, 0.14), "c": (0.01, 0.12)}
+    studies = []
+    for model, (first, lines) in gains.items():
+        scores = (0.5, 0.5 + first, 0.5 + lines)
+        results = []
+        for design, score in zip(designs, scores, strict=True):
+            trial = TrialConfig("masa:d1", design, model, 0, 100, 50, ("dev",))
+            results.append(TrialResult(trial.key, trial.resolved(), "finished", {"dev": {METRIC: score}}))
+        studies.append(Study(Group("masa:d1", model, 100), METRIC, "dev", tuple(results), Path("none")))
+    (family,) = cross_studies(studies)
+    by_option = {row.option: row for row in family.rows}
+    assert all(one.low is None for row in family.rows for one in row.alone.values()) and family.group_sd is None
+    lines = by_option["lines"].shared
+    assert lines is not None and lines.low is not None and lines.high is not None
+    assert lines.value == pytest.approx(0.12, abs=1e-6)
+    assert lines.high - lines.value == pytest.approx(4.3027 * 0.02 / 3**0.5, rel=1e-3)  # t with 2 degrees of freedom
+    assert by_option["lines"].pooled is None and by_option["lines"].to_dict()["shared"] == lines.value
+
+
+def test_a_mean_over_groups_covers_and_is_silent_where_nothing_differs() -> None:
+    draws = np.random.default_rng(3).normal(0.1, 0.05, (2000, 3))
+    estimates = [mean_over_groups(row.tolist()) for row in draws]
+    inside = [one is not None and one.low is not None and one.high is not None and one.low <= 0.1 <= one.high
+              for one in estimates]  # fmt: skip
+    assert 0.93 < np.mean(inside) < 0.97
+    assert mean_over_groups([0.1]) is None and mean_over_groups([0.1, 0.1]) is None
