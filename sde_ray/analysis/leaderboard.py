@@ -1,11 +1,14 @@
-"""Leaderboard: designs ranked by their mean score over the seeds of their finished trials.
+"""Leaderboard: designs ranked by their shrunken mean score over the seeds of their finished trials.
 
-    rank_designs(results, "weighted_kappa")
-    -> [RankedDesign(design, score=0.78, spread=0.01, ood=0.52, adherence=1.0, ...), ...]
+    rank_designs(results, "weighted_kappa", fitted=fit_results(results, "weighted_kappa"))
+    -> [RankedDesign(design, score=0.78, expected=0.77, spread=0.01, ood=0.52, adherence=1.0, ...), ...]
 
 `results` are of one task, model and training size. Pruned trials are left out: their last score is not a final one.
 
-The best of many is partly lucky (selection bias). `compare_best` asks whether any design is better than the baseline by
+The best of many is partly lucky (selection bias), most of all where it has a single trial. So designs are ranked by the
+mean that the response surface expects of them (empirical Bayes): between their own mean and what their options promise,
+the nearer to their own the more trials they have and the less noise there is. The first of them is the "best seen".
+`compare_best` asks whether any design is better than the baseline by
 more than the luckiest of them all would be: its simultaneous confidence interval holds for all designs at once.
 """
 
@@ -27,12 +30,14 @@ from sde_ray.types import Design, TrialResult
 class RankedDesign:
     """A row of the leaderboard: the means over a design's finished trials.
 
+    `expected`: what the response surface expects of the design, which ranks it; the mean `score` where none is given.
     `spread`: range of the score over seeds, None of a single one. `ood`: score out-of-domain, None where it is not
     applicable. `adherence`: format adherence, a share. `tokens`: output tokens of a completion. `seconds`: of a trial.
     """
 
     design: Design
     score: float
+    expected: float
     spread: float | None
     ood: float | None
     adherence: float | None
@@ -46,17 +51,20 @@ class RankedDesign:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON and tables: the axes first."""
-        numbers = ("score", "spread", "ood", "adherence", "tokens", "seconds", "trials")
+        numbers = ("score", "expected", "spread", "ood", "adherence", "tokens", "seconds", "trials")
         return {**dict(self.design.options), **{name: getattr(self, name) for name in numbers}}
 
 
-def rank_designs(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[RankedDesign]:
-    """The leaderboard: all designs with a finished trial, best first, equal scores by fewer output tokens.
+def rank_designs(
+    results: Sequence[TrialResult], objective: str, split: str = "dev", fitted: SurfaceFit | None = None
+) -> list[RankedDesign]:
+    """The leaderboard: all designs with a finished trial, best first, equal ones by fewer output tokens.
 
     Args:
         results: trials of one task, model and training size.
         objective: the metric that ranks, more is better.
         split: whose scores.
+        fitted: the response surface of these trials, whose expected scores rank; without it the mean scores do.
 
     Raises:
         UserError: when no finished trial has the metric.
@@ -64,15 +72,18 @@ def rank_designs(results: Sequence[TrialResult], objective: str, split: str = "d
     by_design: dict[Design, list[TrialResult]] = {}
     for result in scored_results(results, objective, split):
         by_design.setdefault(design_of(result), []).append(result)
-    ranked = [_row(design, trials, objective, split) for design, trials in by_design.items()]
-    return sorted(ranked, key=lambda row: (-row.score, row.tokens))
+    ranked = [_row(design, trials, objective, split, fitted) for design, trials in by_design.items()]
+    return sorted(ranked, key=lambda row: (-row.expected, row.tokens))
 
 
-def _row(design: Design, results: Sequence[TrialResult], objective: str, split: str) -> RankedDesign:
+def _row(
+    design: Design, results: Sequence[TrialResult], objective: str, split: str, fitted: SurfaceFit | None
+) -> RankedDesign:
     scores = [result.scores[split][objective] for result in results]
     return RankedDesign(
         design=design,
         score=fmean(scores),
+        expected=fitted.predict(design) if fitted else fmean(scores),
         spread=max(scores) - min(scores) if len(scores) > 1 else None,
         ood=_mean([result.scores.get(split + OUT_OF_DOMAIN, {}) for result in results], objective),
         adherence=_mean([result.scores[split] for result in results], "format_adherence"),

@@ -56,7 +56,7 @@ class Study:
     @cached_property
     def ranked(self) -> list[RankedDesign]:
         """The leaderboard, best first."""
-        return rank_designs(self.results, self.objective, self.split)
+        return rank_designs(self.results, self.objective, self.split, self.fitted)
 
     @cached_property
     def items(self) -> dict[str, dict[str, ItemCounts]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sde_ray.analysis.effects import fit_results, scored_results
 from sde_ray.analysis.leaderboard import rank_designs
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.verdict import ASSEMBLED, BEST_SEEN
@@ -25,7 +26,7 @@ from sde_ray.types import Design, Task, TrialResult
 def contenders(
     strategy: Strategy, config: SweepConfig, results: Sequence[TrialResult], task: Task
 ) -> dict[str, Design]:
-    """The contenders by name: the assembled design, the best one seen and the controls.
+    """The contenders by name: the assembled design, the best one seen (by its shrunken mean) and the controls.
 
     Args:
         results: Those of the sweep; only the strategy's task and model count.
@@ -34,7 +35,10 @@ def contenders(
     contest = (strategy.task, strategy.model)
     comparable = [r for r in _selecting(results) if (r.config["task"], r.config["model"]) == contest]
     largest = [r for r in comparable if r.config["train_size"] == max(r.config["train_size"] for r in comparable)]
-    ranked = rank_designs(largest, strategy.objective, config.objective.split)
+    split = config.objective.split
+    scored = scored_results(largest, strategy.objective, split)
+    fitted = fit_results(largest, strategy.objective, split) if scored else None
+    ranked = rank_designs(largest, strategy.objective, split, fitted)
     designs = {ASSEMBLED: strategy.design, **({BEST_SEEN: ranked[0].design} if ranked else {})}
     for control in config.validation.controls:
         name = control if isinstance(control, str) else parse_design(control).slug

@@ -116,8 +116,9 @@ def _leaderboard(study: Study, strategy: Strategy | None) -> Html:
     ]
     rows = [_row(rank, row, strategy) for rank, row in rows_shown]
     columns = {
-        "#": "place", "design": "label", study.objective: "score", "spread": "spread", "out of domain": "ood",
-        "format ok": "adherence", "output tokens": "tokens", "seconds": "seconds", "trials": "trials",
+        "#": "place", "design": "label", study.objective: "score", "expected": "expected", "spread": "spread",
+        "out of domain": "ood", "format ok": "adherence", "output tokens": "tokens", "seconds": "seconds",
+        "trials": "trials",
     }  # fmt: skip
     if all(row.ood is None for row in study.ranked):
         columns.pop("out of domain")
@@ -126,7 +127,10 @@ def _leaderboard(study: Study, strategy: Strategy | None) -> Html:
         if len(rows_shown) < len(ranked)
         else ""
     )
-    note = f"Mean over seeds on {study.split}; spread is the range over seeds. {selection_note}"
+    note = (
+        f"Mean over seeds on {study.split}; ranked by the expected score, a shrunken mean that draws designs of few "
+        f"trials towards what their options promise; spread is the range over seeds. {selection_note}"
+    )
     ahead = tag("p", study.best_vs_baseline.summary) if study.best_vs_baseline else None
     return joined([tag("h3", "Leaderboard"), tag("p", note, class_="quiet"), ahead, table(columns, rows)])
 

@@ -38,12 +38,13 @@ def study_view(study: Study) -> Group:
 
 
 def leaderboard_table(ranked: Sequence[RankedDesign], metric: str, n: int = 10) -> Table:
-    """Designs by their mean score over seeds."""
+    """Designs by their shrunken mean score over seeds."""
     out_of_domain = any(row.ood is not None for row in ranked)
     columns = [
         "#",
         "design",
         metric,
+        "expected",
         *(["out of domain"] if out_of_domain else []),
         "format ok",
         "tokens",
@@ -55,7 +56,9 @@ def leaderboard_table(ranked: Sequence[RankedDesign], metric: str, n: int = 10) 
     for rank, row in enumerate(ranked[:n], 1):
         ood = [number(row.ood)] if out_of_domain else []
         cost = [f"{row.tokens:.0f}", f"{row.seconds:.0f}", str(row.trials)]
-        designs.add_row(str(rank), row.label, number(row.score), *ood, _percent(row.adherence), *cost)
+        designs.add_row(
+            str(rank), row.label, number(row.score), number(row.expected), *ood, _percent(row.adherence), *cost
+        )
     return designs
 
 
