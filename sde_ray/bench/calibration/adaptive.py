@@ -11,6 +11,7 @@ from sde_ray.bench.calibration.intervals import count_effects
 from sde_ray.bench.worlds import BASE, METRIC, SPACE, Observed, World, draw_world, observe
 from sde_ray.config.schema import Search
 from sde_ray.design.designs import parse_design
+from sde_ray.metrics import metric_bounds
 from sde_ray.search import METHODS
 from sde_ray.types import Design
 
@@ -36,7 +37,7 @@ def adaptive(cell: Cell, random: np.random.Generator) -> Sums:
 
 
 def _search(world: World, budget: int, random: np.random.Generator) -> tuple[Observed, list[tuple[Design, float]]]:
-    """The trials of a search as a sweep runs it, and the design that it recommends with its expected score."""
+    """The trials of a search as a sweep runs it, and the designs that it recommends: the best and its near-ties."""
     trials = [(design, seed) for design in SPACE for seed in SEEDS]
     everything = observe(world, trials, random)
     number = {trial: n for n, trial in enumerate(trials)}
@@ -51,6 +52,7 @@ def _search(world: World, budget: int, random: np.random.Generator) -> tuple[Obs
         confidence=defaults.confidence,
         margin=defaults.margin,
         points_to_evaluate=[first[0], *first],  # the baseline twice, as a sweep has it
+        bounds=metric_bounds(METRIC),
     )
     chosen = []
     while (request := search.suggest()) is not None:

@@ -8,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from sde_ray.analysis.leaderboard import rank_designs
+from sde_ray.analysis.looks import Look
+from sde_ray.analysis.paired import SEEDS
 from sde_ray.analysis.strategy import Strategy, assemble
 from sde_ray.analysis.validation import judge_items
-from sde_ray.analysis.verdict import ASSEMBLED, BEST_SEEN, BETTER, WORSE, Comparison
+from sde_ray.analysis.verdict import ASSEMBLED, BEST_SEEN, BETTER, WORSE, Comparison, Verdict
 from sde_ray.bench.calibration.cells import Cell, Sums, Tally, sweep_trials
 from sde_ray.bench.worlds import (
     METRIC,
@@ -26,18 +28,19 @@ from sde_ray.bench.worlds import (
     with_noise,
 )
 from sde_ray.design.designs import NAMED
-from sde_ray.types import Design
+from sde_ray.types import Design, TrialResult
 
 TEST_ITEMS = 150
 FRESH = 1000  # seeds of the final comparison begin here
 LEVEL = 0.65  # weighted kappa of designs that are all equal
 ALL_EQUAL = 1.0  # the bounds of kappa cut off very unlucky seeds, which moves some true means by a thousandth
 NOISY_CONTROL = "es-sde"
+SWEEP = "24x2"  # whose replicates tell of the noise before a final comparison
 UNEVEN = 0.017, 4.0  # seeds' sd of a contender, and how many times that of one of them is
 DEVIATIONS = {"sd .026": 0.026, "sd .034": 0.034, "sd .051": 0.051}
 BY_DESIGN, ASSEMBLED_NOISY, CONTROL_NOISY = "by design x2.2", "assembled 4x", "a control 4x"
-FAILED = "a failed trial"
-KINDS = (*DEVIATIONS, BY_DESIGN, ASSEMBLED_NOISY, CONTROL_NOISY, FAILED)
+FAILED, REPLICATES = "a failed trial", "sd .034, after a sweep"
+KINDS = (*DEVIATIONS, REPLICATES, BY_DESIGN, ASSEMBLED_NOISY, CONTROL_NOISY, FAILED)
 
 
 def forced(cell: Cell, random: np.random.Generator) -> Sums:
@@ -53,7 +56,8 @@ def forced(cell: Cell, random: np.random.Generator) -> Sums:
         fresh = replace(fresh, results=[result for result in fresh.results if result.key != missing])
     strategy = Strategy("masa:d1", "planted", contenders[ASSEMBLED], "", METRIC, 0.0)
     tally = Tally()
-    rows = _comparisons(strategy, contenders, fresh, range(int(cell.size)))
+    swept = observe(world, sweep_trials(SWEEP, random), random).results if cell.world == REPLICATES else ()
+    rows = _judged(strategy, contenders, fresh, range(int(cell.size)), swept).overall()
     _count(tally, rows, world, strategy.design, ALL_EQUAL)
     noisy = [row for row in rows if row.control == NOISY_CONTROL]
     if cell.world in (CONTROL_NOISY, FAILED):
@@ -68,7 +72,12 @@ def looks(cell: Cell, random: np.random.Generator) -> Sums:
     numbers = [int(number) for number in cell.size.split("-")]
     fresh = _test(world, contenders, numbers[-1], random)
     strategy = Strategy("masa:d1", "planted", contenders[ASSEMBLED], "", METRIC, 0.0)
-    claims = [row.claim for number in numbers for row in _comparisons(strategy, contenders, fresh, range(number))]
+    claims: list[str] = []
+    earlier: tuple[Look, ...] = ()
+    for number in numbers:
+        judged = _judged(strategy, contenders, fresh, range(number), earlier=earlier)
+        claims += [row.claim for row in judged.overall()]
+        earlier = judged.looks
     tally = Tally()
     tally.add("false better", BETTER in claims)
     tally.add("false worse", WORSE in claims)
@@ -91,7 +100,7 @@ def verdict(cell: Cell, random: np.random.Generator) -> Sums:
     seeds = max(seed for _, seed in trials) + 1
     fresh = _test(world, contenders, seeds, random)
     tally = Tally()
-    _count(tally, _comparisons(strategy, contenders, fresh, range(seeds)), world, strategy.design)
+    _count(tally, _judged(strategy, contenders, fresh, range(seeds), seen.results).overall(), world, strategy.design)
     tally.add("predicted too high by", strategy.predicted - world.truth(strategy.design))
     tally.add("regret", float(world.everything.max()) - world.truth(strategy.design))
     return tally.sums
@@ -119,15 +128,20 @@ def _test(world: World, contenders: Mapping[str, Design], seeds: int, random: np
     return observe(world, trials, random, TEST_ITEMS, "test")
 
 
-def _comparisons(
-    strategy: Strategy, contenders: Mapping[str, Design], fresh: Observed, seeds: Sequence[int]
-) -> list[Comparison]:
-    """The final comparison on these of the fresh seeds."""
+def _judged(
+    strategy: Strategy,
+    contenders: Mapping[str, Design],
+    fresh: Observed,
+    seeds: Sequence[int],
+    swept: Sequence[TrialResult] = (),
+    earlier: Sequence[Look] = (),
+) -> Verdict:
+    """The final comparison on these of the fresh seeds, after a sweep and the looks before."""
     trials = {
         name: [trial_of(design, FRESH + n, TEST_ITEMS, "test") for n in seeds] for name, design in contenders.items()
     }
     results = {result.key: result for result in fresh.results}
-    return judge_items(strategy, trials, results, {"test": fresh.items}).overall()
+    return judge_items(strategy, trials, results, {"test": fresh.items}, swept, earlier)
 
 
 def _count(tally: Tally, rows: Sequence[Comparison], world: World, assembled: Design, equal: float = 1e-3) -> None:
@@ -143,7 +157,10 @@ def _count(tally: Tally, rows: Sequence[Comparison], world: World, assembled: De
 
 
 def _count_intervals(tally: Tally, rows: Sequence[Comparison], world: World, assembled: Design, name: str) -> None:
+    """Count intervals that hold the true gain; those that hold the noise of items alone (one seed) apart."""
     for row in rows:
         if row.paired is not None and row.design != assembled:
             gain = world.truth(assembled) - world.truth(row.design)
-            tally.hold(name, row.paired.low, row.paired.high, gain, "width" if name == "intervals" else "")
+            alone = "" if SEEDS in row.paired.noise else " of items alone"
+            width = "width" if name == "intervals" and not alone else ""
+            tally.hold(name + alone, row.paired.low, row.paired.high, gain, width)
