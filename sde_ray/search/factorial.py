@@ -80,11 +80,12 @@ def screening_size(designs: Sequence[Design], budget: float, first_rung: float) 
         budget: in full trials; at most half of it is spent on screening.
         first_rung: the share of the training that each of them runs.
 
-    Returns the number of effects of options, or what half of the budget can pay: after it, each trial is chosen in the
-    light of the others.
+    Returns a little more than half the number of effects of options, or what half of the budget can pay. After it, each
+    trial is chosen in the light of the others: the prior makes up for effects that the screening cannot tell apart, and
+    trials that are chosen say more of them than a larger screening does.
     """
     affordable = len(designs) if math.isinf(budget) else int(budget / 2 / first_rung)
-    return max(1, min(num_coefficients(designs), affordable))
+    return max(1, min(num_coefficients(designs) // 2 + 1, affordable))
 
 
 def d_optimal_fraction(

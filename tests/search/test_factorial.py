@@ -81,8 +81,8 @@ def test_the_same_seed_gives_the_same_fraction_and_another_another() -> None:
     assert chosen(16, seed=3) != chosen(16, seed=4)
 
 
-def test_a_screening_takes_as_many_as_there_are_effects_and_half_of_the_budget_at_most() -> None:
-    assert screening_size(SPACE, 22, 0.25) == 10
-    assert screening_size(SPACE, 30, 1.0) == 10
-    assert screening_size(SPACE, 12, 1.0) == 6
+def test_a_screening_takes_one_more_than_half_of_the_effects_and_half_of_the_budget_at_most() -> None:
+    assert screening_size(SPACE, 22, 0.25) == 6
+    assert screening_size(SPACE, 30, 1.0) == 6
+    assert screening_size(SPACE, 8, 1.0) == 4
     assert screening_size(SPACE[:3], 12, 1.0) <= 3

@@ -163,7 +163,7 @@ def test_the_plan_says_the_budget_and_the_screening() -> None:
     assert whole.count == 12 and len(whole.trials) == 432 and whole.counts["designs"] == 216
     said = " ".join(summary(whole))
     assert "12 full trials' worth by adaptive, of 216 designs × 2 seeds" in said
-    assert "screening: 10 designs, a D-optimal fraction, each up to 0.25 of its training (2.5 full trials)" in said
+    assert "screening: 6 designs, a D-optimal fraction, each up to 0.25 of its training (1.5 full trials)" in said
     assert to_dict(whole)["search"] == whole.search
     assert made(search={"method": "random"}).search == ""
     assert "one seed: none repeats" in made(seeds=0).search
