@@ -170,6 +170,9 @@ def test_the_command_prints_json_for_programs_and_a_table_for_people(tmp_path: P
     assert set(regrets["differences"]) == {"random+named"}
     shown = CliRunner().invoke(app, arguments).stdout
     assert "cost 22" in shown and "chosen on these surfaces" in " ".join(shown.split())
+    lines = CliRunner().invoke(app, [*arguments, "--against", "random", "--markdown"]).stdout.splitlines()
+    assert lines[2] == "| method | 10 | 22 | 43 | 60 |" and lines[4].startswith("| `random`: regret | 0.")
+    assert lines[5].startswith("| `random+named`: more | +") or lines[5].startswith("| `random+named`: more | -")
     assert "paired difference" not in shown, "adaptive was not asked for"
     assert len((tmp_path / "regrets.jsonl").read_text().splitlines()) == 4
 

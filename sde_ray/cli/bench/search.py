@@ -22,6 +22,7 @@ Save = Annotated[
     Path | None, typer.Option(help="A file of JSON lines: what it holds is not run again, what is run is added to it.")
 ]
 Against = Annotated[str, typer.Option(help="The method that all others are compared with, replication by replication.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print tables of Markdown, as docs/benchmarks.md has them.")]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 ADAPTIVE = "adaptive"
 
@@ -33,6 +34,7 @@ def planted(
     against: Against = ADAPTIVE,
     save: Save = None,
     jobs: Jobs = CORES,
+    markdown: Markdown = False,
     as_json: Json = False,
 ) -> None:
     """On response surfaces drawn at random over the 216 designs; no model involved."""
@@ -46,7 +48,15 @@ def planted(
     _check_names("family", chosen, families)
     _check_methods(methods, against)
     worlds = [(planted.world(name, surfaces), COSTS, families[name].description) for name in chosen]
-    _contest(worlds, methods, against, save, jobs, as_json, planted.NOTE.format(designs=len(planted.designs())))
+    _contest(
+        worlds,
+        methods,
+        against,
+        save,
+        jobs,
+        "json" if as_json else "markdown" if markdown else "",
+        planted.NOTE.format(designs=len(planted.designs())),
+    )
 
 
 def recorded(
@@ -59,6 +69,7 @@ def recorded(
     against: Against = ADAPTIVE,
     save: Save = None,
     jobs: Jobs = CORES,
+    markdown: Markdown = False,
     as_json: Json = False,
 ) -> None:
     """On recorded tables (`sde-ray bench table`): fresh noise around a denoised truth, or held-out seeds."""
@@ -85,7 +96,15 @@ def recorded(
                 err().print(f"{one}, {way}: left out. {error}", highlight=False, markup=False)
             else:
                 tables[one] = None
-    _contest(worlds, methods, against, save, jobs, as_json, "\n".join(map(recorded.note, tables)))
+    _contest(
+        worlds,
+        methods,
+        against,
+        save,
+        jobs,
+        "json" if as_json else "markdown" if markdown else "",
+        "\n".join(map(recorded.note, tables)),
+    )
 
 
 _PROTOCOLS = {"fresh": "denoised truth, fresh noise", "held_out": "judged by a seed that no search saw"}
@@ -116,7 +135,7 @@ def _contest(
     against: str,
     save: Path | None,
     jobs: int,
-    as_json: bool,
+    output: str,
     note: str,
 ) -> None:
     from sde_ray.bench.search.contest import run_contest
@@ -128,9 +147,20 @@ def _contest(
             regrets = run_contest(world, methods, costs, jobs, save, on_progress)
             compared = differences(regrets, against) if against in regrets else {}
             summaries[world.name] = {"regret": means(regrets), "differences": compared}
-            if not as_json:
+            if output == "markdown":
+                print(
+                    "\n".join(
+                        markdown_table(
+                            world.name.partition("@")[0],
+                            description,
+                            regrets,
+                            against if against in regrets else methods[0],
+                        )
+                    )
+                )
+            elif not output:
                 _show(world, description, regrets, against)
-    if as_json:
+    if output == "json":
         return emit({**summaries, "against": against, "note": note})
     return out().print("\n" + note, highlight=False)
 
@@ -157,6 +187,28 @@ def _show(world: World, description: str, regrets: Regrets, against: str) -> Non
         rows.add_row(method, *(f"{c['difference']:+.4f} ±{c['standard_error']:.4f} {c['result']}" for c in cells))
     out().print(rows)
     out().print("paired difference of regrets ± its standard error; a tie is below two of these", style="dim")
+
+
+def markdown_table(title: str, description: str, regrets: Regrets, against: str) -> list[str]:
+    """Lines of Markdown: the regret of one method, and how much more each other one has, with standard errors."""
+    from sde_ray.bench.search.summary import TIE, differences, means
+
+    by_cost = means({against: regrets[against]})[against]
+    cells = [f"{c['mean_regret']:.4f} ±{c['standard_error']:.4f} ({c['within_0.01']:.0%})" for c in by_cost.values()]
+    lines = [
+        f"**{title}**: {description}; {len(regrets[against][min(by_cost)])} searches",
+        "",
+        f"| method | {' | '.join(map(str, by_cost))} |",
+        f"|---|{'--:|' * len(by_cost)}",
+        f"| `{against}`: regret | {' | '.join(cells)} |",
+    ]
+    for other, row in differences(regrets, against).items():
+        more = [
+            f"{-c['difference']:+.4f} ±{c['standard_error']:.4f}{' (tie)' if c['result'] == TIE else ''}"
+            for c in row.values()
+        ]
+        lines.append(f"| `{other}`: more | {' | '.join(more)} |")
+    return [*lines, ""]
 
 
 class _Counter:
