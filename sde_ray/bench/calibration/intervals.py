@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sde_ray.analysis.claims import BETTER, WORSE
-from sde_ray.analysis.effects import effect_table, fit_results, surface_effects, surface_interactions
+from sde_ray.analysis.claims import BETTER, WORSE, effect_claim
+from sde_ray.analysis.effects import effect_contrasts, fit_results, surface_effects, surface_interactions
 from sde_ray.analysis.leaderboard import compare_best, rank_designs
-from sde_ray.analysis.response_surface import SurfaceFit
+from sde_ray.analysis.response_surface import SurfaceFit, simultaneous_intervals
 from sde_ray.bench.calibration.cells import Cell, Sums, Tally, sweep_trials
 from sde_ray.bench.worlds import BASE, METRIC, SPACE, World, draw_world, observe, one_at_a_time
 from sde_ray.types import Design
@@ -82,8 +82,10 @@ def _count_interactions(tally: Tally, fitted: SurfaceFit, world: World) -> None:
             tally.hold(f"interactions > {LARGE}", estimate.low, estimate.high, truth)
             tally.add(f"size / truth > {LARGE}", estimate.value * np.sign(truth), abs(truth))
             tally.add(f"clear > {LARGE}", clear)
+            tally.add(f"clear in the family > {LARGE}", pair.clear)
         if abs(truth) < SMALL:
             tally.add(f"clear though < {SMALL}", clear)
+            tally.add(f"clear in the family though < {SMALL}", pair.clear)
 
 
 def effect_truth(world: World, axis: str, option: str, reference: str, within: bool = False) -> float:
@@ -109,11 +111,15 @@ def equal_designs(cell: Cell, random: np.random.Generator) -> Sums:
     if all(design != BASE for design, _ in trials):
         trials = [(BASE if design == trials[0][0] else design, seed) for design, seed in trials]
     seen = observe(draw_world(cell.world, random), trials, random)
-    rows = effect_table(seen.results, METRIC, {"dev": seen.items})
-    best = compare_best(rank_designs(seen.results, METRIC), fit_results(seen.results, METRIC, items=seen.items))
+    fitted = fit_results(seen.results, METRIC, items=seen.items)
+    effects = surface_effects(fitted, [design for design, _ in trials])
+    contrasts = effect_contrasts(fitted, [(effect.axis, effect.option, effect.reference) for effect in effects])
+    families = simultaneous_intervals(contrasts)
+    claims = [effect_claim(effect.estimate, family) for effect, family in zip(effects, families, strict=True)]
+    best = compare_best(rank_designs(seen.results, METRIC, fitted=fitted), fitted)
     tally = Tally()
     tally.add("a design leads", best is not None and (best.estimate.low or 0.0) > 0)
-    tally.add("an option is better or worse", any(row["claim"] in (BETTER, WORSE) for row in rows))
-    for row in rows:
-        tally.add("an effect's own interval is clear", row["low"] is not None and not row["low"] <= 0 <= row["high"])
+    tally.add("an option is better or worse", any(claim in (BETTER, WORSE) for claim in claims))
+    for effect in effects:
+        tally.add("an effect's own interval is clear", effect.estimate.excludes_zero)
     return tally.sums

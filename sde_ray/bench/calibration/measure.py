@@ -70,6 +70,7 @@ def measure(
         The cells in their order, each with its ratios.
     """
     planned = [Sweep(cell, number, seed) for cell in cells for number in range(sweeps or ROWS[cell.row].number(cell))]
+    planned.sort(key=lambda sweep: sweep.number)  # cells by turns: a run that is cut off says something of each
     cache = JsonlCache(path) if path else None
     counted: dict[str, Any] = dict(cache.read()) if cache else {}
     missing = [sweep for sweep in planned if sweep.key not in counted]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from sde_ray.analysis.effects import fit_results
 from sde_ray.analysis.leaderboard import rank_designs
 from sde_ray.analysis.looks import Look
 from sde_ray.analysis.paired import SEEDS
@@ -90,10 +91,11 @@ def verdict(cell: Cell, random: np.random.Generator) -> Sums:
     world = draw_world(cell.world, random)
     trials = sweep_trials(cell.size, random)
     seen = observe(world, trials, random)
+    fitted = fit_results(seen.results, METRIC, items=seen.items)
     strategy = assemble(seen.results, METRIC, items=seen.items)
     contenders = {
         ASSEMBLED: strategy.design,
-        BEST_SEEN: rank_designs(seen.results, METRIC)[0].design,
+        BEST_SEEN: rank_designs(seen.results, METRIC, fitted=fitted)[0].design,
         **{name: design for name, design in NAMED.items() if design in SPACE},
         "heuristic": SPACE[int(random.integers(len(SPACE)))],  # its format is not swept: any design takes its place
     }
