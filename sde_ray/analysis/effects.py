@@ -209,7 +209,7 @@ def estimate_effects(
 
 
 def effect_scope(fitted: SurfaceFit) -> str:
-    """What an effect of this fit is, and what its interval holds, in words."""
+    """What an effect of this fit is, what its interval holds, and the scale of the fit, in words."""
     where = (
         "Averaged over the options of the other axes."
         if fitted.pairs
@@ -220,7 +220,8 @@ def effect_scope(fitted: SurfaceFit) -> str:
         "seeds": "Intervals hold the noise between trials; the items' completions were not kept.",
         "items": "Intervals hold the noise of the items; trials of the same design did not differ.",
     }
-    return f"{where} {noise.get(fitted.noise, UNKNOWN_NOISE)}"
+    parts = (where, noise.get(fitted.noise, UNKNOWN_NOISE), fitted.scale_reason)
+    return " ".join(part for part in parts if part)
 
 
 def surface_effects(fitted: SurfaceFit, designs: Sequence[Design]) -> list[Effect]:
@@ -252,7 +253,7 @@ def estimate_interactions(
 
 
 def surface_interactions(fitted: SurfaceFit) -> list[Interaction]:
-    """The interactions of a fitted surface, not shrunk, strongest first."""
+    """The interactions of a fitted surface, not shrunk: the clear ones first, each part the strongest first."""
     if not fitted.pairs:
         return []
     named = [
@@ -264,7 +265,7 @@ def surface_interactions(fitted: SurfaceFit) -> list[Interaction]:
         Interaction(*names, estimate.value, estimate.low, estimate.high, family.excludes_zero)
         for (names, _), estimate, family in zip(named, estimates, simultaneous, strict=True)
     ]
-    return sorted(rows, key=lambda row: -abs(row.difference))
+    return sorted(rows, key=lambda row: (not row.clear, -abs(row.difference)))
 
 
 _Names = tuple[tuple[str, str], tuple[str, str], tuple[str, str]]  # axes, options, references

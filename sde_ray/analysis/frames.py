@@ -34,7 +34,7 @@ STUDY = ("task", "model", "train_size")
 TRIAL = ("key", "status", "phase", *STUDY, "seed")
 LEADERBOARD = (*STUDY, "label", "score", "expected", "low", "high", "spread", "ood", "adherence", "tokens", "trials")
 EFFECTS = (*STUDY, "axis", "option", "reference", "difference", "low", "high", "replicates", "claim", "interacts")
-INTERACTIONS = (*STUDY, "axis", "option", "other_axis", "other_option", "difference", "low", "high")
+INTERACTIONS = (*STUDY, "axis", "option", "other_axis", "other_option", "difference", "low", "high", "clear")
 PREDICTIONS = (*TRIAL, "split", "on_task", "id", "text", "gold", "completion", "answer", "faults", "score")
 
 
@@ -122,7 +122,8 @@ def interactions_frame(studies: Sequence[Study]) -> pd.DataFrame:
     """How much more two options bring together than the sum of both alone; strongest first.
 
     Returns:
-        task, model, train_size, axis, option, other_axis, other_option, difference, low, high.
+        task, model, train_size, axis, option, other_axis, other_option, difference, low, high (its own 95% interval),
+        clear (whether the interval that holds for all interactions at once excludes 0).
     """
     rows = []
     for study in studies:
@@ -132,7 +133,7 @@ def interactions_frame(studies: Sequence[Study]) -> pd.DataFrame:
                 _alternating(interaction.axes, interaction.options),
                 strict=True,
             )
-            interval = {name: getattr(interaction, name) for name in ("difference", "low", "high")}
+            interval = {name: getattr(interaction, name) for name in ("difference", "low", "high", "clear")}
             rows.append({**asdict(study.group), **dict(pair), **interval})
     return _frame(rows, INTERACTIONS)
 

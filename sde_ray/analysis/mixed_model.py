@@ -340,6 +340,31 @@ class MixedModel:
             noise,
         )
 
+    def refit(self, posterior: MixedModelFit, seed: int = 0) -> tuple[Array, Array]:
+        """Parametric bootstrap: what scores of each draw's truth, with noise drawn anew, would be fitted to.
+
+        Returns:
+            Coefficients [draws, num_free + pairs] and deviations [draws, designs], one posterior mean a draw.
+        """
+        random, variances, trials = np.random.default_rng([seed, 1]), self._drawn, self.trials
+        truth = posterior.coefficients @ np.concatenate([trials.free, trials.pairs], axis=1).T - self.centre
+        scores = ((truth + posterior.deviations) / self.unit)[:, trials.groups]
+        for name in ("seed", "seed x option"):
+            columns = np.flatnonzero(self._component == COMPONENTS.index(name))
+            luck = np.sqrt(variances[name])[:, None] * random.normal(size=(DRAWS, len(columns)))
+            scores = scores + luck @ self._columns[:, columns].T
+        scores = scores + np.sqrt(variances["total noise"])[:, None] * random.normal(size=scores.shape)
+        noise, design = variances["total noise"], variances["total design"]
+        sums = trials.by_design(scores.T).T
+        weighted = sums / (trials.counts * (noise[:, None] + trials.counts * design[:, None]))
+        right = (scores @ self._within) / noise[:, None] + weighted @ self._sums
+        system, _, _, _ = self._systems(self._points)
+        grouped = right.reshape(POINTS, DRAWS_PER_POINT, -1).transpose(0, 2, 1)
+        solved = np.linalg.solve(system, grouped).transpose(0, 2, 1).reshape(DRAWS, -1)
+        shrinkage = variances["design"][:, None] / (noise[:, None] + trials.counts * design[:, None])
+        deviations = self.unit * shrinkage * (sums - solved @ self._sums.T)
+        return self._expand(solved, trials.pairs.shape[1]), deviations
+
 
 def _columns(trials: Trials) -> tuple[Array, npt.NDArray[np.intp]]:
     """Columns of all effects but the designs' deviations [trials, columns], and the component of each; fixed: -1."""

@@ -140,10 +140,13 @@ class SurfaceFit:
         for design in designs:
             assert self.covers(design), f"{design.slug} has an option that no trial used"
         level = posterior.coefficients @ self.coding.rows(designs).T + self._deviations(posterior, designs)
+        return self._expected(level, posterior.noise_sd[:, None], nodes)
+
+    def _expected(self, level: Array, noise: Array, nodes: int) -> Array:
+        """Means, in units of the metric, of what is normal on the scale of the surface."""
         if self.scale is IDENTITY:
             return np.asarray(level)
         at, weights = np.polynomial.hermite_e.hermegauss(nodes)
-        noise = posterior.noise_sd[:, None]
         scores = sum(w * self.scale.inverse(level + x * noise) for x, w in zip(at, weights, strict=True))
         return np.asarray(scores / weights.sum())
 
@@ -207,6 +210,31 @@ class SurfaceFit:
             parts = [self._scores(posterior, designs[n : n + BATCH], 3) for n in range(0, len(designs), BATCH)]
             means[options] = np.concatenate(parts, axis=1).mean(axis=1)
         return means
+
+    def optimism(self, designs: Sequence[Design]) -> float:
+        """How much the highest prediction of these designs is too high because it was selected (parametric bootstrap).
+
+        Scores are drawn from each posterior draw of the truth and fitted again, and the best predicted design of that
+        fit is compared with its truth. 0 where the noise of training is not known.
+        """
+        if self.draws is None or not self.pairs:
+            return 0.0
+        coefficients, deviations = self.model.refit(self.posterior)
+        highest, of_highest = np.full(len(coefficients), -np.inf), np.zeros(len(coefficients))
+        for start in range(0, len(designs), BATCH):
+            some = designs[start : start + BATCH]
+            rows, indices = self.coding.rows(some), [self._index.get(design.slug) for design in some]
+            level = coefficients @ rows.T
+            for column, index in enumerate(indices):
+                level[:, column] += 0.0 if index is None else deviations[:, index]
+            spread = (self.posterior.coefficients @ rows.T + self._deviations(self.posterior, some)).std(axis=0)
+            predicted = self._expected(level, np.hypot(self.posterior.noise_sd[:, None], spread), 3)
+            best = predicted.argmax(axis=1)
+            draws = np.arange(len(best))
+            better = predicted[draws, best] > highest
+            truth = np.stack(self.predicted_draws(some), axis=1)[draws, best]
+            highest, of_highest = np.where(better, predicted[draws, best], highest), np.where(better, truth, of_highest)
+        return float((highest - of_highest).mean())
 
     def pairs_estimable(self, first: str, second: str) -> bool:
         """Do the designs tell all pairs of options of two axes from the options alone?"""

@@ -118,6 +118,7 @@ class Study:
             "effects": self.effects,
             "interactions": [asdict(row) for row in self.interactions],
             "scope": self.scope,
+            "scale": self.fitted and {"name": self.fitted.scale.name, "reason": self.fitted.scale_reason},
             "best_vs_baseline": self.best_vs_baseline and self.best_vs_baseline.to_dict(),
             "pareto_front": [point.to_dict() for point in self.pareto_front],
         }

@@ -191,14 +191,16 @@ def _interactions(study: Study) -> Html | None:
         return None
     rows = [
         {"pair": " with ".join(f"{a}={o}" for a, o in zip(row.axes, row.options, strict=True)),
-         "difference": format_signed(row.difference), "interval": format_interval(row.low, row.high)}
+         "difference": format_signed(row.difference), "interval": format_interval(row.low, row.high),
+         "clear": "yes" if row.clear else ""}
         for row in study.interactions[:SHOWN_INTERACTIONS]
     ]  # fmt: skip
     words = (
-        "What two options bring together beyond the sum of each alone: blue more, orange less; a dot: 0 is excluded."
+        "What two options bring together beyond the sum of each alone, not shrunk: blue more, orange less; a dot: "
+        "clear, 0 is excluded by an interval that holds for all pairs at once."
     )
     figure = figures.caption(words, figures.interactions(study.interactions, study.objective))
-    columns = {"pair": "pair", "more or less": "difference", "95% interval": "interval"}
+    columns = {"pair": "pair", "more or less": "difference", "95% interval": "interval", "clear among all": "clear"}
     return joined([tag("h3", "Interactions"), figure, _folded("The strongest", table(columns, rows))])
 
 

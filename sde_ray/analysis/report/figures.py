@@ -12,7 +12,7 @@ from typing import Any
 
 from sde_ray.analysis.cross_study import SharedEffect, format_sign
 from sde_ray.analysis.effects import Interaction
-from sde_ray.analysis.estimate import Estimate, excludes_zero, format_estimate, format_signed
+from sde_ray.analysis.estimate import Estimate, format_estimate, format_signed
 from sde_ray.analysis.pareto import undominated
 from sde_ray.analysis.report.html import Html, tag
 from sde_ray.analysis.report.style import VARIABLES
@@ -151,7 +151,10 @@ def _legend(away: bool) -> Html:
 
 
 def interactions(rows: Sequence[Interaction], metric: str) -> Html | None:
-    """Heat map of interactions: what two options bring together beyond the sum of what each brings alone."""
+    """Heat map of interactions: what two options bring together beyond the sum of what each brings alone.
+
+    A dot: clear, its interval excludes 0 also as one of all interactions.
+    """
     names = list(
         dict.fromkeys((axis, option) for one in rows for axis, option in zip(one.axes, one.options, strict=True))
     )
@@ -184,7 +187,9 @@ def _cell(interaction: Interaction, x: float, y: float, size: float, strongest: 
         class_=f"cell {sign}", fill_opacity=f"{0.08 + 0.92 * abs(interaction.difference) / strongest:.2f}",
     )  # fmt: skip
     dot = tag("circle", cx=f"{x + size / 2:g}", cy=f"{y + size / 2:g}", r="2.5", class_="sure")
-    return tag("g", tag("title", words), box, dot if excludes_zero(interaction.low, interaction.high) else None)
+    return tag(
+        "g", tag("title", words + (", clear" if interaction.clear else "")), box, dot if interaction.clear else None
+    )
 
 
 # ---- points and curves ---------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def study_view(study: Study) -> Group:
         parts += ["", effects_table(study.effects, study.objective), f"[dim]{escape(study.scope)}[/]"]
     elif study.ranked:
         parts.append("No axis has two options in the finished trials, so there is no effect to show.")
-    clear = [pair for pair in study.interactions if pair.low is not None and not pair.low <= 0 <= (pair.high or 0.0)]
+    clear = [pair for pair in study.interactions if pair.clear]
     if clear:
         parts += ["", interactions_table(clear[:SHOWN_INTERACTIONS])]
     parts += ["", *failures(study.results), *excluded(study)]
