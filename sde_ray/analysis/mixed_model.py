@@ -33,7 +33,7 @@ Array = npt.NDArray[np.float64]
 POINTS, DRAWS_PER_POINT = 128, 16
 DRAWS = POINTS * DRAWS_PER_POINT
 COMPONENTS = ("noise", "design", "pairs", "seed", "seed x option")
-PRIOR_SCALES = {"design": 1.0, "pairs": 1.0, "seed": 0.3, "seed x option": 0.3}  # standard deviation / a trial's noise
+PRIOR_SCALES = {"design": 1.0, "pairs": 1.0, "seed": 0.3, "seed x option": 0.6}  # standard deviation / a trial's noise
 PRIOR_FREEDOM = {"design": 1.0, "pairs": 1.0, "seed": 4.0, "seed x option": 4.0}  # of half-t priors; 1: half-Cauchy
 # Of log standard deviations, in units of the scores'; of `design` the log of its ratio to the noise of a trial.
 BOUNDS = {"noise": (-11.5, 2.0), "design": (-6.0, 6.0), "pairs": (-9.0, 2.0), "seed": (-9.0, 2.0)}

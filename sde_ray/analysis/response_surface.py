@@ -119,6 +119,18 @@ class SurfaceFit:
         """The expected difference between two designs with its 95% confidence interval."""
         return self.contrast(better, worse).estimate
 
+    def observed_difference(self, better: Design, worse: Design) -> Estimate:
+        """The difference that one new trial of each design will show, with its 95% prediction interval.
+
+        It holds the noise of these two trials, which no further seed of others makes smaller.
+        """
+        random = np.random.default_rng(zlib.crc32(f"{better.slug}|{worse.slug}".encode()))
+        level = self.posterior.coefficients @ self.coding.rows([better, worse]).T
+        level += self._deviations(self.posterior, [better, worse])
+        scores = self.scale.inverse(level + self.posterior.noise_sd[:, None] * random.normal(size=level.shape))
+        row = self.coding.row(better) - self.coding.row(worse)
+        return self._contrast(scores[:, 0] - scores[:, 1], row).estimate
+
     def contrast(self, better: Design, worse: Design) -> Contrast:
         """The difference between two designs."""
         first, second = self.predicted_draws([better, worse])

@@ -48,6 +48,7 @@ COMBINED = "objective"
 class Strategy:
     """The assembled design with its evidence: effects, the reason for each axis' option, predicted score.
 
+    `selection` says in words what `predicted` was corrected by; empty where the search itself recommended the design.
     `verdict` is the final comparison in words, empty until it has run.
     """
 
@@ -60,6 +61,7 @@ class Strategy:
     effects: tuple[Effect, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     verdict: str = ""
+    selection: str = ""
 
 
 _STRATEGY = TypeAdapter(Strategy)
@@ -100,14 +102,17 @@ def assemble(
     fitted = fit_results(combined, COMBINED, "dev", items if len(weights) == 1 else None, bounds)
     scored = scored_results(combined, COMBINED)
     check = ConstraintCheck(combined, constraints)
+    selection = ""
     near_ties = [pair for pair in recommended if fitted.covers(pair[0]) and not check.violations(pair[0])]
     if near_ties:
         design, predicted = simplest(near_ties, scored, fitted)
         reasons = dict(recommendation_reasons(design, predicted, near_ties, fitted))
     else:
-        best = max(check.feasible(_combinations(fitted)), key=fitted.predict)
-        design = _eliminate_backward(best, fitted, check)
-        predicted, reasons = fitted.predict(design), dict(_reasons(design, fitted, check))
+        candidates = list(check.feasible(_combinations(fitted)))
+        design = _eliminate_backward(max(candidates, key=fitted.predict), fitted, check)
+        optimism = max(0.0, fitted.optimism(candidates))
+        predicted, reasons = fitted.predict(design) - optimism, dict(_reasons(design, fitted, check))
+        selection = _selection_note(optimism, len(candidates))
     config = scored[0].config
     return Strategy(
         task=str(config["task"]),
@@ -118,7 +123,15 @@ def assemble(
         predicted=predicted,
         effects=tuple(surface_effects(fitted, [design_of(result) for result in scored])),
         reasons=reasons,
+        selection=selection,
     )
+
+
+def _selection_note(optimism: float, candidates: int) -> str:
+    """What was subtracted from the prediction of a design because it was selected."""
+    if not optimism:
+        return ""
+    return f"{optimism:.3f} is subtracted: the highest of {candidates} predictions is too high by that on average."
 
 
 def _check_splits(weights: Mapping[str, float]) -> None:

@@ -66,6 +66,7 @@ def _verdict(verdict: Verdict) -> Html:
 def _strategy(strategy: Strategy, open_: bool) -> Html:
     rows = strategy_table(strategy)
     prediction = f"Predicted {strategy.objective} {strategy.predicted:.3f}."
+    prediction += f" {strategy.selection}" if strategy.selection else ""
     note = (
         tag("p", f"{prediction} Not validated yet: selection flatters this number.") if open_ else tag("p", prediction)
     )

@@ -27,7 +27,9 @@ def strategy_view(strategy: Strategy) -> Group:
         reason = row["reason"].removeprefix(row["option"]).lstrip(":, ")
         options.add_row(row["axis"], row["option"], row["label"], escape(reason))
     title = f"[bold]Assembled strategy:[/] {escape(paper_label(strategy.design))}"
-    return Group(title, f"expected {strategy.objective} on dev items: {number(strategy.predicted)}\n", options)
+    expected = f"expected {strategy.objective} on dev items: {number(strategy.predicted)}"
+    note = f" [dim]({escape(strategy.selection)})[/]" if strategy.selection else ""
+    return Group(title, f"{expected}{note}\n", options)
 
 
 def verdict_view(verdict: Verdict) -> Group:
