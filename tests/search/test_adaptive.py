@@ -27,6 +27,7 @@ from sde_ray.search.adaptive.posterior import (
 from sde_ray.search.adaptive.request import TrialRequest
 from sde_ray.search.adaptive.search import Adaptive
 from sde_ray.search.adaptive.trials import MAX_IDENTICAL_FAILURES
+from sde_ray.search.base import distance
 from sde_ray.search.factorial import model_columns
 from sde_ray.search.kernel import DesignKernel
 from sde_ray.search.scale import IDENTITY, LogitScale
@@ -468,3 +469,17 @@ def test_near_ties_are_expected_to_lose_a_fifth_of_the_margin_at_most() -> None:
     certain = Adaptive([SPACE], seeds=(0, 1), budget=25, margin=0.0)
     drive(certain, score)
     assert [design for design, _ in certain.near_ties()] == [certain.recommend()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["near_one", "middle", "tails"])
+def test_taking_the_near_tie_with_the_most_defaults_costs_next_to_nothing(name: str) -> None:
+    extra = []
+    for seed in range(TUNED + 100, TUNED + 130):
+        truth = TUNING[name].draw(seed, SPACE)
+        search = Adaptive([SPACE], seeds=range(6), budget=22, seed=seed, margin=0.01, bounds=truth.bounds)
+        drive(search, lambda request, rung, truth=truth: truth.report(request.design, request.seed))  # type: ignore[misc]
+        near = [design for design, _ in search.near_ties()]
+        simplest = min(near, key=lambda design: distance(design, BASELINE))
+        extra.append(truth.regret(simplest) - truth.regret(search.recommend()))
+    assert np.mean(extra) <= 0.001, np.mean(extra)
