@@ -2,9 +2,9 @@
 
 The surface is fitted on all seeds of a table but one, and that one says what the difference of two designs is; every
 seed is held out in turn. An interval of a true difference need not hold an observed one, which has the noise of one
-more seed. So two shares are given: `inside` the interval itself, and inside one that is widened by the noise of the
-held-out seed at this level of score (`with its noise`). Pairs are formed within random groups of designs, which makes
-groups independent.
+more seed. So three shares are given: `inside` the interval itself, inside one that is widened by the noise of the
+held-out seed at this level of score (`with its noise`), and inside the surface's own `prediction interval`. Pairs are
+formed within random groups of designs, which makes groups independent.
 """
 
 from __future__ import annotations
@@ -88,6 +88,8 @@ def _count(tally: Tally, fit: _Fit, first: Design, second: Design) -> None:
     low = estimate.value - float(np.hypot(estimate.value - estimate.low, noise))
     high = estimate.value + float(np.hypot(estimate.high - estimate.value, noise))
     tally.hold("with its noise", low, high, observed)
+    predicted = fit.fitted.observed_difference(first, second)
+    tally.hold("prediction interval", predicted.low, predicted.high, observed, "its width")
 
 
 @lru_cache

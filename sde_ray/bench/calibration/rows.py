@@ -77,7 +77,7 @@ ROWS: dict[str, Row] = {
         _simulated(savings.sample_efficiency), ("sd .04",), ("2", "3", "5"), 400,
     ),
     "recorded": Row(
-        "Recorded designs: the difference of a held-out seed (right, with its noise: 0.93 to 0.97)",
+        "Recorded designs: the difference of a held-out seed (right: 0.93 to 0.97 of the last two shares)",
         recorded.held_out_seed, ("masa_d1",), tuple(recorded.POOLS), recorded.GROUPS,
     ),
 }  # fmt: skip
