@@ -2,8 +2,8 @@
 
     run_contest(world("paper", surfaces=200), ["adaptive", "optuna"])
 
-Every family that is reported has surfaces that no setting of a search was chosen on; `TUNING` has others to choose on
-(other tails, noise, bounds and rungs).
+No setting of a search was chosen on the surfaces that are reported: which kind of search `adaptive` is was chosen on
+other surfaces of the family `paper`, and its settings on `TUNING` (other tails, noise, bounds and rungs).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from sde_ray.types import Design
 
 NOTE = (
     "Regret of the design chosen, in the metric's unit, against cost in full trials; surfaces over {designs} designs. "
-    "No setting of a search was chosen on these surfaces."
+    "No setting of a search was chosen on these surfaces; which kind of search adaptive is was chosen on others of the "
+    "family paper."
 )
 
 
