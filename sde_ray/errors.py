@@ -10,9 +10,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from sde_ray.safe_text import mask_values
+
 
 class UserError(Exception):
-    """Error in what the user wrote; the message is the whole explanation: what is wrong, what to do."""
+    """Error in what the user wrote; the message is the whole explanation: what is wrong, what to do.
+
+    Values of secrets are masked in it: it quotes libraries and servers, and ends on a terminal or in a notebook.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(mask_values(str(message)))
 
 
 def suggest(word: object, names: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 import warnings
 from typing import Any
 
@@ -40,7 +41,7 @@ from sde_ray.cli import (
     validate,
 )
 from sde_ray.cli.bench import app as bench
-from sde_ray.cli.console import err
+from sde_ray.cli.console import err, write_plainly
 from sde_ray.errors import UserError
 
 # In the order of work, as `sde-ray --help` lists them.
@@ -122,4 +123,15 @@ def main() -> None:
     # What libraries will change one day is no news to the user of a sweep; pytest still shows it to its maintainers.
     warnings.simplefilter("ignore", FutureWarning)
     warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")  # MLflow's, of itself
-    app()
+    warnings.showwarning = _show_warning
+    try:
+        app()
+    except Exception:
+        write_plainly(traceback.format_exc())
+        raise SystemExit(1) from None
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    write_plainly(warnings.formatwarning(message, category, filename, lineno, line))

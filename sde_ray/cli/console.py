@@ -1,20 +1,36 @@
-"""Where commands print: results on stdout, everything about them on stderr, so that output can be piped."""
+"""Where commands print: results on stdout, everything about them on stderr, so that output can be piped.
+
+What is printed comes from YAML files, models, servers and other people's folders: control characters are shown as �, so
+that none of it can act on the terminal, and values of secrets as ***.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
+
+from sde_ray.safe_text import UNSHOWN, mask_values, printable, redact
 
 PIPED_WIDTH = 160  # a table in a file or a pipe must not be folded to 80 columns
 
 
 class _Output(Console):
+    def render_str(self, text: str, *args: Any, **options: Any) -> Text:
+        return super().render_str(printable(mask_values(text)), *args, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):  # rich's own codes are no part of a segment's text
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError  # `sde-ray axes | head`: app.py ends the command, without an error
 
@@ -34,8 +50,14 @@ def _width(stream: Any) -> int | None:
 
 
 def emit(value: Any) -> None:
-    """Print a value as JSON on stdout, for programs."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+    """Print a value as JSON on stdout, for programs; control characters are written as \\u escapes."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, default=_plain)
+    print(UNSHOWN.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+
+
+def write_plainly(text: str) -> None:
+    """Write a text from elsewhere to stderr: a warning, a traceback."""
+    sys.stderr.write(printable(redact(text)))
 
 
 def _plain(value: Any) -> Any:

@@ -43,7 +43,7 @@ def run(
 
 def _cluster_address(address: str) -> str:
     """The address, if a driver can be in the cluster that it names."""
-    from sde_ray.storage.uri import mask
+    from sde_ray.safe_text import mask
 
     if address.startswith(("http://", "https://")):
         raise UserError(

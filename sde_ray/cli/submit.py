@@ -52,7 +52,7 @@ def submit(
 
 
 def _print_submission(job: Submission, package: Package, env_names: list[str], address: str) -> None:
-    from sde_ray.storage.uri import mask
+    from sde_ray.safe_text import mask
 
     def say(text: str, soft_wrap: bool = False) -> None:
         out().print(text, highlight=False, markup=False, soft_wrap=soft_wrap)

@@ -19,7 +19,7 @@ def ui(
 ) -> None:
     """Open the MLflow web page of a sweep's runs."""
     from sde_ray.config.open import open_sweep
-    from sde_ray.storage.uri import mask
+    from sde_ray.safe_text import mask
     from sde_ray.tracking.tracking_uri import resolve_tracking_uri, ui_command
 
     tracking_uri = resolve_tracking_uri(open_sweep(sweep, sets or []))

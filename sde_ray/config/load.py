@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from sde_ray.config.checks import check_references, format_validation_error
 from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import FaultList, UserError
+from sde_ray.safe_text import MASK, SECRET, is_masked, is_secret, mask, remember_secrets
 from sde_ray.safe_yaml import assign, read_yaml
-from sde_ray.storage.uri import SECRET, mask
+from sde_ray.storage.files import write_atomic
 from sde_ray.tasks import TASKS, get_task
 from sde_ray.tasks.custom import task_from_yaml
 from sde_ray.types import Task
@@ -74,6 +75,7 @@ def check(values: Mapping[str, Any], title: str = "Sweep", base: Path | None = N
         faults.add(fault)
     faults.raise_if_any()
     assert config is not None
+    remember_secrets(config.resources.env_vars)
     return config
 
 
@@ -118,9 +120,46 @@ def definition_of(config: SweepConfig, name: str) -> dict[str, Any]:
 
 
 def resolved(config: SweepConfig) -> dict[str, Any]:
-    """The configuration as complete plain JSON, with passwords masked."""
+    """The configuration as complete plain JSON, with secrets masked.
+
+    Of `resources.env_vars` only the values of settings known to hold no secret are shown (NCCL_*, OMP_*, HF_HOME).
+    """
     plain: dict[str, Any] = config.model_dump(mode="json")
-    return {key: _masked(value, key) for key, value in plain.items()}
+    masked = {key: _masked(value, key) for key, value in plain.items()}
+    env_vars = {name: MASK if is_secret(name) else mask(value) for name, value in config.resources.env_vars.items()}
+    masked["resources"]["env_vars"] = env_vars
+    return masked
+
+
+def refuse_masked(settings: BaseModel | Mapping[str, Any]) -> None:
+    """Refuse settings in which `***` stands for a secret: a copy of what a run has written cannot run.
+
+    Raises UserError: with every such setting.
+    """
+    faults = FaultList("Secrets are left out of what a run writes")
+    plain = settings.model_dump() if isinstance(settings, BaseModel) else settings
+    for name, text in _texts(plain, ""):
+        if is_masked(text):
+            variable = name.rpartition(".")[2]
+            faults.add(
+                f'{name} is "{text}". Write the secret itself in its place, or take the line out and set it in the '
+                f"shell (export {variable}=...; with sde-ray submit also --env {variable})."
+                if ".env_vars." in f".{name}"
+                else f'{name} is "{text}". Write the secret itself in its place, or take the line out.'
+            )
+    faults.raise_if_any()
+
+
+def _texts(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Every text in plain values, with its dotted name."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts(inner, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner, name)
 
 
 def _masked(value: Any, name: str) -> Any:
@@ -140,9 +179,9 @@ def write_sweep(config: SweepConfig) -> None:
     try:
         run_dir.path.mkdir(parents=True, exist_ok=True)
         plain = resolved(config)
-        run_dir.resolved.write_text(json.dumps(plain, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_atomic(run_dir.resolved, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
         sparse = _sparse(plain, resolved(SweepConfig(name=config.name, task=("",))))
-        run_dir.sweep.write_text(yaml.safe_dump(sparse, allow_unicode=True, sort_keys=False), encoding="utf-8")
+        write_atomic(run_dir.sweep, yaml.safe_dump(sparse, allow_unicode=True, sort_keys=False))
     except OSError as error:
         raise UserError(
             f'Cannot write to "{run_dir.path}": {error.strerror}. Set storage_path to a folder with room.'

@@ -16,8 +16,8 @@ from sde_ray.errors import UserError
 from sde_ray.pipeline import run
 from sde_ray.pipeline.context import PipelineContext
 from sde_ray.pipeline.listener import PipelineListener
+from sde_ray.safe_text import mask, redact
 from sde_ray.storage.lease import lease
-from sde_ray.storage.uri import mask
 from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, MlflowTracker, ensure_sweep_id
 from sde_ray.tracking.tracking_uri import resolve_tracking_uri
@@ -52,7 +52,7 @@ def sync(config: SweepConfig) -> Synced:
             raise
         except Exception as error:
             raise UserError(
-                f"MLflow at {mask(address)} does not take the sweep: {mask(f'{type(error).__name__}: {error}')}. "
+                f"MLflow at {mask(address)} does not take the sweep: {redact(f'{type(error).__name__}: {error}')}. "
                 "Nothing is lost: run the same command again when it answers."
             ) from error
     return Synced(str(mask(address)), len(results), status, len(tracker.incomplete_trials))

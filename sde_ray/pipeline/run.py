@@ -21,7 +21,7 @@ from sde_ray.analysis import validation
 from sde_ray.analysis import verdict as verdicts
 from sde_ray.analysis.cross_study import cross_studies
 from sde_ray.analysis.study import Study, studies
-from sde_ray.config.load import resolved
+from sde_ray.config.load import refuse_masked, resolved
 from sde_ray.config.schema import Constraints, SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.pipeline.context import PipelineContext, PipelineResult, StudyConclusion
@@ -280,6 +280,7 @@ def load_conclusions(config: SweepConfig, study_list: Sequence[Study]) -> list[S
 def tracked(sweep_run: SweepRun) -> Iterator[Tracker]:
     """The sweep's run in MLflow, from its start to a true end, whatever happens in between."""
     config = sweep_run.config
+    refuse_masked(config)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # our own progress is shown
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # that a new database is made is no news
     tracker = Tracker()

@@ -26,6 +26,7 @@ from pydantic import TypeAdapter
 
 from sde_ray.errors import UserError
 from sde_ray.safe_json import read_json
+from sde_ray.safe_text import redact
 from sde_ray.storage.files import write_atomic
 from sde_ray.types import TrialResult
 
@@ -46,8 +47,8 @@ _DESCRIBED = TypeAdapter(_Described)
 
 
 def to_json(result: TrialResult) -> dict[str, Any]:
-    """A result as plain JSON values."""
-    plain: dict[str, Any] = {"schema": SCHEMA, **asdict(result)}
+    """A result as plain JSON values; its error without secrets."""
+    plain: dict[str, Any] = {"schema": SCHEMA, **asdict(result), "error": redact(result.error)}
     return plain
 
 

@@ -21,8 +21,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from sde_ray.errors import UserError
+from sde_ray.safe_text import redact
 from sde_ray.storage.files import NEW
-from sde_ray.storage.uri import is_uri, local_path, mask, scheme, split
+from sde_ray.storage.uri import is_uri, local_path, scheme, split
 
 BACKOFF_SECONDS: tuple[float, ...] = (0.5, 2.0)  # seconds before the second and the third attempt
 PAUSE = 20.0  # seconds between two attempts at a store that is away
@@ -233,7 +234,7 @@ def is_inside(name: str) -> bool:
 def reason(fault: BaseException) -> str:
     """A store's exception in one line, without secrets."""
     said = " ".join(str(fault).split())[:300]
-    return said if isinstance(fault, UserError) else str(mask(f"{type(fault).__name__}: {said}"))
+    return said if isinstance(fault, UserError) else redact(f"{type(fault).__name__}: {said}")
 
 
 @lru_cache(maxsize=64)

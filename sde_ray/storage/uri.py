@@ -3,7 +3,6 @@
     is_uri("s3://bucket/runs")                   True: the truth is there, and each machine has a mirror of it
     local_path("s3://bucket/runs/hotels")        ~/.cache/sde_ray/mirror/s3/bucket/runs/hotels
     local_path("runs/hotels")                    runs/hotels: a path is where it is
-    mask("ftp://user:secret@host")               ftp://user:***@host
 
 The mirror of an address is the same for every command and process of a machine, and is made anew where it is gone.
 `SDE_MIRROR` names another folder for all mirrors. Nothing here opens a connection.
@@ -19,24 +18,7 @@ from urllib.parse import quote
 
 MIRROR = "SDE_MIRROR"
 MEMORY = "memory"
-SECRET = re.compile(
-    r"(password|passwd|passphrase|pwd|secret|token|api_?key|access_?key|private_?key|credential|authorization|cookie)",
-    re.IGNORECASE,
-)
-# In an address: the password up to the last @ (it may hold / and @), a token in the user's place, a secret argument.
-MASKS = (
-    (re.compile(r"(://[^/@:\s]{0,100}:)[^\s\"'<>]{0,500}@"), r"\1***@"),
-    (re.compile(r"(://)[^/@:\s]{20,500}@"), r"\1***@"),
-    (re.compile(rf"([?&]\w{{0,40}}{SECRET.pattern}\w{{0,40}}=)[^&\s\"'<>]{{1,500}}", re.IGNORECASE), r"\1***"),
-)
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
-
-
-def mask(address: str | None) -> str | None:
-    """`http://user:secret@host` as `http://user:***@host`, and `?token=secret` as `?token=***`; also within a text."""
-    for pattern, shown in MASKS:
-        address = pattern.sub(shown, address) if address else address
-    return address
 
 
 def is_uri(location: object) -> bool:

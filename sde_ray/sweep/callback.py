@@ -15,10 +15,10 @@ from ray import tune
 
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
+from sde_ray.safe_text import redact
 from sde_ray.storage.layout import PARTIAL, RESULT
 from sde_ray.storage.ledger import from_json, load_result
 from sde_ray.storage.mirror import LocalFolder, open_trial_folder
-from sde_ray.storage.uri import mask
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.trainable import RESULT_KEY
 from sde_ray.sweep.tune_job import TuneJob
@@ -104,7 +104,7 @@ class SweepCallback(tune.Callback):
             call: Callable[..., None] = getattr(self.tracker, action)
             call(*arguments)
         except Exception as error:
-            warnings.warn(f"Tracking failed in {action}: {mask(f'{type(error).__name__}: {error}')}", stacklevel=2)
+            warnings.warn(f"Tracking failed in {action}: {redact(f'{type(error).__name__}: {error}')}", stacklevel=2)
 
 
 def _lost(trial: Any, error: str) -> TrialResult:
@@ -119,4 +119,4 @@ def _reason(path: Path) -> str:
     except OSError:
         lines = []
     said = [line for line in lines if not line.startswith("Failure #")]
-    return " ... ".join(dict.fromkeys([said[0], said[-1]]))[:600] if said else "no reason was given"
+    return redact(" ... ".join(dict.fromkeys([said[0], said[-1]])))[:600] if said else "no reason was given"

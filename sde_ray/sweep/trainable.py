@@ -18,6 +18,8 @@ from ray import tune
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.evaluation.racing import Opponent
+from sde_ray.safe_text import redact
+from sde_ray.storage.files import write_atomic
 from sde_ray.storage.layout import ERROR, PARTIAL, RESULT
 from sde_ray.storage.ledger import save_result
 from sde_ray.storage.mirror import open_trial_folder
@@ -117,7 +119,7 @@ class TrialTrainable(tune.Trainable):
         text = describe(fault)
         bare = TrialResult(self._trial.key, self._trial.resolved(), "failed", error=text, seconds=self._seconds())
         self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / ERROR).write_text("".join(traceback.format_exception(fault)), encoding="utf-8")
+        write_atomic(self._folder / ERROR, redact("".join(traceback.format_exception(fault))))
         if self._runner is None or not self._open:
             return bare
         try:
@@ -161,5 +163,5 @@ class TrialTrainable(tune.Trainable):
 
 
 def describe(fault: BaseException) -> str:
-    """An error as one text: what a user caused in full, anything else with its type."""
-    return str(fault) if isinstance(fault, UserError) else f"{type(fault).__name__}: {fault}"
+    """An error as one text without secrets: what a user caused in full, anything else with its type."""
+    return redact(str(fault) if isinstance(fault, UserError) else f"{type(fault).__name__}: {fault}")

@@ -23,7 +23,7 @@ from typing import Any
 
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.config.trial import TrialConfig
-from sde_ray.storage.uri import mask
+from sde_ray.safe_text import mask, redact
 from sde_ray.tracking.base import Tracker
 from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.types import TrialResult
@@ -222,7 +222,7 @@ class BackgroundTracker(Tracker):
     def _warn_unreachable(self, action: str, error: Exception) -> None:
         if not self._warned:
             self._warned = True
-            reason = mask(f"{type(error).__name__}: {error}")
+            reason = redact(f"{type(error).__name__}: {error}")
             warnings.warn(
                 f"MLflow at {mask(self.tracker.tracking_uri)} failed in {action}: {reason}. The sweep goes on; its "
                 "ledger has every result, and MLflow gets them when it answers again.",

@@ -23,8 +23,8 @@ from typing import Any
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design, paper_label
+from sde_ray.safe_text import redact
 from sde_ray.storage.layout import CONFIG, PREDICTIONS, RESOLVED, RESULT, SCORES, TRIALS
-from sde_ray.storage.uri import mask
 from sde_ray.tracking.base import Tracker
 from sde_ray.tracking.run_data import MAX_CHARS, chunks, mlflow_name, run_metrics, run_params, sample_text
 from sde_ray.tracking.tracking_uri import check_tracking_uri, sqlite_path
@@ -185,7 +185,7 @@ class MlflowTracker(Tracker):
         for batch in chunks(run_metrics(result), 900):
             self.client.log_batch(run, metrics=[Metric(name, value, ended, step) for name, value, step in batch])
         if result.error:
-            self.client.set_tag(run, "sde.error", result.error[:MAX_CHARS])
+            self.client.set_tag(run, "sde.error", redact(result.error)[:MAX_CHARS])
         if self._log_artifacts(run, result, folder):
             self.client.set_tag(run, "sde.status", result.status)
         self.client.set_terminated(run, RUN_STATUS[result.status])
@@ -230,7 +230,7 @@ class MlflowTracker(Tracker):
             self.client.log_text(run, sample_text(result), "sample.txt")
         except Exception as error:
             if not self.incomplete_trials:
-                warnings.warn(f"MLflow stores no files: {type(error).__name__}: {mask(str(error))}", stacklevel=2)
+                warnings.warn(f"MLflow stores no files: {type(error).__name__}: {redact(str(error))}", stacklevel=2)
             self.incomplete_trials.add(result.key)
             return False
         self.incomplete_trials.discard(result.key)

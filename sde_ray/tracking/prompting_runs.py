@@ -16,6 +16,7 @@ from typing import Any
 
 from sde_ray.design.designs import paper_label, parse_design
 from sde_ray.safe_json import content_hash
+from sde_ray.safe_text import redact
 from sde_ray.tracking.base import Tracker
 from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, MlflowTracker
 from sde_ray.tracking.run_data import mlflow_name
@@ -52,7 +53,10 @@ def log_runs(
             if key not in logged:
                 _log_run(parent, task, model, measured, key)
     except Exception as error:  # the tracker's log call: nothing that goes wrong in it may cost a result
-        warnings.warn(f"MLflow failed in an analysis: {type(error).__name__}: {error}. Nothing is lost.", stacklevel=2)
+        warnings.warn(
+            f"MLflow failed in an analysis: {redact(f'{type(error).__name__}: {error}')}. Nothing is lost.",
+            stacklevel=2,
+        )
 
 
 @dataclass(frozen=True)

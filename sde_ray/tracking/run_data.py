@@ -16,7 +16,7 @@ from typing import Any
 
 from sde_ray.design import render
 from sde_ray.design.designs import design_of, make_design, paper_label
-from sde_ray.storage.uri import SECRET, mask
+from sde_ray.safe_text import SECRET, mask
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.types import TrialResult
 

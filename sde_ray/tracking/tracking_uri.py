@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import UserError
-from sde_ray.storage.uri import local_path, mask
+from sde_ray.safe_text import is_masked, mask
+from sde_ray.storage.uri import local_path
 
 
 def resolve_tracking_uri(config: SweepConfig) -> str:
@@ -29,6 +30,11 @@ def check_tracking_uri(tracking_uri: str, nodes: int = 1) -> None:
         UserError: when MLflow keeps no runs in such a store, or when it is a file and the sweep is on several nodes.
     """
     shown = mask(tracking_uri)
+    if is_masked(tracking_uri):
+        raise UserError(
+            f"mlflow.tracking_uri {shown} was written by a run, which leaves passwords out. Write the password in the "
+            "place of ***, or set MLFLOW_TRACKING_URI or MLFLOW_TRACKING_PASSWORD in the shell."
+        )
     if tracking_uri.startswith("sqlite:") and nodes > 1:
         raise UserError(
             f"mlflow.tracking_uri {shown} is a file on one machine, but the sweep is on {nodes} nodes. Start a server "

@@ -14,7 +14,7 @@ from sde_ray.config.load import check, load_config, open_tasks, resolved, write_
 from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import Lora, Train
 from sde_ray.errors import UserError
-from sde_ray.storage.uri import mask
+from sde_ray.safe_text import mask
 from sde_ray.sweep.plan import plan
 from sde_ray.tasks.trial_task import trial_task
 

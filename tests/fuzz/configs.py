@@ -18,9 +18,8 @@ from sde_ray.config.load import check, definition_of, load_config, open_tasks, r
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import designs
 from sde_ray.models.predictor import find_adapter
+from sde_ray.safe_text import mask, redact
 from sde_ray.safe_yaml import assign, read_yaml
-from sde_ray.storage.uri import mask
-from sde_ray.sweep.cluster.job_logs import redact
 from sde_ray.sweep.cluster.jobs import sweep_id
 from sde_ray.sweep.cluster.package import build_package
 from sde_ray.tasks import get_task

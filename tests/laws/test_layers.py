@@ -17,6 +17,7 @@ TESTS = Path(__file__).parents[1]
 PACKAGE = TESTS.parent / "sde_ray"
 
 ORDER = """
+safe_text
 errors types safe_json
 safe_yaml plugins data search storage
 design metrics

@@ -25,13 +25,12 @@ from sde_ray.evaluation.per_item import read_items
 from sde_ray.metrics.span_matching import count_matches, is_near
 from sde_ray.models.predictor import find_adapter
 from sde_ray.safe_json import MAX_DEPTH, read_json
+from sde_ray.safe_text import mask, redact
 from sde_ray.safe_yaml import MAX_BYTES, MAX_VALUES, read_yaml
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.storage.lease import lease, refuse_if_held
 from sde_ray.storage.ledger import Ledger, load_result, to_json
-from sde_ray.storage.uri import mask
 from sde_ray.sweep.cluster.doctor import Target, tracking
-from sde_ray.sweep.cluster.job_logs import redact
 from sde_ray.tasks import get_task
 from sde_ray.types import Example, Parsed, Task
 

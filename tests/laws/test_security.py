@@ -24,7 +24,7 @@ from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.models.predictor import ADAPTER_CARD, Predictor
-from sde_ray.storage.uri import mask
+from sde_ray.safe_text import mask
 from sde_ray.sweep.cluster import ray_session
 from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.tracking.run_data import run_params

@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 from sde_ray.cli.app import app
 from sde_ray.config.load import load_config
 from sde_ray.errors import UserError
+from sde_ray.safe_text import redact
 from sde_ray.sweep.cluster import job_logs, jobs
-from sde_ray.sweep.cluster.job_logs import redact
 from sde_ray.sweep.cluster.jobs import JobOptions, environment, sweep_id
 from sde_ray.sweep.cluster.package import SWEEP, Package, build_package
 

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sde_ray.safe_text import REPLACEMENT, UNSHOWN
+
 VOID = {"meta", "img", "br", "line", "circle", "rect", "path"}
-UNSHOWN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 
 
 class Html(str):
@@ -24,7 +25,7 @@ def escape(value: object) -> Html:
     """A value as text. Control characters, lone surrogates and marks that turn the reading direction become �."""
     if isinstance(value, Html):
         return value
-    return Html(html.escape(UNSHOWN.sub("\ufffd", str(value)), quote=True))
+    return Html(html.escape(UNSHOWN.sub(REPLACEMENT, str(value)), quote=True))
 
 
 def tag(name: str, /, *children: object, **attributes: object) -> Html:

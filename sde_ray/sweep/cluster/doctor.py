@@ -27,8 +27,9 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import sde_ray
+from sde_ray.safe_text import mask
 from sde_ray.storage.remote import REMEDY, RemoteFolder, reason
-from sde_ray.storage.uri import is_uri, local_path, mask
+from sde_ray.storage.uri import is_uri, local_path
 
 State = Literal["ok", "warn", "fail"]
 PACKAGES = ("torch", "ray", "transformers", "peft", "deepspeed", "datasets", "mlflow", "optuna")

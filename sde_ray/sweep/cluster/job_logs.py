@@ -7,13 +7,12 @@ follow(client, "sde-paper-1f0c9a2b-1", print)    until the job ends; the job doe
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 from sde_ray.errors import UserError
-from sde_ray.storage.uri import SECRET, mask
+from sde_ray.safe_text import mask, printable, redact
 
 MAX_RECONNECTS = 30  # reconnections in a row of a log that breaks off
 
@@ -27,7 +26,7 @@ def log_lines(client: Any, submission: str) -> list[str]:
 
 def logs(client: Any, submission: str) -> str:
     """All that the driver has printed so far, without secrets."""
-    return redact("\n".join(log_lines(client, submission)))
+    return printable(redact("\n".join(log_lines(client, submission))))
 
 
 def follow(client: Any, submission: str, write: Callable[[str], None]) -> str:
@@ -70,7 +69,7 @@ class _Tail:
 
     def __init__(self, client: Any, submission: str, write: Callable[[str], None]) -> None:
         self.client, self.submission, self.write = client, submission, write
-        self.written = 0
+        self.written, self._partial = 0, ""
 
     async def stream(self) -> None:
         position = 0
@@ -81,25 +80,17 @@ class _Tail:
     def rest(self) -> None:
         """What the driver printed between the last look and its end."""
         try:
-            self._write_rest(str(self.client.get_job_logs(self.submission)), 0)
+            self._write_rest(str(self.client.get_job_logs(self.submission)), 0, last=True)
         except RuntimeError:
             pass  # it never printed anything
 
-    def _write_rest(self, text: str, at: int) -> None:
-        new = text[max(0, self.written - at) :]
-        if new:
-            self.write(redact(new))
+    def _write_rest(self, text: str, at: int, last: bool = False) -> None:
+        self._partial += text[max(0, self.written - at) :]
         self.written = max(self.written, at + len(text))
-
-
-def redact(text: str) -> str:
-    """Mask the secrets in a text: passwords in addresses, `TOKEN=...`, `"token": "..."`."""
-    text = str(mask(text))
-    text = re.sub(r"(?i)\b(bearer\s{1,9})[\w.~+/=-]{6,}", r"\1***", text)
-    word = SECRET.pattern.strip("()")  # bounded: a hostile line would cost the square of its length
-    return re.sub(
-        rf"(?i)\b(\w{{0,60}}(?:{word})\w{{0,60}}['\"]?\s{{0,9}}[=:]\s{{0,9}}['\"]?)[^\s'\",;]{{6,}}", r"\1***", text
-    )
+        end = len(self._partial) if last else self._partial.rfind("\n") + 1  # a secret in two pieces is not recognised
+        lines, self._partial = self._partial[:end], self._partial[end:]
+        if lines:
+            self.write(printable(redact(lines)))
 
 
 def first_line(error: Exception) -> str:

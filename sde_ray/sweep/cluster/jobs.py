@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.errors import UserError
+from sde_ray.safe_text import SECRETS, mask, redact, secret_names
 from sde_ray.safe_yaml import assign, read_yaml
 from sde_ray.storage.layout import SWEEP
-from sde_ray.storage.uri import is_uri, mask, split
-from sde_ray.sweep.cluster.job_logs import first_line, log_lines, redact
+from sde_ray.storage.uri import is_uri, split
+from sde_ray.sweep.cluster.job_logs import first_line, log_lines
 from sde_ray.sweep.cluster.package import Package
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
@@ -234,11 +235,7 @@ def submit(client: Any, package: Package, options: JobOptions) -> Submission:
                 submission_id=f"{sweep}-{attempt}",
                 runtime_env={
                     "working_dir": str(package.folder),
-                    "env_vars": {
-                        "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_TIMEOUT_S),
-                        "PYTHONUNBUFFERED": "1",
-                        **options.env,
-                    },
+                    "env_vars": {**JOB_VARIABLES, **options.env, SECRETS: secret_names(options.env)},
                 },
                 metadata={
                     "sde.sweep": package.name,

@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 import sde_ray
-from sde_ray.config.load import DATA_PATHS
+from sde_ray.config.load import DATA_PATHS, refuse_masked
 from sde_ray.errors import UserError
 from sde_ray.plugins import is_path
 from sde_ray.safe_json import stream_hash
@@ -64,6 +64,7 @@ def build_package(sweep: Path, sets: Sequence[str], into: Path, limit_mb: float 
     values: dict[str, Any] = {"name": sweep.stem, **read_yaml(sweep)}
     for setting in sets:
         assign(values, setting)
+    refuse_masked(values)
     _check_storage(values)
     builder = _PackageBuilder(sweep.parent, into)
     values["task"] = builder.tasks(values.get("task"))

@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sde_ray.config.load import refuse_masked
 from sde_ray.config.schema import Resources
 from sde_ray.errors import UserError
+from sde_ray.safe_text import SECRETS, secret_names
 from sde_ray.storage.lease import is_alive
 
 MAX_START_ATTEMPTS = 3
@@ -41,6 +43,7 @@ ENVIRONMENT = {
 @contextmanager
 def ray_session(resources: Resources) -> Iterator[int]:
     """Connect or start Ray; gives how many trials fit at a time. A Ray that the caller has started is left running."""
+    refuse_masked({"resources": resources.model_dump()})
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
@@ -130,7 +133,10 @@ def short_folder() -> str:
 
 def _options(resources: Resources, folder: str | None) -> dict[str, Any]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    environment = {"runtime_env": {"env_vars": dict(resources.env_vars)}} if resources.env_vars else {}
+    env_vars = dict(resources.env_vars)
+    if secret_names(env_vars):
+        env_vars[SECRETS] = secret_names(env_vars)  # so that the workers, too, mask the values
+    environment = {"runtime_env": {"env_vars": env_vars}} if env_vars else {}
     if resources.address:
         return {"address": resources.address, **quiet, **environment}
     trial_cpus = resources.resources_per_worker.CPU * resources.num_workers
