@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sde_ray.pipeline.listener import PipelineListener
     from sde_ray.pipeline.open_run import Run, open_run, run
     from sde_ray.pipeline.preview import preview
+    from sde_ray.plugins import trust_code
     from sde_ray.sweep.plan import plan
     from sde_ray.tasks import get_task
 
@@ -45,6 +46,7 @@ __all__ = [
     "preview",
     "render_sample",
     "run",
+    "trust_code",
 ]
 
 _MODULES = {
@@ -62,6 +64,7 @@ _MODULES = {
     "preview": "pipeline.preview",
     "render_sample": "design.render",
     "run": "pipeline.open_run",
+    "trust_code": "plugins",
 }
 
 

@@ -1,23 +1,33 @@
-"""Plugins, objects of the user's own that are named by import path: `my_pkg.my_axes:POLITE`.
+"""Plugins, objects of the user's own that are named by import path: `my_pkg.my_axes:POLITE`, and which names count.
 
-Such a name is its own registration: any process that can import the module can use it, so nothing has to be set up in
-the workers. The current directory counts as importable, as it does for `python -m`.
+A plugin's name is its own registration: any process that can import the module can use it. The current directory counts
+as importable, as it does for `python -m`.
+
+Names also stand in what others may have written: cards of adapters, ledgers, strategies, the sweep.yaml in a folder of
+results. So a name is followed only where the user has named the same module, file or address:
+
+    trust(*code_of("my_pkg.my_axes:POLITE"))    the user's own YAML, an argument of a command: exactly that module
+    trust_code("my_pkg")                        --trust-code: a package with all that is in it
+
+Child processes inherit this by the variable `SDE_TRUSTED`, which Ray's workers get with their environment.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import json
 import os
+import re
 import sys
-from pathlib import Path
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import TypeVar
 
 from sde_ray.errors import UserError, suggest
 
 T = TypeVar("T")
-# Files by which the folder of an adapter, of a trial or of a sweep is recognised.
-RESULTS = (("sde.json",), ("adapter/sde.json",), ("ledger.jsonl", "resolved.json"))
+TRUSTED = "SDE_TRUSTED"
+_IMPORT_PATH = re.compile(r"(?<![\w./:@])([^\W\d]\w*(?:\.[^\W\d]\w*)*):[^\W\d]\w*(?![\w/:.])")
 
 
 def is_path(name: str) -> bool:
@@ -26,38 +36,62 @@ def is_path(name: str) -> bool:
     return bool(colon) and attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
-def _refuse_results(module: str, path: str) -> None:
-    """Refuse a module in the folder of a sweep or an adapter, with `UserError`.
+# ---- whose names are followed ----------------------------------------------------------------------------------------
 
-    An adapter's card names its task and its design, by import path where they are the user's own. In a folder that was
-    downloaded it could name code that lies beside it.
+
+def code_of(text: str) -> list[str]:
+    """The modules of the import paths in a text, a name or the slug of a design; those of this package are left out."""
+    modules = dict.fromkeys(_IMPORT_PATH.findall(text))
+    return [module for module in modules if module.partition(".")[0] != "sde_ray"]
+
+
+def trust(*references: str) -> None:
+    """Follow these from here on: modules, and files and addresses of tasks and data. For what the user has named."""
+    if not _trusted().issuperset(references):
+        os.environ[TRUSTED] = json.dumps(sorted(_trusted().union(references)))
+
+
+def trust_code(*packages: str) -> None:
+    """Let names in results, cards and ledgers import these packages and modules, with all that is in them.
+
+    Args:
+        packages: as in an import: "my_pkg", "my_pkg.my_axes".
+
+    Raises:
+        UserError: for what is no name of a module.
     """
-    for folder in _folders(module):
-        for above in (folder, *folder.parents):
-            if any(all((above / name).is_file() for name in names) for names in RESULTS):
-                raise UserError(
-                    f'"{path}" names code in {above}, the folder of a sweep or an adapter, where results are and no '
-                    "code is run from. If you trust it, copy the module to where you work, and name it there."
-                )
+    for package in packages:
+        if not all(part.isidentifier() for part in package.split(".")):
+            raise UserError(f'"{package}" is no name of a package or module. Write it as in an import: my_pkg.my_axes')
+    trust(*packages, *(f"{package}.*" for package in packages))
 
 
-def _folders(module: str) -> list[Path]:
-    """Folders of a module and its packages; nothing of it is imported."""
-    top, *inner = module.split(".")
+def is_trusted(reference: str) -> bool:
+    """Whether the user has named this module, file or address."""
+    trusted, parts = _trusted(), reference.split(".")
+    packages = [".".join(parts[:count]) + ".*" for count in range(1, len(parts) + 1)]
+    return reference in trusted or not trusted.isdisjoint(packages)
+
+
+def untrusted(references: Iterable[str]) -> list[str]:
+    """Those that the user has not named."""
+    return [reference for reference in references if not is_trusted(reference)]
+
+
+def _trusted() -> frozenset[str]:
+    return _parse(os.environ.get(TRUSTED, "[]"))
+
+
+@lru_cache(maxsize=8)
+def _parse(text: str) -> frozenset[str]:
     try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return []
-    if spec is None:
-        return []
-    locations = list(spec.submodule_search_locations or [])
-    folders = [os.path.dirname(spec.origin)] if spec.origin and os.path.isfile(spec.origin) else []
-    folders += locations
-    for part in inner:
-        paths = [os.path.join(location, part) for location in locations]
-        locations = [path for path in paths if os.path.isdir(path)]
-        folders += locations
-    return [Path(folder).resolve() for folder in folders]
+        references = json.loads(text)
+    except ValueError:
+        return frozenset()
+    return frozenset(reference for reference in references if isinstance(reference, str))
+
+
+# ---- objects ---------------------------------------------------------------------------------------------------------
 
 
 def load_object(path: str, expected: type[T] | tuple[type[T], ...], what: str) -> T:
@@ -68,14 +102,19 @@ def load_object(path: str, expected: type[T] | tuple[type[T], ...], what: str) -
         expected: the type or types that it may have.
         what: what it is, in messages: "a task".
 
-    Raises UserError: when it cannot be imported, is not there, is of another type, or lies in a folder of results.
+    Raises UserError: when the user has not named its module, it cannot be imported, is not there or of another type.
     """
     if not is_path(path):
         raise UserError(f'"{path}" is no import path of {what}. Write it as "my_pkg.my_module:NAME".')
     module_name, _, attribute = path.partition(":")
+    if module_name.partition(".")[0] != "sde_ray" and not is_trusted(module_name):
+        raise UserError(
+            f'"{path}" names code of the module "{module_name}", and results name no code that you have not named '
+            f"yourself. If it is yours, give the sweep's own YAML file, or add --trust-code {module_name} "
+            f'(in Python: sde_ray.trust_code("{module_name}")).'
+        )
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
-    _refuse_results(module_name, path)
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Processes that a test starts, those of Ray too, must find the package and `helpers`.
 PATHS = [str(ROOT / "tests"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
 os.environ["PYTHONPATH"] = os.pathsep.join(PATHS)
+
+# No note of a test's sweeps in the user's own cache, and the plugins of `helpers` are the tests' own.
+_own_sweeps = tempfile.TemporaryDirectory(prefix="sde-own-")
+os.environ["SDE_OWN_SWEEPS"] = _own_sweeps.name
+os.environ["SDE_TRUSTED"] = json.dumps(["helpers", "helpers.*", "nowhere.at", "no_such_module", "worked_example"])
 
 pytest.register_assert_rewrite("sde_ray.testing")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sde_ray.cli.console import emit, out
-from sde_ray.cli.options import Json, Sets, SweepOrRun
+from sde_ray.cli.options import Json, Sets, SweepOrRun, TrustCode
 
 
 def assemble(
@@ -23,6 +23,7 @@ def assemble(
     ] = None,
     pareto: Annotated[bool, typer.Option("--pareto", help="Also show which designs are worth their price.")] = False,
     sets: Sets = None,
+    trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> None:
     """Assemble the best combination that the evidence carries, and save it as strategy.yaml."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import typer
 
 from sde_ray.cli.console import emit, out
-from sde_ray.cli.options import Json, Sets, SweepOrRun
+from sde_ray.cli.options import Json, Sets, SweepOrRun, TrustCode
 
 
-def effects(sweep: SweepOrRun, sets: Sets = None, as_json: Json = False) -> None:
+def effects(sweep: SweepOrRun, sets: Sets = None, trust_code: TrustCode = None, as_json: Json = False) -> None:
     """Rank the designs and say what each option does to the score, with intervals; which models agree on it."""
     from sde_ray.analysis.cross_study import cross_studies
     from sde_ray.cli.views.cross_study import cross_study_view

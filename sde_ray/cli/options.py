@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+
+def _trust(packages: list[str] | None) -> list[str] | None:
+    from sde_ray.plugins import trust_code
+
+    trust_code(*(packages or []))
+    return packages
+
+
 Sweep = Annotated[Path, typer.Argument(help="A sweep's YAML file, e.g. sweeps/quickstart.yaml.", show_default=False)]
 SweepOrRun = Annotated[
     str,
@@ -18,6 +26,15 @@ Sets = Annotated[
     list[str] | None,
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Override a setting, e.g. --set train.learning_rate=1e-3. May be repeated."
+    ),
+]
+TrustCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust-code",
+        metavar="PACKAGE",
+        callback=_trust,
+        help="Import this package or module where the results name it. May be repeated.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]

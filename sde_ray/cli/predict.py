@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sde_ray.cli.console import emit, out, table
-from sde_ray.cli.options import Json
+from sde_ray.cli.options import Json, TrustCode
 
 
 def predict(
@@ -17,6 +17,7 @@ def predict(
     ],
     texts: Annotated[list[str] | None, typer.Argument(help="Texts; without any: stdin, one a line.")] = None,
     trust_remote_code: Annotated[bool, typer.Option(help="Let the base model run code of its own.")] = False,
+    trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> None:
     """Answer texts with a trained adapter, in the design it was trained in: text in, parsed answer out."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sde_ray.cli.console import emit, err, number, out, table
-from sde_ray.cli.options import Json, Sets
+from sde_ray.cli.options import Json, Sets, TrustCode
 
 if TYPE_CHECKING:
     from sde_ray.pipeline.robustness.run import RobustnessResult, RobustnessStudy
@@ -25,6 +25,7 @@ def robustness(
     wordings: Annotated[str, typer.Option(help="Instruction wordings to ask in; else all of the task.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
     sets: Sets = None,
+    trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> None:
     """Test the assembled strategy over training sizes, decoding seeds and wordings; resumes where it stopped."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sde_ray.cli.console import emit, err, number, out, table
-from sde_ray.cli.options import Json
+from sde_ray.cli.options import Json, TrustCode
 
 if TYPE_CHECKING:
     from sde_ray.evaluation.reference_scorers.outcome import PublishedScores
@@ -30,18 +30,22 @@ def score(
     design: Annotated[str, typer.Option("--design", help="The design in which the lines are written.")] = "baseline",
     form: Annotated[str, typer.Option("--form", help="Instead of a design: one of the paper's own forms.")] = "",
     compat: Annotated[bool, typer.Option("--compat", help="With --form: the published scorer's numbers.")] = False,
+    trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> None:
     """Recompute every metric from saved completions, without a model."""
     from sde_ray.config.open import open_sweep
     from sde_ray.errors import UserError
     from sde_ray.evaluation import rescore
+    from sde_ray.storage.layout import SWEEP
     from sde_ray.storage.uri import is_uri
 
     if compat and not form:
         raise UserError("--compat needs the form of the file, e.g. --task masa_zh:d1 --form natural --compat.")
     path = open_sweep(completions).run_dir.path if is_uri(completions) else Path(completions)
     if path.is_dir():
+        if (path / SWEEP).is_file():
+            open_sweep(path)  # whose tasks are defined there
         return _print_run(rescore.score_run(path), as_json)
     if not task:
         raise UserError(f"Which task are the lines of {path}? Add --task, e.g. --task masa:d1 (list: sde-ray tasks).")

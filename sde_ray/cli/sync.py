@@ -5,10 +5,10 @@ from __future__ import annotations
 import typer
 
 from sde_ray.cli.console import emit, out
-from sde_ray.cli.options import Json, Sets, SweepOrRun
+from sde_ray.cli.options import Json, Sets, SweepOrRun, TrustCode
 
 
-def sync(sweep: SweepOrRun, sets: Sets = None, as_json: Json = False) -> None:
+def sync(sweep: SweepOrRun, sets: Sets = None, trust_code: TrustCode = None, as_json: Json = False) -> None:
     """Bring MLflow up to date with a sweep's folder, without duplicates: after an outage, or from nothing."""
     from sde_ray.config.open import open_sweep
     from sde_ray.pipeline import mlflow_sync

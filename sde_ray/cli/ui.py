@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sde_ray.cli.console import err, out
-from sde_ray.cli.options import Sets, SweepOrRun
+from sde_ray.cli.options import Sets, SweepOrRun, TrustCode
 
 
 def ui(
@@ -16,6 +16,7 @@ def ui(
     port: Annotated[int, typer.Option(help="Port of the web page.")] = 5000,
     host: Annotated[str, typer.Option(help="Address that may open it; 0.0.0.0 for all.")] = "127.0.0.1",
     sets: Sets = None,
+    trust_code: TrustCode = None,
 ) -> None:
     """Open the MLflow web page of a sweep's runs."""
     from sde_ray.config.open import open_sweep

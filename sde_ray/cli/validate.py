@@ -5,10 +5,10 @@ from __future__ import annotations
 import typer
 
 from sde_ray.cli.console import emit
-from sde_ray.cli.options import Json, Sets, SweepOrRun
+from sde_ray.cli.options import Json, Sets, SweepOrRun, TrustCode
 
 
-def validate(sweep: SweepOrRun, sets: Sets = None, as_json: Json = False) -> None:
+def validate(sweep: SweepOrRun, sets: Sets = None, trust_code: TrustCode = None, as_json: Json = False) -> None:
     """Compare the assembled design with its controls on fresh seeds and test items; resumes where it stopped."""
     from sde_ray.cli.views.live import console_listener
     from sde_ray.pipeline.open_run import open_run

@@ -4,6 +4,7 @@ schema.py    every key of the YAML, with its type, default and meaning
 trial.py     everything that decides a trial's outcome, and its key
 load.py      read, override, check; the resolved configuration back as JSON
 open.py      the configuration of a run that exists, by its folder, its YAML file or its address
+names.py     what it names beyond the package's own, and whether that may be imported and read
 checks.py    what is wrong with a file, in sentences
 installed.py what the installed peft does not have
 renamed.py   what the keys of other tools, and of version 0.1, are called here

@@ -22,7 +22,7 @@ from sde_ray.design.axes import find_axis, find_option
 from sde_ray.errors import UserError, suggest, unknown
 from sde_ray.metrics import check_metric
 from sde_ray.search import METHODS
-from sde_ray.tasks import get_task
+from sde_ray.tasks import resolve_task
 from sde_ray.tasks.checks import check_task
 from sde_ray.tasks.custom import task_from_yaml
 from sde_ray.types import Task
@@ -88,7 +88,7 @@ def check_references(values: Mapping[str, Any], base: Path) -> list[str]:
     tasks = [attempt("task", partial(_open, task, base)) for task in _list(values.get("task")) if task]
     for name in _list(values.get("out_of_domain")):
         if isinstance(name, str) and name != "auto":
-            attempt("out_of_domain", partial(get_task, name))
+            attempt("out_of_domain", partial(resolve_task, name))
     _check_names(_list(values.get("task")), _list(values.get("out_of_domain")), faults)
     _check_search(values, faults)
     faults += missing_in_peft(_dict(values.get("lora")))
@@ -101,7 +101,7 @@ def check_references(values: Mapping[str, Any], base: Path) -> list[str]:
 
 def _open(task: Any, base: Path) -> Task | None:
     if isinstance(task, str):
-        return get_task(task)
+        return resolve_task(task)
     return check_task(task_from_yaml(task, base)) if isinstance(task, dict) else None
 
 

@@ -20,24 +20,27 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sde_ray.config.checks import check_references, format_validation_error
+from sde_ray.config.names import is_own_sweep, refuse_untrusted, remember_own_sweep, trust_named
 from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import FaultList, UserError
 from sde_ray.safe_text import MASK, SECRET, is_masked, is_secret, mask, remember_secrets
 from sde_ray.safe_yaml import assign, read_yaml
 from sde_ray.storage.files import write_atomic
-from sde_ray.tasks import TASKS, get_task
+from sde_ray.tasks import TASKS, resolve_task
 from sde_ray.tasks.custom import task_from_yaml
 from sde_ray.types import Task
 
 DATA_PATHS = ("path", "train", "dev", "test")
 
 
-def load_config(path: str | Path, sets: Sequence[str] = ()) -> SweepConfig:
+def load_config(path: str | Path, sets: Sequence[str] = (), trusted: bool = True) -> SweepConfig:
     """Load a sweep's configuration: read its YAML file, apply overrides, check.
 
     Args:
         path: the YAML file; its name is the sweep's, unless the file says another.
         sets: overrides as on the command line, such as "train.learning_rate=1e-3", applied in order.
+        trusted: the file is the user's own. False for that in a folder of results: what only it names, beyond the
+            package's own, is neither imported nor read.
 
     Returns:
         The frozen configuration, with every default filled in.
@@ -47,27 +50,35 @@ def load_config(path: str | Path, sets: Sequence[str] = ()) -> SweepConfig:
     """
     path = Path(path)
     values = {"name": path.stem, **read_yaml(path)}
+    overrides: dict[str, Any] = {}
     for override in sets:
         assign(values, override)
-    return check(values, title=str(path), base=path.parent)
+        assign(overrides, override)
+    trust_named(_absolute(overrides, path.parent))
+    return check(values, title=str(path), base=path.parent, trusted=trusted or is_own_sweep(path))
 
 
-def check(values: Mapping[str, Any], title: str = "Sweep", base: Path | None = None) -> SweepConfig:
+def check(
+    values: Mapping[str, Any], title: str = "Sweep", base: Path | None = None, trusted: bool = True
+) -> SweepConfig:
     """Make the configuration that plain values describe.
 
     Args:
         values: what the YAML holds.
         title: what messages call the source of the values.
         base: the folder that data files of a written-out task are relative to; the working folder if None.
+        trusted: the values are the user's own: the code and the data that they name may be imported and read.
 
     Raises:
         UserError: with all faults at once.
     """
     base = base or Path()
+    values = _absolute(values, base)
+    trust_named(values) if trusted else refuse_untrusted(values, title)
     faults = FaultList(title)
     config: SweepConfig | None = None
     try:
-        config = SweepConfig.model_validate(_absolute(values, base))
+        config = SweepConfig.model_validate(values)
     except ValidationError as error:
         for details in error.errors():
             faults.add(format_validation_error(details))
@@ -104,7 +115,7 @@ def open_tasks(config: SweepConfig) -> dict[str, Task]:
     tasks: dict[str, Task] = {}
     for entry in config.task:
         if isinstance(entry, str):
-            task = get_task(entry)
+            task = resolve_task(entry)
             name = task.name if task.name.partition("@")[0] in TASKS else entry
         else:
             task = task_from_yaml(entry, Path())
@@ -181,7 +192,9 @@ def write_sweep(config: SweepConfig) -> None:
         plain = resolved(config)
         write_atomic(run_dir.resolved, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
         sparse = _sparse(plain, resolved(SweepConfig(name=config.name, task=("",))))
-        write_atomic(run_dir.sweep, yaml.safe_dump(sparse, allow_unicode=True, sort_keys=False))
+        text = yaml.safe_dump(sparse, allow_unicode=True, sort_keys=False)
+        write_atomic(run_dir.sweep, text)
+        remember_own_sweep(text)
     except OSError as error:
         raise UserError(
             f'Cannot write to "{run_dir.path}": {error.strerror}. Set storage_path to a folder with room.'

@@ -1,6 +1,10 @@
 """The configuration of a run that is there already, named by its YAML file, its folder or its address.
 
 config = open_sweep("runs/quickstart")        what is small is downloaded first where the run is in a remote storage
+
+A YAML file that the user names is the user's own. The sweep.yaml in a folder of results may be anybody's: it counts as
+the user's where a sweep of this user on this machine has written the very same; else nothing that it names is imported
+or read (`config/names.py`).
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ def _open_uri(location: str, sets: Sequence[str]) -> SweepConfig:
     except ValueError as error:
         raise UserError(str(error)) from None
     path = fetch_file(f"{storage}/{name}/{SWEEP}")
-    return load_config(path, [f"storage_path={storage}", f"name={name}", *sets])
+    return load_config(path, [f"storage_path={storage}", f"name={name}", *sets], trusted=False)
 
 
 def _open_path(location: Path, sets: Sequence[str]) -> SweepConfig:
@@ -45,7 +49,9 @@ def _open_path(location: Path, sets: Sequence[str]) -> SweepConfig:
         )
     try:
         return load_config(
-            location / SWEEP, [f"storage_path={location.absolute().parent}", f"name={location.name}", *sets]
+            location / SWEEP,
+            [f"storage_path={location.absolute().parent}", f"name={location.name}", *sets],
+            trusted=False,
         )
     except UserError:
         Ledger(location / LEDGER).entries()  # a run of version 0.1 is refused in one sentence, not key by key

@@ -20,6 +20,7 @@ from sde_ray import metrics
 from sde_ray.design import designs, render
 from sde_ray.errors import FaultList, UserError, format_error
 from sde_ray.evaluation.predictions import completions_by_task
+from sde_ray.plugins import code_of, trust
 from sde_ray.safe_json import read_json
 from sde_ray.storage.layout import CONFIG, PREDICTIONS, SCORES, TRIALS
 from sde_ray.tasks import get_task
@@ -86,6 +87,7 @@ def score_file(path: Path, task_name: str, design: str) -> FileScores:
     Raises:
         UserError: when the file cannot be read or has broken lines, or the task or the design does not exist.
     """
+    trust(*code_of(design))
     task, form = get_task(task_name), designs.parse_design(design)
     examples, parsed, bad_targets = [], [], []
     for number, line in read_lines(path):

@@ -18,16 +18,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from sde_ray.config.names import trust_own_run_of
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
 from sde_ray.design.designs import parse_design
 from sde_ray.errors import UserError, format_error
 from sde_ray.models.adapter_files import read_file_inside
+from sde_ray.plugins import trust_code
 from sde_ray.safe_json import read_json
+from sde_ray.safe_yaml import read_yaml
+from sde_ray.storage.files import write_atomic
 from sde_ray.storage.layout import ADAPTER
 from sde_ray.storage.mirror import with_adapter
+from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri
-from sde_ray.tasks import get_task
+from sde_ray.tasks import YAML, resolve_task
 from sde_ray.tasks.custom import task_from_yaml
 from sde_ray.types import Parsed, Task
 
@@ -50,9 +55,11 @@ def write_card(folder: Path, config: TrialConfig, max_new_tokens: int) -> None:
         "max_new_tokens": max_new_tokens,
         "trial": config.key,
     }
-    if config.definition:
-        card["definition"] = {key: value for key, value in config.definition.items() if key not in NOT_ON_CARD}
-    (folder / ADAPTER_CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    definition = read_yaml(fetch_file(config.task)) if config.task.endswith(YAML) else config.definition
+    if definition:
+        card["definition"] = {key: value for key, value in definition.items() if key not in NOT_ON_CARD}
+        card["task"] = str(definition["name"])  # not the file: whoever uses the adapter may not have it
+    write_atomic(folder / ADAPTER_CARD, json.dumps(card, ensure_ascii=False, indent=1) + "\n")
 
 
 def find_adapter(source: str | Path) -> Path:
@@ -100,7 +107,10 @@ _CARD = TypeAdapter(AdapterCard)
 def read_card(folder: Path) -> AdapterCard:
     """Read the card of an adapter. Raises UserError when it is damaged."""
     try:
-        return _CARD.validate_python(read_json(read_file_inside(folder, ADAPTER_CARD)))
+        card = _CARD.validate_python(read_json(read_file_inside(folder, ADAPTER_CARD)))
+        if any(is_uri(name) for name in (card.task, card.model)):
+            raise ValueError("it names an address, from which nothing is fetched")
+        return card
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or format_error(error)
         raise UserError(
@@ -109,10 +119,16 @@ def read_card(folder: Path) -> AdapterCard:
         ) from None
 
 
+def names_on_card(folder: Path) -> list[str]:
+    """The names on an adapter's card that may be import paths: its task, its axes and their options."""
+    card = read_card(folder)
+    return [card.task, *(name for pair in card.design.items() for name in pair)]
+
+
 def read_task(card: AdapterCard) -> Task:
-    """The task that the adapter answers; one that a sweep's YAML wrote out is on the card itself, without its data."""
+    """The task that the adapter answers; one that YAML defines is on the card itself. Its data are not needed."""
     if not card.definition:
-        return get_task(card.task)
+        return resolve_task(card.task.partition("@")[0])
     definition = {key: value for key, value in card.definition.items() if key not in NOT_ON_CARD}
     return task_from_yaml(definition, Path(), with_data=False)
 
@@ -141,17 +157,22 @@ class Predictor:
         )
 
     @classmethod
-    def load(cls, source: str | Path, trust_remote_code: bool = False) -> Predictor:
+    def load(cls, source: str | Path, trust_remote_code: bool = False, trusted_code: Sequence[str] = ()) -> Predictor:
         """Load an adapter with its base model.
 
         Args:
             source: path or URI of the adapter, of its trial, of its sweep, or of the sweep's strategy.yaml.
             trust_remote_code: run the base model's own code, if the adapter's card says that it needs it.
+            trusted_code: packages and modules that may be imported where the card names them; those of a sweep that
+                this user has run on this machine may be anyway.
 
         Raises:
             UserError: when there is no adapter, it is damaged, or its base model cannot be loaded.
         """
-        return cls(find_adapter(source), trust_remote_code)
+        trust_code(*trusted_code)
+        adapter = find_adapter(source)
+        trust_own_run_of(adapter)
+        return cls(adapter, trust_remote_code)
 
     def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[tuple[Parsed, str]]:
         """Answer texts, each in the prompt of the adapter's own design.

@@ -16,6 +16,7 @@ from sde_ray.config.load import load_config, open_tasks
 from sde_ray.config.schema import SweepConfig
 from sde_ray.design import render
 from sde_ray.design.designs import paper_label, parse_design
+from sde_ray.plugins import code_of, trust
 from sde_ray.sweep.plan import plan
 from sde_ray.tasks import get_task
 from sde_ray.types import Design, Example, Parsed, Sample, Task
@@ -79,12 +80,14 @@ def preview(
     tried = dict.fromkeys(trial.design for trial in trials if trial.task == trials[0].task)
     task = open_tasks(config)[trials[0].task]
     example = task.load("train")[0]
+    trust(*code_of(" ".join(designs)))
     chosen = [parse_design(design) for design in designs] or list(tried)[:n]
     return [preview_example(example, task, design, config.instruction_variant) for design in chosen]
 
 
 def preview_task(name: str, designs: Sequence[str], n: int = 1, instruction_variant: int = 0) -> list[SamplePreview]:
     """The first `n` training examples of a task, each in every design. Raises UserError for an unknown name."""
+    trust(*code_of(" ".join(designs)))
     task = get_task(name)
     parsed = [parse_design(design) for design in designs]
     return [

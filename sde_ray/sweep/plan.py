@@ -31,7 +31,7 @@ from sde_ray.sweep.points_to_evaluate import (
     second_seeds,
     seeds_of,
 )
-from sde_ray.tasks import fingerprint, get_task
+from sde_ray.tasks import fingerprint, resolve_task
 from sde_ray.types import Design, Split, Task, TrialResult
 
 Dropped = tuple[str, str]
@@ -145,7 +145,7 @@ def out_of_domain(config: SweepConfig, task: Task) -> tuple[str, ...]:
 
 def fingerprint_all(config: SweepConfig, task: Task) -> str:
     """What the trials of a task carry as `data`: the definition and examples of the task and of those beside it."""
-    prints = [fingerprint(task), *(fingerprint(get_task(name)) for name in out_of_domain(config, task))]
+    prints = [fingerprint(task), *(fingerprint(resolve_task(name)) for name in out_of_domain(config, task))]
     return prints[0] if len(prints) == 1 else stream_hash([" ".join(prints)])
 
 
@@ -270,7 +270,7 @@ def _eval_size(config: SweepConfig, task: Task) -> int:
             faults.add(f"train_sizes has {size}, but the train split has {available} examples. Lower it or add data.")
     held: list[int] = []
     split: Split = "dev"
-    for other in (task, *(get_task(name) for name in out_of_domain(config, task))):
+    for other in (task, *(resolve_task(name) for name in out_of_domain(config, task))):
         held.append(len(other.load(split)))
         if not held[-1]:
             faults.add(f"the dev split of {other.name} is empty. Selection needs dev items: add some.")

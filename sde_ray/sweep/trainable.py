@@ -18,12 +18,14 @@ from ray import tune
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.evaluation.racing import Opponent
+from sde_ray.plugins import code_of, trust
 from sde_ray.safe_text import redact
 from sde_ray.storage.files import write_atomic
 from sde_ray.storage.layout import ERROR, PARTIAL, RESULT
 from sde_ray.storage.ledger import save_result
 from sde_ray.storage.mirror import open_trial_folder
 from sde_ray.sweep.tune_search import BUDGET_KEY, NOTE_KEY, PROMOTED_KEY, RUNG_KEY, SCORE_KEY
+from sde_ray.tasks.trial_task import trust_trial
 from sde_ray.training.runner import ResumeState, Runner, RunnerFactory, RunnerResources, WorkerDiedError
 from sde_ray.types import RungResult, Status, TrialResult
 
@@ -50,6 +52,8 @@ class TrialTrainable(tune.Trainable):
     def _start_trial(self, config: dict[str, Any]) -> None:
         self._config = config
         self._trial: TrialConfig = config["trial"]
+        trust(*(module for pair in self._trial.design.options for name in pair for module in code_of(name)))
+        trust_trial(self._trial.task, self._trial.out_of_domain, self._trial.definition)
         self._store, self._folder = open_trial_folder(config["folder"])
         self._rungs: list[RungResult] = []
         self._resume_state = ResumeState()

@@ -6,7 +6,8 @@
     my_pkg.my_task:TASK           a `Task` object of the user's
     tasks/reviews.yaml            a task defined in YAML alone; also s3://bucket/reviews.yaml
 
-A name says all that a worker on another machine needs to build the task again.
+A name says all that a worker on another machine needs to build the task again. What it imports or reads is followed
+only where the user has named it (`plugins.trust`): `get_task` takes the user's word, `resolve_task` that of data.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.errors import UserError, suggest, unknown
-from sde_ray.plugins import is_path, load_object
+from sde_ray.plugins import code_of, is_path, load_object, trust, untrusted
 from sde_ray.safe_json import stream_hash
 from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri
@@ -44,9 +45,12 @@ NATIVE_FORMATS: Mapping[str, str] = {
 }
 """What `task@path` is read as; all other tasks read `jsonl`."""
 
+YAML = (".yaml", ".yml")
+_FAMILIES = {name.partition(":")[0]: name for name in reversed(list(TASKS))}  # each with its first domain
+
 
 def get_task(name: str, source: Mapping[str, Any] | None = None, base: Path = Path()) -> Task:
-    """Task by name, checked.
+    """Task by name, checked. The name is the user's own: the code, the file or the address that it names is trusted.
 
     Args:
         name: a row of `TASKS`, an import path "my_pkg.my_task:TASK" or a YAML file; with "@path" or "@format:path",
@@ -56,7 +60,31 @@ def get_task(name: str, source: Mapping[str, Any] | None = None, base: Path = Pa
 
     Raises UserError: when there is no such task, with the nearest name, or its definition or data section has faults.
     """
-    short_name, at, location = (name, "", "") if is_uri(name) else name.partition("@")
+    trust(*references(name))
+    return resolve_task(name, source, base)
+
+
+def references(name: str) -> list[str]:
+    """What a task's name makes a process import or read: a module, a YAML file, the place of its data, or nothing."""
+    short_name, _, location = _split(name)
+    if short_name.endswith(YAML):
+        return [short_name]
+    code = [] if short_name.partition(":")[0] in _FAMILIES else code_of(short_name)
+    return [*code, location] if location else code
+
+
+def resolve_task(name: str, source: Mapping[str, Any] | None = None, base: Path = Path()) -> Task:
+    """Task by a name that anybody may have written; as `get_task`, but nothing is followed that is not trusted.
+
+    Raises UserError: as `get_task`, and where the name leads to what the user has not named.
+    """
+    for reference in untrusted(references(name)):
+        raise UserError(
+            f'The task "{name}" leads to "{reference}", and results lead to no code and no data that you have not '
+            "named yourself. If it is yours, give the sweep's own YAML file in place of its folder"
+            + (f", or add --trust-code {reference}." if code_of(name) else ".")
+        )
+    short_name, at, location = _split(name)
     task = _find_task(short_name)
     if at:
         source = {**_source(location), **(source or {})}
@@ -69,6 +97,11 @@ def get_task(name: str, source: Mapping[str, Any] | None = None, base: Path = Pa
     return check_task(task)
 
 
+def _split(name: str) -> tuple[str, str, str]:
+    """A task's name without the place of its data, the @ where there is one, and that place."""
+    return (name, "", "") if is_uri(name) else name.partition("@")
+
+
 def _source(location: str) -> Mapping[str, str]:
     """Data section from what follows the @ in a task's name: `path`, or `format:path`."""
     from sde_ray.data import FORMATS
@@ -78,23 +111,29 @@ def _source(location: str) -> Mapping[str, str]:
 
 
 def _find_task(name: str) -> Task:
-    if name.endswith((".yaml", ".yml")):
+    if name.endswith(YAML):
         from sde_ray.tasks.custom import load_task
 
-        return load_task(fetch_file(name))
+        return _trusting(load_task(fetch_file(name)))
     family, _, domain = name.partition(":")
-    first_of = {task_name.partition(":")[0]: task_name for task_name in reversed(list(TASKS))}
-    if is_path(name) and family not in first_of:
+    if is_path(name) and family not in _FAMILIES:
         try:
-            return load_object(name, Task, "a task")
+            return _trusting(load_object(name, Task, "a task"))
         except UserError as error:
             # "mazza:d1" looks like an import path, too.
             raise UserError(f"{error}{suggest(name, TASKS)}") from error
-    if not domain and family in first_of:
-        return TASKS[first_of[family]]
+    if not domain and family in _FAMILIES:
+        return TASKS[_FAMILIES[family]]
     if name not in TASKS:
         raise UserError(f'{unknown("task", name, TASKS)} One of your own: "my_pkg.my_task:TASK" or a YAML file.')
     return TASKS[name]
+
+
+def _trusting(task: Task) -> Task:
+    """A task of the user's own, what its definition names trusted with it: its metrics and its sibling tasks."""
+    trust(*(module for metric in task.metrics for module in code_of(metric)))
+    trust(*(reference for name in task.domains for reference in references(name)))
+    return task
 
 
 def fingerprint(task: Task, splits: Sequence[Split] = ("train", "dev")) -> str:

@@ -28,6 +28,7 @@ from sde_ray.data.source import DatasetSource, open_dataset
 from sde_ray.design.wording import WORDINGS
 from sde_ray.errors import FaultList, UserError
 from sde_ray.metrics import check_metric, is_sentiment
+from sde_ray.plugins import code_of, trust
 from sde_ray.safe_yaml import read_yaml
 from sde_ray.tasks.bundled import Load, no_examples
 from sde_ray.tasks.defaults import INSTRUCTIONS, METRICS, NOUNS, PLACEHOLDERS
@@ -87,8 +88,17 @@ def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = Tru
 
 
 def load_task(path: Path) -> Task:
-    """Task of a YAML file; its data paths are relative to the file's folder."""
-    return task_from_yaml(read_yaml(path), path.parent)
+    """Task of a YAML file of the user's own; its data paths are relative to the file's folder."""
+    section = read_yaml(path)
+    trust(*code_in(section))
+    return task_from_yaml(section, path.parent)
+
+
+def code_in(section: Section) -> list[str]:
+    """The modules that a task's section names: those of its metrics."""
+    metrics = section.get("metrics", [])
+    names = [*(metrics if isinstance(metrics, list | tuple) else [metrics]), section.get("objective")]
+    return [module for name in names if isinstance(name, str) for module in code_of(name)]
 
 
 def _schema(section: Section, faults: FaultList) -> Schema:

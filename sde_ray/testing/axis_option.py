@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from sde_ray.design.axes import AXES, find_option
 from sde_ray.design.designs import make_design
 from sde_ray.design.render import completion_of, parse_completion, prompt_of, render_sample
+from sde_ray.plugins import code_of, trust
 from sde_ray.testing.tasks import ALL
 from sde_ray.types import Design, Example, Fault, Parsed, Task
 
@@ -63,12 +64,14 @@ class AxisOptionContract:
 
     def designs(self, every_prompt: bool = False) -> list[Design]:
         """The designs with this option: all that write answers differently, or all there are."""
+        trust(*code_of(f"{self.axis} {self.option}"))
         free = [axis for axis in AXES.values() if axis.name != self.axis and (every_prompt or axis.stage != "prompt")]
         choices = itertools.product(*(axis.options for axis in free))
         names = [axis.name for axis in free]
         return [make_design(**{**dict(zip(names, c, strict=True)), self.axis: self.option}) for c in choices]
 
     def test_the_option_is_found_and_has_a_label(self) -> None:
+        trust(*code_of(f"{self.axis} {self.option}"))
         assert find_option(self.axis, self.option).label
 
     def test_reading_undoes_writing(self) -> None:

@@ -8,18 +8,22 @@ The adapter's folder holds its design (`sde.json`), so samples are rendered, and
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import mlflow
 
-from sde_ray.models.predictor import Predictor, prediction_rows
+from sde_ray.models.predictor import Predictor, names_on_card, prediction_rows
+from sde_ray.plugins import code_of, trust
 
 
 class SampleDesignModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     """MLflow pyfunc model around `Predictor`: texts in; answer, completion and faults out."""
 
     def load_context(self, context: Any) -> None:
-        self.predictor = Predictor.load(context.artifacts["adapter"])
+        adapter = context.artifacts["adapter"]
+        trust(*code_of(" ".join(names_on_card(Path(adapter)))))  # as this file: of whoever has registered the model
+        self.predictor = Predictor.load(adapter)
 
     def predict(self, context: Any, model_input: list[str]) -> list[dict[str, Any]]:
         rows = prediction_rows(model_input, self.predictor.predict(model_input))

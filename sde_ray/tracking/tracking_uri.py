@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+from sde_ray.config.names import check_tracking_uri_is_named
 from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import UserError
 from sde_ray.safe_text import is_masked, mask
@@ -15,6 +16,8 @@ from sde_ray.storage.uri import local_path
 
 def resolve_tracking_uri(config: SweepConfig) -> str:
     """The tracking URI of a sweep: as set in the YAML or in MLFLOW_TRACKING_URI, else sqlite beside the sweeps."""
+    if config.mlflow.tracking_uri:
+        check_tracking_uri_is_named(config.mlflow.tracking_uri)
     set_to = config.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     return set_to or f"sqlite:///{(local_path(config.storage_path) / 'mlflow.db').absolute()}"
 

@@ -12,6 +12,7 @@ from sklearn import metrics as reference
 from sde_ray import metrics
 from sde_ray.errors import UserError
 from sde_ray.metrics.span_matching import contains, count_matches, is_near, is_near_and_within, words
+from sde_ray.plugins import trust_code
 from sde_ray.types import Example, Fault, Parsed, PromptNouns, Task
 
 PAPER = [[92, 1, 2, 5], [12, 3, 4, 3], [5, 0, 7, 3], [4, 0, 1, 158]]
@@ -314,6 +315,7 @@ def shouting(task, example, parsed):
 
 
 def test_metric_from_outside(monkeypatch):
+    trust_code(__name__)
     name = f"{__name__}:shouting"
     of = task("free", slots=("answer",), metrics=("accuracy", name))
     parsed = [Parsed({"answer": ("YES",)}), Parsed({"answer": ("no",)})]

@@ -142,13 +142,18 @@ def prepare(
     Raises:
         UserError: when the strategy is of another task, or a size or a wording does not exist.
     """
-    strategy = strategies.load(fetch_file(str(path)))
     config = open_sweep(sweep or _sweep_of(path), sets)
+    strategy = strategies.load(fetch_file(str(path)))
     tasks = open_tasks(config)
     if strategy.task not in tasks:
         raise UserError(
             f'"{path}" is a strategy for the task {strategy.task}, but the sweep "{config.name}" is on '
             f"{', '.join(tasks)}. Give the strategy of this sweep, or its own sweep with --sweep."
+        )
+    if strategy.model not in config.model:
+        raise UserError(
+            f'"{path}" is a strategy for the model {strategy.model}, but the sweep "{config.name}" is on '
+            f"{', '.join(config.model)}. Give the strategy of this sweep, or its own sweep with --sweep."
         )
     task = tasks[strategy.task]
     chosen_sizes = tuple(sorted(set(sizes))) or _sizes(max(config.train_sizes), len(task.load("train")))

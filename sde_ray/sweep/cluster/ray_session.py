@@ -17,6 +17,7 @@ from typing import Any
 from sde_ray.config.load import refuse_masked
 from sde_ray.config.schema import Resources
 from sde_ray.errors import UserError
+from sde_ray.plugins import TRUSTED
 from sde_ray.safe_text import SECRETS, secret_names
 from sde_ray.storage.lease import is_alive
 
@@ -136,6 +137,8 @@ def _options(resources: Resources, folder: str | None) -> dict[str, Any]:
     env_vars = dict(resources.env_vars)
     if secret_names(env_vars):
         env_vars[SECRETS] = secret_names(env_vars)  # so that the workers, too, mask the values
+    if TRUSTED in os.environ:
+        env_vars[TRUSTED] = os.environ[TRUSTED]
     environment = {"runtime_env": {"env_vars": env_vars}} if env_vars else {}
     if resources.address:
         return {"address": resources.address, **quiet, **environment}
