@@ -14,13 +14,18 @@ Child processes inherit this by the variable `SDE_TRUSTED`, which Ray's workers 
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import json
 import os
 import re
 import sys
+import sysconfig
 from collections.abc import Iterable
 from functools import lru_cache
+from importlib.machinery import ModuleSpec
+from pathlib import Path
 from typing import TypeVar
 
 from sde_ray.errors import UserError, suggest
@@ -89,6 +94,74 @@ def _parse(text: str) -> frozenset[str]:
     except ValueError:
         return frozenset()
     return frozenset(reference for reference in references if isinstance(reference, str))
+
+
+# ---- sources ---------------------------------------------------------------------------------------------------------
+
+
+def own_sources(modules: Iterable[str]) -> dict[str, Path]:
+    """Files and folders of these modules, and of all that they import, which are the user's own: nothing is imported.
+
+    Args:
+        modules: as in an import: "my_pkg.my_axes".
+
+    Returns:
+        By the name of the file or the folder ("my_axes.py", "my_pkg"), its path. A module that is installed, or that is
+        not found, is not among them.
+    """
+    sources: dict[str, Path] = {}
+    remaining, seen = [module.partition(".")[0] for module in modules], {"sde_ray"}
+    while remaining:
+        name = remaining.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for path in _own_source(name):
+            sources[path.name] = path
+            files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+            remaining += [imported for file in files for imported in _imports(file)]
+    return dict(sorted(sources.items()))
+
+
+def is_importable(module: str) -> bool:
+    """Whether the module's file or top package is found from here; nothing is imported."""
+    return _spec(module.partition(".")[0]) is not None
+
+
+def _own_source(name: str) -> list[Path]:
+    spec = _spec(name)
+    if spec is None or name in sys.builtin_module_names:
+        return []
+    folders = [Path(folder) for folder in spec.submodule_search_locations or []]
+    paths = folders or [Path(str(spec.origin))] * str(spec.origin).endswith(".py")
+    installed = [Path(folder).resolve() for folder in sysconfig.get_paths().values()]
+    installed += [Path(folder).resolve() for folder in (sys.prefix, sys.base_prefix)]
+    return [path for path in paths if path.exists() and not any(above in installed for above in path.resolve().parents)]
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    importlib.invalidate_caches()
+    try:
+        return importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+
+
+def _imports(file: Path) -> set[str]:
+    """The top names of what a file imports, also inside functions."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return set()
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
 
 
 # ---- objects ---------------------------------------------------------------------------------------------------------

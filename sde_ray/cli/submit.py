@@ -38,9 +38,9 @@ def submit(
     if check:
         load_config(sweep, sets or [])
     env_vars = jobs.environment(env or [])
-    client = jobs.connect(address)
     with tempfile.TemporaryDirectory(prefix="sde-submit-") as folder:
-        package = build_package(sweep, sets or [], Path(folder), limit_mb)
+        package = build_package(sweep, sets or [], Path(folder), limit_mb)  # what cannot be sent is refused first
+        client = jobs.connect(address)
         job = jobs.submit(client, package, jobs.JobOptions(env_vars, () if validate else ("--no-validate",)))
     if as_json:
         size = {"bytes": package.bytes, "files": package.files}

@@ -45,7 +45,7 @@ def refuse_untrusted(values: Mapping[str, Any], title: str) -> None:
     """
     named = [*_modules(values), *(reference for name in _task_names(values) for reference in references(name))]
     unknown = [reference for reference in dict.fromkeys(named) if not is_trusted(reference)]
-    code = [reference for reference in unknown if reference in _code(values)]
+    code = [reference for reference in unknown if reference in named_code(values)]
     faults = [f'the module "{module}"' for module in code]
     faults += [f'the task or the data at "{mask(place)}"' for place in unknown if place not in code]
     faults += [
@@ -124,8 +124,10 @@ def _modules(values: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(module for text in _texts(sections) for module in code_of(text)))
 
 
-def _code(values: Mapping[str, Any]) -> set[str]:
-    return {*_modules(values), *(module for name in _task_names(values) for module in code_of(name))}
+def named_code(values: Mapping[str, Any]) -> list[str]:
+    """The modules that the values name, those of tasks too."""
+    tasks = [reference for name in _task_names(values) for reference in references(name) if reference in code_of(name)]
+    return list(dict.fromkeys([*_modules(values), *tasks]))
 
 
 def _task_names(values: Mapping[str, Any]) -> list[str]:

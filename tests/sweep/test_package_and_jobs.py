@@ -40,7 +40,7 @@ def packed(folder: Path, *sets: str, sweep: Path = OWN, limit_mb: float = 100.0)
 def test_a_package_holds_the_code_the_sweep_and_its_data_and_nothing_else(tmp_path: Path) -> None:
     package = packed(tmp_path / "p", "seeds=[0,1]")
     files = {str(path.relative_to(package.folder)) for path in package.folder.rglob("*") if path.is_file()}
-    assert {"sweep.yaml", "data/0-bring_your_own.jsonl", "sde_ray/__init__.py", "sde_ray/cli/app.py"} <= files
+    assert {"sweep.yaml", "data/0/bring_your_own.jsonl", "sde_ray/__init__.py", "sde_ray/cli/app.py"} <= files
     assert {name.split("/")[0] for name in files} == {"sweep.yaml", "data", "sde_ray"}
     assert not [name for name in files if "__pycache__" in name or name.endswith(".pyc")]
     assert package.files == len(files)
@@ -86,8 +86,8 @@ def test_a_task_s_folder_is_sent_and_an_absolute_path_is_the_cluster_s(
     (tmp_path / "s.yaml").write_text("task: [mams@mams, nested_ner@/shared/genia, masa:d1]\n")
     package = packed(tmp_path / "p", sweep=tmp_path / "s.yaml")
     sent = yaml.safe_load((package.folder / SWEEP).read_text())["task"]
-    assert sent == ["mams@data/0-mams", "nested_ner@/shared/genia", "masa:d1"]
-    assert (package.folder / "data" / "0-mams" / "train.xml").is_file()
+    assert sent == ["mams@data/0/mams", "nested_ner@/shared/genia", "masa:d1"]
+    assert (package.folder / "data" / "0" / "mams" / "train.xml").is_file()
     assert package.external_paths == ("/shared/genia",)
 
 
@@ -348,3 +348,22 @@ def test_run_explains_an_address_that_takes_jobs_only() -> None:
 def test_no_dashboard_is_told_with_what_to_do() -> None:
     done = invoke("status", "paper", "--address", "http://127.0.0.1:9")
     assert done.exit_code == 2 and "No Ray dashboard answers at http://127.0.0.1:9" in done.output
+
+
+def test_following_a_job_that_a_new_head_does_not_know_says_so(package: Package) -> None:
+    cluster = Cluster(log=["one\n", "two\n", "three\n"], breaks=1)
+    sent = jobs.submit(cluster, package, JobOptions({}))
+
+    def unknown(name: str) -> State:
+        raise RuntimeError(f"Request failed with status code 404: Job {name} does not exist.")
+
+    cluster.get_job_status = unknown  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=r"its head was started anew, and the sweep does not run\..*sde-ray submit"):
+        job_logs.follow(cluster, sent.id, lambda text: None)
+
+
+def test_a_secret_in_two_pieces_of_a_log_is_masked(package: Package) -> None:
+    cluster, written = Cluster(log=["first\nHF_TOK", "EN=hf_abcdefgh", "123\nlast"]), list[str]()
+    sent = jobs.submit(cluster, package, JobOptions({}))
+    job_logs.follow(cluster, sent.id, written.append)
+    assert "".join(written) == "first\nHF_TOKEN=***\nlast"

@@ -41,7 +41,7 @@ def follow(client: Any, submission: str, write: Callable[[str], None]) -> str:
         The job's last status: SUCCEEDED, FAILED or STOPPED.
 
     Raises:
-        UserError: when the connection cannot be restored.
+        UserError: when the connection cannot be restored, or the cluster knows the job no more.
     """
     tail, reconnects = _Tail(client, submission, write), 0
     while True:
@@ -55,13 +55,30 @@ def follow(client: Any, submission: str, write: Callable[[str], None]) -> str:
         except BrokenPipeError:
             raise  # the reader has enough
         except Exception as error:  # the network between here and the cluster, in whatever of its guises
+            if _is_gone(client, submission):
+                raise UserError(
+                    f"The cluster at {mask(client.get_address())} knows the job {submission} no more: its head was "
+                    "started anew, and the sweep does not run. What is finished is in the sweep's storage. Submit it "
+                    "again, and it goes on from there: sde-ray submit SWEEP.yaml"
+                ) from None
             reconnects += 1
             if reconnects > MAX_RECONNECTS:
                 raise UserError(
-                    f"The connection to {mask(client.get_address())} broke ({first_line(error)}). The sweep goes on "
-                    "there. Follow it again: sde-ray logs SWEEP --follow"
+                    f"The connection to {mask(client.get_address())} broke ({first_line(error)}). Whether "
+                    "the sweep goes on there is not known here: sde-ray status SWEEP tells it when the cluster answers."
                 ) from None
         time.sleep(min(2.0, 0.2 * (reconnects + 1)))
+
+
+def _is_gone(client: Any, submission: str) -> bool:
+    """Whether the cluster answers, and does not know the job."""
+    try:
+        client.get_job_status(submission)
+    except RuntimeError as error:
+        return "status code 404" in str(error) or "does not exist" in str(error)
+    except Exception:  # the network: nothing is known
+        return False
+    return False
 
 
 class _Tail:

@@ -4,19 +4,24 @@
     package.bytes, package.digest          # the same sweep gives the same digest, so Ray uploads it once
 
     folder/sweep.yaml                      with the overrides in it
-    folder/data/0-hotels.jsonl             data that the YAML names by a relative path
-    folder/my_axes.py                      modules of the user's own that the YAML names ("my_axes:TABS")
+    folder/data/0/hotels.jsonl             data that the YAML names by a relative path
+    folder/tasks/reviews.yaml              tasks in YAML files, with their data
+    folder/my_axes.py                      modules of the user's own that the YAML names ("my_axes:TABS"), and what they
+                                           import of the user's own
     folder/sde_ray/...                     so that the cluster runs this version of the code
 
-Absolute paths are the cluster's own (a mounted data set, a model on shared disk): they stay as they are.
+Absolute paths are the cluster's own (a mounted data set, a model on shared disk): they stay as they are. No link is
+followed out of the folder that is sent.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +29,15 @@ import yaml
 
 import sde_ray
 from sde_ray.config.load import DATA_PATHS, refuse_masked
+from sde_ray.config.names import named_code
 from sde_ray.errors import UserError
-from sde_ray.plugins import is_path
+from sde_ray.plugins import is_importable, own_sources
 from sde_ray.safe_json import stream_hash
 from sde_ray.safe_yaml import assign, read_yaml
 from sde_ray.storage.layout import SWEEP
 from sde_ray.storage.uri import MEMORY, checked, is_uri, scheme
+from sde_ray.tasks import YAML
+from sde_ray.tasks.custom import code_in
 
 LIMIT_MB = 100.0
 IGNORED_FILES = ("__pycache__", "*.pyc", ".git", ".venv", "*.egg-info")
@@ -37,7 +45,7 @@ IGNORED_FILES = ("__pycache__", "*.pyc", ".git", ".venv", "*.egg-info")
 
 @dataclass(frozen=True)
 class Package:
-    """A folder that is ready to be sent. `external_paths`: absolute paths that must exist on the cluster."""
+    """A folder that is ready to be sent. `external_paths`: paths and modules that must exist on the cluster."""
 
     folder: Path
     name: str
@@ -59,7 +67,8 @@ def build_package(sweep: Path, sets: Sequence[str], into: Path, limit_mb: float 
         limit_mb: largest size, in MiB.
 
     Raises:
-        UserError: when the package is larger, or the cluster's nodes could not reach the sweep's storage.
+        UserError: when the package is larger, the cluster's nodes could not reach the sweep's storage, or its model is
+            a folder of this machine.
     """
     values: dict[str, Any] = {"name": sweep.stem, **read_yaml(sweep)}
     for setting in sets:
@@ -67,9 +76,13 @@ def build_package(sweep: Path, sets: Sequence[str], into: Path, limit_mb: float 
     refuse_masked(values)
     _check_storage(values)
     builder = _PackageBuilder(sweep.parent, into)
-    values["task"] = builder.tasks(values.get("task"))
-    builder.modules(values)
-    shutil.copytree(Path(sde_ray.__file__).parent, into / "sde_ray", ignore=shutil.ignore_patterns(*IGNORED_FILES))
+    builder.models(values.get("model"))
+    modules = named_code(values)
+    for key in ("task", "out_of_domain"):
+        if key in values:
+            values[key] = builder.tasks(values[key])
+    builder.modules(modules)
+    _copy(Path(sde_ray.__file__).parent, into / "sde_ray")
     text = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
     (into / SWEEP).write_text(text, encoding="utf-8")
     return _describe_package(into, values, tuple(builder.external_paths), limit_mb)
@@ -101,20 +114,73 @@ class _PackageBuilder:
         self.external_paths: dict[str, None] = {}
         self._targets: dict[Path, str] = {}
 
-    def tasks(self, tasks: Any) -> Any:
-        """The `task` of a sweep: a name, a section, or a list of them."""
+    def models(self, models: Any) -> None:
+        """The `model` of a sweep; a folder of this machine is refused before a cluster is paid for that lacks it."""
+        for name in models if isinstance(models, list) else [models]:
+            if not isinstance(name, str) or (Path(sde_ray.__file__).parent / "models" / name / "config.json").is_file():
+                continue
+            path = Path(name).expanduser()
+            if name.startswith(("./", "../", "~")) or (not path.is_absolute() and path.exists()):
+                raise UserError(
+                    f'model is "{name}", a folder of this machine, and models are not sent. Put it on the storage that '
+                    f"all nodes share, and give its absolute path there (--set model=/shared/models/{path.name}), or "
+                    "the model's name on the hub."
+                )
+            if path.is_absolute():
+                self.external_paths[name] = None
+
+    def tasks(self, tasks: Any, base: Path = Path()) -> Any:
+        """The `task` of a sweep, a name, a section, or a list of them; names of files start at `base`."""
         if isinstance(tasks, list):
-            return [self.tasks(task) for task in tasks]
+            return [self.tasks(task, base) for task in tasks]
         if isinstance(tasks, str):
-            name, at, path = tasks.partition("@")
-            return f"{name}@{self._copied(path, Path())}" if at else tasks
-        if isinstance(tasks, dict) and isinstance(tasks.get("data"), dict):
-            data = {
-                key: self._copied(value, self.base) if key in DATA_PATHS and isinstance(value, str) else value
-                for key, value in tasks["data"].items()
-            }
-            return {**tasks, "data": data}
+            name, at, path = ("", "", "") if is_uri(tasks) else tasks.partition("@")
+            if at:
+                return f"{name}@{self._dataset(path, base)}"
+            return self._task_file(tasks) if tasks.endswith(YAML) and not is_uri(tasks) else tasks
+        if isinstance(tasks, dict):
+            return self._section(tasks, self.base, Path())
         return tasks
+
+    def _dataset(self, location: str, base: Path) -> str:
+        """What follows the @ in a task's name: a path, or `format:path`."""
+        format_name, colon, path = location.partition(":")
+        if colon and not (base / location).exists():
+            return f"{format_name}:{self._copied(path, base)}"
+        return self._copied(location, base)
+
+    def _task_file(self, name: str) -> str:
+        """A task's YAML file with its data, under the same name where that stays in the package: the trials have it."""
+        path = Path(name)
+        if path.is_absolute():
+            self.external_paths[name] = None
+            return name
+        if not path.is_file():
+            raise UserError(f'There is no file "{name}" here. Submit from the folder that the task\'s path starts at.')
+        target = Path(*path.parts) if ".." not in path.parts else Path("tasks", path.name)
+        section = self._section(read_yaml(path), path.parent, target.parent)
+        self.modules(code_in(section))
+        (self.into / target).parent.mkdir(parents=True, exist_ok=True)
+        (self.into / target).write_text(yaml.safe_dump(section, allow_unicode=True, sort_keys=False), encoding="utf-8")
+        return str(target)
+
+    def _section(self, section: dict[str, Any], base: Path, target: Path) -> dict[str, Any]:
+        """A task's section, its data copied; its paths start at `base`, in the package at `target`."""
+        section = dict(section)
+        if isinstance(section.get("data"), dict):
+            section["data"] = {
+                key: self._relative(self._copied(value, base), target)
+                if key in (*DATA_PATHS, "hub") and isinstance(value, str)
+                else value
+                for key, value in section["data"].items()
+            }
+        if "domains" in section:
+            section["domains"] = self.tasks(section["domains"])
+        return section
+
+    def _relative(self, name: str, folder: Path) -> str:
+        """A path in the package as seen from one of its folders; other names stay."""
+        return os.path.relpath(name, folder) if name in self._targets.values() else name
 
     def _copied(self, name: str, base: Path) -> str:
         """Copy a file or folder into the package; its path on the cluster."""
@@ -126,41 +192,47 @@ class _PackageBuilder:
             return name  # it may be a name on the hub; the check of the sweep finds out
         source = path.resolve()
         if source not in self._targets:
-            self._targets[source] = target = f"data/{len(self._targets)}-{source.name}"
-            (self.into / "data").mkdir(exist_ok=True)
-            self._copy(source, self.into / target)
+            self._targets[source] = target = (
+                f"data/{len(self._targets)}/{source.name}"
+            )
+            (self.into / target).parent.mkdir(parents=True, exist_ok=True)
+            _copy(source, self.into / target)
         return self._targets[source]
 
-    def modules(self, values: Any) -> None:
-        """Copy the modules of the current folder that the values name as "module:NAME"."""
-        for text in _strings(values):
-            top = text.partition(":")[0].partition(".")[0]
-            if not is_path(text) or top == "sde_ray" or (self.into / top).exists():
-                continue
-            for source in (Path(f"{top}.py"), Path(top)):
-                if source.is_file() or (source / "__init__.py").is_file():
-                    self._copy(source, self.into / source.name)
-                    break
-
-    @staticmethod
-    def _copy(source: Path, target: Path) -> None:
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns(*IGNORED_FILES))
-        else:
-            shutil.copyfile(source, target)
+    def modules(self, modules: Iterable[str]) -> None:
+        """Copy the modules, with all that they import, that are the user's own; wherever they are imported from."""
+        modules = list(modules)
+        for name, source in own_sources(modules).items():
+            if not (self.into / name).exists():
+                _copy(source, self.into / name)
+        for module in modules:
+            if not is_importable(module):
+                self.external_paths[f"the module {module}"] = None
 
 
-def _strings(value: Any) -> Iterator[str]:
-    """Every string in plain values, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _strings(key)
-            yield from _strings(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner)
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, or a folder without what no job needs. Raises UserError for a link that leads out of the folder."""
+    if source.is_file():
+        shutil.copyfile(source, target)
+        return
+    inside = source.resolve()
+    for folder, folders, files in os.walk(source):
+        folders[:] = sorted(name for name in folders if not _is_ignored(name))
+        copy = target / Path(folder).relative_to(source)
+        copy.mkdir(parents=True, exist_ok=True)
+        for name in sorted(name for name in (*files, *folders) if not _is_ignored(name)):
+            path = Path(folder, name)
+            if path.is_symlink() and (name in folders or not path.resolve().is_relative_to(inside)):
+                raise UserError(
+                    f"{path} is a link to {path.resolve()}, and links are not followed into a package: whoever may "
+                    "open the cluster's dashboard can read it. Put the file itself in its place, or take it out."
+                )
+            if path.is_file():
+                shutil.copyfile(path, copy / name)
+
+
+def _is_ignored(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in IGNORED_FILES)
 
 
 def _describe_package(
