@@ -1,18 +1,17 @@
-"""The files of cluster/ against the real thing's own readers, where one can be installed.
+"""The launcher files and scripts of cluster/: through Ray's own schema and preparation, through bash, through linters.
 
-Ray's launcher files go through Ray's own schema and preparation; KubeRay's manifests through Ray's own reader of a
-RayCluster, and their pods through the models of Kubernetes' own client. KubeRay's schema comes in no package, so
-`FIELDS` repeats, by hand, which fields its API reference has on each level. Linters are optional: their tests skip.
+Linters are optional: their tests skip. Manifests of Kubernetes are in test_kuberay_files.py, the MLflow server in
+test_mlflow_server.py, the images in test_images.py.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,55 +22,9 @@ from helpers.shipped_sweeps import planned
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
 LAUNCHERS = sorted(CLUSTER.glob("ray-*.yaml"))
-MANIFESTS = sorted(CLUSTER.glob("kube*.yaml"))
+MANIFESTS = sorted(CLUSTER.glob("ku*.yaml"))
+COMPOSE = CLUSTER / "mlflow" / "compose.yaml"
 SCRIPTS = sorted(CLUSTER.glob("*.sh"))
-
-# KubeRay's API reference (ray.io/v1), the fields that a user may set.
-CLUSTER_FIELDS = set(
-    "headGroupSpec workerGroupSpecs rayVersion enableInTreeAutoscaling autoscalerOptions headServiceAnnotations "
-    "suspend gcsFaultToleranceOptions managedBy authOptions upgradeStrategy networkPolicy".split()
-)
-FIELDS: dict[str, set[str]] = {
-    "cluster": CLUSTER_FIELDS,
-    "head": set("serviceType headService enableIngress rayStartParams template resources labels".split()),
-    "workers": set(
-        "groupName replicas minReplicas maxReplicas numOfHosts rayStartParams template scaleStrategy suspend "
-        "idleTimeoutSeconds resources labels".split()
-    ),
-    "autoscaler": set(
-        "resources image imagePullPolicy env envFrom volumeMounts securityContext idleTimeoutSeconds upscalingMode "
-        "version command args".split()
-    ),
-    "job": set(
-        "activeDeadlineSeconds backoffLimit rayClusterSpec submitterPodTemplate metadata clusterSelector "
-        "submitterConfig managedBy deletionStrategy entrypoint runtimeEnvYAML jobId submissionMode entrypointResources "
-        "entrypointNumCpus entrypointNumGpus ttlSecondsAfterFinished shutdownAfterJobFinishes suspend "
-        "preRunningDeadlineSeconds".split()
-    ),
-}
-MODES = {"K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode"}
-
-
-def documents(path: Path) -> list[dict[str, Any]]:
-    return [one for one in yaml.safe_load_all(path.read_text(encoding="utf-8")) if one]
-
-
-def clusters() -> list[tuple[str, dict[str, Any]]]:
-    """Every RayCluster spec of the manifests, a RayJob's own one too."""
-    found = [(path.name, one) for path in MANIFESTS for one in documents(path)]
-    return [
-        (name, one["spec"].get("rayClusterSpec", one["spec"]))
-        for name, one in found
-        if one["kind"] in ("RayCluster", "RayJob")
-    ]
-
-
-def pods() -> list[tuple[str, dict[str, Any]]]:
-    return [
-        (f"{name}:{group.get('groupName', 'head')}", group["template"])
-        for name, spec in clusters()
-        for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"])
-    ]
 
 
 def linter(name: str) -> str:
@@ -99,8 +52,8 @@ def prepared(path: Path) -> dict[str, Any]:
 
 def test_the_promised_files_are_there() -> None:
     assert {path.name for path in LAUNCHERS} == {"ray-ssh.yaml", "ray-aws.yaml", "ray-gcp.yaml"}
-    assert {path.name for path in MANIFESTS} == {"kuberay-cluster.yaml", "kuberay-job.yaml"}
-    assert {path.name for path in SCRIPTS} == {"slurm.sh", "mlflow.sh"}
+    assert {path.name for path in MANIFESTS} == {"kuberay-cluster.yaml", "kuberay-job.yaml", "kueue.yaml"}
+    assert {path.name for path in SCRIPTS} == {"slurm.sh", "rayjob.sh"}
 
 
 @pytest.mark.parametrize("path", LAUNCHERS, ids=lambda path: path.name)
@@ -132,72 +85,38 @@ def test_gpu_workers_are_spot_and_scale_from_nothing(name: str) -> None:
     assert node.get("InstanceMarketOptions") == {"MarketType": "spot"} or {"preemptible": True} in node["scheduling"]
 
 
-# ---- KubeRay ---------------------------------------------------------------------------------------------------------
+def test_every_node_on_aws_may_pull_the_image() -> None:
+    """Ray gives the profile that it makes to the head alone, without a right to read ECR."""
+    prepared_file = prepared(CLUSTER / "ray-aws.yaml")
+    nodes = {name: kind["node_config"] for name, kind in prepared_file["available_node_types"].items()}
+    profiles = {name: node.get("IamInstanceProfile", {}).get("Name") for name, node in nodes.items()}
+    assert profiles == {"head": "sde-ray-head", "gpu": "sde-ray-worker"}
+    assert any("ecr get-login-password" in command for command in prepared_file["initialization_commands"])
+    readme = (CLUSTER / "README.md").read_text(encoding="utf-8")
+    assert all(f"--instance-profile-name {name}" in readme for name in profiles.values())
+    assert {node.get("ImageId") for node in nodes.values()} == {"ami-00000000000000000"}, "Ray's default is of 2018"
 
 
-@pytest.mark.parametrize(("name", "spec"), clusters(), ids=lambda value: value if isinstance(value, str) else "")
-def test_rays_own_reader_takes_the_kuberay_cluster(name: str, spec: dict[str, Any]) -> None:
-    from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
-
-    read = _derive_autoscaling_config_from_ray_cr({"metadata": {"name": "sde", "namespace": "x"}, "spec": spec})
-    types = read["available_node_types"]
-    assert types["headgroup"]["resources"]["CPU"] == 0
-    assert types["gpu"]["resources"]["GPU"] == 1 and types["gpu"]["max_workers"] > 0
-
-
-@pytest.mark.parametrize(("name", "spec"), clusters(), ids=lambda value: value if isinstance(value, str) else "")
-def test_kuberay_fields_are_those_of_its_reference(name: str, spec: dict[str, Any]) -> None:
-    head = spec["headGroupSpec"]
-    assert set(spec) <= FIELDS["cluster"] and set(head) <= FIELDS["head"]
-    assert {"rayStartParams", "template"} <= set(head)
-    assert set(spec.get("autoscalerOptions", {})) <= FIELDS["autoscaler"]
-    for group in spec["workerGroupSpecs"]:
-        assert set(group) <= FIELDS["workers"]
-        assert {"groupName", "minReplicas", "maxReplicas", "rayStartParams", "template"} <= set(group)
-        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
-    starts = [head["rayStartParams"], *(group["rayStartParams"] for group in spec["workerGroupSpecs"])]
-    assert all(isinstance(value, str) for start in starts for value in start.values())
+def test_every_node_on_google_cloud_may_pull_the_image() -> None:
+    """The head has the account that Ray makes; workers have only what their node_config says."""
+    types = prepared(CLUSTER / "ray-gcp.yaml")["available_node_types"]
+    (account,) = types["gpu"]["node_config"]["serviceAccounts"]
+    assert account["scopes"] == ["https://www.googleapis.com/auth/cloud-platform"]
+    readme = (CLUSTER / "README.md").read_text(encoding="utf-8")
+    for email in (account["email"], "ray-autoscaler-sa-v1@PROJECT.iam.gserviceaccount.com"):
+        assert f"serviceAccount:{email}" in readme, "its right to read Artifact Registry"
 
 
-def test_the_ray_job_resumes_on_a_retry_and_cleans_up() -> None:
-    (job,) = documents(CLUSTER / "kuberay-job.yaml")
-    spec = job["spec"]
-    assert job["apiVersion"] == "ray.io/v1" and set(spec) <= FIELDS["job"]
-    assert spec["backoffLimit"] > 0 and spec["shutdownAfterJobFinishes"] is True
-    assert spec["submissionMode"] in MODES
-    assert "--address auto" in spec["entrypoint"] and "storage_path=/shared" in spec["entrypoint"]
+@pytest.mark.parametrize("path", LAUNCHERS, ids=lambda path: path.name)
+def test_an_image_has_a_tag_and_what_is_to_be_changed_is_said(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    head, body = text.split("cluster_name:")
+    assert ":latest" not in body and "--user=root" in body, "the image's own user may not write to /shared there"
+    for word in set(re.findall(r"\b(?:ACCOUNT|PROJECT|[A-Z]+_FAMILY|fs-0+|ami-0+)\b", body)):
+        assert word in head.split("# Change:")[1], f"{word} is to be changed, and the first lines do not say so"
 
 
-@pytest.mark.parametrize(("name", "pod"), pods(), ids=lambda value: value if isinstance(value, str) else "")
-def test_kubernetes_own_models_take_the_pods(name: str, pod: dict[str, Any]) -> None:
-    client = pytest.importorskip("kubernetes.client")
-    assert not list(unknown_fields(client, pod, "V1PodTemplateSpec", name))
-    mounted = {mount["name"] for mount in pod["spec"]["containers"][0]["volumeMounts"]}
-    assert mounted <= {volume["name"] for volume in pod["spec"]["volumes"]}, "every mount has its volume"
-
-
-def test_an_unknown_field_of_a_pod_would_be_seen() -> None:
-    client = pytest.importorskip("kubernetes.client")
-    pod = {"spec": {"containers": [{"name": "x", "imagee": "y"}]}}
-    assert list(unknown_fields(client, pod, "V1PodTemplateSpec", "x")) == ["x.spec.containers[].imagee"]
-
-
-def unknown_fields(client: Any, value: Any, kind: str, path: str) -> Iterator[str]:
-    """Fields that Kubernetes' model of this kind does not have, at any depth."""
-    if match := re.fullmatch(r"[Ll]ist\[(.*)\]", kind):
-        for one in value:
-            yield from unknown_fields(client, one, match[1], f"{path}[]")
-    elif hasattr(client, kind):
-        model = getattr(client, kind)
-        names = {json_name: name for name, json_name in model.attribute_map.items()}
-        for key, inner in value.items():
-            if key not in names:
-                yield f"{path}.{key}"
-            else:
-                yield from unknown_fields(client, inner, model.openapi_types[names[key]], f"{path}.{key}")
-
-
-# ---- scripts, image, style -------------------------------------------------------------------------------------------
+# ---- scripts, style -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
@@ -212,36 +131,64 @@ def test_shellcheck_finds_nothing(path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_hadolint_finds_nothing() -> None:
-    done = subprocess.run([linter("hadolint"), str(CLUSTER / "Dockerfile")], capture_output=True, text=True)
+@pytest.mark.parametrize("name", ["Dockerfile", "mlflow/Dockerfile"])
+def test_hadolint_finds_nothing(name: str) -> None:
+    done = subprocess.run([linter("hadolint"), str(CLUSTER / name)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
 def test_yamllint_finds_nothing() -> None:
     rules = "{document-start: disable, line-length: {max: 120}, braces: {max-spaces-inside: 1}, comments: disable}"
-    command = [linter("yamllint"), "-d", f"{{extends: default, rules: {rules}}}", *map(str, LAUNCHERS + MANIFESTS)]
+    files = [*map(str, LAUNCHERS + MANIFESTS), str(COMPOSE)]
+    command = [linter("yamllint"), "-d", f"{{extends: default, rules: {rules}}}", *files]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
-def test_the_image_copies_what_it_installs() -> None:
-    text = (CLUSTER / "Dockerfile").read_text(encoding="utf-8")
-    for line in re.findall(r"^COPY (.+)$", text, re.MULTILINE):
-        assert all((ROOT / source).exists() for source in line.split()[:-1])
-    assert "ARG DEVICE=cuda" in text and "cpu)" in text
-
-
 def test_no_script_listens_to_the_world_by_itself() -> None:
-    text = (CLUSTER / "mlflow.sh").read_text(encoding="utf-8")
-    assert "BIND=${BIND:-127.0.0.1}" in text and '--publish "$BIND:$PORT:5000"' in text
-    assert "--allowed-hosts" in text
     assert "--dashboard-host=127.0.0.1" in (CLUSTER / "slurm.sh").read_text(encoding="utf-8")
 
 
-@pytest.mark.faults
-def test_mlflow_sh_without_a_verb_says_how() -> None:
-    done = subprocess.run([str(CLUSTER / "mlflow.sh")], capture_output=True, text=True)
-    assert done.returncode == 2 and "up or down" in done.stderr
+# ---- Slurm -----------------------------------------------------------------------------------------------------------
+
+
+def sbatch(folder: Path, **more: str) -> list[dict[str, str]]:
+    """slurm.sh on two nodes of a Slurm that only notes what is started: (program, arguments, its environment)."""
+    log = folder / "log"
+    note = "import json, os, sys; print(json.dumps({'line': ' '.join(sys.argv[1:]), **os.environ}))"
+    programs = {
+        "srun": f'{sys.executable} -c "{note}" srun "$@" >> {log}; case "$*" in *hostname*) echo 10.0.0.1;; esac',
+        "scontrol": "echo node1; echo node2",
+        "ray": "exit 0",
+        "sde-ray": f'{sys.executable} -c "{note}" sde-ray "$@" >> {log}',
+    }
+    for name, body in programs.items():
+        (folder / name).write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+    env = {"PATH": f"{folder}:/usr/bin:/bin", "SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "node[1-2]"}
+    env |= {"SLURM_NNODES": "2", "SLURM_CPUS_PER_TASK": "32", **more}
+    command = ["bash", str(CLUSTER / "slurm.sh"), "sweep.yaml"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_step_of_a_slurm_job_has_the_cores_that_ray_is_told(tmp_path: Path) -> None:
+    """Since Slurm 22.05 a step has one core unless SRUN_CPUS_PER_TASK says more."""
+    starts = [step for step in sbatch(tmp_path) if "ray start" in step["line"]]
+    assert len(starts) == 2 and all("--num-cpus=32" in step["line"] for step in starts)
+    assert [step.get("SRUN_CPUS_PER_TASK") for step in starts] == ["32", "32"]
+    assert len({step["RAY_AUTH_TOKEN"] for step in starts}) == 1 and len(starts[0]["RAY_AUTH_TOKEN"]) == 64
+
+
+def test_a_slurm_job_that_is_put_back_starts_afresh(tmp_path: Path) -> None:
+    assert "#SBATCH --requeue\n" in (CLUSTER / "slurm.sh").read_text(encoding="utf-8")
+    folders = []
+    for count in ("", "1"):
+        (here := tmp_path / f"try{count}").mkdir()
+        line = next(step["line"] for step in sbatch(here, SLURM_RESTART_COUNT=count) if "--temp-dir" in step["line"])
+        folders += re.findall(r"--temp-dir=(\S+)", line)
+    assert folders == ["/tmp/ray-77-0", "/tmp/ray-77-1"]
 
 
 # ---- the table of costs ----------------------------------------------------------------------------------------------

@@ -195,12 +195,14 @@ def test_every_file_that_starts_a_dashboard_sets_a_token() -> None:
     files = [path for path in (PACKAGE.parent / "cluster").iterdir() if path.suffix in (".yaml", ".sh")]
     starting = {path.name: path.read_text(encoding="utf-8") for path in files if "dashboard-host" in path.read_text()}
     assert len(starting) >= 5
-    assert [name for name, text in starting.items() if not re.search(r"RAY_AUTH_MODE(=|\s+value: )token", text)] == []
+    token = r"RAY_AUTH_MODE=token|authOptions: {mode: token"
+    assert [name for name, text in starting.items() if not re.search(token, text)] == []
 
 
 def test_rays_token_authentication_is_left_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not [name for name in ray_session.ENVIRONMENT if "AUTH" in name]
-    for file in [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "cluster").iterdir()]:
+    shipped = [path for path in (PACKAGE.parent / "cluster").rglob("*") if path.is_file()]
+    for file in [*PACKAGE.rglob("*.py"), *shipped]:
         assert "RAY_AUTH_MODE=disabled" not in file.read_text(encoding="utf-8", errors="replace")
 
 
