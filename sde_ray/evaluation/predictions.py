@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from sde_ray.errors import format_error
 from sde_ray.safe_json import read_json
+from sde_ray.storage.files import write_atomic
 
 ReportedSplit = Literal["train", "dev", "test", "dev_ood", "test_ood"]
 
@@ -35,7 +36,7 @@ _PREDICTION = TypeAdapter(Prediction)
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Write one JSON object a line, in the order given."""
     lines = [{"split": p.split, "id": p.id, "prediction": p.prediction, "task": p.task} for p in predictions]
-    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def read_predictions(path: Path) -> list[Prediction]:

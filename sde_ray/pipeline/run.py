@@ -289,8 +289,8 @@ def tracked(sweep_run: SweepRun) -> Iterator[Tracker]:
         refuse_if_held(config.run_dir.path, store.remote)  # or this run would end the runs of the driver at work
         if store.remote:
             store.download()
-            ensure_sweep_id(store.folder)  # the sweep's run in MLflow is the same from every machine
-            store.upload(store.folder / SWEEP_ID_FILE)
+        ensure_sweep_id(store.folder)
+        store.upload(store.folder / SWEEP_ID_FILE)  # the sweep's run in MLflow is the same from every machine
         mlflow = MlflowTracker(resolve_tracking_uri(config), config.mlflow.experiment_name)
         tracker = BackgroundTracker(
             mlflow,

@@ -4,8 +4,9 @@
     ledger.append(result)                  # on disk when it returns: written, flushed, synced
     ledger.results()["5f0c..."].scores     # a finished entry wins over a pruned, a pruned over a failed, then the later
 
-A process that dies while it writes leaves a torn last line. The next reader sets it aside in `ledger.jsonl.torn`, says
-so, and the trial runs again. Readers and writers of several processes exclude each other by a file lock.
+A process that dies while it writes leaves a torn last line. A bad line costs that line only: readers leave it out and
+say so, the next driver sets it aside in `ledger.jsonl.torn` (`repair`), and the trial runs again. Readers and writers
+of several processes exclude each other by a file lock; who may only read needs none.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from sde_ray.errors import UserError
-from sde_ray.safe_json import read_json
+from sde_ray.plugins import code_of, untrusted
+from sde_ray.safe_json import content_hash, read_json
 from sde_ray.safe_text import redact
 from sde_ray.storage.files import write_atomic
 from sde_ray.types import TrialResult
@@ -61,6 +63,16 @@ def from_json(plain: Any) -> TrialResult:
     return result
 
 
+def has_own_key(result: TrialResult) -> bool:
+    """Whether the key is that of the configuration (`TrialConfig.key`): else the result is not of this trial."""
+    return result.key == content_hash({name: value for name, value in result.config.items() if name != "definition"})
+
+
+def _names(result: TrialResult) -> list[object]:
+    """What of a result's configuration may be an import path."""
+    return [entry for pair in result.config["design"].items() for entry in pair]
+
+
 def supersedes(result: TrialResult, earlier: TrialResult | None) -> bool:
     """Whether a result counts instead of an earlier one of its trial."""
     return earlier is None or _RANK[result.status] >= _RANK[earlier.status]
@@ -73,16 +85,43 @@ class Ledger:
         self.path, self._appended = Path(path), appended
 
     def entries(self) -> list[TrialResult]:
-        """Every line in the order of writing; repairs the file where lines are torn."""
+        """Every line that can be used, in the order of writing; the file stays as it is, and what is left out is said.
+
+        A line is left out that is no result, whose key is not that of its configuration, or that names code which the
+        user has not named. Needs no right to write.
+        """
+        lines, unreadable = self._read()
+        if unreadable:
+            warnings.warn(
+                f'"{self.path}" has {len(unreadable)} line(s) that are no result of this sweep. They are left out; the '
+                "trials of these lines run again when the sweep does.",
+                stacklevel=3,
+            )
+        return [result for _, result in self._believable(lines)]
+
+    def repair(self) -> None:
+        """Set aside the lines that are no result, in `ledger.jsonl.torn`. For the driver, which alone writes here."""
         if not self.path.exists():
-            return []
-        if not os.access(self.path.parent, os.W_OK):  # read-only, or someone else's: it can be read all the same
-            return [result for _, result in self._read()[0]]
+            return
         with self._locked():
-            good, torn = self._read()
-            if torn:
-                self._set_aside(torn, [line for line, _ in good])
-        return [result for _, result in good]
+            lines, unreadable = self._parse()
+            if unreadable:
+                self._set_aside(unreadable, [line for line, _ in lines])
+
+    def _believable(self, lines: Sequence[tuple[bytes, TrialResult]]) -> Iterator[tuple[bytes, TrialResult]]:
+        foreign: set[str] = set()
+        for line, result in lines:
+            modules = untrusted(code_of(" ".join(map(str, _names(result)))))
+            foreign.update(modules)
+            if not modules:
+                yield line, result
+        if foreign:
+            flags = " ".join(f"--trust-code {module}" for module in sorted(foreign))
+            warnings.warn(
+                f'"{self.path}" has results of trials that name code which you have not named yourself. They are left '
+                f"out. If it is yours, give the sweep's own YAML file, or add {flags}.",
+                stacklevel=4,
+            )
 
     def results(self) -> dict[str, TrialResult]:
         """The entry that counts for each key."""
@@ -134,21 +173,39 @@ class Ledger:
             return file.read(1) == b"\n"
 
     def _read(self) -> tuple[list[tuple[bytes, TrialResult]], list[bytes]]:
-        good: list[tuple[bytes, TrialResult]] = []
-        torn: list[bytes] = []
+        """The lines, while no writer is at work; where this user may not lock, as they are at the moment."""
+        if not self.path.exists():
+            return [], []
+        try:
+            lock = self._lock_path.open("rb")
+        except OSError:  # no writer has been here, or somebody else's folder: it can be read all the same
+            return self._parse()
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            return self._parse()
+
+    def _parse(self) -> tuple[list[tuple[bytes, TrialResult]], list[bytes]]:
+        """The lines with their results, and the lines that are none."""
+        lines: list[tuple[bytes, TrialResult]] = []
+        unreadable: list[bytes] = []
         for number, line in enumerate(self.path.read_bytes().split(b"\n"), 1):
             if not line.strip():
                 continue
             try:
                 plain = read_json(line)
                 self._check_schema(plain, number)
-                good.append((line, from_json(plain)))
+                result = from_json(plain)
+                if not has_own_key(result):
+                    raise ValueError(f"key {result.key}")
+                lines.append((line, result))
             except ValueError:
-                torn.append(line)
-        return good, torn
+                unreadable.append(line)
+        return lines, unreadable
 
     def _check_schema(self, plain: Any, number: int) -> None:
-        if not isinstance(plain, dict) or plain.get("schema") == SCHEMA:
+        if not isinstance(plain, dict) or not isinstance(plain.get("schema"), int):
+            raise ValueError("no line of a ledger")
+        if plain["schema"] == SCHEMA:
             return
         if plain.get("schema") == 1:
             raise UserError(
@@ -168,15 +225,19 @@ class Ledger:
         self._replace(good)
         warnings.warn(
             f'"{self.path}" had {len(torn)} torn line(s), now in "{aside.name}". The trials of these lines run again.',
-            stacklevel=3,
+            stacklevel=4,
         )
 
     def _replace(self, lines: list[bytes]) -> None:
         write_atomic(self.path, b"".join(line + b"\n" for line in lines), durable=True)
 
+    @property
+    def _lock_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".lock")
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self.path.with_name(self.path.name + ".lock").open("a") as lock:
+        with self._lock_path.open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield  # closing the file lets the lock go
 

@@ -66,6 +66,7 @@ class SweepRun:
 
     def reload(self, ledger: Ledger) -> Mapping[str, TrialResult]:
         """Read the ledger again: under the lease, as another driver may have ended since."""
+        ledger.repair()
         self._results = ledger.results()
         return self._results
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,9 @@ from typing import Any
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design, paper_label
+from sde_ray.errors import UserError
 from sde_ray.safe_text import redact
+from sde_ray.storage.files import write_atomic
 from sde_ray.storage.layout import CONFIG, PREDICTIONS, RESOLVED, RESULT, SCORES, TRIALS
 from sde_ray.tracking.base import Tracker
 from sde_ray.tracking.run_data import MAX_CHARS, chunks, mlflow_name, run_metrics, run_params, sample_text
@@ -250,5 +253,17 @@ def ensure_sweep_id(folder: Path) -> str:
     path = folder / SWEEP_ID_FILE
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(uuid.uuid4().hex + "\n", encoding="utf-8")
-    return path.read_text(encoding="utf-8").strip()
+        write_atomic(path, uuid.uuid4().hex + "\n", durable=True)
+    return read_sweep_id(folder)
+
+
+def read_sweep_id(folder: Path) -> str:
+    """The id in a sweep's folder. Raises UserError where it is none: an empty one would be that of many sweeps."""
+    path = folder / SWEEP_ID_FILE
+    sweep_id = path.read_text(encoding="utf-8").strip()
+    if not re.fullmatch(r"[0-9a-f]{32}", sweep_id):
+        raise UserError(
+            f'"{path}" holds no id of a sweep, by which its run in MLflow is found: {sweep_id[:40]!r}. Restore it, or '
+            "delete it: the sweep then gets a run of its own, with all that its ledger has."
+        )
+    return sweep_id

@@ -18,7 +18,7 @@ from sde_ray.design.designs import paper_label, parse_design
 from sde_ray.safe_json import content_hash
 from sde_ray.safe_text import redact
 from sde_ray.tracking.base import Tracker
-from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, MlflowTracker
+from sde_ray.tracking.mlflow_tracker import MlflowTracker, read_sweep_id
 from sde_ray.tracking.run_data import mlflow_name
 
 Row = Mapping[str, Any]
@@ -73,7 +73,7 @@ class _Parent:
 def _find_parent(tracking_uri: str, experiment: str, folder: Path, sweep: str) -> _Parent:
     client = MlflowTracker(tracking_uri, experiment).client
     experiment_id = str(client.get_experiment_by_name(experiment).experiment_id)
-    sweep_id = (folder / SWEEP_ID_FILE).read_text(encoding="utf-8").strip()
+    sweep_id = read_sweep_id(folder)
     query = f"tags.`sde.sweep_id` = '{sweep_id}' and tags.`sde.run` = 'sweep'"
     run_id = str(client.search_runs([experiment_id], query)[0].info.run_id)
     return _Parent(client, experiment_id, run_id, sweep, sweep_id)

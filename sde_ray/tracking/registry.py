@@ -2,8 +2,9 @@
 
     register_adapter(client, run_id, strategy, folder / "adapter")  -> "quickstart/1"
 
-The model is code (`pyfunc.py`) plus the adapter's folder; nothing is pickled. A version's tags say the design, axis by
-axis, so that the registry alone tells how prompts must be written. The alias `validated` is on the latest.
+The model is code (`pyfunc.py`) plus the adapter's folder; nothing is pickled. It brings this package, and the
+user's own modules that its card names, as its `code_paths`, and asks an index for nothing but the libraries that these
+import: under this package's name an index may have anybody's code. A version's tags say the design, axis by axis, so that the registry alone tells how prompts must be written. The alias `validated` is on the latest.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ import re
 import tempfile
 import warnings
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import sde_ray
 from sde_ray.analysis.strategy import Strategy, save
 from sde_ray.design.designs import make_design
-from sde_ray.models.predictor import ADAPTER_CARD, read_card
+from sde_ray.models.predictor import ADAPTER_CARD, names_on_card, read_card
+from sde_ray.plugins import code_of, own_sources
 from sde_ray.safe_json import stream_hash
 from sde_ray.tracking.run_data import mlflow_name
 
 ALIAS = "validated"
+LIBRARIES = ("mlflow", "numpy", "peft", "pydantic", "PyYAML", "safetensors", "torch", "transformers")
+"""What `models/predictor.py` and `tracking/pyfunc.py` import."""
 
 
 def register_adapter(client: Any, run_id: str, strategy: Strategy, adapter: Path) -> str:
@@ -88,8 +94,6 @@ def save_model(folder: Path, strategy: Strategy, adapter: Path) -> None:
     """A folder in MLflow's model format: code from a file, adapter and strategy as its artifacts."""
     import mlflow
 
-    from sde_ray import __version__
-
     with tempfile.TemporaryDirectory() as inner, warnings.catch_warnings():
         # An answer's slots are the task's own, so its type cannot be more specific, which MLflow remarks on.
         warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
@@ -98,5 +102,17 @@ def save_model(folder: Path, strategy: Strategy, adapter: Path) -> None:
             str(folder),
             python_model=str(Path(__file__).with_name("pyfunc.py")),
             artifacts={"adapter": str(adapter), "strategy": str(Path(inner) / "strategy.yaml")},
-            pip_requirements=[f"sde_ray=={__version__}"],
+            code_paths=code_paths(adapter),
+            pip_requirements=requirements(),
         )
+
+
+def code_paths(adapter: Path) -> list[str]:
+    """The code that a model brings with it: this package, and what the adapter's card names of the user's own."""
+    modules = code_of(" ".join(names_on_card(adapter))) if (adapter / ADAPTER_CARD).is_file() else []
+    return [str(Path(sde_ray.__file__).parent), *(str(path) for path in own_sources(modules).values())]
+
+
+def requirements() -> list[str]:
+    """The libraries that answering texts imports, in the versions that are installed here, without local builds."""
+    return [f"{name}=={version(name).partition('+')[0]}" for name in LIBRARIES]

@@ -28,6 +28,7 @@ from sde_ray.errors import UserError
 from sde_ray.evaluation.predictions import Prediction, ReportedSplit, write_predictions
 from sde_ray.evaluation.racing import Opponent, slices
 from sde_ray.models.predictor import write_card
+from sde_ray.storage.files import write_atomic
 from sde_ray.storage.layout import ADAPTER, CONFIG, PREDICTIONS, SCORES, predictions_name
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.training import checkpoint
@@ -324,4 +325,4 @@ def _evaluation(config: TrialConfig, reported: Any, split: Any, name: str) -> _E
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_atomic(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n")

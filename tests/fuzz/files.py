@@ -18,6 +18,7 @@ from sde_ray.analysis.verdict import verdict_table
 from sde_ray.data.formats import FORMATS
 from sde_ray.evaluation import rescore
 from sde_ray.evaluation.per_item import read_items
+from sde_ray.safe_json import content_hash
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.storage.lease import refuse_if_held
 from sde_ray.storage.ledger import Ledger, load_result, to_json
@@ -151,16 +152,10 @@ def data_sections(room: Room) -> Try:
 
 DESIGN = {"instruction": "last", "input_modeling": "off", "format": "lines", "unmentioned": "omit", "labels": "text",
           "reasoning": "none"}  # fmt: skip
+CONFIG = {"task": "masa:d1", "design": DESIGN, "model": "tiny", "seed": 0, "train": {"rungs": [1.0]}, "train_size": 9}
 RESULT = TrialResult(
-    key="0123456789abcdef",
-    config={
-        "task": "masa:d1",
-        "design": DESIGN,
-        "model": "tiny",
-        "seed": 0,
-        "train": {"rungs": [1.0]},
-        "train_size": 9,
-    },
+    key=content_hash(CONFIG),
+    config=CONFIG,
     status="finished",
     scores={"dev": {"weighted_kappa": 0.5, "f1": math.nan}},
     faults={"dev": {"syntax": 3}},
@@ -175,7 +170,11 @@ def lines_of(rows: list[Any], rng: Random, rate: float) -> bytes:
     """JSON lines, some of them twisted, torn or foreign."""
     lines = []
     for row in rows:
-        text = json.dumps(twisted(row, rng, rate), ensure_ascii=rng.random() < 0.5, default=str)
+        row = twisted(row, rng, rate)
+        if isinstance(row, dict) and isinstance(row.get("config"), dict) and rng.random() < 0.8:
+            # Else the key alone would keep nearly every line out.
+            row["key"] = content_hash(json.loads(json.dumps(row["config"], default=str)))
+        text = json.dumps(row, ensure_ascii=rng.random() < 0.5, default=str)
         lines.append(mutated(text, rng) if rng.random() < 0.3 else text)
     raw = "\n".join(lines).encode("utf-8", "replace") + rng.choice((b"", b"\n"))
     return raw if rng.random() < 0.85 else spoiled(raw, rng)
@@ -185,7 +184,7 @@ def lines_of(rows: list[Any], rng: Random, rate: float) -> bytes:
 def ledger(room: Room) -> Try:
     """Lines of any kind: what can be read is a result with the right types, the rest is set aside."""
     path = room.folder / "ledger.jsonl"
-    other = replace(RESULT, key="fedcba9876543210")
+    other = replace(RESULT, key=content_hash({**CONFIG, "seed": 99}), config={**CONFIG, "seed": 99})
 
     def read(raw: bytes) -> Any:
         path.write_bytes(raw)
@@ -201,7 +200,7 @@ def ledger(room: Room) -> Try:
         for entry in entries:
             assert_result(entry)
         Ledger(path).append(other)
-        assert "fedcba9876543210" in Ledger(path).results()  # and reading again finds no torn line
+        assert other.key in Ledger(path).results()  # and reading again finds no torn line
         whole = path.with_name("ledger.jsonl.torn")
         if whole.exists():
             whole.unlink()

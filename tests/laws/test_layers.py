@@ -19,7 +19,8 @@ PACKAGE = TESTS.parent / "sde_ray"
 ORDER = """
 safe_text
 errors types safe_json
-safe_yaml plugins data search storage
+safe_yaml plugins
+data search storage
 design metrics
 tasks
 config evaluation

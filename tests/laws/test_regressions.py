@@ -195,7 +195,7 @@ def test_json_of_others_is_read_or_a_value_error() -> None:
 def test_a_line_of_other_types_is_set_aside(change: dict[str, Any], tmp_path: Path) -> None:
     good, bad = to_json(RESULT), {**to_json(RESULT), **change}
     (tmp_path / "ledger.jsonl").write_text(f"{json.dumps(good)}\n{json.dumps(bad)}\n")
-    with pytest.warns(UserWarning, match="1 torn line"):
+    with pytest.warns(UserWarning, match=r"1 line\(s\) that are no result"):
         assert list(Ledger(tmp_path / "ledger.jsonl").results()) == [RESULT.key]
     (tmp_path / "result.json").write_text(json.dumps(bad))
     assert load_result(tmp_path / "result.json") is None
@@ -204,7 +204,7 @@ def test_a_line_of_other_types_is_set_aside(change: dict[str, Any], tmp_path: Pa
 @pytest.mark.parametrize("line", ["[]", '"x"', "7", "null", DEEP], ids=lambda line: line[:5])
 def test_a_line_that_is_no_mapping_is_set_aside(line: str, tmp_path: Path) -> None:
     (tmp_path / "ledger.jsonl").write_text(f"{line}\n{json.dumps(to_json(RESULT))}\n")
-    with pytest.warns(UserWarning, match="torn"):
+    with pytest.warns(UserWarning, match=r"1 line\(s\) that are no result"):
         assert list(Ledger(tmp_path / "ledger.jsonl").results()) == [RESULT.key]
     (tmp_path / "keyed.jsonl").write_text(f'{line}\n{{"key": "k", "value": {{}}}}\n')
     assert JsonlCache(tmp_path / "keyed.jsonl").read() == {"k": {}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import sde_ray
 from sde_ray.safe_json import content_hash, stream_hash
 from sde_ray.storage.files import write_atomic
 
@@ -27,6 +29,27 @@ def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path, monkeypatch:
     with pytest.raises(OSError, match="No space"):
         write_atomic(path, "half")
     assert path.read_bytes() == b"\xff"
+
+
+WRITTEN_OTHERWISE = {
+    "bench/": "measurements of the maintainers",
+    "testing/": "contract suites, in folders of tests",
+    "storage/mirror.py": "marks, whose reader takes a half one for what it is",
+    "sweep/cluster/package.py": "a temporary folder that nobody else reads",
+    "sweep/cluster/preflight.py": "a marker that is read back and compared",
+    "training/worker.py": "a file of /proc",
+}
+
+
+def test_every_file_of_a_run_is_written_whole_or_not_at_all() -> None:
+    """Nothing but `write_atomic` makes a file in a run's folder; the ledger and the caches only grow by whole lines."""
+    package, writers = Path(sde_ray.__file__).parent, set[str]()
+    for file in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in ("write_text", "write_bytes"):
+                writers.add(file.relative_to(package).as_posix())
+    assert writers, "the search itself"
+    assert [name for name in sorted(writers) if not name.startswith(tuple(WRITTEN_OTHERWISE))] == []
 
 
 def test_only_durable_files_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,13 +20,15 @@ from sde_ray.cli.app import app
 from sde_ray.config.load import check, write_sweep
 from sde_ray.config.open import open_sweep
 from sde_ray.errors import UserError
+from sde_ray.safe_json import content_hash
 from sde_ray.storage.lease import lease
 from sde_ray.storage.ledger import Ledger, from_json, load_result, save_result, to_json
 from sde_ray.types import RungResult, TrialResult
 
+CONFIG = {"task": "masa:d1", "design": {"format": "lines"}, "seed": 0}
 RESULT = TrialResult(
-    key="k0",
-    config={"task": "masa:d1", "design": {"format": "lines"}},
+    key=content_hash(CONFIG),
+    config=CONFIG,
     status="finished",
     scores={"dev": {"weighted_kappa": 0.5}, "dev_ood": {"weighted_kappa": 0.25}},
     faults={"dev": {"syntax": 3}},
@@ -39,11 +41,21 @@ RESULT = TrialResult(
 )
 
 
+def of_seed(seed: object) -> TrialResult:
+    """The result of another seed, under the key of its configuration."""
+    config = {**CONFIG, "seed": seed}
+    return replace(RESULT, key=content_hash(config), config=config)
+
+
+def keys(*seeds: object) -> list[str]:
+    return [of_seed(seed).key for seed in seeds]
+
+
 def test_a_result_survives_the_way_to_disk_and_back(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "sweep" / "ledger.jsonl")
     assert ledger.results() == {}
     ledger.append(RESULT)
-    assert Ledger(ledger.path).results() == {"k0": RESULT}
+    assert Ledger(ledger.path).results() == {RESULT.key: RESULT}
     assert from_json(json.loads(json.dumps(to_json(RESULT)))) == RESULT
 
 
@@ -62,7 +74,7 @@ def test_the_better_entry_counts_then_the_later(tmp_path: Path, written: list[st
     ledger = Ledger(tmp_path / "ledger.jsonl")
     for number, status in enumerate(written):
         ledger.append(replace(RESULT, status=status, error=str(number)))
-    assert ledger.results()["k0"].error == str(counts)
+    assert ledger.results()[RESULT.key].error == str(counts)
     assert len(ledger.entries()) == 2
 
 
@@ -70,25 +82,111 @@ def test_the_better_entry_counts_then_the_later(tmp_path: Path, written: list[st
 def test_a_torn_last_line_is_set_aside_and_the_rest_kept(tmp_path: Path, cut: int) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.append(RESULT)
-    ledger.append(replace(RESULT, key="k1"))
+    ledger.append(of_seed(1))
     whole = ledger.path.read_bytes()
     first = whole.index(b"\n") + 1
     torn = whole[first:-1][:cut]
     ledger.path.write_bytes(whole[:first] + torn)
+    before = ledger.path.read_bytes()
+    with pytest.warns(UserWarning, match=r"1 line\(s\) that are no result"):
+        assert list(ledger.results()) == keys(0)
+    assert ledger.path.read_bytes() == before, "a reader leaves the file as it is"
     with pytest.warns(UserWarning, match="torn"):
-        assert list(ledger.results()) == ["k0"]
+        ledger.repair()
     assert ledger.path.read_bytes() == whole[:first]
     assert (tmp_path / "ledger.jsonl.torn").read_bytes() == torn + b"\n"
-    ledger.append(replace(RESULT, key="k2"))
-    assert list(ledger.results()) == ["k0", "k2"]
+    ledger.append(of_seed(2))
+    assert list(ledger.results()) == keys(0, 2)
 
 
 def test_a_last_line_that_only_lacks_its_end_is_kept(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.append(RESULT)
     ledger.path.write_bytes(ledger.path.read_bytes()[:-1])
-    ledger.append(replace(RESULT, key="k1"))
-    assert list(ledger.results()) == ["k0", "k1"]
+    ledger.append(of_seed(1))
+    assert list(ledger.results()) == keys(0, 1)
+
+
+BAD_LINES = {
+    "an empty mapping": "{}",
+    "no schema": json.dumps({**to_json(RESULT), "schema": None}),
+    "an unknown status": json.dumps({**to_json(RESULT), "status": "done"}),
+    "another seed under a trial's key": json.dumps({**to_json(of_seed(7)), "key": RESULT.key}),
+    "a name for a key": json.dumps({**to_json(RESULT), "key": "k0"}),
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES.values(), ids=BAD_LINES)
+def test_a_bad_line_costs_that_line_only_and_a_reader_leaves_it(line: str, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(of_seed(1))
+    with ledger.path.open("a") as file:
+        file.write(line + "\n")
+    ledger.append(of_seed(2))
+    before = ledger.path.read_bytes()
+    with pytest.warns(UserWarning, match=r"1 line\(s\) that are no result of this sweep"):
+        assert list(ledger.results()) == keys(1, 2)
+    assert ledger.path.read_bytes() == before
+    with pytest.warns(UserWarning, match="1 torn line"):
+        ledger.repair()
+    assert list(ledger.results()) == keys(1, 2)
+    assert (tmp_path / "ledger.jsonl.torn").read_text() == line + "\n"
+
+
+def test_where_the_data_of_a_written_out_task_are_is_no_part_of_the_key(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(replace(RESULT, config={**CONFIG, "definition": {"name": "t", "data": {"path": "/here"}}}))
+    assert list(ledger.results()) == keys(0)
+
+
+def test_results_that_name_foreign_code_are_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDE_TRUSTED", "[]")
+    config = {**CONFIG, "design": {"format": "helper:T"}}
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    for result in (RESULT, replace(RESULT, key=content_hash(config), config=config)):
+        ledger.append(result)
+    with pytest.warns(UserWarning, match="left out. If it is yours.*--trust-code helper"):
+        assert list(ledger.results()) == keys(0)
+    ledger.repair()
+    monkeypatch.setenv("SDE_TRUSTED", '["helper"]')
+    assert len(ledger.results()) == 2
+
+
+def test_a_reader_needs_no_right_to_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(RESULT)
+    lock = tmp_path / "ledger.jsonl.lock"
+    opened: list[str] = []
+    real = Path.open
+
+    def refuse(path: Path, mode: str = "r", *args: object, **options: object) -> object:
+        if path == lock:
+            opened.append(mode)
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, mode, *args, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert list(ledger.results()) == keys(0)
+    assert opened == ["rb"], "a reader asks for no more than to read"
+    lock.unlink()
+    monkeypatch.undo()
+    assert list(ledger.results()) == keys(0)
+    assert not lock.exists(), "a reader makes no file"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+def test_a_colleague_reads_a_shared_sweep(tmp_path: Path) -> None:
+    """The folder may be written to by all, the ledger and its lock by their owner only."""
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(RESULT)
+    for above in (tmp_path, *tmp_path.parents):
+        if above.stat().st_uid == 0 and above.is_relative_to("/tmp") and above != Path("/tmp"):
+            above.chmod(0o777)
+    reader = os.fork()
+    if reader == 0:
+        os.setuid(65534)
+        os._exit(len(ledger.results()))
+    assert os.waitstatus_to_exitcode(os.waitpid(reader, 0)[1]) == 1
 
 
 def test_another_schema_is_refused_with_the_line(tmp_path: Path) -> None:
@@ -110,15 +208,15 @@ def test_a_full_disk_names_the_file_and_loses_nothing(tmp_path: Path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(UserError, match=r"ledger.jsonl.*No space left on device.*MB are free.*same command again"):
-            ledger.append(replace(RESULT, key="k1"))
+            ledger.append(of_seed(1))
     assert ledger.path.read_bytes() == before
-    ledger.append(replace(RESULT, key="k1"))
-    assert list(ledger.results()) == ["k0", "k1"]
+    ledger.append(of_seed(1))
+    assert list(ledger.results()) == keys(0, 1)
 
 
 def _append_many(path: Path, name: str) -> None:
     for number in range(20):
-        Ledger(path).append(replace(RESULT, key=f"{name}{number}"))
+        Ledger(path).append(of_seed(f"{name}{number}"))
 
 
 def test_several_writers_do_not_mix_their_lines(tmp_path: Path) -> None:

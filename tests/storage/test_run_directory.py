@@ -10,6 +10,7 @@ import pytest
 
 from sde_ray.config.load import check
 from sde_ray.errors import UserError
+from sde_ray.safe_json import content_hash
 from sde_ray.storage import layout
 from sde_ray.storage.ledger import Ledger
 from sde_ray.storage.run_directory import RunDirectory
@@ -61,8 +62,9 @@ def test_results_are_those_of_the_ledger_and_none_is_said_with_its_remedy(tmp_pa
     with pytest.raises(UserError, match="no finished trial. Run the sweep first"):
         run_dir.existing_results()
     config = {"task": "masa:d1", "design": {"format": "json"}}
-    Ledger(run_dir.ledger.path).append(TrialResult("k", config, "finished", {"dev": {"accuracy": 0.5}}))
-    assert [result.key for result in run_dir.existing_results()] == ["k"]
+    key = content_hash(config)
+    Ledger(run_dir.ledger.path).append(TrialResult(key, config, "finished", {"dev": {"accuracy": 0.5}}))
+    assert [result.key for result in run_dir.existing_results()] == [key]
 
 
 def test_no_other_module_writes_the_name_of_a_file_of_a_run() -> None:

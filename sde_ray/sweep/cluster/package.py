@@ -192,9 +192,7 @@ class _PackageBuilder:
             return name  # it may be a name on the hub; the check of the sweep finds out
         source = path.resolve()
         if source not in self._targets:
-            self._targets[source] = target = (
-                f"data/{len(self._targets)}/{source.name}"
-            )
+            self._targets[source] = target = f"data/{len(self._targets)}/{source.name}"
             (self.into / target).parent.mkdir(parents=True, exist_ok=True)
             _copy(source, self.into / target)
         return self._targets[source]
