@@ -2,10 +2,10 @@
 
     register_adapter(client, run_id, strategy, folder / "adapter")  -> "quickstart/1"
 
-The model is code (`pyfunc.py`) plus the adapter's folder; nothing is pickled. It brings this package, and the user's own
-modules that its card names, as its `code_paths`. Of an index it asks for the libraries that these import and for nothing
-else: under this package's name an index may have anybody's code. A version's tags say the design, axis by axis, so that
-the registry alone tells how prompts must be written. The alias `validated` is on the latest.
+The model is code (`pyfunc.py`) plus the adapter's folder; nothing is pickled. It brings this package and what its
+card names of the user's own modules, as its `code_paths`. Of an index it asks for the libraries that these import, and
+for nothing else: under this package's name an index may have anybody's code. A version's tags say the design, axis by
+axis, so that the registry alone tells how prompts must be written. The alias `validated` is on the latest.
 """
 
 from __future__ import annotations
