@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from urllib.parse import quote
 
 MASK = "***"
@@ -109,6 +110,7 @@ def printable(text: str) -> str:
     return UNSHOWN.sub(REPLACEMENT, text.replace("\r\n", "\n")).replace("\r", REPLACEMENT)
 
 
+@lru_cache(maxsize=4096)
 def _tells_secret(variable: str) -> bool:
     return bool(SECRET.search(variable)) and not _HARMLESS.fullmatch(variable)
 
@@ -124,7 +126,10 @@ def _values() -> set[str]:
     return {form for value in (*values, *_remembered) for form in _forms(value) if len(form) >= SHORTEST}
 
 
-def _forms(value: str) -> Iterator[str]:
+@lru_cache(maxsize=256)
+def _forms(value: str) -> tuple[str, ...]:
     lines: Iterable[str] = (value, *(line.strip() for line in value.splitlines()))
-    for text in (*(line for line in lines if not _LOCATION.fullmatch(line)), *_PASSWORD.findall(value)):
-        yield from (text, quote(text, safe=""), text.encode("unicode_escape").decode())
+    texts = [*(line for line in lines if not _LOCATION.fullmatch(line)), *_PASSWORD.findall(value)]
+    return tuple(
+        form for text in texts for form in (text, quote(text, safe=""), text.encode("unicode_escape").decode())
+    )

@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sde_ray.config.checks import check_references, format_validation_error
-from sde_ray.config.names import is_own_sweep, refuse_untrusted, remember_own_sweep, trust_named
+from sde_ray.config.names import drop_environment, is_own_sweep, refuse_untrusted, remember_own_sweep, trust_named
 from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import FaultList, UserError
 from sde_ray.safe_text import MASK, SECRET, is_masked, is_secret, mask, remember_secrets
@@ -40,7 +40,7 @@ def load_config(path: str | Path, sets: Sequence[str] = (), trusted: bool = True
         path: the YAML file; its name is the sweep's, unless the file says another.
         sets: overrides as on the command line, such as "train.learning_rate=1e-3", applied in order.
         trusted: the file is the user's own. False for that in a folder of results: what only it names, beyond the
-            package's own, is neither imported nor read.
+            package's own, is neither imported nor read, and its cluster and environment variables are left out.
 
     Returns:
         The frozen configuration, with every default filled in.
@@ -50,12 +50,15 @@ def load_config(path: str | Path, sets: Sequence[str] = (), trusted: bool = True
     """
     path = Path(path)
     values = {"name": path.stem, **read_yaml(path)}
+    trusted = trusted or is_own_sweep(path)
+    if not trusted:
+        drop_environment(values)
     overrides: dict[str, Any] = {}
     for override in sets:
         assign(values, override)
         assign(overrides, override)
     trust_named(_absolute(overrides, path.parent))
-    return check(values, title=str(path), base=path.parent, trusted=trusted or is_own_sweep(path))
+    return check(values, title=str(path), base=path.parent, trusted=trusted)
 
 
 def check(

@@ -64,6 +64,17 @@ def refuse_untrusted(values: Mapping[str, Any], title: str) -> None:
     )
 
 
+def drop_environment(values: Mapping[str, Any]) -> None:
+    """Take out of a foreign file where and how it ran: a variable can name code, and a cluster is sent tokens.
+
+    Results do not depend on it. Whoever trains more of such a sweep sets them anew, with `--set`.
+    """
+    resources = values.get("resources")
+    for name in ("address", "env_vars"):
+        if isinstance(resources, dict):
+            resources.pop(name, None)
+
+
 def check_tracking_uri_is_named(uri: str) -> None:
     """Refuse an MLflow server that only a folder of results names: it would be sent this shell's credentials.
 

@@ -166,6 +166,15 @@ def test_code_of_a_model_s_own_is_not_run_because_of_a_folder(folder: Path) -> N
         open_sweep(path)
 
 
+def test_no_variable_and_no_cluster_of_a_folder_is_used(folder: Path) -> None:
+    resources = {"address": "ray://10.0.0.1:10001", "env_vars": {"LD_PRELOAD": "/tmp/evil.so"}, "num_workers": 2}
+    path = results_folder(folder, resources=resources, train={"train_batch_size": 4})
+    config = open_sweep(path)
+    assert config.resources.num_workers == 2 and not config.resources.env_vars and not config.resources.address
+    assert open_sweep(path, ["resources.address=auto"]).resources.address == "auto"
+    assert load_config(path / "sweep.yaml").resources.env_vars == resources["env_vars"]
+
+
 # ---- what the user names ---------------------------------------------------------------------------------------------
 
 
