@@ -12,11 +12,12 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from sde_ray.bench.calibration.cells import Cell, Tally, summarise, sweep_trials
-from sde_ray.bench.calibration.measure import measure
+from sde_ray.bench.calibration.measure import Sweep, measure
 from sde_ray.bench.calibration.rows import ROWS, select_cells
 from sde_ray.bench.worlds import one_at_a_time
 from sde_ray.cli.bench.calibration import calibration as command
 from sde_ray.errors import UserError
+from sde_ray.storage.jsonl_cache import JsonlCache
 
 
 def ratios(cell: Cell, sweeps: int) -> dict[str, float]:
@@ -132,6 +133,19 @@ def test_the_same_seed_gives_the_same_numbers_whatever_else_is_counted(tmp_path:
     assert measure([cell], tmp_path / "counts.jsonl", sweeps=3) == alone
     assert measure([cell], tmp_path / "counts.jsonl", sweeps=3, seed=1) != alone  # other worlds, in the same file
     assert measure([cell], tmp_path / "counts.jsonl", sweeps=3) == alone
+
+
+def test_worlds_are_pooled_by_size(tmp_path: Path) -> None:
+    """Of all worlds together the error is that of so many more sweeps."""
+    sums = {"effects": (8.0, 9.0)}, {"effects": (4.0, 9.0)}
+    cells = [Cell("intervals", world, "24x2") for world in "AB"]
+    cache = JsonlCache(tmp_path / "counts.jsonl")
+    for cell, number in ((cell, number) for cell in cells for number in (0, 1)):
+        cache.append(Sweep(cell, number, 0).key, sums["AB".index(cell.world)])
+    first, second, both = measure(cells, cache.path, sweeps=2)
+    assert both.cell == Cell("intervals", "all", "24x2") and both.sweeps == 4
+    assert [row.ratios["effects"][0] for row in (first, second, both)] == pytest.approx([8 / 9, 4 / 9, 6 / 9])
+    assert len(measure(cells[:1], cache.path, sweeps=2)) == 1
 
 
 @pytest.mark.slow

@@ -13,12 +13,15 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from sde_ray.bench.calibration.cells import Cell, Sums, summarise
 from sde_ray.bench.calibration.rows import ROWS
 from sde_ray.storage.jsonl_cache import JsonlCache
+
+ALL = "all"  # the world of a pooled cell
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ def measure(
         on_progress: called with the number of sweeps done and their total.
 
     Returns:
-        The cells in their order, each with its ratios.
+        The cells in their order, each with its ratios; after those of a row that is pooled, one a size over all its
+        worlds ("all").
     """
     planned = [Sweep(cell, number, seed) for cell in cells for number in range(sweeps or ROWS[cell.row].number(cell))]
     planned.sort(key=lambda sweep: sweep.number)  # cells by turns: a run that is cut off says something of each
@@ -81,11 +85,25 @@ def measure(
             cache.append(sweep.key, sums)
         done += 1
         on_progress(done, len(planned))
-    return [_measured(cell, [counted[sweep.key] for sweep in planned if sweep.cell == cell]) for cell in cells]
+    by_cell: dict[Cell, list[Sums]] = {cell: [] for cell in cells}
+    for sweep in planned:
+        by_cell[sweep.cell].append(counted[sweep.key])
+    measured = []
+    for row, group in groupby(cells, key=lambda cell: cell.row):
+        own = {cell: by_cell[cell] for cell in group}
+        measured += [Measured(cell, len(sums), summarise(sums)) for cell, sums in {**own, **_pooled(row, own)}.items()]
+    return measured
 
 
-def _measured(cell: Cell, sweeps: Sequence[Mapping[str, Sequence[float]]]) -> Measured:
-    return Measured(cell, len(sweeps), summarise(sweeps))
+def _pooled(row: str, by_cell: Mapping[Cell, Sequence[Sums]]) -> dict[Cell, list[Sums]]:
+    """The sweeps of all worlds by size, for a row that is pooled and has several worlds."""
+    if not ROWS[row].pooled or len({cell.world for cell in by_cell}) < 2:
+        return {}
+    sizes = dict.fromkeys(cell.size for cell in by_cell)
+    return {
+        Cell(row, ALL, size): [sums for cell, own in by_cell.items() if cell.size == size for sums in own]
+        for size in sizes
+    }
 
 
 def _each(sweeps: Sequence[Sweep], jobs: int) -> Iterator[tuple[Sweep, Sums]]:

@@ -15,7 +15,10 @@ Count = Callable[[Cell, int, int], Sums]
 
 @dataclass(frozen=True)
 class Row:
-    """A row: its title with what is right, its worlds and sizes, and how many sweeps are simulated (by size)."""
+    """A row: its title with what is right, its worlds and sizes, and how many sweeps are simulated (by size).
+
+    `pooled`: its worlds are also counted together.
+    """
 
     title: str
     count: Count
@@ -23,6 +26,7 @@ class Row:
     sizes: tuple[str, ...]
     sweeps: int
     fewer: Mapping[str, int] = field(default_factory=dict)
+    pooled: bool = False
 
     def number(self, cell: Cell) -> int:
         """How many sweeps are simulated for a cell."""
@@ -47,6 +51,7 @@ ROWS: dict[str, Row] = {
     "intervals": Row(
         "Share of nominal 95% intervals that hold the truth (right: 0.93 to 0.97)",
         _simulated(intervals.intervals), INTERACTING, ("24x2", "24x2-3", "40x2", "216x2"), 90, {"216x2": 45},
+        pooled=True,
     ),
     "one_at_a_time": Row(
         "The same, of trials that vary one axis at a time",
@@ -54,7 +59,7 @@ ROWS: dict[str, Row] = {
     ),
     "adaptive": Row(
         "After an adaptive search of 22 trials (right: 0.93 to 0.97; predicted too high by 0)",
-        _simulated(adaptive.adaptive), ("A", "B", "E"), ("22",), 80,
+        _simulated(adaptive.adaptive), ("A", "B", "E"), ("22",), 80, pooled=True,
     ),
     "equal": Row(
         "All designs equal: share of sweeps with a false claim (right: at most 0.05)",

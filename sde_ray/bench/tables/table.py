@@ -31,7 +31,9 @@ class Source:
 
 TABLES: Mapping[str, Source] = {
     "masa_d1": Source("masa:d1", "sentiment of aspects of written reviews"),
-    "masa_d1_base2": Source("masa:d1", "the same on a second base, smaller and pretrained apart (3 layers of width 128)"),
+    "masa_d1_base2": Source(
+        "masa:d1", "the same on a second base, smaller and pretrained apart (3 layers of width 128)"
+    ),
     "masa_d2": Source("masa:d2", "sentiment of other aspects of written reviews"),
     "nested_ner": Source("nested_ner", "nested entities in written sentences of biology"),
     "mams": Source("mams", "sentiment of aspects of real restaurant reviews, MAMS-ACSA"),
