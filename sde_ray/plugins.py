@@ -32,6 +32,9 @@ from sde_ray.errors import UserError, suggest
 
 T = TypeVar("T")
 TRUSTED = "SDE_TRUSTED"
+MAX_REFERENCE = (
+    4096  # characters; no module, file or address is longer, and a process cannot start with a huge variable
+)
 _IMPORT_PATH = re.compile(r"(?<![\w./:@])([^\W\d]\w*(?:\.[^\W\d]\w*)*):[^\W\d]\w*(?![\w/:.])")
 
 
@@ -52,8 +55,9 @@ def code_of(text: str) -> list[str]:
 
 def trust(*references: str) -> None:
     """Follow these from here on: modules, and files and addresses of tasks and data. For what the user has named."""
-    if not _trusted().issuperset(references):
-        os.environ[TRUSTED] = json.dumps(sorted(_trusted().union(references)))
+    named = {reference for reference in references if len(reference) <= MAX_REFERENCE}
+    if not _trusted().issuperset(named):
+        os.environ[TRUSTED] = json.dumps(sorted(_trusted().union(named)))
 
 
 def trust_code(*packages: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(PATHS)
 # No note of a test's sweeps in the user's own cache, and the plugins of `helpers` are the tests' own.
 _own_sweeps = tempfile.TemporaryDirectory(prefix="sde-own-")
 os.environ["SDE_OWN_SWEEPS"] = _own_sweeps.name
-os.environ["SDE_TRUSTED"] = json.dumps(["helpers", "helpers.*", "nowhere.at", "no_such_module", "worked_example"])
+TRUSTED = json.dumps(["helpers", "helpers.*", "nowhere.at", "no_such_module", "worked_example"])
+os.environ["SDE_TRUSTED"] = TRUSTED
 
 pytest.register_assert_rewrite("sde_ray.testing")
 
@@ -69,3 +71,10 @@ def realdata() -> Path:
     if not (folder / "data").is_dir() and not (folder / "models").is_dir():
         pytest.skip(f"no real data at {folder} (set SDE_SHARED)")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def names_of_one_module_are_not_trusted_in_the_next() -> Iterator[None]:
+    """What a sweep names stays trusted for the life of a process: here, for that of a module of tests."""
+    yield
+    os.environ["SDE_TRUSTED"] = TRUSTED

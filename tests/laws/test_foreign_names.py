@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -324,3 +326,10 @@ def test_no_credentials_go_to_a_server_that_only_a_folder_names(folder: Path, mo
     monkeypatch.setenv(plugins.TRUSTED, "[]")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     check_tracking_uri_is_named(uri)
+
+
+def test_a_name_of_a_megabyte_does_not_keep_processes_from_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDE_TRUSTED", "[]")
+    trust("my_pkg", "x" * 2**20)
+    assert json.loads(os.environ["SDE_TRUSTED"]) == ["my_pkg"]
+    assert subprocess.run([sys.executable, "-c", "pass"], check=False).returncode == 0
