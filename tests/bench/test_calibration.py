@@ -67,7 +67,10 @@ SMALL = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("cell", SMALL, ids=str)
+SLOW = ("adaptive", "recorded")  # seconds: 1,296 trials to choose from, three fits of 432 trials
+
+
+@pytest.mark.parametrize("cell", [pytest.param(c, marks=[pytest.mark.slow] * (c.row in SLOW)) for c in SMALL], ids=str)
 def test_every_row_counts(cell: Cell) -> None:
     counted = ratios(cell, 1)
     shares = {name: value for name, value in counted.items() if name in SHARES}
