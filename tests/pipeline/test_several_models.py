@@ -48,7 +48,8 @@ def swept(
         "name": "both", "task": "masa:d1", "out_of_domain": [], "model": [str(tiny_llama), str(chat)],
         "axes": {"format": ["natural", "lines", "json"], "unmentioned": ["placeholder", "omit"],
         "instruction": "first", "input_modeling": "off", "labels": "text", "reasoning": "none"},
-        "search": {"method": "grid"}, "train_sizes": [4], "eval_size": 3, "train": {"learning_rate": 0.01},
+        "search": {"method": "grid", "points_to_evaluate": []}, "train_sizes": [4], "eval_size": 3,
+        "train": {"learning_rate": 0.01},
         "generation": {"max_new_tokens": 6}, "storage_path": str(tmp_path_factory.mktemp("runs")),
     }  # fmt: skip
     config = check(values)
