@@ -64,7 +64,7 @@ def test_seeds_give_one_at_a_time_its_intervals() -> None:
     assert fit_results(results(one_at_a_time(), seeds=(0, 1, 2), noise=0.02), METRIC).noise == "seeds"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_main_effects_of_a_fraction_cover_the_truth() -> None:
     """A rough count over 40 simulated sweeps of 30 trials: 95% nominal, 9 effects each."""
     random_, inside, total = random.Random(1), 0, 0

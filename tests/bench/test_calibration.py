@@ -91,7 +91,7 @@ def test_the_small_cells_are_of_all_rows() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["24x2", "40x2"])
+@pytest.mark.parametrize("size", ["24x2", pytest.param("40x2", marks=pytest.mark.long)])
 def test_intervals_of_a_fraction_hold_the_truth(size: str) -> None:
     """A rough count; the command counts more."""
     assert 0.85 <= ratios(Cell("intervals", "A", size), 8)["effects"] <= 1.0

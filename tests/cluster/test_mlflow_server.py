@@ -236,7 +236,7 @@ class Server:
 
 
 @pytest.mark.cluster
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_server_starts_asks_for_a_login_and_keeps_its_accounts(tmp_path: Path, database: dict[str, str]) -> None:
     pytest.importorskip("flask_wtf", reason="mlflow[auth] is not installed (it is among the dev requirements)")
     server = Server(tmp_path, database)
