@@ -86,7 +86,7 @@ def test_a_killed_driver_loses_nothing_that_was_finished(tmp_path: Path) -> None
     kept = [json.loads(line)["key"] for line in ledger.read_text().splitlines()]
     assert len(kept) >= 2
     assert (tmp_path / "runs" / "study" / "lease.json").exists(), "it had no time to let go"
-    assert finish(tmp_path) == "complete: 10\n"
+    assert finish(tmp_path) == "complete: 11\n"
     assert_each_once(tmp_path, keys, running=1)
 
 
@@ -99,10 +99,10 @@ def test_ctrl_c_and_sigterm_say_what_is_saved_and_how_to_go_on(tmp_path: Path, a
     out, err = driver.communicate(timeout=120)
     assert driver.returncode == 130, err
     saved = len(Ledger(tmp_path / "runs" / "study" / "ledger.jsonl").results())
-    assert 2 <= saved < 10
+    assert 2 <= saved < 11
     ledger = tmp_path / "runs" / "study" / "ledger.jsonl"
-    assert out == f"Stopped. {saved} of 10 trials are saved in {ledger}. Run the same command again to go on.\n"
+    assert out == f"Stopped. {saved} of 11 trials are saved in {ledger}. Run the same command again to go on.\n"
     assert "Traceback" not in err
     assert not (tmp_path / "runs" / "study" / "lease.json").exists()
-    assert finish(tmp_path) == "complete: 10\n"
+    assert finish(tmp_path) == "complete: 11\n"
     assert_each_once(tmp_path, keys, running=1)

@@ -85,7 +85,7 @@ class Tape:
 def test_a_grid_finds_the_planted_best_in_warm_processes(tmp_path: Path, fakes: Fakes) -> None:
     tape, shown = Tape(), io.StringIO()
     outcome = sweep(tmp_path, fakes, tape, shown, **FEW)
-    assert len(outcome.results) == len(outcome.plan.trials) == 24
+    assert len(outcome.results) == len(outcome.plan.trials) == 25
     assert not outcome.interrupted
     best = max(outcome.results, key=score)
     assert dict(BEST.options) == best.config["design"]
@@ -93,14 +93,14 @@ def test_a_grid_finds_the_planted_best_in_warm_processes(tmp_path: Path, fakes: 
     begun = fakes.begun()
     assert Counter(call["key"] for call in begun) == Counter(trial.key for trial in outcome.plan.trials)
     assert len({call["pid"] for call in begun}) == 1, "the process is kept from trial to trial"
-    assert Counter(what for what, _ in tape.told) == {"started": 24, "finished": 24}
+    assert Counter(what for what, _ in tape.told) == {"started": 25, "finished": 25}
     folder = outcome.folder
     assert json.loads((folder / "resolved.json").read_text())["train"]["learning_rate"] == 1e-4
     axes = {"format": ["natural", "lines"], "reasoning": ["none"], "labels": ["text"]}
     assert yaml.safe_load((folder / "sweep.yaml").read_text())["axes"] == axes
     assert not (folder / ".tune").exists() and not (folder / "lease.json").exists()
     lines = shown.getvalue().splitlines()
-    assert len(lines) == 24 and lines[0].startswith("[1/24] ") and lines[-1].startswith("[24/24] ")
+    assert len(lines) == 25 and lines[0].startswith("[1/25] ") and lines[-1].startswith("[25/25] ")
     assert lines[10].endswith(" s left")
 
 
@@ -126,7 +126,7 @@ def test_optuna_tries_its_budget_with_all_seeds(tmp_path: Path, fakes: Fakes) ->
 def test_asha_prunes_the_weak_and_the_ledger_keeps_what_they_had(tmp_path: Path, fakes: Fakes) -> None:
     outcome = sweep(tmp_path, fakes, **FEW, search={"method": "grid", "asha": {"rungs": [0.25, 0.5, 1.0]}})
     by_status = {status: [r for r in outcome.results if r.status == status] for status in ("finished", "pruned")}
-    assert len(by_status["finished"]) + len(by_status["pruned"]) == 24
+    assert len(by_status["finished"]) + len(by_status["pruned"]) == 25
     assert len(by_status["pruned"]) >= 6
     assert {len(result.rungs) for result in by_status["finished"]} == {3}
     assert {len(result.rungs) for result in by_status["pruned"]} <= {1, 2}

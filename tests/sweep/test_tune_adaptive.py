@@ -68,11 +68,12 @@ def test_rungs_stop_the_weak_and_progress_counts_shares(tmp_path: Path, fakes: F
     shown = io.StringIO()
     outcome = sweep(tmp_path, fakes, shown, n_trials=8, rungs=RUNGS, confidence=1.0)
     states = Counter(result.status for result in outcome.results)
-    assert states["pruned"] >= 15 and states["finished"] >= 1
+    assert states["pruned"] >= 12 and states["finished"] >= 1
     spent = sum(map(trained_share, entries(tmp_path)))
     assert 7 < spent <= 8
     lines = [line for line in shown.getvalue().splitlines() if line.startswith("[")]
-    assert lines[0].startswith("[0.25/8] ") and lines[-1].startswith(f"[{spent:g}/8] ")
+    assert lines[0].startswith("[1/8] ") and lines[-1].startswith(f"[{spent:g}/8] ")
+    assert any(line.startswith("[3.25/8] ") for line in lines), "a stopped trial counts with its share"
     assert best_of(outcome).config["design"] == dict(BEST.options)
 
 
