@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("bring_your_own.yaml", "bring_your_own.jsonl"):
         shutil.copy(ROOT / "sweeps" / name, folder)
     assert "hotels" in sde_ray(folder, "show", "bring_your_own.yaml", "-n", "1")
-    assert "6 trials" in sde_ray(folder, "plan", "bring_your_own.yaml")
+    assert "7 trials" in sde_ray(folder, "plan", "bring_your_own.yaml")
     assert "All trials failed" not in sde_ray(folder, "run", "bring_your_own.yaml")
     return folder
 

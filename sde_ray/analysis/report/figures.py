@@ -164,7 +164,8 @@ def interactions(rows: Sequence[Interaction], metric: str) -> Html | None:
         return None
     strongest = max(abs(one.difference) for one in rows) or 1.0
     left_margin, top_margin = 108.0, 84.0
-    cell = (WIDTH - left_margin - 4) / len(names)
+    right_margin = 40.0  # of the last slanted label
+    cell = (WIDTH - left_margin - right_margin) / len(names)
     index = {name: n for n, name in enumerate(names)}
     parts: list[Html] = []
     for name, n in index.items():

@@ -42,6 +42,8 @@ def summary(plan: Plan) -> list[str]:
     product = " × ".join(f"{count} {_noun(what, count)}" for what, count in plan.counts.items())
     method = plan.config.search.method
     what = "full trials' worth" if plan.search else "trials"
+    if not plan.search and any(trial.seed not in plan.config.seeds for trial in plan.trials):
+        product += ", and a second seed of the first design"
     lines = [f"[bold]{plan.config.name}[/]: {plan.count} {what} by {method}, of {product}"]
     lines.append(f"kept in {escape(plan.config.run_dir.uri())}; {_cost(plan)}")
     if plan.search:
