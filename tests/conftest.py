@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,8 @@ def realdata() -> Path:
 
 @pytest.fixture(autouse=True, scope="module")
 def names_of_one_module_are_not_trusted_in_the_next() -> Iterator[None]:
-    """What a sweep names stays trusted for the life of a process: here, for that of a module of tests."""
+    """What a sweep names stays trusted for the life of a process, and its folder importable: here, for a module."""
+    folders = sys.path.copy()
     yield
     os.environ["SDE_TRUSTED"] = TRUSTED
+    sys.path[:] = folders

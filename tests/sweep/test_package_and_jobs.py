@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.server
 import json
+import sys
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -64,6 +65,9 @@ def test_the_same_sweep_gives_the_same_digest_and_another_one_another(tmp_path: 
 
 def test_modules_that_the_sweep_names_travel_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # before the folders of other tests, which may have modules of these names
+    for name in ("my_axes", "my_pkg"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "my_axes.py").write_text("TABS = 1\n")
     (tmp_path / "my_pkg").mkdir()
     (tmp_path / "my_pkg" / "__init__.py").write_text("")
