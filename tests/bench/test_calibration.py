@@ -90,8 +90,8 @@ def test_the_small_cells_are_of_all_rows() -> None:
     assert set(SMALL) <= set(select_cells())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", ["24x2", pytest.param("40x2", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("size", ["24x2", "40x2"])
 def test_intervals_of_a_fraction_hold_the_truth(size: str) -> None:
     """A rough count; the command counts more."""
     assert 0.85 <= ratios(Cell("intervals", "A", size), 8)["effects"] <= 1.0

@@ -472,7 +472,9 @@ def test_near_ties_are_expected_to_lose_a_fifth_of_the_margin_at_most() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["near_one", "middle", "tails"])
+@pytest.mark.parametrize(
+    "name", ["middle", *(pytest.param(name, marks=pytest.mark.long) for name in ("near_one", "tails"))]
+)
 def test_taking_the_near_tie_with_the_most_defaults_costs_next_to_nothing(name: str) -> None:
     extra = []
     for seed in range(TUNED + 100, TUNED + 130):
