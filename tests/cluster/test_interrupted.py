@@ -90,7 +90,9 @@ def test_a_killed_driver_loses_nothing_that_was_finished(tmp_path: Path) -> None
     assert_each_once(tmp_path, keys, running=1)
 
 
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])  # Ctrl-C; a job's end, a machine taken away
+@pytest.mark.parametrize(  # Ctrl-C; a job's end, a machine taken away (test_machine_faults.py ends one so, too)
+    "asked", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_ctrl_c_and_sigterm_say_what_is_saved_and_how_to_go_on(tmp_path: Path, asked: signal.Signals) -> None:
     keys = write_study(tmp_path)
     driver = start(tmp_path, seconds=0.5)

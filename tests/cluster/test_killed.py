@@ -105,7 +105,10 @@ def told(result: TrialResult) -> tuple[Any, ...]:
     return result.key, result.status, result.rungs, result.scores
 
 
-@pytest.mark.parametrize(("method", "ends"), [("asha", signal.SIGKILL), ("adaptive", signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("method", "ends"),
+    [pytest.param("asha", signal.SIGKILL, marks=pytest.mark.long), ("adaptive", signal.SIGTERM)],
+)
 def test_a_driver_that_ends_between_rungs_loses_no_rung(method: str, ends: signal.Signals, tmp_path: Path) -> None:
     """`adaptive` stops a trial early and asks for it once more: then it is one on its way that the ledger has."""
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(values(tmp_path, **SPACE, search=METHODS[method])))

@@ -43,7 +43,7 @@ def test_a_refused_sweep_stops_its_job_and_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.slow
+@pytest.mark.long
 def test_on_a_real_cluster_a_refused_sweep_is_stopped_not_failed(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text("task: masa:d1\nserach: {}\n", encoding="utf-8")
     job, log = submitted(tmp_path / "sweep.yaml")
