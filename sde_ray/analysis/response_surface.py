@@ -23,7 +23,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ from sde_ray.types import Design
 
 Array = npt.NDArray[np.float64]
 BATCH = 256  # designs that are predicted at once
+_quadrature = lru_cache(np.polynomial.hermite_e.hermegauss)  # nodes and weights for a standard normal variable
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class SurfaceFit:
         """Means, in units of the metric, of what is normal on the scale of the surface."""
         if self.scale is IDENTITY:
             return np.asarray(level)
-        at, weights = np.polynomial.hermite_e.hermegauss(nodes)
+        at, weights = _quadrature(nodes)
         scores = sum(w * self.scale.inverse(level + x * noise) for x, w in zip(at, weights, strict=True))
         return np.asarray(scores / weights.sum())
 

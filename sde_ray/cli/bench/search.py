@@ -54,7 +54,7 @@ def planted(
         against,
         save,
         jobs,
-        "json" if as_json else "markdown" if markdown else "",
+        _form(as_json, markdown),
         planted.NOTE.format(designs=len(planted.designs())),
     )
 
@@ -102,7 +102,7 @@ def recorded(
         against,
         save,
         jobs,
-        "json" if as_json else "markdown" if markdown else "",
+        _form(as_json, markdown),
         "\n".join(map(recorded.note, tables)),
     )
 
@@ -127,6 +127,11 @@ def _check_methods(methods: Sequence[str], against: str) -> None:
         from sde_ray.bench.search.botorch_search import check_installed
 
         check_installed()
+
+
+def _form(as_json: bool, markdown: bool) -> str:
+    """How tables are printed: "json", "markdown", or "" for a terminal."""
+    return "json" if as_json else "markdown" if markdown else ""
 
 
 def _contest(
