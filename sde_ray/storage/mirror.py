@@ -7,15 +7,16 @@
 
 The remote storage is the truth; a mirror is what this machine has seen of it, and what it could not upload yet. Each
 such file or folder is marked dirty in `.unsent`: dirty things are never overwritten by a download, and are uploaded at
-the next chance, also in another process or a later run on this machine. A ledger that could not be uploaded is merged
-with the remote one, line by line, so that no result is lost on either side.
+the next chance, also in another process or a later run on this machine. Of a ledger that could not be uploaded those
+lines are kept that the remote one lacks (`remote_ledger`), so that no result is lost on either side.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import socket
+import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,11 +25,14 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from sde_ray.errors import UserError
-from sde_ray.storage.files import NEW
+from sde_ray.storage.file_lock import LOCK
+from sde_ray.storage.files import NEW, write_atomic
 from sde_ray.storage.layout import ADAPTER, CHECKPOINT, LEDGER, PARTIAL, RESULT, TRIALS, TUNE
-from sde_ray.storage.lease import is_alive
+from sde_ray.storage.lease import token_of
 from sde_ray.storage.ledger import Ledger, load_result, to_json
-from sde_ray.storage.remote import REMEDY, FileInfo, RemoteFolder, reason, set_time
+from sde_ray.storage.process import is_running, this_process
+from sde_ray.storage.remote import REMEDY, RemoteFolder, reason, set_time
+from sde_ray.storage.remote_ledger import COPY, RemoteLedger
 from sde_ray.storage.uri import checked, is_uri, local_path
 from sde_ray.types import TrialResult
 
@@ -38,7 +42,8 @@ LATE = (
     RESULT,
 )  # of a trial's files those that speak of the others: they are uploaded last, in turn
 UNSENT = ".unsent"
-OWN = (UNSENT, TUNE, ".nodes", "lease.json", "lease.lock", f"{LEDGER}.lock", f"{LEDGER}.torn")
+OWN = (UNSENT, TUNE, COPY, ".nodes", "lease.json", f"{LEDGER}.torn")
+STALE_SECONDS = 86400.0  # after which a mark of a process that cannot be asked from here is that of a dead one
 SMALL = (".json", ".jsonl", ".txt")  # of a trial's files; its adapter and the like are downloaded when they are needed
 
 
@@ -62,7 +67,7 @@ class LocalFolder:
         Args:
             check: Called at each result; raises UserError when the lease was lost.
         """
-        yield Ledger(self.folder / LEDGER)
+        yield Ledger(self.folder / LEDGER, fence=check)
 
     def download(self, within: str = "") -> None:
         """Download what is small, or all that is `within` a file or folder.
@@ -112,7 +117,7 @@ class MirroredFolder(LocalFolder):
     def __init__(self, location: str) -> None:
         super().__init__(location)
         self.remote = RemoteFolder(location)
-        self._ledger_seen: FileInfo | None = None
+        self._ledger = RemoteLedger(self.remote, self.folder)
         self._missing: set[str] = set()
         self._told = False
 
@@ -133,27 +138,22 @@ class MirroredFolder(LocalFolder):
     def _download(self, within: str, whole: bool) -> None:
         listed = self.remote.list(within)
         unsent = self._unsent()
-        mine = {name for name in self._local(within) if not _is_below(name, unsent)}
-        there = {name: seen for name, seen in listed.items() if not _is_below(name, {*unsent, *OWN})}
+        kept = {*unsent, *OWN, LEDGER}
+        mine = {name for name in self._local(within) if not _is_below(name, kept)}
+        there = {name: seen for name, seen in listed.items() if not _is_below(name, kept)}
         for gone in mine - set(there):
             (self.folder / gone).unlink(missing_ok=True)
         wanted = {name: seen for name, seen in there.items() if whole or _is_small(name)}
         self.remote.get(self.folder, {n: seen for n, seen in wanted.items() if not seen.matches_local(self.folder / n)})
-        if LEDGER in listed:
-            if LEDGER in unsent:
-                self._merge_ledger(listed[LEDGER])
-            self._ledger_seen = listed[LEDGER]
-
-    def _merge_ledger(self, seen: FileInfo) -> None:
-        if seen != self._ledger_seen:
-            Ledger(self.folder / LEDGER).merge(self.remote.read(LEDGER) or b"")
+        if not within:
+            self._ledger.download(listed, unsent=LEDGER in unsent)
 
     def _local(self, within: str) -> list[str]:
         """The mirror's files by their path in it, but for what is this machine's own."""
         start = self.folder / within
         found = [start] if start.is_file() else [Path(at, name) for at, _, names in os.walk(start) for name in names]
         names = [path.relative_to(self.folder).as_posix() for path in found]
-        return [name for name in names if not _is_below(name, OWN) and not name.endswith(NEW)]
+        return [name for name in names if not _is_below(name, OWN) and not name.endswith((NEW, LOCK))]
 
     def download_trial(self, folder: Path) -> None:
         name = self._name(folder)
@@ -253,25 +253,23 @@ class MirroredFolder(LocalFolder):
     def open_ledger(self, check: Callable[[], None]) -> Iterator[Ledger]:
         self.download()  # another driver may have ended since the plan was made
         self._mark(LEDGER, at_work=True)
-        try:
-            yield Ledger(self.folder / LEDGER, lambda: self._upload_ledger(check))
-        finally:
-            self._finish()
+        token = token_of(self.folder)
 
-    def _upload_ledger(self, check: Callable[[], None]) -> bool:
-        check()
-        if not (self.folder / LEDGER).is_file():
-            return True
+        def refuse_other_driver() -> None:
+            if token_of(self.folder) != token:  # one that shares this mirror; `check` says so
+                check()
+
         try:
-            seen = self.remote.seen(LEDGER)
-            if seen is not None and seen.matches_local(self.folder / LEDGER):
-                return True
-            if seen is not None:
-                self._merge_ledger(seen)
-            self.remote.put(self.folder, [LEDGER])
-            self._ledger_seen = self.remote.seen(LEDGER)
-            if self._ledger_seen:
-                set_time(self.folder / LEDGER, self._ledger_seen)
+            yield Ledger(self.folder / LEDGER, lambda: self._upload_ledger(check), refuse_other_driver)
+        finally:
+            self._finish(check)
+
+    def _upload_ledger(self, check: Callable[[], None], last: bool = False) -> bool:
+        check()
+        try:
+            self._ledger.upload()
+            if last:
+                self._ledger.upload_index()
         except UserError:
             raise
         except Exception as error:
@@ -279,10 +277,14 @@ class MirroredFolder(LocalFolder):
             return False
         return True
 
-    def _finish(self) -> None:
+    def _finish(self, check: Callable[[], None]) -> None:
         """A driver ends: send what is unsent, bring what is missing, and say what could not be."""
         self.remote.try_again()  # the last chance
-        sent = self._upload_ledger(lambda: None)
+        try:
+            sent = self._upload_ledger(check, last=True)
+        except UserError:  # the sweep is another driver's, as was said; what is unsent is kept for the next run here
+            self._mark(LEDGER)
+            return
         if sent:
             self._unmark(LEDGER)
         else:
@@ -323,23 +325,27 @@ class MirroredFolder(LocalFolder):
     def _mark(self, name: str, at_work: bool = False) -> None:
         path = self.folder / UNSENT / quote(name, safe="")
         path.parent.mkdir(parents=True, exist_ok=True)
-        owner = {"host": socket.gethostname(), "pid": os.getpid()} if at_work else {"host": socket.gethostname()}
-        path.write_text(json.dumps(owner))
+        owner = this_process() if at_work else {}
+        write_atomic(path, json.dumps(owner), temporary=f"{uuid.uuid4().hex}{NEW}")
 
     def _unmark(self, name: str) -> None:
         (self.folder / UNSENT / quote(name, safe="")).unlink(missing_ok=True)
 
     def _unsent(self) -> dict[str, bool]:
-        """What is not in the store yet, and whether a process is at work on it (any on another host may be)."""
-        found = {}
+        """What is not in the store yet, and whether a process is at work on it, as far as can be known from here."""
+        marks = {}
         for path in sorted((self.folder / UNSENT).glob("*")):
+            if path.name.endswith(NEW):
+                continue
             try:
                 owner: dict[str, Any] = json.loads(path.read_text())
+                age = time.time() - path.stat().st_mtime
             except (OSError, ValueError):
-                owner = {}  # it was being written when its process died
-            elsewhere = owner.get("host", socket.gethostname()) != socket.gethostname()
-            found[unquote(path.name)] = elsewhere or ("pid" in owner and is_alive(int(owner["pid"])))
-        return found
+                owner, age = {}, 0.0  # gone meanwhile, or of a version that did not write it at once
+            running = is_running(owner)
+            at_work = age < STALE_SECONDS if running is None else running
+            marks[unquote(path.name)] = at_work and "pid" in owner
+        return marks
 
 
 def _is_below(name: str, folders: Iterable[str]) -> bool:

@@ -110,6 +110,7 @@ def test_what_was_removed_or_changed_in_the_store_is_so_in_the_mirror(tmp_path: 
     truth = tmp_path / "runs" / "x"
     lines = (truth / LEDGER).read_text().splitlines()
     (truth / LEDGER).write_text("\n".join(lines[1:]) + "\n")
+    next((truth / "ledger").glob(f"{json.loads(lines[0])['key']}-*.json")).unlink()
     (truth / "trials" / json.loads(lines[0])["key"] / "predictions.jsonl").unlink()
     config.run_dir.folder.download()
     assert len(results(config)) == 3
