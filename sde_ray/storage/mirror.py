@@ -107,6 +107,11 @@ class LocalFolder:
     def say_unsent(self, why: str) -> None:
         """Warn, once, that files could not be uploaded."""
 
+    @property
+    def unsent(self) -> int:
+        """How many files and folders of trials this machine has and the remote storage lacks, those at work aside."""
+        return 0
+
 
 class MirroredFolder(LocalFolder):
     """A folder in a remote storage, with its mirror on this machine."""
@@ -316,6 +321,10 @@ class MirroredFolder(LocalFolder):
 
     def _say(self, fault: Exception) -> None:
         self.say_unsent(reason(fault))
+
+    @property
+    def unsent(self) -> int:
+        return sum(not at_work for at_work in self._unsent().values())
 
     # ---- marks -------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,6 @@ run.py  tune_job.py             the trials through Ray Tune; signals.py stops th
 opponents.py                    whom a trial races
 trainable.py  callback.py       Ray Tune's `Trainable` and `Callback`; tune_search.py its searcher and schedulers;
                                 tune_patches.py what Tune gets wrong when memory runs out
-progress.py                     what a person sees of it
+progress.py  ray_metrics.py      what a person sees of it, and what Prometheus does
 cluster/                        Ray sessions, jobs, checks of nodes and machines
 """

@@ -20,6 +20,7 @@ from sde_ray.storage.layout import PARTIAL, RESULT
 from sde_ray.storage.ledger import from_json, load_result
 from sde_ray.storage.mirror import LocalFolder, open_trial_folder
 from sde_ray.sweep.progress import Progress
+from sde_ray.sweep.ray_metrics import SweepMetrics
 from sde_ray.sweep.trainable import RESULT_KEY
 from sde_ray.sweep.tune_job import TuneJob
 from sde_ray.sweep.tune_search import NOTE_KEY
@@ -34,6 +35,7 @@ class SweepCallback(tune.Callback):
 
     def __init__(self, job: TuneJob, tracker: Any, progress: Progress) -> None:
         self.job, self.tracker, self.progress = job, tracker, progress
+        self.metrics = SweepMetrics(job, tracker)
         self.stopping = False
         self.error: Exception | None = None
         self.ended: list[TrialResult] = []
@@ -42,7 +44,11 @@ class SweepCallback(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         config: TrialConfig = trial.config["trial"]
         self.progress.started(config)
+        self.metrics.started(config)
         self._track("on_trial_start", config)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.metrics.refresh()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -85,6 +91,7 @@ class SweepCallback(tune.Callback):
         self.job.sweep_run.record(result)
         self.job.queue.on_trial_end(result)
         self.progress.ended(result, self.job.score(result))
+        self.metrics.ended(result, self.job.score(result))
         self._track("on_trial_end", result, folder)
         self._give_up_if_hopeless()
 
