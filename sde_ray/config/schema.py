@@ -163,6 +163,8 @@ class Resources(Section):
     """A running Ray cluster (`auto`, `ray://...`); empty: Ray on this machine, for the time of the sweep."""
     startup_timeout_s: Annotated[float, Field(ge=0)] = 300.0
     """Seconds to wait for the nodes of a cluster that is still starting or grows by itself, until a trial fits."""
+    checkpoint_interval_s: Annotated[float, Field(gt=0)] | None = 300.0
+    """Seconds of training after which a trial is saved within a rung, besides after each rung; empty: only then."""
     env_vars: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the workers, also on a cluster's other nodes."""
 

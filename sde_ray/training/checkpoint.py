@@ -1,11 +1,12 @@
-"""A trial's checkpoint: how far it got, so that a later run resumes it at its last rung.
+"""A trial's checkpoint: how far it got, so that a later run resumes it there.
 
-    checkpoint.json                rungs scored, losses, whom it races, and the sha256 of the workers' files
-    checkpoint.1.0.safetensors     after rung 1, worker 0's part of the engine's state (`engine_state.py`)
+    checkpoint.json                  rungs scored, losses, whom it races, and the sha256 of the workers' files
+    checkpoint.1.40.0.safetensors    after 1 rung and 40 steps: worker 0's part of the engine (`engine_state.py`)
 
-Written after every rung but the last, in the trial's folder. The workers' files come first and `checkpoint.json` names
-them: it is replaced in one move, and only then are older files removed. So at any moment there is one whole checkpoint
-or none, whatever is killed. It belongs to one trial by its key. It is removed when the ledger has the trial's end.
+Written after every rung but the last, and within a rung when so much time has passed, in the trial's folder. The
+workers' files come first and `checkpoint.json` names them: it is replaced in one move, and only then are older files
+removed. So at any moment there is one whole checkpoint or none, whatever is killed. It belongs to one trial by its key.
+It is removed when the ledger has the trial's end; that of a failed trial stays, and the next run goes on from it.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class CheckpointError(Exception):
 class Checkpoint:
     """A trial's progress. `losses` has one value a step, so its length is the number of steps done.
 
-    `promoted`: the search has decided to train the trial beyond the last of `rungs`. `rival`: the key of the trial that
-    it races, or "". `worker_files`: file name -> sha256, in the order of the workers.
+    `promoted`: the search has decided to train the trial beyond the last of `rungs`; within a rung it has. `rival`: the
+    key of the trial that it races, or "". `worker_files`: file name -> sha256, in the order of the workers.
     """
 
     key: str
@@ -53,10 +54,15 @@ class Checkpoint:
         """The number of rungs after which the trial was promoted to the next."""
         return len(self.rungs) - (not self.promoted)
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How far the trial is: rungs scored, steps done."""
+        return len(self.rungs), len(self.losses)
 
-def worker_file(rung: int, rank: int) -> str:
-    """The name of a worker's file after a rung."""
-    return f"checkpoint.{rung}.{rank}.safetensors"
+
+def worker_file(progress: tuple[int, int], rank: int) -> str:
+    """The name of a worker's file, after so many rungs and steps."""
+    return f"checkpoint.{progress[0]}.{progress[1]}.{rank}.safetensors"
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> Checkpoint:
@@ -92,6 +98,15 @@ def remove(folder: Path) -> None:
     """Delete the checkpoint: the trial has ended, or starts again from its beginning."""
     for path in (folder / NAME, *folder.glob(WORKER_FILES)):
         path.unlink(missing_ok=True)
+
+
+def progress(folder: Path, key: str) -> tuple[int, int]:
+    """How far the checkpoint in a trial's folder is, in rungs and steps; (0, 0) where none can be used."""
+    try:
+        saved = read(folder, key)
+    except CheckpointError:
+        saved = None
+    return saved.progress if saved else (0, 0)
 
 
 def in_flight(folder: Path, trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> dict[str, Checkpoint]:

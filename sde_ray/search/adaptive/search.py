@@ -110,8 +110,7 @@ class Adaptive:
 
     def suggest(self) -> TrialRequest | None:
         """Next trial to run; None when the budget or the designs are used up, or when the best design is sure."""
-        for group in sorted(set(self._groups)):
-            contests = [contest for contest, number in enumerate(self._groups) if number == group]
+        for contests in self._contests_by_group():
             request = self._next_request(contests)
             if request is None and self._refit():
                 request = self._next_request(contests)
@@ -218,11 +217,25 @@ class Adaptive:
         """Whether a trial is running."""
         return any(True for _ in self._trials.running())
 
+    @property
+    def has_first_trials(self) -> bool:
+        """Whether the next request is one of the first trials, which are the same whatever the scores are."""
+        for contests in self._contests_by_group():
+            budget = self._remaining_budget(contests)
+            if budget >= self.rungs[0]:
+                return self._first_trial(contests, budget) is not None
+        return False
+
     def used_budget(self, contest: int) -> float:
         """Budget that a contest has used, in full trials; running trials count with what they are meant to use."""
         return self._trials.cost(contest)
 
     # ---- decisions --------------------------------------------------------------------------------------------------
+
+    def _contests_by_group(self) -> list[list[int]]:
+        """The contests of each group, in the order in which groups are searched."""
+        groups = sorted(set(self._groups))
+        return [[contest for contest, number in enumerate(self._groups) if number == group] for group in groups]
 
     def _trial_id(self, request: TrialRequest) -> TrialId:
         return request.contest, self._number[request.design], request.seed
@@ -234,18 +247,9 @@ class Adaptive:
         budget = self._remaining_budget(contests)
         if budget < self.rungs[0]:
             return None
-        eligible = self._trials.eligible()
-        for contest in contests:
-            for design, seed in self._points[contest] if budget >= 1 else ():
-                number = self._number[design]
-                if (contest, number, seed) not in self._trials and eligible[contest, number]:
-                    return TrialRequest(contest, design, seed, len(self.rungs) - 1)
-        for contest in contests:
-            if np.count_nonzero(self._trials.used[contest]) < len(self._screens[contest]):
-                for design in self._screens[contest]:
-                    number = self._number[design]
-                    if not self._trials.used[contest, number] and eligible[contest, number]:
-                        return TrialRequest(contest, design, self.seeds[0], 0)
+        first = self._first_trial(contests, budget)
+        if first is not None:
+            return first
         posterior = self._expected_posterior()
         if posterior is None:
             return None
@@ -258,6 +262,22 @@ class Adaptive:
         if not missing or budget < 1:
             return None
         return missing[0]
+
+    def _first_trial(self, contests: Sequence[int], budget: float) -> TrialRequest | None:
+        """The next of the trials before the first model: `points_to_evaluate`, then screening."""
+        eligible = self._trials.eligible()
+        for contest in contests:
+            for design, seed in self._points[contest] if budget >= 1 else ():
+                number = self._number[design]
+                if (contest, number, seed) not in self._trials and eligible[contest, number]:
+                    return TrialRequest(contest, design, seed, len(self.rungs) - 1)
+        for contest in contests:
+            if np.count_nonzero(self._trials.used[contest]) < len(self._screens[contest]):
+                for design in self._screens[contest]:
+                    number = self._number[design]
+                    if not self._trials.used[contest, number] and eligible[contest, number]:
+                        return TrialRequest(contest, design, self.seeds[0], 0)
+        return None
 
     def _unconfirmed(self, contests: Sequence[int]) -> list[TrialRequest]:
         """Full trials of recommended designs that have none: a part of the budget is reserved for them."""
