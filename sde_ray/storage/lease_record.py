@@ -63,7 +63,7 @@ def refusal(place: Path | str, holder: Holder | None) -> UserError:
         "Wait for it, stop it, or give this sweep another name."
     )
     ahead = float(holder.get("expires", 0)) - time.time()
-    if is_running(holder) is None and ahead > 0:
+    if is_running(holder) is None and ahead > 0 and not (holder.get("locked") and is_here(holder)):
         text += f" If that process is gone, its lease ends by itself in {ahead:.0f} s."
     if ahead < 0 and is_here(holder):
         text += f" It has not renewed its lease for {-ahead:.0f} s: it is paused or hangs. Continue it, or kill it."

@@ -32,7 +32,7 @@ def this_process() -> dict[str, Any]:
         "machine": machine,
         "namespace": namespace,
         "pid": os.getpid(),
-        "started": _started(os.getpid()) if namespace else None,
+        "started": _started(os.getpid()) if namespace else None,  # without one, an id is not believed
     }
 
 
@@ -92,11 +92,11 @@ def _place_of(pid: int) -> tuple[str, str]:
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, in the kernel's ticks: tells a reused id from the first one. None: it has ended."""
+    """When a process began, in the kernel's ticks: tells a reused id from the first one. None: the system hides it."""
     if not sys.platform.startswith("linux"):
         return "running" if is_alive(pid) else None
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else fields[19]  # a zombie has ended, and waits to be asked for its status
+        return "ended" if fields[0] in "ZX" else fields[19]  # a zombie waits to be asked for its status
     except (OSError, IndexError):
         return None

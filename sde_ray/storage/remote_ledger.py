@@ -71,12 +71,8 @@ class RemoteLedger:
         """Send each line that the store lacks; the index, too, where it has doubled. Raises what the store raises."""
         new = {_digest(line): line for line in self._new_lines()}
         names = {digest: _object_name(line, digest) for digest, line in new.items() if digest not in self._sent}
-        with tempfile.TemporaryDirectory() as folder:
-            for digest, name in names.items():
-                path = Path(folder, name)
-                path.parent.mkdir(exist_ok=True)
-                write_atomic(path, new[digest])
-            self.remote.put(Path(folder), names.values())
+        if names:
+            self.remote.write_all({name: new[digest] for digest, name in names.items()})
         self._sent |= set(names)
         self._read_to = self._length()
         if len(self._sent) >= 2 * self._indexed:
@@ -106,6 +102,8 @@ class RemoteLedger:
 
     def _get(self, names: Mapping[str, FileInfo]) -> dict[str, bytes]:
         """The lines of objects. One that is not what its name says was made by hand, and is left out."""
+        if not names:
+            return {}
         with tempfile.TemporaryDirectory() as folder:
             self.remote.get(Path(folder), names)
             read = [Path(folder, name).read_bytes().strip() for name in names]

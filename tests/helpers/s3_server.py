@@ -49,7 +49,7 @@ class S3Server:
         pytest.importorskip("s3fs")
         pytest.importorskip("moto.server")
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [sys.executable, "-m", "helpers.atomic_moto", "--host", "127.0.0.1", "--port", str(self.port)]
         with (self.folder / "s3.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
         deadline = time.monotonic() + STARTS
