@@ -5,6 +5,7 @@ ledger.py        the finished trials; remote_ledger.py the same at an address, o
 lease.py         one driver at a time; remote_lease.py at an address; lease_record.py what a lease says
 process.py       which process, in which container of which machine; file_lock.py locks that end with it
 files.py         atomic writes; conditional.py writes at an address that fail where another was quicker
-uri.py           paths and addresses; remote.py files at an address; mirror.py a run's mirror of it
+uri.py           paths and addresses; remote.py files at an address
+mirror.py        a run's mirror of an address; dirty_marks.py what it has not sent
 jsonl_cache.py   results by key that are never made twice
 """

@@ -15,22 +15,18 @@ from __future__ import annotations
 
 import json
 import os
-import time
-import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, unquote
 
 from sde_ray.errors import UserError
+from sde_ray.storage.dirty_marks import UNSENT, DirtyMarks
 from sde_ray.storage.file_lock import LOCK
-from sde_ray.storage.files import NEW, write_atomic
+from sde_ray.storage.files import NEW
 from sde_ray.storage.layout import ADAPTER, CHECKPOINT, LEDGER, PARTIAL, RESULT, TRIALS, TUNE
 from sde_ray.storage.lease import token_of
 from sde_ray.storage.ledger import Ledger, load_result, to_json
-from sde_ray.storage.process import is_running, this_process
 from sde_ray.storage.remote import REMEDY, RemoteFolder, reason, set_time
 from sde_ray.storage.remote_ledger import COPY, RemoteLedger
 from sde_ray.storage.uri import checked, is_uri, local_path
@@ -41,9 +37,7 @@ LATE = (
     PARTIAL,
     RESULT,
 )  # of a trial's files those that speak of the others: they are uploaded last, in turn
-UNSENT = ".unsent"
 OWN = (UNSENT, TUNE, COPY, ".nodes", "lease.json", f"{LEDGER}.torn")
-STALE_SECONDS = 86400.0  # after which a mark of a process that cannot be asked from here is that of a dead one
 SMALL = (".json", ".jsonl", ".txt")  # of a trial's files; its adapter and the like are downloaded when they are needed
 
 
@@ -123,6 +117,7 @@ class MirroredFolder(LocalFolder):
         super().__init__(location)
         self.remote = RemoteFolder(location)
         self._ledger = RemoteLedger(self.remote, self.folder)
+        self.marks = DirtyMarks(self.folder)
         self._missing: set[str] = set()
         self._told = False
 
@@ -142,7 +137,7 @@ class MirroredFolder(LocalFolder):
 
     def _download(self, within: str, whole: bool) -> None:
         listed = self.remote.list(within)
-        unsent = self._unsent()
+        unsent = self.marks.all()
         kept = {*unsent, *OWN, LEDGER}
         mine = {name for name in self._local(within) if not _is_below(name, kept)}
         there = {name: seen for name, seen in listed.items() if not _is_below(name, kept)}
@@ -177,7 +172,7 @@ class MirroredFolder(LocalFolder):
             raise
         except Exception:
             pass  # a trial can do without what an earlier attempt has left
-        self._mark(name, at_work=True)
+        self.marks.set(name, at_work=True)
 
     def delete(self, folder: Path, *patterns: str) -> None:
         super().delete(folder, *patterns)
@@ -190,16 +185,16 @@ class MirroredFolder(LocalFolder):
     # ---- upload ------------------------------------------------------------------------------------------------------
 
     def mark_dirty(self, path: Path) -> None:
-        self._mark(self._name(path), at_work=True)
+        self.marks.set(self._name(path), at_work=True)
 
     def upload(self, *paths: Path) -> bool:
         names = [self._name(path) for path in paths if path.exists()]
         for name in names:
-            self._mark(name)
+            self.marks.set(name)
         try:
             for name in names:
                 self._upload(name)
-                self._unmark(name)
+                self.marks.remove(name)
             self._upload_unsent()
         except UserError:
             raise
@@ -225,14 +220,14 @@ class MirroredFolder(LocalFolder):
 
     def _upload_unsent(self) -> None:
         """Send what nobody is at work on. A trial that has meanwhile ended elsewhere is no longer wanted."""
-        for name, at_work in self._unsent().items():
+        for name, at_work in self.marks.all().items():
             if at_work or name == LEDGER:
                 continue
             if not (self.folder / name).exists() or (name.startswith(f"{TRIALS}/") and self._is_superseded(name)):
-                self._unmark(name)
+                self.marks.remove(name)
                 continue
             self._upload(name)
-            self._unmark(name)
+            self.marks.remove(name)
 
     def _is_superseded(self, name: str) -> bool:
         own = load_result(self.folder / name / RESULT)
@@ -244,20 +239,20 @@ class MirroredFolder(LocalFolder):
     def upload_trial(self, folder: Path, result: TrialResult | None, last: bool) -> str:
         name, why = self._name(folder), ""
         try:
-            self._mark(name, at_work=True)
+            self.marks.set(name, at_work=True)
             self._upload(name)
             if last:
-                self._unmark(name)
+                self.marks.remove(name)
                 self._upload_unsent()
         except Exception as error:
             why = reason(error)
-            self._mark(name, at_work=not last)
+            self.marks.set(name, at_work=not last)
         return json.dumps({"result": result and to_json(result), "last": last, "unsent": why})
 
     @contextmanager
     def open_ledger(self, check: Callable[[], None]) -> Iterator[Ledger]:
         self.download()  # another driver may have ended since the plan was made
-        self._mark(LEDGER, at_work=True)
+        self.marks.set(LEDGER, at_work=True)
         token = token_of(self.folder)
 
         def refuse_other_driver() -> None:
@@ -288,12 +283,12 @@ class MirroredFolder(LocalFolder):
         try:
             sent = self._upload_ledger(check, last=True)
         except UserError:  # the sweep is another driver's, as was said; what is unsent is kept for the next run here
-            self._mark(LEDGER)
+            self.marks.set(LEDGER)
             return
         if sent:
-            self._unmark(LEDGER)
+            self.marks.remove(LEDGER)
         else:
-            self._mark(LEDGER)
+            self.marks.set(LEDGER)
         sent = self.upload() and sent
         for name in sorted(self._missing):
             self.download_trial(self.folder / name)
@@ -324,37 +319,10 @@ class MirroredFolder(LocalFolder):
 
     @property
     def unsent(self) -> int:
-        return sum(not at_work for at_work in self._unsent().values())
-
-    # ---- marks -------------------------------------------------------------------------------------------------------
+        return sum(not at_work for at_work in self.marks.all().values())
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
-
-    def _mark(self, name: str, at_work: bool = False) -> None:
-        path = self.folder / UNSENT / quote(name, safe="")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        owner = this_process() if at_work else {}
-        write_atomic(path, json.dumps(owner), temporary=f"{uuid.uuid4().hex}{NEW}")
-
-    def _unmark(self, name: str) -> None:
-        (self.folder / UNSENT / quote(name, safe="")).unlink(missing_ok=True)
-
-    def _unsent(self) -> dict[str, bool]:
-        """What is not in the store yet, and whether a process is at work on it, as far as can be known from here."""
-        marks = {}
-        for path in sorted((self.folder / UNSENT).glob("*")):
-            if path.name.endswith(NEW):
-                continue
-            try:
-                owner: dict[str, Any] = json.loads(path.read_text())
-                age = time.time() - path.stat().st_mtime
-            except (OSError, ValueError):
-                owner, age = {}, 0.0  # gone meanwhile, or of a version that did not write it at once
-            running = is_running(owner)
-            at_work = age < STALE_SECONDS if running is None else running
-            marks[unquote(path.name)] = at_work and "pid" in owner
-        return marks
 
 
 def _is_below(name: str, folders: Iterable[str]) -> bool:

@@ -21,9 +21,9 @@ from helpers.in_process import on
 from sde_ray.config.load import check
 from sde_ray.config.schema import SweepConfig
 from sde_ray.storage import lease_record, remote
+from sde_ray.storage.dirty_marks import UNSENT
 from sde_ray.storage.layout import LEDGER
 from sde_ray.storage.ledger import Ledger
-from sde_ray.storage.mirror import UNSENT
 from sde_ray.storage.remote import RemoteFolder
 from sde_ray.storage.uri import is_uri
 from sde_ray.sweep import run as sweep

@@ -21,10 +21,11 @@ from helpers.stores import DESIGNS, KINDS, Run, begun, configure, quick, results
 from sde_ray.errors import UserError
 from sde_ray.storage import lease as leases
 from sde_ray.storage import remote as transfer
+from sde_ray.storage.dirty_marks import UNSENT
 from sde_ray.storage.layout import LEDGER
 from sde_ray.storage.lease import lease, refuse_if_held
 from sde_ray.storage.ledger import Ledger
-from sde_ray.storage.mirror import UNSENT, MirroredFolder, with_adapter
+from sde_ray.storage.mirror import MirroredFolder, with_adapter
 from sde_ray.storage.remote import RemoteFolder
 
 # ---- the same sweep, wherever it lies --------------------------------------------------------------------------------
@@ -254,7 +255,7 @@ def test_a_stale_attempt_does_not_replace_what_has_ended_elsewhere(tmp_path: Pat
         store = MirroredFolder(config.run_dir.uri())
         (store.folder / "trials" / key).mkdir(parents=True)
         (store.folder / "trials" / key / "config.json").write_text("stale")
-        store._mark(f"trials/{key}")
+        store.marks.set(f"trials/{key}")
         assert store.upload() and unsent(config) == []
     assert (tmp_path / "runs" / "x" / "trials" / key / "result.json").read_text() == whole
     assert (tmp_path / "runs" / "x" / "trials" / key / "config.json").read_text() != "stale"
