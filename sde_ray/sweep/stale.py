@@ -25,10 +25,9 @@ def stale_result_notes(plan: Plan, results: Mapping[str, TrialResult], run_dir: 
 
 
 def _changed_data(plan: Plan, results: Mapping[str, TrialResult]) -> list[str]:
-    known = {_without_data(result.config) for result in results.values()}
-    changed = Counter(
-        trial.task for trial in plan.trials if trial.key not in results and _without_data(trial.resolved()) in known
-    )
+    missing = [trial for trial in plan.trials if trial.key not in results] if results else []
+    known = {_without_data(result.config) for result in results.values()} if missing else set()
+    changed = Counter(trial.task for trial in missing if _without_data(trial.resolved()) in known)
     return [
         f'The data or the definition of the task "{task}" have changed since {count} of these trials ran: they run '
         "again. The old results stay in the ledger, under keys of their own; with the old data they count again."

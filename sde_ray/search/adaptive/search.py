@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sde_ray.search.adaptive import weight_space
 from sde_ray.search.adaptive.knowledge_gradient import (
     Candidates,
     acquisition_values,
@@ -34,10 +35,10 @@ from sde_ray.search.adaptive.knowledge_gradient import (
     prob_best_within,
     total_gain,
 )
-from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Observation
+from sde_ray.search.adaptive.posterior import ModelSpace, Observation
 from sde_ray.search.adaptive.request import TrialRequest
 from sde_ray.search.adaptive.screening import Points, first_trials, screening_designs
-from sde_ray.search.adaptive.surrogate import Surrogate
+from sde_ray.search.adaptive.surrogate import MAX_DENSE, Posterior, Surrogate
 from sde_ray.search.adaptive.trials import MAX_FAILURES, TrialId, Trials
 from sde_ray.search.kernel import DesignKernel, Index, Mask
 from sde_ray.search.scale import Scale, candidate_scales
@@ -69,6 +70,9 @@ class Adaptive:
         points_to_evaluate: designs that are tried first, with the whole training: the same in every contest, or a
             sequence for each. One that occurs twice is tried with two seeds, with one more than `seeds` has where that
             is one. Designs that are not valid in a contest are ignored there.
+
+    Raises:
+        UserError: for a space and budget that would take too much time and memory.
     """
 
     def __init__(
@@ -90,11 +94,13 @@ class Adaptive:
         self.confidence, self.margin = confidence, margin
         self._groups = tuple(groups or (0,) * len(contests))
         self._number = {design: n for n, design in enumerate(self.designs)}
-        self._valid = np.array([[design in set(valid) for design in self.designs] for valid in contests])
+        members = [set(valid) for valid in contests]
+        self._valid = np.array([[design in valid for design in self.designs] for valid in members])
         self.space = ModelSpace(DesignKernel(self.designs), len(contests), tuple(rungs))
+        self._refuse_too_large()
         self._points = [
-            first_trials(points_to_evaluate, number, len(contests), set(designs), self.seeds)
-            for number, designs in enumerate(contests)
+            first_trials(points_to_evaluate, number, len(contests), valid, self.seeds)
+            for number, valid in enumerate(members)
         ]
         self._screens = [
             screening_designs(designs, [*dict(points)], own, self.rungs[0], seed)
@@ -105,6 +111,14 @@ class Adaptive:
         self._num_checked = 0
         self._decided: set[int] = set()
         self._candidates: tuple[tuple[int, ...], Candidates] | None = None
+
+    def _refuse_too_large(self) -> None:
+        """Raises UserError: where the scores that the budget may bring would take too much time and memory."""
+        sizes = self._valid.sum(1) * len(self.seeds)
+        trials = [min(budget / self.rungs[0], size) for budget, size in zip(self.budgets, sizes.tolist(), strict=True)]
+        if sum(trials) * len(self.rungs) > MAX_DENSE:
+            designs = min(len(self.designs), math.ceil(sum(trials)))
+            weight_space.refuse_too_large(self.space, designs, len(self.seeds))
 
     # ---- requests and reports ---------------------------------------------------------------------------------------
 
@@ -301,7 +315,7 @@ class Adaptive:
             seed = next(s for s in self.seeds if (contest, number, s) not in self._trials)
         return TrialRequest(contest, self.designs[number], seed, int(candidates.rung[index]))
 
-    def _expected_posterior(self, except_trial: TrialId | None = None) -> GaussianPosterior | None:
+    def _expected_posterior(self, except_trial: TrialId | None = None) -> Posterior | None:
         """Posterior in which the scores of running trials are taken as expected."""
         return self._surrogate.expect(
             [
@@ -329,7 +343,7 @@ class Adaptive:
         others = rng.permutation(np.setdiff1d(everything, begun))
         return np.sort(np.concatenate([begun, others[: max(0, size - len(begun))]]))
 
-    def _acquisition_values(self, contests: Sequence[int], posterior: GaussianPosterior) -> Candidates:
+    def _acquisition_values(self, contests: Sequence[int], posterior: Posterior) -> Candidates:
         """Acquisition values of every score that may be requested; computed anew only when something has changed."""
         state = (
             len(self._surrogate.observations),
