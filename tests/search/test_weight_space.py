@@ -25,7 +25,8 @@ from sde_ray.search.adaptive.posterior import (
 )
 from sde_ray.search.adaptive.request import TrialRequest
 from sde_ray.search.adaptive.search import Adaptive
-from sde_ray.search.adaptive.weight_space import SufficientStatistics, WeightSpacePosterior, num_weights
+from sde_ray.search.adaptive.sufficient_statistics import SufficientStatistics, num_weights
+from sde_ray.search.adaptive.weight_space import Solution, WeightSpacePosterior
 from sde_ray.search.kernel import DesignKernel
 from sde_ray.types import Design
 
@@ -72,7 +73,7 @@ def test_likelihood_and_slopes_are_those_of_the_dense_covariance(name: str, numb
     inverse = np.linalg.inv(matrix)
     weights = inverse @ y
     statistics = SufficientStatistics(space, np.unique(arrays.design), arrays, y)
-    value, slopes = statistics.solve(hyperparameters, jitter).log_likelihood()
+    value, slopes = Solution(statistics, hyperparameters, jitter).log_likelihood()
     assert value == pytest.approx(-0.5 * float(y @ weights + np.linalg.slogdet(matrix)[1]), rel=1e-8, abs=1e-8)
     assert set(slopes) == set(terms)
     for term, part in terms.items():

@@ -26,7 +26,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sde_ray.search.adaptive import weight_space
 from sde_ray.search.adaptive.knowledge_gradient import (
     Candidates,
     acquisition_values,
@@ -38,7 +37,7 @@ from sde_ray.search.adaptive.knowledge_gradient import (
 from sde_ray.search.adaptive.posterior import ModelSpace, Observation
 from sde_ray.search.adaptive.request import TrialRequest
 from sde_ray.search.adaptive.screening import Points, first_trials, screening_designs
-from sde_ray.search.adaptive.surrogate import MAX_DENSE, Posterior, Surrogate
+from sde_ray.search.adaptive.surrogate import Posterior, Surrogate, refuse_too_large
 from sde_ray.search.adaptive.trials import MAX_FAILURES, TrialId, Trials
 from sde_ray.search.kernel import DesignKernel, Index, Mask
 from sde_ray.search.scale import Scale, candidate_scales
@@ -97,7 +96,7 @@ class Adaptive:
         members = [set(valid) for valid in contests]
         self._valid = np.array([[design in valid for design in self.designs] for valid in members])
         self.space = ModelSpace(DesignKernel(self.designs), len(contests), tuple(rungs))
-        self._refuse_too_large()
+        refuse_too_large(self.space, self._valid, self.budgets, len(self.seeds))
         self._points = [
             first_trials(points_to_evaluate, number, len(contests), valid, self.seeds)
             for number, valid in enumerate(members)
@@ -111,14 +110,6 @@ class Adaptive:
         self._num_checked = 0
         self._decided: set[int] = set()
         self._candidates: tuple[tuple[int, ...], Candidates] | None = None
-
-    def _refuse_too_large(self) -> None:
-        """Raises UserError: where the scores that the budget may bring would take too much time and memory."""
-        sizes = self._valid.sum(1) * len(self.seeds)
-        trials = [min(budget / self.rungs[0], size) for budget, size in zip(self.budgets, sizes.tolist(), strict=True)]
-        if sum(trials) * len(self.rungs) > MAX_DENSE:
-            designs = min(len(self.designs), math.ceil(sum(trials)))
-            weight_space.refuse_too_large(self.space, designs, len(self.seeds))
 
     # ---- requests and reports ---------------------------------------------------------------------------------------
 
@@ -345,14 +336,9 @@ class Adaptive:
 
     def _acquisition_values(self, contests: Sequence[int], posterior: Posterior) -> Candidates:
         """Acquisition values of every score that may be requested; computed anew only when something has changed."""
-        state = (
-            len(self._surrogate.observations),
-            int(self._trials.used.sum()),
-            int(self._trials.failures.sum()),
-            *contests,
-        )
         running = sum(hash((trial_id, trial.rung)) for trial_id, trial in self._trials.running())
-        state = (*state, running)
+        begun, failed = int(self._trials.used.sum()), int(self._trials.failures.sum())
+        state = (len(self._surrogate.observations), begun, failed, *contests, running)
         if self._candidates is None or self._candidates[0] != state:
             eligible = self._trials.eligible()
             eligible[[c for c in range(len(eligible)) if c not in contests]] = False

@@ -21,14 +21,30 @@ import numpy as np
 from sde_ray.search.adaptive import posterior as dense
 from sde_ray.search.adaptive import weight_space
 from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Observation
+from sde_ray.search.adaptive.sufficient_statistics import refuse_cells
 from sde_ray.search.adaptive.weight_space import WeightSpacePosterior
-from sde_ray.search.kernel import Index
+from sde_ray.search.kernel import Index, Mask
 from sde_ray.search.scale import IDENTITY, Scale
 
 REFIT_GROWTH = 1.25  # hyperparameters are estimated again when there are so many times as many observations
 MAX_DENSE = 256  # scores up to which the covariance of all of them is the faster form; the time grows with its cube
 
 Posterior = GaussianPosterior | WeightSpacePosterior
+
+
+def refuse_too_large(space: ModelSpace, valid: Mask, budgets: Sequence[float], num_seeds: int) -> None:
+    """Raises UserError: where the scores that the budgets may bring would take too much time and memory.
+
+    Args:
+        space: designs, contests and rungs.
+        valid: the designs of each contest, [contest, design].
+        budgets: full trials of each contest.
+        num_seeds: seeds that a design may have.
+    """
+    most = (valid.sum(1) * num_seeds).tolist()
+    trials = sum(min(budget / space.shares[0], size) for budget, size in zip(budgets, most, strict=True))
+    if trials * space.rungs > MAX_DENSE:
+        refuse_cells(space, min(valid.shape[1], math.ceil(trials)), num_seeds)
 
 
 class Surrogate:

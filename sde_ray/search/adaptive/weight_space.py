@@ -1,18 +1,14 @@
 """The Gaussian process of `posterior.py` in weight space: as exact, for thousands of trials (Rasmussen, Williams 2.1).
 
-    statistics = SufficientStatistics(space, designs, observations, scores)     10,000 trials become 216 cells
-    statistics.log_likelihood(hyperparameters)                                  with its gradient
+    Solution(statistics, hyperparameters).log_likelihood()                      with its slopes
     posterior = WeightSpacePosterior(space, hyperparameters, centre, pool, observations, scores)
-
-Trials of one contest and design that were scored at the same rungs differ by noise and by their seeds alone. So the
-likelihood needs, of each cell and each set of rungs, the number of trials, the sums of their scores and, because seeds
-are crossed with designs, which seeds they have:
 
     y = Z (Phi w + g) + seeds + trials + observations        Phi w: contests, options, interactions; g: designs
 
 The weights w, seeds among them, are eliminated last: there are as many as options and pairs. Designs are independent
-given w, trials given designs, so both are eliminated block by block (Woodbury's identity, Henderson's equations). Time
-and memory grow with designs and weights, not with trials; the dense form of `posterior.py` takes the cube of trials.
+given w, trials given designs, so both are eliminated block by block (Woodbury's identity, Henderson's equations), from
+sums over trials (`sufficient_statistics.py`). Time and memory grow with designs and weights, not with trials; the dense
+form of `posterior.py` takes the cube of trials.
 """
 
 from __future__ import annotations
@@ -23,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from sde_ray.errors import UserError
 from sde_ray.search.adaptive.posterior import (
     JITTER,
     CovarianceRows,
@@ -34,29 +29,8 @@ from sde_ray.search.adaptive.posterior import (
     posterior_mode,
     prior_medians,
 )
+from sde_ray.search.adaptive.sufficient_statistics import SufficientStatistics, block_diagonal
 from sde_ray.search.kernel import Array, Index
-
-MAX_WORK = 10**10  # expected scores x weights squared: about 2 minutes for a fit on one core, and 1 GiB
-
-
-def num_weights(space: ModelSpace, num_seeds: int) -> int:
-    """Number of weights that are solved for together, with so many seeds in each contest."""
-    main, pairs = space.kernel.num_main_effects, space.kernel.num_interactions
-    lower = space.contests * int(np.count_nonzero(space.rung_deviation)) if space.rungs > 1 else 0
-    shared = 1 + (space.contests if space.contests > 1 else 0)
-    return space.contests * (1 + num_seeds) + shared * (main + pairs) + lower * (1 + main)
-
-
-def refuse_too_large(space: ModelSpace, num_designs: int, num_seeds: int) -> None:
-    """Raises UserError: where so many scored designs would take too much time and memory."""
-    weights, scores = num_weights(space, num_seeds), num_designs * space.contests * space.rungs
-    if scores * weights**2 > MAX_WORK:
-        raise UserError(
-            f"search.method: adaptive would have to tell {scores:,} expected scores apart ({num_designs:,} designs × "
-            f"{space.contests} contests × {space.rungs} rungs) by {weights:,} effects of options, pairs and seeds; "
-            f"with so many effects it takes {MAX_WORK // weights**2:,} scores at most. Set a lower search.n_trials, "
-            "list fewer options or seeds, set search.rungs: [1.0], or set search.method: random or optuna."
-        )
 
 
 def fit_hyperparameters(
@@ -70,60 +44,10 @@ def fit_hyperparameters(
 
     def loss(log_values: Array) -> tuple[float, Array]:
         values = {**prior, **dict(zip(names, np.exp(log_values).tolist(), strict=True))}
-        value, slopes = statistics.solve(values, JITTER * spread**2).log_likelihood()
+        value, slopes = Solution(statistics, values, JITTER * spread**2).log_likelihood()
         return -value, -np.array([slopes[name] for name in names])
 
     return posterior_mode(names, prior, loss)
-
-
-class SufficientStatistics:
-    """Sums of scores by cell and set of rungs, and the seeds in each.
-
-    A cell is a contest and design; `designs` are the numbers of the D designs to hold, scored or not. Scores have C
-    contests, R rungs, P sets of rungs in which trials were scored, S pairs of contest and seed.
-    """
-
-    def __init__(self, space: ModelSpace, designs: Index, observations: ObservationArrays, scores: Array) -> None:
-        self.space, self.designs, self.num_scores = space, designs, len(scores)
-        position = np.searchsorted(designs, observations.design)
-        largest = int(observations.seed.max(initial=0)) + 1
-        codes, column = np.unique(observations.contest * largest + observations.seed, return_inverse=True)
-        self.seed_contest, self.seed = codes // largest, codes % largest
-        trials, trial = np.unique(position * len(codes) + column, return_inverse=True)
-        self.position, self.column = trials // len(codes), trials % len(codes)
-        self.contest = self.seed_contest[self.column]
-        by_rung, scored = np.zeros((len(trials), space.rungs)), np.zeros((len(trials), space.rungs))
-        by_rung[trial, observations.rung], scored[trial, observations.rung] = scores, 1.0
-        self.masks, self.pattern = np.unique(scored, axis=0, return_inverse=True)
-        self.pattern = self.pattern.reshape(-1)
-        self.sums = by_rung.sum(1)
-        cells = (len(designs), space.contests, len(self.masks))
-        self.counts, self.totals = np.zeros(cells), np.zeros((*cells, space.rungs))
-        where = (self.position, self.contest, self.pattern)
-        np.add.at(self.counts, where, 1.0)
-        np.add.at(self.totals, where, by_rung)
-        self.squares = float((scores**2).sum())
-        self.squares_of_sums = np.bincount(self.pattern, self.sums**2, len(self.masks))
-        self.trials_by_pattern = np.bincount(self.pattern, minlength=len(self.masks)).astype(float)
-        self.features, self.terms = _features(space, designs)
-        self.terms += ["seed"] * len(codes)
-
-    def find_trials(self, observations: ObservationArrays) -> tuple[Index, Index]:
-        """Column of the seed and set of rungs of each observation's trial; -1 where there is none so far."""
-        largest = int(self.seed.max(initial=0)) + 1
-        codes, wanted = self.seed_contest * largest + self.seed, observations.contest * largest + observations.seed
-        column = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
-        column = np.where(
-            (codes[column] == wanted) & (observations.seed < largest) & (observations.seed >= 0), column, -1
-        )
-        trials = self.position * len(codes) + self.column
-        of = np.searchsorted(self.designs, observations.design) * len(codes) + column
-        row = np.minimum(np.searchsorted(trials, of), len(trials) - 1)
-        return column, np.where((trials[row] == of) & (column >= 0), self.pattern[row], -1)
-
-    def solve(self, hyperparameters: Mapping[str, float], jitter: float = 0.0) -> Solution:
-        """Posterior of weights and designs. `jitter`: added to the variance of an observation."""
-        return Solution(self, hyperparameters, jitter)
 
 
 class Solution:
@@ -131,61 +55,72 @@ class Solution:
 
     Weights are in units of their prior standard deviations. Cells and rungs of a design are one axis of C x R.
     `map` [design, C x R, weight] and `rest` [design, C x R, C x R]: expected scores are `map` times the weights plus
-    what is independent of them and of other designs, of this covariance. `precision` is that of the weights.
+    what is independent of them and of other designs, of this covariance. `lower` is the Cholesky factor of the weights'
+    precision.
     """
 
-    def __init__(self, statistics: SufficientStatistics, hyperparameters: Mapping[str, float], jitter: float) -> None:
+    def __init__(
+        self, statistics: SufficientStatistics, hyperparameters: Mapping[str, float], jitter: float = 0.0
+    ) -> None:
+        """`jitter`: added to the variance of an observation."""
         self.statistics, self.hyperparameters = statistics, hyperparameters
-        space, features = statistics.space, statistics.features
         self.trial, self.observation = hyperparameters["trial"] ** 2, hyperparameters["observation"] ** 2 + jitter
+        self.sizes = statistics.masks.sum(1)
+        self.mean_variance = self.observation + self.sizes * self.trial  # of a trial's scores, along their sum
         self.sd = np.array([hyperparameters[name] for name in statistics.terms])
-        num_features = features.shape[2]
-        masks, sizes = statistics.masks, statistics.masks.sum(1)
-        self.mean_variance = self.observation + sizes * self.trial  # of a trial's scores, in the direction of their sum
-        inverse = (
-            np.eye(space.rungs) / self.observation - (self.trial / self.observation / self.mean_variance)[:, None, None]
-        )
-        inverse = inverse * masks[:, :, None] * masks[:, None, :]
-        precision = _block_diagonal(np.einsum("dcp,prs->dcrs", statistics.counts, inverse))
-        right = np.einsum("prs,dcps->dcr", inverse, statistics.totals).reshape(len(features), -1)
         seeds = self._seeds()
-        prior = design_covariance(space, hyperparameters)
+        log_determinant = self._solve_designs(seeds)
+        self._solve_weights(seeds)
+        log_determinants = (self.sizes - 1) * np.log(self.observation) + np.log(self.mean_variance)
+        self.log_determinant = float(
+            (statistics.trials_by_pattern * log_determinants).sum()
+            + log_determinant
+            + 2 * np.log(np.diag(self.lower)).sum()
+        )
+
+    def _solve_designs(self, seeds: Array) -> float:
+        """Eliminate trials, then each design's deviations; returns the log determinant of the latter."""
+        statistics, masks = self.statistics, self.statistics.masks
+        shrinkage = self.trial / self.observation / self.mean_variance
+        inverse = np.eye(masks.shape[1]) / self.observation - shrinkage[:, None, None]
+        inverse = inverse * masks[:, :, None] * masks[:, None, :]
+        precision = block_diagonal(np.einsum("dcp,prs->dcrs", statistics.counts, inverse))
+        self.right = np.einsum("prs,dcps->dcr", inverse, statistics.totals).reshape(len(precision), -1)
+        prior = design_covariance(statistics.space, self.hyperparameters)
         identity = np.eye(len(prior))
         system = identity + prior @ precision
         self.rest = np.linalg.solve(system, np.broadcast_to(prior, system.shape))
         kept = identity - precision @ self.rest  # [design, C x R, C x R]
         self.information = kept @ precision
-        self.cross = np.concatenate([self.information @ features, kept @ seeds], axis=2)
-        self.map = np.concatenate([kept.transpose(0, 2, 1) @ features, -self.rest @ seeds], axis=2)
+        self.cross = np.concatenate([self.information @ statistics.features, kept @ seeds], axis=2)
+        self.map = np.concatenate([kept.transpose(0, 2, 1) @ statistics.features, -self.rest @ seeds], axis=2)
         self.cross *= self.sd
         self.map *= self.sd
-        self.residual = (kept @ right[..., None])[..., 0]
-        weights = len(self.sd)
-        flat = features.reshape(-1, num_features)
+        self.residual = (kept @ self.right[..., None])[..., 0]
+        self.deviation = (self.rest @ self.right[..., None])[..., 0]
+        return float(np.linalg.slogdet(system)[1].sum())
+
+    def _solve_weights(self, seeds: Array) -> None:
+        """Posterior of the weights, with the designs' deviations eliminated."""
+        statistics, weights = self.statistics, len(self.sd)
+        features = statistics.features.reshape(-1, statistics.features.shape[2])
+        start, of_seeds = features.shape[1], seeds.reshape(-1, seeds.shape[2])
         matrix = np.zeros((weights, weights))
-        matrix[:num_features] = (flat * self.sd[:num_features]).T @ self.cross.reshape(-1, weights)
-        matrix[num_features:, :num_features] = matrix[:num_features, num_features:].T
-        rank = seeds.reshape(-1, seeds.shape[2]).T @ (self.rest @ seeds).reshape(-1, seeds.shape[2])
-        own = np.bincount(statistics.column, (sizes / self.mean_variance)[statistics.pattern], seeds.shape[2])
-        seed_sd = self.sd[num_features:]
-        matrix[num_features:, num_features:] = (np.diag(own) - rank) * seed_sd * seed_sd[:, None]
+        matrix[:start] = (features * self.sd[:start]).T @ self.cross.reshape(-1, weights)
+        matrix[start:, :start] = matrix[:start, start:].T
+        precision = (self.sizes / self.mean_variance)[statistics.pattern]
+        own = np.diag(np.bincount(statistics.column, precision, seeds.shape[2]))
+        own -= of_seeds.T @ (self.rest @ seeds).reshape(of_seeds.shape)
+        matrix[start:, start:] = own * self.sd[start:] * self.sd[start:, None]
         matrix[np.diag_indices(weights)] += 1
-        self.precision = (matrix + matrix.T) / 2
-        self.lower = linalg.cholesky(self.precision, lower=True, check_finite=False)
-        of_seeds = np.bincount(
-            statistics.column, statistics.sums / self.mean_variance[statistics.pattern], seeds.shape[2]
-        )
-        of_seeds = of_seeds - seeds.reshape(-1, seeds.shape[2]).T @ (self.rest @ right[..., None]).ravel()
-        target = np.append(flat.T @ self.residual.ravel(), of_seeds) * self.sd
+        self.lower = linalg.cholesky((matrix + matrix.T) / 2, lower=True, check_finite=False)
+        sums = statistics.sums / self.mean_variance[statistics.pattern]
+        right = np.bincount(statistics.column, sums, seeds.shape[2]) - of_seeds.T @ self.deviation.ravel()
+        target = np.append(features.T @ self.residual.ravel(), right) * self.sd
         self.weights = linalg.cho_solve((self.lower, True), target, check_finite=False)
-        self.deviation = (self.rest @ right[..., None])[..., 0]
         square = statistics.squares - self.trial * (statistics.squares_of_sums / self.mean_variance).sum()
-        self.square = float(square / self.observation - (right * self.deviation).sum() - target @ self.weights)
-        self.log_determinant = float(
-            (statistics.trials_by_pattern * ((sizes - 1) * np.log(self.observation) + np.log(self.mean_variance))).sum()
-            + np.linalg.slogdet(system)[1].sum()
-            + 2 * np.log(np.diag(self.lower)).sum()
-        )
+        square = square / self.observation - (self.right * self.deviation).sum() - target @ self.weights
+        self.square = float(square)
 
     def _seeds(self) -> Array:
         """Precision that trials give the sum of a cell's score and a seed's, [design, C x R, seed]."""
@@ -262,42 +197,6 @@ class Solution:
         residual = (statistics.sums - mean[group] - size * sd * self.weights[seed]) / of_sum
         spread = variance[group] + 2 * size * sd * projected[group, seed] + (size * sd) ** 2 * inverse[seed, seed]
         return self.trial * float((residual**2 - size / of_sum + spread / of_sum**2).sum())
-
-
-def _features(space: ModelSpace, designs: Index) -> tuple[Array, list[str]]:
-    """Columns of the weights but seeds, [design, C x R, weight], and the term of each."""
-    main, pairs = space.kernel.model_columns(designs)
-    contests, rungs, deviation = space.contests, space.rungs, space.rung_deviation
-    shape = (len(designs), contests, rungs)
-    columns, terms = [], []
-
-    def add(term: str, values: Array, contest: int | slice, rung: int | slice, factor: float = 1.0) -> None:
-        block = np.zeros((*shape, values.shape[1]))
-        block[:, contest, rung] = factor * values.reshape(len(designs), *(1,) * (block[:, contest, rung].ndim - 2), -1)
-        columns.append(block.reshape(len(designs), contests * rungs, -1))
-        terms.extend([term] * values.shape[1])
-
-    ones, every = np.ones((len(designs), 1)), slice(None)
-    add("options", main, every, every)
-    add("interactions", pairs, every, every)
-    for contest in range(contests):
-        add("contest", ones, contest, every)
-        if contests > 1:
-            add("contest options", main, contest, every)
-            add("contest interactions", pairs, contest, every)
-        for rung in np.flatnonzero(deviation).tolist() if rungs > 1 else ():
-            add("offset", ones, contest, rung, deviation[rung])
-            add("rung options", main, contest, rung, deviation[rung])
-    return np.concatenate(columns, axis=2), terms
-
-
-def _block_diagonal(blocks: Array) -> Array:
-    """Matrices by contest, [design, contest, rung, rung], as one of [design, C x R, C x R]."""
-    designs, contests, rungs, _ = blocks.shape
-    whole = np.zeros((designs, contests, rungs, contests, rungs))
-    for contest in range(contests):
-        whole[:, contest, :, contest] = blocks[:, contest]
-    return whole.reshape(designs, contests * rungs, contests * rungs)
 
 
 @dataclass(frozen=True)
@@ -422,7 +321,7 @@ class WeightSpacePosterior:
         space = self.space
         designs = np.union1d(self.pool, self._observations.design)
         self._statistics = SufficientStatistics(space, designs, self._observations, self._deviations)
-        self._solution = solution = self._statistics.solve(self.hyperparameters)
+        self._solution = solution = Solution(self._statistics, self.hyperparameters)
         flat = solution.map.reshape(-1, len(solution.sd))
         self._half = linalg.solve_triangular(solution.lower, flat.T, lower=True, check_finite=False)
         variance = (self._half**2).sum(0) + np.diagonal(solution.rest, axis1=1, axis2=2).ravel()
