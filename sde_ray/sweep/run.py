@@ -107,7 +107,7 @@ def run_plan(
         write_sweep(config)
         run_dir.folder.upload(*run_dir.config_files)
     with _driver(sweep_run) as ledger:
-        queue = sweep_run.start_queue(in_flight(run_dir.trials, plan.trials, sweep_run.results))
+        queue = sweep_run.start_queue(in_flight(run_dir.folder, plan.trials, sweep_run.results))
         job = TuneJob(sweep_run, queue, ledger, config.objective.split, sweep_run.score)
         interrupted = _run_job(
             job, plan.count, lambda result: trial_cost(config, result), runner_factory, tracker, progress
@@ -137,7 +137,7 @@ def run_trials(
     split = unique[0].splits[0]
     score = scorer(sweep_run.config, split)
     with _driver(sweep_run) as ledger:
-        checkpoints = in_flight(sweep_run.run_dir.trials, unique, sweep_run.results)
+        checkpoints = in_flight(sweep_run.run_dir.folder, unique, sweep_run.results)
         queue = ListQueue(unique, sweep_run.results, checkpoints)
         job = TuneJob(sweep_run, queue, ledger, split, score, search=False)
         interrupted = _run_job(job, len(unique), lambda result: 1.0, runner_factory, tracker, progress)

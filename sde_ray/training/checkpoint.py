@@ -20,7 +20,8 @@ from typing import Any
 
 from sde_ray.config.trial import TrialConfig
 from sde_ray.storage.files import write_atomic
-from sde_ray.storage.layout import CHECKPOINT
+from sde_ray.storage.layout import CHECKPOINT, TRIALS
+from sde_ray.storage.mirror import LocalFolder
 from sde_ray.types import RungResult, TrialResult
 
 FORMAT = 2  # of `checkpoint.json` and of the workers' files; another one is not read
@@ -109,24 +110,31 @@ def progress(folder: Path, key: str) -> tuple[int, int]:
     return saved.progress if saved else (0, 0)
 
 
-def in_flight(folder: Path, trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> dict[str, Checkpoint]:
-    """The checkpoints of trials that an earlier run started and did not finish, by key. `folder`: that of all trials.
+def in_flight(
+    run: LocalFolder, trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]
+) -> dict[str, Checkpoint]:
+    """The checkpoints of trials that an earlier run started and did not finish, by key.
 
-    A checkpoint of a trial that has ended, left by a driver killed between the two, is removed. One that is beyond that
-    end belongs to a trial that the search has requested again, to train it further.
+    A checkpoint of a trial that has ended, left by a driver killed between the two, is removed, from a remote storage,
+    too. One that is beyond that end belongs to a trial that the search has requested again, to train it further.
+
+    Args:
+        run: The folder of the run.
+        trials: Those that may be resumed.
+        results: What the ledger has.
     """
     checkpoints = {}
     for trial in trials:
-        trial_folder = folder / trial.key
+        folder = run.folder / TRIALS / trial.key
         try:
-            checkpoint = read(trial_folder, trial.key)
+            checkpoint = read(folder, trial.key)
         except CheckpointError:
             continue  # the trial itself says so when it starts
         if checkpoint is None:
             continue
         result = results.get(trial.key)
         if result is not None and result.status != "failed" and checkpoint.promoted_rungs < len(result.rungs):
-            remove(trial_folder)
+            run.delete(folder, NAME, WORKER_FILES)
         elif len(checkpoint.rungs) < len(trial.rungs):
             checkpoints[trial.key] = checkpoint
     return checkpoints

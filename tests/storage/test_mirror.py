@@ -58,6 +58,25 @@ def test_a_killed_driver_loses_nothing_that_was_finished(kind: str, moment: int,
     assert len(run(config).results) == 4 and begun(tmp_path) == 4
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_that_a_killed_driver_left_beside_a_trials_end_goes(
+    kind: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the ledger's line and the removal: the next driver removes it, from the store, too."""
+    config = configure(kind, tmp_path, search={"method": "grid", "rungs": [0.5, 1.0]})
+
+    def kill(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("sde_ray.storage.mirror.LocalFolder.delete", kill)
+        patch.setattr("sde_ray.storage.mirror.MirroredFolder.delete", kill)
+        run(config)
+    assert len(results(config)) == 1 and [name for name in there(config) if "checkpoint" in name]
+    assert len(run(config).results) == 4 and begun(tmp_path) == 4
+    assert not [name for name in there(config) if "checkpoint" in name]
+
+
 @pytest.mark.parametrize("kind", ["file", "memory"])
 def test_another_machine_goes_on_and_extends(kind: str, tmp_path: Path, run: Run) -> None:
     config = configure(kind, tmp_path)

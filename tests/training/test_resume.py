@@ -24,6 +24,7 @@ from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.design import designs
 from sde_ray.evaluation.racing import Opponent
 from sde_ray.storage.ledger import load_result
+from sde_ray.storage.mirror import LocalFolder
 from sde_ray.sweep.trainable import TrialTrainable
 from sde_ray.sweep.tune_search import NOTE_KEY, PROMOTED_KEY, RUNG_KEY, SCORE_KEY
 from sde_ray.training import checkpoint, engine_state, nodes, trial_runner
@@ -467,16 +468,17 @@ def test_a_trial_that_is_given_up_keeps_nothing(
 
 
 def test_checkpoints_beside_a_trials_end_are_removed_and_others_found(config: TrialConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "trials"
     rung = RungResult(0, 2, {"dev": {"weighted_kappa": 0.5}})
     two = (rung, replace(rung, rung=1))
     kinds = {"new": (rung,), "failed": (rung,), "pruned": (rung,), "further": two, "finished": two, "odd": (rung,)}
     kinds["again"] = (rung,)  # pruned there, asked for once more, and let go on
     trials = {kind: replace(config, seed=seed) for seed, kind in enumerate(kinds)}
     for kind, trial in trials.items():
-        (tmp_path / trial.key).mkdir()
+        (folder / trial.key).mkdir(parents=True)
         promoted = kind in ("again", "finished")
-        checkpoint.write(tmp_path / trial.key, checkpoint.Checkpoint(trial.key, kinds[kind], promoted=promoted))
-    half(tmp_path / trials["odd"].key / checkpoint.NAME)
+        checkpoint.write(folder / trial.key, checkpoint.Checkpoint(trial.key, kinds[kind], promoted=promoted))
+    half(folder / trials["odd"].key / checkpoint.NAME)
     ends: dict[str, Any] = {"failed": ("failed", ()), "pruned": ("pruned", (rung,)), "further": ("pruned", (rung,))}
     ends["again"] = ends["pruned"]
     ends["finished"] = ("finished", (*two, rung))
@@ -484,9 +486,9 @@ def test_checkpoints_beside_a_trials_end_are_removed_and_others_found(config: Tr
         trials[kind].key: TrialResult(trials[kind].key, {}, status, rungs=rungs)
         for kind, (status, rungs) in ends.items()
     }
-    found = checkpoint.in_flight(tmp_path, trials.values(), results)
+    found = checkpoint.in_flight(LocalFolder(str(tmp_path)), trials.values(), results)
     assert set(found) == {trials[kind].key for kind in ("new", "failed", "further", "again")}
-    left = {kind for kind, trial in trials.items() if checkpoint_files(tmp_path / trial.key)}
+    left = {kind for kind, trial in trials.items() if checkpoint_files(folder / trial.key)}
     assert left == {"new", "failed", "further", "again", "odd"}
 
 
