@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property, lru_cache
@@ -127,17 +128,34 @@ class RemoteFolder:
         return self._tried(ask)
 
     def get(self, folder: Path, names: Mapping[str, FileInfo]) -> None:
-        """Bring files into `folder`, each whole or not at all, with the store's time of change."""
+        """Bring files into `folder`, each whole or not at all, with the store's time of change.
+
+        One that another process has removed since it was listed is left out.
+        """
         if not names:
             return
-        ways = [(self.path(name), folder / name) for name in names]
-        for _, local in ways:
-            local.parent.mkdir(parents=True, exist_ok=True)
-        arriving = [local.with_name(f"{local.name}.{os.getpid()}{NEW}") for _, local in ways]
-        self._tried(lambda: self.system.get([remote for remote, _ in ways], list(map(str, arriving))))
-        for new, (_, local), seen in zip(arriving, ways, names.values(), strict=True):
-            set_time(new, seen)
-            os.replace(new, local)
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        arriving = {name: folder / f"{name}.{os.getpid()}{NEW}" for name in names}
+        try:
+            self._get(arriving)
+        except FileNotFoundError:
+            for name, new in arriving.items():
+                with suppress(FileNotFoundError):
+                    self._get({name: new})
+        for name, new in arriving.items():
+            if new.exists():
+                set_time(new, names[name])
+                os.replace(new, folder / name)
+
+    def _get(self, files: Mapping[str, Path]) -> None:
+        paths = [self.path(name) for name in files], list(map(str, files.values()))
+        try:
+            self._tried(lambda: self.system.get(*paths))
+        except FileNotFoundError:
+            for new in files.values():
+                new.unlink(missing_ok=True)  # some were there, or begun
+            raise
 
     def put(self, folder: Path, names: Iterable[str]) -> None:
         """Bring files of `folder` to the store, in this order where it matters: what stands last arrives last."""
