@@ -18,7 +18,7 @@ has its own connections, and can be killed.
 from __future__ import annotations
 
 import atexit
-import importlib
+import importlib.util
 import json
 import os
 import select
@@ -46,6 +46,7 @@ PRELOADED = (
     "sde_ray.sweep.callback",
     "sde_ray.sweep.cluster.jobs",
     "sde_ray.pipeline.mlflow_sync",
+    "s3fs",  # where it is installed
 )
 
 app = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
@@ -99,7 +100,8 @@ def submit(sweep: str, url: str, follow: bool = False) -> None:
 def fork_processes() -> None:
     """Serve stdin until it ends; note the exit status of each process that has ended."""
     for name in PRELOADED:
-        importlib.import_module(name)
+        if importlib.util.find_spec(name.partition(".")[0]):
+            importlib.import_module(name)
     outputs: dict[int, str] = {}
     while True:
         ready, _, _ = select.select([0], [], [], 0.05)
