@@ -4,7 +4,8 @@
 
 Errors become messages and exit codes where those of `sde-ray` do. What its trials meet is set by variables:
 `FAKE_CALLS` the file of begun trials, `FAKE_SECONDS` how long a rung takes, `FAKE_HOLD` the number of the trial from
-which on all wait for the file `FAKE_GO`, `FAKE_GREED` which of them take memory without end (see `faulty_runner`).
+which on all wait for the file `FAKE_GO`, `FAKE_HOLD_RUNG` the rung in which all wait for it, `FAKE_GREED` which of them
+take memory without end (see `faulty_runner`).
 
 `fake_driver submit SWEEP.yaml URL [--follow]` sends `fake_driver run` as a job, like `sde-ray submit`.
 
@@ -64,6 +65,7 @@ def run(sweep: str, address: str = "") -> None:
         Path(given["FAKE_CALLS"]),
         seconds=float(given.get("FAKE_SECONDS", "0")),
         hold=int(given.get("FAKE_HOLD", "0")),
+        hold_rung=int(given.get("FAKE_HOLD_RUNG", "-1")),
         go=given.get("FAKE_GO", ""),
         greed=given.get("FAKE_GREED", ""),
     )
