@@ -13,6 +13,7 @@ LEDGER_OBJECTS = "ledger"  # in a remote storage: one object a result, of which 
 TRIALS = "trials"
 STRATEGY, VALIDATION, ADAPTER = "strategy", "validation", "adapter"  # with what tells several tasks and models apart
 REPORT = "report.html"
+PHASE = "phase.json"  # how far the run's driver has come
 ANALYSIS, ROBUSTNESS = "analysis", "robustness"  # .json, .svg, and .jsonl for what is measured once
 TUNE = ".tune"  # Ray Tune's own files, deleted when it ends
 

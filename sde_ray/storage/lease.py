@@ -43,7 +43,17 @@ from sde_ray.storage.process import is_alive, is_here, is_running, is_same, this
 from sde_ray.storage.remote import REMEDY, RemoteFolder, reason
 from sde_ray.storage.remote_lease import RemoteLease
 
-__all__ = ["FILE", "LEASE_SECONDS", "Lease", "is_alive", "is_locked", "lease", "refuse_if_held", "token_of"]
+__all__ = [
+    "FILE",
+    "LEASE_SECONDS",
+    "Lease",
+    "is_alive",
+    "is_locked",
+    "lease",
+    "read_holder",
+    "refuse_if_held",
+    "token_of",
+]
 
 LOCK = "lease.lock"
 HANDOVER_SECONDS = 2.0  # between the lock and `lease.json` of a driver that starts, or ends
@@ -214,6 +224,23 @@ def is_locked(folder: Path) -> bool:
     """Whether a living driver of this machine, this process too, holds the folder: then nothing newer is elsewhere."""
     holder = _read(folder / FILE)
     return holder is not None and _is_held(folder, holder)
+
+
+def read_holder(folder: Path, remote: RemoteFolder | None = None) -> tuple[Holder | None, bool]:
+    """Who has the lease of a folder, or had it last without giving it back; and whether that driver lives.
+
+    Raises UserError: where the store cannot be read.
+    """
+    holder = _read(folder / FILE)
+    if holder is not None and _is_held(folder, holder):
+        return holder, True
+    if remote is None:
+        return holder, False
+    try:
+        other = parse(remote.read(FILE))
+    except Exception as error:
+        raise UserError(f'"{remote.uri}" cannot be read ({reason(error)}). {REMEDY}') from error
+    return (other, is_living(other)) if other else (holder, False)
 
 
 def token_of(folder: Path) -> str | None:

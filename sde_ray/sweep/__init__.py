@@ -13,5 +13,6 @@ trainable.py  callback.py       Ray Tune's `Trainable` and `Callback`; tune_sear
                                 failure_policy.py whether a trial whose process died goes on; tune_patches.py what
                                 Tune does by it
 progress.py  ray_metrics.py     what a person sees of it, and what Prometheus does
+phase.py                        how far a run's driver has come
 cluster/                        Ray sessions, jobs, checks of nodes and machines
 """

@@ -29,6 +29,7 @@ from sde_ray.sweep.cluster.concurrency import Concurrency
 from sde_ray.sweep.cluster.preflight import check_nodes
 from sde_ray.sweep.cluster.ray_session import bundles, ray_session
 from sde_ray.sweep.opponents import opponent_key
+from sde_ray.sweep.phase import write_phase
 from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.queue import ListQueue, Score
@@ -106,6 +107,7 @@ def run_plan(
     with lease(run_dir.path.absolute(), remote=run_dir.folder.remote):  # not under a driver that is at work
         write_sweep(config)
         run_dir.folder.upload(*run_dir.config_files)
+        write_phase(run_dir, "sweep", planned=plan.count)
     with _driver(sweep_run) as ledger:
         queue = sweep_run.start_queue(in_flight(run_dir.folder, plan.trials, sweep_run.results))
         job = TuneJob(sweep_run, queue, ledger, config.objective.split, sweep_run.score)

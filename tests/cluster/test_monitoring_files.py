@@ -43,7 +43,9 @@ def test_each_expression_names_a_metric_that_is_exported_and_labels_that_it_has(
     for grouped in re.findall(r"\bby \(([^)]*)\)", expression):
         labels |= set(grouped.split(", "))
     assert labels <= set(metric.tags), f"{metric.name} has no such label"
-    kept = re.search(r"^\W*(?:\d+ \* )?\w+ by \(([^)]*)\)", expression.replace("time() - ", "").replace("-3600", "3600"))
+    kept = re.search(
+        r"^\W*(?:\d+ \* )?\w+ by \(([^)]*)\)", expression.replace("time() - ", "").replace("-3600", "3600")
+    )
     shown = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
     assert shown <= set(kept[1].split(", ") if kept else ()), "a label that the sum has taken away is empty"
     assert expression.count("(") == expression.count(")") and expression.count("{") == expression.count("}")
