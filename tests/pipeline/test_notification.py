@@ -32,6 +32,7 @@ from sde_ray.pipeline.context import Interrupted
 from sde_ray.pipeline.hooks import HookError, open_hooks
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.pipeline.notification import Ending, ending_of, notification, notified
+from sde_ray.pipeline.status import VerdictStatus
 from sde_ray.safe_text import mask_webhook, redact
 from sde_ray.sweep import run as sweeps
 
@@ -88,10 +89,11 @@ def test_a_finished_sweep_tells_all_of_it(tmp_path: Path) -> None:
     assert (read["trials"]["finished"], read["trials"]["remaining"]) == (read["trials"]["planned"], 0.0)
     assert read["best"][0]["task"] == "masa:d1" and read["best"][0]["score"] > 0 and read["seconds"] > 0
     assert read["text"].startswith("study: finished after ") and "Best so far on masa:d1: 0." in read["text"]
-    assert list(read) == [
-        *("text", "sweep", "folder", "status", "exit_code", "message", "seconds"),
-        *("trials", "validation", "best", "verdicts", "report"),
-    ]
+    page = (Path(__file__).parents[2] / "docs" / "operation.md").read_text("utf-8")
+    example = json.loads(page.partition('```\n{\n  "text"')[2].partition("```")[0].join(('{"text"', "")))
+    assert list(read) == list(example)
+    assert [list(read["best"][0]), list(read["trials"])] == [list(example["best"][0]), list(example["trials"])]
+    assert list(vars(VerdictStatus("", "", "", ""))) == list(example["verdicts"][0])
 
 
 def test_a_sweep_whose_trials_all_fail_tells_that_it_failed(tmp_path: Path) -> None:

@@ -185,6 +185,15 @@ def test_names_are_prometheus_names_and_each_says_what_it_is() -> None:
         assert not {"le", "instance", "job", "WorkerId"} & set(metric.tags)
 
 
+def test_the_table_of_the_page_is_that_of_the_code() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operation.md").read_text("utf-8")
+    rows = [
+        f"| `{metric.exported}` | {', '.join(f'`{tag}`' for tag in metric.tags)} | {metric.description} |"
+        for metric in METRICS
+    ]
+    assert "\n".join(rows) in page
+
+
 # ---- a real Ray ------------------------------------------------------------------------------------------------------
 
 
