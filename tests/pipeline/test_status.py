@@ -41,10 +41,10 @@ class EverySplit(FakeRunner):
 
     fakes: EverySplitFakes
 
-    def train_rung(self, index: int, rival: Opponent | None = None) -> RungResult:
+    def train_rung(self, index: int, rival: Opponent | None = None, on_checkpoint: Any = None) -> RungResult:
         if index == len(self.config.rungs) - 1 and len(self.fakes.begun()) == self.fakes.killed_at:
             raise in_process.Killed
-        rung = super().train_rung(index, rival)
+        rung = super().train_rung(index, rival, on_checkpoint)
         scores = {
             split: {"weighted_kappa": planted(self.config.design, self.config.seed)} for split in self.config.splits
         }
