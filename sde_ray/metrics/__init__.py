@@ -22,7 +22,7 @@ from types import FunctionType
 import numpy as np
 
 from sde_ray.errors import UserError, unknown
-from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, pack, ratio, unpack
+from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, pack, ratio, unpack, width
 from sde_ray.metrics.free import FREE
 from sde_ray.metrics.label import LABEL, confusion, is_sentiment
 from sde_ray.metrics.span import SPAN
@@ -40,6 +40,7 @@ __all__ = [
     "mean_over_tasks",
     "metric_bounds",
     "metric_names",
+    "num_counts",
     "objective_from_items",
     "score",
 ]
@@ -86,6 +87,11 @@ def item_statistics(task: Task, examples: Sequence[Example], parsed: Sequence[Pa
     shapes = _shapes(task)
     rows = [_row(task, shapes, example, one) for example, one in zip(examples, parsed, strict=True)]
     return np.stack(rows) if rows else np.zeros((0, pack(shapes, _nothing(shapes)).size))
+
+
+def num_counts(task: Task) -> int:
+    """Number of counts of an item of the task: the columns of `item_statistics`."""
+    return width(_shapes(task))
 
 
 def objective_from_items(task: Task, metric: str, totals: Array) -> Array:
