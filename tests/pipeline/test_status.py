@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from sde_ray.cli.app import app
 from sde_ray.config.load import check
+from sde_ray.config.open import open_sweep
 from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import UserError
 from sde_ray.evaluation.racing import Opponent
@@ -220,6 +221,25 @@ def test_a_damaged_note_is_none(config: SweepConfig, tmp_path: Path) -> None:
     assert noted is not None and (noted.planned, noted.validation) == (3.0, ("a", "b", "c"))
     write_phase(config.run_dir, "sweep", planned=5)
     assert read_phase(config.run_dir).validation == ()  # type: ignore[union-attr]
+
+
+def test_an_address_tells_the_same_on_another_machine(config: SweepConfig, tmp_path: Path) -> None:
+    """Of a driver that was killed on a machine which nobody can reach: the store has all that status needs."""
+    store = f"file://{tmp_path / 'store'}"
+    config = config.model_copy(update={"storage_path": store})
+    with in_process.on(tmp_path / "driver"):
+        go(config, tmp_path, killed_at=3)
+        own = run_status(config)
+    with in_process.on(tmp_path / "laptop"):
+        told = run_status(open_sweep(f"{store}/study"))
+        done = CliRunner().invoke(app, ["status", f"{store}/study", "--json"])
+    assert told.folder == f"{store}/study" and told.phase == "sweep"
+    assert told.trials == own.trials
+    assert [(one.trial, one.rungs_done, one.score) for one in told.in_flight] == [
+        (one.trial, one.rungs_done, one.score) for one in own.in_flight
+    ]
+    assert told.best == own.best and told.unsent == 0
+    assert done.exit_code == 0 and json.loads(done.stdout)["run"]["trials"]["finished"] == 2
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
