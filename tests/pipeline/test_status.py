@@ -19,6 +19,7 @@ from helpers.pages import Page
 from typer.testing import CliRunner
 
 from sde_ray.cli.app import app
+from sde_ray.cli.views.status import state
 from sde_ray.config.load import check
 from sde_ray.config.open import open_sweep
 from sde_ray.config.schema import SweepConfig
@@ -28,6 +29,7 @@ from sde_ray.pipeline import run as flow
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.pipeline.status import RunStatus, run_status
 from sde_ray.storage.lease import lease
+from sde_ray.storage.process import this_process
 from sde_ray.sweep import run as sweeps
 from sde_ray.sweep.phase import read_phase, write_phase
 from sde_ray.testing.planted import planted
@@ -144,9 +146,19 @@ def test_a_sweep_whose_driver_died_says_so_and_what_was_in_flight(config: SweepC
 
 
 def write_noted_process(config: SweepConfig, pid: int) -> None:
-    """The driver of `in_process` is this very process, which lives: put the one that is gone in its place."""
+    """As a driver leaves it that could write nothing any more."""
     noted = json.loads(config.run_dir.phase.read_text())
-    config.run_dir.phase.write_text(json.dumps({**noted, "process": {**noted["process"], "pid": pid, "started": "1"}}))
+    config.run_dir.phase.write_text(json.dumps({**noted, "process": {**this_process(), "pid": pid, "started": "1"}}))
+
+
+def test_a_notebook_that_was_interrupted_runs_it_no_more(
+    config: SweepConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "_tune", lambda *given: True)
+    flow.run(config, PipelineListener(), runner_factory=EverySplitFakes(tmp_path / "calls"))
+    status = run_status(config)
+    assert (status.phase, status.driver.state, status.trials.remaining) == ("sweep", "none", 5.0)
+    assert "stopped in its sweep. The same command goes on" in state(status.to_dict())
 
 
 def test_between_two_phases_the_driver_lives_without_a_lease(config: SweepConfig, tmp_path: Path) -> None:
