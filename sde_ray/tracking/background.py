@@ -186,21 +186,22 @@ class BackgroundTracker(Tracker):
         One that has taken nothing for `flush_timeout_s` seconds is asked once, and gets the end if it answers at all.
         """
         pause, refusals = FIRST_PAUSE_S, 0
-        while True:
+        while not self._abandoned.is_set():
             self._next_attempt, last = 0.0, self._last_progress
             incomplete = len(self.tracker.incomplete_trials)
             self._behind = self._behind or incomplete > 0  # files that were refused are sent once more
             whole, still = self._catch_up(), len(self.tracker.incomplete_trials)
             refusals += whole and still >= max(incomplete, 1)
-            if whole and (not still or refusals >= MAX_FAILURES) and self._deliver(call):
-                return
+            if whole and (not still or refusals >= MAX_FAILURES):
+                if self._deliver(call):
+                    return
+                self._behind = False  # all but the end is there: that alone is said again
             if time.monotonic() - self._last_progress >= self._flush_timeout_s:
-                if not self._unreachable:
-                    self._deliver(call)
-                return
+                break
             pause = FIRST_PAUSE_S if self._last_progress > last else min(2 * pause, self._retry_interval_s)
-            if self._abandoned.wait(pause):
-                return
+            self._abandoned.wait(pause)
+        if self._unreachable or not self._deliver(call):
+            self._behind = True
 
     def _is_outdated(self, call: _Call) -> bool:
         """Whether a call that waited during an outage says what has been written from the ledger since."""
