@@ -1,4 +1,4 @@
-"""Ray's folder, and a cluster that is still growing: a sweep waits until a trial fits, asks for room once, and gives up in time."""
+"""Ray's folder, and a cluster that is still growing: a sweep waits until a trial fits, asks once, gives up in time."""
 
 from __future__ import annotations
 
