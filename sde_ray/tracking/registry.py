@@ -27,7 +27,7 @@ from sde_ray.safe_json import stream_hash
 from sde_ray.tracking.run_data import mlflow_name
 
 ALIAS = "validated"
-LIBRARIES = ("mlflow", "numpy", "peft", "pydantic", "PyYAML", "safetensors", "torch", "transformers")
+LIBRARIES = ("filelock", "mlflow", "numpy", "peft", "pydantic", "PyYAML", "safetensors", "torch", "transformers")
 """What `models/predictor.py` and `tracking/pyfunc.py` import."""
 
 

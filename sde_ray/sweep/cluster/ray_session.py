@@ -21,6 +21,7 @@ from sde_ray.errors import UserError
 from sde_ray.plugins import TRUSTED
 from sde_ray.safe_json import read_json
 from sde_ray.safe_text import SECRETS, secret_names
+from sde_ray.storage.files import write_atomic
 from sde_ray.storage.process import is_running, this_process
 
 MAX_START_ATTEMPTS = 3
@@ -147,7 +148,7 @@ def short_folder() -> str:
         if is_running(_owner(left)) is False:  # not one that another container, with the same /tmp, works with
             shutil.rmtree(left.parent, ignore_errors=True)
     folder = tempfile.mkdtemp(prefix="sde-", dir=parent)
-    Path(folder, OWNER).write_text(json.dumps(this_process()))
+    write_atomic(Path(folder, OWNER), json.dumps(this_process()))
     return folder
 
 
