@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sde_ray.analysis.trials import COMPONENTS, Trials, effect_columns, item_variance
-from sde_ray.analysis.variance_components import forward_solve, posterior_mode, sample_components
+from sde_ray.analysis.variance_components import MANY_COLUMNS, forward_solve, posterior_mode, sample_components
 
 Array = npt.NDArray[np.float64]
 POINTS, DRAWS_PER_POINT = 128, 16
@@ -229,6 +229,7 @@ class MixedModel:
             effects[:, columns] = np.sqrt(variances[name])[:, None] * random.normal(size=(DRAWS, len(columns)))
         deviations = np.sqrt(variances["design"])[:, None] * random.normal(size=(DRAWS, len(self.trials.free)))
         self._effects, self._deviations, self._drawn = effects, deviations, variances
+        self._eliminated: tuple[Array, Array, Array, Array] | None = None
         all_columns, _ = effect_columns(self.trials)
         within = self._within(all_columns)
         parts = [self._rest(random, draws, all_columns, within) for draws in self._draw_slices()]
@@ -276,6 +277,43 @@ class MixedModel:
             parts.append(np.linalg.solve(system, sides.transpose(0, 2, 1)).transpose(0, 2, 1))
         return np.concatenate(parts)
 
+    @property
+    def _of_seeds(self) -> npt.NDArray[np.bool_]:
+        """Which columns are of seeds [columns]."""
+        return np.isin(self._component, [COMPONENTS.index(name) for name in ("seed", "seed x option")])
+
+    def _eliminate_seeds(self) -> tuple[Array, Array, Array, Array]:
+        """The equations of the other columns (Schur complement), their right sides; and seeds as `own - by_others` x.
+
+        [points, others, others], [points, others, sides], [points, seeds, sides], [points, seeds, others]
+        """
+        seeds, parts = self._of_seeds, []
+        grouped = self._right.reshape(POINTS, DRAWS_PER_POINT, -1)
+        for some in self._point_slices(POINTS):
+            system, own, _, _ = self._systems(self._points[some])
+            sides = np.concatenate([grouped[some], own[:, None]], axis=1).transpose(0, 2, 1)
+            across = system[:, seeds][:, :, ~seeds]
+            solved = np.linalg.solve(system[:, seeds][:, :, seeds], np.concatenate([across, sides[:, seeds]], axis=2))
+            by_others, of_sides = solved[:, :, : across.shape[2]], solved[:, :, across.shape[2] :]
+            back = across.transpose(0, 2, 1)
+            rest = system[:, ~seeds][:, :, ~seeds] - back @ by_others
+            parts.append((rest, sides[:, ~seeds] - back @ of_sides, of_sides, by_others))
+        system, sides, own, by_others = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return system, sides, own, by_others
+
+    def _solve_without_seeds(self, pairs: Sequence[int]) -> Array:
+        """As `_solve` of what was drawn, and exact. Many seeds are eliminated once for all pairs, which come first."""
+        self._eliminated = self._eliminated or self._eliminate_seeds()
+        system, sides, own, by_others = self._eliminated
+        system, columns, seeds = system.copy(), np.asarray(pairs, dtype=int), self._of_seeds
+        if len(columns):
+            system[:, columns, columns] -= 1 / self._variances(self._points)["pairs"][:, None]
+        others = np.linalg.solve(system, sides)
+        solved = np.zeros((POINTS, sides.shape[2], len(seeds)))
+        solved[:, :, ~seeds] = others.transpose(0, 2, 1)
+        solved[:, :, seeds] = (own - by_others @ others).transpose(0, 2, 1)
+        return solved
+
     def unshrunk(self, pairs: Sequence[int], noise: str = "") -> MixedModelFit:
         """The draws with some pairs as fixed effects: not drawn towards 0, but as the trials have them.
 
@@ -283,7 +321,8 @@ class MixedModel:
             pairs: indices of pair columns; none: the fit itself.
             noise: what the draws hold, in words.
         """
-        solved = self._solve(self._right, exact=True, pairs=pairs)
+        many = len(self._component) > MANY_COLUMNS and self.trials.seeds is not None
+        solved = self._solve_without_seeds(pairs) if many else self._solve(self._right, exact=True, pairs=pairs)
         missed = solved[:, :-1].reshape(DRAWS, -1)
         variances = self._drawn
         shrinkage = variances["design"][:, None] / (

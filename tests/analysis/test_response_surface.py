@@ -11,7 +11,9 @@ from helpers.planted import ALL, additive, results
 
 from sde_ray.analysis.design_coding import MAX_SPACE, cells, contexts, make_coding
 from sde_ray.analysis.effects import effect_scope, fit_results, surface_effects, surface_interactions
+from sde_ray.analysis.mixed_model import MixedModel
 from sde_ray.analysis.response_surface import SurfaceFit, fit_response_surface
+from sde_ray.analysis.trials import Trials
 from sde_ray.analysis.variance_components import posterior_mode, sample_components
 from sde_ray.bench.tables.table import load
 from sde_ray.design.axes import AXES
@@ -198,3 +200,20 @@ def test_components_are_drawn_from_their_posterior() -> None:
     quartiles = np.exp(np.quantile(points[:, 1], (0.25, 0.5, 0.75)))
     assert quartiles == pytest.approx(np.tan(np.pi / 2 * np.array([0.25, 0.5, 0.75])), rel=0.15)
     assert np.array_equal(points, sample_components(log_density, bounds, mode, 2000))
+
+
+def test_many_seeds_are_eliminated_once_and_change_no_solution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The draws with some pairs unshrunk, from the equations without seeds and from all of them."""
+    rng = np.random.default_rng(0)
+    free = np.column_stack([np.ones(12), rng.standard_normal((12, 3))])
+    groups, seeds = np.divmod(np.arange(60), 5)
+    trials = Trials(groups, free, rng.standard_normal((12, 4)), seeds)
+    model = MixedModel(trials, 0.5 + 0.1 * rng.standard_normal(60))
+    for pairs in ((), (1, 3)):
+        monkeypatch.setattr("sde_ray.analysis.mixed_model.MANY_COLUMNS", 150)
+        direct = model.unshrunk(pairs) if pairs else model.fit()
+        monkeypatch.setattr("sde_ray.analysis.mixed_model.MANY_COLUMNS", 0)
+        eliminated = model.unshrunk(pairs)
+        assert model._eliminated is not None
+        assert np.allclose(eliminated.coefficients, direct.coefficients, rtol=1e-8, atol=1e-10)
+        assert np.allclose(eliminated.deviations, direct.deviations, rtol=1e-8, atol=1e-10)
