@@ -71,7 +71,7 @@ def test_ten_thousand_trials_resume_within_ten_seconds_and_500_mib(tmp_path: Pat
 def test_effects_of_ten_thousand_trials_take_less_than_500_mib(tmp_path: Path) -> None:
     """After resuming, in the same process: 47 seeds of 216 designs, whose model has some 500 columns."""
     seconds, memory = measure(tmp_path, TRIALS, "analysis")["effects"]
-    assert seconds < 60 and memory < 500, (seconds, memory)
+    assert seconds < 30 and memory < 500, (seconds, memory)
 
 
 def test_effects_grow_no_faster_than_the_trials(tmp_path: Path) -> None:
