@@ -15,8 +15,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sde_ray.data.csv_file import read_csv
 from sde_ray.data.format import Format
-from sde_ray.data.records import BadRecord, Record, read_csv, read_json
+from sde_ray.data.records import BadRecord, Record, read_json
 from sde_ray.data.schema import Schema
 from sde_ray.errors import suggest
 from sde_ray.types import Example
@@ -24,13 +25,16 @@ from sde_ray.types import Example
 KEYS = ("id", "text", "answer", "rationale", "aliases")
 
 
-def _convert(record: Record, schema: Schema, columns: Mapping[str, str] | None = None) -> Iterator[Example]:
+def convert(record: Record, schema: Schema, columns: Mapping[str, str] | None = None) -> Iterator[Example]:
+    """The example of a plain record; raises `BadRecord` with all its faults."""
     fields = _named(record, schema, columns or {})
     faults: list[str] = []
     text = fields.get("text")
     if not isinstance(text, str):
         faults.append(
-            '"text" is no string' if "text" in fields else f'the key "text" is missing{_near("text", fields)}'
+            '"text" is no string'
+            if "text" in fields
+            else f'the key "text" is missing{_near("text", fields) or _other_keys(fields)}'
         )
     answers = _mapping(fields, "answer", schema, faults)
     values = {slot: _values(slot, value, faults) for slot, value in answers.items()}
@@ -39,7 +43,7 @@ def _convert(record: Record, schema: Schema, columns: Mapping[str, str] | None =
     aliases = {slot: _values(slot, value, faults) for slot, value in _optional(fields, "aliases", schema, faults)}
     rationales = {slot: _values(slot, value, faults) for slot, value in _optional(fields, "rationale", schema, faults)}
     if faults:
-        raise BadRecord("; ".join(faults))
+        raise BadRecord(*faults)
     if schema.kind == "free":
         aliases = {slot: (*several[1:], *aliases.get(slot, ())) for slot, several in present.items()}
         present = {slot: several[:1] for slot, several in present.items()}
@@ -62,12 +66,13 @@ def _named(record: Record, schema: Schema, columns: Mapping[str, str]) -> dict[s
     if "answer" not in fields and flat:
         fields["answer"] = flat
     if "answer" not in fields:
-        raise BadRecord(f'the key "answer" is missing{_near("answer", fields)}')
+        raise BadRecord(f'the key "answer" is missing{_near("answer", fields) or _other_keys(fields, schema)}')
     missing = [key for key in KEYS if key not in fields and key != "id"]
     for key in fields:  # a misspelt "rationale" must not be lost in silence; other keys are the user's business
         if key not in KEYS and key not in schema.slots and suggest(key, missing):
             raise BadRecord(f'unknown key "{key}".{suggest(key, missing)}')
-    return {**fields, "answer": _only_slot(fields["answer"], schema)}
+    by_slot = [key for key in ("answer", "rationale", "aliases") if fields.get(key) not in (None, "")]
+    return {**fields, **{key: _only_slot(fields[key], schema) for key in ("answer", *by_slot)}}
 
 
 def _only_slot(answer: Any, schema: Schema) -> Any:
@@ -78,6 +83,12 @@ def _only_slot(answer: Any, schema: Schema) -> Any:
 def _near(key: str, fields: Mapping[str, Any]) -> str:
     found = [name for name in fields if suggest(name, [key])]
     return f' (there is "{found[0]}")' if found else ""
+
+
+def _other_keys(fields: Mapping[str, Any], schema: Schema | None = None) -> str:
+    """What a record has in place of what is missing, for someone who must name it in `columns`."""
+    slots = f", and so is a column for each slot ({', '.join(schema.slots)})" if schema else ""
+    return f"{slots}; there are: {', '.join(str(name)[:40] for name in [*fields][:20]) or 'no keys'}"
 
 
 def _mapping(fields: Mapping[str, Any], key: str, schema: Schema, faults: list[str]) -> dict[str, Any]:
@@ -119,11 +130,13 @@ def _wrong(slot: str, values: tuple[str, ...], schema: Schema) -> list[str]:
     ]
 
 
-def _read(path: Path) -> list[Record]:
-    return read_csv(path) if path.suffix in (".csv", ".tsv") else read_json(path)
+def read_rows(path: Path) -> list[Record]:
+    """The records of a file of JSON lines, of one JSON list, or of CSV, told by its name."""
+    return read_csv(path) if path.suffix.lower() in (".csv", ".tsv") else read_json(path)
 
 
-JSONL = Format(_read, _convert, options=("columns",), overlap="error")
+JSONL = Format(read_rows, convert, options=("columns",), overlap="error")
+CSV = Format(read_csv, convert, options=("columns",), overlap="error")
 
 
 def load_jsonl(path: str | Path, schema: Schema, columns: Mapping[str, str] | None = None) -> list[Example]:

@@ -3,25 +3,22 @@
     '{"id": "a", "text": "good soup"}\\n'  ->  Record("line 1", {"id": "a", "text": "good soup"}, "train")
 
 Text files are read here and not by `datasets`, whose readers give no line numbers, merge unlike records into one table
-and stop at the first fault; tables (parquet, arrow) and the hub go through `datasets` (`hub.py`). All faults of a file
-are shown together, ten at most.
+and stop at the first fault; tables (parquet, arrow) and the hub go through `datasets` (`hub.py`).
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sde_ray.data.faults import raise_faults
 from sde_ray.errors import UserError
 from sde_ray.safe_json import read_json as read_json_text
-
-SHOWN_FAULTS = 10
 
 
 @dataclass(frozen=True)
@@ -33,21 +30,20 @@ class Record:
     file: str
 
 
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # the mark that Excel's "Unicode text" begins with; no UTF-8 can
+_WRAPPED = re.compile(r'\s*\{\s*"(data|rows|examples|records|items|samples|train)"\s*:\s*\[')
+
+
 class BadRecord(ValueError):
-    """A record that cannot be an example; raised by converters, collected by `Format.examples`."""
+    """A record that cannot be an example, with its faults; raised by converters, collected by `Format.examples`."""
 
-
-def raise_faults(title: str, faults: Sequence[str], remedy: str) -> None:
-    """Raise one `UserError` with the faults (ten are shown, all are counted) and the remedy, if there are any."""
-    if faults:
-        more = [f"... and {len(faults) - SHOWN_FAULTS} more"] if len(faults) > SHOWN_FAULTS else []
-        shown = "\n".join(f"  - {fault}" for fault in [*faults[:SHOWN_FAULTS], *more])
-        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        raise UserError(f"{title}: {count}\n{shown}\n{remedy}")
+    def __init__(self, *faults: str) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
 
 
 def read_text(path: Path) -> str:
-    """The file's text. A byte-order mark is dropped; what is missing, empty or not UTF-8 is a `UserError`."""
+    """The file's text. A byte-order mark is dropped; what is missing, empty or not Unicode is a `UserError`."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -55,7 +51,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. Give a readable file.") from error
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-16" if data[:2] in UTF_16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         at = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
         line = data[:at].count(b"\n") + 1
@@ -69,19 +65,32 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> list[Record]:
-    """JSON lines, or one JSON list. Blank lines are skipped; every broken line is reported."""
+    """JSON lines, or one JSON list, alone or in an object. Blank lines are skipped; every broken line is reported."""
     text = read_text(path)
     if text.lstrip().startswith("["):
         return _json_list(path, text)
+    wrapped = _WRAPPED.match(text)
+    if wrapped and (items := _wrapped_list(text, wrapped[1])):
+        return [Record(f"record {number}", item, path.stem) for number, item in enumerate(items, start=1)]
     records, faults = [], []
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
                 records.append(Record(f"line {number}", read_json_text(line), path.stem))
             except ValueError as error:
-                faults.append(f"line {number} is not JSON: {_reason(error)}: {_short(line)}")
+                faults.append((f"line {number}", f"not JSON: {_reason(error)}: {_short(line)}"))
     raise_faults(str(path), faults, "Expected one JSON object a line. Repair or delete these lines.")
     return records
+
+
+def _wrapped_list(text: str, name: str) -> list[Any]:
+    """The list under the first key of a file that is one object, {"data": [...]}; empty where it is none."""
+    try:
+        value = read_json_text(text)
+    except ValueError:
+        return []
+    items = value.get(name) if isinstance(value, dict) else None
+    return items if isinstance(items, list) and all(isinstance(item, dict) for item in items) else []
 
 
 def _json_list(path: Path, text: str) -> list[Record]:
@@ -91,25 +100,6 @@ def _json_list(path: Path, text: str) -> list[Record]:
         line = f"line {error.lineno}: " if isinstance(error, json.JSONDecodeError) else ""
         raise UserError(f"{path} is not a JSON list: {line}{_reason(error)}. Repair the file.") from None
     return [Record(f"record {number}", item, path.stem) for number, item in enumerate(items, start=1)]
-
-
-def read_csv(path: Path) -> list[Record]:
-    """CSV with a header (tab-separated for .tsv); quoted values may hold line breaks."""
-    rows = csv.reader(io.StringIO(read_text(path), newline=""), delimiter="\t" if path.suffix == ".tsv" else ",")
-    records, faults, start = [], [], 1
-    try:
-        header = next(rows)
-        start = rows.line_num + 1
-        for row in rows:
-            position, start = f"line {start}", rows.line_num + 1
-            if row and len(row) != len(header):
-                faults.append(f"{position}: {len(row)} values, the header has {len(header)}")
-            elif row:
-                records.append(Record(position, dict(zip(header, row, strict=True)), path.stem))
-    except csv.Error as error:
-        faults.append(f"line {rows.line_num}: {error}")
-    raise_faults(str(path), faults, "Expected one value a column of the header. Check quotes and commas.")
-    return records
 
 
 def read_xml(path: Path, tag: str) -> list[Record]:

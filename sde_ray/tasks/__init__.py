@@ -18,6 +18,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from sde_ray.data.recognition import AUTO
 from sde_ray.errors import UserError, suggest, unknown
 from sde_ray.plugins import code_of, is_path, load_object, trust, untrusted
 from sde_ray.safe_json import stream_hash
@@ -43,7 +44,7 @@ NATIVE_FORMATS: Mapping[str, str] = {
     "events:phee": "phee",
     "qa": "entityquestions",
 }
-"""What `task@path` is read as; all other tasks read `jsonl`."""
+"""What `task@path` is read as; of all other tasks the file's own format is recognised."""
 
 YAML = (".yaml", ".yml")
 _FAMILIES = {name.partition(":")[0]: name for name in reversed(list(TASKS))}  # each with its first domain
@@ -89,7 +90,7 @@ def resolve_task(name: str, source: Mapping[str, Any] | None = None, base: Path 
     if at:
         source = {**_source(location), **(source or {})}
     if source is not None:
-        task = with_dataset(task, {"format": NATIVE_FORMATS.get(task.name, "jsonl"), **source}, base)
+        task = with_dataset(task, {"format": NATIVE_FORMATS.get(task.name, AUTO), **source}, base)
     if at:
         task = replace(
             task, name=f"{task.name}@{location}", domains=tuple(f"{other}@{location}" for other in task.domains)

@@ -298,14 +298,14 @@ class TestJsonl:
         with pytest.raises(UserError, match='line 3: the id "1" is also that of line 1'):
             data.load_jsonl(lines(tmp_path / "a.jsonl", row("1"), row("2"), row("1", "other")), REVIEWS)
 
-    def test_broken_lines_are_numbered_and_ten_are_shown(self, tmp_path):
+    def test_broken_lines_are_numbered_and_ten_kinds_are_shown(self, tmp_path):
         path = tmp_path / "a.jsonl"
-        path.write_text(json.dumps(row("1")) + "\n" + "{broken\n" * 12)
+        path.write_text(json.dumps(row("1")) + "\n" + "".join(f'{{"{n}"\n' for n in range(12)))
         with pytest.raises(UserError) as error:
             data.load_jsonl(path, REVIEWS)
         shown = str(error.value).splitlines()
         assert shown[0] == f"{path}: 12 faults"
-        assert shown[1].startswith("  - line 2 is not JSON: Expecting property name")
+        assert shown[1].startswith("  - line 2: not JSON: Expecting ':' delimiter at column 5")
         assert shown[11] == "  - ... and 2 more"
         assert len(shown) == 13
 

@@ -15,6 +15,7 @@ from sde_ray.analysis.strategy import load as load_strategy
 from sde_ray.analysis.strategy import strategy_table
 from sde_ray.analysis.verdict import load as load_verdict
 from sde_ray.analysis.verdict import verdict_table
+from sde_ray.data import recognition
 from sde_ray.data.formats import FORMATS
 from sde_ray.evaluation import rescore
 from sde_ray.evaluation.per_item import read_items
@@ -52,6 +53,32 @@ ROWS: dict[str, list[Any]] = {
         {"id": "q", "context": "It helped.", "annotations": []},
     ],
     "entityquestions": [{"question": "Which country?", "answers": ["Iran"]}, {"question": "Who?", "answers": ["US"]}],
+    "messages": [
+        {"messages": [{"role": "system", "content": "Rate."}, {"role": "user", "content": "good soup"},
+                      {"role": "assistant", "content": "food: good\nprice: none"}]},
+        {"conversations": [{"from": "human", "value": [{"type": "text", "text": "a"}]},
+                           {"from": "gpt", "value": "Iran"}], "id": 3, "system": "s"},
+    ],
+    "alpaca": [
+        {"instruction": "Rate.", "input": "good soup", "output": '{"food": "good"}', "history": [["a", "b"]]},
+        {"instruction": "dear", "response": '<think>so</think>["a"]'},
+    ],
+    "prompt_completion": [
+        {"prompt": "good soup", "completion": '```json\n[{"aspect": "food", "label": "good"}]\n```'},
+        {"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "assistant", "content": "b"}]},
+    ],
+    "label_studio": [
+        {"id": 1, "data": {"text": "good \U0001f600 soup"}, "annotations": [{"was_cancelled": False, "result": [
+            {"from_name": "food", "type": "choices", "value": {"choices": ["good"]}},
+            {"from_name": "l", "type": "labels", "value": {"start": 8, "end": 12, "text": "soup", "labels": ["food"]}},
+            {"from_name": "answer", "type": "textarea", "value": {"text": ["soup"]}}]}]},
+        {"id": 2, "text": "soup", "food": "bad", "l": [{"start": 0, "end": 4, "text": "soup", "labels": ["food"]}],
+         "annotator": 1, "annotation_id": 2},
+    ],
+    "offsets": [
+        {"text": "good soup", "entities": [[5, 9, "food"], {"start_offset": 0, "end_offset": 4, "label": "price"}]},
+        ["good soup", {"entities": [[5, 9, "food"]]}],
+    ],
     "jsonl": [
         {"id": "7", "text": "good soup", "answer": {"food": "good"}, "rationale": {"food": "it is"}},
         {"id": 8, "text": "dear", "answer": {"price": ["bad"], "food": []}, "aliases": {"price": ["x"]}},
@@ -104,12 +131,17 @@ def data_files(room: Room) -> Try:
     def attempt(rng: Random) -> None:
         name, suffix, raw = a_data_file(rng)
         path = room.folder / f"x{suffix}"
-        form = FORMATS[name]
-        schema = None if form.schema else rng.choice(SCHEMAS)
+        form, auto = FORMATS[name], rng.random() < 0.3
+        schema = None if form.schema and not auto else rng.choice(SCHEMAS)
+
+        def read(path: Path) -> Any:
+            if not auto:
+                return form(path, schema)
+            return recognition.examples("auto", str(path), recognition.read_any(path), schema, {})[0]
 
         def load(given: bytes) -> Any:
             path.write_bytes(given)
-            return room.law(lambda: form(path, schema))
+            return room.law(lambda: read(path))
 
         room.given, room.again = raw, load
         examples = load(raw)
