@@ -46,6 +46,9 @@ NATIVE_FORMATS: Mapping[str, str] = {
 }
 """What `task@path` is read as; of all other tasks the file's own format is recognised."""
 
+OPTIONAL = ("slot_labels", "slot_numbers", "multilabel", "ranges")
+"""Fields of a task that are empty for most tasks."""
+
 YAML = (".yaml", ".yml")
 _FAMILIES = {name.partition(":")[0]: name for name in reversed(list(TASKS))}  # each with its first domain
 
@@ -145,5 +148,7 @@ def fingerprint(task: Task, splits: Sequence[Split] = ("train", "dev")) -> str:
     from sde_ray import data
 
     definition = {key: value for key, value in asdict(replace(task, load=no_examples)).items() if key != "load"}
+    # A trial's key is made of this: what a task does not use is left out, so that a new field renames no trial.
+    definition = {key: value for key, value in definition.items() if value or key not in OPTIONAL}
     text = json.dumps(definition, sort_keys=True, ensure_ascii=False)
     return stream_hash([text, *(data.fingerprint(task.load(split)) for split in splits)])
