@@ -5,8 +5,9 @@
     id,text,food,service          a flat row: a slot is a column, an empty cell means "not mentioned"
     9,good soup,positive,
 
-An absent slot, null, an empty list and the task's placeholder all say "not mentioned". A label slot has one label; of
-several free values the first is the answer and the others are aliases. `columns` renames: {"text": "sentence"}.
+An absent slot, null, an empty list and the task's placeholder all say "not mentioned". A label slot has one label, or
+several where the task says so (answer_values.py); of several free values the first is the answer and the others are
+aliases. `columns` renames: {"text": "sentence"}.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sde_ray.data.answer_values import plain_values, read_values
 from sde_ray.data.csv_file import read_csv
 from sde_ray.data.format import Format
 from sde_ray.data.records import BadRecord, Record, read_json
@@ -37,11 +39,11 @@ def convert(record: Record, schema: Schema, columns: Mapping[str, str] | None = 
             else f'the key "text" is missing{_near("text", fields) or _other_keys(fields)}'
         )
     answers = _mapping(fields, "answer", schema, faults)
-    values = {slot: _values(slot, value, faults) for slot, value in answers.items()}
-    present = {slot: several for slot, several in values.items() if several and several != (schema.placeholder,)}
-    faults += [fault for slot, several in present.items() for fault in _wrong(slot, several, schema)]
-    aliases = {slot: _values(slot, value, faults) for slot, value in _optional(fields, "aliases", schema, faults)}
-    rationales = {slot: _values(slot, value, faults) for slot, value in _optional(fields, "rationale", schema, faults)}
+    values = {slot: read_values(slot, value, schema, faults) for slot, value in answers.items()}
+    present = {slot: several for slot, several in values.items() if several}
+    aliases = {slot: plain_values(slot, value, faults) for slot, value in _optional(fields, "aliases", schema, faults)}
+    reasons = _optional(fields, "rationale", schema, faults)
+    rationales = {slot: plain_values(slot, value, faults) for slot, value in reasons}
     if faults:
         raise BadRecord(*faults)
     if schema.kind == "free":
@@ -107,27 +109,6 @@ def _mapping(fields: Mapping[str, Any], key: str, schema: Schema, faults: list[s
 
 def _optional(fields: Mapping[str, Any], key: str, schema: Schema, faults: list[str]) -> list[tuple[str, Any]]:
     return list(_mapping(fields, key, schema, faults).items()) if fields.get(key) else []
-
-
-def _values(slot: str, value: Any, faults: list[str]) -> tuple[str, ...]:
-    """The value or values as strings; numbers are written out, anything else is a fault."""
-    several = value if isinstance(value, list | tuple) else [] if value is None or value == "" else [value]
-    wrong = [one for one in several if isinstance(one, bool) or not isinstance(one, str | int | float)]
-    faults += [f'the value of "{slot}" is {one!r}, expected a string or a list of strings' for one in wrong]
-    return () if wrong else tuple(str(one) for one in several)
-
-
-def _wrong(slot: str, values: tuple[str, ...], schema: Schema) -> list[str]:
-    if schema.kind != "label":
-        return [f'a value of "{slot}" is blank' for value in values if not value.strip()]
-    if len(values) > 1:
-        return [f'"{slot}" has {len(values)} labels, expected one']
-    known = ", ".join(schema.labels)
-    return [
-        f'"{slot}" has the unknown label "{value}".{suggest(value, schema.labels)} Known: {known}'
-        for value in values
-        if value not in schema.labels
-    ]
 
 
 def read_rows(path: Path) -> list[Record]:

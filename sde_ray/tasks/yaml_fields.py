@@ -55,7 +55,9 @@ def word(value: Any, what: str, faults: FaultList) -> str:
     """Word: a string, or a number written out."""
     if isinstance(value, str) and value.strip():
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float) and math.isfinite(value):
         return str(value)
     faults.add(f"{what}: {value!r} is no text. Put it in quotes (YAML reads a bare yes, no, on, off and null itself).")
     return str(value)

@@ -10,7 +10,6 @@ range: [0, 100]                                           free values are number
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from sde_ray.tasks.defaults import PLACEHOLDERS
 from sde_ray.tasks.yaml_fields import Section, choice, hint, mapping, several_words, text, words
 
 KINDS: tuple[Literal["label", "span", "free"], ...] = ("label", "span", "free")
+LARGEST = 1e300  # a range of such ends is still a number
 SlotLabels = tuple[tuple[str, tuple[str, ...]], ...]
 
 
@@ -189,7 +189,7 @@ def _limits(value: Any) -> tuple[float, float] | None:
     """Two finite numbers, the lower first."""
     if not isinstance(value, list | tuple) or len(value) != 2:
         return None
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in value):
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) and abs(n) < LARGEST for n in value):
         return None
     low, high = map(float, value)
     return (low, high) if low < high else None

@@ -22,7 +22,7 @@ from sde_ray.types import Design, Example, Parsed, Task
 
 KINDS = {
     "empty", "syntax", "repeated_slot", "unknown_slot", "unknown_label", "missing_slot", "unexpected_placeholder",
-    "missing_rationale",
+    "missing_rationale", "repeated_label",
 }  # fmt: skip
 DESIGNS = [
     Design(tuple(zip(AXES, options, strict=True)))
@@ -54,7 +54,9 @@ def an_answer(task: Task, rng: Random) -> Example:
     for slot in task.slots:
         if rng.random() < 0.6:
             if task.labels:
-                answer[slot] = (rng.choice(task.labels),)
+                labels = task.labels_of(slot)
+                several = rng.randint(1, len(labels)) if slot in task.multilabel else 1
+                answer[slot] = tuple(rng.sample(labels, several))
             else:
                 several = rng.randint(1, 3) if task.kind == "span" else 1
                 answer[slot] = tuple(rng.choice(WORDS) for _ in range(several))
@@ -84,7 +86,7 @@ def assert_total(parsed: Parsed, task: Task) -> None:
     """An answer of the task with known faults, that can be stored."""
     for slot, values in parsed.answer.items():
         assert slot in task.slots and values and all(isinstance(value, str) for value in values), (slot, values)
-        assert task.labels is None or set(values) <= set(task.labels), values
+        assert task.labels is None or set(values) <= set(task.labels_of(slot)), values
     assert all(fault.kind in KINDS and isinstance(fault.detail, str) for fault in parsed.faults)
     json.dumps({slot: list(values) for slot, values in parsed.answer.items()}, ensure_ascii=False).encode()
 
