@@ -23,6 +23,7 @@ from sde_ray.cli import (
     axes,
     doctor,
     effects,
+    init,
     logs,
     plan,
     predict,
@@ -46,7 +47,7 @@ from sde_ray.errors import UserError
 
 # In the order of work, as `sde-ray --help` lists them.
 COMMANDS = (
-    *(run, plan, show, axes, tasks, rationales),
+    *(init, run, plan, show, axes, tasks, rationales),
     *(analyze, score, effects, assemble, validate, report, robustness),
     *(predict, ui),
     *(submit, status, logs, stop, sync),

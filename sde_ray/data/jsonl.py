@@ -5,9 +5,10 @@
     id,text,food,service          a flat row: a slot is a column, an empty cell means "not mentioned"
     9,good soup,positive,
 
-An absent slot, null, an empty list and the task's placeholder all say "not mentioned". A label slot has one label, or
-several where the task says so (answer_values.py); of several free values the first is the answer and the others are
-aliases. `columns` renames: {"text": "sentence"}.
+The answer may also be a text that holds it as JSON or `slot: value` lines. An absent slot, null, an empty list and the
+task's placeholder all say "not mentioned". A label slot has one label, or several where the task says so
+(answer_values.py); of several free values the first is the answer and the others are aliases. `columns` renames:
+{"text": "sentence"}.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sde_ray.data.answer_text import read_answer
 from sde_ray.data.answer_values import plain_values, read_values
 from sde_ray.data.csv_file import read_csv
 from sde_ray.data.format import Format
@@ -74,11 +76,13 @@ def _named(record: Record, schema: Schema, columns: Mapping[str, str]) -> dict[s
         if key not in KEYS and key not in schema.slots and suggest(key, missing):
             raise BadRecord(f'unknown key "{key}".{suggest(key, missing)}')
     by_slot = [key for key in ("answer", "rationale", "aliases") if fields.get(key) not in (None, "")]
-    return {**fields, **{key: _only_slot(fields[key], schema) for key in ("answer", *by_slot)}}
+    return {**fields, **{key: _by_slot(fields[key], schema) for key in ("answer", *by_slot)}}
 
 
-def _only_slot(answer: Any, schema: Schema) -> Any:
-    """A task with one slot may give the value alone: {"answer": "Iran"}."""
+def _by_slot(answer: Any, schema: Schema) -> Any:
+    """Values by slot. Of a task with one slot the value may stand alone, {"answer": "Iran"}; others have it as text."""
+    if isinstance(answer, str) and len(schema.slots) > 1:
+        return read_answer(answer, schema.slots)
     return answer if isinstance(answer, dict) or len(schema.slots) > 1 else {schema.slots[0]: answer}
 
 

@@ -1,0 +1,242 @@
+"""`sde-ray init`: from data in every form to a YAML that plans; what is found, unsure and refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from helpers import own_data
+from helpers.own_data import MAKERS, lines
+from typer.testing import CliRunner, Result
+
+from sde_ray.cli.app import app
+from sde_ray.config.load import load_config, open_tasks
+
+
+def call(*words: str | Path, code: int = 0) -> Result:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def task_of(path: Path) -> Any:
+    (task,) = open_tasks(load_config(path)).values()
+    return task
+
+
+def drafted(name: str, here: Path, *options: str) -> tuple[dict[str, Any], str]:
+    """The YAML's values and what the command said, of one of the data sets."""
+    data = MAKERS[name](here)
+    said = call("init", data.relative_to(here), "--out", "x.yaml", *options).output
+    return yaml.safe_load((here / "x.yaml").read_text()), said
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_drafted_sweep_plans_and_shows(name: str, here: Path) -> None:
+    data = MAKERS[name](here)
+    said = call("init", data.relative_to(here)).output
+    (path,) = here.glob("*.yaml")
+    assert f"sde-ray plan {path.name}" in said and "repair" not in said
+    values = yaml.safe_load(path.read_text())
+    assert values["task"]["data"]["path"] == data.name
+    assert f"{path.stem}:" in call("plan", path.name).output
+    shown = json.loads(call("show", path.name, "--json").stdout)
+    assert shown[0]["faults"] == []
+    task = task_of(path)
+    counts = [len(task.load(split)) for split in ("train", "dev", "test")]
+    assert " · ".join(f"{n} {split}" for n, split in zip(counts, ("train", "dev", "test"), strict=True)) in said
+    assert values["train_sizes"][0] <= counts[0]
+    assert values["eval_size"] <= counts[1] and values["validation"]["test_size"] <= counts[2]
+    assert values["task"]["objective"] == task.objective
+
+
+SHARED = {"kind": "label", "slots": ["room", "wifi"], "labels": ["bad", "good"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("jsonl", SHARED),
+        ("mapped", {**SHARED, "data": {"path": "mapped.jsonl", "columns": {"text": "review", "answer": "ratings"}}}),
+        ("flat", {"kind": "label", "slots": ["label"], "labels": ["bad", "good"], "data": {"path": "flat.jsonl"}}),
+        ("semicolons", {**SHARED, "data": {"path": "semicolons.csv", "columns": {"text": "body"}}}),
+        ("tabs", {"slots": ["label"], "data": {"path": "tabs.tsv", "columns": {"text": "sentence"}}}),
+        (
+            "messages",
+            {
+                **SHARED,
+                "data": {
+                    "path": "messages.jsonl",
+                    "format": "messages",
+                    "prompt_template": "Rate this stay.\n\nReview: {text}\n\nAnswer in JSON.",
+                },
+            },
+        ),
+        ("sharegpt", {**SHARED, "data": {"path": "sharegpt.jsonl", "format": "sharegpt"}}),
+        ("alpaca", {"slots": ["label"], "data": {"path": "alpaca.json", "format": "alpaca"}}),
+        ("prompts", {"labels": ["bad", "good"], "data": {"path": "prompts.jsonl", "format": "prompt_completion"}}),
+        ("spacy", {"kind": "span", "slots": ["protein", "DNA"], "data": {"path": "spacy.json", "format": "offsets"}}),
+        ("doccano", {"kind": "span", "slots": ["protein", "DNA"]}),
+        ("spans", {"kind": "span", "slots": ["protein", "DNA"], "data": {"path": "spans.jsonl"}}),
+        (
+            "label_studio",
+            {**SHARED, "data": {"path": "label_studio.json", "format": "label_studio", "disagreement": "first"}},
+        ),
+        ("questions", {"kind": "free", "slots": ["answer"], "objective": "accuracy"}),
+        ("parquet", {**SHARED, "data": {"path": "table.parquet"}}),
+        ("files", {**SHARED, "data": {"path": "stays", "overlap": "drop"}}),
+        (
+            "by_slot",
+            {
+                "slots": ["product", "urgency", "mood"],
+                "labels": {
+                    "product": ["app", "billing", "router"],
+                    "urgency": ["low", "medium", "high"],
+                    "mood": ["angry", "calm"],
+                },
+            },
+        ),
+        ("several", {"kind": "label", "slots": ["topics"], "labels": ["food", "price", "noise"], "multilabel": True}),
+        ("numbers", {"kind": "free", "slots": ["score"], "range": {"score": [0, 9]}}),
+        ("chinese", {"language": "zh", "labels": ["正面", "负面"], "placeholder": "未提及"}),
+    ],
+)
+def test_what_is_found(name: str, task: dict[str, Any], here: Path) -> None:
+    found, _ = drafted(name, here)
+
+    def unordered(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: unordered(inner) for key, inner in value.items()}
+        return sorted(value) if isinstance(value, list) else value
+
+    assert {key: unordered(found["task"].get(key)) for key in task} == unordered(task)
+
+
+def test_every_data_set_has_its_expectation() -> None:
+    (marks,) = [mark for mark in test_what_is_found.pytestmark if mark.name == "parametrize"]  # type: ignore[attr-defined]
+    assert {name for name, _ in marks.args[1]} == {*MAKERS}
+
+
+class TestUnsure:
+    def test_it_says_what_it_is_unsure_of(self, here: Path) -> None:
+        rows = own_data.sentiments(120)
+        rows[3] |= {"room": "godo"}
+        rows[4] |= {"text": rows[5]["text"]}
+        rows[6] |= {"text": "long " * 1000}
+        rows[8] |= {"room": "", "wifi": ""}
+        data = lines(here / "a.jsonl", [{**row, "remark": f"remark number {n}"} for n, row in enumerate(rows)])
+        said = call("init", data.name, "--out", "x.yaml").output
+        for part in [
+            'room: "godo" (once) looks like a slip for "good"',
+            "room: fewer than 5 examples of godo",
+            "left out, as they hold other kinds of values: remark",
+            "1 texts stand in the data with different answers",
+            "1 of 120 records mention no slot",
+            "1 texts have more than 2,472 characters, the longest 5,000",
+            "are few: differences between designs will hardly be clear",
+        ]:
+            assert part in said, part
+        call("plan", "x.yaml")
+
+    def test_the_word_for_not_mentioned_is_the_placeholder(self, here: Path) -> None:
+        rows = [{**row, "wifi": "n/a" if n % 3 else row["wifi"]} for n, row in enumerate(own_data.sentiments())]
+        call("init", lines(here / "a.jsonl", rows).name)
+        task = yaml.safe_load((here / "a.yaml").read_text())["task"]
+        assert (task["placeholder"], sorted(task["labels"])) == ("n/a", ["bad", "good"])
+
+    def test_a_label_that_is_called_as_the_placeholder_is_by_default(self, here: Path) -> None:
+        rows = [{"text": f"Text {n}.", "label": "unmentioned" if n % 2 else "good"} for n in range(40)]
+        call("init", lines(here / "a.jsonl", rows).name)
+        assert task_of(here / "a.yaml").placeholder == "not mentioned"
+
+    def test_an_empty_cell_that_says_nan_is_told_with_the_loaders_fault(self, here: Path) -> None:
+        rows = [{**row, "room": "NaN" if n == 3 else row["room"]} for n, row in enumerate(own_data.sentiments())]
+        said = call("init", lines(here / "a.jsonl", rows).name).output
+        assert 'room is "NaN" once: leave such a cell empty' in said
+        assert "repair   a.jsonl: 1 fault" in said.replace(f"{here}/", "")
+        assert yaml.safe_load((here / "a.yaml").read_text())["task"]["labels"] == ["bad", "good"]
+
+    def test_instructions_that_differ_stay_in_the_text(self, here: Path) -> None:
+        rows = [
+            {"instruction": f"Rate the {what}.", "input": row["text"] + what, "output": row["room"]}
+            for row in own_data.sentiments()
+            for what in ("room", "view")
+        ]
+        said = call("init", lines(here / "a.jsonl", rows).name).output
+        assert "2 different instructions or system messages: they are kept in the text" in said
+        assert task_of(here / "a.yaml").load("train")[0].text.startswith("Rate the ")
+
+
+class TestChoices:
+    def test_text_slots_kind_and_name(self, here: Path) -> None:
+        data = own_data.semicolons(here)
+        call("init", data.name, "--slots", "wifi", "--text", "body", "--kind", "free", "--name", "stays")
+        task = yaml.safe_load((here / "stays.yaml").read_text())["task"]
+        assert (task["name"], task["kind"], task["slots"]) == ("stays", "free", ["wifi"])
+
+    def test_data_in_another_folder(self, here: Path) -> None:
+        (here / "data").mkdir()
+        (here / "sweeps").mkdir()
+        data = own_data.flat(here / "data")
+        call("init", data.relative_to(here), "--out", "sweeps/x.yaml")
+        assert yaml.safe_load((here / "sweeps/x.yaml").read_text())["task"]["data"]["path"] == "../data/flat.jsonl"
+        call("plan", "sweeps/x.yaml")
+
+    def test_a_dataset_folder_as_from_the_hub(self, here: Path) -> None:
+        from datasets import Dataset, DatasetDict
+
+        rows = [{"sentence": r["text"], "room": r["room"]} for r in own_data.sentiments()]
+        DatasetDict({"train": Dataset.from_list(rows[:40]), "validation": Dataset.from_list(rows[40:])}).save_to_disk(
+            "saved"
+        )
+        said = call("init", "saved", "--hub").output
+        assert "36 train · 20 dev · 4 test" in said
+        assert yaml.safe_load((here / "saved.yaml").read_text())["task"]["data"] == {
+            "hub": "saved",
+            "columns": {"text": "sentence"},
+        }
+        call("plan", "saved.yaml")
+
+
+class TestRefusals:
+    def test_it_never_writes_over_a_file(self, here: Path) -> None:
+        data = own_data.flat(here)
+        (here / "flat.yaml").write_text("mine")
+        assert 'flat.yaml" is there already' in call("init", data.name, code=2).output.replace("\n", " ")
+        assert (here / "flat.yaml").read_text() == "mine"
+        call("init", data.name, "--force")
+        assert "task:" in (here / "flat.yaml").read_text()
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["flta.jsonl"], 'There is no file or folder "flta.jsonl". Did you mean "flat.jsonl"?'),
+            (["owner/name"], "For a data set of the Hugging Face hub add --hub."),
+            (["flat.jsonl", "--text", "txt"], 'has no column "txt". Did you mean "text"?'),
+            (["flat.jsonl", "--slots", "labels"], 'has no column "labels". Did you mean "label"?'),
+            (["flat.jsonl", "--kind", "lable"], 'There is no kind "lable". Expected label, span or free.'),
+            (["flat.jsonl", "--out", "no/x.yaml"], 'There is no folder "no" for x.yaml.'),
+            (["ids.csv"], "no column but"),
+            (["pairs.jsonl"], "looks like preference pairs"),
+            (["empty.jsonl"], "is empty"),
+            (["tools.jsonl"], "looks like OpenAI messages, but no record can be read"),
+        ],
+    )
+    def test_one_message(self, here: Path, words: list[str], message: str) -> None:
+        own_data.flat(here)
+        (here / "ids.csv").write_text("id,text\n1,a text\n2,another text\n")
+        lines(here / "pairs.jsonl", [{"prompt": "a", "chosen": "b", "rejected": "c"}])
+        (here / "empty.jsonl").write_text("")
+        lines(here / "tools.jsonl", [{"messages": [{"role": "user", "content": "a"}]}])
+        told = call("init", *words, code=2).output
+        assert message in " ".join(told.split())
+        assert not list(here.glob("*.yaml"))
