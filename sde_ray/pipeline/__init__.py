@@ -6,6 +6,7 @@ listener.py            PipelineListener, the callbacks of a run
 validation_trials.py   which trials the final comparison runs
 open_run.py            Run: a run in a notebook, its results as pandas frames
 preview.py             samples to read before anything trains
+comparison.py          what of a sweep is compared on MLflow's page
 mlflow_sync.py         MLflow brought up to date from a run's ledger
 robustness/            the strategy over sizes, decoding and wordings
 prompting/             what the untuned model makes of each design

@@ -14,6 +14,7 @@ from sde_ray.config.load import resolved
 from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import UserError
 from sde_ray.pipeline import run
+from sde_ray.pipeline.comparison import comparison_view
 from sde_ray.pipeline.context import PipelineContext
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.safe_text import mask, redact
@@ -46,6 +47,7 @@ def sync(config: SweepConfig) -> Synced:
         status = "FINISHED" if _is_complete(sweep_run) else "KILLED"
         try:
             tracker.on_sweep_start(config.name, resolved(config), folder, results)
+            tracker.log_comparison(comparison_view(sweep_run))
             _write_end(PipelineContext(sweep_run, PipelineListener(), tracker))
             tracker.on_sweep_end(status)
         except UserError:

@@ -24,6 +24,7 @@ from sde_ray.analysis.study import Study, studies
 from sde_ray.config.load import refuse_masked, resolved
 from sde_ray.config.schema import Constraints, SweepConfig
 from sde_ray.config.trial import TrialConfig
+from sde_ray.pipeline.comparison import comparison_view
 from sde_ray.pipeline.context import PipelineContext, PipelineResult, StudyConclusion
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.pipeline.validation_trials import validation_trials
@@ -300,6 +301,7 @@ def tracked(sweep_run: SweepRun) -> Iterator[Tracker]:
         )
     with sigterm_is_ctrl_c():
         tracker.on_sweep_start(config.name, resolved(config), config.run_dir.path)
+        tracker.log_comparison(comparison_view(sweep_run))
         status = "FAILED"
         try:
             yield tracker

@@ -25,6 +25,7 @@ from sde_ray.analysis.strategy import Strategy
 from sde_ray.config.trial import TrialConfig
 from sde_ray.safe_text import mask, redact
 from sde_ray.tracking.base import Tracker
+from sde_ray.tracking.comparison_view import ComparisonView
 from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.types import TrialResult
 
@@ -104,6 +105,9 @@ class BackgroundTracker(Tracker):
         with self._lock:
             self._running.pop(result.key, None)
         self._put(_Call("on_trial_end", (result, folder)))
+
+    def log_comparison(self, view: ComparisonView) -> None:
+        self._put(_Call("log_comparison", (view,), replay_key="comparison"))
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self._put(_Call("log_table", (name, list(rows)), replay_key=f"table {name}"))

@@ -29,6 +29,7 @@ from sde_ray.safe_text import redact
 from sde_ray.storage.files import write_atomic
 from sde_ray.storage.layout import CONFIG, PREDICTIONS, RESOLVED, RESULT, SCORES, TRIALS
 from sde_ray.tracking.base import Tracker
+from sde_ray.tracking.comparison_view import ComparisonView
 from sde_ray.tracking.run_data import MAX_CHARS, chunks, mlflow_name, run_metrics, run_params, sample_text
 from sde_ray.tracking.tracking_uri import check_tracking_uri, sqlite_path
 from sde_ray.types import TrialResult
@@ -145,6 +146,10 @@ class MlflowTracker(Tracker):
             token = page.token
             if not token:
                 return
+
+    def log_comparison(self, view: ComparisonView) -> None:
+        """The view of the sweep's trials that MLflow's page opens with."""
+        self.client.set_experiment_tag(self.experiment_id, *view.experiment_tag(self.sweep_id))
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """A table of the sweep (leaderboard, effects, validation), in MLflow's own table format."""
