@@ -44,7 +44,8 @@ class OutputForm:
     """Form of the output: how the lines of an answer are written.
 
     `placeholder` is the word for an absent slot; `complete`: absent slots have a line; `rationale_position`: whether
-    the rationale stands before (first) or after (last) the value; `multilabel`: the slots with any number of labels.
+    the rationale stands before (first) or after (last) the value; `multilabel`: the slots with any number of labels;
+    `number_nouns`: what stands for a number in a schematic, which a format that has numbers writes without quotes.
     """
 
     kind: Literal["label", "span", "free"]
@@ -54,6 +55,7 @@ class OutputForm:
     complete: bool = True
     rationale_position: Literal["first", "last"] | None = None
     multilabel: tuple[str, ...] = ()
+    number_nouns: tuple[str, ...] = ()
 
     @property
     def many(self) -> bool:

@@ -44,7 +44,8 @@ def _write_values(line: Line, form: OutputForm) -> str:
 
 def _scalar(value: str, form: OutputForm) -> str:
     # A span is a piece of the text, whatever it looks like.
-    return value if form.kind != "span" and _NUMBER.fullmatch(value) else _quote(value)
+    bare = value in form.number_nouns or (form.kind != "span" and _NUMBER.fullmatch(value))
+    return value if bare else _quote(value)
 
 
 def _member(key: str, value: str) -> str:

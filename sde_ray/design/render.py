@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from sde_ray.data.schema import are_numbers
 from sde_ray.design.answer import check_slots
 from sde_ray.design.axes import find_option
 from sde_ray.design.base import (
@@ -148,8 +149,19 @@ def schematic(task: Task, design: Design) -> str:
     """Schematic of the output form: "aspect 1: sentiment, aspect 2: sentiment, ..."."""
     stand_in, example = _stand_in(task)
     lines, form = write_lines(example, stand_in, design), form_of(stand_in, design)
+    if _writes_numbers(task, design):
+        form = replace(form, number_nouns=tuple(value for line in lines for value in line.values))
     write_form = _format(design).sketch if len(task.slots) > len(stand_in.slots) else _format(design).write
     return write_form(lines, form)
+
+
+def _writes_numbers(task: Task, design: Design) -> bool:
+    """Whether every value of the task is a number in this design: its labels, as they are written, or its ranges."""
+    if task.labels is None:
+        return bool(task.ranges) and set(task.ranges) == set(task.slots)
+    values = ((slot, label) for slot in task.slots for label in task.labels_of(slot))
+    written = (write_lines(Example("", "", {slot: (label,)}), task, design) for slot, label in values)
+    return all(are_numbers(value for line in lines for value in line.values) for lines in written)
 
 
 def _stand_in(task: Task) -> tuple[Task, Example]:

@@ -45,6 +45,7 @@ __all__ = [
     "is_sentiment",
     "item_statistics",
     "kind_of",
+    "load_metric",
     "mean_over_tasks",
     "metric_bounds",
     "metric_names",

@@ -35,7 +35,7 @@ def _judge(gold: float | None, answer: float | None, answered: bool, low: float,
     """Counts of a slot: whether it is rated, whether the answer is a number, its error, and that by the range."""
     if gold is None and not answered:
         return 0.0, 0.0, 0.0, 0.0
-    worst = high - low if gold is None else max(gold - low, high - gold)
+    worst = high - low if gold is None else min(max(gold - low, high - gold), high - low)
     error = worst if gold is None or answer is None else min(abs(answer - gold), worst)
     return 1.0, float(answer is not None), error, error / (high - low)
 

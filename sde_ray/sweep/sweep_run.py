@@ -20,6 +20,7 @@ from sde_ray.sweep.adaptive_queue import AdaptiveQueue, make_trial_queue
 from sde_ray.sweep.plan import Plan, plan
 from sde_ray.sweep.queue import TrialQueue
 from sde_ray.sweep.stale import stale_result_notes
+from sde_ray.tasks.wording_notes import wording_notes
 from sde_ray.training.checkpoint import Checkpoint
 from sde_ray.types import Design, Task, TrialResult
 
@@ -92,7 +93,9 @@ class SweepRun:
 
     def notes(self) -> list[str]:
         """What a person should know before the plan runs on top of the ledger's results."""
-        return stale_result_notes(self.plan, self.results, self.run_dir)
+        variant = self.config.instruction_variant
+        wordings = [note for task in self.tasks.values() for note in wording_notes(task, variant)]
+        return [*wordings, *stale_result_notes(self.plan, self.results, self.run_dir)]
 
     @property
     def queue(self) -> TrialQueue:

@@ -134,8 +134,9 @@ def _find_task(name: str) -> Task:
 
 
 def _trusting(task: Task) -> Task:
-    """A task of the user's own, what its definition names trusted with it: its metrics and its sibling tasks."""
-    trust(*(module for metric in task.metrics for module in code_of(metric)))
+    """A task of the user's own, what its definition names trusted with it: metrics, wordings and sibling tasks."""
+    wordings = [wording for wording in task.instructions if is_path(wording)]
+    trust(*(module for name in (*task.metrics, *wordings) for module in code_of(name)))
     trust(*(reference for name in task.domains for reference in references(name)))
     return task
 

@@ -106,15 +106,18 @@ def load_task(path: Path) -> Task:
 
 def code_in(section: Section) -> list[str]:
     """The modules that a task's section names: those of its metrics and of its instructions."""
-    metrics, asked = section.get("metrics", []), section.get("instruction", [])
+    metrics = section.get("metrics", [])
     names = [*(metrics if isinstance(metrics, list | tuple) else [metrics]), section.get("objective")]
-    wordings = [name for name in (asked if isinstance(asked, list | tuple) else [asked]) if is_wording(name)]
-    return [module for name in (*names, *wordings) if isinstance(name, str) for module in code_of(name)]
+    names += wordings_in(section)
+    return [module for name in names if isinstance(name, str) for module in code_of(name)]
 
 
-def is_wording(instruction: Any) -> bool:
-    """Whether an instruction is the import path of a function, and no text."""
-    return isinstance(instruction, str) and is_path(instruction)
+def wordings_in(section: Section) -> list[str]:
+    """The instructions of a task's section that are import paths of functions, and no texts."""
+    asked = section.get("instruction", [])
+    return [
+        one for one in (asked if isinstance(asked, list | tuple) else [asked]) if isinstance(one, str) and is_path(one)
+    ]
 
 
 def _is_needed(key: str, slots_are_named: bool, with_data: bool) -> bool:

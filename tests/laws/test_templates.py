@@ -284,6 +284,16 @@ def test_one_json_object_in_the_prompt():
     )
 
 
+def test_a_noun_that_stands_for_a_number_has_no_quotes():
+    form = '{"field 1": number, "field 2": number, ...}'
+    assert form in render_instruction(TICKETS, designs.make_design(**OBJECT, labels="number"), 0, "above")
+    assert schematic(STARS, designs.make_design(**OBJECT)) == '{"slot 1": rating, "slot 2": rating}'
+    assert schematic(PRICES, designs.make_design(**OBJECT)) == '{"field 1": value, "field 2": value}'
+    named = replace(TICKETS, slot_numbers={"urgency": {"low": "A", "high": "B"}})
+    assert '"field 1": "number"' in schematic(named, designs.make_design(**OBJECT, labels="number"))
+    assert schematic(QUESTIONS, designs.make_design(**OBJECT)) == '{"answer": "value"}'
+
+
 def test_labels_that_are_numbers_pin_the_axis():
     pinned = AXES["labels"].pinned
     assert pinned(STARS, True) == "the labels of stars are numbers already"
@@ -312,6 +322,8 @@ def test_schematic_reads_as_the_form_it_shows(task: Task):
                            multilabel=() if not task.multilabel else slots if both else slots[1:],
                            numbers={value: number, task.placeholder: numbers_of(task)[task.placeholder]})  # fmt: skip
         text = schematic(task, design)
+        if design["format"] == "json_object":  # a number has no quotes, and so its noun has none
+            text = re.sub(rf"(?<=[ \[])({value}|{number})(?=[],}}])", r'"\1"', text)
         assert text.endswith(("...", "...}")) == (len(task.slots) > 2)
         parsed = parse_completion(re.sub(r"[,;，；]? ?\n?\.\.\.(?=}?$)", "", text), stand_in, design)
         # A list is shown by the same noun twice: "aspect 1: label, label".
