@@ -57,7 +57,7 @@ def _count(task: Task, example: Example, parsed: Parsed, faulty: bool) -> Mappin
 
 
 def neg_mae(task: Task, counts: Counts) -> Array:
-    """Mean absolute error with a minus sign, in the units of the data; 0 is perfect."""
+    """Mean absolute error with a minus sign, in the units of the data; 0 is perfect. Of slots with one range only."""
     return -ratio(counts["error"], counts["rated"])
 
 
@@ -76,12 +76,17 @@ def has_range(task: Task, slot: str) -> bool:
     return slot in task.ranges if slot else bool(task.ranges)
 
 
+def has_one_range(task: Task, slot: str) -> bool:
+    """Whether errors are in one unit: those of the slot, or of all slots where none is named."""
+    return slot in task.ranges if slot else len(set(task.ranges.values())) == 1
+
+
 NUMBER = Kind(
     shapes=_shapes,
     by_slot=FREE.by_slot | frozenset(_ADDED),
     count=_count,
     metrics={
-        "neg_mae": Metric(neg_mae, bounds=None, applies=has_range),
+        "neg_mae": Metric(neg_mae, bounds=None, applies=has_one_range),
         "neg_nmae": Metric(neg_nmae, bounds=(-1.0, 0.0), applies=has_range),
         "parsable": Metric(parsable, strict=False, applies=has_range),
         **FREE.metrics,

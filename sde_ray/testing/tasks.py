@@ -203,7 +203,7 @@ PRICES = _task(
     ("price", "share"),
     "offer field value reason",
     ["Give {slots} of the {text} {where}."],
-    metric="neg_mae",
+    metric="neg_nmae",
     ranges={"price": (0.0, 1000.0), "share": (-1.0, 1.0)},
     placeholder="unknown",
 )
