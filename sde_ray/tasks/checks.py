@@ -6,7 +6,7 @@ The one check for every task, of the package, of a YAML section, or imported: al
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sde_ray.design.base import MARKS
 from sde_ray.design.labels import numbers_of
@@ -66,8 +66,16 @@ def _check_labels(task: Task, faults: FaultList) -> None:
             faults.add(f'the placeholder "{task.placeholder}" is also a label{of_slot}. Rename one of them.')
         if slot:
             _check_distinct(f"labels{of_slot}", labels, faults)
-        numbers = numbers_of(task, slot)
-        _check_distinct(f"numbers{of_slot}", [numbers[word] for word in (*labels, task.placeholder)], faults)
+        _check_numbers(of_slot, numbers_of(task, slot), faults)
+
+
+def _check_numbers(of_slot: str, numbers: Mapping[str, str], faults: FaultList) -> None:
+    words: dict[str, list[str]] = {}
+    for word, number in numbers.items():
+        words.setdefault(number, []).append(word)
+    for number, same in words.items():
+        if len(same) > 1 or not number.strip():
+            faults.add(f'numbers{of_slot}: "{number}" stands for {" and ".join(same)}. Give each a number of its own.')
 
 
 def _check_slots(task: Task, faults: FaultList) -> None:

@@ -30,6 +30,7 @@ from sde_ray.design.wording import WORDINGS
 from sde_ray.errors import FaultList, UserError
 from sde_ray.metrics import check_metric, is_sentiment
 from sde_ray.metrics.label import is_ordinal
+from sde_ray.metrics.number import has_one_range
 from sde_ray.plugins import code_of, is_path, trust
 from sde_ray.safe_yaml import read_yaml
 from sde_ray.tasks.bundled import Load, no_examples
@@ -175,6 +176,8 @@ def _default_metrics(task: Task) -> str:
 def _with_metrics(task: Task, faults: FaultList) -> Task:
     """Task with metrics and objective, the defaults of its kind where it names none; the objective is a metric."""
     default_metrics = METRICS[_default_metrics(task)]
+    if not has_one_range(task, ""):
+        default_metrics = tuple(name for name in default_metrics if name != "neg_mae")
     task = replace(task, metrics=task.metrics or default_metrics)
     objective = task.objective or task.metrics[0]
     task = replace(task, objective=objective, metrics=tuple(dict.fromkeys((*task.metrics, objective))))
