@@ -30,7 +30,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -m walk
 
 test-all: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --hypothesis-profile=long
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -23,10 +23,13 @@ SECRETS = "SDE_SECRETS"
 SHORTEST = 6  # characters of a value that is masked wherever it stands: "1" or "true" stands everywhere
 SECRET = re.compile(
     r"(password|passwd|passphrase|pwd|secret|token|api_?key|access_?key|account_?key|private_?key|signing_?key"
-    r"|connection_?string|credential|authorization|cookie|_(?:key|pass|pat|dsn)\b)",
+    r"|connection_?string|webhook|credential|authorization|cookie|_(?:key|pass|pat|dsn)\b)",
     re.IGNORECASE,
 )
 """Names of secrets, also as a part of a longer name."""
+
+VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)\}")
+"""An environment variable in a setting: `${SDE_WEBHOOK}`."""
 
 # Settings of libraries that hold no secret: the only variables of a sweep whose values are written down.
 PUBLIC_VARIABLE = re.compile(
@@ -68,6 +71,18 @@ def mask(address: str | None) -> str | None:
     for pattern, shown in MASKS:
         address = pattern.sub(shown, address) if address else address
     return address
+
+
+def mask_webhook(address: str) -> str:
+    """`https://hooks.example.com/services/T0/key` as `https://hooks.example.com/***`: a webhook's path is its secret.
+
+    `${NAME}`, which stands for an environment variable, is shown.
+    """
+    if not address or VARIABLE.fullmatch(address):
+        return address
+    scheme, separator, rest = address.partition("://")
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    return f"{scheme}://{host}/{MASK}" if separator and not VARIABLE.search(scheme + host) else MASK
 
 
 def is_masked(value: str) -> bool:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,6 +27,13 @@ TRUSTED = json.dumps(["helpers", "helpers.*", "nowhere.at", "no_such_module", "w
 os.environ["SDE_TRUSTED"] = TRUSTED
 
 pytest.register_assert_rewrite("sde_ray.testing")
+
+# Hypothesis: the same cases in each run, but in the long profile, and nothing kept in the checkout.
+_hypothesis_home = tempfile.TemporaryDirectory(prefix="sde-hypothesis-")
+set_hypothesis_home_dir(_hypothesis_home.name)
+settings.register_profile("usual", deadline=None, derandomize=True, database=None, print_blob=True)
+settings.register_profile("long", parent=settings.get_profile("usual"), derandomize=False)
+settings.load_profile("usual")
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,14 @@ SweepOrRun = Annotated[
         help="A sweep's YAML file, or the folder or address of its run.", metavar="SWEEP", show_default=False
     ),
 ]
+RunOrName = Annotated[
+    str,
+    typer.Argument(
+        help="A sweep's YAML file, the folder or address of its run, or its name: a run in runs/, or on the cluster.",
+        metavar="SWEEP",
+        show_default=False,
+    ),
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option(

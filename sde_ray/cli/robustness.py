@@ -30,8 +30,8 @@ def robustness(
 ) -> None:
     """Test the assembled strategy over training sizes, decoding seeds and wordings; resumes where it stopped."""
     from sde_ray.config.open import open_sweep
+    from sde_ray.pipeline.context import Interrupted
     from sde_ray.pipeline.robustness.run import prepare, run_study
-    from sde_ray.pipeline.run import Interrupted
     from sde_ray.sweep.progress import Progress
 
     study = prepare(

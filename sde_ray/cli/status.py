@@ -1,48 +1,106 @@
-"""`sde-ray status`: how a submitted sweep is doing."""
+"""`sde-ray status`: how a run is doing, here, at an address, or on a cluster."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sde_ray.cli.console import emit, out, table
-from sde_ray.cli.options import Address, Json, Sets, SubmittedSweep
+from sde_ray.cli.console import emit
+from sde_ray.cli.options import Address, Json, RunOrName, Sets, TrustCode
+from sde_ray.errors import UserError
 
 if TYPE_CHECKING:
-    from sde_ray.sweep.cluster.jobs import Job
+    from sde_ray.config.schema import SweepConfig
 
-COLOURS = {"SUCCEEDED": "green", "RUNNING": "cyan", "FAILED": "bold red", "STOPPED": "yellow"}
+API_SERVER = "RAY_API_SERVER_ADDRESS"
 
 
-def status(sweep: SubmittedSweep, address: Address = None, sets: Sets = None, as_json: Json = False) -> None:
-    """Say how a submitted sweep is doing: its jobs, the trials that have ended, the best so far."""
+def status(
+    sweep: RunOrName,
+    address: Address = None,
+    sets: Sets = None,
+    trust_code: TrustCode = None,
+    as_json: Json = False,
+) -> None:
+    """Say how a run is doing: its trials, the best so far, its driver, what is missing. Reads the run, changes nothing.
+
+    With --address, or a name that is no run here, also its jobs on that cluster.
+    """
+    from sde_ray.cli.views import status as view
+
+    run = _read_here(sweep, sets or [], address)
+    on_cluster: list[Any] = []
+    notes: list[str] = []
+    if address or os.environ.get(API_SERVER) or run is None:
+        try:
+            on_cluster, run = _ask_cluster(sweep, address, sets or [], run)
+        except UserError as error:
+            if address:
+                raise
+            if run is None:
+                raise UserError(f'"{sweep}" has no run here, and no cluster tells of one. {error}') from None
+            notes.append(f"The cluster of {API_SERVER} was not asked: {error}")
+    if as_json:
+        return emit({"run": run, "jobs": on_cluster, "notes": notes})
+    return view.show(run, on_cluster, notes)
+
+
+def _run_here(sweep: str, sets: list[str]) -> SweepConfig | None:
+    """The configuration of a run that this machine can read: a YAML file, a folder, an address, a name in `runs`."""
+    from sde_ray.config.open import open_sweep
+    from sde_ray.storage.layout import SWEEP
+    from sde_ray.storage.uri import is_uri
+
+    named = Path("runs") / sweep
+    if not is_uri(sweep) and not Path(sweep).exists() and (named / SWEEP).is_file():
+        sweep = str(named)
+    if not is_uri(sweep) and not Path(sweep).exists():
+        return None
+    config = open_sweep(sweep, sets)
+    return config if config.run_dir.sweep.is_file() else None
+
+
+def _read_here(sweep: str, sets: list[str], address: str | None) -> dict[str, Any] | None:
+    """The status of a run that this machine can read; None where it cannot, and a cluster is to be asked."""
+    try:
+        config = _run_here(sweep, sets)
+    except UserError:
+        if address:  # such as a sweep whose data are on the cluster only
+            return None
+        raise
+    return _read(config) if config else None
+
+
+def _read(config: SweepConfig) -> dict[str, Any]:
+    from sde_ray.pipeline.status import run_status
+
+    return run_status(config).to_dict()
+
+
+def _ask_cluster(
+    sweep: str, address: str | None, sets: list[str], run: dict[str, Any] | None
+) -> tuple[list[Any], dict[str, Any] | None]:
+    """The jobs of a sweep, and its run where it was not read here: from its storage, else by the cluster."""
     from sde_ray.sweep.cluster import jobs
 
-    attempts = jobs.status(jobs.connect(address), jobs.resolve_sweep_id(sweep, sets or []))
-    if as_json:
-        return emit(attempts)
-    jobs_table = table("", "job", "status", "since", "took", "trials", "best so far")
-    for job in attempts:
-        state = f"[{COLOURS.get(job.status, 'default')}]{job.status}[/]"
-        trials = job.progress.partition("]")[0].lstrip("[")
-        jobs_table.add_row(job.id, state, *_times(job), trials, job.best)
-    out().print(jobs_table)
-    latest = attempts[-1]
-    if latest.status == "FAILED":
-        out().print(f"\n{latest.message}\nWhy: sde-ray logs {latest.sweep}", highlight=False, markup=False)
-    return None
+    sweep_id = jobs.resolve_sweep_id(sweep, sets)
+    client = jobs.connect(address)
+    found = jobs.status(client, sweep_id)
+    if run is None:
+        config = _shared_run(jobs.run_location(client, sweep_id))
+        run = _read(config) if config else jobs.run_status(client, sweep_id)
+    return found, run
 
 
-def _times(job: Job) -> tuple[str, str]:
-    """When a job started, and how long it took or has taken."""
-    from sde_ray.sweep.progress import duration
-
-    if job.started is None:
-        return "", ""
-    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.started))
-    return since, duration((job.ended or time.time()) - job.started)
+def _shared_run(location: str) -> SweepConfig | None:
+    """The configuration of a cluster's run whose folder or address can be read from here, too."""
+    try:
+        return _run_here(location, [])
+    except UserError:
+        return None
 
 
 def register(app: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,13 +32,12 @@ def submit(
 ) -> None:
     """Send a sweep to a Ray cluster, where it runs on its own. The same command again goes on where it stopped."""
     from sde_ray.cli.views.job_output import follow_job
-    from sde_ray.config.load import load_config
+    from sde_ray.config.load import load_config, webhook_variables
     from sde_ray.sweep.cluster import jobs
     from sde_ray.sweep.cluster.package import build_package
 
-    if check:
-        load_config(sweep, sets or [])
-    env_vars = jobs.environment(env or [])
+    named = webhook_variables(load_config(sweep, sets or [])) if check else []
+    env_vars = jobs.environment([*(name for name in named if name in os.environ), *(env or [])])
     with tempfile.TemporaryDirectory(prefix="sde-submit-") as folder:
         package = build_package(sweep, sets or [], Path(folder), limit_mb)  # what cannot be sent is refused first
         client = jobs.connect(address)

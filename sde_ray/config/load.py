@@ -20,10 +20,17 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sde_ray.config.checks import check_references, format_validation_error
-from sde_ray.config.names import drop_environment, is_own_sweep, refuse_untrusted, remember_own_sweep, trust_named
+from sde_ray.config.names import (
+    drop_environment,
+    drop_notify,
+    is_own_sweep,
+    refuse_untrusted,
+    remember_own_sweep,
+    trust_named,
+)
 from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import FaultList, UserError
-from sde_ray.safe_text import MASK, SECRET, is_masked, is_secret, mask, remember_secrets
+from sde_ray.safe_text import MASK, SECRET, VARIABLE, is_masked, is_secret, mask, mask_webhook, redact, remember_secrets
 from sde_ray.safe_yaml import assign, read_yaml
 from sde_ray.storage.files import write_atomic
 from sde_ray.tasks import TASKS, resolve_task
@@ -53,6 +60,7 @@ def load_config(path: str | Path, sets: Sequence[str] = (), trusted: bool = True
     trusted = trusted or is_own_sweep(path)
     if not trusted:
         drop_environment(values)
+    drop_notify(values, path)
     overrides: dict[str, Any] = {}
     for override in sets:
         assign(values, override)
@@ -142,7 +150,15 @@ def resolved(config: SweepConfig) -> dict[str, Any]:
     masked = {key: _masked(value, key) for key, value in plain.items()}
     env_vars = {name: MASK if is_secret(name) else mask(value) for name, value in config.resources.env_vars.items()}
     masked["resources"]["env_vars"] = env_vars
+    notify = masked["notify"]
+    notify["command"] = [redact(word) for word in notify["command"]]
+    notify["webhook"] = config.notify.webhook and mask_webhook(config.notify.webhook)
     return masked
+
+
+def webhook_variables(config: SweepConfig) -> list[str]:
+    """The environment variables that `notify.webhook` names, which its driver must have."""
+    return list(dict.fromkeys(VARIABLE.findall(config.notify.webhook or "")))
 
 
 def refuse_masked(settings: BaseModel | Mapping[str, Any]) -> None:
@@ -188,13 +204,17 @@ def _masked(value: Any, name: str) -> Any:
 
 
 def write_sweep(config: SweepConfig) -> None:
-    """Write what will run into the sweep's folder: sweep.yaml (sparse) and resolved.json (complete)."""
+    """Write what will run into the sweep's folder: sweep.yaml (sparse) and resolved.json (complete).
+
+    `notify` is in the second only: whoever runs the first again tells nobody by it.
+    """
     run_dir = config.run_dir
     try:
         run_dir.path.mkdir(parents=True, exist_ok=True)
         plain = resolved(config)
         write_atomic(run_dir.resolved, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
         sparse = _sparse(plain, resolved(SweepConfig(name=config.name, task=("",))))
+        sparse.pop("notify", None)
         text = yaml.safe_dump(sparse, allow_unicode=True, sort_keys=False)
         write_atomic(run_dir.sweep, text)
         remember_own_sweep(text)

@@ -11,6 +11,7 @@ A sweep that runs notes the hash of its sweep.yaml in the user's cache (`SDE_OWN
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from sde_ray.plugins import code_of, is_trusted, trust
 from sde_ray.safe_json import stream_hash
 from sde_ray.safe_text import mask
 from sde_ray.safe_yaml import read_yaml
-from sde_ray.storage.layout import SWEEP
+from sde_ray.storage.layout import LEDGER, RESOLVED, SWEEP
 from sde_ray.tasks import references
 from sde_ray.tasks.custom import wordings_in
 from sde_ray.tasks.trial_task import is_trusted_definition, trust_definition
@@ -65,15 +66,30 @@ def refuse_untrusted(values: Mapping[str, Any], title: str) -> None:
     )
 
 
-def drop_environment(values: Mapping[str, Any]) -> None:
-    """Take out of a foreign file where and how it ran: a variable can name code, and a cluster is sent tokens.
+def drop_environment(values: dict[str, Any]) -> None:
+    """Take out of a foreign file where and how it ran, and whom it told: all of these can name code or addresses.
 
     Results do not depend on it. Whoever trains more of such a sweep sets them anew, with `--set`.
     """
+    values.pop("notify", None)
     resources = values.get("resources")
     for name in ("address", "env_vars"):
         if isinstance(resources, dict):
             resources.pop(name, None)
+
+
+def drop_notify(values: dict[str, Any], path: Path) -> None:
+    """Take `notify` out of a file in a folder of results: it names a program to run, and an address to send to.
+
+    A run writes none there, so it is somebody else's, also where the file itself was named. `--set` gives another.
+    """
+    in_results = any((path.parent / name).is_file() for name in (LEDGER, RESOLVED))
+    if in_results and values.pop("notify", None) is not None:
+        warnings.warn(
+            f'"{path}" lies in a folder of results: its `notify` is left out, so nothing is run and nobody is told. If '
+            "you want it: --set notify.webhook=..., or a YAML file of your own, elsewhere.",
+            stacklevel=3,
+        )
 
 
 def check_tracking_uri_is_named(uri: str) -> None:

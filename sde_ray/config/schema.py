@@ -18,10 +18,12 @@ import json
 import re
 from collections import Counter
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sde_ray.config.trial import Generation, Lora, Section, Train, check_batch_size
+from sde_ray.safe_text import MASK, VARIABLE, mask_webhook
 from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.storage.uri import checked
 from sde_ray.types import Task
@@ -77,6 +79,29 @@ def _plain(value: dict[str, Any]) -> dict[str, Any]:
         json.dumps(value, allow_nan=False)
     except (ValueError, TypeError) as error:
         raise ValueError(f"must hold plain JSON values: {error}") from None
+    return value
+
+
+def _program(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(value) == 1 and len(value[0].split()) > 1:
+        words = ", ".join(json.dumps(word) for word in value[0].split())
+        raise ValueError(f'"{value[0]}" is one word of a command. Write its words one by one: [{words}]')
+    return value
+
+
+def check_webhook(value: str) -> str:
+    """The address, if it can be one of a webhook; without variables it must be a whole one. Raises ValueError."""
+    shown, parts = mask_webhook(value), urlsplit(VARIABLE.sub("x", value))
+    if MASK in value:
+        raise ValueError("was written by a run, which leaves secrets out of addresses. Write the address itself.")
+    whole = parts.scheme in ("http", "https") and parts.hostname
+    if not VARIABLE.fullmatch(value) and not (whole and "@" not in parts.netloc and value.isprintable()):
+        raise ValueError(
+            f'"{shown}" is no address of a webhook. Write https://HOST/PATH, or ${{NAME}} for an environment variable '
+            "that holds it; without a user and a password."
+        )
+    if re.search(r"\s", value):
+        raise ValueError(f'"{shown}" has a space in it. An address has none.')
     return value
 
 
@@ -163,6 +188,8 @@ class Resources(Section):
     """A running Ray cluster (`auto`, `ray://...`); empty: Ray on this machine, for the time of the sweep."""
     startup_timeout_s: Annotated[float, Field(ge=0)] = 300.0
     """Seconds to wait for the nodes of a cluster that is still starting or grows by itself, until a trial fits."""
+    checkpoint_interval_s: Annotated[float, Field(gt=0)] | None = 300.0
+    """Seconds of training after which a trial is saved within a rung, besides after each rung; empty: only then."""
     env_vars: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the workers, also on a cluster's other nodes."""
 
@@ -201,6 +228,19 @@ class Validation(Section):
     """Test items of each task, at most."""
     controls: tuple[DesignName, ...] = ("baseline", "es-sde", "ew-sde", "heuristic")
     """Designs that the assembled one must beat, beside the best design seen."""
+
+
+class Notify(Section):
+    """What is told of the end of a sweep, by the machine that its driver runs on (docs/operation.md)."""
+
+    command: Annotated[tuple[Name, ...], BeforeValidator(_as_tuple), AfterValidator(_program)] = ()
+    """A program and its arguments, such as [python, tell.py]; gets the notification as JSON on its standard input.
+    Runs without a shell. Empty: none."""
+    webhook: Annotated[str, AfterValidator(check_webhook)] | None = None
+    """An http(s) address that gets the same JSON by POST. `${NAME}` stands for an environment variable of the driver,
+    so that no secret need be written down: ${SDE_WEBHOOK}."""
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+    """Seconds that each of them has; 10 at most where the sweep was interrupted."""
 
 
 class Constraints(Section):
@@ -259,6 +299,8 @@ class SweepConfig(Section):
     """Folder of all sweeps; on a cluster one that all nodes share, or an address such as s3://bucket/runs."""
     mlflow: Mlflow = Mlflow()
     """Logging to MLflow."""
+    notify: Notify = Notify()
+    """What is told of the end of the sweep."""
     constraints: Constraints = Constraints()
     """What the assembled design must keep to."""
     validation: Validation = Validation()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -23,6 +24,11 @@ class Section(BaseModel):
     """A part of the configuration: frozen, without unknown keys, every field documented."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @cached_property
+    def key_values(self) -> Mapping[str, Any]:
+        """What of the section is in a trial's key; computed once, as all trials of a sweep share their sections."""
+        return without_neutral(self)
 
 
 def _steps_or_share(value: float) -> float:
@@ -225,13 +231,13 @@ class TrialConfig:
     def resolved(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        sections = {name: without_neutral(value) for name, value in values.items() if isinstance(value, Section)}
+        sections = {name: dict(value.key_values) for name, value in values.items() if isinstance(value, Section)}
         plain: dict[str, Any] = json.loads(json.dumps({**values, **sections, "design": dict(self.design.options)}))
         return plain
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """sha256 of the sorted resolved JSON, 16 hex digits.
+        """sha256 of the sorted resolved JSON, 16 hex digits; computed once, as it is asked for wherever a trial is.
 
         Without `definition`: `data` has its fingerprint, and where its files are does not make another trial.
         """

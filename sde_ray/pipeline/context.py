@@ -20,6 +20,10 @@ from sde_ray.tracking.base import Tracker
 from sde_ray.training.runner import RunnerFactory
 
 
+class Interrupted(Exception):
+    """The user has stopped a step; the message says what is saved."""
+
+
 @dataclass(frozen=True)
 class PipelineContext:
     """What every step needs: the run, who listens, where it is logged, and what trains."""

@@ -26,9 +26,10 @@ from sde_ray.design.designs import paper_label
 from sde_ray.errors import UserError, unknown
 from sde_ray.models.predictor import Predictor, prediction_rows
 from sde_ray.pipeline import run as pipeline
-from sde_ray.pipeline.context import PipelineContext, StudyConclusion
+from sde_ray.pipeline.context import Interrupted, PipelineContext, StudyConclusion
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.pipeline.preview import SamplePreview, preview
+from sde_ray.sweep.phase import write_phase
 from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.tracking.base import Tracker
 from sde_ray.training.runner import RunnerFactory
@@ -330,7 +331,8 @@ class Run:
                 assembled = [pipeline.assemble(context, each) for each in pipeline.largest_studies(studies)]
                 conclusions = [pipeline.validate(context, each) for each in assembled]
                 pipeline.report(context, studies, conclusions)
-        except pipeline.Interrupted as stopped:
+                write_phase(self.config.run_dir, "finished")
+        except Interrupted as stopped:
             raise KeyboardInterrupt(str(stopped)) from None
         self.refresh()
         return conclusions

@@ -25,12 +25,14 @@ from sde_ray.config.load import refuse_masked, resolved
 from sde_ray.config.schema import Constraints, SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.pipeline.comparison import comparison_view
-from sde_ray.pipeline.context import PipelineContext, PipelineResult, StudyConclusion
+from sde_ray.pipeline.context import Interrupted, PipelineContext, PipelineResult, StudyConclusion
 from sde_ray.pipeline.listener import PipelineListener
+from sde_ray.pipeline.notification import notified
 from sde_ray.pipeline.validation_trials import validation_trials
 from sde_ray.storage.layout import ADAPTER, SWEEP, TRIALS
 from sde_ray.storage.lease import refuse_if_held
 from sde_ray.storage.mirror import LocalFolder
+from sde_ray.sweep.phase import write_phase
 from sde_ray.sweep.signals import sigterm_is_ctrl_c
 from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.tracking.background import BackgroundTracker
@@ -43,10 +45,6 @@ if TYPE_CHECKING:
     from sde_ray.analysis.report.chapter import Chapter
 
 
-class Interrupted(Exception):
-    """The user has stopped a step; the message says what is saved."""
-
-
 def run(
     config: SweepConfig,
     listener: PipelineListener,
@@ -54,20 +52,28 @@ def run(
     runner_factory: RunnerFactory | None = None,
 ) -> PipelineResult:
     """The whole study. `runner_factory` stands in for the training engine in tests."""
+    try:
+        with notified(config):
+            return _run_steps(config, listener, with_validation, runner_factory)
+    except Interrupted as stopped:
+        return PipelineResult(config.run_dir.path, interrupted=str(stopped))
+
+
+def _run_steps(
+    config: SweepConfig, listener: PipelineListener, with_validation: bool, runner_factory: RunnerFactory | None
+) -> PipelineResult:
     config.run_dir.refresh()
     sweep_run = SweepRun(config, check_tokenizer=runner_factory is None)
     listener.on_notes(sweep_run.notes())
     listener.on_plan(sweep_run.plan)
-    try:
-        with tracked(sweep_run) as tracker:
-            context = PipelineContext(sweep_run, listener, tracker, runner_factory)
-            study_list = sweep(context)
-            conclusions = [assemble(context, study) for study in largest_studies(study_list)]
-            if with_validation:
-                conclusions = [validate(context, conclusion) for conclusion in conclusions]
-            path = report(context, study_list, conclusions)
-    except Interrupted as stopped:
-        return PipelineResult(config.run_dir.path, interrupted=str(stopped))
+    with tracked(sweep_run) as tracker:
+        context = PipelineContext(sweep_run, listener, tracker, runner_factory)
+        study_list = sweep(context)
+        conclusions = [assemble(context, study) for study in largest_studies(study_list)]
+        if with_validation:
+            conclusions = [validate(context, conclusion) for conclusion in conclusions]
+        path = report(context, study_list, conclusions)
+        write_phase(config.run_dir, "finished")
     return PipelineResult(config.run_dir.path, study_list, conclusions, path)
 
 
@@ -157,6 +163,7 @@ def validate(context: PipelineContext, conclusion: StudyConclusion) -> StudyConc
     trials = validation_trials(strategy, context.config, tuple(context.sweep_run.results.values()))
     context.listener.on_validation_start(trials)
     every = [trial for group in trials.values() for trial in group]
+    write_phase(context.run_dir, "validation", validation=[trial.key for trial in every])
     outcome = run_trials(context.sweep_run, every, context.runner_factory, context.tracker, context.listener.progress)
     if outcome.interrupted:
         raise Interrupted(outcome.message)

@@ -12,6 +12,7 @@ option or a coding.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,19 @@ class DesignKernel:
         """Free coefficients of the main effects."""
         return int(np.sum(self.sizes - 1))
 
+    @property
+    def num_interactions(self) -> int:
+        """Free coefficients of the interactions of two axes."""
+        free = self.sizes - 1
+        return round(float(np.sum(free) ** 2 - np.sum(free**2)) / 2)
+
+    def model_columns(self, rows: Index) -> tuple[Array, Array]:
+        """Columns whose products are the kernel matrices by options and by pairs of options, each [row, column]."""
+        codes = [_centred_codes(int(size))[column] for size, column in zip(self.sizes, self.codes[rows].T, strict=True)]
+        pairs = [np.einsum("na,nb->nab", a, b).reshape(len(rows), -1) for a, b in combinations(codes, 2)]
+        nothing = np.zeros((len(rows), 0))
+        return np.concatenate([nothing, *codes], axis=1), np.concatenate([nothing, *pairs], axis=1)
+
     def main_and_interaction(self, rows: Index, columns: Index) -> tuple[Array, Array]:
         """Kernel matrices by options and by pairs of options, each [row, column]."""
         if self._matrices is None:
@@ -64,3 +78,8 @@ class DesignKernel:
         """Kernel of each axis, [axis, row, column]: 1 - 1/n where the option is the same, else -1/n."""
         same = self.codes[rows].T[:, :, None] == self.codes[columns].T[:, None, :]
         return np.asarray(same - (1 / self.sizes)[:, None, None])
+
+
+def _centred_codes(size: int) -> Array:
+    """Orthonormal centred codes of the options of an axis, [option, size - 1]; their products are its kernel."""
+    return np.asarray(np.linalg.qr(np.eye(size) - 1 / size)[0][:, : size - 1])

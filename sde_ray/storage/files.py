@@ -29,3 +29,20 @@ def write_atomic(path: Path, content: str | bytes, durable: bool = False, tempor
             file.flush()
             os.fsync(file.fileno())
     os.replace(new, path)
+
+
+def create_atomic(path: Path, content: bytes, temporary: str) -> None:
+    """Write a file, whole, where there is none yet. Raises FileExistsError; else `OSError` as the system raises it."""
+    new = path.with_name(temporary)
+    try:
+        with new.open("wb") as file:
+            file.write(content)
+        try:
+            os.link(new, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            with path.open("xb") as file:
+                file.write(content)
+    finally:
+        new.unlink(missing_ok=True)

@@ -11,7 +11,6 @@ exclude each other by a file lock.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import Any
 
 from sde_ray.errors import UserError
 from sde_ray.safe_json import read_json
+from sde_ray.storage.file_lock import LOCK, exclusive
 
 
 class JsonlCache:
@@ -50,8 +50,7 @@ class JsonlCache:
         line = json.dumps({"key": key, "value": dict(value)}, ensure_ascii=False).encode("utf-8", "surrogatepass")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            with exclusive(self.path.with_name(self.path.name + LOCK)), self.path.open("ab") as file:
                 # An empty line before it costs nothing, and a torn line of a dead process cannot swallow this one.
                 file.write((b"\n" if file.seek(0, os.SEEK_END) else b"") + line + b"\n")
                 file.flush()

@@ -9,9 +9,11 @@ from __future__ import annotations
 # Of the run.
 SWEEP, RESOLVED = "sweep.yaml", "resolved.json"  # the configuration, sparse and complete
 LEDGER = "ledger.jsonl"
+LEDGER_OBJECTS = "ledger"  # in a remote storage: one object a result, of which the file is the index
 TRIALS = "trials"
 STRATEGY, VALIDATION, ADAPTER = "strategy", "validation", "adapter"  # with what tells several tasks and models apart
 REPORT = "report.html"
+PHASE = "phase.json"  # how far the run's driver has come
 ANALYSIS, ROBUSTNESS = "analysis", "robustness"  # .json, .svg, and .jsonl for what is measured once
 TUNE = ".tune"  # Ray Tune's own files, deleted when it ends
 

@@ -1,58 +1,72 @@
 """The lease of a sweep's folder: one driver at a time.
 
-`lease.json` names the driver's host and process and when the lease expires. The driver renews it while it lives, from a
-thread of its own; after its death another driver takes over, at once on the same host, after
-`LEASE_SECONDS` elsewhere.
+    with lease(folder) as held:
+        held.check()                    before each write that counts: UserError where another driver has taken over
+
+`lease.json` names the driver and when its lease expires (`lease_record`). The driver renews it while it lives, from a
+thread of its own, and only while it is still its own. Besides, it holds the file lock `lease.lock`, which the kernel
+frees at its death: on a local disk that settles it, and the next driver, in whatever container of the machine, goes in
+at once. On another machine the next one waits until the lease has expired, `LEASE_SECONDS` at most.
+
+A driver that was paused for longer (SIGSTOP, a suspended laptop, a server of files that was away) finds the other
+one's lease when it goes on, and stops: `check` looks before each line of the ledger. Clocks that differ let another
+machine come too early or too late, never two of them write.
 
 A sweep in a store has two: of the mirror, against other drivers of this machine, and in the store, against all others.
-There it is made by a write that fails where the object exists already, if the store can do that; where it cannot, and
-when a dead driver's is replaced, it is read again a moment later: of two that came together, the later one has it.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import socket
 import threading
 import time
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from sde_ray.errors import UserError
-from sde_ray.safe_json import read_json
-from sde_ray.storage.files import NEW, write_atomic
-from sde_ray.storage.remote import EXCLUSIVE, REMEDY, RemoteFolder, reason
-from sde_ray.storage.uri import scheme
+from sde_ray.storage import lease_record
+from sde_ray.storage.file_lock import HeldLock, is_locked_by_another
+from sde_ray.storage.files import NEW, create_atomic, write_atomic
+from sde_ray.storage.lease_record import (
+    FILE,
+    LEASE_SECONDS,
+    Holder,
+    Term,
+    is_living,
+    new_owner,
+    parse,
+    refusal,
+    takeover,
+    to_bytes,
+)
+from sde_ray.storage.process import is_alive, is_here, is_running, is_same, this_process
+from sde_ray.storage.remote import REMEDY, RemoteFolder, reason
+from sde_ray.storage.remote_lease import RemoteLease
 
-LEASE_SECONDS = 60.0  # seconds; renewed at a third of it
+__all__ = [
+    "FILE",
+    "LEASE_SECONDS",
+    "Lease",
+    "is_alive",
+    "is_locked",
+    "lease",
+    "read_holder",
+    "refuse_if_held",
+    "token_of",
+]
 
-
-FILE = "lease.json"
-SETTLE = 2.0  # seconds after which it is read again, where two drivers may have written it
+LOCK = "lease.lock"
+HANDOVER_SECONDS = 2.0  # between the lock and `lease.json` of a driver that starts, or ends
 
 
 @contextmanager
 def lease(folder: Path, seconds: float = LEASE_SECONDS, remote: RemoteFolder | None = None) -> Iterator[Lease]:
     """Hold the folder, and in the store where it is a mirror; `UserError` where another living driver does."""
-    owner = _owner()
-    path = folder / FILE
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _take(path, owner, seconds)
-    except OSError as error:
-        raise UserError(
-            f'Cannot write to "{folder}": {error.strerror}. What is there is kept. Free some space or correct the '
-            "permissions, or set storage_path to another folder; then run the same command again."
-        ) from None
-    held = Lease(path, owner, seconds, remote)
+    held = Lease(folder, seconds, remote)
+    held.acquire()
     try:
         held.acquire_remote()
-        renewal = threading.Thread(target=held.heartbeat, daemon=True)
+        renewal = threading.Thread(target=held.renew_until_stopped, daemon=True)
         renewal.start()
         try:
             yield held
@@ -61,183 +75,191 @@ def lease(folder: Path, seconds: float = LEASE_SECONDS, remote: RemoteFolder | N
             renewal.join()
             held.release_remote()
     finally:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError:
-            pass  # a disk that can only be read by now; the process is gone soon, and its lease with it
+        held.release()
 
 
 class Lease:
-    """A lease that this process has."""
+    """A lease that this process has. `lost`: another driver has taken it over."""
 
-    def __init__(self, path: Path, owner: dict[str, Any], seconds: float, remote: RemoteFolder | None) -> None:
-        self.path, self.owner, self.seconds, self.remote = path, owner, seconds, remote
+    def __init__(self, folder: Path, seconds: float, remote: RemoteFolder | None) -> None:
+        self.folder, self.path, self.seconds = folder, folder / FILE, seconds
+        self.owner = new_owner()
+        self.remote = remote and RemoteLease(remote, self.owner, seconds)
         self.stop, self.lost = threading.Event(), False
+        self._lock = HeldLock(folder / LOCK)
+        self._term = Term(seconds)
+        self._renewing = threading.Lock()  # between the heartbeat and `check`
 
     def check(self) -> None:
-        """`UserError` where another driver has taken the store's lease, as this one did not reach it for so long."""
-        if self.lost and self.remote is not None:
+        """`UserError` where another driver has taken the folder or the store over; renews what is overdue."""
+        with self._renewing:
+            with suppress(OSError):  # where the folder cannot be read, the write that comes next says so
+                self._renew(overdue_only=True)
+            if self.lost:
+                kept = "What the ledger has is kept; a trial that has just ended here may run again there."
+                raise takeover(self.folder, kept)
+        if self.remote:
+            self.remote.verify()
+        if self.remote and self.remote.is_lost:
+            kept = "What this one has finished is kept and counts when it is run again here."
+            raise takeover(self.remote.remote.uri, kept)
+
+    # ---- the folder's ------------------------------------------------------------------------------------------------
+
+    def acquire(self) -> None:
+        """Raises UserError: where a living driver has the folder, or it cannot be written."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._acquire()
+        except OSError as error:
+            self._lock.release()
             raise UserError(
-                f'Another driver has taken the sweep in "{self.remote.uri}" over, as this one could not renew its '
-                "lease there. What this one has finished is kept and counts when it is run again here."
-            )
+                f'Cannot write to "{self.folder}": {error.strerror}. What is there is kept. Free some space or correct '
+                "the permissions, or set storage_path to another folder; then run the same command again."
+            ) from None
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _acquire(self) -> None:
+        locked = self._lock.acquire()
+        holder = _read(self.path)
+        if locked is False and not (holder and is_living(holder)):  # it starts or ends, or another one asks just now
+            locked = self._lock.acquire(timeout=HANDOVER_SECONDS)
+            holder = _read(self.path)
+        if locked is False and (holder is None or is_here(holder)):  # the kernel's word: one of its processes has it
+            raise refusal(self.folder, holder)
+        freed = bool(locked and holder and holder.get("locked") and is_here(holder))  # by the death of its process
+        if holder and not freed and is_living(holder):
+            raise refusal(self.folder, holder)
+        self.owner["locked"] = bool(locked)
+        self._write(fresh=not self.path.exists())
+        if not locked or (holder and not is_here(holder)):  # a lock may exclude those of one machine only
+            time.sleep(lease_record.SETTLE)
+            self._refuse_if_replaced()
+
+    def _refuse_if_replaced(self) -> None:
+        """Of two drivers that came together the later one has the folder."""
+        if token_of(self.folder) != self.owner["token"]:
+            raise refusal(self.folder, _read(self.path))
+
+    def _write(self, fresh: bool = False) -> None:
+        """Write the lease, to last from now on. `fresh`: only where there is none; raises UserError else."""
+        term = Term(self.seconds)
+        content, new = to_bytes(self.owner, term.expires), f"lease.{self.owner['token']}{NEW}"
+        if fresh:
+            try:
+                create_atomic(self.path, content, temporary=new)
+            except FileExistsError:
+                raise refusal(self.folder, _read(self.path)) from None
+        else:
+            write_atomic(self.path, content, temporary=new)
+        self._term = term
+
+    def renew(self) -> None:
+        """Make it last, unless it is another one's by now. Raises OSError: where the folder cannot be written."""
+        with self._renewing:
+            self._renew()
+
+    def _renew(self, overdue_only: bool = False) -> None:
+        if self.lost:
+            return
+        try:
+            holder = parse(self.path.read_bytes())
+        except FileNotFoundError:
+            holder = None
+        # Gone after its term: another driver may have been here, and have ended.
+        self.lost = holder.get("token") != self.owner["token"] if holder else self._term.is_over
+        if self.lost or (overdue_only and holder and not self._term.is_overdue):
+            return
+        self._write()
+
+    def release(self) -> None:
+        """Give back what is still ours. A disk that can only be read by now keeps a lease that expires."""
+        with suppress(OSError):
+            if token_of(self.folder) == self.owner["token"]:
+                self.path.unlink(missing_ok=True)
+        self._lock.release()
+
+    # ---- the store's -------------------------------------------------------------------------------------------------
 
     def acquire_remote(self) -> None:
-        if self.remote is None:
-            return
-        self.remote.try_again()
-        try:
-            self._take_remote(self.remote)
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(f'"{self.remote.uri}" cannot be written ({reason(error)}). {REMEDY}') from error
-
-    def _take_remote(self, remote: RemoteFolder) -> None:
-        holder = _parsed(remote.read(FILE))
-        if holder and _lives(holder, self.owner) and not _is_same(holder, self.owner):
-            raise UserError(_refusal(remote.uri, holder))
-        if holder:  # of a dead driver; or our own, which could not be given back when the store was away
-            remote.remove([FILE])
-        made = remote.write(FILE, self._content(), exclusive=True)
-        if made and (holder or scheme(remote.uri) not in EXCLUSIVE):
-            time.sleep(SETTLE)
-        other = _parsed(remote.read(FILE)) or {}
-        if other.get("token") != self.owner["token"]:
-            raise UserError(_refusal(remote.uri, other))
+        if self.remote:
+            self.remote.acquire()
 
     def release_remote(self) -> None:
-        """Let go of what is still ours; a store that is away lets it expire."""
-        if self.remote is None or self.lost:
-            return
-        try:
-            if (_parsed(self.remote.read(FILE)) or {}).get("token") == self.owner["token"]:
-                self.remote.remove([FILE])
-        except Exception:
-            pass
-
-    def heartbeat(self) -> None:
-        while not self.stop.wait(self.seconds / 3):
-            try:
-                _write(self.path, self.owner, self.seconds)
-            except OSError:
-                pass  # a full disk stops the sweep where results are written, with the whole story
-            self.heartbeat_remote()
+        if self.remote:
+            self.remote.release()
 
     def heartbeat_remote(self) -> None:
-        if self.remote is None or self.lost:
-            return
-        try:
-            holder = _parsed(self.remote.read(FILE))
-            self.lost = holder is not None and holder.get("token") != self.owner["token"]
-            if not self.lost:
-                self.remote.write(FILE, self._content())
-        except Exception:
-            pass  # the store is away: another driver may come when the lease has run out, and is then seen here
+        """Renew it. A store that is away: another driver may come when the lease has expired, and is then seen here."""
+        if self.remote:
+            with suppress(Exception):
+                self.remote.renew()
 
-    def _content(self) -> bytes:
-        return json.dumps({**self.owner, "expires": time.time() + self.seconds}).encode()
+    def renew_until_stopped(self) -> None:
+        """The heartbeat. A full disk stops the sweep where results are written, with the whole story."""
+        while not self.stop.wait(self.seconds / 3):
+            with suppress(OSError):
+                self.renew()
+            self.heartbeat_remote()
 
 
 def refuse_if_held(folder: Path, remote: RemoteFolder | None = None) -> None:
     """`UserError` where a living driver other than this process holds the folder; takes nothing itself."""
-    holder, here = _read(folder / FILE), _owner()
-    if holder and holder.get("pid") != here["pid"] and _lives(holder, here):
-        raise UserError(_refusal(folder, holder))
+    holder, here = _read(folder / FILE), this_process()
+    if holder and not is_same(holder, here) and _is_held(folder, holder):
+        raise refusal(folder, holder)
     if remote is None:
         return
     try:
-        other = _parsed(remote.read(FILE)) or here
+        other = parse(remote.read(FILE))
     except Exception as error:
         raise UserError(f'"{remote.uri}" cannot be read ({reason(error)}). {REMEDY}') from error
-    if _lives(other, here) and not _is_same(other, here):
-        raise UserError(_refusal(remote.uri, other))
+    if other and is_living(other) and not is_same(other, here):
+        raise refusal(remote.uri, other)
 
 
 def is_locked(folder: Path) -> bool:
     """Whether a living driver of this machine, this process too, holds the folder: then nothing newer is elsewhere."""
     holder = _read(folder / FILE)
-    return bool(holder) and _lives(holder or {}, _owner())
+    return holder is not None and _is_held(folder, holder)
 
 
-def _owner() -> dict[str, Any]:
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "started": _started(os.getpid()),
-        "token": uuid.uuid4().hex,
-    }
+def read_holder(folder: Path, remote: RemoteFolder | None = None) -> tuple[Holder | None, bool]:
+    """Who has the lease of a folder, or had it last without giving it back; and whether that driver lives.
 
-
-def _refusal(folder: Path | str, holder: dict[str, Any]) -> str:
-    text = (
-        f'The sweep in "{folder}" is being run by process {holder.get("pid")} on {holder.get("host")}. '
-        "Wait for it, stop it, or give this sweep another name."
-    )
-    ahead = float(holder.get("expires", 0)) - time.time()
-    if holder.get("host") != socket.gethostname():
-        text += f" If that process is gone, its lease ends by itself in {max(0, ahead):.0f} s."
-    if ahead > 10 * LEASE_SECONDS:  # a lease is never that long: a clock was set back
-        text += f' The clocks of the two machines differ by {ahead:.0f} s: if no sweep runs, remove "lease.json" there.'
-    return text
-
-
-def _take(path: Path, owner: dict[str, Any], seconds: float) -> None:
-    with path.with_name("lease.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        holder = _read(path)
-        if holder and _lives(holder, owner):
-            raise UserError(_refusal(path.parent, holder))
-        _write(path, owner, seconds)
-
-
-def _lives(holder: dict[str, Any], owner: dict[str, Any]) -> bool:
-    if holder.get("host") == owner["host"]:
-        return holder.get("started") is not None and _started(int(holder.get("pid", 0))) == holder.get("started")
-    return float(holder.get("expires", 0)) > time.time()
-
-
-def _is_same(holder: dict[str, Any], owner: dict[str, Any]) -> bool:
-    return all(holder.get(part) == owner[part] for part in ("host", "pid", "started"))
-
-
-def _started(pid: int) -> str | None:
-    """When the process began, as the system tells it; tells a reused process id from the old one. None: it is gone."""
+    Raises UserError: where the store cannot be read.
+    """
+    holder = _read(folder / FILE)
+    if holder is not None and _is_held(folder, holder):
+        return holder, True
+    if remote is None:
+        return holder, False
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        pass
-    return "running" if is_alive(pid) else None  # a system without /proc
+        other = parse(remote.read(FILE))
+    except Exception as error:
+        raise UserError(f'"{remote.uri}" cannot be read ({reason(error)}). {REMEDY}') from error
+    return (other, is_living(other)) if other else (holder, False)
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process with this id exists on this host."""
+def token_of(folder: Path) -> str | None:
+    """The token of the lease in a folder; None where there is none."""
+    holder = _read(folder / FILE)
+    return None if holder is None else str(holder.get("token"))
+
+
+def _is_held(folder: Path, holder: Holder) -> bool:
+    """Whether a holder lives: by its process, else by its lock, else by its term."""
+    if is_running(holder) is None and holder.get("locked") and is_here(holder):
+        locked = is_locked_by_another(folder / LOCK)
+        if locked is not None:
+            return locked
+    return is_living(holder)
+
+
+def _read(path: Path) -> Holder | None:
     try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass  # it is someone else's
-    return True
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        return _parsed(path.read_bytes())
+        return parse(path.read_bytes())
     except OSError:
         return None
-
-
-def _parsed(content: bytes | None) -> dict[str, Any] | None:
-    try:
-        holder = read_json(content or b"")
-    except ValueError:
-        return None
-    numbers = [holder.get(key, 0) for key in ("pid", "expires")] if isinstance(holder, dict) else [None]
-    known = all(isinstance(number, int | float) and abs(number) < 2**53 for number in numbers)
-    return holder if known else None  # a driver writes both, so this is no lease
-
-
-def _write(path: Path, owner: dict[str, Any], seconds: float) -> None:
-    content = json.dumps({**owner, "expires": time.time() + seconds})
-    write_atomic(path, content, temporary=f"lease.{os.getpid()}{NEW}")  # two processes may try at once

@@ -5,20 +5,21 @@
     ledger.results()["5f0c..."].scores     # a finished entry wins over a pruned, a pruned over a failed, then the later
 
 A process that dies while it writes leaves a torn last line. A bad line costs that line only: readers leave it out and
-say so, the next driver sets it aside in `ledger.jsonl.torn` (`repair`), and the trial runs again. Readers and writers
-of several processes exclude each other by a file lock; who may only read needs none.
+say so, the next driver sets it aside in `ledger.jsonl.torn` (`repair`), and the trial runs again. Writers of several
+processes exclude each other by a file lock. Readers need none, nor the right to write: a line is written at once, and
+whatever else is done to the file replaces it as a whole.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,13 @@ from sde_ray.errors import UserError
 from sde_ray.plugins import code_of, untrusted
 from sde_ray.safe_json import content_hash, read_json
 from sde_ray.safe_text import redact
+from sde_ray.storage.file_lock import LOCK, exclusive
 from sde_ray.storage.files import write_atomic
 from sde_ray.types import TrialResult
 
 SCHEMA = 2  # 1: version 0.1, whose trials carry settings of other names, so that no key of theirs is met again
-_RANK = {"failed": 0, "pruned": 1, "finished": 2}
+_TAIL_SECONDS = 0.05  # between two looks at a last line without an end: it is torn, or just being written
+RANK = {"failed": 0, "pruned": 1, "finished": 2}
 _RESULT = TypeAdapter(TrialResult)
 
 
@@ -75,14 +78,24 @@ def _names(result: TrialResult) -> list[object]:
 
 def supersedes(result: TrialResult, earlier: TrialResult | None) -> bool:
     """Whether a result counts instead of an earlier one of its trial."""
-    return earlier is None or _RANK[result.status] >= _RANK[earlier.status]
+    return earlier is None or RANK[result.status] >= RANK[earlier.status]
 
 
 class Ledger:
-    """The file of results; made with its folder when the first one is appended. `appended`: called after each."""
+    """The file of results; made with its folder when the first one is appended.
 
-    def __init__(self, path: Path, appended: Callable[[], object] | None = None) -> None:
-        self.path, self._appended = Path(path), appended
+    Args:
+        path: The file.
+        appended: Called after each result that was appended.
+        fence: Called before each, under the file's lock; raises UserError where this process may not write any more.
+            With it, nor may it once another one has written since `repair`: its results are not known here.
+    """
+
+    def __init__(
+        self, path: Path, appended: Callable[[], object] | None = None, fence: Callable[[], object] | None = None
+    ) -> None:
+        self.path, self._appended, self._fence = Path(path), appended, fence
+        self._size: int | None = None  # as this process has left the file, where it alone writes
 
     def entries(self) -> list[TrialResult]:
         """Every line that can be used, in the order of writing; the file stays as it is, and what is left out is said.
@@ -101,12 +114,14 @@ class Ledger:
 
     def repair(self) -> None:
         """Set aside the lines that are no result, in `ledger.jsonl.torn`. For the driver, which alone writes here."""
-        if not self.path.exists():
-            return
-        with self._locked():
-            lines, unreadable = self._parse()
-            if unreadable:
-                self._set_aside(unreadable, [line for line, _ in lines])
+        if self.path.exists():
+            with exclusive(self._lock_path):
+                lines, unreadable = self._parse()
+                if unreadable:
+                    self._set_aside(unreadable, [line for line, _ in lines])
+                self._size = self._size_now()
+        else:
+            self._size = 0
 
     def _believable(self, lines: Sequence[tuple[bytes, TrialResult]]) -> Iterator[tuple[bytes, TrialResult]]:
         foreign: set[str] = set()
@@ -136,8 +151,10 @@ class Ledger:
         line = json.dumps(to_json(result), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._locked():
+            with exclusive(self._lock_path):
+                self._check_fence()
                 self._write(line)
+                self._size = None if self._size is None else self._size_now()
         except OSError as error:
             raise UserError(_refusal(self.path, error)) from error
         if self._appended is not None:
@@ -146,7 +163,7 @@ class Ledger:
     def merge(self, other: bytes) -> None:
         """Take in the lines of another copy of this ledger, which then stand before those that only this one has."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._locked():
+        with exclusive(self._lock_path):
             own = self.path.read_bytes() if self.path.exists() else b""
             theirs = [line for line in other.split(b"\n") if line.strip()]
             known = set(theirs)
@@ -173,16 +190,14 @@ class Ledger:
             return file.read(1) == b"\n"
 
     def _read(self) -> tuple[list[tuple[bytes, TrialResult]], list[bytes]]:
-        """The lines, while no writer is at work; where this user may not lock, as they are at the moment."""
+        """The lines, as they are at the moment."""
         if not self.path.exists():
             return [], []
-        try:
-            lock = self._lock_path.open("rb")
-        except OSError:  # no writer has been here, or somebody else's folder: it can be read all the same
-            return self._parse()
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            return self._parse()
+        lines, unreadable = self._parse()
+        if unreadable and not self._ends_with_newline():
+            time.sleep(_TAIL_SECONDS)
+            lines, unreadable = self._parse()
+        return lines, unreadable
 
     def _parse(self) -> tuple[list[tuple[bytes, TrialResult]], list[bytes]]:
         """The lines with their results, and the lines that are none."""
@@ -233,13 +248,20 @@ class Ledger:
 
     @property
     def _lock_path(self) -> Path:
-        return self.path.with_name(self.path.name + ".lock")
+        return self.path.with_name(self.path.name + LOCK)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with self._lock_path.open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield  # closing the file lets the lock go
+    def _check_fence(self) -> None:
+        if self._fence is None:
+            return
+        self._fence()
+        if self._size is not None and self._size != self._size_now():
+            raise UserError(
+                f'Another driver has written to "{self.path}" since this one has read it, so this one stops. What the '
+                "ledger has is kept: run the same command again to go on from there."
+            )
+
+    def _size_now(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
 
 
 def _refusal(path: Path, error: OSError) -> str:

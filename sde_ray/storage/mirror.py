@@ -7,28 +7,28 @@
 
 The remote storage is the truth; a mirror is what this machine has seen of it, and what it could not upload yet. Each
 such file or folder is marked dirty in `.unsent`: dirty things are never overwritten by a download, and are uploaded at
-the next chance, also in another process or a later run on this machine. A ledger that could not be uploaded is merged
-with the remote one, line by line, so that no result is lost on either side.
+the next chance, also in another process or a later run on this machine. Of a ledger that could not be uploaded those
+lines are kept that the remote one lacks (`remote_ledger`), so that no result is lost on either side.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import socket
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, unquote
 
 from sde_ray.errors import UserError
+from sde_ray.storage.dirty_marks import UNSENT, DirtyMarks
+from sde_ray.storage.file_lock import LOCK
 from sde_ray.storage.files import NEW
 from sde_ray.storage.layout import ADAPTER, CHECKPOINT, LEDGER, PARTIAL, RESULT, TRIALS, TUNE
-from sde_ray.storage.lease import is_alive
+from sde_ray.storage.lease import token_of
 from sde_ray.storage.ledger import Ledger, load_result, to_json
-from sde_ray.storage.remote import REMEDY, FileInfo, RemoteFolder, reason, set_time
+from sde_ray.storage.remote import REMEDY, RemoteFolder, reason, set_time
+from sde_ray.storage.remote_ledger import COPY, RemoteLedger
 from sde_ray.storage.uri import checked, is_uri, local_path
 from sde_ray.types import TrialResult
 
@@ -37,8 +37,7 @@ LATE = (
     PARTIAL,
     RESULT,
 )  # of a trial's files those that speak of the others: they are uploaded last, in turn
-UNSENT = ".unsent"
-OWN = (UNSENT, TUNE, ".nodes", "lease.json", "lease.lock", f"{LEDGER}.lock", f"{LEDGER}.torn")
+OWN = (UNSENT, TUNE, COPY, ".nodes", "lease.json", f"{LEDGER}.torn")
 SMALL = (".json", ".jsonl", ".txt")  # of a trial's files; its adapter and the like are downloaded when they are needed
 
 
@@ -62,7 +61,7 @@ class LocalFolder:
         Args:
             check: Called at each result; raises UserError when the lease was lost.
         """
-        yield Ledger(self.folder / LEDGER)
+        yield Ledger(self.folder / LEDGER, fence=check)
 
     def download(self, within: str = "") -> None:
         """Download what is small, or all that is `within` a file or folder.
@@ -102,6 +101,11 @@ class LocalFolder:
     def say_unsent(self, why: str) -> None:
         """Warn, once, that files could not be uploaded."""
 
+    @property
+    def unsent(self) -> int:
+        """How many files and folders of trials this machine has and the remote storage lacks, those at work aside."""
+        return 0
+
 
 class MirroredFolder(LocalFolder):
     """A folder in a remote storage, with its mirror on this machine."""
@@ -112,7 +116,8 @@ class MirroredFolder(LocalFolder):
     def __init__(self, location: str) -> None:
         super().__init__(location)
         self.remote = RemoteFolder(location)
-        self._ledger_seen: FileInfo | None = None
+        self._ledger = RemoteLedger(self.remote, self.folder)
+        self.marks = DirtyMarks(self.folder)
         self._missing: set[str] = set()
         self._told = False
 
@@ -132,28 +137,23 @@ class MirroredFolder(LocalFolder):
 
     def _download(self, within: str, whole: bool) -> None:
         listed = self.remote.list(within)
-        unsent = self._unsent()
-        mine = {name for name in self._local(within) if not _is_below(name, unsent)}
-        there = {name: seen for name, seen in listed.items() if not _is_below(name, {*unsent, *OWN})}
+        unsent = self.marks.all()
+        kept = {*unsent, *OWN, LEDGER}
+        mine = {name for name in self._local(within) if not _is_below(name, kept)}
+        there = {name: seen for name, seen in listed.items() if not _is_below(name, kept)}
         for gone in mine - set(there):
             (self.folder / gone).unlink(missing_ok=True)
         wanted = {name: seen for name, seen in there.items() if whole or _is_small(name)}
         self.remote.get(self.folder, {n: seen for n, seen in wanted.items() if not seen.matches_local(self.folder / n)})
-        if LEDGER in listed:
-            if LEDGER in unsent:
-                self._merge_ledger(listed[LEDGER])
-            self._ledger_seen = listed[LEDGER]
-
-    def _merge_ledger(self, seen: FileInfo) -> None:
-        if seen != self._ledger_seen:
-            Ledger(self.folder / LEDGER).merge(self.remote.read(LEDGER) or b"")
+        if not within:
+            self._ledger.download(listed, unsent=LEDGER in unsent)
 
     def _local(self, within: str) -> list[str]:
         """The mirror's files by their path in it, but for what is this machine's own."""
         start = self.folder / within
         found = [start] if start.is_file() else [Path(at, name) for at, _, names in os.walk(start) for name in names]
         names = [path.relative_to(self.folder).as_posix() for path in found]
-        return [name for name in names if not _is_below(name, OWN) and not name.endswith(NEW)]
+        return [name for name in names if not _is_below(name, OWN) and not name.endswith((NEW, LOCK))]
 
     def download_trial(self, folder: Path) -> None:
         name = self._name(folder)
@@ -172,7 +172,7 @@ class MirroredFolder(LocalFolder):
             raise
         except Exception:
             pass  # a trial can do without what an earlier attempt has left
-        self._mark(name, at_work=True)
+        self.marks.set(name, at_work=True)
 
     def delete(self, folder: Path, *patterns: str) -> None:
         super().delete(folder, *patterns)
@@ -185,16 +185,16 @@ class MirroredFolder(LocalFolder):
     # ---- upload ------------------------------------------------------------------------------------------------------
 
     def mark_dirty(self, path: Path) -> None:
-        self._mark(self._name(path), at_work=True)
+        self.marks.set(self._name(path), at_work=True)
 
     def upload(self, *paths: Path) -> bool:
         names = [self._name(path) for path in paths if path.exists()]
         for name in names:
-            self._mark(name)
+            self.marks.set(name)
         try:
             for name in names:
                 self._upload(name)
-                self._unmark(name)
+                self.marks.remove(name)
             self._upload_unsent()
         except UserError:
             raise
@@ -220,14 +220,14 @@ class MirroredFolder(LocalFolder):
 
     def _upload_unsent(self) -> None:
         """Send what nobody is at work on. A trial that has meanwhile ended elsewhere is no longer wanted."""
-        for name, at_work in self._unsent().items():
+        for name, at_work in self.marks.all().items():
             if at_work or name == LEDGER:
                 continue
             if not (self.folder / name).exists() or (name.startswith(f"{TRIALS}/") and self._is_superseded(name)):
-                self._unmark(name)
+                self.marks.remove(name)
                 continue
             self._upload(name)
-            self._unmark(name)
+            self.marks.remove(name)
 
     def _is_superseded(self, name: str) -> bool:
         own = load_result(self.folder / name / RESULT)
@@ -239,39 +239,37 @@ class MirroredFolder(LocalFolder):
     def upload_trial(self, folder: Path, result: TrialResult | None, last: bool) -> str:
         name, why = self._name(folder), ""
         try:
-            self._mark(name, at_work=True)
+            self.marks.set(name, at_work=True)
             self._upload(name)
             if last:
-                self._unmark(name)
+                self.marks.remove(name)
                 self._upload_unsent()
         except Exception as error:
             why = reason(error)
-            self._mark(name, at_work=not last)
+            self.marks.set(name, at_work=not last)
         return json.dumps({"result": result and to_json(result), "last": last, "unsent": why})
 
     @contextmanager
     def open_ledger(self, check: Callable[[], None]) -> Iterator[Ledger]:
         self.download()  # another driver may have ended since the plan was made
-        self._mark(LEDGER, at_work=True)
-        try:
-            yield Ledger(self.folder / LEDGER, lambda: self._upload_ledger(check))
-        finally:
-            self._finish()
+        self.marks.set(LEDGER, at_work=True)
+        token = token_of(self.folder)
 
-    def _upload_ledger(self, check: Callable[[], None]) -> bool:
-        check()
-        if not (self.folder / LEDGER).is_file():
-            return True
+        def refuse_other_driver() -> None:
+            if token_of(self.folder) != token:  # one that shares this mirror; `check` says so
+                check()
+
         try:
-            seen = self.remote.seen(LEDGER)
-            if seen is not None and seen.matches_local(self.folder / LEDGER):
-                return True
-            if seen is not None:
-                self._merge_ledger(seen)
-            self.remote.put(self.folder, [LEDGER])
-            self._ledger_seen = self.remote.seen(LEDGER)
-            if self._ledger_seen:
-                set_time(self.folder / LEDGER, self._ledger_seen)
+            yield Ledger(self.folder / LEDGER, lambda: self._upload_ledger(check), refuse_other_driver)
+        finally:
+            self._finish(check)
+
+    def _upload_ledger(self, check: Callable[[], None], last: bool = False) -> bool:
+        check()
+        try:
+            self._ledger.upload()
+            if last:
+                self._ledger.upload_index()
         except UserError:
             raise
         except Exception as error:
@@ -279,14 +277,18 @@ class MirroredFolder(LocalFolder):
             return False
         return True
 
-    def _finish(self) -> None:
+    def _finish(self, check: Callable[[], None]) -> None:
         """A driver ends: send what is unsent, bring what is missing, and say what could not be."""
         self.remote.try_again()  # the last chance
-        sent = self._upload_ledger(lambda: None)
+        try:
+            sent = self._upload_ledger(check, last=True)
+        except UserError:  # the sweep is another driver's, as was said; what is unsent is kept for the next run here
+            self.marks.set(LEDGER)
+            return
         if sent:
-            self._unmark(LEDGER)
+            self.marks.remove(LEDGER)
         else:
-            self._mark(LEDGER)
+            self.marks.set(LEDGER)
         sent = self.upload() and sent
         for name in sorted(self._missing):
             self.download_trial(self.folder / name)
@@ -315,31 +317,12 @@ class MirroredFolder(LocalFolder):
     def _say(self, fault: Exception) -> None:
         self.say_unsent(reason(fault))
 
-    # ---- marks -------------------------------------------------------------------------------------------------------
+    @property
+    def unsent(self) -> int:
+        return sum(not at_work for at_work in self.marks.all().values())
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
-
-    def _mark(self, name: str, at_work: bool = False) -> None:
-        path = self.folder / UNSENT / quote(name, safe="")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        owner = {"host": socket.gethostname(), "pid": os.getpid()} if at_work else {"host": socket.gethostname()}
-        path.write_text(json.dumps(owner))
-
-    def _unmark(self, name: str) -> None:
-        (self.folder / UNSENT / quote(name, safe="")).unlink(missing_ok=True)
-
-    def _unsent(self) -> dict[str, bool]:
-        """What is not in the store yet, and whether a process is at work on it (any on another host may be)."""
-        found = {}
-        for path in sorted((self.folder / UNSENT).glob("*")):
-            try:
-                owner: dict[str, Any] = json.loads(path.read_text())
-            except (OSError, ValueError):
-                owner = {}  # it was being written when its process died
-            elsewhere = owner.get("host", socket.gethostname()) != socket.gethostname()
-            found[unquote(path.name)] = elsewhere or ("pid" in owner and is_alive(int(owner["pid"])))
-        return found
 
 
 def _is_below(name: str, folders: Iterable[str]) -> bool:

@@ -4,8 +4,9 @@
     remote.list()                      {"ledger.jsonl": Seen(5120, 1764000000.0), "trials/5f0c/result.json": ...}
     remote.put(mirror, ["ledger.jsonl"]); remote.get(mirror, ["sweep.yaml"])
 
-A file is the same here and there when its size and its time of change are: both ways set the local one's time to the
-store's. Whatever a reader finds is whole: object stores put so by themselves, elsewhere a file is moved into its place.
+A file is the same here and there when its size and its time of change are, and its ETag where there is one: both ways
+set the local one's time so (`FileInfo`). Whatever a reader finds is whole: object stores put so by themselves, in other
+stores a file is moved into its place.
 fsspec is imported when the first store is opened, so a sweep in a plain folder never loads it.
 """
 
@@ -14,14 +15,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property, lru_cache
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from sde_ray.errors import UserError
 from sde_ray.safe_text import redact
+from sde_ray.storage.conditional import Conditions, conditions_of
+from sde_ray.storage.file_lock import LOCK
 from sde_ray.storage.files import NEW
 from sde_ray.storage.uri import is_uri, local_path, scheme, split
 
@@ -35,17 +40,31 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class FileInfo:
-    """A file as a listing tells it. `changed`: seconds since 1970; None where the store does not say."""
+    """A file as a listing tells it. `changed`: seconds since 1970; None where the store does not say. `etag`: the same.
+
+    A local file is the same when its size is, and its time of change: the store's second, and of an ETag so many
+    microseconds as its hash has, since two versions of one second may have one size.
+    """
 
     size: int
     changed: float | None
+    etag: str = ""
+
+    @property
+    def time_ns(self) -> int | None:
+        """The time that marks a local file as the same, in nanoseconds since 1970."""
+        if not self.etag:
+            return None if self.changed is None else round(self.changed * 1e9)
+        fraction = int.from_bytes(sha256(self.etag.encode()).digest()[:8], "big") % 1_000_000
+        return int(self.changed or 0.0) * 1_000_000_000 + fraction * 1_000
 
     def matches_local(self, path: Path) -> bool:
         try:
             own = path.stat()
         except OSError:
             return False
-        return own.st_size == self.size and self.changed is not None and abs(own.st_mtime - self.changed) < 1e-3
+        tolerance = 500 if self.etag else 1_000_000
+        return own.st_size == self.size and self.time_ns is not None and abs(own.st_mtime_ns - self.time_ns) < tolerance
 
 
 class RemoteFolder:
@@ -94,7 +113,7 @@ class RemoteFolder:
 
         start = len(self.path("")) + 1
         found = {name[start:]: info for name, info in self._tried(find).items() if info.get("type") != "directory"}
-        return {name: _seen(info) for name, info in found.items() if is_inside(name) and not name.endswith(NEW)}
+        return {name: _seen(info) for name, info in found.items() if is_inside(name) and not name.endswith((NEW, LOCK))}
 
     def seen(self, name: str) -> FileInfo | None:
         """One file; None where there is none."""
@@ -109,17 +128,34 @@ class RemoteFolder:
         return self._tried(ask)
 
     def get(self, folder: Path, names: Mapping[str, FileInfo]) -> None:
-        """Bring files into `folder`, each whole or not at all, with the store's time of change."""
+        """Bring files into `folder`, each whole or not at all, with the store's time of change.
+
+        One that another process has removed since it was listed is left out.
+        """
         if not names:
             return
-        ways = [(self.path(name), folder / name) for name in names]
-        for _, local in ways:
-            local.parent.mkdir(parents=True, exist_ok=True)
-        arriving = [local.with_name(f"{local.name}.{os.getpid()}{NEW}") for _, local in ways]
-        self._tried(lambda: self.system.get([remote for remote, _ in ways], list(map(str, arriving))))
-        for new, (_, local), seen in zip(arriving, ways, names.values(), strict=True):
-            set_time(new, seen)
-            os.replace(new, local)
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        arriving = {name: folder / f"{name}.{os.getpid()}{NEW}" for name in names}
+        try:
+            self._get(arriving)
+        except FileNotFoundError:
+            for name, new in arriving.items():
+                with suppress(FileNotFoundError):
+                    self._get({name: new})
+        for name, new in arriving.items():
+            if new.exists():
+                set_time(new, names[name])
+                os.replace(new, folder / name)
+
+    def _get(self, files: Mapping[str, Path]) -> None:
+        paths = [self.path(name) for name in files], list(map(str, files.values()))
+        try:
+            self._tried(lambda: self.system.get(*paths))
+        except FileNotFoundError:
+            for new in files.values():
+                new.unlink(missing_ok=True)  # some were there, or begun
+            raise
 
     def put(self, folder: Path, names: Iterable[str]) -> None:
         """Bring files of `folder` to the store, in this order where it matters: what stands last arrives last."""
@@ -161,6 +197,20 @@ class RemoteFolder:
 
         return self._tried(read)
 
+    def write_all(self, contents: Mapping[str, bytes]) -> None:
+        """Write small files, each whole, several at once where the store's library can do that."""
+        if scheme(self.uri) in WHOLE:
+            return self._tried(lambda: self.system.pipe({self.path(name): one for name, one in contents.items()}))
+        for name, content in contents.items():
+            self._tried(lambda name=name, content=content: self._pipe_beside(content, self.path(name)))  # type: ignore[misc]
+        return None
+
+    def _pipe_beside(self, content: bytes, remote: str) -> None:
+        new = f"{remote}.{os.getpid()}{NEW}"
+        self.system.makedirs(remote.rpartition("/")[0], exist_ok=True)
+        self.system.pipe_file(new, content)
+        self.system.mv(new, remote)
+
     def write(self, name: str, content: bytes, exclusive: bool = False) -> bool:
         """Write a small file; False where it should be made but is there already (see `EXCLUSIVE`)."""
         path = self.path(name)
@@ -179,6 +229,34 @@ class RemoteFolder:
             return True
 
         return self._tried(write)
+
+    # ---- conditions --------------------------------------------------------------------------------------------------
+
+    @property
+    def conditions(self) -> Conditions:
+        """Raises NotImplementedError: the store has none, so what is read may be another's when it is replaced."""
+        conditions = conditions_of(self.system, scheme(self.uri))
+        if conditions is None:
+            raise NotImplementedError(f'"{self.uri}" has no conditional writes')
+        return conditions
+
+    def tag(self, name: str) -> str:
+        """What tells this content of a file from any other; "" where there is none. Raises NotImplementedError."""
+        tag = self.conditions.tag
+        return self._tried(lambda: tag(self.system, self.path(name)))
+
+    def write_if(self, name: str, content: bytes, tag: str) -> str | None:
+        """Write a small file that still has a tag, or ("") does not exist yet: its new tag, or None where it has not.
+
+        Raises NotImplementedError: the store has no conditions.
+        """
+        write = self.conditions.write
+        return self._tried(lambda: write(self.system, self.path(name), content, tag))
+
+    def remove_if(self, name: str, tag: str) -> bool:
+        """Remove a file that still has a tag; False where it has not. Raises NotImplementedError."""
+        remove = self.conditions.remove
+        return self._tried(lambda: remove(self.system, self.path(name), tag))
 
     # ---- trying again ------------------------------------------------------------------------------------------------
 
@@ -216,13 +294,14 @@ def _seen(info: Mapping[str, Any]) -> FileInfo:
             changed = None
     if isinstance(changed, datetime):
         changed = (changed if changed.tzinfo else changed.replace(tzinfo=timezone.utc)).timestamp()
-    return FileInfo(int(info.get("size") or 0), float(changed) if isinstance(changed, int | float) else None)
+    etag = str(info.get("ETag") or info.get("etag") or "").strip('"')
+    return FileInfo(int(info.get("size") or 0), float(changed) if isinstance(changed, int | float) else None, etag)
 
 
 def set_time(path: Path, seen: FileInfo) -> None:
     """Mark a local file as the same as the store's."""
-    if seen.changed is not None:
-        os.utime(path, (seen.changed, seen.changed))
+    if seen.time_ns is not None:
+        os.utime(path, ns=(seen.time_ns, seen.time_ns))
 
 
 def is_inside(name: str) -> bool:

@@ -123,6 +123,11 @@ class RunDirectory:
         return self.sweep, self.resolved
 
     @property
+    def phase(self) -> Path:
+        """How far the driver has come; see `sweep/phase.py`."""
+        return self.path / layout.PHASE
+
+    @property
     def report(self) -> Path:
         """The page."""
         return self.path / layout.REPORT

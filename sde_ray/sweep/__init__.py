@@ -10,7 +10,9 @@ resume.py  stale.py             which results of a ledger count for a plan, and 
 run.py  tune_job.py             the trials through Ray Tune; signals.py stops them in order
 opponents.py                    whom a trial races
 trainable.py  callback.py       Ray Tune's `Trainable` and `Callback`; tune_search.py its searcher and schedulers;
-                                tune_patches.py what Tune gets wrong when memory runs out
-progress.py                     what a person sees of it
+                                failure_policy.py whether a trial whose process died goes on; tune_patches.py what
+                                Tune does by it
+progress.py  ray_metrics.py     what a person sees of it, and what Prometheus does
+phase.py                        how far a run's driver has come
 cluster/                        Ray sessions, jobs, checks of nodes and machines
 """

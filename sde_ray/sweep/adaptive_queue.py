@@ -85,6 +85,10 @@ class AdaptiveQueue(TrialQueue):
     def blocked(self) -> bool:
         return self.search.running  # one that is stopped early leaves budget for another
 
+    @property
+    def depends_on_results(self) -> bool:
+        return not self._unfinished and self._next_request is None and not self.search.has_first_trials
+
     def next_trial(self) -> TrialConfig | None:
         if self._unfinished:
             return self._unfinished.popleft()

@@ -19,7 +19,9 @@ from sde_ray.safe_text import redact
 from sde_ray.storage.layout import PARTIAL, RESULT
 from sde_ray.storage.ledger import from_json, load_result
 from sde_ray.storage.mirror import LocalFolder, open_trial_folder
+from sde_ray.sweep.failure_policy import FailurePolicy, TrialProgress
 from sde_ray.sweep.progress import Progress
+from sde_ray.sweep.ray_metrics import SweepMetrics
 from sde_ray.sweep.trainable import RESULT_KEY
 from sde_ray.sweep.tune_job import TuneJob
 from sde_ray.sweep.tune_search import NOTE_KEY
@@ -34,15 +36,21 @@ class SweepCallback(tune.Callback):
 
     def __init__(self, job: TuneJob, tracker: Any, progress: Progress) -> None:
         self.job, self.tracker, self.progress = job, tracker, progress
+        self.metrics = SweepMetrics(job, tracker)
         self.stopping = False
         self.error: Exception | None = None
         self.ended: list[TrialResult] = []
+        self.failure_policy = FailurePolicy(_checkpoint_progress)
         self._told: dict[str, tuple[TrialResult, bool]] = {}  # by key, from reports; whether the trial has ended
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         config: TrialConfig = trial.config["trial"]
         self.progress.started(config)
+        self.metrics.started(config)
         self._track("on_trial_start", config)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.metrics.refresh()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -68,11 +76,16 @@ class SweepCallback(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         if self.stopping:
             return
-        error = _reason(Path(trial.error_file))
-        self.record(_lost(trial, f"The trial's process died: {error}"), *open_trial_folder(trial.config["folder"]))
+        said = (_reason(Path(trial.error_file)), self.failure_policy.reason(trial))
+        error = f"The trial's process died: {' '.join(filter(None, said))}"
+        self.record(_lost(trial, error), *open_trial_folder(trial.config["folder"]))
 
     def record(self, result: TrialResult, store: LocalFolder, folder: Path) -> None:
-        """A trial has ended: ledger, queue, progress, tracker, in this order. Its checkpoint goes after the first."""
+        """A trial has ended: ledger, queue, progress, tracker, in this order. Its checkpoint goes after the first.
+
+        That of a failed trial stays for the next run, unless this run found it and came no further than it: then it may
+        be the reason.
+        """
         if self.error is not None:
             return
         try:
@@ -80,11 +93,15 @@ class SweepCallback(tune.Callback):
         except Exception as error:  # Tune would bury it under a traceback; the sweep raises it when Tune has let go
             self.error, self.stopping = error, True
             return
-        store.delete(folder, checkpoint.NAME, checkpoint.WORKER_FILES)
+        found = self.job.queue.in_flight.get(result.key)
+        stays = result.status == "failed" and not (found and checkpoint.progress(folder, result.key) <= found.progress)
+        if not stays:
+            store.delete(folder, checkpoint.NAME, checkpoint.WORKER_FILES)
         self.ended.append(result)
         self.job.sweep_run.record(result)
         self.job.queue.on_trial_end(result)
         self.progress.ended(result, self.job.score(result))
+        self.metrics.ended(result, self.job.score(result))
         self._track("on_trial_end", result, folder)
         self._give_up_if_hopeless()
 
@@ -105,6 +122,13 @@ class SweepCallback(tune.Callback):
             call(*arguments)
         except Exception as error:
             warnings.warn(f"Tracking failed in {action}: {redact(f'{type(error).__name__}: {error}')}", stacklevel=2)
+
+
+def _checkpoint_progress(trial: Any) -> TrialProgress:
+    """How far the checkpoint of one of Tune's trials is, wherever it ran."""
+    store, folder = open_trial_folder(trial.config["folder"])
+    store.download_trial(folder)
+    return checkpoint.progress(folder, trial.config["trial"].key)
 
 
 def _lost(trial: Any, error: str) -> TrialResult:

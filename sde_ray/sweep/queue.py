@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from sde_ray.config.trial import TrialConfig
-from sde_ray.search import Searcher
+from sde_ray.search import METHODS, Searcher
 from sde_ray.sweep.contest import Contest
 from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.resume import match_finished
@@ -59,6 +59,11 @@ class TrialQueue(ABC):
     @property
     def blocked(self) -> bool:
         """Whether there is nothing to run now, but perhaps when a running trial has ended."""
+        return False
+
+    @property
+    def depends_on_results(self) -> bool:
+        """Whether results that are still to come may change which trial is next."""
         return False
 
     @abstractmethod
@@ -108,7 +113,7 @@ class DesignQueue(TrialQueue):
         in_flight: Mapping[str, Checkpoint] = MappingProxyType({}),
     ) -> None:
         super().__init__(plan.trials, results, in_flight)
-        self._score = score
+        self._score, self._learns = score, METHODS[plan.config.search.method].adaptive
         self._results = {key: result for key, result in self.matched.items() if result.status != "failed"}
         self._states = [_ContestState(contest, contest.searcher(plan.config)) for contest in plan.contests]
         self._designs = {
@@ -124,6 +129,10 @@ class DesignQueue(TrialQueue):
     @property
     def remaining(self) -> float:
         return self._remaining
+
+    @property
+    def depends_on_results(self) -> bool:
+        return self._learns
 
     def next_trial(self) -> TrialConfig | None:
         for state in self._states:

@@ -24,14 +24,13 @@ from sde_ray.types import TrialResult
 
 def match_finished(trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> dict[str, TrialResult]:
     """The result that counts for each trial that has one, in the ledger's order."""
-    finished = {_training(result.config): result for result in results.values() if result.status == "finished"}
-    matched: dict[str, TrialResult] = {}
-    for trial in trials:
-        result = results.get(trial.key)
-        if result is None or result.status != "finished":
-            result = finished.get(_training(trial.resolved())) or result
-        if result is not None:
-            matched[trial.key] = result
+    trials = tuple(trials)
+    matched = {trial.key: results[trial.key] for trial in trials if trial.key in results}
+    others = [trial for trial in trials if trial.key not in matched or matched[trial.key].status != "finished"]
+    if others:  # hashing every result costs as much as reading them
+        finished = {_training(result.config): result for result in results.values() if result.status == "finished"}
+        same = {trial.key: finished.get(_training(trial.resolved())) for trial in others} if finished else {}
+        matched |= {key: result for key, result in same.items() if result is not None}
     order = {key: number for number, key in enumerate(results)}
     return dict(sorted(matched.items(), key=lambda pair: order[pair[1].key]))
 

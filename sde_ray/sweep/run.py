@@ -9,6 +9,7 @@ that was stopped between two rungs resumes from its checkpoint (`training/checkp
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,9 +25,11 @@ from sde_ray.storage.layout import LEDGER
 from sde_ray.storage.lease import lease
 from sde_ray.storage.ledger import Ledger
 from sde_ray.sweep.adaptive_queue import AdaptiveQueue
+from sde_ray.sweep.cluster.concurrency import Concurrency
 from sde_ray.sweep.cluster.preflight import check_nodes
 from sde_ray.sweep.cluster.ray_session import bundles, ray_session
 from sde_ray.sweep.opponents import opponent_key
+from sde_ray.sweep.phase import write_phase
 from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.progress import Progress
 from sde_ray.sweep.queue import ListQueue, Score
@@ -104,8 +107,9 @@ def run_plan(
     with lease(run_dir.path.absolute(), remote=run_dir.folder.remote):  # not under a driver that is at work
         write_sweep(config)
         run_dir.folder.upload(*run_dir.config_files)
+        write_phase(run_dir, "sweep", planned=plan.count)
     with _driver(sweep_run) as ledger:
-        queue = sweep_run.start_queue(in_flight(run_dir.trials, plan.trials, sweep_run.results))
+        queue = sweep_run.start_queue(in_flight(run_dir.folder, plan.trials, sweep_run.results))
         job = TuneJob(sweep_run, queue, ledger, config.objective.split, sweep_run.score)
         interrupted = _run_job(
             job, plan.count, lambda result: trial_cost(config, result), runner_factory, tracker, progress
@@ -135,7 +139,7 @@ def run_trials(
     split = unique[0].splits[0]
     score = scorer(sweep_run.config, split)
     with _driver(sweep_run) as ledger:
-        checkpoints = in_flight(sweep_run.run_dir.trials, unique, sweep_run.results)
+        checkpoints = in_flight(sweep_run.run_dir.folder, unique, sweep_run.results)
         queue = ListQueue(unique, sweep_run.results, checkpoints)
         job = TuneJob(sweep_run, queue, ledger, split, score, search=False)
         interrupted = _run_job(job, len(unique), lambda result: 1.0, runner_factory, tracker, progress)
@@ -195,6 +199,8 @@ def _refuse_worthless(sweep_run: SweepRun, results: Sequence[TrialResult], split
 
 def _tune(job: TuneJob, factory: RunnerFactory | None, tracker: Any, progress: Progress) -> bool:
     """Let Ray Tune run a job; True if the user stopped it."""
+    import ray
+
     from sde_ray.sweep.callback import SweepCallback
 
     if factory is None:
@@ -202,8 +208,9 @@ def _tune(job: TuneJob, factory: RunnerFactory | None, tracker: Any, progress: P
 
         factory = make_runner
     config, run_dir = job.sweep_run.config, job.sweep_run.run_dir
+    grows = ray.is_initialized() or config.resources.address is not None  # this machine's own Ray stays as it is
     interrupted: list[bool] = []
-    with ray_session(config.resources) as max_concurrent:
+    with ray_session(config.resources, math.ceil(job.queue.remaining)) as room:
         check_nodes(config, run_dir.folder)
         callback = SweepCallback(job, tracker, progress)
 
@@ -213,7 +220,7 @@ def _tune(job: TuneJob, factory: RunnerFactory | None, tracker: Any, progress: P
 
         with sigterm_is_ctrl_c(stop):
             try:
-                _run_tune(job, callback, factory, max_concurrent)
+                _run_tune(job, callback, factory, Concurrency(config.resources, room, grows))
             finally:
                 shutil.rmtree(run_dir.tune, ignore_errors=True)
     if callback.error is not None:
@@ -221,34 +228,48 @@ def _tune(job: TuneJob, factory: RunnerFactory | None, tracker: Any, progress: P
     return bool(interrupted)
 
 
-def _run_tune(job: TuneJob, callback: Any, factory: RunnerFactory, max_concurrent: int) -> None:
+def _run_tune(job: TuneJob, callback: Any, factory: RunnerFactory, concurrency: Concurrency) -> None:
     from ray import tune
 
     from sde_ray.sweep.trainable import TrialTrainable
-    from sde_ray.sweep.tune_patches import patch_tune_oom_errors
-    from sde_ray.sweep.tune_search import QueueSearcher, StopOnRequest
+    from sde_ray.sweep.tune_patches import patched_tune
+    from sde_ray.sweep.tune_search import StopOnRequest
 
-    patch_tune_oom_errors()
-    config, folder, queue = job.sweep_run.config, job.sweep_run.run_dir.folder, job.queue
+    config, folder = job.sweep_run.config, job.sweep_run.run_dir.folder
     resources = config.resources
     runner_resources = RunnerResources(
-        resources.num_workers, bundles(resources)[-1]["CPU"], resources.resources_per_worker.GPU
+        resources.num_workers,
+        bundles(resources)[-1]["CPU"],
+        resources.resources_per_worker.GPU,
+        resources.checkpoint_interval_s,
     )
-    tune.run(
-        tune.with_parameters(TrialTrainable, factory=factory, resources=runner_resources),
-        name="sweep",
-        storage_path=str(job.sweep_run.run_dir.tune),
-        search_alg=QueueSearcher(queue.next_trial, lambda: queue.blocked, lambda trial: trainable_config(job, trial)),
-        scheduler=_scheduler(job),
-        num_samples=-1,  # until the queue has no more
-        max_concurrent_trials=_limit(config, max_concurrent),
-        resources_per_trial=tune.PlacementGroupFactory(bundles(resources), strategy=folder.strategy),
-        reuse_actors=True,
-        max_failures=1,  # a process that dies is started once more
-        raise_on_failed_trial=False,
-        callbacks=[callback],
-        stop=StopOnRequest(lambda: callback.stopping),
-        verbose=0,
+    with patched_tune(callback.failure_policy, concurrency.max_pending):
+        tune.run(
+            tune.with_parameters(TrialTrainable, factory=factory, resources=runner_resources),
+            name="sweep",
+            storage_path=str(job.sweep_run.run_dir.tune),
+            search_alg=_searcher(job, concurrency),
+            scheduler=_scheduler(job),
+            num_samples=-1,  # until the queue has no more
+            resources_per_trial=tune.PlacementGroupFactory(bundles(resources), strategy=folder.strategy),
+            reuse_actors=True,
+            raise_on_failed_trial=False,
+            callbacks=[callback],
+            stop=StopOnRequest(lambda: callback.stopping),
+            verbose=0,
+        )
+
+
+def _searcher(job: TuneJob, concurrency: Concurrency) -> Any:
+    """Tune's searcher: the queue, as far as trials may be under way. A trial that races needs its rival's results."""
+    from sde_ray.sweep.tune_search import QueueSearcher
+
+    queue, races = job.queue, job.search and bool(job.sweep_run.config.search.racing)
+    return QueueSearcher(
+        queue.next_trial,
+        lambda: queue.blocked,
+        lambda trial: trainable_config(job, trial),
+        lambda: concurrency.limit(races or queue.depends_on_results),
     )
 
 
@@ -280,11 +301,6 @@ def _scheduler(job: TuneJob) -> Any:
         earlier = _earlier_rungs(job.sweep_run.plan, job.sweep_run.results, job.score)
         return GroupedASHAScheduler(asha, earlier)
     return None
-
-
-def _limit(config: SweepConfig, max_concurrent: int) -> int | None:
-    limit = config.resources.max_concurrent_trials
-    return limit if limit is not None and limit < max_concurrent else None
 
 
 def _earlier_rungs(

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from sde_ray.storage.layout import LEDGER
+from sde_ray.storage.layout import LEDGER, LEDGER_OBJECTS
 from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.sweep.plan import Plan
 from sde_ray.types import TrialResult
@@ -25,10 +25,9 @@ def stale_result_notes(plan: Plan, results: Mapping[str, TrialResult], run_dir: 
 
 
 def _changed_data(plan: Plan, results: Mapping[str, TrialResult]) -> list[str]:
-    known = {_without_data(result.config) for result in results.values()}
-    changed = Counter(
-        trial.task for trial in plan.trials if trial.key not in results and _without_data(trial.resolved()) in known
-    )
+    missing = [trial for trial in plan.trials if trial.key not in results] if results else []
+    known = {_without_data(result.config) for result in results.values()} if missing else set()
+    changed = Counter(trial.task for trial in missing if _without_data(trial.resolved()) in known)
     return [
         f'The data or the definition of the task "{task}" have changed since {count} of these trials ran: they run '
         "again. The old results stay in the ledger, under keys of their own; with the old data they count again."
@@ -47,8 +46,9 @@ def _missing_folders(plan: Plan, results: Mapping[str, TrialResult], run_dir: Ru
     if not gone:
         return []
     some = ", ".join([*gone[:3], *["..."] * (len(gone) > 3)])
+    objects = f", and their files out of {run_dir.uri(LEDGER_OBJECTS)}" if run_dir.folder.remote else ""
     return [
         f"{len(gone)} of {len(wanted)} ended trials have no folder any more ({some}). "
         "Their scores count, but their completions and adapters are gone: intervals are wider, and `score` and "
-        f"`predict` cannot use them. To run them again, take their lines out of {run_dir.uri(LEDGER)}."
+        f"`predict` cannot use them. To run them again, take their lines out of {run_dir.uri(LEDGER)}{objects}."
     ]

@@ -3,8 +3,8 @@
 Tune calls `step` once a rung. After each, the result so far is in the trial's folder (`partial.json`, at the end
 `result.json`) before the driver gets the report, which is a score and a number, so that the driver stays small. A rung
 of a resumed trial that is already scored is reported once more, not trained again. A failing trial is a result like any
-other, and the process runs the next one. Only when a process of the runner has died does the trial end with an error;
-Tune then starts it once more.
+other, and the process runs the next one. Only when a process of the runner has died, or its node will be taken away,
+does the trial end with an error; whether Tune starts it again is up to the failure policy (`failure_policy.py`).
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ class TrialTrainable(tune.Trainable):
             last = stopped_early or len(self._rungs) == len(self._trial.rungs)
             result = self._finish("pruned" if stopped_early else "finished") if last else self._so_far()
         except WorkerDiedError:
+            self._open = False  # nothing is left to end in order; what is saved is in the folder
+            self._discard_runner()
             raise
         except Exception as error:  # the trial boundary: a failed trial is data
             last, result = True, self._failure(error)
@@ -91,7 +93,11 @@ class TrialTrainable(tune.Trainable):
             self._resume_state = self._runner.start(self._trial, self._folder)
         assert self._runner is not None
         before = self._resume_state.rungs
-        return before[rung] if rung < len(before) else self._runner.train_rung(rung, self._rival())
+        return before[rung] if rung < len(before) else self._runner.train_rung(rung, self._rival(), self._upload)
+
+    def _upload(self) -> None:
+        """The trial has a checkpoint within a rung: it must not go with this node."""
+        self._store.upload_trial(self._folder, None, last=False)
 
     def _resume_info(self, rung: int) -> dict[str, Any]:
         """What the driver hears of an earlier run of this trial: that the search let it pass here, and a remark."""

@@ -22,3 +22,8 @@ class TuneJob:
     split: str
     score: Score
     search: bool = True
+
+    @property
+    def phase(self) -> str:
+        """`sweep` for the search's own trials, `validation` for those of a comparison."""
+        return "sweep" if self.search else "validation"

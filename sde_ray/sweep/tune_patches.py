@@ -1,18 +1,26 @@
-"""Every death of a trial's process is a death, for Ray Tune too.
+"""What Ray Tune does when a trial's process dies, for the time of a sweep.
 
 Tune knows an actor that died (`RayActorError`) and a task that raised (`RayTaskError`), and gives the whole run up at
 anything else. Ray's memory monitor ends processes with an `OutOfMemoryError`, which is neither: a trial that takes too
-much memory would end the sweep.
+much memory would end the sweep. And Tune counts the deaths of a trial's whole life against one number (`max_failures`);
+a sweep asks its own policy (`failure_policy.py`). Beside that, Tune lets one trial wait for room where the searcher is
+not its own; a sweep lets as many wait as may run (`cluster/concurrency.py`).
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.tune.experiment import Trial
 
-_task_failed = RayActorManager._actor_task_failed
+from sde_ray.sweep.failure_policy import FailurePolicy
+
+MAX_PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
 
 
 def as_actor_error(exception: Exception) -> Exception:
@@ -23,10 +31,34 @@ def as_actor_error(exception: Exception) -> Exception:
     return exception
 
 
-def patch_tune_oom_errors() -> None:
-    """Let Tune, in this process, take every such error as a trial's; safe to call again."""
+@contextmanager
+def patched_tune(policy: FailurePolicy, max_pending: int) -> Iterator[None]:
+    """Inside, Tune in this process takes every such error as a trial's, and the policy says whether it goes on.
+
+    `max_pending`: how many trials may wait for room.
+    """
+    task_failed, handle_error, should_recover = (
+        RayActorManager._actor_task_failed,
+        Trial.handle_error,
+        Trial.should_recover,
+    )
 
     def failed(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:  # Ray gives them by name
-        _task_failed(manager, tracked_actor_task, as_actor_error(exception))
+        task_failed(manager, tracked_actor_task, as_actor_error(exception))
 
-    RayActorManager._actor_task_failed = failed
+    def died(trial: Any, exc: Any = None) -> None:
+        handle_error(trial, exc)
+        policy.on_death(trial, exc)
+
+    RayActorManager._actor_task_failed, Trial.handle_error = failed, died
+    Trial.should_recover = lambda trial: policy.should_recover(trial)
+    pending = os.environ.get(MAX_PENDING)
+    os.environ[MAX_PENDING] = str(max_pending)
+    try:
+        yield
+    finally:
+        os.environ.pop(MAX_PENDING)
+        if pending is not None:
+            os.environ[MAX_PENDING] = pending
+        RayActorManager._actor_task_failed, Trial.handle_error = task_failed, handle_error
+        Trial.should_recover = should_recover

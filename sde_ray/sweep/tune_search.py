@@ -5,6 +5,7 @@ They hand Tune's questions to the sweep's queue; the search methods themselves a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -24,28 +25,37 @@ NOTE_KEY = "note"  # a remark for the user
 
 
 class QueueSearcher(Searcher):
-    """Ray Tune `Searcher` over a `TrialQueue`: suggests its trials; `SweepCallback` reports the scores to it."""
+    """Ray Tune `Searcher` over a `TrialQueue`: suggests its trials; `SweepCallback` reports the scores to it.
+
+    `limit`: how many of its trials may be under way, running or waiting for room.
+    """
 
     def __init__(
         self,
         following: Callable[[], TrialConfig | None],
         waiting: Callable[[], bool],
         describe: Callable[[TrialConfig], Any],
+        limit: Callable[[], int] = lambda: sys.maxsize,
     ) -> None:
         super().__init__(metric=SCORE_KEY, mode="max")
-        self._following, self._waiting, self._describe = following, waiting, describe
+        self._following, self._waiting, self._describe, self._limit = following, waiting, describe, limit
+        self._under_way: set[str] = set()
 
     def suggest(self, trial_id: str) -> Any:
+        if len(self._under_way) >= self._limit():
+            return None  # Tune asks again
         trial = self._following()
         if trial is None:
-            return None if self._waiting() else Searcher.FINISHED  # None: Tune asks again
+            return None if self._waiting() else Searcher.FINISHED
+        self._under_way.add(trial_id)
         return self._describe(trial)
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: Any, **spec: Any) -> bool:
         return True
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """Nothing: `SweepCallback` reports results to the queue."""
+        """One fewer is under way; `SweepCallback` reports results to the queue."""
+        self._under_way.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a sweep resumes from its ledger."""

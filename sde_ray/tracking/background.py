@@ -84,6 +84,13 @@ class BackgroundTracker(Tracker):
         self._next_attempt = 0.0
         self._last_success = time.monotonic()
         self._finished = threading.Event()
+        self._lacking_since: float | None = None  # when MLflow last had everything
+
+    @property
+    def lag_s(self) -> float:
+        """For how many seconds MLflow has lacked something of the sweep; 0: it has everything."""
+        since = self._lacking_since
+        return 0.0 if since is None else time.monotonic() - since
 
     # ---- the sweep's side ------------------------------------------------------------------------------------------
 
@@ -92,7 +99,7 @@ class BackgroundTracker(Tracker):
     ) -> None:
         """Start the thread, which begins the sweep's run or resumes it; it reads the ledger's results itself."""
         self._start, self._folder = _Call("on_sweep_start", (name, resolved, folder)), folder
-        self._behind = True
+        self._behind, self._lacking_since = True, time.monotonic()
         self._thread = threading.Thread(target=self._write, name="mlflow", daemon=True)
         self._thread.start()
 
@@ -139,13 +146,14 @@ class BackgroundTracker(Tracker):
             self._warn_incomplete()
 
     def _put(self, call: _Call) -> None:
-        if call.replay_key:
-            with self._lock:
+        with self._lock:
+            if call.replay_key:
                 self._replays[call.replay_key] = call
-        try:
-            self._queue.put_nowait(call)
-        except queue.Full:
-            self._behind = True
+            self._lacking_since = self._lacking_since or time.monotonic()
+            try:
+                self._queue.put_nowait(call)
+            except queue.Full:
+                self._behind = True
 
     # ---- the thread's side -----------------------------------------------------------------------------------------
 
@@ -153,6 +161,9 @@ class BackgroundTracker(Tracker):
         """The thread's loop: make the calls in order; after an outage catch up instead."""
         self._catch_up()
         while True:
+            with self._lock:
+                if self._queue.empty() and not self._behind:
+                    self._lacking_since = None
             try:
                 call = self._queue.get(timeout=self._retry_interval_s if self._behind else None)
             except queue.Empty:

@@ -5,6 +5,7 @@ trial_runner.py      one trial: write the samples, train rung by rung, decode, s
 worker_group.py      the processes of a trial; worker.py one of them
 trainer.py           the loop over optimiser steps; batching.py which samples are in which step
 optimizer.py, neftune.py   what `train.optim` and `train.neftune_noise_alpha` name
+nodes.py             which of Ray's nodes are gone or will be taken away
 deepspeed_engine.py  DeepSpeed's configuration, process group and gathered parameters
 checkpoint.py        from which an interrupted trial resumes; engine_state.py what of the engine is in it
 """

@@ -1,11 +1,12 @@
-"""A trial's checkpoint: how far it got, so that a later run resumes it at its last rung.
+"""A trial's checkpoint: how far it got, so that a later run resumes it there.
 
-    checkpoint.json                rungs scored, losses, whom it races, and the sha256 of the workers' files
-    checkpoint.1.0.safetensors     after rung 1, worker 0's part of the engine's state (`engine_state.py`)
+    checkpoint.json                  rungs scored, losses, whom it races, and the sha256 of the workers' files
+    checkpoint.1.40.0.safetensors    after 1 rung and 40 steps: worker 0's part of the engine (`engine_state.py`)
 
-Written after every rung but the last, in the trial's folder. The workers' files come first and `checkpoint.json` names
-them: it is replaced in one move, and only then are older files removed. So at any moment there is one whole checkpoint
-or none, whatever is killed. It belongs to one trial by its key. It is removed when the ledger has the trial's end.
+Written after every rung but the last, and within a rung when so much time has passed, in the trial's folder. The
+workers' files come first and `checkpoint.json` names them: it is replaced in one move, and only then are older files
+removed. So at any moment there is one whole checkpoint or none, whatever is killed. It belongs to one trial by its key.
+It is removed when the ledger has the trial's end; that of a failed trial stays, and the next run goes on from it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 
 from sde_ray.config.trial import TrialConfig
 from sde_ray.storage.files import write_atomic
-from sde_ray.storage.layout import CHECKPOINT
+from sde_ray.storage.layout import CHECKPOINT, TRIALS
+from sde_ray.storage.mirror import LocalFolder
 from sde_ray.types import RungResult, TrialResult
 
 FORMAT = 2  # of `checkpoint.json` and of the workers' files; another one is not read
@@ -34,8 +36,8 @@ class CheckpointError(Exception):
 class Checkpoint:
     """A trial's progress. `losses` has one value a step, so its length is the number of steps done.
 
-    `promoted`: the search has decided to train the trial beyond the last of `rungs`. `rival`: the key of the trial that
-    it races, or "". `worker_files`: file name -> sha256, in the order of the workers.
+    `promoted`: the search has decided to train the trial beyond the last of `rungs`; within a rung it has. `rival`: the
+    key of the trial that it races, or "". `worker_files`: file name -> sha256, in the order of the workers.
     """
 
     key: str
@@ -53,10 +55,15 @@ class Checkpoint:
         """The number of rungs after which the trial was promoted to the next."""
         return len(self.rungs) - (not self.promoted)
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How far the trial is: rungs scored, steps done."""
+        return len(self.rungs), len(self.losses)
 
-def worker_file(rung: int, rank: int) -> str:
-    """The name of a worker's file after a rung."""
-    return f"checkpoint.{rung}.{rank}.safetensors"
+
+def worker_file(progress: tuple[int, int], rank: int) -> str:
+    """The name of a worker's file, after so many rungs and steps."""
+    return f"checkpoint.{progress[0]}.{progress[1]}.{rank}.safetensors"
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> Checkpoint:
@@ -94,24 +101,40 @@ def remove(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def in_flight(folder: Path, trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> dict[str, Checkpoint]:
-    """The checkpoints of trials that an earlier run started and did not finish, by key. `folder`: that of all trials.
+def progress(folder: Path, key: str) -> tuple[int, int]:
+    """How far the checkpoint in a trial's folder is, in rungs and steps; (0, 0) where none can be used."""
+    try:
+        saved = read(folder, key)
+    except CheckpointError:
+        saved = None
+    return saved.progress if saved else (0, 0)
 
-    A checkpoint of a trial that has ended, left by a driver killed between the two, is removed. One that is beyond that
-    end belongs to a trial that the search has requested again, to train it further.
+
+def in_flight(
+    run: LocalFolder, trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]
+) -> dict[str, Checkpoint]:
+    """The checkpoints of trials that an earlier run started and did not finish, by key.
+
+    A checkpoint of a trial that has ended, left by a driver killed between the two, is removed, from a remote storage,
+    too. One that is beyond that end belongs to a trial that the search has requested again, to train it further.
+
+    Args:
+        run: The folder of the run.
+        trials: Those that may be resumed.
+        results: What the ledger has.
     """
     checkpoints = {}
     for trial in trials:
-        trial_folder = folder / trial.key
+        folder = run.folder / TRIALS / trial.key
         try:
-            checkpoint = read(trial_folder, trial.key)
+            checkpoint = read(folder, trial.key)
         except CheckpointError:
             continue  # the trial itself says so when it starts
         if checkpoint is None:
             continue
         result = results.get(trial.key)
         if result is not None and result.status != "failed" and checkpoint.promoted_rungs < len(result.rungs):
-            remove(trial_folder)
+            run.delete(folder, NAME, WORKER_FILES)
         elif len(checkpoint.rungs) < len(trial.rungs):
             checkpoints[trial.key] = checkpoint
     return checkpoints

@@ -18,11 +18,15 @@ from sde_ray.types import RungResult, Status, TrialResult
 
 @dataclass(frozen=True)
 class RunnerResources:
-    """Resources of one runner: `num_workers` workers with `cpus` and `gpus` each (as in Ray's `ScalingConfig`)."""
+    """Resources of one runner: `num_workers` workers with `cpus` and `gpus` each (as in Ray's `ScalingConfig`).
+
+    `checkpoint_interval_s`: seconds of training after which a trial is saved within a rung; None: between rungs only.
+    """
 
     num_workers: int = 1
     cpus: float = 1.0
     gpus: float = 0.0
+    checkpoint_interval_s: float | None = 300.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,14 @@ class ResumeState:
 
 
 class WorkerDiedError(RuntimeError):
-    """A process of the runner is gone, which is not the trial's doing: it may start again, on another runner."""
+    """A process of the runner is gone, which is not the trial's doing: it may start again, on another runner.
+
+    `preempted`: its node was taken away, or is going to be.
+    """
+
+    def __init__(self, message: str, preempted: bool = False) -> None:
+        super().__init__(message)
+        self.preempted = preempted
 
 
 class Runner(Protocol):
@@ -60,10 +71,18 @@ class Runner(Protocol):
             WorkerDiedError: when a process of the runner died.
         """
 
-    def train_rung(self, index: int, rival: Opponent | None = None) -> RungResult:
+    def train_rung(
+        self, index: int, rival: Opponent | None = None, on_checkpoint: Callable[[], None] | None = None
+    ) -> RungResult:
         """Train to `config.rungs[index]`, then decode and score every split of the trial; write a checkpoint.
 
-        With a rival, a trial that is clearly behind it on the first items is stopped (`RungResult.stopped_early`).
+        Args:
+            index: which rung.
+            rival: a trial that is clearly behind it on the first items is stopped (`RungResult.stopped_early`).
+            on_checkpoint: called after each checkpoint within the rung.
+
+        Raises:
+            WorkerDiedError: when a process of the runner died, or has to leave its node; the trial is saved then.
         """
 
     def finish(self, status: Status = "finished", error: str = "") -> TrialResult:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import math
 import random
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,13 +63,18 @@ class Trainer:
         self._noise = add_embedding_noise(peft_model.get_base_model(), noise) if noise else None
         seed_everything(config.seed + rank)  # dropout differs between workers; the adapter's start was drawn before
 
-    def run(self, until: int) -> list[float]:
-        """Train up to step number `until` and return the new losses; stops at one that is not finite."""
-        first = len(self.losses)
+    def run(self, until: int, seconds: float = math.inf) -> list[float]:
+        """Train up to step number `until` and return the new losses.
+
+        One worker stops before it after so many seconds, or at a loss that is not finite. Of several workers none may
+        stop alone.
+        """
+        first, deadline = len(self.losses), time.perf_counter() + seconds
+        alone = self.config.num_workers == 1
         self.engine.train()
         for step in self.steps[first:until]:
             self.losses.append(self._step(step))
-            if self.config.num_workers == 1 and not math.isfinite(self.losses[-1]):
+            if alone and (time.perf_counter() >= deadline or not math.isfinite(self.losses[-1])):
                 break
         self.engine.eval()
         return self.losses[first:]

@@ -15,9 +15,9 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,13 @@ from sde_ray.storage.layout import ADAPTER, CONFIG, PREDICTIONS, SCORES, predict
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.training import checkpoint
 from sde_ray.training.checkpoint import Checkpoint, CheckpointError
-from sde_ray.training.runner import ResumeState, Runner, RunnerResources
+from sde_ray.training.runner import ResumeState, Runner, RunnerResources, WorkerDiedError
 from sde_ray.training.worker import TrialInfo
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import Example, Parsed, RungResult, Scores, Status, Task, TrialResult
+
+PART_S = 5.0  # seconds of training between two looks at whether a checkpoint is due, or the node will be taken away
+SHARE_BEFORE_DECODING = 0.1  # of the interval between checkpoints, after which the trial is saved before it decodes
 
 
 def make_runner(resources: RunnerResources) -> Runner:
@@ -97,42 +100,77 @@ class TrialRunner:
         trial.resume_from(saved)
         return ResumeState(saved.rungs, saved.promoted_rungs)
 
-    def train_rung(self, index: int, rival: Opponent | None = None) -> RungResult:
+    def train_rung(
+        self, index: int, rival: Opponent | None = None, on_checkpoint: Callable[[], None] | None = None
+    ) -> RungResult:
         trial = self._running()
         config = trial.config
         if trial.checkpoint and not trial.checkpoint.promoted:
             trial.checkpoint = checkpoint.write(trial.folder, replace(trial.checkpoint, promoted=True))
         until = max(1, round(config.rungs[index] * trial.info.steps))
-        if not trial.losses:
-            self._train(1, "first_step")
-        self._train(until, "train")
+        for due in self._train_in_parts(until):
+            if due and self._save_checkpoint(rival, within_rung=True) and on_checkpoint:
+                on_checkpoint()
+            if trial.must_leave and trial.is_saved:
+                raise WorkerDiedError("The trial leaves a node that will be taken away.", preempted=True)
         last = index + 1 == len(config.rungs)
         scores, stopped_early = self._score(predictions_name(None if last else index), rival)
         done = RungResult(index, min(until * config.train.train_batch_size, config.train_size), scores, stopped_early)
         trial.rungs.append(done)
         _write_json(trial.folder / SCORES, {"rung": index, "scores": scores, "faults": trial.faults})
         if not last and not stopped_early:
-            self._save_checkpoint(index, rival)
+            self._save_checkpoint(rival)
         return done
 
-    def _save_checkpoint(self, index: int, rival: Opponent | None) -> None:
-        """Write a checkpoint. If that fails, a warning says so and the trial continues without one."""
+    def _train_in_parts(self, until: int) -> Iterator[bool]:
+        """Train up to step `until`. Yields after each part and at the end: is a checkpoint due?
+
+        What is not saved before decoding is lost with it, so less than the whole interval suffices then.
+        """
+        trial, interval = self._running(), self.workers.resources.checkpoint_interval_s or inf
+        while len(trial.losses) < until:
+            if trial.losses:
+                self._train(self._end_of_part(until), "train")
+            else:
+                self._train(1, "first_step")
+            share = 1.0 if len(trial.losses) < until else SHARE_BEFORE_DECODING
+            yield self._must_leave() or trial.seconds_unsaved() >= interval * share
+
+    def _must_leave(self) -> bool:
+        """Whether a node of the trial will be taken away; looks every `PART_S` seconds, so never in a short trial."""
+        trial, now = self._running(), time.perf_counter()
+        if now - trial.looked_at >= PART_S:
+            trial.looked_at, trial.must_leave = now, self.workers.draining
+        return trial.must_leave
+
+    def _end_of_part(self, until: int) -> int:
+        """The step to train to. One worker looks at the clock itself; several stop together, at the pace so far."""
+        trial = self._running()
+        if self.workers.resources.num_workers == 1:
+            return until
+        return min(until, len(trial.losses) + max(1, int(PART_S / trial.seconds_per_step)))
+
+    def _save_checkpoint(self, rival: Opponent | None, within_rung: bool = False) -> bool:
+        """Write a checkpoint. If that fails, a warning says so, and the trial continues with the one before, if any."""
         trial = self._running()
         started = time.perf_counter()
-        names = [checkpoint.worker_file(index, rank) for rank in range(self.workers.resources.num_workers)]
+        progress = len(trial.rungs), len(trial.losses)
+        names = [checkpoint.worker_file(progress, rank) for rank in range(self.workers.resources.num_workers)]
         written = self.workers.map("save_state", [(trial.folder / name,) for name in names])
         trial.add_seconds("checkpoint", started)
         digests = dict(zip(names, (digest for digest, _ in written), strict=True))
         failure = next((reason for _, reason in written if reason), "")
         try:
             if not failure:
-                trial.checkpoint = checkpoint.write(trial.folder, trial.to_checkpoint(digests, rival))
+                trial.checkpoint = checkpoint.write(trial.folder, trial.to_checkpoint(digests, rival, within_rung))
         except OSError as error:
             failure = f"{error.filename}: {error.strerror}"
+        trial.saved_at = time.perf_counter()
         if failure:
-            trial.checkpoint = None
-            checkpoint.remove(trial.folder)
-            warnings.warn(f"No checkpoint of the trial {trial.config.key} is kept: {failure}.", stacklevel=2)
+            for name in names:
+                (trial.folder / name).unlink(missing_ok=True)
+            trial.warn(f"No checkpoint of the trial {trial.config.key} is kept: {failure}.")
+        return not failure
 
     def finish(self, status: Status = "finished", error: str = "") -> TrialResult:
         trial = self._running()
@@ -159,10 +197,11 @@ class TrialRunner:
     def _train(self, until: int, phase: str) -> None:
         trial = self._running()
         started = time.perf_counter()
-        parts = self.workers.call("train", until)
+        parts = self.workers.call("train", until, PART_S)
         losses = [sum(part) for part in zip(*parts, strict=True)]
         trial.losses += losses
         trial.add_seconds(phase, started)
+        trial.seconds_per_step = (time.perf_counter() - started) / len(losses)
         step = next((n for n, loss in enumerate(trial.losses, 1) if not isfinite(loss)), None)
         if step is not None:
             raise UserError(
@@ -257,13 +296,31 @@ class _TrialState:
         self.seconds: dict[str, float] = {}
         self.tokens: dict[str, float] = {}
         self.checkpoint: Checkpoint | None = None
-        self._started = time.perf_counter()
+        self.seconds_per_step = PART_S  # until it is measured
+        self.must_leave = False
+        self._started = self.saved_at = self.looked_at = time.perf_counter()
+        self._warned = False
         folder.mkdir(parents=True, exist_ok=True)
 
     def add_seconds(self, phase: str, started: float) -> None:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - started
 
-    def to_checkpoint(self, worker_files: dict[str, str], rival: Opponent | None) -> Checkpoint:
+    @property
+    def is_saved(self) -> bool:
+        """Whether the checkpoint is of this very step."""
+        return self.checkpoint is not None and self.checkpoint.progress == (len(self.rungs), len(self.losses))
+
+    def seconds_unsaved(self) -> float:
+        """Seconds since the last attempt to save the trial."""
+        return time.perf_counter() - self.saved_at
+
+    def warn(self, text: str) -> None:
+        """Warn of checkpoints, once."""
+        if not self._warned:
+            warnings.warn(text, stacklevel=3)
+        self._warned = True
+
+    def to_checkpoint(self, worker_files: dict[str, str], rival: Opponent | None, promoted: bool) -> Checkpoint:
         """The trial's progress; the engine's state is in the workers' files."""
         total = self.seconds.get("total", 0.0) + time.perf_counter() - self._started
         return Checkpoint(
@@ -274,12 +331,14 @@ class _TrialState:
             tokens=dict(self.tokens),
             seconds={**self.seconds, "total": total},
             rival=rival.folder.name if rival else "",
+            promoted=promoted,
             worker_files=worker_files,
         )
 
     def resume_from(self, saved: Checkpoint) -> None:
         """Take over the progress of a checkpoint."""
         self.checkpoint, self.rungs, self.losses = saved, list(saved.rungs), list(saved.losses)
+        self.saved_at = time.perf_counter()
         self.faults = {split: dict(counts) for split, counts in saved.faults.items()}
         self.tokens = dict(saved.tokens)
         for phase, seconds in saved.seconds.items():

@@ -10,6 +10,7 @@ of actors that share a trial (ZeRO), or in the calling process. With several wor
 from __future__ import annotations
 
 import gc
+import math
 import os
 import resource
 import socket
@@ -63,6 +64,12 @@ class Worker:
 
         return ray.util.get_node_ip_address(), port
 
+    def node(self) -> str:
+        """The id of the Ray node that this worker is on."""
+        from sde_ray.training.nodes import node_id
+
+        return node_id()
+
     def join(self, address: str, port: int) -> None:
         """Join the process group; once in a process' life, before any model is loaded."""
         from torch import distributed
@@ -111,9 +118,9 @@ class Worker:
         clock.lap("engine")
         return TrialInfo(len(self._trainer.steps), self._max_new_tokens, _sizes(encoded), clock.seconds)
 
-    def train(self, until: int) -> list[float]:
-        """Train up to step `until`. Returns the losses of these steps, this worker's part: their sum is the loss."""
-        losses: list[float] = self._trainer.run(until)
+    def train(self, until: int, seconds: float = math.inf) -> list[float]:
+        """Train up to step `until`, or for so long. Returns the losses of these steps, this worker's part of each."""
+        losses: list[float] = self._trainer.run(until, seconds)
         return losses
 
     def generate(self, prompts: Prompts) -> tuple[list[str], int]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sde_ray.errors import UserError
+from sde_ray.training.nodes import draining_nodes, node_id, was_preempted
 from sde_ray.training.runner import RunnerResources, WorkerDiedError
 from sde_ray.training.worker import Worker
 
@@ -25,10 +26,16 @@ class WorkerGroup:
         assert not (in_process and resources.num_workers > 1), "one process can be one worker only"
         self.resources, self.in_process = resources, in_process
         self._workers: list[Any] = []
+        self._nodes: frozenset[str] = frozenset()
 
     @property
     def running(self) -> bool:
         return bool(self._workers)
+
+    @property
+    def draining(self) -> bool:
+        """Whether a node of this process or of a worker will be taken away."""
+        return not self.in_process and bool(self._nodes & draining_nodes())
 
     def call(self, method: str, *arguments: Any) -> list[Any]:
         return self.map(method, [arguments] * self.resources.num_workers)
@@ -58,6 +65,7 @@ class WorkerGroup:
             self._workers[0].join(*self._workers[0].address())
             return
         self._workers = [_actor(resources, rank) for rank in range(resources.num_workers)]
+        self._nodes = frozenset([node_id(), *self._gather([worker.node.remote() for worker in self._workers])])
         address, port = self._gather([self._workers[0].address.remote()])[0]
         self._gather([worker.join.remote(address, port) for worker in self._workers])
 
@@ -109,5 +117,8 @@ def _death(waiting: list[Any]) -> WorkerDiedError | None:
 
 
 def _worker_died(error: Exception) -> WorkerDiedError:
+    import ray
+
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return WorkerDiedError(f"A worker process died ({reason}). The next trial starts a new one.")
+    preempted = isinstance(error, ray.exceptions.RayActorError) and was_preempted(error)
+    return WorkerDiedError(f"A worker process died ({reason}). The next trial starts a new one.", preempted)

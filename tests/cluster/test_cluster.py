@@ -172,6 +172,18 @@ def sent(said: str) -> list[str]:
     return next(line.split() for line in said.splitlines() if line.startswith("sde-jobs-"))
 
 
+def read_by_the_cluster(nodes: Nodes) -> dict[str, Any]:
+    """The status of the run, read by a job; the list of jobs is the same before and after."""
+    code = "import json; from sde_ray.sweep.cluster import jobs; client = jobs.connect()\n"
+    code += "run = jobs.run_status(client, 'jobs'); print(json.dumps([run, len(client.list_jobs())]))"
+    env = {**nodes.env, "RAY_API_SERVER_ADDRESS": nodes.url}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr
+    run, count = json.loads(done.stdout.splitlines()[-1])
+    assert count == 1
+    return dict(run)
+
+
 def test_a_submitted_sweep_is_followed_stopped_and_resumed(tmp_path: Path, nodes: Nodes, server: MlflowServer) -> None:
     study = Study(tmp_path, nodes, server, "jobs")
 
@@ -188,7 +200,11 @@ def test_a_submitted_sweep_is_followed_stopped_and_resumed(tmp_path: Path, nodes
     assert again.wait(LIMIT) == 0, again.said()
     assert sent(again.said()) == [first[0], "False"], "the job is at work: nothing is sent twice"
     told = json.loads(sde_ray(nodes, tmp_path, "status", "jobs", "--address", nodes.url, "--json")[1])
-    assert [(job["id"], job["status"]) for job in told] == [(first[0], "RUNNING")]
+    assert [(job["id"], job["status"]) for job in told["jobs"]] == [(first[0], "RUNNING")]
+    assert (told["run"]["phase"], told["run"]["driver"]["state"], told["run"]["trials"]["finished"]) == (
+        ("sweep", "alive", 2)
+    )
+    assert read_by_the_cluster(nodes)["trials"] == told["run"]["trials"], "as from a laptop that lacks the folder"
     stopped = sde_ray(nodes, tmp_path, "stop", str(study.sweep), "--address", nodes.url)
     assert "STOPPED. Submit the same sweep again" in stopped[1], stopped
     assert len(study.ledger.results()) == 2, "the others were held"

@@ -4,7 +4,8 @@
 
 Errors become messages and exit codes where those of `sde-ray` do. What its trials meet is set by variables:
 `FAKE_CALLS` the file of begun trials, `FAKE_SECONDS` how long a rung takes, `FAKE_HOLD` the number of the trial from
-which on all wait for the file `FAKE_GO`, `FAKE_GREED` which of them take memory without end (see `faulty_runner`).
+which on all wait for the file `FAKE_GO`, `FAKE_HOLD_RUNG` the rung in which all wait for it, `FAKE_GREED` which of them
+take memory without end (see `faulty_runner`).
 
 `fake_driver submit SWEEP.yaml URL [--follow]` sends `fake_driver run` as a job, like `sde-ray submit`.
 
@@ -18,7 +19,7 @@ has its own connections, and can be killed.
 from __future__ import annotations
 
 import atexit
-import importlib
+import importlib.util
 import json
 import os
 import select
@@ -46,6 +47,7 @@ PRELOADED = (
     "sde_ray.sweep.callback",
     "sde_ray.sweep.cluster.jobs",
     "sde_ray.pipeline.mlflow_sync",
+    "s3fs",  # where it is installed
 )
 
 app = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
@@ -63,6 +65,7 @@ def run(sweep: str, address: str = "") -> None:
         Path(given["FAKE_CALLS"]),
         seconds=float(given.get("FAKE_SECONDS", "0")),
         hold=int(given.get("FAKE_HOLD", "0")),
+        hold_rung=int(given.get("FAKE_HOLD_RUNG", "-1")),
         go=given.get("FAKE_GO", ""),
         greed=given.get("FAKE_GREED", ""),
     )
@@ -99,7 +102,8 @@ def submit(sweep: str, url: str, follow: bool = False) -> None:
 def fork_processes() -> None:
     """Serve stdin until it ends; note the exit status of each process that has ended."""
     for name in PRELOADED:
-        importlib.import_module(name)
+        if importlib.util.find_spec(name.partition(".")[0]):
+            importlib.import_module(name)
     outputs: dict[int, str] = {}
     while True:
         ready, _, _ = select.select([0], [], [], 0.05)

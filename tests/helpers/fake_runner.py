@@ -94,7 +94,7 @@ class FakeRunner:
     def _meant(self, option: str) -> bool:
         return bool(option) and option in ("*", *dict(self.config.design.options).values())
 
-    def train_rung(self, index: int, rival: Opponent | None = None) -> RungResult:
+    def train_rung(self, index: int, rival: Opponent | None = None, on_checkpoint: Any = None) -> RungResult:
         _note(self.fakes.rungs, key=self.config.key, rung=index)
         if self.checkpoint:
             self.checkpoint = checkpoint.write(self.folder, replace(self.checkpoint, promoted=True))

@@ -1,6 +1,7 @@
 """Fake trials that meet a fault: held until the test says so, or out of memory in one of the three ways it happens.
 
     Faulty(calls, hold=5, go=str(folder / "go"))        # the fifth trial and all later ones wait for the file `go`
+    Faulty(calls, hold_rung=2, go=str(folder / "go"))   # every trial waits in its third rung for the file `go`
     Faulty(calls, greed="json=limit,number=kill")       # trials with these options take memory until something ends it
 
 What ends it: "limit" the process' own address space (an exception), "kill" a SIGKILL as the kernel's OOM killer sends
@@ -31,6 +32,7 @@ BLOCK = 32 * 2**20
 @dataclass(frozen=True)
 class Faulty(Fakes):
     hold: int = 0
+    hold_rung: int = -1
     go: str = ""
     greed: str = ""
 
@@ -50,12 +52,13 @@ class FaultyRunner(FakeRunner):
                 GREED[end]()
         return resumed
 
-    def train_rung(self, *arguments: Any) -> RungResult:
+    def train_rung(self, index: int, *more: Any) -> RungResult:
         deadline = time.monotonic() + PATIENCE
-        while 0 < self.fakes.hold <= self._place and not os.path.exists(self.fakes.go):
+        holds = 0 < self.fakes.hold <= self._place or index == self.fakes.hold_rung
+        while holds and not os.path.exists(self.fakes.go):
             assert time.monotonic() < deadline, "the test forgot to let it go"
             time.sleep(0.02)
-        return super().train_rung(*arguments)
+        return super().train_rung(index, *more)
 
 
 def _until_the_limit() -> None:

@@ -64,10 +64,46 @@ def own_namespace() -> list[str]:
     pytest.skip("this machine lets nobody mount a file system of his own (unshare -Urm)")
 
 
+@dataclass(frozen=True)
+class Machine:
+    """A machine as far as files go: a home, a temporary and a working folder; what is `hidden` is not there.
+
+    Its network is this machine's, and so are the packages that are installed.
+    """
+
+    folder: Path
+    hidden: tuple[Path, ...] = ()
+
+    def make(self) -> Machine:
+        for one in (self.home, self.work, self.folder / "tmp"):
+            one.mkdir(parents=True)
+        return self
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"
+
+    @property
+    def env(self) -> dict[str, str]:
+        own = {"HOME": self.home, "TMPDIR": self.folder / "tmp", "SDE_OWN_SWEEPS": self.home / ".own-sweeps"}
+        own |= {"SDE_MIRROR": self.home / "mirror", "XDG_CACHE_HOME": self.home / ".cache"}
+        return {name: str(path) for name, path in own.items()}
+
+    def command(self, *command: str) -> list[str]:
+        """The command as it starts there: in its working folder, in a mount namespace of its own."""
+        mounts = "".join(f'mount -t tmpfs -o size=64m tmpfs "{path}" && ' for path in self.hidden)
+        return [*own_namespace(), "sh", "-c", f'{mounts}cd "{self.work}" && exec "$@"', "sh", *command]
+
+
 @dataclass
 class Nodes:
-    """A head that runs drivers only, and as many nodes with a CPU each as are added."""
+    """A head that runs drivers only, and as many nodes with a CPU each as are added; `variables` are in all of them."""
 
+    variables: dict[str, str] = field(default_factory=dict)
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="sdn", dir="/tmp")))
     port: int = field(default_factory=free_port)
     dashboard: int = field(default_factory=free_port)
@@ -97,15 +133,18 @@ class Nodes:
             "RAY_health_check_period_ms": "1000",
             "RAY_health_check_failure_threshold": "5",
             "RAY_worker_niceness": "0",  # else the trials starve wherever the machine has something else to do
+            **self.variables,
         }
 
-    def start(self, nodes: int = 2) -> None:
+    def start(self, nodes: int = 2, head_cpus: int = 0) -> None:
+        """`head_cpus`: the head runs trials, too; without other nodes, a whole cluster for the price of one start."""
         self.drivers = Drivers(self.env, self.folder)
         options = [f"--port={self.port}", f"--dashboard-port={self.dashboard}", "--dashboard-host=127.0.0.1"]
         options.append(f"--ray-client-server-port={free_port()}")
-        self._ray("--head", *options, "--include-dashboard=true", "--num-cpus=0")
+        self._ray("--head", *options, "--include-dashboard=true", f"--num-cpus={head_cpus}")
         self._wait(lambda: self.ask("/api/version") is not None, "the head's dashboard")
-        self.add(nodes)
+        if nodes:
+            self.add(nodes)
 
     def add(self, count: int = 1, before_it: Sequence[str] = ()) -> None:
         """Start nodes with a CPU each; returns when the cluster has them. `before_it`: the command that starts them.
@@ -141,6 +180,17 @@ class Nodes:
         """Ray's own list of nodes, actors, placement_groups."""
         told = self.ask(f"/api/v0/{what}?limit=1000")
         return list(told["data"]["result"]["result"]) if told else []
+
+    def wait_until_idle(self) -> None:
+        """Until nothing of a sweep is left: no placement group, no trial's process. Ray cleans up, and has a minute."""
+        deadline = time.monotonic() + 60
+        while True:
+            groups = [one for one in self.listed("placement_groups") if one["state"] != "REMOVED"]
+            actors = [one for one in self.listed("actors") if one["state"] != "DEAD"]
+            if not groups and not actors:
+                return
+            assert time.monotonic() < deadline, (groups, actors)
+            time.sleep(0.2)
 
     def ask(self, path: str) -> Any:
         request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {TOKEN}"})
@@ -254,6 +304,10 @@ class Drivers:
         self._process.stdin.write(json.dumps(wanted) + "\n")
         self._process.stdin.flush()
         return Driver(int(self._process.stdout.readline()), output)
+
+    def running(self) -> list[psutil.Process]:
+        """Drivers that have not ended, and whatever else has come of them."""
+        return family(self._process.pid)[1:]
 
     def close(self) -> None:
         kill([self._process.pid])

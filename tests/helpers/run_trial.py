@@ -22,3 +22,23 @@ def run_trial(runner: Runner, config: TrialConfig, folder: Path) -> TrialResult:
         result = runner.finish()
     checkpoint.remove(folder)
     return result
+
+
+class CutError(Exception):
+    """The process of a trial is gone, as far as a test is concerned."""
+
+
+def cut_within(runner: Runner, config: TrialConfig, folder: Path, steps: int) -> None:
+    """Run the trial until its checkpoint within a rung is after so many steps, no further."""
+
+    def cut() -> None:
+        if checkpoint.progress(folder, config.key)[1] == steps:
+            raise CutError
+
+    resumed = runner.start(config, folder)
+    try:
+        for index in range(len(resumed.rungs), len(config.rungs)):
+            runner.train_rung(index, None, cut)
+    except CutError:
+        return
+    raise AssertionError(f"no checkpoint after {steps} steps")

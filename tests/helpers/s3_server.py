@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,7 +51,7 @@ class S3Server:
         pytest.importorskip("s3fs")
         pytest.importorskip("moto.server")
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [sys.executable, "-m", "helpers.atomic_moto", "--host", "127.0.0.1", "--port", str(self.port)]
         with (self.folder / "s3.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
         deadline = time.monotonic() + STARTS
@@ -64,6 +66,18 @@ class S3Server:
         request = urllib.request.Request(f"{self.url}/bucket-{self._buckets}", method="PUT")
         with urllib.request.urlopen(request, timeout=20):
             return f"s3://bucket-{self._buckets}"
+
+    @contextmanager
+    def reached_from_here(self) -> Iterator[None]:
+        """This process reaches it, too. s3fs keeps what it has opened: the server of another test must not stay."""
+        from s3fs import S3FileSystem
+
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            S3FileSystem.clear_instance_cache()
+            yield
+            S3FileSystem.clear_instance_cache()
 
     def kill(self) -> None:
         if self.process is not None:

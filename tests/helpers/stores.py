@@ -20,11 +20,10 @@ from helpers.in_process import on
 
 from sde_ray.config.load import check
 from sde_ray.config.schema import SweepConfig
-from sde_ray.storage import lease as leases
-from sde_ray.storage import remote
+from sde_ray.storage import lease_record, remote
+from sde_ray.storage.dirty_marks import UNSENT
 from sde_ray.storage.layout import LEDGER
 from sde_ray.storage.ledger import Ledger
-from sde_ray.storage.mirror import UNSENT
 from sde_ray.storage.remote import RemoteFolder
 from sde_ray.storage.uri import is_uri
 from sde_ray.sweep import run as sweep
@@ -45,7 +44,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
     monkeypatch.setattr(remote, "BACKOFF_SECONDS", (0.0, 0.0))
     monkeypatch.setattr(remote, "PAUSE", 0.0)
-    monkeypatch.setattr(leases, "SETTLE", 0.0)
+    monkeypatch.setattr(lease_record, "SETTLE", 0.0)
     MemoryFileSystem.store.clear()
     MemoryFileSystem.pseudo_dirs[:] = [""]
     Flaky.be()

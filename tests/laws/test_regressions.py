@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz.configs import BOMB
-from fuzz.engine import Room, bounded
-from fuzz.files import RESULT, STRATEGY, a_trial
+from fuzz.hostile import bounded
+from fuzz.samples import BOMB, RESULT, STRATEGY, write_trial
 
 from sde_ray import data, metrics
 from sde_ray.analysis.strategy import load as load_strategy
@@ -234,7 +233,7 @@ GOOD_ROW = '{"id": "masa-d1-dev-0", "split": "dev", "prediction": "food: positiv
     ids=lambda line: line[:20],
 )
 def test_a_damaged_prediction_is_told_with_its_line(line: str, tmp_path: Path) -> None:
-    trial = a_trial(Room(tmp_path))
+    trial = write_trial(tmp_path)
     (trial / "predictions.jsonl").write_text(f"{GOOD_ROW}\n{line}\n")
     with pytest.raises(UserError, match=r"predictions\.jsonl cannot be used: line 2"):
         rescore.score_run(tmp_path)
@@ -243,7 +242,7 @@ def test_a_damaged_prediction_is_told_with_its_line(line: str, tmp_path: Path) -
 
 @pytest.mark.parametrize(("file", "text"), [("config.json", "{}"), ("config.json", "["), ("scores.json", "[]")])
 def test_a_damaged_file_of_a_trial_is_told(file: str, text: str, tmp_path: Path) -> None:
-    trial = a_trial(Room(tmp_path))
+    trial = write_trial(tmp_path)
     (trial / "predictions.jsonl").write_text(GOOD_ROW + "\n")
     (trial / file).write_text(text)
     with pytest.raises(UserError, match=f"{file} cannot be used"):

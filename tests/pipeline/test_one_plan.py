@@ -27,7 +27,7 @@ from sde_ray.types import RungResult
 class EverySplit(FakeRunner):
     """Scores the splits that the trial asks for."""
 
-    def train_rung(self, index: int, rival: Opponent | None = None) -> RungResult:
+    def train_rung(self, index: int, rival: Opponent | None = None, on_checkpoint: Any = None) -> RungResult:
         value = planted(self.config.design, self.config.seed)
         scores = {split: {"weighted_kappa": value, "format_adherence": 1.0} for split in self.config.splits}
         self.rungs.append(RungResult(index, self.config.train_size, scores))

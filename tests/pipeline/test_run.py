@@ -39,7 +39,7 @@ SEEDS = (101, 102, 103)
 class EverySplit(FakeRunner):
     """Scores the splits that the trial asks for, and leaves an adapter behind."""
 
-    def train_rung(self, index: int, rival: Opponent | None = None) -> RungResult:
+    def train_rung(self, index: int, rival: Opponent | None = None, on_checkpoint: Any = None) -> RungResult:
         score = planted(self.config.design, self.config.seed)
         scores = {split: {"weighted_kappa": score, "format_adherence": 1.0} for split in self.config.splits}
         self.rungs.append(RungResult(index, self.config.train_size, scores))

@@ -12,7 +12,7 @@ import pytest
 
 import sde_ray
 from sde_ray.safe_json import content_hash, stream_hash
-from sde_ray.storage.files import write_atomic
+from sde_ray.storage.files import create_atomic, write_atomic
 
 
 def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +34,6 @@ def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path, monkeypatch:
 WRITTEN_OTHERWISE = {
     "bench/": "measurements of the maintainers",
     "testing/": "contract suites, in folders of tests",
-    "storage/mirror.py": "marks, whose reader takes a half one for what it is",
     "sweep/cluster/package.py": "a temporary folder that nobody else reads",
     "sweep/cluster/preflight.py": "a marker that is read back and compared",
     "training/worker.py": "a file of /proc",
@@ -50,6 +49,21 @@ def test_every_file_of_a_run_is_written_whole_or_not_at_all() -> None:
                 writers.add(file.relative_to(package).as_posix())
     assert writers, "the search itself"
     assert [name for name in sorted(writers) if not name.startswith(tuple(WRITTEN_OTHERWISE))] == []
+
+
+def test_a_file_that_exists_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_atomic(tmp_path / "a", b"first", "a.new")
+    with pytest.raises(FileExistsError):
+        create_atomic(tmp_path / "a", b"second", "a.new")
+
+    def no_links(*args: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", no_links)
+    create_atomic(tmp_path / "b", b"first", "b.new")
+    with pytest.raises(FileExistsError):
+        create_atomic(tmp_path / "b", b"second", "b.new")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"first", "b": b"first"}
 
 
 def test_only_durable_files_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
-import socket
-import subprocess
-import sys
-import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +18,7 @@ from sde_ray.config.load import check, write_sweep
 from sde_ray.config.open import open_sweep
 from sde_ray.errors import UserError
 from sde_ray.safe_json import content_hash
-from sde_ray.storage.lease import lease
+from sde_ray.storage.file_lock import exclusive
 from sde_ray.storage.ledger import Ledger, from_json, load_result, save_result, to_json
 from sde_ray.types import RungResult, TrialResult
 
@@ -152,26 +149,27 @@ def test_results_that_name_foreign_code_are_left_out_and_told(tmp_path: Path, mo
     assert len(ledger.results()) == 2
 
 
-def test_a_reader_needs_no_right_to_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_needs_no_lock(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.append(RESULT)
-    lock = tmp_path / "ledger.jsonl.lock"
-    opened: list[str] = []
-    real = Path.open
-
-    def refuse(path: Path, mode: str = "r", *args: object, **options: object) -> object:
-        if path == lock:
-            opened.append(mode)
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return real(path, mode, *args, **options)  # type: ignore[call-overload]
-
-    monkeypatch.setattr(Path, "open", refuse)
+    with exclusive(tmp_path / "ledger.jsonl.lock"):  # a writer that is at work for long
+        assert list(ledger.results()) == keys(0)
+    (tmp_path / "ledger.jsonl.lock").unlink()
     assert list(ledger.results()) == keys(0)
-    assert opened == ["rb"], "a reader asks for no more than to read"
-    lock.unlink()
-    monkeypatch.undo()
-    assert list(ledger.results()) == keys(0)
-    assert not lock.exists(), "a reader makes no file"
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.jsonl"], "a reader makes no file"
+
+
+def test_a_reader_waits_for_a_line_that_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look sees half of the last line, the next one all of it."""
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(RESULT)
+    ledger.append(of_seed(1))
+    whole = ledger.path.read_bytes()
+    ledger.path.write_bytes(whole[:-20])
+    monkeypatch.setattr("sde_ray.storage.ledger.time.sleep", lambda seconds: ledger.path.write_bytes(whole))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list(ledger.results()) == keys(0, 1)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
@@ -235,37 +233,6 @@ def test_a_result_file_is_whole_or_none(tmp_path: Path) -> None:
     assert load_result(tmp_path / "missing.json") is None
     (tmp_path / "broken.json").write_text('{"key": ')
     assert load_result(tmp_path / "broken.json") is None
-
-
-def test_a_second_driver_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
-    with lease(tmp_path):
-        with pytest.raises(UserError, match=f"run by process {os.getpid()} on {socket.gethostname()}"), lease(tmp_path):
-            pass
-        assert (tmp_path / "lease.json").exists()
-    with lease(tmp_path):
-        pass
-    assert not (tmp_path / "lease.json").exists()
-
-
-def test_the_lease_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    holder = {"host": socket.gethostname(), "pid": dead.pid, "started": "1", "expires": time.time() + 1000}
-    (tmp_path / "lease.json").write_text(json.dumps(holder))
-    with lease(tmp_path):
-        assert json.loads((tmp_path / "lease.json").read_text())["pid"] == os.getpid()
-
-
-@pytest.mark.parametrize(("ahead", "free"), [(1000, False), (-1, True)])
-def test_the_lease_of_another_host_counts_until_it_expires(tmp_path: Path, ahead: float, free: bool) -> None:
-    holder = {"host": "elsewhere", "pid": 1, "started": "1", "expires": time.time() + ahead}
-    (tmp_path / "lease.json").write_text(json.dumps(holder))
-    if free:
-        with lease(tmp_path):
-            pass
-    else:
-        with pytest.raises(UserError, match="on elsewhere"), lease(tmp_path):
-            pass
 
 
 def test_a_run_of_version_0_1_is_refused_in_one_sentence_not_key_by_key(tmp_path: Path) -> None:

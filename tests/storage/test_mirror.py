@@ -21,10 +21,11 @@ from helpers.stores import DESIGNS, KINDS, Run, begun, configure, quick, results
 from sde_ray.errors import UserError
 from sde_ray.storage import lease as leases
 from sde_ray.storage import remote as transfer
+from sde_ray.storage.dirty_marks import UNSENT
 from sde_ray.storage.layout import LEDGER
 from sde_ray.storage.lease import lease, refuse_if_held
 from sde_ray.storage.ledger import Ledger
-from sde_ray.storage.mirror import UNSENT, MirroredFolder, with_adapter
+from sde_ray.storage.mirror import MirroredFolder, with_adapter
 from sde_ray.storage.remote import RemoteFolder
 
 # ---- the same sweep, wherever it lies --------------------------------------------------------------------------------
@@ -55,6 +56,25 @@ def test_a_killed_driver_loses_nothing_that_was_finished(kind: str, moment: int,
         run(config, in_process.Tune(before=kill))
     assert len(results(config)) == moment == begun(tmp_path)
     assert len(run(config).results) == 4 and begun(tmp_path) == 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_that_a_killed_driver_left_beside_a_trials_end_goes(
+    kind: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the ledger's line and the removal: the next driver removes it, from the store, too."""
+    config = configure(kind, tmp_path, search={"method": "grid", "rungs": [0.5, 1.0]})
+
+    def kill(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("sde_ray.storage.mirror.LocalFolder.delete", kill)
+        patch.setattr("sde_ray.storage.mirror.MirroredFolder.delete", kill)
+        run(config)
+    assert len(results(config)) == 1 and [name for name in there(config) if "checkpoint" in name]
+    assert len(run(config).results) == 4 and begun(tmp_path) == 4
+    assert not [name for name in there(config) if "checkpoint" in name]
 
 
 @pytest.mark.parametrize("kind", ["file", "memory"])
@@ -110,6 +130,7 @@ def test_what_was_removed_or_changed_in_the_store_is_so_in_the_mirror(tmp_path: 
     truth = tmp_path / "runs" / "x"
     lines = (truth / LEDGER).read_text().splitlines()
     (truth / LEDGER).write_text("\n".join(lines[1:]) + "\n")
+    next((truth / "ledger").glob(f"{json.loads(lines[0])['key']}-*.json")).unlink()
     (truth / "trials" / json.loads(lines[0])["key"] / "predictions.jsonl").unlink()
     config.run_dir.folder.download()
     assert len(results(config)) == 3
@@ -253,7 +274,7 @@ def test_a_stale_attempt_does_not_replace_what_has_ended_elsewhere(tmp_path: Pat
         store = MirroredFolder(config.run_dir.uri())
         (store.folder / "trials" / key).mkdir(parents=True)
         (store.folder / "trials" / key / "config.json").write_text("stale")
-        store._mark(f"trials/{key}")
+        store.marks.set(f"trials/{key}")
         assert store.upload() and unsent(config) == []
     assert (tmp_path / "runs" / "x" / "trials" / key / "result.json").read_text() == whole
     assert (tmp_path / "runs" / "x" / "trials" / key / "config.json").read_text() != "stale"

@@ -187,6 +187,9 @@ class Cluster:
     def stop_job(self, name: str) -> None:
         self.get_job_info(name).status = State("STOPPED")
 
+    def delete_job(self, name: str) -> None:
+        self.jobs.remove(self.get_job_info(name))
+
     def get_job_logs(self, name: str) -> str:
         return "".join(self.log)
 
@@ -268,15 +271,58 @@ def test_sweeps_of_one_name_in_two_storages_are_two() -> None:
     assert sweep_id("paper", "/a").startswith("sde-paper-")
 
 
-def test_status_tells_progress_and_the_best_trial(package: Package) -> None:
+def test_status_tells_what_ray_knows_of_each_job(package: Package) -> None:
     cluster = Cluster()
     jobs.submit(cluster, package, JobOptions())
-    cluster.log = [
-        "[1/3] Inst-last, JSON: 0.700 · 2 s left\n[2/3] Inst-first, Lines: 0.812 · 1 s left\n",
-        "[3/3] No-inst: 0.900 pruned\nsomething else: 0.99\n",
-    ]
+    cluster.jobs[0].message = "died with HF_TOKEN=hf_abcdefgh123"
     (job,) = jobs.status(cluster, "paper")
-    assert job.progress.startswith("[3/3]") and job.best == "0.812 Inst-first, Lines" and job.started == 1.0
+    assert (job.sweep, job.status, job.started, job.ended) == ("paper", "RUNNING", 1.0, None)
+    assert job.message == "died with HF_TOKEN=***"
+
+
+def ending(cluster: Cluster, log: str, state: str = "SUCCEEDED") -> list[Any]:
+    """Let each job that is submitted from here on end at once, with this log. Returns what was submitted."""
+    submitted: list[Any] = []
+    submit = cluster.submit_job
+
+    def submit_and_end(**given: Any) -> str:
+        name = submit(**{"metadata": {}, **given})
+        cluster.jobs[-1].status, cluster.log = State(state), [log]
+        submitted.append(cluster.jobs[-1])
+        return name
+
+    cluster.submit_job = submit_and_end  # type: ignore[method-assign]
+    return submitted
+
+
+def test_a_run_that_is_not_seen_from_here_is_read_by_a_job_that_is_deleted_again(package: Package) -> None:
+    cluster = Cluster()
+    sent = jobs.submit(cluster, package, JobOptions({"AWS_ACCESS_KEY_ID": "hush"}))
+    reader = ending(cluster, 'a warning of {something}\n{\n "run": {"phase": "sweep"},\n "jobs": []\n}\n')
+    assert jobs.run_location(cluster, "paper") == "/shared/runs/paper"
+    assert jobs.run_status(cluster, "paper") == {"phase": "sweep"}
+    assert [job.submission_id for job in cluster.jobs] == [sent.id], "the reader is gone from the list"
+    assert reader[0].entrypoint == "python -m sde_ray status /shared/runs/paper --json"
+    assert reader[0].runtime_env["env_vars"]["AWS_ACCESS_KEY_ID"] == "hush", "it reads the store as the sweep does"
+    assert reader[0].runtime_env["working_dir"] == cluster.jobs[0].runtime_env["working_dir"]
+
+
+def test_a_run_that_the_cluster_cannot_read_is_told_with_its_reason(package: Package) -> None:
+    cluster = Cluster()
+    jobs.submit(cluster, package, JobOptions())
+    ending(cluster, 'error: "/shared/runs/paper" has no run of this sweep.\n', "FAILED")
+    with pytest.raises(UserError, match='cannot read the run\'s folder: error: "/shared/runs/paper" has no run'):
+        jobs.run_status(cluster, "paper")
+    assert len(cluster.jobs) == 1
+
+
+def test_a_cluster_that_does_not_read_it_in_time_is_told(package: Package) -> None:
+    cluster = Cluster()
+    jobs.submit(cluster, package, JobOptions())
+    ending(cluster, "", "PENDING")
+    with pytest.raises(UserError, match="did not read the run's folder within 0 s"):
+        jobs.run_status(cluster, "paper", wait=0.0)
+    assert [job.status for job in cluster.jobs] == ["RUNNING", "STOPPED"]
 
 
 def test_an_unknown_sweep_is_told_with_what_to_do() -> None:
@@ -321,13 +367,16 @@ def test_submit_says_what_it_sends_and_how_to_go_on(cluster: Cluster, monkeypatc
     assert cluster.jobs[0].runtime_env["env_vars"]["MINE"] == "secret-1"
 
 
-def test_status_logs_and_stop_take_a_file_a_folder_or_a_name(cluster: Cluster, tmp_path: Path) -> None:
+def test_status_logs_and_stop_take_a_file_a_folder_or_a_name(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     invoke("submit", str(OWN), "--set", STORAGE)
+    monkeypatch.setattr(jobs, "run_status", lambda client, sweep: {"phase": "sweep", "seen": sweep})
     (tmp_path / "bring_your_own").mkdir()
     (tmp_path / "bring_your_own" / "sweep.yaml").write_text("name: bring_your_own\nstorage_path: /shared/runs\n")
     for which in ("bring_your_own", str(OWN), str(tmp_path / "bring_your_own")):
-        told = json.loads(invoke("status", which, "--json").stdout)
-        assert told[0]["status"] == "RUNNING" and told[0]["best"] == "0.5 Inst-first"
+        told = json.loads(invoke("status", which, "--address", "http://head:8265", "--json").stdout)
+        assert [job["status"] for job in told["jobs"]] == ["RUNNING"] and told["run"]["phase"] == "sweep"
     assert invoke("logs", "bring_your_own").output == "[1/1] Inst-first: 0.5\n"
     assert "STOPPED. Submit the same sweep again" in invoke("stop", "bring_your_own").output
 

@@ -12,22 +12,25 @@ from sde_ray.sweep.cluster import ray_session
 
 
 class Growing:
-    """Ray's view of a cluster: the resources at each look, the last for ever; and what it was asked for."""
+    """Ray's view of a cluster: the resources at each look, the last for ever; what it was asked for, and still is."""
 
     def __init__(self, *looks: dict[str, float]) -> None:
-        self.looks, self.asked = list(looks), list[Any]()
+        self.looks, self.asked, self.standing = list(looks), list[Any](), list[Any]()
 
     def resources(self) -> dict[str, float]:
         return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
 
-    def request(self, bundles: list[dict[str, float]]) -> None:
+    def request(self, bundles: list[dict[str, float]]) -> object:
         self.asked.append(bundles)
+        self.standing.append(object())
+        return self.standing[-1]
 
 
 def grow(monkeypatch: pytest.MonkeyPatch, *looks: dict[str, float]) -> Growing:
     cluster = Growing(*looks)
     monkeypatch.setattr("ray.cluster_resources", cluster.resources)
-    monkeypatch.setattr("ray.autoscaler.sdk.request_resources", cluster.request)
+    monkeypatch.setattr("ray.util.placement_group", cluster.request)
+    monkeypatch.setattr("ray.util.remove_placement_group", cluster.standing.remove)
     monkeypatch.setattr(ray_session.time, "sleep", lambda seconds: None)
     return cluster
 
@@ -37,9 +40,26 @@ def test_a_sweep_waits_for_nodes_and_asks_for_room_once(
 ) -> None:
     cluster = grow(monkeypatch, {"CPU": 0}, {"CPU": 0}, {"CPU": 4, "GPU": 2})
     wanted = Resources(address="auto", resources_per_worker={"GPU": 1})
-    assert ray_session._max_trials(wanted) == 2
-    assert cluster.asked == [ray_session.bundles(wanted), []], "asked for once, and let go again"
+    assert ray_session._max_trials(wanted, trials=5) == 2
+    assert cluster.asked == [ray_session.bundles(wanted)] * 5, "for all trials, once"
+    assert cluster.standing == [], "from then on the trials ask themselves"
     assert "Waiting up to 300 s for nodes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("cap", "trials", "asked"), [(3, 50, 3), (None, 10**5, 200), (None, 0, 1)])
+def test_no_more_room_is_asked_for_than_trials_may_run(
+    cap: int | None, trials: int, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = grow(monkeypatch, {"CPU": 0}, {"CPU": 4})
+    assert ray_session._max_trials(Resources(address="auto", max_concurrent_trials=cap), trials) == 4
+    assert (len(cluster.asked), cluster.standing) == (asked, [])
+
+
+def test_what_was_asked_for_is_let_go_where_no_room_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = grow(monkeypatch, {"CPU": 0})
+    with pytest.raises(UserError, match="A trial needs 1 CPU"):
+        ray_session._max_trials(Resources(address="auto", startup_timeout_s=0.2), trials=3)
+    assert (len(cluster.asked), cluster.standing) == (3, [])
 
 
 def test_a_cluster_that_has_room_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,29 @@ def test_a_server_that_is_away_at_the_start_gets_all_when_it_comes(recwarn: pyte
     assert not any("hush" in text for text in messages)
 
 
+@pytest.mark.filterwarnings("ignore:MLflow at")
+def test_the_lag_grows_while_something_is_missing_and_is_none_when_all_has_arrived() -> None:
+    server = Server()
+    sweep = Sweep(server)
+    assert sweep.tracker.lag_s == 0.0
+    sweep.begin()
+    wait_until(lambda: sweep.tracker.lag_s == 0.0)
+    server.lets_in.clear()
+    sweep.run(1, 2)
+    first = sweep.tracker.lag_s
+    wait_until(lambda: sweep.tracker.lag_s > first > 0.0)
+    server.lets_in.set()
+    wait_until(lambda: sweep.tracker.lag_s == 0.0)
+    assert server.runs == keys(1, 2)
+    server.away = True
+    sweep.run(3)
+    wait_until(lambda: sweep.tracker.lag_s > 0.1)  # the queue is empty, and MLflow lacks a trial all the same
+    server.away = False
+    wait_until(lambda: sweep.tracker.lag_s == 0.0)
+    assert server.runs == keys(1, 2, 3)
+    sweep.tracker.on_sweep_end()
+
+
 def test_an_outage_in_the_middle_loses_nothing_and_logs_nothing_twice() -> None:
     server = Server()
     sweep = Sweep(server)

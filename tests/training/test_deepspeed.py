@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.run_trial import run_trial
+from helpers.run_trial import cut_within, run_trial
 from safetensors.torch import load_file
 
 from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.design import designs
 from sde_ray.errors import UserError
-from sde_ray.training import checkpoint
+from sde_ray.training import checkpoint, trial_runner
 from sde_ray.training.runner import RunnerResources, WorkerDiedError
 from sde_ray.training.trial_runner import TrialRunner
 from sde_ray.training.worker_group import WorkerGroup
@@ -107,11 +107,17 @@ def assert_equal_to_the_digit(one: TrialResult, folder: Path, other: TrialResult
     "section", ["zero 2", *(pytest.param(name, marks=pytest.mark.long) for name in SECTIONS if name != "zero 2")]
 )
 def test_two_workers_go_on_from_a_rung_to_the_last_digit(
-    section: str, pair: TrialRunner, config: TrialConfig, tmp_path: Path
+    section: str, pair: TrialRunner, config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Cut off within the rung, then after it."""
     config = sharded(config, section)
     whole = run_trial(pair, config, tmp_path / "whole")
     folder = tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr(pair.workers, "resources", replace(pair.workers.resources, checkpoint_interval_s=1e-9))
+        patch.setattr(trial_runner, "PART_S", 0.0)
+        cut_within(pair, config, folder, 1)
+    assert checkpoint.progress(folder, config.key) == (0, 1)
     pair.start(config, folder)
     done = pair.train_rung(0)
     assert len(list(folder.glob(checkpoint.WORKER_FILES))) == 2, "each worker keeps its share"
@@ -128,9 +134,9 @@ def test_a_share_that_is_gone_on_one_worker_is_used_on_none(
     config = sharded(config, "zero 2")
     pair.start(config, tmp_path)
     pair.train_rung(0)
-    (tmp_path / checkpoint.worker_file(0, 1)).unlink()
+    (tmp_path / checkpoint.worker_file((1, 2), 1)).unlink()
     resumed = pair.start(config, tmp_path)
-    assert resumed.rungs == () and "checkpoint.0.1.safetensors cannot be read" in resumed.note
+    assert resumed.rungs == () and "checkpoint.1.2.1.safetensors cannot be read" in resumed.note
     pair.finish("failed", "")
 
 

@@ -11,25 +11,28 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from helpers.one_worker import runner_on
-from helpers.run_trial import run_trial
+from helpers.run_trial import cut_within, run_trial
 
 from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.design import designs
 from sde_ray.evaluation.racing import Opponent
 from sde_ray.storage.ledger import load_result
+from sde_ray.storage.mirror import LocalFolder
 from sde_ray.sweep.trainable import TrialTrainable
 from sde_ray.sweep.tune_search import NOTE_KEY, PROMOTED_KEY, RUNG_KEY, SCORE_KEY
-from sde_ray.training import checkpoint, engine_state
+from sde_ray.training import checkpoint, engine_state, nodes, trial_runner
 from sde_ray.training.runner import ResumeState, RunnerResources, WorkerDiedError
 from sde_ray.training.trainer import Trainer
 from sde_ray.training.trial_runner import TrialRunner
 from sde_ray.training.worker import Worker
+from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import RungResult, TrialResult
 
 PREDICTIONS = "predictions.jsonl"
@@ -142,7 +145,7 @@ def test_a_trial_goes_on_to_the_last_digit(
 ) -> None:
     cut_off(runner_on(worker), config, tmp_path, after=0)
     cut_off(runner_on(worker), config, tmp_path, after=1)
-    assert checkpoint_files(tmp_path) == ["checkpoint.1.0.safetensors", "checkpoint.json"]
+    assert checkpoint_files(tmp_path) == ["checkpoint.2.4.0.safetensors", "checkpoint.json"]
     result = run_trial(runner_on(worker), config, tmp_path)
     assert steps == list(range(6)), "no step is trained twice"
     assert len(set(whole[0].losses)) == 6, "it must train to compare anything"
@@ -150,16 +153,50 @@ def test_a_trial_goes_on_to_the_last_digit(
     assert result.seconds["total"] > result.seconds["train"] > 0
 
 
+@pytest.mark.parametrize(("cut", "kept"), [(1, (0, 1)), (3, (1, 3)), (4, (1, 4)), (6, (2, 6))])
+def test_it_goes_on_within_a_rung_and_at_decoding(
+    cut: int,
+    kept: tuple[int, int],
+    worker: Worker,
+    config: TrialConfig,
+    whole: tuple[TrialResult, Path],
+    steps: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Steps 4 and 6 are the last of a rung: what is left of it is to decode."""
+    monkeypatch.setattr(trial_runner, "PART_S", 0.0)
+    cut_within(runner_on(worker, checkpoint_interval_s=1e-9), config, tmp_path, cut)
+    scramble()
+    assert checkpoint.progress(tmp_path, config.key) == kept
+    assert checkpoint_files(tmp_path) == [f"checkpoint.{kept[0]}.{kept[1]}.0.safetensors", "checkpoint.json"]
+    result = run_trial(runner_on(worker), config, tmp_path)
+    assert steps == list(range(6)), "no step is trained twice"
+    assert_same(result, tmp_path, whole)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_whatever_the_settings(
-    settings: str, worker: Worker, config: TrialConfig, steps: list[int], tmp_path: Path
+    settings: str,
+    worker: Worker,
+    config: TrialConfig,
+    steps: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Cut off within the first rung, after the second, and within the last."""
     given = dict(SETTINGS[settings])
     config = replace(config, train=config.train.model_copy(update=given.pop("train", {})), **given)
     whole = run_trial(runner_on(worker), config, tmp_path / "whole")
     total = len(whole.losses)
-    cut_off(runner_on(worker), config, tmp_path / "cut", after=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_runner, "PART_S", 0.0)
+        cut_within(runner_on(worker, checkpoint_interval_s=1e-9), config, tmp_path / "cut", 1)
+        scramble()
+        cut_off(runner_on(worker), config, tmp_path / "cut", after=1)
+        cut_within(runner_on(worker, checkpoint_interval_s=1e-9), config, tmp_path / "cut", total - 1)
+        scramble()
     result = run_trial(runner_on(worker), config, tmp_path / "cut")
     assert steps == 2 * list(range(total)) and len(set(whole.losses)) > total / 2
     assert_same(result, tmp_path / "cut", (whole, tmp_path / "whole"))
@@ -205,7 +242,7 @@ def give_to_another(folder: Path) -> None:
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a file is cut short": (
         lambda folder: half(state_file(folder)),
-        r"checkpoint\.0\.0\.safetensors is damaged",
+        r"checkpoint\.1\.2\.0\.safetensors is damaged",
     ),
     "a bit has flipped": (flip_a_bit, "is damaged"),
     "a file is gone": (lambda folder: state_file(folder).unlink(), "cannot be read"),
@@ -255,14 +292,14 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
 ) -> None:
     """The moment after the newer file of the worker, or a part of it, and before the new `checkpoint.json`."""
     cut_off(runner_on(worker), config, tmp_path, after=0)
-    (tmp_path / checkpoint.worker_file(1, 0)).write_bytes(b"a newer state")
+    (tmp_path / checkpoint.worker_file((2, 4), 0)).write_bytes(b"a newer state")
     (tmp_path / (checkpoint.NAME + ".new")).write_bytes(b"{")
     result = run_trial(runner_on(worker), config, tmp_path)
     assert steps == list(range(6))
     assert_same(result, tmp_path, whole)
 
 
-@pytest.mark.parametrize("path", [checkpoint.NAME, checkpoint.worker_file(0, 0)])
+@pytest.mark.parametrize("path", [checkpoint.NAME, checkpoint.worker_file((1, 2), 0)])
 def test_where_a_checkpoint_cannot_be_written_the_trial_goes_on(
     path: str, worker: Worker, config: TrialConfig, whole: tuple[TrialResult, Path], tmp_path: Path
 ) -> None:
@@ -273,6 +310,113 @@ def test_where_a_checkpoint_cannot_be_written_the_trial_goes_on(
     (tmp_path / (path + ".new")).rmdir()
     runner.train_rung(1)
     assert len(checkpoint.read(tmp_path, config.key).rungs) == 2  # type: ignore[union-attr]
+
+
+def test_where_a_later_checkpoint_cannot_be_written_the_one_before_stays(
+    worker: Worker, config: TrialConfig, whole: tuple[TrialResult, Path], steps: list[int], tmp_path: Path
+) -> None:
+    cut_off(runner := runner_on(worker), config, tmp_path, after=0)
+    (tmp_path / (checkpoint.worker_file((2, 4), 0) + ".new")).mkdir()
+    with pytest.warns(UserWarning, match="No checkpoint of the trial"):
+        runner.train_rung(1)
+    assert checkpoint.progress(tmp_path, config.key) == (1, 2)
+    scramble()
+    result = run_trial(runner_on(worker), config, tmp_path)
+    assert steps == [0, 1, 2, 3, 2, 3, 4, 5], "what the older one does not have is trained once more"
+    (tmp_path / (checkpoint.worker_file((2, 4), 0) + ".new")).rmdir()
+    assert_same(result, tmp_path, whole)
+
+
+# ---- when a trial is saved -------------------------------------------------------------------------------------------
+
+
+def calls_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the workers are told to do, in order."""
+    told: list[str] = []
+    group_map = WorkerGroup.map
+
+    def noted(group: WorkerGroup, method: str, arguments: Any) -> list[Any]:
+        told.append(method)
+        return group_map(group, method, arguments)
+
+    monkeypatch.setattr(WorkerGroup, "map", noted)
+    return told
+
+
+def test_a_rung_of_seconds_costs_nothing(
+    worker: Worker, config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the default interval a short trial trains in one call a rung, and is saved between rungs only."""
+    told = calls_of(monkeypatch)
+    monkeypatch.setattr(nodes, "draining_nodes", lambda: 1 / 0)
+    result = run_trial(
+        runner_on(worker, checkpoint_interval_s=RunnerResources().checkpoint_interval_s), config, tmp_path
+    )
+    assert result.status == "finished", result.error
+    trained = [one for one in told if one in ("train", "save_state")]
+    assert trained == ["train", "train", "save_state", "train", "save_state", "train"]
+
+
+def test_a_long_rung_is_saved_each_time_the_interval_has_passed(
+    worker: Worker, config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes a minute by this clock, so every fifth is followed by a checkpoint; so is the end of training."""
+    step, clock = Trainer._step, [0.0]
+
+    def minute(trainer: Trainer, own: Any) -> float:
+        clock[0] += 60.0
+        return step(trainer, own)
+
+    monkeypatch.setattr(Trainer, "_step", minute)
+    for module in ("trainer", "trial_runner"):
+        monkeypatch.setattr(f"sde_ray.training.{module}.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    saved: list[tuple[int, int]] = []
+    write = checkpoint.write
+
+    def noted(folder: Path, one: checkpoint.Checkpoint) -> checkpoint.Checkpoint:
+        saved.append(one.progress)
+        return write(folder, one)
+
+    monkeypatch.setattr(checkpoint, "write", noted)
+    config = replace(config, rungs=(1.0,), train=config.train.model_copy(update={"num_train_epochs": 4}))
+    result = run_trial(runner_on(worker, checkpoint_interval_s=300.0), config, tmp_path)
+    assert result.status == "finished" and len(result.losses) == 12
+    assert saved == [(0, 5), (0, 10), (0, 12)]
+
+
+def test_a_trial_on_a_node_that_will_be_taken_away_is_saved_and_leaves(
+    worker: Worker,
+    config: TrialConfig,
+    whole: tuple[TrialResult, Path],
+    steps: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trial_runner, "PART_S", 0.0)
+    runner = runner_on(worker)
+    runner.start(config, tmp_path)
+    runner.train_rung(0)
+    uploads: list[tuple[int, int]] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkerGroup, "draining", property(lambda group: len(steps) >= 3))
+        with pytest.raises(WorkerDiedError, match="will be taken away") as told:
+            runner.train_rung(1, None, lambda: uploads.append(checkpoint.progress(tmp_path, config.key)))
+    assert told.value.preempted and uploads == [(1, 3)], "at the next step, and it is told before the trial leaves"
+    scramble()
+    result = run_trial(runner_on(worker), config, tmp_path)
+    assert steps == list(range(6))
+    assert_same(result, tmp_path, whole)
+
+
+def test_a_trial_that_cannot_be_saved_stays_on_its_node_as_long_as_it_may(
+    worker: Worker, config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_runner, "PART_S", 0.0)
+    monkeypatch.setattr(WorkerGroup, "draining", property(lambda group: True))
+    monkeypatch.setattr(Worker, "save_state", lambda *_: ("", "out of reach"))
+    with pytest.warns(UserWarning, match="out of reach") as told:
+        assert run_trial(runner_on(worker), config, tmp_path).status == "finished"
+    assert len([one for one in told if "out of reach" in str(one.message)]) == 1, "once a trial"
 
 
 def test_an_optimiser_out_of_reach_is_not_kept(worker: Worker, config: TrialConfig, tmp_path: Path) -> None:
@@ -324,16 +468,17 @@ def test_a_trial_that_is_given_up_keeps_nothing(
 
 
 def test_checkpoints_beside_a_trials_end_are_removed_and_others_found(config: TrialConfig, tmp_path: Path) -> None:
+    folder = tmp_path / "trials"
     rung = RungResult(0, 2, {"dev": {"weighted_kappa": 0.5}})
     two = (rung, replace(rung, rung=1))
     kinds = {"new": (rung,), "failed": (rung,), "pruned": (rung,), "further": two, "finished": two, "odd": (rung,)}
     kinds["again"] = (rung,)  # pruned there, asked for once more, and let go on
     trials = {kind: replace(config, seed=seed) for seed, kind in enumerate(kinds)}
     for kind, trial in trials.items():
-        (tmp_path / trial.key).mkdir()
+        (folder / trial.key).mkdir(parents=True)
         promoted = kind in ("again", "finished")
-        checkpoint.write(tmp_path / trial.key, checkpoint.Checkpoint(trial.key, kinds[kind], promoted=promoted))
-    half(tmp_path / trials["odd"].key / checkpoint.NAME)
+        checkpoint.write(folder / trial.key, checkpoint.Checkpoint(trial.key, kinds[kind], promoted=promoted))
+    half(folder / trials["odd"].key / checkpoint.NAME)
     ends: dict[str, Any] = {"failed": ("failed", ()), "pruned": ("pruned", (rung,)), "further": ("pruned", (rung,))}
     ends["again"] = ends["pruned"]
     ends["finished"] = ("finished", (*two, rung))
@@ -341,9 +486,9 @@ def test_checkpoints_beside_a_trials_end_are_removed_and_others_found(config: Tr
         trials[kind].key: TrialResult(trials[kind].key, {}, status, rungs=rungs)
         for kind, (status, rungs) in ends.items()
     }
-    found = checkpoint.in_flight(tmp_path, trials.values(), results)
+    found = checkpoint.in_flight(LocalFolder(str(tmp_path)), trials.values(), results)
     assert set(found) == {trials[kind].key for kind in ("new", "failed", "further", "again")}
-    left = {kind for kind, trial in trials.items() if checkpoint_files(tmp_path / trial.key)}
+    left = {kind for kind, trial in trials.items() if checkpoint_files(folder / trial.key)}
     assert left == {"new", "failed", "further", "again", "odd"}
 
 

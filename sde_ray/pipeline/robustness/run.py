@@ -30,6 +30,7 @@ from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import read_items
 from sde_ray.pipeline import run as pipeline
+from sde_ray.pipeline.context import Interrupted
 from sde_ray.pipeline.robustness.conditions import ITEM_DRAWS, ConditionVerdict, judge_condition, summarize
 from sde_ray.pipeline.robustness.decoding import CompletionCache, Condition, Decoding, check_variants, score_completions
 from sde_ray.pipeline.robustness.figure import curves
@@ -245,7 +246,7 @@ def run_study(
     with pipeline.tracked(sweep_run) as tracker:
         ended = run_trials(sweep_run, study.unique_trials, None, tracker, progress)
         if ended.interrupted:
-            raise pipeline.Interrupted(ended.message)
+            raise Interrupted(ended.message)
         result = conclude(study, {one.key: one for one in ended.results}, on_progress)
         paths = save(study, result)
         tracker.log_table(f"robustness{study.suffix}", result.rows())

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.special import ndtr
 
-from sde_ray.search.adaptive.posterior import GaussianPosterior, Observation
+from sde_ray.search.adaptive.posterior import CovarianceRows, Observation
+from sde_ray.search.adaptive.surrogate import Posterior
 from sde_ray.search.kernel import Array, Index, Mask
 from sde_ray.search.scale import IDENTITY, Scale
 
@@ -37,16 +38,26 @@ def knowledge_gradient(mean: Array, sd: Array, cov: Array, variance: Array, scal
 
     Returns the gains, [candidate], by Gauss-Hermite quadrature.
     """
+    top = _contenders(mean, sd, scale)
+    return _gain(mean[top], sd[top], cov[top], variance, scale)
+
+
+def _contenders(mean: Array, sd: Array, scale: Scale) -> Index:
+    """Numbers of the values that a score may make the best; the leader, which is the best now, comes last."""
     top = np.argsort(-(mean + sd), kind="stable")[:MAX_CONTENDERS]
     leader = int(scale.expected(mean, sd**2).argmax())
-    top = np.append(top[top != leader], leader)
-    moves = cov[top] / np.sqrt(variance)
-    rest = np.maximum((sd[top] ** 2)[:, None] - moves**2, 0)  # variance that is left after the score
+    return np.append(top[top != leader], leader)
+
+
+def _gain(mean: Array, sd: Array, cov: Array, variance: Array, scale: Scale) -> Array:
+    """Knowledge gradient with these contenders, [contender] and [contender, candidate]."""
+    moves = cov / np.sqrt(variance)
+    rest = np.maximum((sd**2)[:, None] - moves**2, 0)  # variance that is left after the score
     gain = np.zeros(len(variance))
     for point, weight in zip(POINTS, WEIGHTS, strict=True):
-        expected = scale.expected(mean[top][:, None] + moves * point, rest)
+        expected = scale.expected(mean[:, None] + moves * point, rest)
         gain += weight * (expected.max(0) - expected[-1])  # over the leader's, which is the last
-    return gain + _tail(mean[leader] - mean[top[:-1]], moves[:-1] - moves[-1])
+    return gain + _tail(mean[-1] - mean[:-1], moves[:-1] - moves[-1])
 
 
 def _tail(gaps: Array, moves: Array) -> Array:
@@ -82,7 +93,7 @@ class Candidates:
 
 
 def acquisition_values(
-    posterior: GaussianPosterior,
+    posterior: Posterior,
     scale: Scale,
     shares: Sequence[float],
     valid: Mask,
@@ -101,11 +112,14 @@ def acquisition_values(
     """
     contest, rung, position = np.nonzero(np.repeat(fresh[:, None], len(shares), axis=1))
     flat = np.ravel_multi_index((contest, rung, position), posterior.mean.shape)
-    cov, variance = posterior.cov[:, flat], posterior.variance[contest, rung, position] + posterior.noise
+    variance = posterior.variance[contest, rung, position] + posterior.noise
     design, seed = posterior.pool[position], np.full(len(position), -1)
+
+    cov: CovarianceRows = lambda values: posterior.covariance(values, flat)  # noqa: E731
     if repeats:
         repeats_cov, repeats_variance = posterior.covariance_with(repeats)
-        cov, variance = np.concatenate([cov, repeats_cov], axis=1), np.append(variance, repeats_variance)
+        fresh_cov, variance = cov, np.append(variance, repeats_variance)
+        cov = lambda values: np.concatenate([fresh_cov(values), repeats_cov(values)], axis=1)  # noqa: E731
         columns = np.array([(o.contest, o.design, o.rung, o.seed) for o in repeats]).T
         contest, design, rung, seed = (
             np.append(a, b) for a, b in zip((contest, design, rung, seed), columns, strict=True)
@@ -114,14 +128,12 @@ def acquisition_values(
     return Candidates(contest, design, rung, seed, total_gain(posterior, scale, valid, cov, variance) / cost, cost)
 
 
-def expected_scores(posterior: GaussianPosterior, scale: Scale, contest: int) -> Array:
+def expected_scores(posterior: Posterior, scale: Scale, contest: int) -> Array:
     """Expected scores after the whole training, in units of the metric, [position in the posterior's pool]."""
     return scale.expected(posterior.mean[contest, -1], np.maximum(posterior.variance[contest, -1], 0))
 
 
-def near_ties(
-    posterior: GaussianPosterior, scale: Scale, contest: int, leader: int, among: Mask, tolerance: float
-) -> Index:
+def near_ties(posterior: Posterior, scale: Scale, contest: int, leader: int, among: Mask, tolerance: float) -> Index:
     """Positions in the posterior's pool of the designs about as good as the leader, and of it, best first.
 
     Args:
@@ -135,7 +147,8 @@ def near_ties(
     """
     _, rungs, size = posterior.mean.shape
     mean, variance = posterior.mean[contest, -1], np.maximum(posterior.variance[contest, -1], 0)
-    row = posterior.cov[contest * size + leader, (contest * rungs + rungs - 1) * size :][:size]
+    scores = (contest * rungs + rungs - 1) * size + np.arange(size)
+    row = posterior.covariance(np.array([contest * size + leader]), scores)[0]
     behind = (mean[leader] - mean) ** 2 <= variance + variance[leader] - 2 * row
     expected = scale.expected(mean, variance)
     near = among & behind & (expected >= expected[leader] - tolerance)
@@ -144,7 +157,7 @@ def near_ties(
     return np.asarray(order[near[order]])
 
 
-def total_gain(posterior: GaussianPosterior, scale: Scale, valid: Mask, cov: Array, variance: Array) -> Array:
+def total_gain(posterior: Posterior, scale: Scale, valid: Mask, cov: CovarianceRows, variance: Array) -> Array:
     """Knowledge gradient summed over the decisions of all contests, [candidate]."""
     contests, _, size = posterior.mean.shape
     total = np.zeros(len(variance))
@@ -152,12 +165,13 @@ def total_gain(posterior: GaussianPosterior, scale: Scale, valid: Mask, cov: Arr
         rows = np.flatnonzero(valid[contest][posterior.pool])
         sd = np.sqrt(np.maximum(posterior.variance[contest, -1, rows], 0))
         mean = posterior.mean[contest, -1, rows]
-        total += knowledge_gradient(mean, sd, cov[contest * size + rows], variance, scale)
+        top = _contenders(mean, sd, scale)
+        total += _gain(mean[top], sd[top], cov(contest * size + rows[top]), variance, scale)
     return total
 
 
 def prob_best_within(
-    posterior: GaussianPosterior, scale: Scale, valid: Mask, contest: int, margin: float, rng: np.random.Generator
+    posterior: Posterior, scale: Scale, valid: Mask, contest: int, margin: float, rng: np.random.Generator
 ) -> float:
     """Probability that no design is better than the one expected best by more than the margin, by sampling.
 
@@ -167,7 +181,7 @@ def prob_best_within(
     mean, sd = posterior.mean[contest, -1], np.sqrt(np.maximum(posterior.variance[contest, -1], 0))
     order = np.argsort(-np.where(valid[contest][posterior.pool], mean + 2 * sd, -np.inf), kind="stable")
     top = order[: min(MAX_CONTENDERS, int(valid[contest][posterior.pool].sum()))]
-    matrix = posterior.cov[contest * size + top][:, (contest * rungs + rungs - 1) * size + top]
+    matrix = posterior.covariance(contest * size + top, (contest * rungs + rungs - 1) * size + top)
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     draws = rng.standard_normal((DRAWS, len(top))) @ (vectors * np.sqrt(np.maximum(values, 0))).T + mean[top]
     scores, leader = scale.inverse(draws), int(scale.expected(mean[top], sd[top] ** 2).argmax())

@@ -14,7 +14,7 @@ rank-1 update (Rasmussen and Williams 2006, section 2.2 and appendix A.3).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,10 @@ from scipy import linalg, optimize
 
 from sde_ray.search.kernel import Array, DesignKernel, Index
 
+CovarianceRows = Callable[[Index], Array]  # numbers of values -> covariance with observations, [value, observation]
 CONTEST_SD = 10.0  # prior standard deviation of a contest's mean, in units of the scores' spread
 OFFSET_SD = 3.0  # the same for the mean departure of a rung
+JITTER = 1e-9  # of an observation's variance, in units of the scores' variance
 LOG_SD = 1.0  # standard deviation of the priors on log hyperparameters: a factor of e either way
 
 # Prior medians of the hyperparameters, in units of the scores' spread. Those of a design's own deviation, of pairs and
@@ -150,6 +152,19 @@ def covariance(
     return np.asarray(sum(hyperparameters[name] ** 2 * term for name, term in terms.items()))
 
 
+def design_covariance(space: ModelSpace, hyperparameters: Mapping[str, float]) -> Array:
+    """Covariance of a design's own deviations between contests and rungs, [contest x rung, contest x rung]."""
+    contest, rung = np.divmod(np.arange(space.contests * space.rungs), space.rungs)
+    same = _same(contest, contest)
+    total = np.full(same.shape, hyperparameters["design"] ** 2)
+    if space.contests > 1:
+        total += hyperparameters["contest design"] ** 2 * same
+    if space.rungs > 1:
+        lower = hyperparameters["rung design"] ** 2 * space.rung_deviation[rung] ** 2
+        total += lower * same * _same(rung, rung)
+    return total
+
+
 def prior_medians(space: ModelSpace, spread: float) -> dict[str, float]:
     """Prior medians of the hyperparameters, for scores of this standard deviation."""
     medians = {name: MEDIANS[name] * spread for name in space.terms()}
@@ -175,24 +190,41 @@ def fit_hyperparameters(
     terms = components(space, arrays, arrays)
     fixed = np.asarray(sum(prior[name] ** 2 * terms[name] for name in terms if name not in names))
     stack = np.stack([terms[name] for name in names])
-    centre = np.log([prior[name] for name in names])
     y = scores - scores.mean()
 
     def loss(log_values: Array) -> tuple[float, Array]:
-        """Negative log posterior and its gradient (Rasmussen and Williams 2006, equation 5.9)."""
+        """Negative log likelihood and its gradient (Rasmussen and Williams 2006, equation 5.9)."""
         variances = np.exp(2 * log_values)
         matrix = fixed + np.tensordot(variances, stack, 1)
-        lower = linalg.cholesky(matrix + 1e-9 * spread**2 * np.eye(len(y)), lower=True, check_finite=False)
+        lower = linalg.cholesky(matrix + JITTER * spread**2 * np.eye(len(y)), lower=True, check_finite=False)
         inverse = linalg.cho_solve((lower, True), np.eye(len(y)), check_finite=False)
         weights = inverse @ y
+        value = 0.5 * y @ weights + np.log(np.diag(lower)).sum()
+        return float(value), variances * np.tensordot(stack, inverse - np.outer(weights, weights), 2)
+
+    return posterior_mode(names, prior, loss)
+
+
+def posterior_mode(
+    names: Sequence[str], prior: Mapping[str, float], loss: Callable[[Array], tuple[float, Array]]
+) -> tuple[dict[str, float], float]:
+    """Mode of the hyperparameters' posterior by L-BFGS, and the log posterior density there.
+
+    Args:
+        names: those that are estimated.
+        prior: medians of all, by name.
+        loss: negative log likelihood of the logs of these names, and its gradient.
+    """
+    centre = np.log([prior[name] for name in names])
+
+    def with_prior(log_values: Array) -> tuple[float, Array]:
+        value, slope = loss(log_values)
         deviation = (log_values - centre) / LOG_SD
-        value = 0.5 * y @ weights + np.log(np.diag(lower)).sum() + 0.5 * deviation @ deviation
-        slope = variances * np.tensordot(stack, inverse - np.outer(weights, weights), 2)
-        return float(value), slope + deviation / LOG_SD
+        return float(value + 0.5 * deviation @ deviation), slope + deviation / LOG_SD
 
     bounds = [(c - 5 * LOG_SD, c + 5 * LOG_SD) for c in centre]
     optimum = optimize.minimize(
-        loss, centre, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-5}
+        with_prior, centre, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-5}
     )
     return {**prior, **dict(zip(names, np.exp(optimum.x).tolist(), strict=True))}, -float(optimum.fun)
 
@@ -239,10 +271,14 @@ class GaussianPosterior:
         """Condition on scores that are still to come, taken as expected: variances shrink, no mean moves."""
         self._condition(observations, None)
 
-    def covariance_with(self, observations: Sequence[Observation]) -> tuple[Array, Array]:
-        """Covariance of further observations with all values, [value, observation], and their variance."""
+    def covariance(self, values: Index, scores: Index) -> Array:
+        """Covariance of values with expected scores, [value, score], both by their flat numbers."""
+        return np.asarray(self.cov[values][:, scores])
+
+    def covariance_with(self, observations: Sequence[Observation]) -> tuple[CovarianceRows, Array]:
+        """Covariance of values with further observations, by the values' numbers, and the variance of these."""
         _, cov, variance = self._project(ObservationArrays(observations))
-        return cov[:, self._values].T, variance
+        return lambda values: cov[:, self._values[values]].T, variance
 
     def _condition(self, observations: Sequence[Observation], deviations: Array | None) -> None:
         rows = ObservationArrays(observations)

@@ -34,10 +34,10 @@ from sde_ray.search.adaptive.knowledge_gradient import (
     prob_best_within,
     total_gain,
 )
-from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Observation
+from sde_ray.search.adaptive.posterior import ModelSpace, Observation
 from sde_ray.search.adaptive.request import TrialRequest
 from sde_ray.search.adaptive.screening import Points, first_trials, screening_designs
-from sde_ray.search.adaptive.surrogate import Surrogate
+from sde_ray.search.adaptive.surrogate import Posterior, Surrogate, refuse_too_large
 from sde_ray.search.adaptive.trials import MAX_FAILURES, TrialId, Trials
 from sde_ray.search.kernel import DesignKernel, Index, Mask
 from sde_ray.search.scale import Scale, candidate_scales
@@ -69,6 +69,9 @@ class Adaptive:
         points_to_evaluate: designs that are tried first, with the whole training: the same in every contest, or a
             sequence for each. One that occurs twice is tried with two seeds, with one more than `seeds` has where that
             is one. Designs that are not valid in a contest are ignored there.
+
+    Raises:
+        UserError: for a space and budget that would take too much time and memory.
     """
 
     def __init__(
@@ -90,11 +93,13 @@ class Adaptive:
         self.confidence, self.margin = confidence, margin
         self._groups = tuple(groups or (0,) * len(contests))
         self._number = {design: n for n, design in enumerate(self.designs)}
-        self._valid = np.array([[design in set(valid) for design in self.designs] for valid in contests])
+        members = [set(valid) for valid in contests]
+        self._valid = np.array([[design in valid for design in self.designs] for valid in members])
         self.space = ModelSpace(DesignKernel(self.designs), len(contests), tuple(rungs))
+        refuse_too_large(self.space, self._valid, self.budgets, len(self.seeds))
         self._points = [
-            first_trials(points_to_evaluate, number, len(contests), set(designs), self.seeds)
-            for number, designs in enumerate(contests)
+            first_trials(points_to_evaluate, number, len(contests), valid, self.seeds)
+            for number, valid in enumerate(members)
         ]
         self._screens = [
             screening_designs(designs, [*dict(points)], own, self.rungs[0], seed)
@@ -110,8 +115,7 @@ class Adaptive:
 
     def suggest(self) -> TrialRequest | None:
         """Next trial to run; None when the budget or the designs are used up, or when the best design is sure."""
-        for group in sorted(set(self._groups)):
-            contests = [contest for contest, number in enumerate(self._groups) if number == group]
+        for contests in self._contests_by_group():
             request = self._next_request(contests)
             if request is None and self._refit():
                 request = self._next_request(contests)
@@ -218,11 +222,25 @@ class Adaptive:
         """Whether a trial is running."""
         return any(True for _ in self._trials.running())
 
+    @property
+    def has_first_trials(self) -> bool:
+        """Whether the next request is one of the first trials, which are the same whatever the scores are."""
+        for contests in self._contests_by_group():
+            budget = self._remaining_budget(contests)
+            if budget >= self.rungs[0]:
+                return self._first_trial(contests, budget) is not None
+        return False
+
     def used_budget(self, contest: int) -> float:
         """Budget that a contest has used, in full trials; running trials count with what they are meant to use."""
         return self._trials.cost(contest)
 
     # ---- decisions --------------------------------------------------------------------------------------------------
+
+    def _contests_by_group(self) -> list[list[int]]:
+        """The contests of each group, in the order in which groups are searched."""
+        groups = sorted(set(self._groups))
+        return [[contest for contest, number in enumerate(self._groups) if number == group] for group in groups]
 
     def _trial_id(self, request: TrialRequest) -> TrialId:
         return request.contest, self._number[request.design], request.seed
@@ -234,18 +252,9 @@ class Adaptive:
         budget = self._remaining_budget(contests)
         if budget < self.rungs[0]:
             return None
-        eligible = self._trials.eligible()
-        for contest in contests:
-            for design, seed in self._points[contest] if budget >= 1 else ():
-                number = self._number[design]
-                if (contest, number, seed) not in self._trials and eligible[contest, number]:
-                    return TrialRequest(contest, design, seed, len(self.rungs) - 1)
-        for contest in contests:
-            if np.count_nonzero(self._trials.used[contest]) < len(self._screens[contest]):
-                for design in self._screens[contest]:
-                    number = self._number[design]
-                    if not self._trials.used[contest, number] and eligible[contest, number]:
-                        return TrialRequest(contest, design, self.seeds[0], 0)
+        first = self._first_trial(contests, budget)
+        if first is not None:
+            return first
         posterior = self._expected_posterior()
         if posterior is None:
             return None
@@ -258,6 +267,22 @@ class Adaptive:
         if not missing or budget < 1:
             return None
         return missing[0]
+
+    def _first_trial(self, contests: Sequence[int], budget: float) -> TrialRequest | None:
+        """The next of the trials before the first model: `points_to_evaluate`, then screening."""
+        eligible = self._trials.eligible()
+        for contest in contests:
+            for design, seed in self._points[contest] if budget >= 1 else ():
+                number = self._number[design]
+                if (contest, number, seed) not in self._trials and eligible[contest, number]:
+                    return TrialRequest(contest, design, seed, len(self.rungs) - 1)
+        for contest in contests:
+            if np.count_nonzero(self._trials.used[contest]) < len(self._screens[contest]):
+                for design in self._screens[contest]:
+                    number = self._number[design]
+                    if not self._trials.used[contest, number] and eligible[contest, number]:
+                        return TrialRequest(contest, design, self.seeds[0], 0)
+        return None
 
     def _unconfirmed(self, contests: Sequence[int]) -> list[TrialRequest]:
         """Full trials of recommended designs that have none: a part of the budget is reserved for them."""
@@ -281,7 +306,7 @@ class Adaptive:
             seed = next(s for s in self.seeds if (contest, number, s) not in self._trials)
         return TrialRequest(contest, self.designs[number], seed, int(candidates.rung[index]))
 
-    def _expected_posterior(self, except_trial: TrialId | None = None) -> GaussianPosterior | None:
+    def _expected_posterior(self, except_trial: TrialId | None = None) -> Posterior | None:
         """Posterior in which the scores of running trials are taken as expected."""
         return self._surrogate.expect(
             [
@@ -309,16 +334,11 @@ class Adaptive:
         others = rng.permutation(np.setdiff1d(everything, begun))
         return np.sort(np.concatenate([begun, others[: max(0, size - len(begun))]]))
 
-    def _acquisition_values(self, contests: Sequence[int], posterior: GaussianPosterior) -> Candidates:
+    def _acquisition_values(self, contests: Sequence[int], posterior: Posterior) -> Candidates:
         """Acquisition values of every score that may be requested; computed anew only when something has changed."""
-        state = (
-            len(self._surrogate.observations),
-            int(self._trials.used.sum()),
-            int(self._trials.failures.sum()),
-            *contests,
-        )
         running = sum(hash((trial_id, trial.rung)) for trial_id, trial in self._trials.running())
-        state = (*state, running)
+        begun, failed = int(self._trials.used.sum()), int(self._trials.failures.sum())
+        state = (len(self._surrogate.observations), begun, failed, *contests, running)
         if self._candidates is None or self._candidates[0] != state:
             eligible = self._trials.eligible()
             eligible[[c for c in range(len(eligible)) if c not in contests]] = False

@@ -8,6 +8,7 @@
 Scores are modelled on one of several scales (`sde_ray/search/scale.py`), the one with the highest marginal likelihood.
 It is chosen, and the hyperparameters are estimated, anew whenever the scores have become a quarter more; in between, a
 score is an update. So the posterior depends on the scores in their order alone: a resumed search has the same.
+Beyond `MAX_DENSE` scores the posterior is computed in weight space (`weight_space.py`), which gives the same.
 """
 
 from __future__ import annotations
@@ -17,11 +18,33 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Observation, fit_hyperparameters
-from sde_ray.search.kernel import Index
+from sde_ray.search.adaptive import posterior as dense
+from sde_ray.search.adaptive import weight_space
+from sde_ray.search.adaptive.posterior import GaussianPosterior, ModelSpace, Observation
+from sde_ray.search.adaptive.sufficient_statistics import refuse_cells
+from sde_ray.search.adaptive.weight_space import WeightSpacePosterior
+from sde_ray.search.kernel import Index, Mask
 from sde_ray.search.scale import IDENTITY, Scale
 
 REFIT_GROWTH = 1.25  # hyperparameters are estimated again when there are so many times as many observations
+MAX_DENSE = 256  # scores up to which the covariance of all of them is the faster form; the time grows with its cube
+
+Posterior = GaussianPosterior | WeightSpacePosterior
+
+
+def refuse_too_large(space: ModelSpace, valid: Mask, budgets: Sequence[float], num_seeds: int) -> None:
+    """Raises UserError: where the scores that the budgets may bring would take too much time and memory.
+
+    Args:
+        space: designs, contests and rungs.
+        valid: the designs of each contest, [contest, design].
+        budgets: full trials of each contest.
+        num_seeds: seeds that a design may have.
+    """
+    most = (valid.sum(1) * num_seeds).tolist()
+    trials = sum(min(budget / space.shares[0], size) for budget, size in zip(budgets, most, strict=True))
+    if trials * space.rungs > MAX_DENSE:
+        refuse_cells(space, min(valid.shape[1], math.ceil(trials)), num_seeds)
 
 
 class Surrogate:
@@ -39,7 +62,7 @@ class Surrogate:
         self.observations: list[Observation] = []
         self.scores: list[float] = []
         self._hyperparameters: Mapping[str, float] = {}
-        self._posterior: GaussianPosterior | None = None
+        self._posterior: Posterior | None = None
         self._num_fitted = self._num_absorbed = self._num_final = 0
 
     def observe(self, observation: Observation, score: float) -> None:
@@ -47,7 +70,7 @@ class Surrogate:
         self.observations.append(observation)
         self.scores.append(score)
 
-    def posterior(self) -> GaussianPosterior | None:
+    def posterior(self) -> Posterior | None:
         """Posterior given all observations, on the chosen scale; None before the first."""
         count = len(self.observations)
         if not count:
@@ -62,9 +85,10 @@ class Surrogate:
             self._num_absorbed = count
         return self._posterior
 
-    def _fit(self, count: int) -> GaussianPosterior:
+    def _fit(self, count: int) -> Posterior:
         """Posterior given the first observations, with the scale and the hyperparameters that fit them best."""
         observations, scores = self.observations[:count], np.array(self.scores[:count])
+        fit_hyperparameters = (dense if count <= MAX_DENSE else weight_space).fit_hyperparameters
         best = -math.inf
         for scale in self._candidates:
             hyperparameters, log_evidence = fit_hyperparameters(self.space, observations, scale.forward(scores))
@@ -72,11 +96,14 @@ class Surrogate:
             if log_evidence > best:
                 best, self.scale, self._hyperparameters = log_evidence, scale, hyperparameters
         values = self.scale.forward(scores)
-        posterior = GaussianPosterior(self.space, self._hyperparameters, float(values.mean()), self._pool())
+        model = self.space, self._hyperparameters, float(values.mean()), self._pool()
+        if count > MAX_DENSE:
+            return WeightSpacePosterior(*model, observations, values)
+        posterior = GaussianPosterior(*model)
         posterior.update(observations, values)
         return posterior
 
-    def expect(self, running: Sequence[Observation]) -> GaussianPosterior | None:
+    def expect(self, running: Sequence[Observation]) -> Posterior | None:
         """Posterior in which scores that are still to come are taken as expected."""
         posterior = self.posterior()
         if posterior is None or not running:

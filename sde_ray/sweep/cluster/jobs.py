@@ -11,10 +11,12 @@ runs, submitting again finds it. After its end the next attempt has the next num
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shlex
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +32,7 @@ from sde_ray.sweep.cluster.job_logs import first_line, log_lines
 from sde_ray.sweep.cluster.package import Package
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
+STATUS_TIMEOUT_S = 60.0  # seconds that a cluster has to read a run's folder
 STOP_TIMEOUT_S = 60  # seconds that a stopped driver has to end in order, before Ray kills it
 JOB_VARIABLES = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_TIMEOUT_S), "PYTHONUNBUFFERED": "1"}
 # What the tracking server, the model hub and the artifact store ask for; passed on where this shell has it.
@@ -78,7 +81,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Job:
-    """Status of a sweep's job; `progress` and `best` are read from the lines that its driver prints."""
+    """A job of a sweep as Ray knows it; times are Unix seconds. How the sweep itself is doing: `run_status`."""
 
     id: str
     sweep: str
@@ -86,8 +89,6 @@ class Job:
     started: float | None = None
     ended: float | None = None
     message: str = ""
-    progress: str = ""
-    best: str = ""
 
 
 def sweep_id(name: str, storage: str) -> str:
@@ -266,18 +267,18 @@ def _attempt(submission: str) -> int:
 
 
 def latest(client: Any, sweep: str) -> str:
-    """The id of a sweep's newest job.
+    """The id of a sweep's newest job. Raises UserError: when the cluster has no job of the sweep."""
+    return str(_newest(client, sweep).submission_id)
 
-    Raises:
-        UserError: when the cluster has no job of the sweep.
-    """
+
+def _newest(client: Any, sweep: str) -> Any:
     jobs = _jobs_of(client, sweep)
     if not jobs:
         raise UserError(
             f'The cluster at {mask(client.get_address())} knows no job of the sweep "{sweep}". Jobs go with their '
             "cluster; what they finished is in the sweep's storage. Submit the sweep: sde-ray submit SWEEP.yaml"
         )
-    return str(jobs[-1].submission_id)
+    return jobs[-1]
 
 
 def status(client: Any, sweep: str) -> list[Job]:
@@ -305,8 +306,6 @@ def stop(client: Any, sweep: str, wait: float = STOP_TIMEOUT_S + 15.0) -> Job:
 
 
 def _job(client: Any, details: Any) -> Job:
-    lines = log_lines(client, details.submission_id)
-    progress = next((line for line in reversed(lines) if re.match(r"\[\d+/\d+\]", line)), "")
     return Job(
         id=details.submission_id,
         sweep=details.metadata.get("sde.sweep", ""),
@@ -314,13 +313,69 @@ def _job(client: Any, details: Any) -> Job:
         started=details.start_time and details.start_time / 1000,
         ended=details.end_time and details.end_time / 1000,
         message=redact(details.message or ""),
-        progress=progress,
-        best=_best_trial(lines),
     )
 
 
-def _best_trial(lines: Sequence[str]) -> str:
-    """The best trial among the driver's lines: "0.781 Inst-first, ..."."""
-    scored = [match for line in lines if (match := re.match(r"\[\d+/\d+\] (.+): (\d\.\d+)( · .*)?$", line))]
-    best = max(scored, key=lambda match: float(match[2]), default=None)
-    return f"{best[2]} {best[1]}" if best else ""
+# ---- the run of a job, as the cluster sees it ------------------------------------------------------------------------
+
+
+def run_location(client: Any, sweep: str) -> str:
+    """The folder or address in which the newest job of a sweep keeps its run, as the cluster names it."""
+    metadata = _newest(client, sweep).metadata
+    return f"{metadata['sde.storage'].rstrip('/')}/{metadata['sde.sweep']}"
+
+
+def run_status(client: Any, sweep: str, wait: float = STATUS_TIMEOUT_S) -> dict[str, Any]:
+    """What `sde-ray status` says of a sweep's run on the cluster, for storage that is not seen from here.
+
+    A job of its own reads it, with the code and the variables of the sweep's newest job; it is deleted afterwards.
+
+    Args:
+        client: from `connect`.
+        sweep: the sweep's id on the cluster, or its name.
+        wait: seconds, at most.
+
+    Raises:
+        UserError: when the cluster cannot say it, with its reason.
+    """
+    newest = _newest(client, sweep)
+    command = ["python", "-m", "sde_ray", "status", run_location(client, sweep), "--json"]
+    with _with_remedies(client.get_address()):
+        job_id = client.submit_job(
+            entrypoint=shlex.join(command),
+            submission_id=f"{newest.metadata['sde.sweep_id']}-status-{uuid.uuid4().hex[:8]}",
+            runtime_env=newest.runtime_env or {},
+        )
+        try:
+            deadline = time.monotonic() + wait
+            while not client.get_job_status(job_id).is_terminal():
+                if time.monotonic() > deadline:
+                    raise UserError(f"The cluster did not read the run's folder within {wait:.0f} s. Ask again later.")
+                time.sleep(0.2)
+            return _printed_status(log_lines(client, job_id))
+        finally:
+            _delete(client, job_id)
+
+
+def _printed_status(lines: Sequence[str]) -> dict[str, Any]:
+    """The JSON that a job has printed, between whatever else it said."""
+    text = "\n".join(lines)
+    for place in (match.start() for match in re.finditer(r"^\{", text, re.MULTILINE)):
+        try:
+            printed, _ = json.JSONDecoder().raw_decode(text, place)
+        except ValueError:
+            continue
+        if isinstance(printed.get("run"), dict):
+            return dict(printed["run"])
+    raise UserError(f"The cluster cannot read the run's folder: {first_line(Exception(text)) or 'no reason was given'}")
+
+
+def _delete(client: Any, job_id: str) -> None:
+    """Take a job out of the cluster's list; one that still runs is stopped, and stays there."""
+    try:
+        if not client.get_job_status(job_id).is_terminal():
+            client.stop_job(job_id)
+        else:
+            client.delete_job(job_id)
+    except RuntimeError:
+        pass  # it is a line in a list

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from sde_ray.safe_text import SECRETS, secret_names
 from sde_ray.storage.lease import is_alive
 
 MAX_START_ATTEMPTS = 3
+MAX_PENDING_TRIALS = 200  # that wait for room at a time, on a cluster: what Ray Tune has for searches without results
 TRIAL_CPU = (
     0.01  # of a CPU, for the trial's own process: taken from each bundle, so that whole cores still divide evenly
 )
@@ -42,21 +43,26 @@ ENVIRONMENT = {
 
 
 @contextmanager
-def ray_session(resources: Resources) -> Iterator[int]:
-    """Connect or start Ray; gives how many trials fit at a time. A Ray that the caller has started is left running."""
+def ray_session(resources: Resources, trials: int = 1) -> Iterator[int]:
+    """Connect or start Ray; gives how many trials fit at a time. A Ray that the caller has started is left running.
+
+    Args:
+        resources: What a trial needs, and where it runs.
+        trials: How many are to run; a cluster that has no room at all is asked for room for all of them.
+    """
     refuse_masked({"resources": resources.model_dump()})
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
-        yield _trials_that_fit(resources, ray.cluster_resources())
+        yield trials_that_fit(resources, ray.cluster_resources())
         return
     folder = None if resources.address else short_folder()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial shows in its result, not as a traceback
     try:
         _init(_options(resources, folder))
-        yield _max_trials(resources)
+        yield _max_trials(resources, trials)
     finally:
         gc.collect()  # what Tune leaves refers to Ray; freed by another thread during the shutdown, it ends the process
         ray.shutdown()
@@ -82,31 +88,40 @@ def _init(options: dict[str, Any]) -> None:
     )
 
 
-def _max_trials(resources: Resources) -> int:
+def _max_trials(resources: Resources, trials: int = 1) -> int:
     """How many trials fit. Where not one does, a cluster is asked to grow, within `resources.startup_timeout_s`."""
     import ray
-    from ray.autoscaler.sdk import request_resources
 
     deadline = time.monotonic() + (resources.startup_timeout_s if resources.address else 0.0)
-    requested = False
-    while True:
-        try:
-            fit = _trials_that_fit(resources, ray.cluster_resources())
-        except UserError:
-            if time.monotonic() >= deadline:
-                raise
-            if not requested:
+    requests: list[Any] = []
+    try:
+        while True:
+            try:
+                return trials_that_fit(resources, ray.cluster_resources())
+            except UserError:
+                if time.monotonic() >= deadline:
+                    raise
+            if not requests:
                 print(
                     f"Waiting up to {resources.startup_timeout_s:.0f} s for nodes that a trial fits on.",
                     file=sys.stderr,
                 )
-                request_resources(bundles=bundles(resources))
-            requested = True
+                requests = _request_room(resources, trials)
             time.sleep(min(2.0, max(0.0, deadline - time.monotonic())))
-            continue
-        if requested:
-            request_resources(bundles=[])  # from here on the trials themselves ask
-        return fit
+    finally:
+        for group in requests:  # from here on the trials themselves ask
+            ray.util.remove_placement_group(group)
+
+
+def _request_room(resources: Resources, trials: int) -> list[Any]:
+    """Ask the autoscaler for room for so many trials.
+
+    By placement groups, which end with this process: `request_resources` would stand, and cost, after it was killed.
+    """
+    import ray
+
+    count = min(trials, resources.max_concurrent_trials or MAX_PENDING_TRIALS)
+    return [ray.util.placement_group(bundles(resources)) for _ in range(max(1, count))]
 
 
 def bundles(resources: Resources) -> list[dict[str, float]]:
@@ -158,7 +173,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _trials_that_fit(resources: Resources, available: dict[str, float]) -> int:
+def trials_that_fit(resources: Resources, available: Mapping[str, float]) -> int:
     """How many trials the resources hold; `UserError` where not even one fits, as Ray would wait for ever."""
     needed: dict[str, float] = {}
     for bundle in bundles(resources):
