@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from fuzz.engine import Random, Room, Try, family, mutated, spoiled, twisted
 
 from sde_ray import data
@@ -17,12 +18,14 @@ from sde_ray.analysis.verdict import load as load_verdict
 from sde_ray.analysis.verdict import verdict_table
 from sde_ray.data import recognition
 from sde_ray.data.formats import FORMATS
+from sde_ray.data.survey import survey
 from sde_ray.evaluation import rescore
 from sde_ray.evaluation.per_item import read_items
 from sde_ray.safe_json import content_hash
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.storage.lease import refuse_if_held
 from sde_ray.storage.ledger import Ledger, load_result, to_json
+from sde_ray.tasks.draft import draft_task
 from sde_ray.types import RungResult, TrialResult
 
 LABELS = data.Schema("label", ("food", "price"), ("good", "bad"), "none")
@@ -122,6 +125,26 @@ def a_data_file(rng: Random) -> tuple[str, str, bytes]:
 
 
 SCHEMAS = [LABELS, SPANS, FREE]
+
+
+@family("survey", 3_000)
+def surveys(room: Room) -> Try:
+    """What `sde-ray init` makes of any file: a drafted task, or a `UserError`."""
+
+    def attempt(rng: Random) -> None:
+        name, suffix, raw = a_data_file(rng)
+        path = room.folder / f"x{suffix}"
+
+        def draft(given: bytes) -> Any:
+            path.write_bytes(given)
+            return room.law(lambda: draft_task("x", survey(name, recognition.read_any(path))))
+
+        room.given, room.again = raw, draft
+        task = draft(raw)
+        if task is not None:
+            assert task.slots and yaml.safe_load(yaml.safe_dump(task.section())) == task.section()
+
+    return attempt
 
 
 @family("data", 10_000)
