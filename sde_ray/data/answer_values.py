@@ -24,6 +24,8 @@ NOTHING = ("nan", "null", "none", "n/a", "na", "-", "<na>")
 def read_values(slot: str, value: Any, schema: Schema, faults: list[str]) -> tuple[str, ...]:
     """Values of a slot as strings; empty where it is not mentioned. What is wrong goes to `faults`."""
     values = plain_values(slot, value, faults)
+    if schema.kind == "span":
+        values = tuple(string for value in values for string in listed(value))
     if schema.kind == "label":
         labels = schema.labels_of(slot)
         if slot in schema.multilabel and len(values) == 1:
@@ -50,18 +52,22 @@ def _split(cell: str, labels: Sequence[str]) -> tuple[str, ...]:
     """The labels in one cell: a JSON list, or labels with a separator between them; else the cell as one label."""
     if cell in labels:
         return (cell,)
-    if cell.startswith("["):
-        try:
-            items = read_json(cell)
-        except ValueError:
-            items = None
-        if isinstance(items, list) and all(isinstance(item, str) for item in items):
-            return tuple(items)
+    if (items := listed(cell)) != (cell,):
+        return items
     for separator in SEPARATORS:
         parts = tuple(part.strip() for part in cell.split(separator) if part.strip())
         if parts and all(_spelling(part, labels) in labels for part in parts):
             return parts
     return (cell,)
+
+
+def listed(cell: str) -> tuple[str, ...]:
+    """The strings of a cell that holds a JSON list of some, as a table must; else the cell itself."""
+    try:
+        items = read_json(cell) if cell.startswith("[") else None
+    except ValueError:
+        items = None
+    return tuple(items) if isinstance(items, list) and all(isinstance(item, str) for item in items) else (cell,)
 
 
 def _spelling(value: str, labels: Sequence[str]) -> str:

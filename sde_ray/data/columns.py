@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, Literal
 
+from sde_ray.data.answer_values import SEPARATORS, listed
+
 Kind = Literal["label", "span", "number", "free"]
 Values = tuple[str, ...]
 
@@ -45,7 +47,7 @@ NO_ANSWERS = {
     *("explanation", "why", "aliases", "meta", "metadata"),
 }
 """Names of columns that are no answers."""
-MOST_LABELS, LONGEST_LABEL = 50, 60
+MOST_LABELS, LONGEST_LABEL, LONGEST_PART = 50, 60, 30
 REPEATS = 2.5  # times that a label stands in the data, in the mean; free words hardly repeat
 IN_TEXT = 0.95
 NUMBERS_AS_LABELS = 12
@@ -69,6 +71,25 @@ def as_values(value: Any) -> Values | None:
     if any(isinstance(one, list | tuple | Mapping) or one is None for one in several):
         return None
     return tuple(str(one).lower() if isinstance(one, bool) else str(one) for one in several)
+
+
+def split_cells(column: Sequence[Values]) -> list[Values]:
+    """The column with cells of several labels taken apart, "app; web" or a JSON list; as it is where none are.
+
+    Cells with a separator hold labels if the parts are short, repeat, and are fewer than the cells' values, or one of
+    them also stands alone.
+    """
+    cells = [tuple(part for value in row for part in listed(value)) for row in column]
+    for separator in SEPARATORS:
+        parted = [
+            tuple(part.strip() for value in row for part in value.split(separator) if part.strip()) for row in cells
+        ]
+        parts = Counter(part for row in parted for part in row)
+        whole = {value for row in cells for value in row}
+        few = {*parts} != whole and (len(parts) < len(whole) or bool({*parts} & whole))
+        if few and len(parts) <= MOST_LABELS and _repeat(parts) and max(map(len, parts), default=0) <= LONGEST_PART:
+            return parted
+    return cells
 
 
 def is_number(value: str) -> bool:

@@ -90,7 +90,10 @@ def _answer(annotation: Mapping[str, Any], text: str, kind: str) -> dict[str, An
     """The values of an annotation by slot."""
     answer: dict[str, Any] = {}
     spans = []
-    for result in annotation.get("result") or ():
+    results = annotation.get("result") or []
+    if not isinstance(results, list):
+        raise BadRecord("an annotation's result is no list")
+    for result in results:
         if not isinstance(result, Mapping) or not isinstance(result.get("value"), Mapping):
             raise BadRecord("a result has no value")
         which, value = result.get("type"), result["value"]

@@ -122,20 +122,17 @@ def _inside(text: str, template: str) -> str:
 
 
 def _split(values: Any, text: str, schema: Schema | None) -> Any:
-    """Values with lists for what is written as one, "IL-2, NF-kB": where the whole is none of the possible values
-    (labels; words of the text), and each part is one."""
-    if schema and schema.kind == "free":
+    """Values with lists for spans that are written as one, "IL-2, NF-kB": the whole does not stand in the text, each
+    part does. `answer_values.py` does so for labels."""
+    if schema and schema.kind != "span":
         return values
 
-    def possible(value: str) -> bool:
-        return value in schema.labels if schema and schema.kind == "label" else value in text
-
     def split(value: Any) -> Any:
-        if not isinstance(value, str) or possible(value):
+        if not isinstance(value, str) or value in text:
             return value
         for mark in (";", ",", "、"):
             parts = [part.strip() for part in value.split(mark)]
-            if len(parts) > 1 and all(part and possible(part) for part in parts):
+            if len(parts) > 1 and all(part and part in text for part in parts):
                 return parts
         return value
 

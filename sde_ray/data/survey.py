@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sde_ray.data import messages
-from sde_ray.data.columns import Values, as_values, infer_kind, is_answer_column, text_column
+from sde_ray.data.columns import Values, as_values, infer_kind, is_answer_column, split_cells, text_column
 from sde_ray.data.formats import FORMATS
 from sde_ray.data.recognition import Shape, recognise
 from sde_ray.data.records import BadRecord, Record
@@ -50,8 +50,10 @@ class Survey:
         return tuple(dict.fromkeys(slot for answer in self.answers for slot in answer))
 
     def column(self, slot: str) -> list[Values]:
-        """The values of a slot, one tuple a record."""
-        return [answer.get(slot, ()) for answer in self.answers]
+        """The values of a slot, one tuple a record; cells with several labels are taken apart."""
+        column = [answer.get(slot, ()) for answer in self.answers]
+        parted = split_cells(column)
+        return parted if infer_kind(parted, self.texts) in ("label", "span") else column
 
 
 def survey(title: str, records: Sequence[Record], text: str = "", slots: Sequence[str] = ()) -> Survey:
@@ -177,12 +179,11 @@ def _chat_options(name: str, records: Sequence[Record], notes: list[str]) -> tup
 
 def _instructions(fields: Mapping[str, Any]) -> str:
     """What a record tells the model to do beside the text."""
-    turns = messages.find_turns(fields)
+    turns = [turn for turn in messages.find_turns(fields) or () if isinstance(turn, Mapping)]
     if turns:
         systems = [turn for turn in turns if str(turn.get("role", turn.get("from"))) in ("system", "developer")]
-        return "\n".join(str(turn.get("content", turn.get("value"))) for turn in systems) or str(
-            fields.get("system", "")
-        )
+        told = [str(turn.get("content", turn.get("value"))) for turn in systems]
+        return "\n".join(told) or str(fields.get("system", ""))
     has_input = any(isinstance(fields.get(name), str) and fields[name].strip() for name in ("input", "context"))
     return str(fields.get("instruction", "")) if has_input else ""
 
@@ -264,6 +265,7 @@ def _answer_columns(
         if name == text or len(plain) < len(column):
             continue
         kind = infer_kind(plain, texts)
+        kind = infer_kind(split_cells(plain), texts) if kind == "free" else kind
         if kind is not None and (is_answer_column(name, plain) or name.casefold() in ("label", "labels", "class")):
             by_kind.setdefault(kind, []).append(name)
     for kind_of_all in ("label", "span", "free", "number"):

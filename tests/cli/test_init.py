@@ -106,6 +106,8 @@ SHARED = {"kind": "label", "slots": ["room", "wifi"], "labels": ["bad", "good"]}
             },
         ),
         ("several", {"kind": "label", "slots": ["topics"], "labels": ["food", "price", "noise"], "multilabel": True}),
+        ("cells", {"kind": "label", "slots": ["topics"], "labels": ["food", "price", "noise"], "multilabel": True}),
+        ("table_of_spans", {"kind": "span", "slots": ["names"]}),
         ("numbers", {"kind": "free", "slots": ["score"], "range": {"score": [0, 9]}}),
         ("chinese", {"language": "zh", "labels": ["正面", "负面"], "placeholder": "未提及"}),
     ],

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from fuzz.hostile import Outcomes, encoded, hostile, mutated, one_in, spoiled, twisted
 from fuzz.samples import CONFIG, PREDICTIONS, RESULT, STRATEGY, TRIAL, VERDICT, write_trial
 from hypothesis import strategies as st
@@ -20,12 +21,14 @@ from sde_ray.analysis.verdict import load as load_verdict
 from sde_ray.analysis.verdict import verdict_table
 from sde_ray.data import recognition
 from sde_ray.data.formats import FORMATS
+from sde_ray.data.survey import survey
 from sde_ray.evaluation import rescore
 from sde_ray.evaluation.per_item import read_items
 from sde_ray.safe_json import content_hash
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.storage.lease import refuse_if_held
 from sde_ray.storage.ledger import Ledger, load_result, to_json
+from sde_ray.tasks.draft import draft_task
 from sde_ray.types import TrialResult
 
 LABELS = data.Schema("label", ("food", "price"), ("good", "bad"), "none")
@@ -152,6 +155,17 @@ def test_data_files(
         json.dumps([example.id, example.text, dict(example.answer)], ensure_ascii=False).encode()
     if examples:
         data.fingerprint(examples)
+
+
+@hostile(3_000, file=data_files())
+def test_drafted_tasks(outcomes: Outcomes, tmp_path: Path, file: tuple[str, str, bytes]) -> None:
+    """What `sde-ray init` makes of any file: a drafted task, or a `UserError`."""
+    name, suffix, raw = file
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(raw)
+    task = outcomes.value_of(lambda: draft_task("x", survey(name, recognition.read_any(path))))
+    if task is not None:
+        assert task.slots and yaml.safe_load(yaml.safe_dump(task.section())) == task.section()
 
 
 SECTION: dict[str, Any] = {"format": "jsonl", "path": "t.jsonl", "columns": {"text": "text"}, "overlap": "drop"}

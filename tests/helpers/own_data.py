@@ -206,6 +206,27 @@ def several(folder: Path) -> Path:
     return lines(folder / "several.jsonl", rows)
 
 
+def cells(folder: Path) -> Path:
+    """Several labels in a cell of a table."""
+    topics = ["food", "price", "noise"]
+    path = folder / "cells.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "topics"])
+        writer.writerows([r["text"], "; ".join(topics[: n % 3 + 1])] for n, r in enumerate(sentiments()))
+    return path
+
+
+def table_of_spans(folder: Path) -> Path:
+    """Several spans in a cell, as a JSON list."""
+    path = folder / "table_of_spans.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "names"])
+        writer.writerows([t, json.dumps([t[s:e] for s, e, _ in spans])] for t, spans in entities())
+    return path
+
+
 def numbers(folder: Path) -> Path:
     rng = random.Random(2)
     return lines(
@@ -240,6 +261,6 @@ MAKERS: dict[str, Maker] = {
             spans,
             label_studio,
         ),
-        *(questions, parquet, files, by_slot, several, numbers, chinese),
+        *(questions, parquet, files, by_slot, several, cells, table_of_spans, numbers, chinese),
     )
 }
