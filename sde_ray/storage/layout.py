@@ -21,6 +21,7 @@ TUNE = ".tune"  # Ray Tune's own files, deleted when it ends
 CONFIG, SCORES, ERROR = "config.json", "scores.json", "error.txt"
 RESULT, PARTIAL = "result.json", "partial.json"
 CHECKPOINT = "checkpoint.json"
+TRAIN_LOG = "train_log.jsonl"  # loss and learning rate by step
 PREDICTIONS = "predictions.jsonl"  # of the last rung
 
 
