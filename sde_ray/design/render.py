@@ -185,12 +185,13 @@ def _stand_in(task: Task) -> tuple[Task, Example]:
 def _instruction_context(task: Task, design: Design) -> InstructionContext:
     form, format_option = form_of(task, design), _format(design)
     stand_in, example = _stand_in(task)
-    absent_lines = write_lines(replace(example, answer={}), stand_in, design)
+    # The last slot: of a mixed task that with a list, which some formats write in its own way when it is empty.
+    absent_lines = write_lines(replace(example, answer={}), stand_in, design)[-1 if task.multilabel else 0 :][:1]
     return InstructionContext(
         task=task,
         form=form,
         labels=(*task.labels, *([task.placeholder] if form.complete else ())) if task.labels else (),
-        placeholder_entry=format_option.entry(absent_lines[0], form) if absent_lines else "",
+        placeholder_entry="".join(format_option.entry(line, form_of(stand_in, design)) for line in absent_lines),
         marker=format_option.write((), form),
         wording=partial(wording, task),
     )
