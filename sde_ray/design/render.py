@@ -149,7 +149,7 @@ def schematic(task: Task, design: Design) -> str:
     """Schematic of the output form: "aspect 1: sentiment, aspect 2: sentiment, ..."."""
     stand_in, example = _stand_in(task)
     lines, form = write_lines(example, stand_in, design), form_of(stand_in, design)
-    if _writes_numbers(task, design):
+    if _format(design).has_numbers and _writes_numbers(task, design):
         form = replace(form, number_nouns=tuple(value for line in lines for value in line.values))
     write_form = _format(design).sketch if len(task.slots) > len(stand_in.slots) else _format(design).write
     return write_form(lines, form)
