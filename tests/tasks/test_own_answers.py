@@ -15,6 +15,8 @@ from sde_ray import metrics
 from sde_ray.cli.app import app
 from sde_ray.config.names import refuse_untrusted
 from sde_ray.config.trial import TrialConfig
+from sde_ray.data import schema_of
+from sde_ray.data.jsonl import load_jsonl
 from sde_ray.design.axes import AXES
 from sde_ray.design.designs import make_design, parse_design
 from sde_ray.design.render import completion_of, parse_completion, render_instruction
@@ -25,7 +27,9 @@ from sde_ray.plugins import TRUSTED
 from sde_ray.tasks import fingerprint
 from sde_ray.tasks.checks import check_task
 from sde_ray.tasks.custom import code_in, load_task, task_from_yaml
+from sde_ray.tasks.rationales.generate import save
 from sde_ray.tasks.wording_notes import wording_notes
+from sde_ray.testing.tasks import TOPIC_EXAMPLES, TOPICS
 from sde_ray.types import Example, Parsed, Task
 
 TICKETS: Mapping[str, Any] = {
@@ -233,6 +237,16 @@ def test_a_label_with_a_separator_in_it_is_one_label(folder: Path) -> None:
     rows = [{"text": f"{n}", "answer": {"tag": tag}} for n, tag in enumerate(["a, b", "a, b; c", "c"])]
     task = build(write(folder, rows), labels={"tag": ["a, b", "c"]}, multilabel=True)
     assert all_answers(task) == [{"tag": ("a, b",)}, {"tag": ("a, b", "c")}, {"tag": ("c",)}]
+
+
+@pytest.mark.parametrize("example", TOPIC_EXAMPLES, ids=lambda example: example.id)
+def test_several_labels_survive_a_file_of_reasons(folder: Path, example: Example) -> None:
+    save(folder, TOPICS, {"train": [example]})
+    (again,) = load_jsonl(folder / "train.jsonl", schema_of(TOPICS))
+    assert {slot: set(values) for slot, values in again.answer.items()} == {
+        slot: set(values) for slot, values in example.answer.items()
+    }
+    assert again.rationale == example.rationale
 
 
 # ---- numbers ---------------------------------------------------------------------------------------------------------
