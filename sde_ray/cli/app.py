@@ -21,6 +21,7 @@ from sde_ray.cli import (
     analyze,
     assemble,
     axes,
+    demo,
     doctor,
     effects,
     init,
@@ -47,7 +48,7 @@ from sde_ray.errors import UserError
 
 # In the order of work, as `sde-ray --help` lists them.
 COMMANDS = (
-    *(init, run, plan, show, axes, tasks, rationales),
+    *(demo, init, run, plan, show, axes, tasks, rationales),
     *(analyze, score, effects, assemble, validate, report, robustness),
     *(predict, ui),
     *(submit, status, logs, stop, sync),

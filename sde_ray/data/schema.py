@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from sde_ray.errors import UserError, suggest
@@ -71,8 +72,12 @@ def parse_number(text: str) -> float | None:
 
 def are_numbers(labels: Iterable[str]) -> bool:
     """Whether all labels are numbers, so that they have an order and distances; False where there are none."""
-    values = [parse_number(label) for label in labels]
-    return bool(values) and None not in values
+    return _are_numbers(tuple(labels))
+
+
+@lru_cache(maxsize=1024)  # asked of every line that is written and read
+def _are_numbers(labels: tuple[str, ...]) -> bool:
+    return bool(labels) and all(parse_number(label) is not None for label in labels)
 
 
 def check_slots(schema: Schema, available: Iterable[str], what: str) -> None:

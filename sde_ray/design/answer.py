@@ -48,8 +48,10 @@ def _drop_absent(lines: Lines, task: Task) -> tuple[Lines, Faults]:
 
 def _placeholder_sentence(context: InstructionContext) -> str:
     # The list of labels already shows the placeholder of a label task, where an absent slot is written so.
-    listed = context.task.kind == "label" and context.form.placeholder in context.placeholder_entry
-    return "" if listed else context.wording("placeholder", entry=context.placeholder_entry)
+    if context.task.kind == "label" and context.form.placeholder in context.placeholder_entry:
+        return ""
+    mixed = 0 < len(context.task.multilabel) < len(context.task.slots)
+    return context.wording("placeholder_list" if mixed else "placeholder", entry=context.placeholder_entry)
 
 
 UNMENTIONED = Axis(

@@ -128,6 +128,7 @@ class FormatOption:
     An entry writes one line; entries are joined by `separator` and stand between `opening` and `closing`; the text
     ends with `terminator`. `marker` is the whole answer when there is no line, so that a legal completion is never
     empty. `read(write(lines)) == lines`. A slot with a list of values is one for which `form.holds_list` says so.
+    `has_numbers`: numbers stand without quotes, and so does `form.number_nouns` in a schematic.
     """
 
     label: str
@@ -138,6 +139,7 @@ class FormatOption:
     terminator: Callable[[OutputForm], str] = lambda form: ""
     opening: str = ""
     closing: str = ""
+    has_numbers: bool = False
     swept: bool = True
     stage: ClassVar[Stage] = "format"
 

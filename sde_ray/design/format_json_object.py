@@ -104,6 +104,7 @@ JSON_OBJECT = FormatOption(
     separator=lambda form: ", ",
     opening="{",
     closing="}",
+    has_numbers=True,
     marker=lambda form: "{}",
     read=_read,
     swept=False,

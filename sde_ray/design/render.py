@@ -149,7 +149,7 @@ def schematic(task: Task, design: Design) -> str:
     """Schematic of the output form: "aspect 1: sentiment, aspect 2: sentiment, ..."."""
     stand_in, example = _stand_in(task)
     lines, form = write_lines(example, stand_in, design), form_of(stand_in, design)
-    if _writes_numbers(task, design):
+    if _format(design).has_numbers and _writes_numbers(task, design):
         form = replace(form, number_nouns=tuple(value for line in lines for value in line.values))
     write_form = _format(design).sketch if len(task.slots) > len(stand_in.slots) else _format(design).write
     return write_form(lines, form)
@@ -185,12 +185,13 @@ def _stand_in(task: Task) -> tuple[Task, Example]:
 def _instruction_context(task: Task, design: Design) -> InstructionContext:
     form, format_option = form_of(task, design), _format(design)
     stand_in, example = _stand_in(task)
-    absent_lines = write_lines(replace(example, answer={}), stand_in, design)
+    # The last slot: of a mixed task that with a list, which some formats write in its own way when it is empty.
+    absent_lines = write_lines(replace(example, answer={}), stand_in, design)[-1 if task.multilabel else 0 :][:1]
     return InstructionContext(
         task=task,
         form=form,
         labels=(*task.labels, *([task.placeholder] if form.complete else ())) if task.labels else (),
-        placeholder_entry=format_option.entry(absent_lines[0], form) if absent_lines else "",
+        placeholder_entry="".join(format_option.entry(line, form_of(stand_in, design)) for line in absent_lines),
         marker=format_option.write((), form),
         wording=partial(wording, task),
     )

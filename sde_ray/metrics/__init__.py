@@ -34,7 +34,7 @@ from sde_ray.metrics.plugin import Score, bounded, call_metric, load_metric, plu
 from sde_ray.metrics.slot_label import SLOT_LABEL
 from sde_ray.metrics.span import SPAN
 from sde_ray.plugins import is_path
-from sde_ray.types import Example, Parsed, Scores, Task
+from sde_ray.types import Example, Fault, Parsed, Scores, Task
 
 __all__ = [
     "KINDS",
@@ -53,6 +53,7 @@ __all__ = [
     "metrics_of",
     "objective_from_items",
     "score",
+    "try_plugins",
 ]
 
 KINDS: dict[str, Kind] = {
@@ -172,7 +173,10 @@ def check_metric(task: Task, name: str) -> None:
 def _remedy(task: Task, name: str) -> str:
     """What to do about a name that the user may know from elsewhere."""
     if is_path(name):
-        return f' To use a metric of your own, name it in the task: metrics: [{", ".join(task.metrics)}, "{name}"].'
+        return (
+            f' A metric of your own is named in the task: metrics: [{", ".join(task.metrics)}, "{name}"] '
+            "(docs/tasks-and-metrics.md, also for a task of the package)."
+        )
     if name.casefold().startswith(JUDGED):
         return (
             " It is none of the package's. Write it as a function of your own, with a library of your choice, and name "
@@ -205,6 +209,17 @@ def _shapes(task: Task) -> Shapes:
 
 def _nothing(shapes: Shapes) -> Counts:
     return {name: np.zeros(shape) for name, shape in shapes.items()}
+
+
+def try_plugins(task: Task, examples: Sequence[Example]) -> None:
+    """Call the task's metrics from outside the package on gold and on empty answers, before anything is trained.
+
+    Raises UserError: for one that fails or gives no finite number within its bounds.
+    """
+    for name, metric in _plugins(task).items():
+        for example in examples:
+            for parsed in (Parsed(example.answer), Parsed({}, (Fault("empty"),))):
+                call_metric(name, metric, task, example, parsed)
 
 
 def _row(task: Task, shapes: Shapes, example: Example, parsed: Parsed) -> Array:

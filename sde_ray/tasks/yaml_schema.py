@@ -114,7 +114,8 @@ def _all_labels(section: Section, slots: Sequence[str], faults: FaultList) -> tu
             return one_list, ()
         slot_labels = tuple((slot, one_list) for slot in slots)
     labels = tuple(dict.fromkeys(label for _, own in slot_labels for label in own))
-    is_one_list = len({own for _, own in slot_labels}) <= 1 and not _mappings(section.get("numbers"))
+    lists = [own for _, own in slot_labels]
+    is_one_list = lists == [labels] * len(slots) and not _mappings(section.get("numbers"))
     return labels, () if is_one_list else slot_labels
 
 

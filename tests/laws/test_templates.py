@@ -238,6 +238,16 @@ def test_completions_with_several_labels(options, completion):
     assert completion_of(POST, TOPICS, designs.make_design(**options)) == completion
 
 
+def test_an_empty_list_is_shown_where_the_placeholder_is_not_written():
+    asked = {
+        name: render_instruction(TOPICS, designs.make_design(format=name), 0, "above")
+        for name in AXES["format"].options
+    }
+    assert '可以有多个类别的方面若没有，写作："{"方面": "方面2", "类别": []}"。' in asked["json"]
+    assert '可以有多个类别的方面若没有，写作：""方面2": []"。' in asked["json_object"]
+    assert not any("若没有" in asked[name] for name in ("natural", "lines", "pairs"))
+
+
 def test_several_labels_are_asked_for():
     asked = render_instruction(TAGS, designs.make_design(format="json"), 0, "above")
     assert asked == (

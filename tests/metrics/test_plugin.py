@@ -83,7 +83,7 @@ def test_bounds_are_those_that_are_declared() -> None:
             "Write it as a function of your own, with a library of your choice, and name it in the task: metrics",
         ),
         ("BLEU", "with a library of your choice"),
-        ("my_pkg.my_metrics:score", 'name it in the task: metrics: [accuracy, "my_pkg.my_metrics:score"]'),
+        ("my_pkg.my_metrics:score", 'is named in the task: metrics: [accuracy, "my_pkg.my_metrics:score"]'),
         ("accurcy", 'Did you mean "accuracy"?'),
     ],
 )

@@ -9,19 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from sde_ray import metrics
+from sde_ray.cli.app import app
+from sde_ray.config.names import refuse_untrusted
+from sde_ray.config.trial import TrialConfig
+from sde_ray.data import schema_of
+from sde_ray.data.jsonl import load_jsonl
 from sde_ray.design.axes import AXES
-from sde_ray.design.designs import make_design
+from sde_ray.design.designs import make_design, parse_design
 from sde_ray.design.render import completion_of, parse_completion, render_instruction
 from sde_ray.design.space import design_space
 from sde_ray.errors import UserError
+from sde_ray.models.predictor import names_on_card, read_card, read_task, write_card
 from sde_ray.plugins import TRUSTED
 from sde_ray.tasks import fingerprint
 from sde_ray.tasks.checks import check_task
 from sde_ray.tasks.custom import code_in, load_task, task_from_yaml
+from sde_ray.tasks.rationales.generate import save
 from sde_ray.tasks.wording_notes import wording_notes
-from sde_ray.types import Parsed, Task
+from sde_ray.testing.tasks import TOPIC_EXAMPLES, TOPICS
+from sde_ray.types import Example, Parsed, Task
 
 TICKETS: Mapping[str, Any] = {
     "name": "tickets",
@@ -144,6 +153,7 @@ def test_numbers_by_slot_of_one_list(folder: Path) -> None:
         ({"labels": {"urgency": ["low", "low"], "product": ["a", "b"]}}, 'labels.urgency: "low" stands twice'),
         ({"labels": {"urgency": ["low", True], "product": ["a", "b"]}}, "labels.urgency: True is no text. Put it in"),
         ({"labels": {"urgency": ["high"], "product": ["a", "b"]}}, '"high" is the only label of "urgency", so'),
+        ({"labels": {"urgency": ["high"], "product": []}}, '"high" is the only label of "urgency", so'),
         ({"labels": ["high"], "slots": ["urgency"]}, '"high" is the only label, so there is nothing to choose.'),
         ({"placeholder": "high"}, '"high" is a label of "urgency" and the word for absent slots. Set placeholder to'),
         ({"placeholder": "app"}, '"app" is a label of "product" and the word for absent slots.'),
@@ -227,6 +237,16 @@ def test_a_label_with_a_separator_in_it_is_one_label(folder: Path) -> None:
     rows = [{"text": f"{n}", "answer": {"tag": tag}} for n, tag in enumerate(["a, b", "a, b; c", "c"])]
     task = build(write(folder, rows), labels={"tag": ["a, b", "c"]}, multilabel=True)
     assert all_answers(task) == [{"tag": ("a, b",)}, {"tag": ("a, b", "c")}, {"tag": ("c",)}]
+
+
+@pytest.mark.parametrize("example", TOPIC_EXAMPLES, ids=lambda example: example.id)
+def test_several_labels_survive_a_file_of_reasons(folder: Path, example: Example) -> None:
+    save(folder, TOPICS, {"train": [example]})
+    (again,) = load_jsonl(folder / "train.jsonl", schema_of(TOPICS))
+    assert {slot: set(values) for slot, values in again.answer.items()} == {
+        slot: set(values) for slot, values in example.answer.items()
+    }
+    assert again.rationale == example.rationale
 
 
 # ---- numbers ---------------------------------------------------------------------------------------------------------
@@ -350,3 +370,75 @@ def test_the_package_s_own_tasks_name_all_that_they_ask_for() -> None:
     from sde_ray.tasks import TASKS
 
     assert [note for task in TASKS.values() for variant in range(3) for note in wording_notes(task, variant)] == []
+
+
+# ---- the adapter's card, the command, a plan -------------------------------------------------------------------------
+
+
+def test_the_card_of_an_adapter_has_the_whole_definition(folder: Path) -> None:
+    """Labels by slot, several labels, numbers and a function as wording travel in `sde.json`."""
+    section = {
+        **TICKETS,
+        "labels": {"urgency": ["low", "high"], "product": ["app", "router"], "stars": [1, 2.5]},
+        "numbers": {"urgency": {"low": 7, "high": 8}},
+        "multilabel": ["product"],
+        "instruction": "helpers.extra_metrics:ask",
+        "metrics": ["micro_f1", "helpers.extra_metrics:same_slots"],
+    }
+    task = build(folder, **section)
+    config = TrialConfig("tickets", make_design(format="json_object"), "tiny", 0, 10, 10, definition=section)
+    write_card(folder, config, 8)
+    card = read_card(folder)
+    answered = read_task(card)
+    for name in ("slots", "labels", "slot_labels", "slot_numbers", "multilabel", "instructions", "numbers", "nouns"):
+        assert getattr(answered, name) == getattr(task, name), name
+    assert names_on_card(folder)[:2] == ["tickets", "helpers.extra_metrics:ask"]  # who registers it ships that module
+    design = parse_design(card.design)
+    example = Example("1", "x", {"urgency": ("low",), "product": ("app", "router"), "stars": ("2.5",)})
+    assert completion_of(example, answered, design) == '{"urgency": "low", "product": ["app", "router"], "stars": 2.5}'
+    assert parse_completion(completion_of(example, task, design), answered, design) == Parsed(example.answer)
+
+
+def sweep_file(folder: Path, **changes: Any) -> Path:
+    """A sweep of the tickets, with data enough for a plan."""
+    write(folder, [{"text": f"{n}", "answer": {"urgency": "low", "product": "app"}} for n in range(40)])
+    section = {**TICKETS, **changes}
+    path = folder / "sweep.yaml"
+    values = {"task": section, "model": "tiny", "train_sizes": [8], "eval_size": 4, "designs": ["baseline"]}
+    path.write_text(json.dumps({**values, "search": {"method": "grid"}, "storage_path": str(folder)}), encoding="utf-8")
+    return path
+
+
+def call(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.mark.parametrize("command", ["plan", "show"])
+def test_commands_tell_of_an_instruction_that_leaves_something_out(folder: Path, command: str) -> None:
+    told = call(command, sweep_file(folder, instruction="Sort it."))
+    note = 'note: The instruction of "tickets" does not name the slots urgency, product and the labels low, high'
+    assert told.exit_code == 0 and note in told.stderr and note not in told.stdout
+    assert "note:" not in call(command, sweep_file(folder)).stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": ["helpers.extra_metrics:beyond"]}, "is declared as @bounded(0.0, 1.0). Correct one of the two."),
+        ({"objective": "helpers.extra_metrics:failing"}, 'failing" fails on the item "data:'),
+        ({"objective": "helpers.extra_metrics:two_arguments"}, "Expected a function of three arguments"),
+        ({"instruction": "helpers.extra_metrics:ask_nothing"}, "Return the instruction as a text."),
+    ],
+)
+def test_a_function_that_cannot_work_ends_the_plan(folder: Path, changes: dict[str, Any], message: str) -> None:
+    """Before anything is trained."""
+    told = call("plan", sweep_file(folder, **changes))
+    assert told.exit_code == 2 and message in told.stderr and "Traceback" not in told.output
+
+
+def test_code_that_only_results_name_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep.yaml in a folder of results names no function as a wording that the user has not named."""
+    monkeypatch.setenv(TRUSTED, "[]")
+    values = json.loads(sweep_file(folder, instruction="helpers.extra_metrics:ask").read_text(encoding="utf-8"))
+    with pytest.raises(UserError, match='names what you have not named yourself: the module "helpers.extra_metrics"'):
+        refuse_untrusted(values, "sweep.yaml")
