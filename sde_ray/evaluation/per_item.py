@@ -11,17 +11,21 @@ Only `read_items` reads files; statistics take `ItemCounts`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sde_ray.design.designs import design_of
 from sde_ray.design.render import parse_completion
+from sde_ray.evaluation.item_cache import ItemCache, OpenTask, Parts
 from sde_ray.evaluation.predictions import completions_by_task
 from sde_ray.metrics import item_statistics, objective_from_items
 from sde_ray.storage.layout import PREDICTIONS
+from sde_ray.tasks import fingerprint
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.types import Design, Example, Task, TrialResult
 
@@ -32,12 +36,19 @@ Array = npt.NDArray[np.float64]
 class TaskItems:
     """Sufficient statistics of one task's items: `rows` [items, counts]; `measure` makes the metric of their sum.
 
-    `measure` takes sums [counts] or [draws, counts].
+    `measure` takes sums [counts] or [draws, counts]. Small whole numbers may be bytes: thousands of trials are held.
     """
 
     ids: tuple[str, ...]
-    rows: Array
+    rows: npt.NDArray[Any]
     measure: Callable[[Array], Array]
+
+    @cached_property
+    def influence(self) -> Array:
+        """Jackknife influence: the metric's change per unit of weight of each item [items]; computed once."""
+        count = len(self.ids)
+        left_out = np.asarray(self.measure(self.rows.sum(axis=0) - self.rows))
+        return np.asarray((left_out.mean() - left_out) * (count - 1) / count)
 
 
 @dataclass(frozen=True)
@@ -78,34 +89,96 @@ def influence_matrix(trials: Sequence[ItemCounts | None]) -> Array | None:
 
 def jackknife_influence(part: TaskItems) -> Array:
     """Jackknife influence: the metric's change per unit of weight of each item [items]."""
-    count = len(part.ids)
-    left_out = np.asarray(part.measure(part.rows.sum(axis=0) - part.rows))
-    return np.asarray((left_out.mean() - left_out) * (count - 1) / count)
+    return part.influence
 
 
-def read_items(result: TrialResult, folder: Path, split: str, metric: str) -> ItemCounts | None:
-    """Read a trial's completions of a split and count them again; None where they were not kept."""
+def read_items(
+    result: TrialResult, folder: Path, split: str, metric: str, cache: ItemCache | None = None
+) -> ItemCounts | None:
+    """Read a trial's completions of a split and count them again; None where they were not kept.
+
+    Args:
+        result: the trial.
+        folder: its own folder.
+        split: "dev", "dev_ood", "test" or "test_ood".
+        metric: what the counts are to measure.
+        cache: counts that were made before, from which unchanged completions are taken, and where new ones are kept.
+    """
     path = folder / PREDICTIONS
-    home, definition = str(result.config["task"]), result.config.get("definition")
-    try:
-        by_task = completions_by_task(path, home)
-    except (OSError, ValueError):
-        return None
-    texts = {task: completions for (where, task), completions in by_task.items() if where == split}
-    design = design_of(result)
-    parts = []
-    for name in sorted(texts):
-        task = trial_task(name, definition)
-        examples = trial_examples(name, split.removesuffix("_ood"), definition)  # type: ignore[arg-type]
-        parts.append(count_items(task, design, [e for e in examples if e.id in texts[name]], texts[name], metric))
-    return ItemCounts(tuple(parts)) if parts and all(part.ids for part in parts) else None
+    open_task = partial(_open_task, split=split, definition=result.config.get("definition"))
+    parts = cache.get(result, path, open_task) if cache else None
+    if parts is None:
+        try:
+            parts = _count(result, path, split, open_task)
+        except (OSError, ValueError):
+            return None
+        if cache:
+            cache.put(result, path, open_task, parts)
+    items = [_task_items(open_task(name), *parts[name], metric) for name in sorted(parts)]
+    return ItemCounts(tuple(items)) if items and all(part.ids for part in items) else None
 
 
 def read_items_by_trial(results: Sequence[TrialResult], trials: Path, split: str, metric: str) -> dict[str, ItemCounts]:
-    """Counts by item of every finished trial that kept its completions, by key; `trials` holds the trials' folders."""
+    """Counts by item of every finished trial that kept its completions, by key; `trials` holds the trials' folders.
+
+    Completions are counted once: what that gave is kept beside `trials` (`item_cache.py`).
+    """
     finished = [result for result in results if result.status == "finished"]
-    by_trial = {result.key: read_items(result, trials / result.key, split, metric) for result in finished}
+    caches: dict[tuple[str, ...], ItemCache] = {}
+    by_trial = {}
+    for result in finished:
+        name = (*(str(result.config.get(each)) for each in ("task", "model", "train_size")), split)
+        if name not in caches:
+            caches[name] = ItemCache(trials.parent, name)
+        by_trial[result.key] = read_items(result, trials / result.key, split, metric, caches[name])
+    for cache in caches.values():
+        cache.flush()
     return {key: items for key, items in by_trial.items() if items is not None}
+
+
+def _count(result: TrialResult, path: Path, split: str, open_task: Callable[[str], OpenTask]) -> Parts:
+    """Counts of a trial's completions of a split, task by task. Raises OSError or ValueError where they are damaged."""
+    by_task = completions_by_task(path, str(result.config["task"]))
+    texts = {task: completions for (where, task), completions in by_task.items() if where == split}
+    design, parts = design_of(result), {}
+    for name, completions in texts.items():
+        opened = open_task(name)
+        numbers = [number for number, example in enumerate(opened.examples) if example.id in completions]
+        examples = [opened.examples[number] for number in numbers]
+        parsed = [parse_completion(completions[example.id], opened.task, design) for example in examples]
+        parts[name] = numbers, _compact(item_statistics(opened.task, examples, parsed))
+    return parts
+
+
+def _compact(rows: Array) -> npt.NDArray[Any]:
+    """The counts as bytes where they are whole numbers below 256, which takes an eighth."""
+    bytes_ = np.clip(rows, 0, 255).astype(np.uint8)
+    return bytes_ if np.array_equal(bytes_, rows) else rows
+
+
+_opened: dict[tuple[str, str], OpenTask] = {}
+
+
+def _open_task(name: str, split: str, definition: Mapping[str, Any] | None) -> OpenTask:
+    """The task of a trial with its examples; hashed once, as trials share them."""
+    task = trial_task(name, definition)
+    examples = trial_examples(name, split.removesuffix("_ood"), definition)  # type: ignore[arg-type]
+    opened = _opened.get((name, split))
+    if opened is None or opened.task is not task or opened.examples is not examples:
+        content = fingerprint(replace(task, load=lambda _: examples), (split.removesuffix("_ood"),))  # type: ignore[arg-type]
+        opened = _opened[name, split] = OpenTask(task, examples, content)
+    return opened
+
+
+def _task_items(opened: OpenTask, numbers: Sequence[int], rows: npt.NDArray[Any], metric: str) -> TaskItems:
+    ids = _ids(tuple(opened.examples[number].id for number in numbers))
+    return TaskItems(ids, rows, lambda sums: objective_from_items(opened.task, metric, sums))
+
+
+@lru_cache(maxsize=16)
+def _ids(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """The same ids as one object, as most trials answer the same items."""
+    return ids
 
 
 def count_items(

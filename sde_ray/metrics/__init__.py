@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sde_ray.errors import UserError, unknown
-from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, label_blocks, pack, ratio, unpack
+from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, label_blocks, pack, ratio, unpack, width
 from sde_ray.metrics.free import FREE
 from sde_ray.metrics.label import LABEL, confusion, is_sentiment
 from sde_ray.metrics.multilabel import MULTILABEL
@@ -51,6 +51,7 @@ __all__ = [
     "metric_bounds",
     "metric_names",
     "metrics_of",
+    "num_counts",
     "objective_from_items",
     "score",
     "try_plugins",
@@ -103,6 +104,11 @@ def item_statistics(task: Task, examples: Sequence[Example], parsed: Sequence[Pa
     shapes = _shapes(task)
     rows = [_row(task, shapes, example, one) for example, one in zip(examples, parsed, strict=True)]
     return np.stack(rows) if rows else np.zeros((0, pack(shapes, _nothing(shapes)).size))
+
+
+def num_counts(task: Task) -> int:
+    """Number of counts of an item of the task: the columns of `item_statistics`."""
+    return width(_shapes(task))
 
 
 def objective_from_items(task: Task, metric: str, totals: Array) -> Array:

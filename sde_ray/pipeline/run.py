@@ -32,7 +32,7 @@ from sde_ray.pipeline.validation_trials import validation_trials
 from sde_ray.storage.layout import ADAPTER, SWEEP, TRIALS
 from sde_ray.storage.lease import refuse_if_held
 from sde_ray.storage.mirror import LocalFolder
-from sde_ray.sweep.phase import write_phase
+from sde_ray.sweep.phase import leave_phase, write_phase
 from sde_ray.sweep.signals import sigterm_is_ctrl_c
 from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.tracking.background import BackgroundTracker
@@ -318,3 +318,4 @@ def tracked(sweep_run: SweepRun) -> Iterator[Tracker]:
             raise
         finally:
             tracker.on_sweep_end(status)
+            leave_phase(config.run_dir)

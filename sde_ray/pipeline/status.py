@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -157,7 +157,7 @@ def run_status(config: SweepConfig) -> RunStatus:
     )
 
 
-def _running(in_flight: Sequence[TrialInFlight], driver: DriverStatus, belongs: Any) -> int:
+def _running(in_flight: Sequence[TrialInFlight], driver: DriverStatus, belongs: Callable[[str], bool]) -> int:
     return sum(belongs(one.trial) for one in in_flight) if driver.state == "alive" else 0
 
 
@@ -218,13 +218,13 @@ class _Reader:
         ended = [one for one in self.search_results.values() if one.status != "failed"]
         used = sum(trial_cost(self.sweep_run.config, one) for one in ended)
         remaining = None if self.planned is None else max(0.0, self.planned - used)
-        return TrialCounts(
-            self.planned, **counts, running=running, remaining=remaining if self.phase == "sweep" else 0.0
-        )
+        if self.phase != "sweep":
+            remaining = 0.0  # a search may end before its budget
+        return _counts(self.planned, counts, running, remaining)
 
     def validation(self, running: int) -> TrialCounts:
         """Those of the final comparison, as far as it has begun."""
-        keys = self.noted.validation if self.noted else ()
+        keys = set(self.noted.validation) if self.noted else set()
         ended = [one for one in self.results.values() if _is_validation(one) and (not keys or one.key in keys)]
         counts = Counter(str(result.status) for result in ended)
         planned = float(len(keys)) if self.noted else None

@@ -43,11 +43,12 @@ class DirtyMarks:
         """What is dirty, and whether a process is at work on it, as far as can be known from here."""
         marks = {}
         for path in sorted(self.folder.glob("*")):
-            if path.name.endswith(NEW):
-                continue
             try:
-                owner: dict[str, Any] = json.loads(path.read_text())
                 age = time.time() - path.stat().st_mtime
+                if path.name.endswith(NEW):
+                    self._remove_torn(path, age)
+                    continue
+                owner: dict[str, Any] = json.loads(path.read_text())
             except FileNotFoundError:
                 continue  # sent meanwhile
             except (OSError, ValueError):
@@ -56,6 +57,11 @@ class DirtyMarks:
             at_work = age < STALE_SECONDS if running is None else running
             marks[unquote(path.name)] = at_work and "pid" in owner
         return marks
+
+    def _remove_torn(self, path: Path, age: float) -> None:
+        """What a process has left that was killed while it wrote a mark."""
+        if age > STALE_SECONDS:
+            path.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         return self.folder / quote(name, safe="")

@@ -47,7 +47,14 @@ class JsonlCache:
 
     def append(self, key: str, value: Mapping[str, Any]) -> None:
         """Write one value. `UserError` where the disk refuses it."""
-        line = json.dumps({"key": key, "value": dict(value)}, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        self.append_all({key: value})
+
+    def append_all(self, values: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write values by their keys, in one go. `UserError` where the disk refuses them."""
+        if not values:
+            return
+        rows = [{"key": key, "value": dict(value)} for key, value in values.items()]
+        line = b"\n".join(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") for row in rows)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with exclusive(self.path.with_name(self.path.name + LOCK)), self.path.open("ab") as file:

@@ -16,6 +16,7 @@ REPORT = "report.html"
 PHASE = "phase.json"  # how far the run's driver has come
 ANALYSIS, ROBUSTNESS = "analysis", "robustness"  # .json, .svg, and .jsonl for what is measured once
 TUNE = ".tune"  # Ray Tune's own files, deleted when it ends
+ITEMS = ".items"  # counts by item that were made once; of this machine
 
 # Of a trial.
 CONFIG, SCORES, ERROR = "config.json", "scores.json", "error.txt"

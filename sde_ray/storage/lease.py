@@ -134,9 +134,16 @@ class Lease:
             raise refusal(self.folder, holder)
         self.owner["locked"] = bool(locked)
         self._write(fresh=not self.path.exists())
+        if locked:
+            self._remove_torn()
         if not locked or (holder and not is_here(holder)):  # a lock may exclude those of one machine only
             time.sleep(lease_record.SETTLE)
             self._refuse_if_replaced()
+
+    def _remove_torn(self) -> None:
+        """What drivers have left that were killed while they wrote their lease."""
+        for path in self.folder.glob(f"lease.*{NEW}"):
+            path.unlink(missing_ok=True)
 
     def _refuse_if_replaced(self) -> None:
         """Of two drivers that came together the later one has the folder."""

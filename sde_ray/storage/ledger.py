@@ -89,12 +89,17 @@ class Ledger:
         appended: Called after each result that was appended.
         fence: Called before each, under the file's lock; raises UserError where this process may not write any more.
             With it, nor may it once another one has written since `repair`: its results are not known here.
+        verify: What `verify` does; by default the fence.
     """
 
     def __init__(
-        self, path: Path, appended: Callable[[], object] | None = None, fence: Callable[[], object] | None = None
+        self,
+        path: Path,
+        appended: Callable[[], object] | None = None,
+        fence: Callable[[], object] | None = None,
+        verify: Callable[[], object] | None = None,
     ) -> None:
-        self.path, self._appended, self._fence = Path(path), appended, fence
+        self.path, self._appended, self._fence, self._verify = Path(path), appended, fence, verify or fence
         self._size: int | None = None  # as this process has left the file, where it alone writes
 
     def entries(self) -> list[TrialResult]:
@@ -160,15 +165,10 @@ class Ledger:
         if self._appended is not None:
             self._appended()
 
-    def merge(self, other: bytes) -> None:
-        """Take in the lines of another copy of this ledger, which then stand before those that only this one has."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(self._lock_path):
-            own = self.path.read_bytes() if self.path.exists() else b""
-            theirs = [line for line in other.split(b"\n") if line.strip()]
-            known = set(theirs)
-            lines = [*theirs, *(line for line in own.split(b"\n") if line.strip() and line not in known)]
-            self._replace(lines)
+    def verify(self) -> None:
+        """Raises UserError: another driver has taken the sweep over, and no result of this one is wanted any more."""
+        if self._verify is not None:
+            self._verify()
 
     def _write(self, line: bytes) -> None:
         with self.path.open("ab", buffering=0) as file:  # a buffer would be written once more when the file is closed

@@ -260,7 +260,7 @@ class MirroredFolder(LocalFolder):
                 check()
 
         try:
-            yield Ledger(self.folder / LEDGER, lambda: self._upload_ledger(check), refuse_other_driver)
+            yield Ledger(self.folder / LEDGER, lambda: self._upload_ledger(check), refuse_other_driver, verify=check)
         finally:
             self._finish(check)
 

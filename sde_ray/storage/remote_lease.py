@@ -51,7 +51,7 @@ class RemoteLease:
             if self._tag is None:
                 self._renew_without_conditions()
             else:
-                self._renew(self._tag)
+                self._renew()
 
     def verify(self) -> None:
         """Renew it where that is overdue, as after a pause; a store that is away is asked at the next chance."""
@@ -94,24 +94,26 @@ class RemoteLease:
             self._settle()
         return True
 
-    def _renew(self, tag: str) -> None:
-        term = Term(self.seconds)
-        written = self.remote.write_if(FILE, to_bytes(self.owner, term.expires), tag)
-        if written is None:
-            written = self._renew_changed(term)
-        self.is_lost = written is None
-        if written is not None:
-            self._tag, self._term = written, term
-
-    def _renew_changed(self, term: Term) -> str | None:
-        """The tag of a lease that is not as we have left it: ours after all, or gone; None where it is lost."""
-        tag = self.remote.tag(FILE)
-        holder = parse(self.remote.read(FILE)) if tag else None
-        if self._is_own(holder):
-            return tag
-        if tag or self._term.is_over:  # gone after its term: another driver may have been here, and have ended
-            return None
-        return self.remote.write_if(FILE, to_bytes(self.owner, term.expires), "")
+    def _renew(self) -> None:
+        """Replace our own lease, and only that. Not done after all attempts: the next heartbeat tries again."""
+        for _ in range(ATTEMPTS):
+            term = Term(self.seconds)
+            written = self.remote.write_if(FILE, to_bytes(self.owner, term.expires), self._tag or "")
+            if written is not None:
+                self._tag, self._term = written, term
+                return
+            tag = self.remote.tag(FILE)
+            holder = parse(self.remote.read(FILE)) if tag else None
+            if holder is not None and self._is_own(holder):
+                self._tag = tag
+                if holder.get("expires") == term.expires:  # the write was done, and its answer was lost
+                    self._term = term
+                    return
+            elif tag or self._term.is_over:  # gone after its term: another driver may have been here, and have ended
+                self.is_lost = True
+                return
+            else:
+                self._tag = ""  # removed by hand: made anew
 
     def _is_own(self, holder: Holder | None) -> bool:
         return holder is not None and holder.get("token") == self.owner["token"]

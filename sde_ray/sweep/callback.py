@@ -6,6 +6,7 @@ Ray Tune calls `SweepCallback` in the driver's own process, so the ledger and ML
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ from sde_ray.training import checkpoint
 from sde_ray.types import TrialResult
 
 MAX_IDENTICAL_FAILURES = 4  # so many failures with the same error, and nothing finished, end a sweep
+VERIFY_SECONDS = 5.0  # between two looks whether the sweep is still this driver's
 
 
 class SweepCallback(tune.Callback):
@@ -41,6 +43,7 @@ class SweepCallback(tune.Callback):
         self.error: Exception | None = None
         self.ended: list[TrialResult] = []
         self.failure_policy = FailurePolicy(_checkpoint_progress)
+        self._verified = time.monotonic()
         self._told: dict[str, tuple[TrialResult, bool]] = {}  # by key, from reports; whether the trial has ended
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -51,6 +54,7 @@ class SweepCallback(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.metrics.refresh()
+        self._stop_if_taken_over()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -104,6 +108,16 @@ class SweepCallback(tune.Callback):
         self.metrics.ended(result, self.job.score(result))
         self._track("on_trial_end", result, folder)
         self._give_up_if_hopeless()
+
+    def _stop_if_taken_over(self) -> None:
+        """No trial of this driver counts once another one has come, while this one was paused."""
+        if self.error is not None or time.monotonic() < self._verified + VERIFY_SECONDS:
+            return
+        self._verified = time.monotonic()
+        try:
+            self.job.ledger.verify()
+        except UserError as error:
+            self.error, self.stopping = error, True
 
     def _give_up_if_hopeless(self) -> None:
         first = self.ended[:MAX_IDENTICAL_FAILURES]

@@ -13,14 +13,16 @@ import json
 import time
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from sde_ray.errors import UserError
 from sde_ray.safe_json import read_json
 from sde_ray.storage.files import write_atomic
-from sde_ray.storage.process import this_process
+from sde_ray.storage.process import is_same, this_process
 from sde_ray.storage.run_directory import RunDirectory
 
 PhaseName = Literal["sweep", "validation", "finished"]
@@ -60,11 +62,17 @@ def write_phase(
     kept = before.validation if before and name != "sweep" else ()
     phase = Phase(name, planned, tuple(dict.fromkeys([*kept, *validation])), time.time(), this_process())
     try:
-        write_atomic(run_dir.phase, json.dumps(asdict(phase)))
+        _save(run_dir, phase)
     except OSError as error:
         warnings.warn(f'Cannot write "{run_dir.phase}": {error.strerror}. `sde-ray status` knows less.', stacklevel=2)
-        return
-    run_dir.folder.upload(run_dir.phase)
+
+
+def leave_phase(run_dir: RunDirectory) -> None:
+    """Note that this process, which may live on, as a notebook does, runs the run no more."""
+    noted = read_phase(run_dir)
+    if noted is not None and noted.process and is_same(noted.process, this_process()):
+        with suppress(OSError, UserError):  # whatever ended the run is what is told
+            _save(run_dir, replace(noted, process={}))
 
 
 def read_phase(run_dir: RunDirectory) -> Phase | None:
@@ -73,3 +81,8 @@ def read_phase(run_dir: RunDirectory) -> Phase | None:
         return _PHASE.validate_python(read_json(run_dir.phase.read_bytes()))
     except (OSError, ValueError):
         return None
+
+
+def _save(run_dir: RunDirectory, phase: Phase) -> None:
+    write_atomic(run_dir.phase, json.dumps(asdict(phase)))
+    run_dir.folder.upload(run_dir.phase)

@@ -104,11 +104,10 @@ def run_plan(
     """Run what the ledger lacks of a sweep's plan. Raises UserError: see `run_sweep`."""
     config, run_dir, plan = sweep_run.config, sweep_run.run_dir, sweep_run.plan
     check_same_tasks(config, sweep_run.results)
-    with lease(run_dir.path.absolute(), remote=run_dir.folder.remote):  # not under a driver that is at work
-        write_sweep(config)
+    with _driver(sweep_run) as ledger:
+        write_sweep(config)  # not under a driver that is at work
         run_dir.folder.upload(*run_dir.config_files)
         write_phase(run_dir, "sweep", planned=plan.count)
-    with _driver(sweep_run) as ledger:
         queue = sweep_run.start_queue(in_flight(run_dir.folder, plan.trials, sweep_run.results))
         job = TuneJob(sweep_run, queue, ledger, config.objective.split, sweep_run.score)
         interrupted = _run_job(

@@ -28,7 +28,7 @@ from sde_ray.config.open import open_sweep
 from sde_ray.config.schema import Notify, SweepConfig
 from sde_ray.errors import UserError
 from sde_ray.pipeline import run as flow
-from sde_ray.pipeline.context import Interrupted
+from sde_ray.pipeline.context import Interrupted, PipelineResult
 from sde_ray.pipeline.hooks import HookError, open_hooks
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.pipeline.notification import Ending, ending_of, notification, notified
@@ -325,6 +325,30 @@ def test_an_error_stays_itself_where_its_hook_fails(tmp_path: Path) -> None:
     config = configure(tmp_path, command=program(tmp_path, "raise SystemExit(3)"))
     with pytest.raises(ZeroDivisionError), notified(config):
         raise ZeroDivisionError
+
+
+@pytest.mark.filterwarnings("ignore:The sweep has ended")
+@pytest.mark.parametrize(
+    ("error", "code"), [(None, 0), (UserError("No room."), 2), (Interrupted("Stopped."), 130), (KeyError("x"), 1)]
+)
+def test_the_exit_code_of_the_command_is_the_sweeps_also_where_its_hook_fails(
+    error: Exception | None, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def steps(*given: Any) -> PipelineResult:
+        if error is not None:
+            raise error
+        return PipelineResult(tmp_path)
+
+    monkeypatch.setattr(flow, "_run_steps", steps)
+    command = program(
+        tmp_path, f"import json, sys; code = json.load(sys.stdin)['exit_code']; assert code == {code}; sys.exit(9)"
+    )
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump({"task": "masa:d1", "notify": {"command": command}}))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        done = CliRunner().invoke(app, ["run", str(tmp_path / "x.yaml")])
+    assert done.exit_code == code, done.output
+    assert sum("ended with exit code 9" in str(one.message) for one in told) == 1
 
 
 def test_an_interrupted_driver_waits_ten_seconds_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,9 @@ from helpers.pages import Page
 from typer.testing import CliRunner
 
 from sde_ray.cli.app import app
+from sde_ray.cli.views.status import state
 from sde_ray.config.load import check
+from sde_ray.config.open import open_sweep
 from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import UserError
 from sde_ray.evaluation.racing import Opponent
@@ -27,6 +29,7 @@ from sde_ray.pipeline import run as flow
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.pipeline.status import RunStatus, run_status
 from sde_ray.storage.lease import lease
+from sde_ray.storage.process import this_process
 from sde_ray.sweep import run as sweeps
 from sde_ray.sweep.phase import read_phase, write_phase
 from sde_ray.testing.planted import planted
@@ -143,9 +146,19 @@ def test_a_sweep_whose_driver_died_says_so_and_what_was_in_flight(config: SweepC
 
 
 def write_noted_process(config: SweepConfig, pid: int) -> None:
-    """The driver of `in_process` is this very process, which lives: put the one that is gone in its place."""
+    """As a driver leaves it that could write nothing any more."""
     noted = json.loads(config.run_dir.phase.read_text())
-    config.run_dir.phase.write_text(json.dumps({**noted, "process": {**noted["process"], "pid": pid, "started": "1"}}))
+    config.run_dir.phase.write_text(json.dumps({**noted, "process": {**this_process(), "pid": pid, "started": "1"}}))
+
+
+def test_a_notebook_that_was_interrupted_runs_it_no_more(
+    config: SweepConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "_tune", lambda *given: True)
+    flow.run(config, PipelineListener(), runner_factory=EverySplitFakes(tmp_path / "calls"))
+    status = run_status(config)
+    assert (status.phase, status.driver.state, status.trials.remaining) == ("sweep", "none", 5.0)
+    assert "stopped in its sweep. The same command goes on" in state(status.to_dict())
 
 
 def test_between_two_phases_the_driver_lives_without_a_lease(config: SweepConfig, tmp_path: Path) -> None:
@@ -220,6 +233,25 @@ def test_a_damaged_note_is_none(config: SweepConfig, tmp_path: Path) -> None:
     assert noted is not None and (noted.planned, noted.validation) == (3.0, ("a", "b", "c"))
     write_phase(config.run_dir, "sweep", planned=5)
     assert read_phase(config.run_dir).validation == ()  # type: ignore[union-attr]
+
+
+def test_an_address_tells_the_same_on_another_machine(config: SweepConfig, tmp_path: Path) -> None:
+    """Of a driver that was killed on a machine which nobody can reach: the store has all that status needs."""
+    store = f"file://{tmp_path / 'store'}"
+    config = config.model_copy(update={"storage_path": store})
+    with in_process.on(tmp_path / "driver"):
+        go(config, tmp_path, killed_at=3)
+        own = run_status(config)
+    with in_process.on(tmp_path / "laptop"):
+        told = run_status(open_sweep(f"{store}/study"))
+        done = CliRunner().invoke(app, ["status", f"{store}/study", "--json"])
+    assert told.folder == f"{store}/study" and told.phase == "sweep"
+    assert told.trials == own.trials
+    assert [(one.trial, one.rungs_done, one.score) for one in told.in_flight] == [
+        (one.trial, one.rungs_done, one.score) for one in own.in_flight
+    ]
+    assert told.best == own.best and told.unsent == 0
+    assert done.exit_code == 0 and json.loads(done.stdout)["run"]["trials"]["finished"] == 2
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

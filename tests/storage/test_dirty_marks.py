@@ -69,6 +69,9 @@ def test_a_mark_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "replace", die)
     with pytest.raises(KeyboardInterrupt):
         marks.set("x")
-    assert marks.all() == {"x": True}
+    assert marks.all() == {"x": True} and len(list((tmp_path / UNSENT).iterdir())) == 2
+    (torn,) = (tmp_path / UNSENT).glob("*.new")
+    os.utime(torn, (0, 0))
+    assert marks.all() == {"x": True} and not torn.exists()
     (tmp_path / UNSENT / "y").write_text("")
     assert marks.all() == {"x": True, "y": False}, "one of a version that did not"

@@ -113,6 +113,12 @@ def test_the_kernel_s_lock_frees_the_lease_of_a_dead_process_in_another_containe
         pass
 
 
+def test_what_a_killed_driver_has_left_half_written_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "lease.0a4d.new").write_text('{"host"')
+    with lease(tmp_path):
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["lease.json", "lease.lock"]
+
+
 def test_a_driver_that_hangs_on_this_machine_keeps_the_folder_and_is_named(tmp_path: Path) -> None:
     with lease(tmp_path):
         holder = json.loads((tmp_path / "lease.json").read_text())

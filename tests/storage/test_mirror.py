@@ -307,15 +307,6 @@ def test_a_ledger_that_was_not_sent_and_one_that_went_on_elsewhere_become_one(tm
     assert set(Ledger(tmp_path / "runs" / "x" / LEDGER).results()) >= here | elsewhere
 
 
-def test_uniting_keeps_every_line_once(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "l.jsonl")
-    ledger.path.write_bytes(b"a\nb\nd\n")
-    ledger.merge(b"a\nc\n")
-    assert ledger.path.read_bytes() == b"a\nc\nb\nd\n"
-    ledger.merge(b"a\nc\n")
-    assert ledger.path.read_bytes() == b"a\nc\nb\nd\n"
-
-
 # ---- drivers ---------------------------------------------------------------------------------------------------------
 
 

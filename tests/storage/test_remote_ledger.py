@@ -171,3 +171,29 @@ def test_a_torn_line_of_a_mirror_is_not_sent(tmp_path: Path) -> None:
         ledger.append(of_seed(2))
     with on(tmp_path / "reader"):
         assert len(list((truth(tmp_path) / LEDGER_OBJECTS).iterdir())) == 2
+
+
+def test_a_write_that_arrives_after_another_driver_s_end_removes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A has looked at the store and is held up; B runs from its start to its end; then A's write arrives."""
+    place, waiting = f"memory://{tmp_path.name}/x", [True]
+
+    def late(name: str) -> None:
+        real = getattr(RemoteFolder, name)
+
+        def write(self: RemoteFolder, *arguments: Any) -> Any:
+            if waiting and waiting.pop():
+                with on(tmp_path / "b"):
+                    append(place, 1, 2)
+            return real(self, *arguments)
+
+        monkeypatch.setattr(RemoteFolder, name, write)
+
+    with on(tmp_path / "a"), MirroredFolder(place).open_ledger(lambda: None) as ledger:
+        for name in ("put", "write_all"):
+            late(name)
+        ledger.append(of_seed(0))
+    for machine in "abc":
+        with on(tmp_path / machine):
+            assert sorted(read(place)) == sorted(keys(0, 1, 2))
