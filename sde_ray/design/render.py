@@ -120,7 +120,12 @@ def render_instruction(task: Task, design: Design, instruction_variant: int, whe
     }
     text = call_wording(task, template, **words) if is_path(template) else fill_template(task, template, **words)
     shows_form = words["schematic"] in text if is_path(template) else "{schematic}" in template
-    parts = [text, _multilabel_sentence(context), *(option.sentence(context) for option in _answer_options(design))]
+    parts = [
+        text,
+        _multilabel_sentence(context),
+        _range_sentence(context),
+        *(option.sentence(context) for option in _answer_options(design)),
+    ]
     if not shows_form:
         parts.append(wording(task, "form" if context.form.complete else "form_omit", **words))
     return wording(task, "join").join(filter(None, parts))
@@ -143,6 +148,13 @@ def _multilabel_sentence(context: InstructionContext) -> str:
     if not slots or len(slots) == len(context.task.slots):
         return context.wording("multilabel") if slots else ""
     return context.wording("multilabel_slots", slots=context.form.marks.comma.join(slots))
+
+
+def _range_sentence(context: InstructionContext) -> str:
+    """The slots whose value is a number, with their ranges."""
+    limits = [(slot, f"{low:g}", f"{high:g}") for slot, (low, high) in context.task.ranges.items()]
+    ranges = [context.wording("range", name=slot, low=low, high=high) for slot, low, high in limits]
+    return context.wording("ranges", ranges=context.form.marks.comma.join(ranges)) if ranges else ""
 
 
 def schematic(task: Task, design: Design) -> str:

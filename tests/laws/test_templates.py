@@ -294,6 +294,19 @@ def test_one_json_object_in_the_prompt():
     )
 
 
+def test_values_that_are_numbers_are_asked_for():
+    assert shown(PRICES, Example("1", "A cup for 12.", {"price": ("12",)}), unmentioned="omit") == (
+        "A cup for 12.\n---\n"
+        "Give price, share of the offer above.\n"
+        "Give as a number: price from 0 to 1000, share from -1 to 1.\n"
+        "Leave out every field that has no value; if none has one, write: unknown.\n"
+        "Form:\nfield 1: value, field 2: value.\n"
+        "Output: |price: 12."
+    )
+    chinese = replace(PRICES, language="zh", ranges={"price": (0.0, 2.5)})
+    assert "以数字回答：price从0到2.5。" in render_instruction(chinese, designs.make_design(), 0, "above")
+
+
 def test_a_noun_that_stands_for_a_number_has_no_quotes():
     form = '{"field 1": number, "field 2": number, ...}'
     assert form in render_instruction(TICKETS, designs.make_design(**OBJECT, labels="number"), 0, "above")
