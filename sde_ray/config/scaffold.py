@@ -20,6 +20,7 @@ from sde_ray.data.source import NAMES, DatasetSource, find_files
 from sde_ray.data.splits import ORDER, Splits
 from sde_ray.data.survey import Survey, survey
 from sde_ray.errors import FaultList, UserError, suggest
+from sde_ray.tasks import NATIVE_FORMATS
 from sde_ray.tasks.checks import check_task
 from sde_ray.tasks.custom import task_from_yaml
 from sde_ray.tasks.draft import TaskDraft, draft_task
@@ -83,6 +84,8 @@ def scaffold(
     else:
         metric, counts = task.objective, {split: len(splits.examples[split]) for split in ORDER}
         doubts += _few_items(counts)
+    if surveyed.schema is not None:
+        doubts += _own_task(str(surveyed.section["format"]), place)
     doubts += _long_texts(surveyed.texts, draft.language)
     tenth = max(1, len(surveyed.texts) // 10)
     sizes = Sizes.of(counts or {"train": max(1, len(surveyed.texts) - 2 * tenth), "dev": tenth, "test": tenth})
@@ -155,6 +158,14 @@ def _open(draft: TaskDraft, section: Mapping[str, Any], base: Path) -> tuple[Tas
     source = task.load
     assert isinstance(source, DatasetSource)
     return task, source.splits()
+
+
+def _own_task(data_format: str, place: Mapping[str, Any]) -> list[str]:
+    """The package's own task for a published set, which has better wordings than a drafted one."""
+    names = [name for name, native in NATIVE_FORMATS.items() if native == data_format]
+    if not names or "path" not in place:
+        return []
+    return [f'the package has tasks for these data, with wordings of their own: task: "{names[0]}@{place["path"]}"']
 
 
 def _few_items(counts: Mapping[Split, int]) -> list[str]:

@@ -41,9 +41,10 @@ def read_values(slot: str, value: Any, schema: Schema, faults: list[str]) -> tup
 
 
 def plain_values(slot: str, value: Any, faults: list[str]) -> tuple[str, ...]:
-    """The value or values as strings; numbers are written out, anything else is a fault."""
+    """The value or values as strings; numbers and JSON's true and false are written out, anything else is a fault."""
     several = value if isinstance(value, list | tuple) else [] if value is None or value == "" else [value]
-    wrong = [one for one in several if isinstance(one, bool) or not isinstance(one, str | int | float)]
+    several = [str(one).lower() if isinstance(one, bool) else one for one in several]
+    wrong = [one for one in several if not isinstance(one, str | int | float)]
     faults += [f'the value of "{slot}" is {one!r}, expected a string or a list of strings' for one in wrong]
     return () if wrong else tuple(str(one) for one in several)
 

@@ -54,6 +54,7 @@ NUMBERS_AS_LABELS = 12
 ORDERS = (
     ("very low", "low", "medium", "moderate", "normal", "high", "very high", "urgent", "critical"),
     ("very negative", "negative", "neutral", "mixed", "positive", "very positive"),
+    ("负面", "中性", "正面"),
     ("never", "rarely", "sometimes", "often", "always"),
     ("bad", "poor", "fair", "ok", "good", "very good", "excellent"),
     ("no", "maybe", "yes"),

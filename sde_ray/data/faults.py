@@ -8,11 +8,13 @@ Repair these records, or the task's slots and labels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from sde_ray.errors import UserError
 
 SHOWN_FAULTS, SHOWN_PLACES = 10, 3
+_VALUE = re.compile(r""" "[^"]*" | '[^']*' | \d+ """, re.VERBOSE)
 
 PlacedFault = tuple[str, str]
 """Where ("line 3") and what."""
@@ -25,15 +27,30 @@ def raise_faults(title: str, faults: Sequence[PlacedFault], remedy: str) -> None
     """
     if not faults:
         return
-    kinds: dict[str, list[str]] = {}
-    for place, fault in faults:
-        kinds.setdefault(fault, []).append(place)
+    kinds = _by_kind(faults)
     lines = [f"{_places(kinds[fault])}: {fault}" for fault in sorted(kinds, key=lambda fault: -len(kinds[fault]))]
     more = [f"... and {len(lines) - SHOWN_FAULTS} more"] if len(lines) > SHOWN_FAULTS else []
     count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
     of_kinds = f" of {len(kinds)} kind{'s' * (len(kinds) > 1)}" if len(kinds) < len(faults) else ""
     shown = "\n".join(f"  - {line}" for line in [*lines[:SHOWN_FAULTS], *more])
     raise UserError(f"{title}: {count}{of_kinds}\n{shown}\n{remedy}")
+
+
+def _by_kind(faults: Sequence[PlacedFault]) -> dict[str, list[str]]:
+    """Places by fault. Where there are more than can be shown, those that differ in a quoted value only are one."""
+    kinds: dict[str, list[str]] = {}
+    for place, fault in faults:
+        kinds.setdefault(fault, []).append(place)
+    if len(kinds) <= SHOWN_FAULTS:
+        return kinds
+    alike: dict[str, list[str]] = {}
+    for fault in kinds:
+        alike.setdefault(_VALUE.sub("…", fault), []).append(fault)
+    merged: dict[str, list[str]] = {}
+    for same in alike.values():
+        name = same[0] if len(same) == 1 else f"{same[0]} ({len(same) - 1} more such values)"
+        merged[name] = [place for fault in same for place in kinds[fault]]
+    return merged
 
 
 def _places(places: Sequence[str]) -> str:

@@ -41,3 +41,24 @@ FORMATS: dict[str, Format] = {
     "maven": MAVEN,
     "entityquestions": ENTITYQUESTIONS,
 }
+OTHER_NAMES: dict[str, str] = {
+    "json": "jsonl",
+    "tsv": "csv",
+    "arrow": "parquet",
+    "openai": "messages",
+    "chat": "messages",
+    "chatml": "messages",
+    "conversation": "messages",
+    "conversational": "messages",
+    "vicuna": "sharegpt",
+    "dolly": "alpaca",
+    "instruction": "alpaca",
+    "trl": "prompt_completion",
+    "completion": "prompt_completion",
+    "labelstudio": "label_studio",
+    "spacy": "offsets",
+    "doccano": "offsets",
+    "prodigy": "offsets",
+    "entities": "offsets",
+}
+"""Names that other tools give to these formats."""

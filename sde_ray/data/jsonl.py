@@ -21,7 +21,7 @@ from sde_ray.data.answer_text import read_answer
 from sde_ray.data.answer_values import plain_values, read_values
 from sde_ray.data.csv_file import read_csv
 from sde_ray.data.format import Format
-from sde_ray.data.records import BadRecord, Record, read_json
+from sde_ray.data.records import BadRecord, Record, read_json, short
 from sde_ray.data.schema import Schema
 from sde_ray.errors import suggest
 from sde_ray.types import Example
@@ -94,14 +94,15 @@ def _near(key: str, fields: Mapping[str, Any]) -> str:
 def _other_keys(fields: Mapping[str, Any], schema: Schema | None = None) -> str:
     """What a record has in place of what is missing, for someone who must name it in `columns`."""
     slots = f", and so is a column for each slot ({', '.join(schema.slots)})" if schema else ""
-    return f"{slots}; there are: {', '.join(str(name)[:40] for name in [*fields][:20]) or 'no keys'}"
+    listed = ", ".join(str(name)[:40] for name in [*fields][:20]) or "no keys"
+    return f"{slots}; there are: {listed}. Say which it is: columns: {{{'answer' if schema else 'text'}: NAME}}"
 
 
 def _mapping(fields: Mapping[str, Any], key: str, schema: Schema, faults: list[str]) -> dict[str, Any]:
     """The mapping by slot under `key`, without slots that the task does not have."""
     mapping = fields[key]
     if not isinstance(mapping, dict):
-        faults.append(f'"{key}" is {mapping!r}, expected a mapping by slot')
+        faults.append(f'"{key}" is {short(repr(mapping))}, expected a mapping by slot, or `slot: value` lines')
         return {}
     faults += [
         f'{key} names the unknown slot "{slot}".{suggest(slot, schema.slots)} Known: {", ".join(schema.slots)}'

@@ -31,6 +31,14 @@ class Record:
 
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # the mark that Excel's "Unicode text" begins with; no UTF-8 can
+SIGNATURES = (
+    (b"PK\x03\x04", "a zip archive, as Excel's .xlsx files are. Save the sheet as CSV, or unpack it."),
+    (b"\x1f\x8b", "compressed (gzip). Unpack it: gunzip --keep FILE."),
+    (b"PAR1", "a Parquet file under another name. Give it the ending .parquet."),
+    (b"%PDF", "a PDF. Write its texts as JSON lines or CSV."),
+    (b"SQLite format 3", "an SQLite database. Write the table as CSV."),
+    (b"\xd0\xcf\x11\xe0", "an old Excel or Word file. Save the sheet as CSV."),
+)
 _WRAPPED = re.compile(r'\s*\{\s*"(data|rows|examples|records|items|samples|train)"\s*:\s*\[')
 
 
@@ -50,6 +58,9 @@ def read_text(path: Path) -> str:
         raise UserError(f"There is no file {path}. Give the path of a data file that exists.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. Give a readable file.") from error
+    for signature, what in SIGNATURES:
+        if data.startswith(signature):
+            raise UserError(f"{path} is {what}")
     try:
         text = data.decode("utf-16" if data[:2] in UTF_16 else "utf-8-sig")
     except UnicodeDecodeError as error:
@@ -78,7 +89,7 @@ def read_json(path: Path) -> list[Record]:
             try:
                 records.append(Record(f"line {number}", read_json_text(line), path.stem))
             except ValueError as error:
-                faults.append((f"line {number}", f"not JSON: {_reason(error)}: {_short(line)}"))
+                faults.append((f"line {number}", f"not JSON: {_reason(error)}: {short(line)}"))
     raise_faults(str(path), faults, "Expected one JSON object a line. Repair or delete these lines.")
     return records
 
@@ -136,26 +147,26 @@ def strings(fields: Any, name: str) -> list[str]:
 def numbers(value: Any, name: str) -> list[int]:
     """A list of whole numbers, one or more; `BadRecord` for anything else."""
     if not isinstance(value, list) or not value:
-        raise BadRecord(f'"{name}" is {_short(repr(value))}, expected a list of numbers')
+        raise BadRecord(f'"{name}" is {short(repr(value))}, expected a list of numbers')
     return _all(value, int, name)
 
 
 def _all(values: list[Any], kind: type, name: str) -> list[Any]:
     wrong = [value for value in values if not isinstance(value, kind)]
     if wrong:
-        raise BadRecord(f'"{name}" holds {_short(repr(wrong[0]))}, expected a {kind.__name__}')
+        raise BadRecord(f'"{name}" holds {short(repr(wrong[0]))}, expected a {kind.__name__}')
     return values
 
 
 def field(fields: Any, name: str, kind: type | tuple[type, ...]) -> Any:
     """The value of a record's key; `BadRecord` where it is missing or not of the `kind`."""
     if not isinstance(fields, dict):
-        raise BadRecord(f"expected a JSON object, found {_short(json.dumps(fields, ensure_ascii=False))}")
+        raise BadRecord(f"expected a JSON object, found {short(json.dumps(fields, ensure_ascii=False))}")
     if name not in fields:
         raise BadRecord(f'the key "{name}" is missing')
     if not isinstance(fields[name], kind):
         names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise BadRecord(f'"{name}" is {_short(repr(fields[name]))}, expected a {names}')
+        raise BadRecord(f'"{name}" is {short(repr(fields[name]))}, expected a {names}')
     return fields[name]
 
 
@@ -163,5 +174,6 @@ def _reason(error: Exception) -> str:
     return f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
-def _short(text: str, size: int = 60) -> str:
+def short(text: str, size: int = 60) -> str:
+    """The beginning of a text, for a message."""
     return text if len(text) <= size else text[: size - 3] + "..."

@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from sde_ray.data.formats import FORMATS
+from sde_ray.data.formats import FORMATS, OTHER_NAMES
 from sde_ray.data.hub import read_hub, split_names
 from sde_ray.data.recognition import AUTO, examples, read_records
 from sde_ray.data.schema import Schema
@@ -132,7 +132,9 @@ def open_dataset(section: Mapping[str, Any], base: Path, schema: Schema | None =
     faults = FaultList("data")
     name = section.get("format", AUTO)
     if name != AUTO and (not isinstance(name, str) or name not in FORMATS):
-        faults.add(unknown("format", name, (AUTO, *FORMATS)))
+        instead = OTHER_NAMES.get(str(name).casefold())
+        use = f'Unknown format "{name}". Use "{instead}" instead.'
+        faults.add(use if instead else unknown("format", name, (AUTO, *FORMATS)))
         name = AUTO
     options = _options(name)
     keys = (*KEYS, *options)

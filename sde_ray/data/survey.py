@@ -220,6 +220,7 @@ def _of_plain(title: str, records: Sequence[Record], text: str, slots: Sequence[
             f"{title}: its records are no objects with named fields. Give JSON objects, or CSV with a header."
         )
     names = list(dict.fromkeys(str(name) for row in rows for name in row))
+    _refuse_headless(title, rows, names)
     for name in [*([text] if text else []), *slots]:
         if name not in names and not _has_answers(rows):
             raise UserError(f'{title} has no column "{name}".{suggest(name, names)} It has: {", ".join(names)}.')
@@ -240,6 +241,16 @@ def _of_plain(title: str, records: Sequence[Record], text: str, slots: Sequence[
     section = {"columns": columns} if columns else {}
     reasons = any(row.get("rationale") for row in rows)
     return Survey("plain records", tuple(texts), tuple(answers), section, None, reasons, columns_left=tuple(left))
+
+
+def _refuse_headless(title: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+    """Refuse a table whose first line is a row like the others: a column's name is then one of its own values."""
+    if any(sum(row.get(name) == name for row in rows) > 1 for name in names):
+        shown = ", ".join(name[:20] for name in names)
+        raise UserError(
+            f"{title}: its first line ({shown}) looks like a row of data, but must be the names of the columns. "
+            "Put a line such as text,label before it, with the same delimiter."
+        )
 
 
 def _has_answers(rows: Sequence[Mapping[str, Any]]) -> bool:

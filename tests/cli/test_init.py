@@ -109,6 +109,7 @@ SHARED = {"kind": "label", "slots": ["room", "wifi"], "labels": ["bad", "good"]}
         ("cells", {"kind": "label", "slots": ["topics"], "labels": ["food", "price", "noise"], "multilabel": True}),
         ("table_of_spans", {"kind": "span", "slots": ["names"]}),
         ("numbers", {"kind": "free", "slots": ["score"], "range": {"score": [0, 9]}}),
+        ("flags", {"slots": ["spam"], "labels": ["false", "true"]}),
         ("chinese", {"language": "zh", "labels": ["正面", "负面"], "placeholder": "未提及"}),
     ],
 )
@@ -208,6 +209,13 @@ class TestChoices:
         }
         call("plan", "saved.yaml")
 
+    def test_a_published_set_leads_to_its_task(self, here: Path) -> None:
+        mention = {"entity_type": "DNA", "text": "jun", "start": 0, "end": 1}
+        rows = [{"tokens": ["jun", f"{n}"], "sent_id": f"s{n}", "entity_mentions": [mention]} for n in range(9)]
+        said = call("init", lines(here / "genia.jsonl", *[rows]).name).output
+        assert 'with wordings of their own: task: "nested_ner@genia.jsonl"' in said
+        assert task_of(here / "genia.yaml").slots == ("DNA", "RNA", "protein", "cell_type", "cell_line")
+
 
 class TestRefusals:
     def test_it_never_writes_over_a_file(self, here: Path) -> None:
@@ -228,6 +236,7 @@ class TestRefusals:
             (["flat.jsonl", "--kind", "lable"], 'There is no kind "lable". Expected label, span or free.'),
             (["flat.jsonl", "--out", "no/x.yaml"], 'There is no folder "no" for x.yaml.'),
             (["ids.csv"], "no column but"),
+            (["headless.csv"], "headless.csv: its first line (A bad stay., bad) looks like a row of data"),
             (["pairs.jsonl"], "looks like preference pairs"),
             (["empty.jsonl"], "is empty"),
             (["tools.jsonl"], "looks like OpenAI messages, but no record can be read"),
@@ -236,6 +245,7 @@ class TestRefusals:
     def test_one_message(self, here: Path, words: list[str], message: str) -> None:
         own_data.flat(here)
         (here / "ids.csv").write_text("id,text\n1,a text\n2,another text\n")
+        (here / "headless.csv").write_text("".join(f"A {label} stay.,{label}\n" for label in ["bad", "good"] * 9))
         lines(here / "pairs.jsonl", [{"prompt": "a", "chosen": "b", "rejected": "c"}])
         (here / "empty.jsonl").write_text("")
         lines(here / "tools.jsonl", [{"messages": [{"role": "user", "content": "a"}]}])

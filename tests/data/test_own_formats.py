@@ -12,7 +12,9 @@ import pytest
 from sde_ray.data import FORMATS, Schema, open_dataset
 from sde_ray.data.answer_text import read_answer
 from sde_ray.data.csv_file import find_delimiter, read_csv
-from sde_ray.data.recognition import read_any, recognise
+from sde_ray.data.faults import raise_faults
+from sde_ray.data.formats import OTHER_NAMES
+from sde_ray.data.recognition import SHAPES, read_any, recognise
 from sde_ray.errors import UserError
 
 TICKETS = Schema("label", ("product", "urgency"), ("app", "router", "low", "high"), "none")
@@ -389,8 +391,6 @@ class TestRecognition:
         assert recognise(read_any(lines(tmp_path / "a.jsonl", record))) is None
 
     def test_every_format_can_be_recognised(self) -> None:
-        from sde_ray.data.recognition import SHAPES
-
         assert {shape.format for shape in SHAPES} - {""} == {*FORMATS} - {"jsonl", "csv", "table", "parquet"}
 
     def test_a_source_says_what_it_took(self, tmp_path: Path) -> None:
@@ -417,6 +417,24 @@ class TestRecognition:
     def test_a_known_form_that_is_not_read_is_told(self, tmp_path: Path, record: Any, title: str, name: str) -> None:
         told = refused(lines(tmp_path / "a.jsonl", record), SPAM, format=name)
         assert f"looks like {title}" in told and "which is not read" in told
+
+    @pytest.mark.parametrize(
+        ("start", "what"),
+        [
+            (b"PK\x03\x04\x14", "a zip archive, as Excel's"),
+            (b"\x1f\x8b\x08", "compressed"),
+            (b"PAR1\x15", "a Parquet file"),
+        ],
+    )
+    def test_a_file_that_is_no_text_is_told_what_it_is(self, tmp_path: Path, start: bytes, what: str) -> None:
+        (tmp_path / "a.jsonl").write_bytes(start + bytes(range(256)))
+        assert f"a.jsonl is {what}" in refused(tmp_path / "a.jsonl", SPAM)
+
+    @pytest.mark.parametrize(("name", "ours"), [("openai", "messages"), ("spaCy", "offsets"), ("json", "jsonl")])
+    def test_another_tools_name_of_a_format_is_answered_with_ours(self, tmp_path: Path, name: str, ours: str) -> None:
+        path = lines(tmp_path / "a.jsonl", PLAIN[0])
+        assert f'Unknown format "{name}". Use "{ours}" instead.' in refused(path, SPAM, format=name)
+        assert {*OTHER_NAMES.values()} <= {*FORMATS} and not {*OTHER_NAMES} & {*FORMATS}
 
     def test_an_option_of_another_format_is_told(self, tmp_path: Path) -> None:
         path = lines(tmp_path / "a.jsonl", *(chat(f"Win {n}", "spam") for n in range(3)))
@@ -457,6 +475,20 @@ class TestGroupedFaults:
         )
         assert told[3].startswith('  - line 301: the key "text" is missing')
         assert len(told) == 5
+
+    def test_many_values_of_one_fault_are_one_line_and_hide_no_other(self, tmp_path: Path) -> None:
+        rows = [{"text": f"t{n}", "answer": {"urgency": f"I think {n} is high"}} for n in range(40)]
+        told = refused(lines(tmp_path / "a.jsonl", *rows, {"answer": {}}), TICKETS).splitlines()
+        assert told[0].endswith("41 faults of 2 kinds")
+        assert told[1].startswith('  - 40 lines (1, 2, 3, ...): "urgency" has the unknown label "I think 0 is high".')
+        assert told[1].endswith("(39 more such values)") and told[2].startswith("  - line 41: the key")
+
+    def test_ten_kinds_are_shown(self) -> None:
+        faults = [(f"line {n}", f"fault {name}") for n, name in enumerate("abcdefghijkl")]
+        with pytest.raises(UserError) as error:
+            raise_faults("a.jsonl", faults, "Repair them.")
+        shown = str(error.value).splitlines()
+        assert (shown[0], shown[1], shown[11]) == ("a.jsonl: 12 faults", "  - line 0: fault a", "  - ... and 2 more")
 
     def test_places_of_several_files(self, tmp_path: Path) -> None:
         for name in ("P1.json", "P2.json"):

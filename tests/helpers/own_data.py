@@ -234,6 +234,11 @@ def numbers(folder: Path) -> Path:
     )
 
 
+def flags(folder: Path) -> Path:
+    """A label that is true or false in JSON."""
+    return lines(folder / "flags.jsonl", [{"text": r["text"], "spam": r["room"] == "bad"} for r in sentiments()])
+
+
 def chinese(folder: Path) -> Path:
     rows = [
         {"text": f"房间很{'好' if n % 2 else '差'}，第{n}次。", "label": "正面" if n % 2 else "负面"}
@@ -261,6 +266,6 @@ MAKERS: dict[str, Maker] = {
             spans,
             label_studio,
         ),
-        *(questions, parquet, files, by_slot, several, cells, table_of_spans, numbers, chinese),
+        *(questions, parquet, files, by_slot, several, cells, table_of_spans, numbers, flags, chinese),
     )
 }
