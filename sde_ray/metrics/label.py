@@ -124,13 +124,18 @@ def _count(task: Task, example: Example, parsed: Parsed, faulty: bool) -> Mappin
 
 
 def _chance_corrected(weights: Array, agreed: Array, counts: Counts) -> Array:
+    """Chance-corrected agreement with the margins of all slots together."""
+    size = counts["gold"].sum(-1)
+    observed = ratio(agreed, size)
+    expected = ratio(np.einsum("...i,ij,...j->...", counts["gold"], weights, counts["predicted"]), size**2)
+    return chance_corrected(observed, expected)
+
+
+def chance_corrected(observed: Array, expected: Array) -> Array:
     """Chance-corrected agreement, (po - pe) / (1 - pe) (Cohen 1960).
 
     Where chance alone agrees fully (one class only): 1 if all agrees, else 0.
     """
-    size = counts["gold"].sum(-1)
-    observed = ratio(agreed, size)
-    expected = ratio(np.einsum("...i,ij,...j->...", counts["gold"], weights, counts["predicted"]), size**2)
     room = 1.0 - expected
     certain = room < 1e-12
     value = (observed - expected) / np.where(certain, 1.0, room)

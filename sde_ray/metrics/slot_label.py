@@ -23,7 +23,14 @@ import numpy as np
 
 from sde_ray.data.schema import are_numbers
 from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, label_blocks, ratio
-from sde_ray.metrics.label import accuracy, is_ordinal, label_classes, quadratic_weights, sentence_accuracy
+from sde_ray.metrics.label import (
+    accuracy,
+    chance_corrected,
+    is_ordinal,
+    label_classes,
+    quadratic_weights,
+    sentence_accuracy,
+)
 from sde_ray.types import Answer, Example, Parsed, Task
 
 FURTHER = 1  # "not mentioned" is a class of every slot
@@ -70,15 +77,12 @@ def _quadratic(task: Task) -> list[Array]:
 
 
 def _chance_corrected(task: Task, agreed: Array, counts: Counts, weights: Sequence[Array]) -> Array:
-    """Chance-corrected agreement, (po - pe) / (1 - pe), pe the mean of the slots' own chance agreements."""
+    """Chance-corrected agreement, where chance is the mean of the slots' own chance agreements."""
     size, by_chance = counts["gold"].sum(-1), np.zeros(counts["gold"].shape[:-1])
     for block, weight in zip(label_blocks(task, FURTHER), weights, strict=True):
         gold, predicted = counts["gold"][..., block], counts["predicted"][..., block]
         by_chance = by_chance + ratio(np.einsum("...i,ij,...j->...", gold, weight, predicted), gold.sum(-1))
-    observed, expected = ratio(agreed, size), ratio(by_chance, size)
-    certain = 1.0 - expected < 1e-12
-    value = (observed - expected) / np.where(certain, 1.0, 1.0 - expected)
-    return np.where(certain, (observed > 1.0 - 1e-12).astype(float), value)
+    return chance_corrected(ratio(agreed, size), ratio(by_chance, size))
 
 
 def kappa(task: Task, counts: Counts) -> Array:
@@ -104,18 +108,12 @@ def slot_mean(task: Task, counts: Counts, further: int, measure: Callable[[Count
 
 def macro_kappa(task: Task, counts: Counts) -> Array:
     """Mean of the slots' kappas; a slot where chance alone agrees fully has 1 if all agrees, else 0."""
+    return slot_mean(task, counts, FURTHER, _kappa_of_slot)
 
-    def of_slot(part: Counts) -> Array:
-        size = part["gold"].sum(-1)
-        observed, expected = (
-            ratio(part["matched"].sum(-1), size),
-            ratio((part["gold"] * part["predicted"]).sum(-1), size**2),
-        )
-        certain = 1.0 - expected < 1e-12
-        value = (observed - expected) / np.where(certain, 1.0, 1.0 - expected)
-        return np.where(certain, (observed > 1.0 - 1e-12).astype(float), value)
 
-    return slot_mean(task, counts, FURTHER, of_slot)
+def _kappa_of_slot(part: Counts) -> Array:
+    size, by_chance = part["gold"].sum(-1), (part["gold"] * part["predicted"]).sum(-1)
+    return chance_corrected(ratio(part["matched"].sum(-1), size), ratio(by_chance, size**2))
 
 
 def mean_f1(part: Counts) -> Array:

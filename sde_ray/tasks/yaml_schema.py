@@ -44,7 +44,7 @@ def read_schema(section: Section, language: str, faults: FaultList) -> Schema:
     placeholder = text(section, "placeholder", PLACEHOLDERS[language][kind], faults)
     for slot, own in slot_labels or (("", labels),):
         _check_labels(slot, own, placeholder, faults)
-    multilabel = _slots_or_all(section, "multilabel", kind == "label", slots, faults)
+    multilabel = _slots_or_all(section, "multilabel", slots, faults)
     if multilabel and kind != "label":
         faults.add(f'the kind "{kind}" takes no multilabel. Delete it; a slot of spans holds any number of them.')
     ranges = _ranges(section, kind, slots, faults)
@@ -61,14 +61,14 @@ def read_numbers(section: Section, schema: Schema, faults: FaultList) -> Numbers
     if by_slot:
         by_label = {key: value for key, value in by_label.items() if key not in by_slot}
     for slot in by_slot:
-        if slot not in schema.slots:
+        if str(slot) not in schema.slots:
             faults.add(f'numbers names "{slot}".{hint(str(slot), schema.slots)} Slots: {", ".join(schema.slots)}.')
     numbers = Numbers(
         mapping({"numbers": by_label}, "numbers", (*schema.labels, schema.placeholder), faults),
         {
             str(slot): mapping({f"numbers.{slot}": own}, f"numbers.{slot}", schema.labels_of(str(slot)), faults)
             for slot, own in by_slot.items()
-            if slot in schema.slots
+            if str(slot) in schema.slots
         },
     )
     _check_numbers(numbers, schema, faults)
@@ -77,9 +77,8 @@ def read_numbers(section: Section, schema: Schema, faults: FaultList) -> Numbers
 
 def _mappings(given: Any) -> dict[Any, Section]:
     """What is given slot by slot, of a mapping that may have both."""
-    return (
-        {key: value for key, value in given.items() if isinstance(value, Mapping)} if isinstance(given, Mapping) else {}
-    )
+    items = given.items() if isinstance(given, Mapping) else ()
+    return {key: value for key, value in items if isinstance(value, Mapping)}
 
 
 def _check_numbers(numbers: Numbers, schema: Schema, faults: FaultList) -> None:
@@ -142,16 +141,14 @@ def _check_labels(slot: str, labels: tuple[str, ...], placeholder: str, faults: 
     if len(labels) == 1:
         faults.add(
             f'"{labels[0]}" is the only label{where}, so there is nothing to choose. Add the others; for what is there '
-            "or not, name both, as in [yes, no] in quotes."
+            'or not, name both, such as ["yes", "no"].'
         )
     values = [parse_number(label) for label in labels]
     if None not in values and len(set(values)) < len(values):
         faults.add(f"labels{where} name one number twice: {', '.join(labels)}. Write it in one way.")
 
 
-def _slots_or_all(
-    section: Section, key: str, allowed: bool, slots: tuple[str, ...], faults: FaultList
-) -> tuple[str, ...]:
+def _slots_or_all(section: Section, key: str, slots: tuple[str, ...], faults: FaultList) -> tuple[str, ...]:
     """Slots under `key`, all of them for `true`; in the order of the task."""
     value = section.get(key, False)
     if isinstance(value, bool):
