@@ -33,7 +33,6 @@ from sde_ray.storage.uri import is_uri, local_path, scheme, split
 BACKOFF_SECONDS: tuple[float, ...] = (0.5, 2.0)  # seconds before the second and the third attempt
 PAUSE = 20.0  # seconds between two attempts at a store that is away
 WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "tos", "memory"}  # a put is seen whole, or not
-EXCLUSIVE = {"s3", "s3a", "file", "local", "memory"}  # a create that finds a file fails, whoever else creates
 TIMES = ("LastModified", "last_modified", "mtime", "updated", "modify", "time", "created")
 T = TypeVar("T")
 
@@ -212,18 +211,14 @@ class RemoteFolder:
         self.system.mv(new, remote)
 
     def write(self, name: str, content: bytes, exclusive: bool = False) -> bool:
-        """Write a small file; False where it should be made but is there already (see `EXCLUSIVE`)."""
+        """Write a small file; False where it should be made but is there already, as far as the store can tell."""
         path = self.path(name)
 
         def write() -> bool:
             if scheme(self.uri) not in WHOLE:
                 self.system.makedirs(path.rpartition("/")[0], exist_ok=True)
             try:
-                if exclusive and scheme(self.uri) in ("file", "local"):
-                    with self.system.open(path, "xb") as file:  # its pipe_file would look first, and then write
-                        file.write(content)
-                else:
-                    self.system.pipe_file(path, content, mode="create" if exclusive else "overwrite")
+                self.system.pipe_file(path, content, mode="create" if exclusive else "overwrite")
             except FileExistsError:
                 return False
             return True

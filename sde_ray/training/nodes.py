@@ -22,6 +22,16 @@ def node_id() -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
+def placement_nodes() -> frozenset[str]:
+    """Ids of the nodes that this process' placement group is on; of its own node where it has none."""
+    import ray
+
+    group = ray.util.get_current_placement_group()
+    if group is None:
+        return frozenset([node_id()])
+    return frozenset(ray.util.placement_group_table(group)["bundles_to_node_id"].values())
+
+
 def draining_nodes() -> frozenset[str]:
     """Ids of the nodes that have a drain notice."""
     import ray

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from sde_ray.errors import UserError
-from sde_ray.training.nodes import draining_nodes, node_id, was_preempted
+from sde_ray.training.nodes import draining_nodes, node_id, placement_nodes, was_preempted
 from sde_ray.training.runner import RunnerResources, WorkerDiedError
 from sde_ray.training.worker import Worker
 
+START_LOOK_S = 5.0  # between two looks at whether workers that do not start are to be on a draining node
 DEATH_TIMEOUT_S = 20.0  # in which Ray has noticed that a process is gone
 
 
@@ -65,9 +66,20 @@ class WorkerGroup:
             self._workers[0].join(*self._workers[0].address())
             return
         self._workers = [_actor(resources, rank) for rank in range(resources.num_workers)]
-        self._nodes = frozenset([node_id(), *self._gather([worker.node.remote() for worker in self._workers])])
+        self._nodes = self._wait_for_nodes()
         address, port = self._gather([self._workers[0].address.remote()])[0]
         self._gather([worker.join.remote(address, port) for worker in self._workers])
+
+    def _wait_for_nodes(self) -> frozenset[str]:
+        """The nodes of the workers and of this process, once all have started; a draining node starts none any more."""
+        import ray
+
+        references = [worker.node.remote() for worker in self._workers]
+        while ray.wait(references, num_returns=len(references), timeout=START_LOOK_S)[1]:
+            if placement_nodes() & draining_nodes():
+                self.close()
+                raise WorkerDiedError("A worker was to start on a node that will be taken away.", preempted=True)
+        return frozenset([node_id(), *self._gather(references)])
 
     def _gather(self, references: list[Any]) -> list[Any]:
         """Wait for all, but no longer than the first failure."""

@@ -31,9 +31,9 @@ from helpers.s3_server import S3Server
 
 from sde_ray.config.load import load_config
 from sde_ray.design.designs import make_design
+from sde_ray.storage.dirty_marks import UNSENT, DirtyMarks
 from sde_ray.storage.files import NEW
 from sde_ray.storage.layout import TUNE
-from sde_ray.storage.mirror import UNSENT
 from sde_ray.storage.remote import RemoteFolder
 from sde_ray.storage.uri import is_uri
 from sde_ray.sweep.plan import plan
@@ -157,7 +157,7 @@ class Study:
             system = RemoteFolder(uri).system
             names = [name for name in system.find(uri) if system.isfile(name)]
             with on(Path(self.nodes.variables["SDE_MIRROR"])):
-                assert not list((self.config.run_dir.path / UNSENT).glob("*")), "all of it is in the store"
+                assert DirtyMarks(self.config.run_dir.path).all() == {}, "all of it is in the store"
         else:
             names = [str(path) for path in self.config.run_dir.path.rglob("*")]
         odd = [name for name in names if name.endswith((NEW, "lease.json")) or "checkpoint" in name]

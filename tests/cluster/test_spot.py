@@ -166,7 +166,7 @@ def test_memory_that_runs_out_twice_fails_the_trial(tmp_path: Path, drivers: Dri
 
 REAL: dict[str, Any] = {
     "designs": ["es-sde"],
-    "train_sizes": 2000,
+    "train_sizes": 600,
     "eval_size": 4,
     "train": {"train_batch_size": 1, "learning_rate": 1e-3, "max_length": 2048},
     "lora": {"lora_dropout": 0.2},
@@ -183,19 +183,21 @@ def drain(nodes: Nodes, seconds: int = 60) -> None:
     subprocess.run([*command, "--deadline-remaining-seconds", str(seconds)], env=nodes.env, check=True)
 
 
+def running(nodes: Nodes) -> list[dict[str, Any]]:
+    return [one for one in nodes.listed("actors") if one["state"] == "ALIVE"]
+
+
 @pytest.mark.slow
 @pytest.mark.long
 def test_a_drain_notice_saves_the_trial_and_another_node_goes_on(tmp_path: Path, nodes: Spot, tiny_llama: Path) -> None:
     """In the middle of a trial of one rung; to the same digits as without."""
     study = Study(tmp_path, nodes.drivers, nodes.address, model=str(tiny_llama), **REAL)
     driver = study.start(command="sde-ray")
-    study.wait((study.folder / "config.json").exists, driver)
-    time.sleep(8)  # it trains for half a minute
-    assert study.progress() == (0, 0)
-    drain(nodes)
+    study.wait(lambda: any(one["class_name"] == "Worker" for one in running(nodes)), driver)
+    drain(nodes)  # the base model is being loaded, or it trains
     noticed = time.monotonic()
     study.wait(lambda: study.progress()[1] > 0, driver)
-    assert time.monotonic() - noticed < 20
+    assert time.monotonic() - noticed < 60, "five seconds after its start, however long a busy machine takes for that"
     saved = study.progress()
     old = nodes.nodes[-1]
     nodes.add()

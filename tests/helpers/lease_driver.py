@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from sde_ray.storage.lease import lease
 from sde_ray.storage.mirror import open_folder
 from sde_ray.types import Status, TrialResult
 
-LIMIT = 60.0  # seconds for anything that a driver is waited for
+LIMIT = 180.0  # seconds after which a driver is killed, so that no test waits for ever
 
 
 def of_seed(seed: int, status: Status = "finished", error: str = "") -> TrialResult:
@@ -49,6 +50,9 @@ class Driver:
             env={**os.environ, **(env or {})},
         )
         self.said: list[str] = []
+        self._limit = threading.Timer(LIMIT, self.process.kill)
+        self._limit.daemon = True
+        self._limit.start()
 
     def wait_for(self, line: str, count: int = 1) -> None:
         """Wait until it has said a line that begins so, `count` times in all."""
@@ -70,7 +74,8 @@ class Driver:
 
     def end(self) -> tuple[int, str]:
         """Its exit code and what it said on stderr, when it has ended; one that waits is told to go on."""
-        said, errors = self.process.communicate("go on\n", timeout=LIMIT)
+        said, errors = self.process.communicate("go on\n")
+        self._limit.cancel()
         self.said += said.splitlines()
         return self.process.returncode, errors
 

@@ -17,6 +17,7 @@ from helpers.in_process import on
 from helpers.stores import quick  # noqa: F401
 
 from sde_ray.errors import UserError
+from sde_ray.storage import remote as remote_folder
 from sde_ray.storage.conditional import CONDITIONS
 from sde_ray.storage.lease import lease
 from sde_ray.storage.mirror import MirroredFolder
@@ -104,6 +105,38 @@ def test_a_lease_is_taken_renewed_refused_and_given_back(uri: str, tmp_path: Pat
     with lease(folder.folder, remote=folder.remote) as held:
         held.check()
     assert folder.remote.read("lease.json") is None
+
+
+def test_a_store_without_conditions_lets_one_in_and_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Such as sftp or HDFS: what was written is read again a moment later, and each renewal looks first."""
+    monkeypatch.setattr(remote_folder, "conditions_of", lambda system, scheme: None)
+    folder = MirroredFolder(f"memory://{uuid.uuid4().hex}/x")
+    told = pytest.warns(UserWarning, match="has no conditional writes")
+    with told, lease(folder.folder, remote=folder.remote) as held:
+        held.heartbeat_remote()
+        held.check()
+        first = json.loads(folder.remote.read("lease.json") or b"{}")
+        other = {**first, "machine": "b", "token": "other"}
+        folder.remote.write("lease.json", json.dumps(other).encode())
+        with on(tmp_path / "elsewhere"):
+            second = MirroredFolder(folder.location)
+            with pytest.raises(UserError, match="is being run by process"), lease(second.folder, remote=second.remote):
+                pass
+        held.heartbeat_remote()
+        with pytest.raises(UserError, match="Another driver has taken the sweep"):
+            held.check()
+    assert json.loads(folder.remote.read("lease.json") or b"{}") == other
+    folder.remote.write("lease.json", json.dumps({**other, "expires": 0}).encode())
+    real = RemoteFolder.write
+
+    def later(self: RemoteFolder, name: str, content: bytes, exclusive: bool = False) -> bool:
+        """Another one writes at the same moment, after this one."""
+        return real(self, name, content, exclusive) and real(self, name, json.dumps(other).encode())
+
+    monkeypatch.setattr(RemoteFolder, "write", later)
+    late = pytest.raises(UserError, match="is being run by process")
+    with pytest.warns(UserWarning), late, lease(folder.folder, remote=folder.remote):
+        pass
 
 
 def test_the_table_names_every_scheme_of_the_three_clouds() -> None:

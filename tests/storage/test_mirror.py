@@ -344,13 +344,6 @@ def test_a_driver_on_another_machine_is_refused_until_the_lease_has_expired(kind
     assert store.remote.read("lease.json") is None
 
 
-@pytest.mark.parametrize("kind", ["file", "memory"])
-def test_of_two_that_make_a_file_one_does(kind: str, tmp_path: Path) -> None:
-    remote = RemoteFolder(storage(kind, tmp_path))
-    assert [remote.write("lease.json", word, exclusive=True) for word in (b"a", b"b")] == [True, False]
-    assert remote.read("lease.json") == b"a"
-
-
 def test_a_driver_whose_lease_was_taken_stops_and_its_results_count_later(tmp_path: Path, run: Run) -> None:
     config = configure("memory", tmp_path)
     remote = RemoteFolder(config.run_dir.uri())

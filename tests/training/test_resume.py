@@ -27,7 +27,7 @@ from sde_ray.storage.ledger import load_result
 from sde_ray.storage.mirror import LocalFolder
 from sde_ray.sweep.trainable import TrialTrainable
 from sde_ray.sweep.tune_search import NOTE_KEY, PROMOTED_KEY, RUNG_KEY, SCORE_KEY
-from sde_ray.training import checkpoint, engine_state, nodes, trial_runner
+from sde_ray.training import checkpoint, engine_state, nodes, trial_runner, worker_group
 from sde_ray.training.runner import ResumeState, RunnerResources, WorkerDiedError
 from sde_ray.training.trainer import Trainer
 from sde_ray.training.trial_runner import TrialRunner
@@ -406,6 +406,22 @@ def test_a_trial_on_a_node_that_will_be_taken_away_is_saved_and_leaves(
     result = run_trial(runner_on(worker), config, tmp_path)
     assert steps == list(range(6))
     assert_same(result, tmp_path, whole)
+
+
+def test_a_worker_that_a_draining_node_does_not_start_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray keeps a new process off a node that will be taken away, also in room that it has given before."""
+    killed: list[Any] = []
+    actor = SimpleNamespace(node=SimpleNamespace(remote=lambda: "a call that waits"))
+    monkeypatch.setattr(worker_group, "_actor", lambda resources, rank: actor)
+    monkeypatch.setattr("ray.wait", lambda calls, **options: ([], calls))
+    monkeypatch.setattr("ray.kill", killed.append)
+    monkeypatch.setattr(worker_group, "placement_nodes", lambda: frozenset(["here", "there"]))
+    looks = iter([frozenset(), frozenset(["elsewhere"]), frozenset(["there"])])
+    monkeypatch.setattr(worker_group, "draining_nodes", lambda: next(looks))
+    group = WorkerGroup(RunnerResources(num_workers=2), in_process=False)
+    with pytest.raises(WorkerDiedError, match="will be taken away") as told:
+        group.call("train", 1)
+    assert told.value.preempted and killed == [actor, actor] and not group.running
 
 
 def test_a_trial_that_cannot_be_saved_stays_on_its_node_as_long_as_it_may(
