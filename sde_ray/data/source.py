@@ -52,6 +52,8 @@ OPTIONS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "disagreement": ("first or skip", lambda value: value in ("first", "skip")),
 }
 """What the options of the formats must be."""
+TABLES: Mapping[str, str] = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".arrow": "parquet"}
+"""What plain records are called by the ending of their file."""
 KEYS = ("format", "path", *ORDER, "hub", "config", "revision", "splits", "overlap")
 
 log = logging.getLogger(__name__)
@@ -83,6 +85,14 @@ class DatasetSource:
         paths = () if self.hub else self.paths
         return _load(self, repr(self.options), tuple(stamp for _, path in paths for stamp in _stamps(path)))
 
+    def summary(self) -> str:
+        """Items per split, where those came from that have no file, and the format they were read in."""
+        splits = self.splits()
+        items = ", ".join(f"{len(splits.examples[split])} {split}" for split in ORDER)
+        cut = [split for split in ORDER if split not in splits.formats]
+        parts = [items, *([f"{' and '.join(cut)} cut from train"] if cut else [])]
+        return "; ".join([*parts, f"read as {', '.join(dict.fromkeys(splits.formats.values()))}", *splits.dropped])
+
     @property
     def title(self) -> str:
         """Name of the source in messages."""
@@ -99,6 +109,8 @@ def _load(source: DatasetSource, options: str, stamps: tuple[tuple[str, int, int
         else:
             title, records = path, read_records(source.format, Path(path))
         by_split[split], formats[split] = examples(source.format, title, records, source.schema, dict(source.options))
+        if formats[split] == "jsonl" and not source.hub:
+            formats[split] = TABLES.get(Path(path).suffix.lower(), "jsonl")
     splits = replace(separate(by_split, _overlap(source, formats), source.title), formats=formats)
     for note in splits.dropped:
         log.warning("%s: %s", source.title, note)

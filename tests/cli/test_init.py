@@ -48,12 +48,14 @@ def test_a_drafted_sweep_plans_and_shows(name: str, here: Path) -> None:
     assert f"sde-ray plan {path.name}" in said and "repair" not in said
     values = yaml.safe_load(path.read_text())
     assert values["task"]["data"]["path"] == data.name
-    assert f"{path.stem}:" in call("plan", path.name).output
+    planned = call("plan", path.name).output
+    assert f"{path.stem}:" in planned and "data     " in planned
     shown = json.loads(call("show", path.name, "--json").stdout)
     assert shown[0]["faults"] == []
     task = task_of(path)
     counts = [len(task.load(split)) for split in ("train", "dev", "test")]
     assert " · ".join(f"{n} {split}" for n, split in zip(counts, ("train", "dev", "test"), strict=True)) in said
+    assert ", ".join(f"{n} {split}" for n, split in zip(counts, ("train", "dev", "test"), strict=True)) in planned
     assert values["train_sizes"][0] <= counts[0]
     assert values["eval_size"] <= counts[1] and values["validation"]["test_size"] <= counts[2]
     assert values["task"]["objective"] == task.objective

@@ -397,7 +397,8 @@ class TestRecognition:
         lines(tmp_path / "train.jsonl", *(chat(f"Win {n}", "spam") for n in range(3)))
         (tmp_path / "dev.csv").write_text("text;class\nWin 8;spam\n")
         source = open_dataset({"path": str(tmp_path)}, tmp_path, SPAM)
-        assert source.splits().formats == {"train": "messages", "dev": "jsonl"}
+        assert source.splits().formats == {"train": "messages", "dev": "csv"}
+        assert source.summary() == "2 train, 1 dev, 1 test; test cut from train; read as messages, csv"
 
     @pytest.mark.parametrize("name", ["messages", "sharegpt", "alpaca", "label_studio", "offsets"])
     def test_a_file_of_another_form_is_told(self, tmp_path: Path, name: str) -> None:

@@ -50,8 +50,18 @@ def summary(plan: Plan) -> list[str]:
         lines.append(escape(plan.search))
     if plan.first:
         lines.append(escape(plan.first))
+    lines += [f"data     {escape(line)}" for line in _data(plan)]
     lines += [f"pinned   {axis}: {escape(reason)}" for axis, reason in plan.pinned.items()]
     return lines + [f"dropped  {escape(what)}: {escape(reason)}" for what, reason in plan.dropped]
+
+
+def _data(plan: Plan) -> list[str]:
+    """What was read of each task's own data: items per split, and the format."""
+    from sde_ray.config.load import open_tasks
+    from sde_ray.data.source import DatasetSource
+
+    sources = {name: getattr(task.load, "load", task.load) for name, task in open_tasks(plan.config).items()}
+    return [f"{name}: {load.summary()}" for name, load in sources.items() if isinstance(load, DatasetSource)]
 
 
 def to_dict(plan: Plan) -> dict[str, Any]:
