@@ -27,7 +27,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from sde_ray.analysis.variance_components import posterior_mode, sample_components
+from sde_ray.analysis.variance_components import forward_solve, posterior_mode, sample_components
 
 Array = npt.NDArray[np.float64]
 POINTS, DRAWS_PER_POINT = 128, 16
@@ -38,6 +38,7 @@ PRIOR_FREEDOM = {"design": 1.0, "pairs": 1.0, "seed": 4.0, "seed x option": 4.0}
 # Of log standard deviations, in units of the scores'; of `design` the log of its ratio to the noise of a trial.
 BOUNDS = {"noise": (-11.5, 2.0), "design": (-6.0, 6.0), "pairs": (-9.0, 2.0), "seed": (-9.0, 2.0)}
 JITTER = 1e-11  # on the diagonal of scaled equations: effects that the trials hardly tell apart
+DRAWN = 10_000_000  # simulated scores, draws x trials, that are held at once
 BATCH = 4_000_000  # numbers in a stack of systems that are solved at once
 
 
@@ -202,7 +203,7 @@ class MixedModel:
         size = np.sqrt(np.diagonal(system, axis1=1, axis2=2))
         system = system / size[:, :, None] / size[:, None, :] + JITTER * np.eye(system.shape[1])
         factor = np.linalg.cholesky(system)
-        half = np.linalg.solve(factor, (right / size)[..., None])[..., 0]
+        half = forward_solve(factor, right / size)
         logs = 2 * (np.log(np.diagonal(factor, axis1=1, axis2=2)) + np.log(size))
         num_random = int((self._component >= 0).sum())
         determinant = (logs if restricted else logs[:, :num_random]).sum(axis=1)
@@ -293,18 +294,31 @@ class MixedModel:
             columns = np.flatnonzero(self._component == n)
             effects[:, columns] = np.sqrt(variances[name])[:, None] * random.normal(size=(DRAWS, len(columns)))
         deviations = np.sqrt(variances["design"])[:, None] * random.normal(size=(DRAWS, len(self.trials.free)))
-        drawn = effects @ self._columns.T + deviations[:, self.trials.groups]
-        drawn += np.sqrt(variances["noise"])[:, None] * random.normal(size=drawn.shape)
+        self._effects, self._deviations, self._drawn = effects, deviations, variances
+        parts = [self._rest(random, draws) for draws in self._draw_slices()]
+        self._sums_of_rest, self._right = (np.concatenate(both) for both in zip(*parts, strict=True))
+
+    def _draw_slices(self) -> list[slice]:
+        """The draws, so many at a time that their scores of all trials are not too large."""
+        size = max(1, DRAWN // len(self.trials.groups))
+        return [slice(start, start + size) for start in range(0, DRAWS, size)]
+
+    def _rest(self, random: np.random.Generator, draws: slice) -> tuple[Array, Array]:
+        """What scores are beyond those drawn: sums by design [draws, designs], right sides [draws, columns]."""
+        drawn = self._effects[draws] @ self._columns.T + self._deviations[draws][:, self.trials.groups]
+        drawn += np.sqrt(self._drawn["noise"][draws])[:, None] * random.normal(size=drawn.shape)
         if self.trials.jackknife_influence is not None:
             items = self.trials.jackknife_influence.shape[1]
-            weights = random.multinomial(items, np.full(items, 1 / items), DRAWS) - 1.0
+            weights = random.multinomial(items, np.full(items, 1 / items), len(drawn)) - 1.0
             drawn += weights @ (self.trials.jackknife_influence.T / self.unit)
-        noise, design = variances["total noise"], variances["total design"]
-        rest = self._y - drawn  # [draws, trials]
-        sums = self.trials.by_design(rest.T).T
+        return self._sums_and_right(self._y - drawn, draws)
+
+    def _sums_and_right(self, scores: Array, draws: slice) -> tuple[Array, Array]:
+        """Sums by design [draws, designs] and right sides of Henderson's equations [draws, columns] of drawn scores."""
+        noise, design = self._drawn["total noise"][draws], self._drawn["total design"][draws]
+        sums = self.trials.by_design(scores.T).T
         weighted = sums / (self.trials.counts * (noise[:, None] + self.trials.counts * design[:, None]))
-        self._right = (rest @ self._within) / noise[:, None] + weighted @ self._sums
-        self._sums_of_rest, self._effects, self._deviations, self._drawn = sums, effects, deviations, variances
+        return sums, (scores @ self._within) / noise[:, None] + weighted @ self._sums
 
     def unshrunk(self, pairs: Sequence[int], noise: str = "") -> MixedModelFit:
         """The draws with some pairs as fixed effects: not drawn towards 0, but as the trials have them.
@@ -348,22 +362,26 @@ class MixedModel:
         """
         random, variances, trials = np.random.default_rng([seed, 1]), self._drawn, self.trials
         truth = posterior.coefficients @ np.concatenate([trials.free, trials.pairs], axis=1).T - self.centre
-        scores = ((truth + posterior.deviations) / self.unit)[:, trials.groups]
-        for name in ("seed", "seed x option"):
-            columns = np.flatnonzero(self._component == COMPONENTS.index(name))
-            luck = np.sqrt(variances[name])[:, None] * random.normal(size=(DRAWS, len(columns)))
-            scores = scores + luck @ self._columns[:, columns].T
-        scores = scores + np.sqrt(variances["total noise"])[:, None] * random.normal(size=scores.shape)
+        values = (truth + posterior.deviations) / self.unit
+        parts = [self._refitted(random, values, draws) for draws in self._draw_slices()]
+        sums, right = (np.concatenate(both) for both in zip(*parts, strict=True))
         noise, design = variances["total noise"], variances["total design"]
-        sums = trials.by_design(scores.T).T
-        weighted = sums / (trials.counts * (noise[:, None] + trials.counts * design[:, None]))
-        right = (scores @ self._within) / noise[:, None] + weighted @ self._sums
         system, _, _, _ = self._systems(self._points)
         grouped = right.reshape(POINTS, DRAWS_PER_POINT, -1).transpose(0, 2, 1)
         solved = np.linalg.solve(system, grouped).transpose(0, 2, 1).reshape(DRAWS, -1)
         shrinkage = variances["design"][:, None] / (noise[:, None] + trials.counts * design[:, None])
         deviations = self.unit * shrinkage * (sums - solved @ self._sums.T)
         return self._expand(solved, trials.pairs.shape[1]), deviations
+
+    def _refitted(self, random: np.random.Generator, values: Array, draws: slice) -> tuple[Array, Array]:
+        """New scores of designs that have these values [draws, designs]: their sums and right sides."""
+        variances, scores = self._drawn, values[draws][:, self.trials.groups]
+        for name in ("seed", "seed x option"):
+            columns = np.flatnonzero(self._component == COMPONENTS.index(name))
+            luck = np.sqrt(variances[name][draws])[:, None] * random.normal(size=(len(scores), len(columns)))
+            scores = scores + luck @ self._columns[:, columns].T
+        scores = scores + np.sqrt(variances["total noise"][draws])[:, None] * random.normal(size=scores.shape)
+        return self._sums_and_right(scores, draws)
 
 
 def _columns(trials: Trials) -> tuple[Array, npt.NDArray[np.intp]]:

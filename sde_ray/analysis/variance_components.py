@@ -12,10 +12,11 @@ were kept several times. All random numbers have fixed seeds, so the same scores
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+from scipy import linalg, optimize, stats
 
 Array = npt.NDArray[np.float64]
 LogDensity = Callable[[Array], Array]
@@ -24,6 +25,7 @@ INFLATION = 1.5  # of the second round's variances: a proposal that is too wide 
 MOVES = 12  # Metropolis steps of each point
 FREEDOM = 5.0  # of the t-distribution: heavier tails than any posterior of log standard deviations
 STEP = 1e-3  # of finite differences, on the log scale
+MANY_COLUMNS = 150  # above it a triangular system is worth a solver of its own
 WIDEST = 1.5  # largest standard deviation of a proposal, on the log scale; where the likelihood is flat
 
 
@@ -141,3 +143,11 @@ def _limited(covariance: Array) -> Array:
     """The covariance with standard deviations that are neither 0 nor above `WIDEST`, as its axes have them."""
     variances, vectors = np.linalg.eigh(covariance)
     return np.asarray((vectors * np.clip(variances, 1e-6, WIDEST**2)) @ vectors.T)
+
+
+def forward_solve(factors: npt.NDArray[Any], right: Array) -> Array:
+    """Solutions of lower triangular systems [points, columns]; one after another where they are large."""
+    if factors.shape[1] <= MANY_COLUMNS:
+        return np.asarray(np.linalg.solve(factors, right[..., None])[..., 0])
+    pairs = zip(factors, right, strict=True)
+    return np.stack([linalg.solve_triangular(one, side, lower=True, check_finite=False) for one, side in pairs])

@@ -111,13 +111,15 @@ class RemoteLedger:
         return {digest: line for digest, line in lines.items() if _object_name(line, digest) in names}
 
     def _replace(self, lines: Mapping[str, bytes], own: Mapping[str, bytes]) -> None:
+        """Write the mirror's ledger; what a driver has appended since `own` was read stays behind the others."""
         if list(lines) == list(own):
             return
         if not lines:
             self.path.unlink(missing_ok=True)
             return
         with exclusive(self.path.with_name(self.path.name + LOCK)):
-            write_atomic(self.path, b"".join(line + b"\n" for line in lines.values()), durable=True)
+            appended = [line for line in _lines(self.path) if _digest(line) not in own and _digest(line) not in lines]
+            write_atomic(self.path, b"".join(line + b"\n" for line in (*lines.values(), *appended)), durable=True)
 
     def _new_lines(self) -> Iterator[bytes]:
         """Lines of the mirror's ledger that were appended since the last upload; all, where the file is another one."""

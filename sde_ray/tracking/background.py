@@ -11,6 +11,7 @@ and file. What is missing at the end is said, with the command that makes up for
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -32,6 +33,7 @@ from sde_ray.types import TrialResult
 QUEUE_SIZE = 1000  # calls that wait; beyond it trials are left to the ledger
 MAX_FAILURES = 3  # of one table, file or adapter, after which it is taken for a defect of its own
 RETRY_INTERVAL_S = 15.0  # between two attempts to reach a server that is away
+FIRST_PAUSE_S = 0.1  # between two attempts at the end of a sweep; it doubles while nothing arrives
 FLUSH_TIMEOUT_S = 90.0  # without a sign of life, after which the end of a sweep waits no longer
 
 Results = Callable[[], Iterable[TrialResult]]
@@ -83,7 +85,10 @@ class BackgroundTracker(Tracker):
         self._warned = False  # of the outage that lasts
         self._next_attempt = 0.0
         self._last_success = time.monotonic()
-        self._finished = threading.Event()
+        self._last_progress = -math.inf  # when it last took something that it did not have
+        self._arrived: dict[str, _Call] = {}
+        self._left_out = False  # something failed too often
+        self._finished, self._abandoned = threading.Event(), threading.Event()
         self._lacking_since: float | None = None  # when MLflow last had everything
 
     @property
@@ -142,7 +147,8 @@ class BackgroundTracker(Tracker):
                     queued = True
                 except queue.Full:
                     pass  # it is slow, but it moves
-        if not self._finished.is_set() or self._behind or self.tracker.incomplete_trials:
+        self._abandoned.set()
+        if not self._finished.is_set() or self._behind or self._left_out or self.tracker.incomplete_trials:
             self._warn_incomplete()
 
     def _put(self, call: _Call) -> None:
@@ -170,16 +176,36 @@ class BackgroundTracker(Tracker):
                 self._catch_up()
                 continue
             if call.method == "on_sweep_end":
-                self._next_attempt = 0.0  # the last chance comes at once
-                self._catch_up()
-                if not self._unreachable:
-                    self._deliver(call)
+                self._end(call)
                 self._finished.set()
                 return
             if self._behind:
                 self._catch_up()  # it writes what this call would have written
             elif not self._is_outdated(call):
                 self._deliver(call)
+
+    def _end(self, call: _Call) -> None:
+        """Write what is missing, then the sweep's end; again and again while MLflow takes something in between.
+
+        One that has taken nothing for `flush_timeout_s` seconds is asked once, and gets the end if it answers at all.
+        """
+        pause, refusals = FIRST_PAUSE_S, 0
+        while not self._abandoned.is_set():
+            self._next_attempt, last = 0.0, self._last_progress
+            incomplete = len(self.tracker.incomplete_trials)
+            self._behind = self._behind or incomplete > 0  # files that were refused are sent once more
+            whole, still = self._catch_up(), len(self.tracker.incomplete_trials)
+            refusals += whole and still >= max(incomplete, 1)
+            if whole and (not still or refusals >= MAX_FAILURES):
+                if self._deliver(call):
+                    return
+                self._behind = False  # all but the end is there: that alone is said again
+            if time.monotonic() - self._last_progress >= self._flush_timeout_s:
+                break
+            pause = FIRST_PAUSE_S if self._last_progress > last else min(2 * pause, self._retry_interval_s)
+            self._abandoned.wait(pause)
+        if self._unreachable or not self._deliver(call):
+            self._behind = True
 
     def _is_outdated(self, call: _Call) -> bool:
         """Whether a call that waited during an outage says what has been written from the ledger since."""
@@ -200,7 +226,10 @@ class BackgroundTracker(Tracker):
             running, replays = list(self._running.values()), list(self._replays.values())
         self._behind = False  # calls that come in from here on are not among `running` and `replays`
         start = (*self._start.arguments, self._replay_ledger(self._results()))
+        before = self.tracker.num_logged
         self._unreachable = not self._deliver(_Call("on_sweep_start", start))
+        if self.tracker.num_logged > before:
+            self._last_progress = time.monotonic()
         if self._unreachable:
             return False
         calls = [*(_Call("on_trial_start", (config,)) for config in running), *replays]
@@ -208,6 +237,8 @@ class BackgroundTracker(Tracker):
 
     def _replay_ledger(self, results: Iterable[TrialResult]) -> Iterable[TrialResult]:
         """The results one by one: each that MLflow asks for shows that it is alive."""
+        if self._last_progress == -math.inf:
+            self._last_progress = time.monotonic()  # it has taken the sweep's run
         for result in results:
             self._last_success = time.monotonic()
             self._from_ledger.add((result.key, result.status))
@@ -223,6 +254,9 @@ class BackgroundTracker(Tracker):
             self._count_failure(call)
             return False
         self._last_success, self._warned = time.monotonic(), False
+        if call.method == "on_trial_end" or (call.replay_key and self._arrived.get(call.replay_key) is not call):
+            self._last_progress = self._last_success  # not for what is only said once more
+            self._arrived[call.replay_key] = call
         return True
 
     def _count_failure(self, call: _Call) -> None:
@@ -231,6 +265,7 @@ class BackgroundTracker(Tracker):
         if self._failures[call.replay_key] >= MAX_FAILURES:
             with self._lock:
                 self._replays.pop(call.replay_key, None)
+            self._left_out = True
 
     # ---- warnings --------------------------------------------------------------------------------------------------
 

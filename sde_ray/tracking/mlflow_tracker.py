@@ -17,8 +17,11 @@ import os
 import re
 import uuid
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sde_ray.analysis.strategy import Strategy
@@ -34,8 +37,27 @@ from sde_ray.tracking.run_data import MAX_CHARS, chunks, mlflow_name, run_metric
 from sde_ray.tracking.tracking_uri import check_tracking_uri, sqlite_path
 from sde_ray.types import TrialResult
 
+PAGE = 200  # runs that are read at once: each has up to a hundred params and metrics
 RUN_STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 SWEEP_ID_FILE = "sweep_id"
+
+
+@dataclass(frozen=True, order=True)
+class _TrialRun:
+    """What is to be known of a trial's run, the oldest first. `recorded`: the status once all of it was logged."""
+
+    start_time: int
+    run_id: str
+    status: str
+    parent: str
+    recorded: str
+    has_params: bool
+
+    @classmethod
+    def of(cls, run: Any) -> _TrialRun:
+        info, tags = run.info, run.data.tags
+        parent, recorded = tags.get("mlflow.parentRunId", ""), tags.get("sde.status", "")
+        return cls(info.start_time, info.run_id, info.status, parent, recorded, "design" in run.data.params)
 
 
 class MlflowTracker(Tracker):
@@ -50,6 +72,7 @@ class MlflowTracker(Tracker):
         children: ids of the trials' runs, by trial key.
         incomplete_trials: keys of trials whose files could not be stored; their runs end all the same, and a later
             `on_sweep_start` completes them.
+        num_logged: trials whose end this tracker has logged.
 
     Raises:
         UserError: when MLflow keeps no runs in such a store.
@@ -61,6 +84,12 @@ class MlflowTracker(Tracker):
         self.parent = ""
         self.children: dict[str, str] = {}
         self.incomplete_trials: set[str] = set()
+        self.num_logged = 0
+        self._recorded: dict[str, str] = {}  # status by key of trials that the store has whole
+        self._without_params: set[str] = set()  # keys whose run was cut off between its creation and its params
+        self._uncertain: set[str] = set()  # keys whose run may be there although its creation failed
+        self._open: set[str] = set()  # keys whose run is RUNNING
+        self._known_parent = ""  # the sweep's run whose children are known
         self.tables: dict[str, None] = {}
         self._client: Any = None
 
@@ -84,7 +113,10 @@ class MlflowTracker(Tracker):
     def on_sweep_start(
         self, name: str, resolved: Mapping[str, Any], folder: Path, results: Iterable[TrialResult] = ()
     ) -> None:
-        """Resume the sweep's run or begin one, and log the trials of the ledger (`results`) that it lacks."""
+        """Resume the sweep's run or begin one, and log the trials of the ledger (`results`) that it lacks.
+
+        The runs of the trials are read when this is called first; after an outage only what it left uncertain.
+        """
         experiment = self._experiment_id()
         sweep_id = ensure_sweep_id(folder)
         runs = self.client.search_runs([experiment], f"tags.`sde.sweep_id` = '{sweep_id}' and tags.`sde.run` = 'sweep'")
@@ -96,9 +128,12 @@ class MlflowTracker(Tracker):
             self.parent = self.client.create_run(experiment, run_name=name, tags=tags).info.run_id
         self.name, self.experiment_id, self.sweep_id = name, experiment, sweep_id
         self.client.log_text(self.parent, json.dumps(resolved, ensure_ascii=False, indent=1), RESOLVED)
-        ended = self._load_trial_runs()
+        if self._known_parent != self.parent:
+            self._forget_runs()
+            self._load_trial_runs()
+            self._known_parent = self.parent
         for result in results:
-            if ended.get(result.key) != result.status:
+            if self._recorded.get(result.key) != result.status:
                 self.on_trial_end(result, folder / TRIALS / result.key)
 
     def _experiment_id(self) -> str:
@@ -117,33 +152,43 @@ class MlflowTracker(Tracker):
             self.client.delete_run(run.info.run_id)
         return str(first.info.run_id)
 
-    def _load_trial_runs(self) -> dict[str, str]:
-        """Read the trials' runs by key; those that their process left open are KILLED. Returns the status by key."""
-        runs: dict[str, list[Any]] = {}
-        for run in self._search(f"tags.`sde.sweep_id` = '{self.sweep_id}' and tags.`sde.run` = 'trial'"):
-            runs.setdefault(run.data.tags["sde.key"], []).append(run)
-        ended = {}
+    def _load_trial_runs(self) -> None:
+        """Read the trials' runs by key; those that their process left open are KILLED."""
+        runs: dict[str, list[_TrialRun]] = {}
+        for run in self._search(self._trial_query):  # page by page: of thousands of runs little is kept
+            runs.setdefault(run.data.tags["sde.key"], []).append(_TrialRun.of(run))
         for key, runs_of_key in runs.items():
-            self.children[key] = self._oldest_run(runs_of_key)
-            run = next(run for run in runs_of_key if run.info.run_id == self.children[key])
-            if run.data.tags.get("mlflow.parentRunId") != self.parent:
-                self.client.set_tag(run.info.run_id, "mlflow.parentRunId", self.parent)
-            if "design" not in run.data.params:  # cut off between its creation and its params
-                del self.children[key]
-                self.client.delete_run(run.info.run_id)
-            elif run.info.status == "RUNNING":
-                self.client.set_terminated(run.info.run_id, "KILLED")
-            elif "sde.status" in run.data.tags:
-                ended[key] = run.data.tags["sde.status"]
-        return ended
+            run, *others = sorted(runs_of_key)
+            for other in others:
+                self.client.delete_run(other.run_id)
+            if not run.has_params:  # cut off between its creation and its params
+                self.client.delete_run(run.run_id)
+                continue
+            self.children[key] = run.run_id
+            if run.parent != self.parent:
+                self.client.set_tag(run.run_id, "mlflow.parentRunId", self.parent)
+            if run.status == "RUNNING":
+                self.client.set_terminated(run.run_id, "KILLED")
+            elif run.recorded:
+                self._recorded[key] = run.recorded
+
+    def _forget_runs(self) -> None:
+        """Know nothing of the trials' runs: they are read again with the next `on_sweep_start`."""
+        self._known_parent = ""
+        for known in (self.children, self._recorded, self._without_params, self._uncertain, self._open):
+            known.clear()  # type: ignore[attr-defined]
+
+    @property
+    def _trial_query(self) -> str:
+        return f"tags.`sde.sweep_id` = '{self.sweep_id}' and tags.`sde.run` = 'trial'"
 
     def _search(self, query: str) -> Iterable[Any]:
-        """All runs of the experiment that the query finds."""
+        """All runs of the experiment that the query finds, a page at a time."""
         token = None
         while True:
-            page = self.client.search_runs([self.experiment_id], query, max_results=1000, page_token=token)
-            yield from list(page)
+            page = self.client.search_runs([self.experiment_id], query, max_results=PAGE, page_token=token)
             token = page.token
+            yield from page
             if not token:
                 return
 
@@ -174,6 +219,8 @@ class MlflowTracker(Tracker):
         """End the sweep's run, and any trial's run that is still open."""
         if not self.parent:
             return
+        for key in self._uncertain:
+            self._find_run(key)  # what was made twice is one run at the end
         query = f"tags.`mlflow.parentRunId` = '{self.parent}' and attributes.status = 'RUNNING'"
         for run in list(self._search(query)):
             self.client.set_terminated(run.info.run_id, "KILLED")
@@ -183,20 +230,60 @@ class MlflowTracker(Tracker):
 
     def on_trial_start(self, config: TrialConfig) -> None:
         """The trial's run, with everything that decides its outcome as params."""
-        self._trial_run(config.key, config.resolved())
+        with self._runs_may_be_lost():
+            run = self._trial_run(config.key, config.resolved())
+            self._log_batch(config.key, run, config.resolved())
 
     def on_trial_end(self, result: TrialResult, folder: Path) -> None:
         """Metrics by rung, cost, artifacts, and the run's status. The tag `sde.status` comes last: all is there."""
-        from mlflow.entities import Metric
+        with self._runs_may_be_lost():
+            run, ended = self._trial_run(result.key, result.config), self._end_time_ms(result, folder)
+            tags = {"sde.error": redact(result.error)[:MAX_CHARS]} if result.error else {}
+            is_whole = self._log_artifacts(run, result, folder)
+            if is_whole:
+                tags["sde.status"] = result.status
+            self._log_batch(result.key, run, result.config, run_metrics(result), ended, tags)
+            self.client.set_terminated(run, RUN_STATUS[result.status])
+        self._open.discard(result.key)
+        self.num_logged += 1
+        if is_whole:
+            self._recorded[result.key] = result.status
 
-        run, ended = self._trial_run(result.key, result.config), self._end_time_ms(result, folder)
-        for batch in chunks(run_metrics(result), 900):
-            self.client.log_batch(run, metrics=[Metric(name, value, ended, step) for name, value, step in batch])
-        if result.error:
-            self.client.set_tag(run, "sde.error", redact(result.error)[:MAX_CHARS])
-        if self._log_artifacts(run, result, folder):
-            self.client.set_tag(run, "sde.status", result.status)
-        self.client.set_terminated(run, RUN_STATUS[result.status])
+    def _log_batch(
+        self,
+        key: str,
+        run: str,
+        config: Mapping[str, Any],
+        values: Sequence[tuple[str, float, int]] = (),
+        time_ms: int = 0,
+        tags: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Params, where the run has none, metrics and tags of a trial, in as few calls as MLflow takes."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        params = run_params(config).items() if key in self._without_params else ()
+        metrics = [Metric(name, value, time_ms, step) for name, value, step in values]
+        param_batches = list(chunks([Param(name, value) for name, value in params], 90))
+        metric_batches = list(chunks(metrics, 900))
+        marks = [RunTag(name, value) for name, value in tags.items()]
+        for number in range(count := max(len(param_batches), len(metric_batches), bool(marks))):
+            self.client.log_batch(
+                run,
+                metrics=metric_batches[number] if number < len(metric_batches) else (),
+                params=param_batches[number] if number < len(param_batches) else (),
+                tags=marks if number + 1 == count else (),
+            )
+        self._without_params.discard(key)
+
+    @contextmanager
+    def _runs_may_be_lost(self) -> Iterator[None]:
+        """Forget the runs where the store does not know one of them any more, such as one set back to a backup."""
+        try:
+            yield
+        except Exception as error:
+            if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+                self._forget_runs()
+            raise
 
     def _end_time_ms(self, result: TrialResult, folder: Path) -> int:
         """When the trial ended, in ms: the same however often it is logged, as MLflow keeps a metric once a moment."""
@@ -206,12 +293,15 @@ class MlflowTracker(Tracker):
             return int(self.client.get_run(self.children[result.key]).info.start_time)
 
     def _trial_run(self, key: str, config: Mapping[str, Any]) -> str:
+        """The trial's run, RUNNING; found, or made without its params."""
+        self._recorded.pop(key, None)
+        if key not in self.children and key in self._uncertain:
+            self._find_run(key)
         if key in self.children:
-            run = self.children[key]
-            self.client.update_run(run, status="RUNNING")
-            return run
-        from mlflow.entities import Param
-
+            if key not in self._open:
+                self.client.update_run(self.children[key], status="RUNNING")
+                self._open.add(key)
+            return self.children[key]
         axes = {str(axis): str(option) for axis, option in config["design"].items()}
         tags = {
             "mlflow.parentRunId": self.parent,
@@ -222,12 +312,22 @@ class MlflowTracker(Tracker):
             **{f"sde.axis.{mlflow_name(axis)}": option for axis, option in axes.items()},
         }
         name = f"{paper_label(make_design(**axes))} · seed {config['seed']}"
+        self._uncertain.add(key)  # an answer that does not come is no proof that the run was not made
         run_id = str(self.client.create_run(self.experiment_id, run_name=name, tags=tags).info.run_id)
+        self._uncertain.discard(key)
         self.children[key] = run_id
-        params = [Param(name, value) for name, value in run_params(config).items()]
-        for batch in chunks(params, 90):
-            self.client.log_batch(run_id, params=batch)
+        self._open.add(key)
+        self._without_params.add(key)
         return run_id
+
+    def _find_run(self, key: str) -> None:
+        """Look for the run of a trial whose creation failed."""
+        runs = list(self._search(f"{self._trial_query} and tags.`sde.key` = '{key}'"))
+        if runs:
+            self.children[key] = self._oldest_run(runs)
+            run = next(run for run in runs if run.info.run_id == self.children[key])
+            if "design" not in run.data.params:
+                self._without_params.add(key)
 
     def _log_artifacts(self, run: str, result: TrialResult, folder: Path) -> bool:
         """Store the trial's files. A store that refuses them keeps no run from ending: False, and warns once."""

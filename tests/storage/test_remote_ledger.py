@@ -197,3 +197,21 @@ def test_a_write_that_arrives_after_another_driver_s_end_removes_nothing(
     for machine in "abc":
         with on(tmp_path / machine):
             assert sorted(read(place)) == sorted(keys(0, 1, 2))
+
+
+def test_a_result_that_is_appended_during_a_download_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(uri(tmp_path), 0, 1)
+    (truth(tmp_path) / LEDGER).unlink()
+    with on(tmp_path / "there"):
+        folder = MirroredFolder(uri(tmp_path))
+        folder.marks.set(LEDGER, at_work=True)
+        real = RemoteFolder.get
+
+        def get(self: RemoteFolder, place: Path, names: Any) -> None:
+            if any(name.startswith(LEDGER_OBJECTS) for name in names):
+                Ledger(folder.folder / LEDGER).append(of_seed(2))
+            real(self, place, names)
+
+        monkeypatch.setattr(RemoteFolder, "get", get)
+        folder.download()
+        assert sorted(Ledger(folder.folder / LEDGER).results()) == sorted(keys(0, 1, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -40,6 +41,11 @@ class Server:
         self.tables: dict[str, list[Any]] = {}
         self.logged: list[str] = []
         self.status = ""
+        self.calls, self.fails_every = 0, 0
+
+    @property
+    def num_logged(self) -> int:
+        return len(self.logged)
 
     def _enter(self, method: str) -> None:
         self.tried += 1
@@ -48,6 +54,9 @@ class Server:
             raise ConnectionError("http://user:hush@mlflow:5000 refused")
         if method == self.breaks:
             raise ValueError("a defect")
+        self.calls += 1
+        if self.fails_every and self.calls % self.fails_every == 0:
+            raise ConnectionError("now and then")
 
     def on_sweep_start(self, name: str, resolved: Any, folder: Path, results: Iterable[TrialResult] = ()) -> None:
         self._enter("on_sweep_start")
@@ -282,3 +291,64 @@ def test_files_that_the_store_refused_are_told_at_the_end() -> None:
     with pytest.warns(UserWarning, match="does not have everything"):
         sweep.begin()
         sweep.tracker.on_sweep_end()
+
+
+@pytest.mark.filterwarnings("ignore:MLflow at")
+@pytest.mark.parametrize("every", [3, 23])
+def test_a_flapping_server_is_asked_until_it_has_everything(every: int) -> None:
+    """Its retries come at the end alone, and each brings at least one trial."""
+    server = Server()
+    server.fails_every = every
+    sweep = Sweep(server, retry_interval_s=60.0)
+    sweep.begin()
+    sweep.run(*range(40))
+    sweep.tracker.log_table("leaderboard", [{"score": 1}])
+    sweep.tracker.on_sweep_end()
+    assert server.runs == keys(*range(40)) and server.tables == {"leaderboard": [{"score": 1}]}
+    assert server.status == "FINISHED" and len(server.logged) == 40
+
+
+def test_a_server_that_dies_for_good_is_asked_no_longer_than_the_flush_timeout() -> None:
+    server = Server()
+    sweep = Sweep(server, flush_timeout_s=0.5)
+    sweep.begin()
+    sweep.run(0)
+    wait_until(lambda: server.runs == keys(0))
+    server.away = True
+    begin = time.monotonic()
+    with pytest.warns(UserWarning, match="does not have everything"):
+        sweep.run(1)
+        sweep.tracker.on_sweep_end()
+    assert time.monotonic() - begin < 20 and server.status == "RUNNING"
+
+
+def test_a_trial_that_always_fails_does_not_hold_the_end_for_ever() -> None:
+    server = Server()
+    server.breaks = "on_trial_end"
+    sweep = Sweep(server, flush_timeout_s=0.5)
+    with pytest.warns(UserWarning, match="does not have everything"):
+        sweep.begin()
+        sweep.run(0, 1)
+        sweep.tracker.on_sweep_end()
+
+
+@pytest.mark.filterwarnings("ignore:MLflow at")
+def test_what_waits_during_an_outage_is_bounded() -> None:
+    """10,000 trials end while the server is held up: what waits is the queue, and the ledger has the rest."""
+    server = Server()
+    server.lets_in.clear()
+    sweep = Sweep(server)
+    sweep.begin()
+    config, result, folder = trial(0), ended(0), Path("t")
+    tracemalloc.start()
+    for _ in range(10_000):
+        sweep.tracker.on_trial_start(config)
+        sweep.tracker.on_trial_end(result, folder)
+        sweep.tracker.log_table("leaderboard", [{"score": 1}])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * 2**20, peak
+    sweep.ledger.append(result)
+    server.lets_in.set()
+    sweep.tracker.on_sweep_end()
+    assert server.runs == keys(0) and server.logged == [result.key]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sqlite3
 import time
+import tracemalloc
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +20,7 @@ from sde_ray.analysis.strategy import assemble
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
+from sde_ray.tracking import mlflow_tracker
 from sde_ray.tracking.background import BackgroundTracker
 from sde_ray.tracking.base import Tracker
 from sde_ray.tracking.mlflow_tracker import MlflowTracker
@@ -238,6 +241,86 @@ def test_files_that_are_refused_keep_no_run_from_its_end_and_come_later(store: s
     (run,) = children(again)
     assert "sample.txt" in texts(again, run.info.run_id) and again.incomplete_trials == set()
     assert len(again.client.get_metric_history(run.info.run_id, f"dev/{METRIC}")) == 2  # no point twice
+
+
+class Flapping:
+    """A client whose store fails at one call in so many, before or after the call has taken effect."""
+
+    def __init__(self, client: Any, every: int) -> None:
+        self._client, self._every, self.calls = client, every, 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.calls += 1
+            fails, late = self.calls % self._every == 0, self.calls % (2 * self._every) == 0
+            if fails and not late:
+                raise ConnectionError(f"{name} was refused")
+            answer = method(*args, **kwargs)
+            if fails:
+                raise ConnectionError(f"the answer to {name} was lost")
+            return answer
+
+        return call
+
+
+@pytest.mark.filterwarnings("ignore:MLflow")
+def test_of_a_flapping_store_every_trial_ends_and_the_sweep_too(store: str, tmp_path: Path) -> None:
+    """One call in 23 fails, in half of them after it has taken effect: 40 of 40 trials, each once, and whole."""
+    ledger = [ended(config(seed)) for seed in range(40)]
+    tracker = MlflowTracker(store)
+    tracker._client = flapping = Flapping(tracker.client, 23)
+    background = BackgroundTracker(tracker, lambda: ledger, retry_interval_s=60.0)
+    background.on_sweep_start("flapping", {}, tmp_path)
+    for one in ledger:
+        background.on_trial_end(one, tmp_path)
+    background.on_sweep_end()
+    assert flapping.calls > 10 * 23 and not tracker.incomplete_trials
+    tracker._client = flapping._client
+    runs = children(tracker)
+    assert sorted(run.data.tags["sde.key"] for run in runs) == sorted(result.key for result in ledger)
+    assert {(run.info.status, run.data.tags.get("sde.status")) for run in runs} == {("FINISHED", "finished")}
+    assert all(run.data.params["format"] == "natural" for run in runs)
+    assert tracker.client.get_run(tracker.parent).info.status == "FINISHED"
+
+
+def test_after_an_outage_the_runs_are_not_read_again(store: str, tmp_path: Path) -> None:
+    """Only the first look reads them; a store that was set back is read anew, and gets what it lacks."""
+    tracker = track(store, tmp_path, ledger=[ended(config(0)), ended(config(1))])
+    searched, search = [], tracker._search
+    tracker._search = lambda query: searched.append(query) or search(query)  # type: ignore[method-assign,func-returns-value]
+    ledger = [ended(config(seed)) for seed in range(3)]
+    tracker.on_sweep_start("quick", {}, tmp_path, ledger)
+    assert not searched and len(children(tracker)) == 3
+    tracker.client._tracking_client.store._hard_delete_run(tracker.children[config(1).key])
+    again = [ended(config(1), "pruned")]
+    with pytest.raises(Exception, match="not found"):
+        tracker.on_sweep_start("quick", {}, tmp_path, again)
+    tracker.on_sweep_start("quick", {}, tmp_path, [*ledger[:1], *again, *ledger[2:]])
+    assert len(searched) == 1
+    assert {run.data.tags["sde.key"]: run.info.status for run in children(tracker)} == {
+        config(0).key: "FINISHED", config(1).key: "KILLED", config(2).key: "FINISHED"}  # fmt: skip
+
+
+def test_a_resumed_tracker_keeps_little_of_each_run(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages are read one by one, and of a run its id, status and marks are kept."""
+    ledger = [ended(config(seed)) for seed in range(60)]
+    track(store, tmp_path, ledger=ledger)
+    monkeypatch.setattr(mlflow_tracker, "PAGE", 5)
+    again = MlflowTracker(store)
+    again.on_sweep_start("quick", {}, tmp_path)  # what MLflow itself keeps is there
+    again._forget_runs()
+    gc.collect()
+    tracemalloc.start()
+    again.on_sweep_start("quick", {}, tmp_path, ledger)
+    gc.collect()
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(again.children) == 60 and again.num_logged == 0
+    assert kept < 60 * 4000 and peak < 3 * 2**20, (kept, peak)
 
 
 def test_the_address_is_checked_without_telling_its_password() -> None:
