@@ -20,7 +20,8 @@ from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.safe_text import mask, redact
 from sde_ray.storage.lease import lease
 from sde_ray.sweep.sweep_run import SweepRun
-from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, MlflowTracker, ensure_sweep_id
+from sde_ray.tracking.mlflow_tracker import MlflowTracker
+from sde_ray.tracking.sweep_id import SWEEP_ID_FILE, ensure_sweep_id
 from sde_ray.tracking.tracking_uri import resolve_tracking_uri
 
 

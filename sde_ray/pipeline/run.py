@@ -37,7 +37,8 @@ from sde_ray.sweep.signals import sigterm_is_ctrl_c
 from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.tracking.background import BackgroundTracker
 from sde_ray.tracking.base import Tracker
-from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, MlflowTracker, ensure_sweep_id
+from sde_ray.tracking.mlflow_tracker import MlflowTracker
+from sde_ray.tracking.sweep_id import SWEEP_ID_FILE, ensure_sweep_id
 from sde_ray.tracking.tracking_uri import resolve_tracking_uri
 from sde_ray.training.runner import RunnerFactory
 
@@ -285,8 +286,11 @@ def load_conclusions(config: SweepConfig, study_list: Sequence[Study]) -> list[S
 
 
 @contextmanager
-def tracked(sweep_run: SweepRun) -> Iterator[Tracker]:
-    """The sweep's run in MLflow, from its start to a true end, whatever happens in between."""
+def tracked(sweep_run: SweepRun, test_phase: str = "validation") -> Iterator[Tracker]:
+    """The sweep's run in MLflow, from its start to a true end, whatever happens in between.
+
+    `test_phase` is what trials on test splits are run for (`trial_run.PHASES`).
+    """
     config = sweep_run.config
     refuse_masked(config)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # our own progress is shown
@@ -299,7 +303,7 @@ def tracked(sweep_run: SweepRun) -> Iterator[Tracker]:
             store.download()
         ensure_sweep_id(store.folder)
         store.upload(store.folder / SWEEP_ID_FILE)  # the sweep's run in MLflow is the same from every machine
-        mlflow = MlflowTracker(resolve_tracking_uri(config), config.mlflow.experiment_name)
+        mlflow = MlflowTracker(resolve_tracking_uri(config), config.mlflow.experiment_name, test_phase)
         tracker = BackgroundTracker(
             mlflow,
             lambda: sweep_run.results.values(),

@@ -34,7 +34,7 @@ class ComparisonView:
 
     Args:
         axes: axes with several options in the sweep; each is a column, a coordinate and a chart.
-        objective: metric that ranks the trials, with its split; trials without it (a final comparison's) are left out.
+        objective: metric that ranks the trials, with its split.
         metrics: further metrics with a column.
         params: further params with a column, such as the seed.
     """
@@ -69,10 +69,8 @@ class ComparisonView:
         }
 
     def filter(self, sweep_id: str) -> str:
-        """The trials of the sweep that have a score, as a search of MLflow."""
-        return (
-            f"tags.`sde.sweep_id` = '{sweep_id}' and tags.`sde.run` = 'trial' and metrics.`{self.objective}` > -1000000"
-        )
+        """The trials of the sweep's search, without those of its final comparison, as a search of MLflow."""
+        return f"tags.`sde.sweep_id` = '{sweep_id}' and tags.`sde.run` = 'trial' and tags.`sde.phase` = 'search'"
 
     def _facets(self, sweep_id: str) -> dict[str, Any]:
         order = _column("metrics", self.objective)

@@ -15,7 +15,8 @@ from pathlib import Path
 from sde_ray.errors import UserError
 from sde_ray.safe_text import mask
 from sde_ray.tracking.comparison_view import TAG, share_key, ui_address
-from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, MlflowTracker, read_sweep_id
+from sde_ray.tracking.mlflow_tracker import MlflowTracker
+from sde_ray.tracking.sweep_id import SWEEP_ID_FILE, read_sweep_id
 from sde_ray.tracking.tracking_uri import ui_command
 
 START_SECONDS = 120.0  # for the server to answer; it has much to import

@@ -119,8 +119,9 @@ def test_a_trial_s_error_tells_no_secret_in_its_files_and_in_mlflow(text: str, t
     client = tracker._client = MagicMock()
     tracker.children, tracker._log_artifacts = {trial.key: "run"}, MagicMock()  # type: ignore[method-assign]
     tracker.on_trial_end(replace(result, error=text), tmp_path)  # of a ledger that another version wrote
-    (tag,) = [call.args for call in client.set_tag.call_args_list if call.args[1] == "sde.error"]
-    assert "***" in tag[2] and "hush-value" not in tag[2]
+    tags = [tag for call in client.log_batch.call_args_list for tag in call.kwargs["tags"]]
+    (said,) = [tag.value for tag in tags if tag.key == "sde.error"]
+    assert "***" in said and "hush-value" not in said
 
 
 @pytest.mark.parametrize("name", VARIABLES)

@@ -102,7 +102,8 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Logged:
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     trials = [result(design, additive(design)) for design in ALL[::18]]
     final = [
-        replace(one, key=f"{n:016x}", scores={"test": one.scores["dev"]}, rungs=()) for n, one in enumerate(trials[:2])
+        replace(one, key=f"{n:016x}", config={**one.config, "splits": ["test"]}, scores={"test": one.scores["dev"]})
+        for n, one in enumerate(trials[:2])
     ]
     tracker = MlflowTracker(uri)
     tracker.on_sweep_start("quick", {"name": "quick"}, folder / "quick", [*trials, *final])
