@@ -68,6 +68,15 @@ KINDS: dict[str, Kind] = {
 
 ADHERENCE = "format_adherence"
 STRICT = "_strict"
+NEEDS = {
+    "label": "labels of one list",
+    "slot_label": "labels by slot",
+    "multilabel": "several labels a slot (multilabel)",
+    "span": "spans",
+    "free": "free values",
+    "number": "free values that are numbers (range)",
+}
+"""What a task of a kind has, for a metric that belongs to others."""
 JUDGED = ("rouge", "bleu", "bertscore", "meteor", "judge", "perplexity")
 """Beginnings of names of metrics that users know and the package does not have."""
 
@@ -193,7 +202,14 @@ def _remedy(task: Task, name: str) -> str:
             " Designs are ranked by what is better the higher it is: use neg_mae or neg_nmae, which need the range of "
             "the values in the task: range: [0, 100]."
         )
-    return ""
+    pooled = name.partition("/")[0].removesuffix(STRICT)
+    if pooled in metrics_of(task):
+        return {
+            "quadratic_weighted_kappa": " It needs labels that are numbers.",
+            "neg_mae": " It needs slots of one range; neg_nmae takes any.",
+        }.get(pooled, "")
+    others = [NEEDS[kind] for kind, row in KINDS.items() if pooled in row.metrics]
+    return f" It is for tasks with {' or '.join(others)}." if others else ""
 
 
 def _plugins(task: Task) -> dict[str, Score]:

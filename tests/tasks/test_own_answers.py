@@ -179,7 +179,7 @@ def test_what_is_wrong_is_told_once(folder: Path, changes: dict[str, Any], messa
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ({"urgency": "app"}, '"urgency" has the unknown label "app". Known: low, high'),
+        ({"urgency": "app"}, '"urgency" has the unknown label "app". It is a label of "product". Known: low, high'),
         ({"product": "rooter"}, '"product" has the unknown label "rooter". Did you mean "router"? Known: app'),
         ({"urgency": ["low", "high"]}, '"urgency" has 2 labels, expected one. A slot with several needs "multi'),
         ({"urgency": "NaN"}, 'has the unknown label "NaN". Leave it empty where nothing is said (an empty cell'),
