@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from sde_ray.data.bio import CONLL
 from sde_ray.data.formats import FORMATS, OTHER_NAMES
 from sde_ray.data.hub import read_hub, split_names
 from sde_ray.data.recognition import AUTO, examples, read_records
@@ -33,7 +34,7 @@ NAMES: Mapping[Split, tuple[str, ...]] = {
     "dev": ("dev", "val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-SUFFIXES = (".json", ".jsonl", ".xml", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
+SUFFIXES = (".json", ".jsonl", ".xml", ".csv", ".tsv", ".parquet", ".arrow", ".txt", *CONLL)
 OPTIONS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "columns": (
         "a mapping such as {text: sentence}",
@@ -48,6 +49,10 @@ OPTIONS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "prompt_template": (
         'a text with {text} in it, such as "Sort this ticket: {text}"',
         lambda value: isinstance(value, str) and value.count("{text}") == 1,
+    ),
+    "tag_names": (
+        "a list such as [O, B-PER, I-PER]",
+        lambda value: isinstance(value, list | tuple) and all(isinstance(one, str) for one in value),
     ),
     "disagreement": ("first or skip", lambda value: value in ("first", "skip")),
 }

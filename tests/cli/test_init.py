@@ -88,6 +88,7 @@ SHARED = {"kind": "label", "slots": ["room", "wifi"], "labels": ["bad", "good"]}
         ("prompts", {"labels": ["bad", "good"], "data": {"path": "prompts.jsonl", "format": "prompt_completion"}}),
         ("spacy", {"kind": "span", "slots": ["protein", "DNA"], "data": {"path": "spacy.json", "format": "offsets"}}),
         ("doccano", {"kind": "span", "slots": ["protein", "DNA"]}),
+        ("tagged", {"slots": ["protein", "DNA"], "data": {"path": "tagged.jsonl", "format": "bio"}}),
         ("spans", {"kind": "span", "slots": ["protein", "DNA"], "data": {"path": "spans.jsonl"}}),
         (
             "label_studio",

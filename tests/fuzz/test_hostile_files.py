@@ -85,6 +85,10 @@ ROWS: dict[str, list[Any]] = {
         {"text": "good soup", "entities": [[5, 9, "food"], {"start_offset": 0, "end_offset": 4, "label": "price"}]},
         ["good soup", {"entities": [[5, 9, "food"]]}],
     ],
+    "bio": [
+        {"tokens": ["good", "soup"], "ner_tags": ["O", "B-food"], "id": 1},
+        {"words": ["so", "dear"], "tags": ["I-price", "E-price"]},
+    ],
     "jsonl": [
         {"id": "7", "text": "good soup", "answer": {"food": "good"}, "rationale": {"food": "it is"}},
         {"id": 8, "text": "dear", "answer": {"price": ["bad"], "food": []}, "aliases": {"price": ["x"]}},
