@@ -116,11 +116,8 @@ def code_in(section: Section) -> list[str]:
 def wordings_in(section: Section) -> list[str]:
     """The instructions of a task's section that are import paths of functions, and no texts."""
     asked = section.get("instruction", [])
-    return [
-        one
-        for one in (asked if isinstance(asked, list | tuple) else [asked])
-        if isinstance(one, str) and is_function(one)
-    ]
+    several = asked if isinstance(asked, list | tuple) else [asked]
+    return [wording for wording in several if isinstance(wording, str) and is_function(wording)]
 
 
 def _is_needed(key: str, slots_are_named: bool, with_data: bool) -> bool:
