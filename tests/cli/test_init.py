@@ -139,13 +139,15 @@ class TestUnsure:
         rows[4] |= {"text": rows[5]["text"]}
         rows[6] |= {"text": "long " * 1000}
         rows[8] |= {"room": "", "wifi": ""}
-        data = lines(here / "a.jsonl", [{**row, "remark": f"remark number {n}"} for n, row in enumerate(rows)])
+        more = [{"remark": f"remark number {n}", "fold": "train" if n else "test"} for n in range(120)]
+        data = lines(here / "a.jsonl", [{**row, **extra} for row, extra in zip(rows, more, strict=True)])
         said = call("init", data.name, "--out", "x.yaml").output
         for part in [
             'room: "godo" (once) looks like a slip for "good"',
             "room: fewer than 5 examples of godo",
             "left out, as they hold other kinds of values: remark",
             "1 texts stand in the data with different answers",
+            "the column fold seems to say which split a row is in",
             "1 of 120 records mention no slot",
             "1 texts have more than 2,472 characters, the longest 5,000",
             "are few: differences between designs will hardly be clear",

@@ -102,6 +102,8 @@ class TestMessages:
         path = lines(tmp_path / "a.jsonl", *(chat(f"Win {n}", "spam", f"Shop {n}.") for n in "123"))
         assert load(path, SPAM)[0].text == "Win 1"
         assert load(path, SPAM, keep_instruction=True)[0].text == "Shop 1.\nWin 1"
+        told = open_dataset({"path": str(path)}, tmp_path, SPAM).summary()
+        assert told.endswith("3 different instructions are left out of the text (keep_instruction)")
 
     def test_a_prompt_template_takes_the_text_out(self, tmp_path: Path) -> None:
         template = "Sort this.\n\nMail: {text}\nAnswer:"

@@ -175,6 +175,8 @@ def test_drafted_tasks(outcomes: Outcomes, tmp_path: Path, file: tuple[str, str,
 SECTION: dict[str, Any] = {"format": "jsonl", "path": "t.jsonl", "columns": {"text": "text"}, "overlap": "drop"}
 OPTIONS: list[dict[str, Any]] = [
     {}, {"train": "t.jsonl", "dev": "t.jsonl"}, {"format": "genia"}, {"relations": ["P17"]}, {"keep_empty": True},
+    {"format": "auto", "prompt_template": "a {text}", "keep_instruction": True}, {"format": "bio", "tag_names": ["O"]},
+    {"format": "label_studio", "disagreement": "first", "columns": {"text": "text"}},
 ]  # fmt: skip
 
 
