@@ -12,6 +12,7 @@ everywhere; gold answers give the maximum. Every metric is the better the higher
 label.py  slot_label.py  multilabel.py  one label a slot of one list; of the slot's own; several labels a slot
 span.py  free.py  number.py             spans; free values; free values that are numbers
 base.py  span_matching.py               counts that add up; when two spans name the same thing
+meanings.py                             what each metric says, in half a sentence
 
 A bootstrap:    rows = item_statistics(...);  weights = rng.multinomial(n, [1 / n] * n, size=1000)
                 values = objective_from_items(task, "f1", weights @ rows)
