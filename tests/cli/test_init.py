@@ -235,6 +235,8 @@ class TestRefusals:
         ("words", "message"),
         [
             (["flta.jsonl"], 'There is no file or folder "flta.jsonl". Did you mean "flat.jsonl"?'),
+            (["x" * 5000], "There is no file or folder"),
+            (["flat.jsonl", "--out", "x" * 5000 + ".yaml"], "Cannot write"),
             (["owner/name"], "For a data set of the Hugging Face hub add --hub."),
             (["flat.jsonl", "--text", "txt"], 'has no column "txt". Did you mean "text"?'),
             (["flat.jsonl", "--slots", "labels"], 'has no column "labels". Did you mean "label"?'),
