@@ -12,6 +12,7 @@ strategy.py  constraints.py           the assembled design; which designs are fe
 recommendation.py                     the strategy where the search itself recommends: its near-ties, its reasons
 validation.py  paired.py  verdict.py  the final comparison: bootstrap over items, seeds, p-values with Holm's correction
 seed_noise.py                         the noise over seeds of contenders that have a few seeds each
+legend.py                             what the parts of a design's label say
 looks.py  dropped_seeds.py            repeated looks at the test split; seeds on which nothing could be compared
 report/                               the HTML page
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,13 +36,16 @@ def init(
     from sde_ray.storage.files import write_atomic
 
     path = to or Path(f"{name or plain_name(data)}.yaml")
-    if path.exists() and not force:
+    if os.path.exists(path) and not force:
         raise UserError(f'"{path}" is there already. Give another --out, or --force to write over it.')
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise UserError(f'There is no folder "{path.parent}" for {path.name}. Make it, or give another --out.')
     wanted = [slot.strip() for slot in slots.split(",") if slot.strip()]
     drafted = scaffold(data, path, name, hub, config, text, wanted, kind)
-    write_atomic(path, drafted.text)
+    try:
+        write_atomic(path, drafted.text)
+    except OSError as error:
+        raise UserError(f'Cannot write "{path}": {error.strerror}. Give another --out.') from None
     _show(data, path, drafted)
 
 

@@ -108,8 +108,8 @@ def plain_name(data: str) -> str:
 def _files(data: str, base: Path) -> tuple[dict[str, Any], list[Record]]:
     """The place of files as a data section says it, and the records of the train split."""
     path = Path(data)
-    if not path.exists():
-        near = suggest(path.name, os.listdir(path.parent) if path.parent.is_dir() else [])
+    if not os.path.exists(path):  # unlike the method, also for what can be no path: too long, a NUL
+        near = suggest(path.name, os.listdir(path.parent) if os.path.isdir(path.parent) else [])
         hub = " For a data set of the Hugging Face hub add --hub." if re.fullmatch(r"[\w.-]+/[\w.-]+", data) else ""
         raise UserError(f'There is no file or folder "{data}".{near}{hub}')
     train = path

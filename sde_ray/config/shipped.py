@@ -38,7 +38,7 @@ def find_sweep(path: Path) -> Path:
     Raises UserError: when there is no such file, but a shipped sweep of its name.
     """
     sweeps = shipped_sweeps()
-    if path.exists() or path.stem not in sweeps:
+    if path.stem not in sweeps or path.exists():
         return path
     if path == Path(path.stem):
         return sweeps[path.stem]

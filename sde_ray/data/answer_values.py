@@ -116,4 +116,6 @@ def _advice(slot: str, value: str, schema: Schema) -> str:
         return " Leave it empty where nothing is said (an empty cell, null)."
     if value == schema.placeholder:
         return f' "{value}" stands alone.'
-    return suggest(value, schema.labels_of(slot))
+    near = suggest(value, schema.labels_of(slot))
+    others = [other for other in schema.slots if value in schema.labels_of(other)]
+    return near or (f' It is a label of "{others[0]}".' if others else "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from sde_ray.data.alpaca import ALPACA, PROMPT_COMPLETION
 from sde_ray.data.asap import ASAP
+from sde_ray.data.bio import BIO
 from sde_ray.data.entityquestions import ENTITYQUESTIONS
 from sde_ray.data.format import Format
 from sde_ray.data.genia import GENIA
@@ -33,6 +34,7 @@ FORMATS: dict[str, Format] = {
     "prompt_completion": PROMPT_COMPLETION,
     "label_studio": LABEL_STUDIO,
     "offsets": OFFSETS,
+    "bio": BIO,
     # published sets
     "mams": MAMS,
     "asap": ASAP,
@@ -56,6 +58,10 @@ OTHER_NAMES: dict[str, str] = {
     "trl": "prompt_completion",
     "completion": "prompt_completion",
     "labelstudio": "label_studio",
+    "conll": "bio",
+    "iob": "bio",
+    "bioes": "bio",
+    "ner": "bio",
     "spacy": "offsets",
     "doccano": "offsets",
     "prodigy": "offsets",

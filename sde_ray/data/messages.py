@@ -91,6 +91,17 @@ def plain_record(
     return {**reason, **record, "text": text, "answer": values}
 
 
+def instruction_of(fields: Mapping[str, Any]) -> str:
+    """What a conversation or an Alpaca record tells the model to do beside the text; empty where it says nothing."""
+    turns = [turn for turn in find_turns(fields) or () if isinstance(turn, Mapping)]
+    if turns:
+        systems = [turn for turn in turns if str(turn.get("role", turn.get("from"))) in ("system", "developer")]
+        told = [str(turn.get("content", turn.get("value"))) for turn in systems]
+        return "\n".join(told) or str(fields.get("system", ""))
+    has_input = any(isinstance(fields.get(name), str) and fields[name].strip() for name in ("input", "context"))
+    return str(fields.get("instruction", "")) if has_input else ""
+
+
 def _turn(turn: Any) -> Turn:
     if not _is_turn(turn):
         raise BadRecord('a turn has no "role" and "content" (or "from" and "value")')

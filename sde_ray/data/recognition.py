@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sde_ray.data import alpaca, label_studio, messages, offsets
+from sde_ray.data import alpaca, bio, label_studio, messages, offsets
 from sde_ray.data.csv_file import read_csv
 from sde_ray.data.formats import FORMATS
 from sde_ray.data.records import Record, read_text
@@ -70,6 +70,7 @@ SHAPES = (
     Shape("phee", "PHEE", _keys("context", "annotations")),
     Shape("maven", "MAVEN", lambda f: _keys("content", "events")(f) or _keys("tokens", "events")(f)),
     Shape("offsets", "spans as character offsets", lambda f: offsets.find_spans(f) is not None),
+    Shape("bio", "words with a tag each (BIO)", lambda f: bio.find_tags(f) is not None),
     Shape("alpaca", "Alpaca instructions", _is(alpaca.is_alpaca)),
     Shape("prompt_completion", "prompts with completions", _is(_is_trl)),
     Shape("entityquestions", "EntityQuestions", _is(_is_entityquestions)),
@@ -79,9 +80,6 @@ SHAPES = (
           'They have no gold answer. Write one JSON object a line, {"text": ..., "answer": ...}.'),
     Shape("", "SQuAD", _keys("context", "question", "answers"),
           'Write one JSON object a line, {"text": "CONTEXT QUESTION", "answer": "..."}.'),
-    Shape("", "words with a tag each (BIO)", lambda f: _keys("tokens", "ner_tags")(f) or _keys("tokens", "tags")(f)
-          or _keys("words", "labels")(f),
-          'Write one JSON object a line, {"text": ..., "entities": [[start, end, label], ...]}.'),
     Shape("", "an audio or image set", lambda f: (_keys("audio")(f) or _keys("image")(f)) and not _keys("text")(f),
           "Samples are written from texts."),
 )  # fmt: skip
@@ -102,8 +100,10 @@ def read_any(path: Path) -> list[Record]:
         return FORMATS["entityquestions"].records(path)
     if path.suffix.lower() == ".xml":
         return FORMATS["mams"].records(path)
-    if path.suffix.lower() == ".txt" and read_text(path).lstrip()[:1] not in ("{", "["):
-        return read_csv(path)
+    if path.suffix.lower() in bio.CONLL:
+        return bio.read_tagged(path)
+    if path.suffix.lower() == ".txt" and (text := read_text(path)).lstrip()[:1] not in ("{", "["):
+        return bio.read_tagged(path) if bio.is_conll(text) else read_csv(path)
     return FORMATS["jsonl"].records(path)
 
 

@@ -14,15 +14,18 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from sde_ray.data.bio import CONLL
 from sde_ray.data.formats import FORMATS, OTHER_NAMES
 from sde_ray.data.hub import read_hub, split_names
+from sde_ray.data.messages import instruction_of
 from sde_ray.data.recognition import AUTO, examples, read_records
+from sde_ray.data.records import Record
 from sde_ray.data.schema import Schema
 from sde_ray.data.splits import ORDER, Splits, separate
 from sde_ray.errors import FaultList, UserError, suggest, unknown
@@ -33,7 +36,7 @@ NAMES: Mapping[Split, tuple[str, ...]] = {
     "dev": ("dev", "val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-SUFFIXES = (".json", ".jsonl", ".xml", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
+SUFFIXES = (".json", ".jsonl", ".xml", ".csv", ".tsv", ".parquet", ".arrow", ".txt", *CONLL)
 OPTIONS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "columns": (
         "a mapping such as {text: sentence}",
@@ -48,6 +51,10 @@ OPTIONS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "prompt_template": (
         'a text with {text} in it, such as "Sort this ticket: {text}"',
         lambda value: isinstance(value, str) and value.count("{text}") == 1,
+    ),
+    "tag_names": (
+        "a list such as [O, B-PER, I-PER]",
+        lambda value: isinstance(value, list | tuple) and all(isinstance(one, str) for one in value),
     ),
     "disagreement": ("first or skip", lambda value: value in ("first", "skip")),
 }
@@ -91,7 +98,9 @@ class DatasetSource:
         items = ", ".join(f"{len(splits.examples[split])} {split}" for split in ORDER)
         cut = [split for split in ORDER if split not in splits.formats]
         parts = [items, *([f"{' and '.join(cut)} cut from train"] if cut else [])]
-        return "; ".join([*parts, f"read as {', '.join(dict.fromkeys(splits.formats.values()))}", *splits.dropped])
+        return "; ".join(
+            [*parts, f"read as {', '.join(dict.fromkeys(splits.formats.values()))}", *splits.dropped, *splits.notes]
+        )
 
     @property
     def title(self) -> str:
@@ -102,7 +111,7 @@ class DatasetSource:
 @lru_cache(maxsize=16)
 def _load(source: DatasetSource, options: str, stamps: tuple[tuple[str, int, int], ...]) -> Splits:
     """`options` and `stamps` are here for the cache: what does not hash, and files that change."""
-    by_split, formats = {}, {}
+    by_split, formats, instructions = {}, {}, set[str]()
     for split, path in source.paths:
         if source.hub:
             title, records = f"{source.hub}:{path}", read_hub(source.hub, path, source.config, source.revision)
@@ -111,12 +120,23 @@ def _load(source: DatasetSource, options: str, stamps: tuple[tuple[str, int, int
         by_split[split], formats[split] = examples(source.format, title, records, source.schema, dict(source.options))
         if formats[split] == "jsonl" and not source.hub:
             formats[split] = TABLES.get(Path(path).suffix.lower(), "jsonl")
-    splits = replace(separate(by_split, _overlap(source, formats), source.title), formats=formats)
+        instructions |= _left_out(formats[split], records, source)
+    notes = [f"{len(instructions)} different instructions are left out of the text (keep_instruction)"]
+    splits = separate(by_split, _overlap(source, formats), source.title)
+    splits = replace(splits, formats=formats, notes=tuple(notes if len(instructions) > 1 else ()))
     for note in splits.dropped:
         log.warning("%s: %s", source.title, note)
     for note in splits.cut:
         log.info("%s: %s", source.title, note)
     return splits
+
+
+def _left_out(name: str, records: Sequence[Record], source: DatasetSource) -> set[str]:
+    """The instructions of chat records that are no part of the text."""
+    if "keep_instruction" not in FORMATS[name].options or dict(source.options).get("keep_instruction"):
+        return set()
+    told = (instruction_of(record.fields) for record in records if isinstance(record.fields, Mapping))
+    return {instruction for instruction in told if instruction}
 
 
 def _overlap(source: DatasetSource, formats: Mapping[Split, str]) -> Literal["error", "drop"]:

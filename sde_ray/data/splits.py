@@ -24,13 +24,14 @@ CUT_SHARE, MAX_CUT = 0.1, 1000
 class Splits:
     """The examples by split; in words, the copies that were `dropped` and the splits that were `cut` from train.
 
-    `formats`: the data format of every split that has a file of its own.
+    `formats`: the data format of every split that has a file of its own. `notes`: what its author may not expect.
     """
 
     examples: Mapping[Split, tuple[Example, ...]]
     dropped: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
     formats: Mapping[Split, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def same_text(text: str) -> str:

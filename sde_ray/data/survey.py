@@ -23,6 +23,7 @@ from sde_ray.errors import UserError, suggest
 
 ALONE = "answer"
 """The slot of answers that name none."""
+SPLIT_WORDS = {"train", "training", "dev", "val", "valid", "validation", "eval", "test", "testing"}
 SHORTEST_INSTRUCTION = 15  # characters that all texts begin with before they count as an instruction
 
 
@@ -153,7 +154,7 @@ def _label_studio_options(records: Sequence[Record], notes: list[str]) -> dict[s
 
 def _chat_options(name: str, records: Sequence[Record], notes: list[str]) -> tuple[dict[str, Any], str]:
     """The options of a chat format that fit these records, and the instruction that stands in all of them."""
-    told = [_instructions(record.fields) for record in records if isinstance(record.fields, Mapping)]
+    told = [messages.instruction_of(record.fields) for record in records if isinstance(record.fields, Mapping)]
     distinct = {text for text in told if text}
     options: dict[str, Any] = {}
     instruction = distinct.pop() if len(distinct) == 1 else ""
@@ -175,17 +176,6 @@ def _chat_options(name: str, records: Sequence[Record], notes: list[str]) -> tup
         instruction = instruction or template.replace("{text}", "").strip()
         notes.append("all texts hold the same instruction: prompt_template takes it out, as each design writes its own")
     return options, instruction
-
-
-def _instructions(fields: Mapping[str, Any]) -> str:
-    """What a record tells the model to do beside the text."""
-    turns = [turn for turn in messages.find_turns(fields) or () if isinstance(turn, Mapping)]
-    if turns:
-        systems = [turn for turn in turns if str(turn.get("role", turn.get("from"))) in ("system", "developer")]
-        told = [str(turn.get("content", turn.get("value"))) for turn in systems]
-        return "\n".join(told) or str(fields.get("system", ""))
-    has_input = any(isinstance(fields.get(name), str) and fields[name].strip() for name in ("input", "context"))
-    return str(fields.get("instruction", "")) if has_input else ""
 
 
 def prompt_template(texts: Sequence[str]) -> str:
@@ -221,6 +211,7 @@ def _of_plain(title: str, records: Sequence[Record], text: str, slots: Sequence[
         )
     names = list(dict.fromkeys(str(name) for row in rows for name in row))
     _refuse_headless(title, rows, names)
+    notes = _split_column(rows, names)
     for name in [*([text] if text else []), *slots]:
         if name not in names and not _has_answers(rows):
             raise UserError(f'{title} has no column "{name}".{suggest(name, names)} It has: {", ".join(names)}.')
@@ -240,7 +231,7 @@ def _of_plain(title: str, records: Sequence[Record], text: str, slots: Sequence[
         answers = [{name: values for name in taken if (values := as_values(row.get(name)))} for row in rows]
     section = {"columns": columns} if columns else {}
     reasons = any(row.get("rationale") for row in rows)
-    return Survey("plain records", tuple(texts), tuple(answers), section, None, reasons, columns_left=tuple(left))
+    return Survey("plain records", tuple(texts), tuple(answers), section, None, reasons, "", tuple(left), tuple(notes))
 
 
 def _refuse_headless(title: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
@@ -251,6 +242,17 @@ def _refuse_headless(title: str, rows: Sequence[Mapping[str, Any]], names: Seque
             f"{title}: its first line ({shown}) looks like a row of data, but must be the names of the columns. "
             "Put a line such as text,label before it, with the same delimiter."
         )
+
+
+def _split_column(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """A note on a column that says which split a row belongs to."""
+    for name in names:
+        values = {str(row.get(name)).casefold() for row in rows}
+        if len(values) > 1 and values <= SPLIT_WORDS:
+            return [
+                f"the column {name} seems to say which split a row is in, and is not read: write a file for each split"
+            ]
+    return []
 
 
 def _has_answers(rows: Sequence[Mapping[str, Any]]) -> bool:

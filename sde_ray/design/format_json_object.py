@@ -66,18 +66,13 @@ def _read(text: str, form: OutputForm) -> tuple[Lines, Faults]:
 
 def _read_member(member: tuple[str, object], form: OutputForm) -> Line:
     slot, value = member
-    rationale: str | None = None
-    if form.rationale_position and isinstance(value, JsonObject):
-        fields = dict(value)
-        if len(fields) < len(value) or not {form.nouns.value} <= set(fields) <= {
-            form.nouns.value,
-            form.nouns.rationale,
-        }:
-            raise ValueError(f"not an object with the keys {form.nouns.rationale}, {form.nouns.value}")
-        value = fields[form.nouns.value]
-        if form.nouns.rationale in fields:
-            rationale = _string(fields[form.nouns.rationale], form)
-    return Line(slot, _read_values(slot, value, form), rationale)
+    if not form.rationale_position or not isinstance(value, JsonObject):
+        return Line(slot, _read_values(slot, value, form))
+    fields, names = dict(value), form.nouns
+    if len(fields) < len(value) or not {names.value} <= set(fields) <= {names.value, names.rationale}:
+        raise ValueError(f"not an object with the keys {names.rationale}, {names.value}")
+    rationale = _string(fields[names.rationale], form) if names.rationale in fields else None
+    return Line(slot, _read_values(slot, fields[names.value], form), rationale)
 
 
 def _read_values(slot: str, value: object, form: OutputForm) -> tuple[str, ...]:

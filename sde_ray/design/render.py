@@ -29,9 +29,8 @@ from sde_ray.design.base import (
 )
 from sde_ray.design.labels import numbers_of
 from sde_ray.design.prompt import initial_segments
-from sde_ray.design.wording import call_wording, count_word, fill_template, wording
+from sde_ray.design.wording import call_wording, count_word, fill_template, is_function, wording
 from sde_ray.errors import UserError
-from sde_ray.plugins import is_path
 from sde_ray.types import Design, Example, Fault, Line, Parsed, Sample, Segment, Task
 
 
@@ -118,8 +117,8 @@ def render_instruction(task: Task, design: Design, instruction_variant: int, whe
         "count": count_word(task, len(context.labels)),
         "schematic": schematic(task, design),
     }
-    text = call_wording(task, template, **words) if is_path(template) else fill_template(task, template, **words)
-    shows_form = words["schematic"] in text if is_path(template) else "{schematic}" in template
+    text = call_wording(task, template, **words) if is_function(template) else fill_template(task, template, **words)
+    shows_form = words["schematic"] in text if is_function(template) else "{schematic}" in template
     parts = [
         text,
         _multilabel_sentence(context),

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from types import FunctionType
 
 from sde_ray.errors import UserError
-from sde_ray.plugins import load_object
+from sde_ray.plugins import is_path, load_object
 from sde_ray.types import Task
 
 WORDINGS: Mapping[str, Mapping[str, str]] = {
@@ -82,6 +82,11 @@ def wording(task: Task, key: str, **words: str) -> str:
         key = "form"
     template = task.wordings[key] if key in task.wordings else WORDINGS[task.language][key]
     return fill_template(task, template, **words)
+
+
+def is_function(instruction: str) -> bool:
+    """Whether an instruction is the import path of a function: a sentence in Chinese may look like one."""
+    return instruction.isascii() and is_path(instruction)
 
 
 def call_wording(task: Task, path: str, **words: str) -> str:

@@ -12,6 +12,7 @@ everywhere; gold answers give the maximum. Every metric is the better the higher
 label.py  slot_label.py  multilabel.py  one label a slot of one list; of the slot's own; several labels a slot
 span.py  free.py  number.py             spans; free values; free values that are numbers
 base.py  span_matching.py               counts that add up; when two spans name the same thing
+meanings.py                             what each metric says, in half a sentence
 
 A bootstrap:    rows = item_statistics(...);  weights = rng.multinomial(n, [1 / n] * n, size=1000)
                 values = objective_from_items(task, "f1", weights @ rows)
@@ -68,6 +69,15 @@ KINDS: dict[str, Kind] = {
 
 ADHERENCE = "format_adherence"
 STRICT = "_strict"
+NEEDS = {
+    "label": "labels of one list",
+    "slot_label": "labels by slot",
+    "multilabel": "several labels a slot (multilabel)",
+    "span": "spans",
+    "free": "free values",
+    "number": "free values that are numbers (range)",
+}
+"""What a task of a kind has, for a metric that belongs to others."""
 JUDGED = ("rouge", "bleu", "bertscore", "meteor", "judge", "perplexity")
 """Beginnings of names of metrics that users know and the package does not have."""
 
@@ -193,7 +203,14 @@ def _remedy(task: Task, name: str) -> str:
             " Designs are ranked by what is better the higher it is: use neg_mae or neg_nmae, which need the range of "
             "the values in the task: range: [0, 100]."
         )
-    return ""
+    pooled = name.partition("/")[0].removesuffix(STRICT)
+    if pooled in metrics_of(task):
+        return {
+            "quadratic_weighted_kappa": " It needs labels that are numbers.",
+            "neg_mae": " It needs slots of one range; neg_nmae takes any.",
+        }.get(pooled, "")
+    others = [NEEDS[kind] for kind, row in KINDS.items() if pooled in row.metrics]
+    return f" It is for tasks with {' or '.join(others)}." if others else ""
 
 
 def _plugins(task: Task) -> dict[str, Score]:

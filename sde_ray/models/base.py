@@ -83,7 +83,7 @@ def resolve_dtype(dtype: str) -> str:
 
 def load_tokenizer(name: str, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a model. Raises UserError with the remedy."""
-    with _explained(name, "tokenizer"):
+    with explained(name, "tokenizer"):
         return AutoTokenizer.from_pretrained(**pretrained(name), trust_remote_code=trust_remote_code)
 
 
@@ -105,7 +105,7 @@ def load_base(name: str, trust_remote_code: bool = False, dtype: str = "float32"
     tokenizer = load_tokenizer(name, trust_remote_code)
     eos_token_id(tokenizer)
     weights = DTYPES[resolve_dtype(dtype)]
-    with _explained(name, "model"):
+    with explained(name, "model"):
         where = {**pretrained(name), "trust_remote_code": trust_remote_code}
         config = AutoConfig.from_pretrained(**where)
         model = AutoModelForCausalLM.from_pretrained(**where, dtype=weights, use_safetensors=True)
@@ -117,7 +117,7 @@ def load_base(name: str, trust_remote_code: bool = False, dtype: str = "float32"
 
 
 @contextmanager
-def _explained(name: str, part: str) -> Iterator[None]:
+def explained(name: str, part: str) -> Iterator[None]:
     """Turn what transformers raises for a wrong name, a missing file or foreign code into one clear message."""
     try:
         yield

@@ -66,6 +66,7 @@ def _run_steps(
     config.run_dir.refresh()
     sweep_run = SweepRun(config, check_tokenizer=runner_factory is None)
     listener.on_notes(sweep_run.notes())
+    listener.on_data(sweep_run.data)
     listener.on_plan(sweep_run.plan)
     with tracked(sweep_run) as tracker:
         context = PipelineContext(sweep_run, listener, tracker, runner_factory)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.data.recognition import AUTO
+from sde_ray.design.wording import is_function
 from sde_ray.errors import UserError, suggest, unknown
 from sde_ray.plugins import code_of, is_path, load_object, trust, untrusted
 from sde_ray.safe_json import stream_hash
@@ -135,7 +136,7 @@ def _find_task(name: str) -> Task:
 
 def _trusting(task: Task) -> Task:
     """A task of the user's own, what its definition names trusted with it: metrics, wordings and sibling tasks."""
-    wordings = [wording for wording in task.instructions if is_path(wording)]
+    wordings = [wording for wording in task.instructions if is_function(wording)]
     trust(*(module for name in (*task.metrics, *wordings) for module in code_of(name)))
     trust(*(reference for name in task.domains for reference in references(name)))
     return task

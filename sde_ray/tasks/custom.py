@@ -26,12 +26,12 @@ from typing import Any, Literal
 
 from sde_ray.data.schema import Schema
 from sde_ray.data.source import DatasetSource, open_dataset
-from sde_ray.design.wording import WORDINGS
+from sde_ray.design.wording import WORDINGS, is_function
 from sde_ray.errors import FaultList, UserError
 from sde_ray.metrics import check_metric, is_sentiment
 from sde_ray.metrics.label import is_ordinal
 from sde_ray.metrics.number import has_one_range
-from sde_ray.plugins import code_of, is_path, trust
+from sde_ray.plugins import code_of, trust
 from sde_ray.safe_yaml import read_yaml
 from sde_ray.tasks.bundled import Load, no_examples
 from sde_ray.tasks.defaults import INSTRUCTIONS, METRICS, NOUNS
@@ -116,9 +116,8 @@ def code_in(section: Section) -> list[str]:
 def wordings_in(section: Section) -> list[str]:
     """The instructions of a task's section that are import paths of functions, and no texts."""
     asked = section.get("instruction", [])
-    return [
-        one for one in (asked if isinstance(asked, list | tuple) else [asked]) if isinstance(one, str) and is_path(one)
-    ]
+    several = asked if isinstance(asked, list | tuple) else [asked]
+    return [wording for wording in several if isinstance(wording, str) and is_function(wording)]
 
 
 def _is_needed(key: str, slots_are_named: bool, with_data: bool) -> bool:

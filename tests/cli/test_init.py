@@ -88,6 +88,7 @@ SHARED = {"kind": "label", "slots": ["room", "wifi"], "labels": ["bad", "good"]}
         ("prompts", {"labels": ["bad", "good"], "data": {"path": "prompts.jsonl", "format": "prompt_completion"}}),
         ("spacy", {"kind": "span", "slots": ["protein", "DNA"], "data": {"path": "spacy.json", "format": "offsets"}}),
         ("doccano", {"kind": "span", "slots": ["protein", "DNA"]}),
+        ("tagged", {"slots": ["protein", "DNA"], "data": {"path": "tagged.jsonl", "format": "bio"}}),
         ("spans", {"kind": "span", "slots": ["protein", "DNA"], "data": {"path": "spans.jsonl"}}),
         (
             "label_studio",
@@ -138,13 +139,15 @@ class TestUnsure:
         rows[4] |= {"text": rows[5]["text"]}
         rows[6] |= {"text": "long " * 1000}
         rows[8] |= {"room": "", "wifi": ""}
-        data = lines(here / "a.jsonl", [{**row, "remark": f"remark number {n}"} for n, row in enumerate(rows)])
+        more = [{"remark": f"remark number {n}", "fold": "train" if n else "test"} for n in range(120)]
+        data = lines(here / "a.jsonl", [{**row, **extra} for row, extra in zip(rows, more, strict=True)])
         said = call("init", data.name, "--out", "x.yaml").output
         for part in [
             'room: "godo" (once) looks like a slip for "good"',
             "room: fewer than 5 examples of godo",
             "left out, as they hold other kinds of values: remark",
             "1 texts stand in the data with different answers",
+            "the column fold seems to say which split a row is in",
             "1 of 120 records mention no slot",
             "1 texts have more than 2,472 characters, the longest 5,000",
             "are few: differences between designs will hardly be clear",
@@ -232,6 +235,8 @@ class TestRefusals:
         ("words", "message"),
         [
             (["flta.jsonl"], 'There is no file or folder "flta.jsonl". Did you mean "flat.jsonl"?'),
+            (["x" * 5000], "There is no file or folder"),
+            (["flat.jsonl", "--out", "x" * 5000 + ".yaml"], "Cannot write"),
             (["owner/name"], "For a data set of the Hugging Face hub add --hub."),
             (["flat.jsonl", "--text", "txt"], 'has no column "txt". Did you mean "text"?'),
             (["flat.jsonl", "--slots", "labels"], 'has no column "labels". Did you mean "label"?'),

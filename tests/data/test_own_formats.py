@@ -102,6 +102,8 @@ class TestMessages:
         path = lines(tmp_path / "a.jsonl", *(chat(f"Win {n}", "spam", f"Shop {n}.") for n in "123"))
         assert load(path, SPAM)[0].text == "Win 1"
         assert load(path, SPAM, keep_instruction=True)[0].text == "Shop 1.\nWin 1"
+        told = open_dataset({"path": str(path)}, tmp_path, SPAM).summary()
+        assert told.endswith("3 different instructions are left out of the text (keep_instruction)")
 
     def test_a_prompt_template_takes_the_text_out(self, tmp_path: Path) -> None:
         template = "Sort this.\n\nMail: {text}\nAnswer:"
@@ -233,6 +235,68 @@ class TestOffsets:
     def test_faults(self, tmp_path: Path, span: list[Any], fault: str) -> None:
         record = {"text": self.TEXT, "entities": [[0, 3, "DNA"], span]}
         assert fault in refused(lines(tmp_path / "a.jsonl", record), ENTITIES)
+
+
+class TestBio:
+    WORDS = "The IL-2 gene binds NF-kB , jun".split()
+
+    @pytest.mark.parametrize(
+        "tags",
+        [
+            "O B-DNA I-DNA O B-protein O B-protein",
+            "O B-DNA E-DNA O S-protein O S-protein",
+            "O B-DNA L-DNA O U-protein O U-protein",
+            "O I-DNA I-DNA O I-protein O I-protein",
+            "O DNA DNA O protein O protein",
+        ],
+    )
+    def test_every_scheme(self, tmp_path: Path, tags: str) -> None:
+        rows = [{"id": f"t{n}", "tokens": [*self.WORDS, str(n)], "ner_tags": [*tags.split(), "O"]} for n in range(3)]
+        first = load(lines(tmp_path / "a.jsonl", *rows), ENTITIES)[0]
+        assert (first.id, first.text) == ("t0", "The IL-2 gene binds NF-kB , jun 0")
+        assert first.answer == {"DNA": ("IL-2 gene",), "protein": ("NF-kB", "jun")}
+
+    def test_spans_that_touch(self, tmp_path: Path) -> None:
+        tags = ["B-DNA", "B-DNA", "I-protein", "I-DNA", "O", "O", "O"]
+        rows = [{"tokens": [*self.WORDS, str(n)], "tags": [*tags, "O"]} for n in range(3)]
+        answer = load(lines(tmp_path / "a.jsonl", *rows), ENTITIES)[0].answer
+        assert answer == {"DNA": ("The", "IL-2", "binds"), "protein": ("gene",)}
+
+    def test_numbers_need_names(self, tmp_path: Path) -> None:
+        rows = [{"tokens": ["IL-2", str(n)], "ner_tags": [1, 0]} for n in range(3)]
+        path = lines(tmp_path / "a.jsonl", *rows)
+        assert "the tag 1 is a number without a name. Set tag_names: [O, B-..., ...]" in refused(path, ENTITIES)
+        assert load(path, ENTITIES, tag_names=["O", "B-DNA"])[0].answer == {"DNA": ("IL-2",)}
+        assert "the tag 1 is none of tag_names" in refused(path, ENTITIES, tag_names=["O"])
+        rows[0]["ner_tags"] = [1]
+        assert "2 words and 1 tags" in refused(lines(path, *rows), ENTITIES, tag_names=["O", "B-DNA"])
+
+    def test_names_of_a_set_of_the_hub(self, tmp_path: Path) -> None:
+        from datasets import ClassLabel, Dataset, DatasetDict, Features, Sequence, Value
+
+        tags = Sequence(ClassLabel(names=["O", "B-DNA", "I-DNA"]))
+        features = Features({"tokens": Sequence(Value("string")), "ner_tags": tags})
+        rows = {"tokens": [["jun", "B", str(n)] for n in range(3)], "ner_tags": [[1, 2, 0]] * 3}
+        DatasetDict({"train": Dataset.from_dict(rows, features=features)}).save_to_disk(tmp_path / "set")
+        source = open_dataset({"hub": "set"}, tmp_path, ENTITIES)
+        assert source("train")[0].answer == {"DNA": ("jun B",)} and source.splits().formats == {"train": "bio"}
+
+    def test_conll(self, tmp_path: Path) -> None:
+        sentence = "IL-2 NN B-protein\nbinds VB O\n{} CD O\n"
+        text = "-DOCSTART- -X- O\n\n" + "\n".join(sentence.format(n) for n in range(3))
+        for name in ("a.conll", "b.txt"):
+            (tmp_path / name).write_text(text)
+            first = load(tmp_path / name, ENTITIES)[0]
+            assert (first.id.partition(":")[2], first.text, first.answer) == (
+                "3",
+                "IL-2 binds 0",
+                {"protein": ("IL-2",)},
+            )
+
+    def test_chinese_has_no_blanks(self, tmp_path: Path) -> None:
+        rows = [{"tokens": [*"患者发热", str(n)], "ner_tags": ["O", "O", "B-DNA", "I-DNA", "O"]} for n in range(3)]
+        first = load(lines(tmp_path / "a.jsonl", *rows), ENTITIES)[0]
+        assert (first.text, first.answer) == ("患者发热0", {"DNA": ("发热",)})
 
 
 def task(number: int, *results: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -367,6 +431,7 @@ ROWS: dict[str, Any] = {
     "prompt_completion": {"prompt": "a", "completion": "spam"},
     "label_studio": task(1, choice("class", "spam")),
     "offsets": {"text": "IL-2", "entities": [[0, 4, "protein"]]},
+    "bio": {"tokens": ["IL-2"], "ner_tags": ["B-protein"]},
     "genia": {"tokens": ["x"], "entity_mentions": []},
     "phee": {"id": 1, "context": "x", "annotations": []},
     "maven": {"id": "d", "content": [], "events": []},
@@ -400,10 +465,10 @@ class TestRecognition:
         assert source.splits().formats == {"train": "messages", "dev": "csv"}
         assert source.summary() == "2 train, 1 dev, 1 test; test cut from train; read as messages, csv"
 
-    @pytest.mark.parametrize("name", ["messages", "sharegpt", "alpaca", "label_studio", "offsets"])
+    @pytest.mark.parametrize("name", ["messages", "sharegpt", "alpaca", "label_studio", "offsets", "bio"])
     def test_a_file_of_another_form_is_told(self, tmp_path: Path, name: str) -> None:
         path = lines(tmp_path / "a.jsonl", *[ROWS[name]] * 3)
-        told = refused(path, SPAM if name != "offsets" else ENTITIES, format="jsonl")
+        told = refused(path, ENTITIES if name in ("offsets", "bio") else SPAM, format="jsonl")
         assert f"Set format: {name} (now: jsonl)." in told.splitlines()[0]
 
     @pytest.mark.parametrize(
@@ -411,7 +476,6 @@ class TestRecognition:
         [
             ({"prompt": "a", "chosen": "b", "rejected": "c"}, "preference pairs"),
             ({"context": "a", "question": "b", "answers": {"text": ["c"]}}, "SQuAD"),
-            ({"tokens": ["a"], "ner_tags": ["B-X"]}, "words with a tag each"),
         ],
     )
     @pytest.mark.parametrize("name", ["auto", "jsonl"])

@@ -85,6 +85,10 @@ ROWS: dict[str, list[Any]] = {
         {"text": "good soup", "entities": [[5, 9, "food"], {"start_offset": 0, "end_offset": 4, "label": "price"}]},
         ["good soup", {"entities": [[5, 9, "food"]]}],
     ],
+    "bio": [
+        {"tokens": ["good", "soup"], "ner_tags": ["O", "B-food"], "id": 1},
+        {"words": ["so", "dear"], "tags": ["I-price", "E-price"]},
+    ],
     "jsonl": [
         {"id": "7", "text": "good soup", "answer": {"food": "good"}, "rationale": {"food": "it is"}},
         {"id": 8, "text": "dear", "answer": {"price": ["bad"], "food": []}, "aliases": {"price": ["x"]}},
@@ -171,6 +175,8 @@ def test_drafted_tasks(outcomes: Outcomes, tmp_path: Path, file: tuple[str, str,
 SECTION: dict[str, Any] = {"format": "jsonl", "path": "t.jsonl", "columns": {"text": "text"}, "overlap": "drop"}
 OPTIONS: list[dict[str, Any]] = [
     {}, {"train": "t.jsonl", "dev": "t.jsonl"}, {"format": "genia"}, {"relations": ["P17"]}, {"keep_empty": True},
+    {"format": "auto", "prompt_template": "a {text}", "keep_instruction": True}, {"format": "bio", "tag_names": ["O"]},
+    {"format": "label_studio", "disagreement": "first", "columns": {"text": "text"}},
 ]  # fmt: skip
 
 

@@ -142,6 +142,16 @@ def doccano(folder: Path) -> Path:
     return lines(folder / "doccano.jsonl", rows)
 
 
+def tagged(folder: Path) -> Path:
+    rows = [
+        {"tokens": [*words[:-1], f"again{n}"], "ner_tags": tags}
+        for n, (text, _) in enumerate(entities())
+        if (words := text.split())
+        for tags in [["O", "O", "O", "B-protein", "O", "B-DNA", "I-DNA", "I-DNA", "O", "O"]]
+    ]
+    return lines(folder / "tagged.jsonl", rows)
+
+
 def spans(folder: Path) -> Path:
     """Spans as strings, as our own JSON lines have them."""
     rows = [{"text": t, "answer": {k: [t[s:e]] for s, e, k in spans}} for t, spans in entities()]
@@ -263,6 +273,7 @@ MAKERS: dict[str, Maker] = {
             prompts,
             spacy,
             doccano,
+            tagged,
             spans,
             label_studio,
         ),

@@ -10,7 +10,7 @@ from sde_ray.errors import UserError
 from sde_ray.metrics import bounded, check_metric, metric_bounds, score
 from sde_ray.plugins import trust_code
 from sde_ray.testing import MetricContract
-from sde_ray.testing.tasks import QUESTIONS, REVIEWS
+from sde_ray.testing.tasks import PRICES, QUESTIONS, REVIEWS, TAGS, TICKETS
 from sde_ray.types import Example, Parsed
 
 
@@ -73,6 +73,19 @@ def test_bounds_are_those_that_are_declared() -> None:
     assert metric_bounds("nowhere:at_all") is None
     with pytest.raises(UserError, match="cannot be bounded by 1.0 and 0.0"):
         bounded(1.0, 0.0)
+
+
+def test_a_metric_of_other_answers_says_whose_it_is() -> None:
+    for task, name, message in (
+        (TICKETS, "weighted_kappa", "It is for tasks with labels of one list."),
+        (TICKETS, "quadratic_weighted_kappa", "It needs labels that are numbers."),
+        (TAGS, "macro_kappa_strict", "It is for tasks with labels by slot."),
+        (PRICES, "neg_mae", "It needs slots of one range; neg_nmae takes any."),
+        (QUESTIONS, "neg_nmae", "It is for tasks with free values that are numbers (range)."),
+    ):
+        with pytest.raises(UserError) as error:
+            check_metric(task, name)
+        assert str(error.value).endswith(message)
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_what_is_wrong_is_told_once(folder: Path, changes: dict[str, Any], messa
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ({"urgency": "app"}, '"urgency" has the unknown label "app". Known: low, high'),
+        ({"urgency": "app"}, '"urgency" has the unknown label "app". It is a label of "product". Known: low, high'),
         ({"product": "rooter"}, '"product" has the unknown label "rooter". Did you mean "router"? Known: app'),
         ({"urgency": ["low", "high"]}, '"urgency" has 2 labels, expected one. A slot with several needs "multi'),
         ({"urgency": "NaN"}, 'has the unknown label "NaN". Leave it empty where nothing is said (an empty cell'),
@@ -344,6 +344,8 @@ def test_a_wording_that_nobody_has_named_is_not_imported(folder: Path, monkeypat
 def test_a_sentence_with_a_colon_is_no_function(folder: Path) -> None:
     task = build(folder, instruction="Sort it: {labels}")
     assert render_instruction(task, make_design(), 0, "above").startswith("Sort it: urgency (low, high")
+    chinese = build(folder, instruction="判断类别:只写答案")  # each part of it could be a name in Python
+    assert render_instruction(chinese, make_design(), 0, "above").startswith("判断类别:只写答案")
     assert code_in({**TICKETS, "instruction": "Sort my.module:name like {labels}"}) == []
 
 
