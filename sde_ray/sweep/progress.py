@@ -42,7 +42,7 @@ class Progress:
     ) -> None:
         """Start showing, from nothing. `earlier` are trials that the ledger has, with their scores.
 
-        `in_flight`: how many trials go on from a rung that they reached in an earlier run.
+        `in_flight`: how many trials go on from a checkpoint of an earlier run.
         `cost`: what a trial has used of `total`, where that may be less than one.
         """
         self.total, self._cost, self._began = total, cost, self._clock()
@@ -52,8 +52,8 @@ class Progress:
         for result, score in earlier:
             self._count(result, score)
         if earlier or in_flight:
-            more = {0: "", 1: ", 1 goes on from its last rung"}.get(
-                in_flight, f", {in_flight} go on from their last rung"
+            more = {0: "", 1: ", 1 goes on from its checkpoint"}.get(
+                in_flight, f", {in_flight} go on from their checkpoints"
             )
             self.console.print(f"Resuming: {self.done:g} of {total:g} trials are in the ledger{more}.", highlight=False)
         if self.console.is_terminal:

@@ -122,7 +122,7 @@ def test_a_driver_that_ends_between_rungs_loses_no_rung(method: str, ends: signa
     assert (found, saved.promoted_rungs) in {(1, 1), (2, 1)}
     ended, began, ran = entries(tmp_path), len(fakes.begun()), fakes.ran()
     said = finish(fake_driver(tmp_path, seconds=0))
-    assert "in the ledger, 1 goes on from its last rung." in said
+    assert "in the ledger, 1 goes on from its checkpoint." in said
     again = fakes.begun()[began]
     assert (again["key"], again["found"]) == (key, found), "what is in flight comes first, and where it was"
     following = fakes.ran()[len(ran)]
@@ -186,7 +186,7 @@ def test_real_training_goes_on_after_its_driver_was_killed(tmp_path: Path, tiny_
     assert saved is not None and 2 <= len(saved.rungs) <= 3
     assert entries(tmp_path) == []
     said = finish(start(tmp_path, ["sde_ray", "run", "--no-validate"]))
-    assert "Resuming: 0 of 1 trials are in the ledger, 1 goes on from its last rung." in said
+    assert "Resuming: 0 of 1 trials are in the ledger, 1 goes on from its checkpoint." in said
     (result,) = entries(tmp_path)
     runner = TrialRunner(WorkerGroup(RunnerResources(cpus=0.99), in_process=True))
     whole = run_trial(runner, trial, tmp_path / "whole")

@@ -48,6 +48,6 @@ def test_trials_that_go_on_from_a_rung_are_told() -> None:
     progress.begin(4, [], in_flight=2)
     progress.begin(4, [])
     lines = shown.getvalue().splitlines()
-    assert lines[0] == "Resuming: 1 of 4 trials are in the ledger, 1 goes on from its last rung."
-    assert lines[1] == "Resuming: 0 of 4 trials are in the ledger, 2 go on from their last rung."
+    assert lines[0] == "Resuming: 1 of 4 trials are in the ledger, 1 goes on from its checkpoint."
+    assert lines[1] == "Resuming: 0 of 4 trials are in the ledger, 2 go on from their checkpoints."
     assert len(lines) == 2

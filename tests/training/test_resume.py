@@ -1,4 +1,4 @@
-"""A trial that was cut off goes on from its last rung, to the last digit of one that was not; or says why it does not.
+"""A trial that was cut off goes on from its checkpoint, to the last digit of one that was not; or says why it does not.
 
 Real training on the tiny random model. "Cut off" is a runner that is let go after a rung; another one begins the trial.
 """
