@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,23 @@ VERDICT = {
               "score": 0.4, "seeds": 3, "items": 9, "claim": "better",
               "paired": {"difference": 0.1, "low": 0.0, "high": 0.2, "p_value": 0.5, "adjusted_p_value": 0.5}}],
 }  # fmt: skip
+
+# ---- an adapter's folder ---------------------------------------------------------------------------------------------
+
+NAME = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
+HEADER: dict[str, Any] = {  # a whole adapter of one module, with 12 and 8 numbers of four bytes
+    "__metadata__": {"format": "pt"},
+    NAME.format("A"): {"dtype": "F32", "shape": [2, 6], "data_offsets": [0, 48]},
+    NAME.format("B"): {"dtype": "F32", "shape": [4, 2], "data_offsets": [48, 80]},
+}
+PEFT: dict[str, Any] = {
+    "peft_type": "LORA", "r": 2, "lora_alpha": 16, "target_modules": ["q_proj"], "bias": "none",
+    "fan_in_fan_out": False, "use_dora": False, "modules_to_save": None, "rank_pattern": {}, "auto_mapping": None,
+    "task_type": "CAUSAL_LM",
+}  # fmt: skip
+
+
+def safetensors(header: dict[str, Any]) -> bytes:
+    """A file of weights with this header, and eighty bytes of zeros."""
+    raw = json.dumps(header).encode()
+    return struct.pack("<Q", len(raw)) + raw + bytes(80)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.hostile import Outcomes, encoded, hostile, mutated, odd_texts, odd_values, one_in, spoiled, twisted
+from fuzz.samples import HEADER, PEFT
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
@@ -19,17 +20,6 @@ from sde_ray.models.adapter_files import CONFIG, WEIGHTS, read_adapter
 from sde_ray.models.predictor import ADAPTER_CARD, find_adapter, read_card
 from sde_ray.tasks import get_task
 
-NAME = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
-HEADER: dict[str, Any] = {  # a whole adapter of one module, with 12 and 8 numbers of four bytes
-    "__metadata__": {"format": "pt"},
-    NAME.format("A"): {"dtype": "F32", "shape": [2, 6], "data_offsets": [0, 48]},
-    NAME.format("B"): {"dtype": "F32", "shape": [4, 2], "data_offsets": [48, 80]},
-}
-PEFT: dict[str, Any] = {
-    "peft_type": "LORA", "r": 2, "lora_alpha": 16, "target_modules": ["q_proj"], "bias": "none",
-    "fan_in_fan_out": False, "use_dora": False, "modules_to_save": None, "rank_pattern": {}, "auto_mapping": None,
-    "task_type": "CAUSAL_LM",
-}  # fmt: skip
 HOSTILE: list[dict[str, Any]] = [
     {"r": 10**9}, {"r": True}, {"r": 2.0}, {"target_modules": "(a+)+$"}, {"modules_to_save": ["lm_head"]},
     {"auto_mapping": {"parent_library": "os", "base_model_class": "system"}},

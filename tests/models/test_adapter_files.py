@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz.adapters import NAME, PEFT, safetensors
-from fuzz.engine import Random
-from fuzz.files import DESIGN
+from fuzz.samples import DESIGN, HEADER, PEFT, safetensors
 
 from sde_ray.errors import UserError
 from sde_ray.models.adapter_files import CONFIG, WEIGHTS, read_adapter
@@ -19,12 +17,8 @@ from sde_ray.plugins import load_object, trust_code
 
 
 def an_adapter(folder: Path, **config: Any) -> Path:
-    header = {
-        NAME.format("A"): {"dtype": "F32", "shape": [2, 6], "data_offsets": [0, 48]},
-        NAME.format("B"): {"dtype": "F32", "shape": [4, 2], "data_offsets": [48, 80]},
-    }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(safetensors(header, Random(0), 0.0))
+    (folder / WEIGHTS).write_bytes(safetensors(HEADER))
     (folder / CONFIG).write_text(json.dumps({**PEFT, **config}))
     return folder
 
