@@ -16,6 +16,7 @@ from sde_ray.types import Split
 
 MOST_TRAIN, MOST_EVAL, MOST_TEST = 500, 200, 500
 COMMENTS_AT, LONGEST_LINE = 44, 150
+EXAMPLE = "Read the {text} {where} and give the {value} of each {slot}: {slots}."
 KINDS = {
     "label": "label: one label a slot · span: words of the text · free: any words",
     "span": "span: words of the text · label: one label a slot · free: any words",
@@ -76,13 +77,15 @@ def _task(survey: Survey, draft: TaskDraft, section: Mapping[str, Any], metric: 
     lines.append(_line("  placeholder", draft.placeholder, "the word for a slot that the text says nothing about"))
     if metric:
         lines.append(_line("  objective", metric, "the metric that ranks designs"))
+    if draft.has_one_label:
+        lines.append(_line("  instruction", drafted["instruction"], "the words of the prompt before the form"))
     if survey.instruction:
         said = " ".join(survey.instruction.split())[:LONGEST_LINE]
         lines.append(
             "  # What the data tell a model to do, in place of which each design writes an instruction of its own:"
         )
         lines.append(f"  # {said}")
-        lines.append('  # instruction: "Read the {text} {where} and give the {value} of each {slot}: {slots}."')
+        lines += [] if draft.has_one_label else [f"  # instruction: {_word(EXAMPLE)}"]
     lines.append("  data:")
     lines += [_line(f"    {key}", value, _meaning(key)) for key, value in section.items()]
     if not survey.has_rationales:

@@ -26,6 +26,11 @@ ABSENT = (
 """Words that data use for "not mentioned", and that may be a task's placeholder."""
 MISSING = ("nan", "null", "na", "#n/a", "nat")
 """What programs write into a cell that should be empty."""
+ONE_LABEL = {
+    "en": "Read the {text} {where} and give its {slots}. Choose from {labels}.",
+    "zh": "阅读{where}这段{text}，给出{slots}。请从以下类别中选择：{labels}。",
+}
+"""The instruction of a drafted classification task."""
 RARE, FEW = 5, 100
 _CHINESE, _LETTER = re.compile(r"[\u4e00-\u9fff]"), re.compile(r"[^\W\d_]")
 
@@ -55,6 +60,11 @@ class TaskDraft:
         return ordered(self.counts[slot])
 
     @property
+    def has_one_label(self) -> bool:
+        """Whether the task is plain classification: one slot with one label, which needs no talk of aspects."""
+        return self.kind == "label" and len(self.slots) == 1 and not self.multilabel
+
+    @property
     def shares_labels(self) -> bool:
         """Whether one list of labels is for all slots: each slot's labels are among those of the richest slot."""
         lists = [{*self.counts[slot]} for slot in self.slots]
@@ -71,6 +81,7 @@ class TaskDraft:
         """The task's section in YAML, without its data."""
         section: dict[str, Any] = {"name": self.name, "kind": self.kind, "slots": list(self.slots)}
         section |= {"language": self.language} if self.language != "en" else {}
+        section |= {"instruction": ONE_LABEL[self.language]} if self.has_one_label else {}
         if self.kind == "label":
             by_slot = {slot: list(self.labels_of(slot)) for slot in self.slots}
             section["labels"] = list(self.shared_labels()) if self.shares_labels else by_slot

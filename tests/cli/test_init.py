@@ -55,7 +55,7 @@ def test_a_drafted_sweep_plans_and_shows(name: str, here: Path) -> None:
     task = task_of(path)
     counts = [len(task.load(split)) for split in ("train", "dev", "test")]
     assert " · ".join(f"{n} {split}" for n, split in zip(counts, ("train", "dev", "test"), strict=True)) in said
-    assert ", ".join(f"{n} {split}" for n, split in zip(counts, ("train", "dev", "test"), strict=True)) in planned
+    assert " / ".join(f"{n} {split}" for n, split in zip(counts, ("train", "dev", "test"), strict=True)) in planned
     assert values["train_sizes"][0] <= counts[0]
     assert values["eval_size"] <= counts[1] and values["validation"]["test_size"] <= counts[2]
     assert values["task"]["objective"] == task.objective
