@@ -143,19 +143,6 @@ class Study:
         assert {run.info.status for run in kinds["trial"]} == {"FINISHED"}
         assert {run.data.tags["sde.status"] for run in kinds["trial"]} == {"finished"}
 
-    def assert_nothing_left(self) -> None:
-        """Ray cleans up after a driver that is gone; it has a moment for it."""
-        deadline = time.monotonic() + 60
-        while True:
-            groups = [one for one in self.nodes.listed("placement_groups") if one["state"] != "REMOVED"]
-            actors = [
-                one for one in self.nodes.listed("actors") if one["state"] == "ALIVE" and "Warm" in one["class_name"]
-            ]
-            if not groups and not actors:
-                return
-            assert time.monotonic() < deadline, (groups, actors)
-            time.sleep(0.5)
-
 
 def sde_ray(nodes: Nodes, folder: Path, *arguments: str) -> tuple[int, str]:
     """The command line, as a user of this cluster: its exit code, and what it printed on stdout."""
@@ -214,7 +201,7 @@ def test_a_submitted_sweep_is_followed_stopped_and_resumed(tmp_path: Path, nodes
     assert "complete: 6" in sde_ray(nodes, tmp_path, "logs", "jobs", "--address", nodes.url)[1]
     study.assert_whole()
     study.assert_tracked()
-    study.assert_nothing_left()
+    study.nodes.wait_until_idle()
 
 
 @pytest.mark.parametrize(("token", "told"), [("", "401: no token was sent"), ("w" * 64, "403: another token")])
@@ -315,7 +302,7 @@ def assert_nothing_is_lost(victim: str, seed: int, tmp_path: Path, nodes: Nodes,
     assert study.finish().splitlines()[-1] == "complete: 6"
     study.assert_whole()
     study.assert_tracked()
-    study.assert_nothing_left()
+    study.nodes.wait_until_idle()
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
@@ -362,7 +349,7 @@ def test_early_stopped_trials_leave_no_placement_group_behind(
     assert ends == {
         key: "KILLED" if result.status == "pruned" else "FINISHED" for key, result in study.ledger.results().items()
     }
-    study.assert_nothing_left()
+    study.nodes.wait_until_idle()
 
 
 def test_the_processes_of_a_driver_that_is_gone_are_gone(nodes: Nodes) -> None:

@@ -1,7 +1,7 @@
 """A sweep of 10,000 trials that have all ended: resumed and analysed within seconds and some hundred megabytes.
 
-The numbers are printed (`pytest -s -m long tests/pipeline/test_ten_thousand_trials.py`). Seconds are of the CPU; memory is what a
-process of its own has at its peak, beyond its imports.
+`pytest -s -m long tests/pipeline/test_ten_thousand_trials.py` prints the numbers. Seconds are of the CPU; memory is
+what a process of its own has at its peak, beyond its imports.
 """
 
 from __future__ import annotations

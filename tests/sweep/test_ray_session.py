@@ -1,14 +1,20 @@
-"""A cluster that is still growing: a sweep waits until a trial fits, asks for room once, and gives up in time."""
+"""Ray's folder, and a cluster that is still growing: a sweep waits until a trial fits, asks once, gives up in time."""
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sde_ray.config.schema import Resources
 from sde_ray.errors import UserError
+from sde_ray.storage.process import this_process
 from sde_ray.sweep.cluster import ray_session
+from sde_ray.sweep.cluster.ray_session import OWNER, short_folder
 
 
 class Growing:
@@ -106,3 +112,28 @@ def test_ray_is_started_again_where_a_busy_machine_let_it_start_too_slowly(
         with pytest.raises(UserError, match="did not start within 30 s, in 3 attempts"):
             ray_session._init({"address": "local"})
     assert tried == [{"address": "local"}] * starts
+
+
+def test_ray_s_folder_of_a_process_that_is_gone_is_removed_and_no_other_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(os.path, "isdir", lambda path: False)  # no shorter place
+    mine = short_folder()
+    ended = {**this_process(), "started": "1"}
+    owners = {
+        "sde-ended": json.dumps(ended),
+        "sde-container": json.dumps({**ended, "namespace": "pid:[1]"}),  # its process ids mean nothing here
+        "sde-machine": json.dumps({**ended, "machine": "another"}),
+        "sde-odd": "[]",
+        "sde-torn": '{"pid": 1',
+    }
+    for name, owner in owners.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / OWNER).write_text(owner)
+    (tmp_path / "sde-other-program").mkdir()
+    second = short_folder()
+    assert {str(path) for path in tmp_path.iterdir()} == {
+        *(mine, second),
+        *(str(tmp_path / name) for name in [*owners, "sde-other-program"] if name != "sde-ended"),
+    }

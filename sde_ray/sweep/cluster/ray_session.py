@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import os
 import shutil
@@ -18,10 +19,13 @@ from sde_ray.config.load import refuse_masked
 from sde_ray.config.schema import Resources
 from sde_ray.errors import UserError
 from sde_ray.plugins import TRUSTED
+from sde_ray.safe_json import read_json
 from sde_ray.safe_text import SECRETS, secret_names
-from sde_ray.storage.lease import is_alive
+from sde_ray.storage.files import write_atomic
+from sde_ray.storage.process import is_running, this_process
 
 MAX_START_ATTEMPTS = 3
+OWNER = "owner.json"  # in Ray's folder: the process that has made it
 MAX_PENDING_TRIALS = 200  # that wait for room at a time, on a cluster: what Ray Tune has for searches without results
 TRIAL_CPU = (
     0.01  # of a CPU, for the trial's own process: taken from each bundle, so that whole cores still divide evenly
@@ -134,17 +138,26 @@ def bundles(resources: Resources) -> list[dict[str, float]]:
 
 
 def short_folder() -> str:
-    """A folder for Ray's sockets, whose paths may have 107 characters at most; named by its process.
+    """A folder for Ray's sockets, whose paths may have 107 characters at most.
 
     Removes the folders of processes that were killed before they could do it.
     """
     default = tempfile.gettempdir()
     parent = Path(default if len(default) <= 20 or not os.path.isdir("/tmp") else "/tmp")
-    for folder in parent.glob("sde-*-*"):
-        owner = folder.name.split("-")[1]
-        if owner.isdigit() and not is_alive(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
-    return tempfile.mkdtemp(prefix=f"sde-{os.getpid()}-", dir=parent)
+    for left in parent.glob(f"sde-*/{OWNER}"):
+        if is_running(_owner(left)) is False:  # not one that another container, with the same /tmp, works with
+            shutil.rmtree(left.parent, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix="sde-", dir=parent)
+    write_atomic(Path(folder, OWNER), json.dumps(this_process()))
+    return folder
+
+
+def _owner(file: Path) -> dict[str, Any]:
+    try:
+        owner = read_json(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return owner if isinstance(owner, dict) else {}
 
 
 def _options(resources: Resources, folder: str | None) -> dict[str, Any]:
