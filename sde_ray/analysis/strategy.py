@@ -107,36 +107,54 @@ def assemble(
     fitted = fit_results(combined, COMBINED, "dev", items if len(weights) == 1 else None, bounds)
     scored = scored_results(combined, COMBINED)
     check = ConstraintCheck(combined, constraints)
-    selection = ""
     warning = warning or degenerate_scores([one.scores["dev"][COMBINED] for one in scored], bounds)
-    default = _default(fitted)
-    keeps_default = bool(warning) and not check.violations(default)
-    near_ties = [pair for pair in recommended if fitted.covers(pair[0]) and not check.violations(pair[0])]
-    if keeps_default:
-        design, predicted = default, fitted.predict(default)
-        reasons = {axis: _why_kept(axis, option, fitted) for axis, option in design.options}
-    elif near_ties:
-        design, predicted = simplest(near_ties, scored, fitted)
-        reasons = dict(recommendation_reasons(design, predicted, near_ties, fitted))
-    else:
-        candidates = list(check.feasible(_combinations(fitted)))
-        design = _eliminate_backward(max(candidates, key=fitted.predict), fitted, check)
-        optimism = max(0.0, fitted.optimism(candidates))
-        predicted, reasons = fitted.predict(design) - optimism, dict(_reasons(design, fitted, check))
-        selection = _selection_note(optimism, len(candidates))
+    choice = _choose(fitted, check, scored, recommended, bool(warning))
     config = scored[0].config
     return Strategy(
         task=str(config["task"]),
         model=str(config["model"]),
-        design=design,
+        design=choice.design,
         sweep=sweep,
         objective=objective,
-        predicted=predicted,
+        predicted=choice.predicted,
         effects=tuple(surface_effects(fitted, [design_of(result) for result in scored])),
-        reasons=reasons,
-        selection=selection,
+        reasons=choice.reasons,
+        selection=choice.selection,
         warning=warning,
     )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The design that is taken, with its fields of `Strategy`."""
+
+    design: Design
+    predicted: float
+    reasons: Mapping[str, str]
+    selection: str = ""
+
+
+def _choose(
+    fitted: SurfaceFit,
+    check: ConstraintCheck,
+    scored: Sequence[TrialResult],
+    recommended: Recommended,
+    degenerate: bool,
+) -> _Choice:
+    """The default where scores tell nothing, else the search's own design, else the best of the surface."""
+    default = _default(fitted)
+    if degenerate and not check.violations(default):
+        reasons = {axis: _why_kept(axis, option, fitted) for axis, option in default.options}
+        return _Choice(default, fitted.predict(default), reasons)
+    near_ties = [pair for pair in recommended if fitted.covers(pair[0]) and not check.violations(pair[0])]
+    if near_ties:
+        design, predicted = simplest(near_ties, scored, fitted)
+        return _Choice(design, predicted, dict(recommendation_reasons(design, predicted, near_ties, fitted)))
+    candidates = list(check.feasible(_combinations(fitted)))
+    design = _eliminate_backward(max(candidates, key=fitted.predict), fitted, check)
+    optimism = max(0.0, fitted.optimism(candidates))
+    note = _selection_note(optimism, len(candidates))
+    return _Choice(design, fitted.predict(design) - optimism, dict(_reasons(design, fitted, check)), note)
 
 
 def _default(fitted: SurfaceFit) -> Design:
