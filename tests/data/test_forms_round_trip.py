@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
@@ -137,6 +137,8 @@ def test_labels(folder: Path, write: Any, rows: list[Row]) -> None:
 
 @pytest.mark.parametrize("write", [*BOTH, offsets])
 @given(rows=st.lists(span_rows(), min_size=1, max_size=4))
+@example(rows=[(": \U0001f600\U0001f600 ", {"food": ["\U0001f600\U0001f600"]}, [(2, 4, "food")])])
+@example(rows=[("[] ", {"food": ["[]"]}, [(0, 2, "food")])])
 def test_spans(folder: Path, write: Any, rows: list[Row]) -> None:
     schema = Schema("span", SLOTS, (), "(none)")
     assert read_back(folder, write, rows, schema) == [(text, in_order(answer)) for text, answer, _ in rows]
