@@ -114,8 +114,10 @@ def _files(data: str, base: Path) -> tuple[dict[str, Any], list[Record]]:
         raise UserError(f'There is no file or folder "{data}".{near}{hub}')
     train = path
     if path.is_dir():
-        faults = FaultList(data)
+        faults = FaultList("Data")
         files = find_files(path, faults)
+        if faults.faults:
+            faults.add("Or give one file, from which dev and test are cut.")
         faults.raise_if_any()
         train = files["train"]
     return {"path": _relative(path, base)}, read_any(train)

@@ -8,6 +8,7 @@ In a wheel they lie inside the package, in a checkout beside it (`sweeps/`).
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -38,7 +39,12 @@ def find_sweep(path: Path) -> Path:
     Raises UserError: when there is no such file, but a shipped sweep of its name.
     """
     sweeps = shipped_sweeps()
-    if path.stem not in sweeps or path.exists():
+    if path.stem not in sweeps:
+        near = suggest(path, sweeps) if path == Path(path.stem) and not os.path.exists(path) else ""
+        if near:
+            raise UserError(f'There is no file "{path}".{near} That is a sweep of the package (sde-ray demo --list).')
+        return path
+    if path.exists():
         return path
     if path == Path(path.stem):
         return sweeps[path.stem]

@@ -24,8 +24,8 @@ NOTHING = ("nan", "null", "none", "n/a", "na", "-", "<na>")
 def read_values(slot: str, value: Any, schema: Schema, faults: list[str]) -> tuple[str, ...]:
     """Values of a slot as strings; empty where it is not mentioned. What is wrong goes to `faults`."""
     values = plain_values(slot, value, faults)
-    if schema.kind == "span":
-        values = tuple(string for value in values for string in listed(value))
+    if schema.kind == "span" and value and isinstance(value, str):
+        values = listed(value)
     if schema.kind == "label":
         labels = schema.labels_of(slot)
         if slot in schema.multilabel and len(values) == 1:

@@ -141,11 +141,20 @@ def _spans(value: Mapping[str, Any], mark: str, text: str) -> Iterator[tuple[int
         raise BadRecord("a marked span has no label")
     if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start < end:
         raise BadRecord(f"a marked span goes from {start} to {end}")
-    if isinstance(string, str) and text[start:end].strip() != string.strip():
-        start, end = (len(_utf16(text)[: 2 * place].decode("utf-16-le", "ignore")) for place in (start, end))
-        if text[start:end].strip() != string.strip():
-            raise BadRecord(f'the marked span "{string[:60]}" is not what the text has from {value["start"]} on')
+    if isinstance(string, str):
+        start, end = _place(start, end, string, text)
     yield from ((start, end, str(label)) for label in labels)
+
+
+def _place(start: int, end: int, string: str, text: str) -> tuple[int, int]:
+    """Where a marked string is: at its offsets in characters, or at those in UTF-16 units."""
+    units = [len(_utf16(text)[: 2 * place].decode("utf-16-le", "ignore")) for place in (start, end)]
+    places = [(start, end), (units[0], units[1])] if end <= len(text) else [(units[0], units[1])]
+    exact = [place for place in places if text[slice(*place)] == string]
+    near = [place for place in places if text[slice(*place)].strip() == string.strip()]
+    for place in [*exact, *near]:
+        return place
+    raise BadRecord(f'the marked span "{string[:60]}" is not what the text has from {start} on')
 
 
 def _utf16(text: str) -> bytes:

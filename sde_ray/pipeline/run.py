@@ -20,10 +20,12 @@ from sde_ray.analysis import strategy as strategies
 from sde_ray.analysis import validation
 from sde_ray.analysis import verdict as verdicts
 from sde_ray.analysis.cross_study import cross_studies
+from sde_ray.analysis.degenerate import degenerate_gold
 from sde_ray.analysis.study import Study, studies
 from sde_ray.config.load import refuse_masked, resolved
 from sde_ray.config.schema import Constraints, SweepConfig
 from sde_ray.config.trial import TrialConfig
+from sde_ray.errors import UserError
 from sde_ray.pipeline.comparison import comparison_view
 from sde_ray.pipeline.context import Interrupted, PipelineContext, PipelineResult, StudyConclusion
 from sde_ray.pipeline.listener import PipelineListener
@@ -124,10 +126,24 @@ def largest_studies(study_list: Sequence[Study]) -> list[Study]:
     return list(largest.values())
 
 
-def assemble(context: PipelineContext, study: Study, constraints: Constraints | None = None) -> StudyConclusion:
+def assemble(
+    context: PipelineContext,
+    study: Study,
+    constraints: Constraints | None = None,
+    out: Path | None = None,
+    keep_validated: bool = False,
+) -> StudyConclusion:
     """The best combination that a study's evidence carries, saved in the sweep's folder.
 
-    `constraints` stand in for those of the configuration.
+    Args:
+        context: the run.
+        study: the trials.
+        constraints: in place of those of the configuration.
+        out: the file to write in place of the folder's strategy.
+        keep_validated: refuse to write another design over one that was validated.
+
+    Raises:
+        UserError: where that would have to be done, or no design meets the constraints.
     """
     strategy = strategies.assemble(
         study.results,
@@ -137,10 +153,18 @@ def assemble(context: PipelineContext, study: Study, constraints: Constraints | 
         items=study.items[study.split],
         sweep=context.config.name,
         recommended=context.sweep_run.recommendation(study.group.task, study.group.model, study.group.train_size),
+        warning=degenerate_gold(context.sweep_run.tasks[study.group.task]),
     )
-    path = context.run_dir.strategy(strategy.task, strategy.model)
+    own = context.run_dir.strategy(strategy.task, strategy.model)
+    path = out or own
+    validated = strategies.validated(path)
+    if validated is not None and validated.design == strategy.design:
+        strategy = replace(strategy, verdict=validated.verdict)
+    elif validated is not None and keep_validated:
+        raise UserError(strategies.refusal(strategy, validated, path))
     strategies.save(strategy, path)
-    context.publish(path)
+    if path == own:
+        context.publish(path)
     context.listener.on_strategy(strategy, path)
     return StudyConclusion(study, strategy, path)
 

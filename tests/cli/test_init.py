@@ -242,6 +242,8 @@ class TestRefusals:
             (["flat.jsonl", "--slots", "labels"], 'has no column "labels". Did you mean "label"?'),
             (["flat.jsonl", "--kind", "lable"], 'There is no kind "lable". Expected label, span or free.'),
             (["flat.jsonl", "--out", "no/x.yaml"], 'There is no folder "no" for x.yaml.'),
+            (["."], "has no train file. Expected train.*, dev.* or valid.*, test.*; it has"),
+            (["."], "Or give one file, from which dev and test are cut."),
             (["ids.csv"], "no column but"),
             (["headless.csv"], "headless.csv: its first line (A bad stay., bad) looks like a row of data"),
             (["pairs.jsonl"], "looks like preference pairs"),

@@ -47,6 +47,13 @@ def test_a_shipped_file_that_is_not_here_is_told_by_its_name(name: str) -> None:
         load_config(name)
 
 
+def test_a_misspelt_name_is_answered_with_the_shipped_one() -> None:
+    with pytest.raises(
+        UserError, match=r'no file "quikstart". Did you mean "quickstart"\? That is a sweep of the package'
+    ):
+        load_config("quikstart")
+
+
 def test_a_file_that_is_nowhere_is_told_as_before() -> None:
     with pytest.raises(UserError, match='There is no file "hotels.yaml"'):
         load_config("hotels.yaml")

@@ -413,6 +413,20 @@ class TestCsv:
         assert find_delimiter("text\na;b\n") == ","
         assert find_delimiter('text\tlabel\n"a\nb"\tx\n') == "\t"
 
+    def test_spans_in_a_cell_are_one_or_a_json_list(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        path.write_text('text,DNA,protein\na,jun,\nb,"[""jun"", ""fos""]",[]\nc,,IL-2\n')
+        assert [e.answer for e in load(path, ENTITIES)] == [
+            {"DNA": ("jun",)},
+            {"DNA": ("jun", "fos")},
+            {"protein": ("IL-2",)},
+        ]
+
+    def test_a_rationale_of_a_task_with_one_slot_stands_alone(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        path.write_text("text,class,rationale\na,spam,it sells\nb,ham,\nc,spam,it begs\n")
+        assert [e.rationale for e in load(path, SPAM)] == [{"class": "it sells"}, {}, {"class": "it begs"}]
+
     def test_a_column_that_stands_twice(self, tmp_path: Path) -> None:
         (tmp_path / "a.csv").write_text("text,product,product\na,app,app\n")
         with pytest.raises(UserError, match='line 1: the column "product" stands twice'):
