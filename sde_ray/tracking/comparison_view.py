@@ -55,6 +55,7 @@ class ComparisonView:
         """The view as MLflow's page keeps it: filter, order, columns, charts and their sections."""
         columns = [_column("metrics", name) for name in (self.objective, *self.metrics)]
         columns += [_column("params", name) for name in (*self.axes, *self.params)]
+        columns += [_column("attributes", name) for name in ("Dataset", "Source")]
         return {
             **self._facets(sweep_id),
             "lifecycleFilter": "Active",
@@ -64,6 +65,7 @@ class ComparisonView:
             "runsHiddenMode": "SHOW_ALL",
             "hideEmptyCharts": True,
             "isAccordionReordered": True,
+            "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
             "compareRunCharts": self._charts(),
             "compareRunSections": [*(_section(name) for name in SECTIONS), *map(_closed_section, CLOSED_SECTIONS)],
         }

@@ -44,6 +44,8 @@ def test_the_view_has_every_axis_as_a_column_a_coordinate_and_a_chart() -> None:
         "params.`format`",
         "params.`labels`",
         "params.`seed`",
+        "attributes.`Dataset`",
+        "attributes.`Source`",
     ]
     assert charts["sde-axes"]["selectedParams"] == ["format", "labels"]
     assert [charts[f"sde-axis-{axis}"]["xaxis"] for axis in VIEW.axes] == [
@@ -61,7 +63,7 @@ def test_a_view_of_few_columns_is_plain_and_a_long_one_is_deflated() -> None:
     assert json.loads(short)["startTime"] == "ALL"
     head, _, packed = long.partition(";")
     assert head == "deflate" and len(long) < 5000  # the longest tag that MLflow's databases take
-    assert len(json.loads(zlib.decompress(base64.b64decode(packed)))["selectedColumns"]) == 44
+    assert len(json.loads(zlib.decompress(base64.b64decode(packed)))["selectedColumns"]) == 46
 
 
 def test_the_plain_table_has_the_filter_and_the_order_of_the_view() -> None:
