@@ -21,8 +21,8 @@ from sde_ray.data.records import BadRecord, Record
 from sde_ray.data.schema import Schema
 from sde_ray.errors import UserError, suggest
 
-ALONE = "answer"
-"""The slot of answers that name none."""
+ALONE = ""
+"""The slot of answers that name none, until the task gives it a name."""
 SPLIT_WORDS = {"train", "training", "dev", "val", "valid", "validation", "eval", "test", "testing"}
 SHORTEST_INSTRUCTION = 15  # characters that all texts begin with before they count as an instruction
 

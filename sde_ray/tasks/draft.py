@@ -24,6 +24,8 @@ ABSENT = (
     *("未提及", "无", "未知"),
 )
 """Words that data use for "not mentioned", and that may be a task's placeholder."""
+SLOT_ALONE = {"label": "label", "span": "span", "free": "answer"}
+"""What the slot is called, by kind, where the data name none."""
 MISSING = ("nan", "null", "na", "#n/a", "nat")
 """What programs write into a cell that should be empty."""
 ONE_LABEL = {
@@ -111,10 +113,13 @@ def draft_task(name: str, survey: Survey, kind: str = "") -> TaskDraft:
         raise UserError(f"{name}: no record has an answer. Expected one or more; is the right column named?")
     doubts: list[str] = []
     columns = {slot: survey.column(slot) for slot in survey.slots}
+    if ALONE in columns and len(columns) > 1:
+        bare = sum(map(bool, columns.pop(ALONE)))
+        doubts.append(f"{bare} of {len(survey.answers)} answers name no slot: faults when they are loaded")
     kinds = {slot: infer_kind(column, survey.texts) or "free" for slot, column in columns.items()}
     chosen = _kind(kind, kinds, columns, survey.texts, doubts)
-    if chosen == "label" and [*columns] == [ALONE]:  # a value alone goes to whatever slot there is
-        columns = {"label": columns[ALONE]}
+    columns = {slot or SLOT_ALONE[chosen]: column for slot, column in columns.items()}
+    kinds = {slot or SLOT_ALONE[chosen]: each for slot, each in kinds.items()}
     language = _language(survey.texts)
     counts, placeholder = _labels(columns, doubts) if chosen == "label" else ({}, "")
     doubts += _text_doubts(survey)

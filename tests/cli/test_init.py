@@ -183,6 +183,22 @@ class TestUnsure:
         assert "2 different instructions or system messages: they are kept in the text" in said
         assert task_of(here / "a.yaml").load("train")[0].text.startswith("Rate the ")
 
+    def test_answers_that_name_a_slot_called_answer_keep_its_name(self, here: Path) -> None:
+        rows = [{"text": row["text"], "answer": {"answer": row["room"]}} for row in own_data.sentiments()]
+        call("init", lines(here / "a.jsonl", rows).name)
+        assert task_of(here / "a.yaml").slots == ("answer",)
+        call("plan", "a.yaml")
+
+    def test_a_few_answers_without_a_slot_are_told(self, here: Path) -> None:
+        answers = [json.dumps(own_data.answer_of(row)) for row in own_data.sentiments()]
+        answers[3] = "I cannot tell."
+        turns = [
+            [{"role": "user", "content": f"t{n}"}, {"role": "assistant", "content": a}] for n, a in enumerate(answers)
+        ]
+        said = call("init", lines(here / "a.jsonl", [{"messages": two} for two in turns]).name).output
+        assert "1 of 60 answers name no slot: faults when they are loaded" in said and "repair" in said
+        assert yaml.safe_load((here / "a.yaml").read_text())["task"]["slots"] == ["room", "wifi"]
+
 
 class TestChoices:
     def test_text_slots_kind_and_name(self, here: Path) -> None:
