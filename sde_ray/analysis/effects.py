@@ -283,7 +283,7 @@ def _interactions(
     for a, b in ((a, b) for a in first[1] for b in second[1]):
         if a != references[0] and b != references[1]:
             draws = cells[a, b] - cells[a, references[1]] - cells[references[0], b] + cells[references]
-            yield (axes, (a, b), references), Contrast(draws, known)
+            yield (axes, (a, b), references), Contrast(draws, known, (-2 * fitted.width, 2 * fitted.width))
 
 
 def effect_table(

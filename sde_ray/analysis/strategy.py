@@ -217,7 +217,7 @@ def _eliminate_backward(best: Design, fitted: SurfaceFit, check: ConstraintCheck
         free = [
             (loss.value, simpler)
             for loss, simpler in losses
-            if not _is_significant(loss)
+            if not _is_significant(loss, fitted)
             # Single steps may hide a loss that they have together.
             and not fitted.difference(best, simpler).excludes_zero
         ]
@@ -236,9 +236,12 @@ def _simpler(design: Design, fitted: SurfaceFit, check: ConstraintCheck) -> Iter
             yield candidate
 
 
-def _is_significant(gain: Estimate) -> bool:
-    """Does the interval lie above 0? Where no noise is known, the value itself counts."""
-    return gain.value > TOLERANCE if gain.low is None else gain.low > 0
+def _is_significant(gain: Estimate, fitted: SurfaceFit) -> bool:
+    """Does the interval lie above 0? Where no noise is known at all, the value itself counts.
+
+    Where the noise is known, a gain without an interval is one that the trials cannot tell from that of another option.
+    """
+    return fitted.draws is None and gain.value > TOLERANCE if gain.low is None else gain.low > 0
 
 
 # ---- reasons in words ----------------------------------------------------------------------------------------------
@@ -257,7 +260,7 @@ def _reasons(design: Design, fitted: SurfaceFit, check: ConstraintCheck) -> Iter
             default = design.replace(**{axis: reference})
             gain, broken = fitted.difference(design, default), check.violations(default)
             text = f"{option}: {_format(gain)} over {reference}, with the other options as assembled"
-            if broken and not _is_significant(gain):
+            if broken and not _is_significant(gain, fitted):
                 text = f"{option}: the constraint forces it, as with {reference} {'; '.join(broken.values())}. "
                 text += f"It brings {_format(gain)} over {reference}" + (": a loss" if gain.value < 0 else "")
             else:

@@ -234,7 +234,7 @@ def verdict_table(verdict: Verdict) -> list[dict[str, Any]]:
         paired = asdict(row.paired) if row.paired else dict.fromkeys(each.name for each in fields(PairedDifference))
         values = {key: value for key, value in asdict(row).items() if key not in ("paired", "design", "cost")}
         rows.append(
-            {**values, **paired, "tokens": row.cost.tokens, "design": row.design.slug, "label": paper_label(row.design)}
+            {**paired, **values, "tokens": row.cost.tokens, "design": row.design.slug, "label": paper_label(row.design)}
         )
     return rows
 

@@ -34,6 +34,7 @@ from sde_ray.pipeline.validation_trials import validation_trials
 from sde_ray.storage.layout import ADAPTER, SWEEP, TRIALS
 from sde_ray.storage.lease import refuse_if_held
 from sde_ray.storage.mirror import LocalFolder
+from sde_ray.sweep.data_summary import overlong_notes
 from sde_ray.sweep.phase import leave_phase, write_phase
 from sde_ray.sweep.signals import sigterm_is_ctrl_c
 from sde_ray.sweep.sweep_run import SweepRun
@@ -43,6 +44,7 @@ from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.tracking.sweep_id import SWEEP_ID_FILE, ensure_sweep_id
 from sde_ray.tracking.tracking_uri import resolve_tracking_uri
 from sde_ray.training.runner import RunnerFactory
+from sde_ray.types import TrialResult
 
 if TYPE_CHECKING:
     from sde_ray.analysis.report.chapter import Chapter
@@ -233,7 +235,7 @@ def _keep_adapter(store: LocalFolder, trials: Sequence[TrialConfig], target: Pat
 
 def report(context: PipelineContext, study_list: Sequence[Study], conclusions: Sequence[StudyConclusion]) -> Path:
     """The page that tells all of it, in the sweep's folder and in MLflow."""
-    chapters = _chapters(study_list, conclusions)
+    chapters = _chapters(context.sweep_run, study_list, conclusions)
     path = _write_page(context.sweep_run, chapters, study_list)
     context.publish(path)
     _log_figures(context, chapters)
@@ -247,21 +249,41 @@ def refresh_report(config: SweepConfig) -> Path | None:
         return None
     sweep_run = SweepRun(config)
     study_list = studies(config, tuple(sweep_run.results.values()))
-    path = _write_page(sweep_run, _chapters(study_list, load_conclusions(config, study_list)), study_list)
+    path = _write_page(sweep_run, _chapters(sweep_run, study_list, load_conclusions(config, study_list)), study_list)
     config.run_dir.folder.upload(path)
     return path
 
 
-def _chapters(study_list: Sequence[Study], conclusions: Sequence[StudyConclusion]) -> list[Chapter]:
+def _chapters(
+    sweep_run: SweepRun, study_list: Sequence[Study], conclusions: Sequence[StudyConclusion]
+) -> list[Chapter]:
     from sde_ray.analysis.report.chapter import Chapter
 
     by_group = {conclusion.study.group: conclusion for conclusion in conclusions}
-    return [
-        Chapter(study, by_group[study.group].strategy, by_group[study.group].verdict)
-        if study.group in by_group
-        else Chapter(study)
-        for study in study_list
+    data = {each.task: each for each in sweep_run.data}
+    chapters = []
+    for study in study_list:
+        read = data.get(study.group.task)
+        about = (read.facts, (*read.notes, *overlong_notes(read))) if read else ((), ())
+        if study.group in by_group:
+            conclusion = by_group[study.group]
+            final = _final_results(sweep_run, study) if conclusion.verdict else ()
+            chapters.append(Chapter(study, conclusion.strategy, conclusion.verdict, final, *about))
+        else:
+            chapters.append(Chapter(study, facts=about[0], notes=about[1]))
+    return chapters
+
+
+def _final_results(sweep_run: SweepRun, study: Study) -> list[TrialResult]:
+    """The trials of the final comparison on a study's task and model, of the largest size that it has."""
+    contest = (study.group.task, study.group.model)
+    final = [
+        result
+        for result in sweep_run.results.values()
+        if "test" in result.config["splits"] and (result.config["task"], result.config["model"]) == contest
     ]
+    largest = max((int(result.config["train_size"]) for result in final), default=0)
+    return [result for result in final if int(result.config["train_size"]) == largest]
 
 
 def _write_page(sweep_run: SweepRun, chapters: Sequence[Chapter], study_list: Sequence[Study]) -> Path:

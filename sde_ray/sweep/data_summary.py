@@ -78,6 +78,14 @@ class DataSummary:
         """`243 train / 27 dev / 30 test`."""
         return " / ".join(f"{count} {split}" for split, count in self.items.items())
 
+    @property
+    def facts(self) -> tuple[str, str]:
+        """Metric and items, a line each, for plan and report."""
+        meaning = f" ({self.meaning})" if self.meaning else ""
+        parts = [f"{self.counts} items", f"a trial is scored on {self.scored}, the final comparison on {self.tested}"]
+        parts += [f"out of domain {name}: {dev} dev / {test} test" for name, (dev, test) in self.domains.items()]
+        return f"{self.metric} on {self.split}{meaning}", "; ".join([*parts, *([self.source] if self.source else [])])
+
 
 def summarize(plan: Plan) -> list[DataSummary]:
     """Summaries of a plan's tasks. Texts are counted in tokens where the model's tokenizer is at hand."""

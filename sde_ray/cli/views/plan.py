@@ -56,19 +56,10 @@ def summary(plan: Plan, data: Sequence[DataSummary] = ()) -> list[str]:
     if plan.first:
         lines.append(escape(plan.first))
     for each in data:
-        meaning = f" ({each.meaning})" if each.meaning else ""
-        lines.append(f"metric   {escape(f'{each.title}: {each.metric} on {each.split}{meaning}')}")
-        lines.append(f"data     {escape(_items(each))}")
+        metric, items = each.facts
+        lines += [f"metric   {escape(f'{each.title}: {metric}')}", f"data     {escape(f'{each.title}: {items}')}"]
     lines += [f"pinned   {axis}: {escape(reason)}" for axis, reason in plan.pinned.items()]
     return lines + [f"dropped  {escape(what)}: {escape(reason)}" for what, reason in plan.dropped]
-
-
-def _items(data: DataSummary) -> str:
-    """Items per split, how many of them are scored, and how data of one's own were read."""
-    parts = [f"{data.title}: {data.counts} items", f"a trial is scored on {data.scored}, the final comparison on "]
-    parts[-1] += str(data.tested)
-    parts += [f"out of domain {name}: {dev} dev / {test} test" for name, (dev, test) in data.domains.items()]
-    return "; ".join([*parts, *([data.source] if data.source else [])])
 
 
 def _models(models: Sequence[ModelCheck]) -> list[str]:
