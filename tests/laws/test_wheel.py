@@ -65,6 +65,17 @@ def test_the_wheel_has_every_sweep_and_its_data(wheel: Path) -> None:
 
 
 @pytest.mark.slow
+def test_an_editable_install_has_no_copies(tmp_path: Path) -> None:
+    """`make` installs so: a folder of the package's name in site-packages would go stale, and mislead type checkers."""
+    pytest.importorskip("editables", reason="comes with `pip install -e .[dev]`")
+    code = f"import hatchling.build as b; print(b.build_editable({str(tmp_path)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / done.stdout.split()[-1]) as archive:
+        assert [name for name in archive.namelist() if ".dist-info/" not in name and not name.endswith(".pth")] == []
+
+
+@pytest.mark.slow
 def test_the_installed_package_knows_them_without_the_checkout(installed: Path, tmp_path: Path) -> None:
     listed = json.loads(sde_ray(installed, tmp_path, "demo", "--list", "--json"))
     assert {one["name"] for one in listed} == {path.stem for path in (ROOT / "sweeps").glob("*.yaml")}
