@@ -72,7 +72,7 @@ def scaffold(
     Raises UserError: when there are no such data, or neither text nor answers can be told.
     """
     place, records = _hub(data, config) if hub else _files(data, out.parent)
-    surveyed = survey(data, records, text, slots)
+    surveyed = survey(data, records, text, slots, kind)
     draft = draft_task(name or plain_name(data), surveyed, kind)
     section = {**place, **surveyed.section}
     doubts, faults, metric = [*draft.doubts], "", ""

@@ -6,8 +6,9 @@
 
 A choice answers the slot that is called as its tag in the labelling interface (`from_name`); of marked spans the label
 is the slot. The task's kind says which are read: label takes choices, ratings and numbers, span takes marked spans,
-free takes text areas, numbers and choices. Tasks that nobody has annotated are left out. Where several annotations
-of a task differ and none is the ground truth, `disagreement: first` takes the first, `skip` leaves the task out.
+free takes text areas, numbers and choices. What is no slot of the task is left out, and so are tasks that nobody has
+annotated. Where several annotations of a task differ and none is the ground truth, `disagreement: first` takes the
+first, `skip` leaves the task out.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def translate(
                 "annotations differ. Mark one as ground truth, or set `disagreement: first` (or skip) in the data"
             )
     name = {"id": str(fields["id"])} if "id" in fields else {}
-    return {**name, "text": _text(data, columns), "answer": answers[0]}
+    answer = {slot: value for slot, value in answers[0].items() if schema is None or slot in schema.slots}
+    return {**name, "text": _text(data, columns), "answer": answer}
 
 
 def _annotations(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sde_ray.data import messages
@@ -57,7 +57,7 @@ class Survey:
         return parted if infer_kind(parted, self.texts) in ("label", "span") else column
 
 
-def survey(title: str, records: Sequence[Record], text: str = "", slots: Sequence[str] = ()) -> Survey:
+def survey(title: str, records: Sequence[Record], text: str = "", slots: Sequence[str] = (), kind: str = "") -> Survey:
     """Survey of records.
 
     Args:
@@ -65,6 +65,7 @@ def survey(title: str, records: Sequence[Record], text: str = "", slots: Sequenc
         records: those of the train split.
         text: the column of the text; empty: it is guessed.
         slots: the columns that are answers; empty: they are guessed.
+        kind: that of the answers, where the data have several (choices and spans); empty: labels.
 
     Raises UserError: when the records are in a form that is not read, or neither text nor answers can be found.
     """
@@ -78,10 +79,14 @@ def survey(title: str, records: Sequence[Record], text: str = "", slots: Sequenc
         texts, answers = [e.text for e in examples], [dict(e.answer) for e in examples]
         schema = FORMATS[shape.format].schema
         return Survey(shape.title, tuple(texts), tuple(answers), {"format": shape.format}, schema)
-    return _of_shape(title, shape, records, text)
+    found = _of_shape(title, shape, records, text, kind)
+    if not slots:
+        return found
+    answers = [{slot: values for slot, values in answer.items() if slot in slots} for answer in found.answers]
+    return replace(found, answers=tuple(answers))
 
 
-def _of_shape(title: str, shape: Shape, records: Sequence[Record], text: str) -> Survey:
+def _of_shape(title: str, shape: Shape, records: Sequence[Record], text: str, kind: str) -> Survey:
     """Survey of records in another tool's form, through its own `translate`."""
     options: dict[str, Any] = {"columns": {"text": text}} if text and shape.format == "label_studio" else {}
     notes: list[str] = []
@@ -93,6 +98,8 @@ def _of_shape(title: str, shape: Shape, records: Sequence[Record], text: str) ->
         options |= more
     rows = _translated(title, shape, records, options, notes)
     answers = [_by_slot(row["answer"]) for row in rows]
+    if shape.format == "label_studio":
+        answers = _of_one_kind(records, options, answers, kind, notes)
     return Survey(
         shape.title,
         tuple(row["text"] for row in rows),
@@ -150,6 +157,39 @@ def _label_studio_options(records: Sequence[Record], notes: list[str]) -> dict[s
         f"the annotations of {differ} tasks differ: the first one is taken (`disagreement: skip` leaves them out)"
     )
     return {"disagreement": "first"}
+
+
+def _of_one_kind(
+    records: Sequence[Record],
+    options: Mapping[str, Any],
+    answers: list[dict[str, Values]],
+    kind: str,
+    notes: list[str],
+) -> list[dict[str, Values]]:
+    """The answers of one kind, of a project that has choices as well as marked spans."""
+    translate = FORMATS["label_studio"].translate
+    assert translate is not None
+    slots = tuple(dict.fromkeys(slot for answer in answers for slot in answer))
+    by_kind: dict[str, list[dict[str, Values]]] = {}
+    for each in ("label", "span"):
+        schema = Schema("label" if each == "label" else "span", slots)
+        rows = [_or_none(translate, record, schema, options) for record in records]
+        by_kind[each] = [_by_slot(row["answer"]) for row in rows if row is not None]
+    if not all(any(several) for several in by_kind.values()):
+        return answers
+    chosen = kind if kind in by_kind else "label"
+    notes.append(
+        "the project has choices and marked spans: --kind label takes the choices (the default), span the others"
+    )
+    return by_kind[chosen]
+
+
+def _or_none(translate: Any, record: Record, schema: Schema, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    try:
+        row: Mapping[str, Any] | None = translate(record.fields, schema, **options)
+    except BadRecord:
+        return None
+    return row
 
 
 def _chat_options(name: str, records: Sequence[Record], notes: list[str]) -> tuple[dict[str, Any], str]:

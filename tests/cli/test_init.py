@@ -207,6 +207,27 @@ class TestChoices:
         task = yaml.safe_load((here / "stays.yaml").read_text())["task"]
         assert (task["name"], task["kind"], task["slots"]) == ("stays", "free", ["wifi"])
 
+    def test_some_slots_of_a_label_studio_project(self, here: Path) -> None:
+        own_data.label_studio(here)
+        call("init", "label_studio.json", "--slots", "wifi")
+        assert task_of(here / "label_studio.yaml").slots == ("wifi",)
+        assert {*task_of(here / "label_studio.yaml").load("dev")[0].answer} <= {"wifi"}
+
+    @pytest.mark.parametrize(
+        ("kind", "slots"), [("", ("room", "wifi")), ("label", ("room", "wifi")), ("span", ("word",))]
+    )
+    def test_a_label_studio_project_with_choices_and_spans(self, here: Path, kind: str, slots: tuple[str, ...]) -> None:
+        tasks = json.loads(own_data.label_studio(here).read_text())
+        for task in tasks:
+            value = {"start": 0, "end": 4, "text": "Stay", "labels": ["word"]}
+            for annotation in task["annotations"]:
+                annotation["result"].append({"from_name": "mark", "type": "labels", "value": value})
+        (here / "mixed.json").write_text(json.dumps(tasks))
+        said = call("init", "mixed.json", *(["--kind", kind] if kind else [])).output
+        assert "the project has choices and marked spans" in said and "repair" not in said
+        assert task_of(here / "mixed.yaml").slots == slots
+        assert {slot for row in task_of(here / "mixed.yaml").load("train") for slot in row.answer} == {*slots}
+
     def test_data_in_another_folder(self, here: Path) -> None:
         (here / "data").mkdir()
         (here / "sweeps").mkdir()
