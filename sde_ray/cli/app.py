@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 import warnings
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -59,6 +60,10 @@ REFUSALS = {
     errno.EDQUOT: "The quota of the disk is used up",
     errno.EROFS: "The disk can only be read",
 }
+
+
+PACKAGE = Path(__file__).parents[1]
+_warned: set[str] = set()
 
 
 class Commands(TyperGroup):
@@ -122,9 +127,6 @@ for command in COMMANDS:
 
 def main() -> None:
     """The entry point of the command `sde-ray`."""
-    # What libraries will change one day is no news to the user of a sweep; pytest still shows it to its maintainers.
-    warnings.simplefilter("ignore", FutureWarning)
-    warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")  # MLflow's, of itself
     warnings.showwarning = _show_warning
     try:
         app()
@@ -136,4 +138,20 @@ def main() -> None:
 def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
-    write_plainly(warnings.formatwarning(message, category, filename, lineno, line))
+    """Print a warning of the package, once and in one line, and none of a library unless Python was asked for them.
+
+    What a library tells its programmers is no news to the user of a sweep; `python -W default -m sde_ray` shows it.
+    """
+    if sys.warnoptions:
+        write_plainly(warnings.formatwarning(message, category, filename, lineno, line))
+    elif PACKAGE in Path(_warner()).parents and (text := " ".join(str(message).split())) not in _warned:
+        _warned.add(text)
+        write_plainly(f"warning: {text}\n")
+
+
+def _warner() -> str:
+    """The file that has called `warnings.warn`; the one that a warning names may be its caller's."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename in (__file__, warnings.__file__):
+        frame = frame.f_back
+    return frame.f_code.co_filename

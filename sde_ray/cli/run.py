@@ -26,11 +26,12 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a sweep from its YAML file to a validated strategy. The same command again goes on where it stopped."""
+    err().print("Starting: the plan first, then Ray.", highlight=False)
+    cluster = [f"resources.address={_cluster_address(address)}"] if address else []
     from sde_ray.cli.views.live import console_listener
     from sde_ray.config.load import load_config
     from sde_ray.pipeline import run as pipeline
 
-    cluster = [f"resources.address={_cluster_address(address)}"] if address else []
     config = load_config(sweep, [*(sets or []), *cluster])
     result = pipeline.run(config, console_listener(as_json), with_validation=validate)
     if as_json:

@@ -207,7 +207,7 @@ def _tokens(text: str, room: int, encoder: Encoder | None, per_token: float) -> 
     if encoder is None:
         return round(len(text) / per_token)
     size = len(text.encode("utf-8", "surrogatepass"))
-    return size if size <= room else len(encoder.tokenizer(text, add_special_tokens=False)["input_ids"])
+    return size if size <= room else len(encoder.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def overlong_notes(summary: DataSummary) -> list[str]:
@@ -234,17 +234,15 @@ def _odd_labels(task: Task, examples: Mapping[Split, Sequence[Example]]) -> Iter
     """Slots whose gold answers are all alike, and labels that training or scoring never meets."""
     if task.kind != "label":
         return
-    alike: dict[str, list[str]] = {}
+    alike = []
     for slot in task.slots:
         answers = Counter(row.answer.get(slot, ()) for row in examples["dev"])
         if len(answers) == 1 and len(examples["dev"]) > 1:
-            alike.setdefault(" and ".join(next(iter(answers))) or f"not mentioned ({task.placeholder})", []).append(
-                slot
-            )
-    for label, slots in alike.items():
+            alike.append(f'{slot} ("{" and ".join(next(iter(answers))) or task.placeholder}")')
+    if alike:
         yield (
-            f'Every dev item has the same answer for {_listed(slots)}: "{label}". Any design gets that right, so its '
-            "scores say nothing about designs. Add other items, or leave the slot out."
+            f"Every dev item has the same answer for {_listed(alike)}. Any design gets that right, so its scores say "
+            "nothing about designs. Add other items, or leave the slot out."
         )
     labels = {
         split: {(slot, label) for row in rows for slot, values in row.answer.items() for label in values}
