@@ -12,6 +12,7 @@ ordered.py     grid, random, one at a time
 factorial.py   a D-optimal fraction; kernel.py the coding of designs that it shares with adaptive/
 tpe.py         Optuna's TPE
 scale.py       the scale on which scores are modelled: identity or logit
+threads.py     linear algebra on one thread, for adaptive/ and for analysis/
 adaptive/      Gaussian process and knowledge gradient
 """
 

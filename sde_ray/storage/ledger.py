@@ -18,7 +18,7 @@ import re
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -117,8 +117,12 @@ class Ledger:
             )
         return [result for _, result in self._believable(lines)]
 
-    def repair(self) -> None:
-        """Set aside the lines that are no result, in `ledger.jsonl.torn`. For the driver, which alone writes here."""
+    def repair(self) -> dict[str, TrialResult]:
+        """Set aside the lines that are no result, in `ledger.jsonl.torn`; returns the `results`, read in the same pass.
+
+        For the driver, which alone writes here.
+        """
+        lines: list[tuple[bytes, TrialResult]] = []
         if self.path.exists():
             with exclusive(self._lock_path):
                 lines, unreadable = self._parse()
@@ -127,6 +131,7 @@ class Ledger:
                 self._size = self._size_now()
         else:
             self._size = 0
+        return _counting(result for _, result in self._believable(lines))
 
     def _believable(self, lines: Sequence[tuple[bytes, TrialResult]]) -> Iterator[tuple[bytes, TrialResult]]:
         foreign: set[str] = set()
@@ -145,11 +150,7 @@ class Ledger:
 
     def results(self) -> dict[str, TrialResult]:
         """The entry that counts for each key."""
-        best: dict[str, TrialResult] = {}
-        for result in self.entries():
-            if supersedes(result, best.get(result.key)):
-                best[result.key] = result
-        return best
+        return _counting(self.entries())
 
     def append(self, result: TrialResult) -> None:
         """Write one result; it is on disk when this returns. `UserError` where the disk refuses it."""
@@ -262,6 +263,15 @@ class Ledger:
 
     def _size_now(self) -> int:
         return self.path.stat().st_size if self.path.exists() else 0
+
+
+def _counting(entries: Iterable[TrialResult]) -> dict[str, TrialResult]:
+    """The entry that counts for each key."""
+    best: dict[str, TrialResult] = {}
+    for result in entries:
+        if supersedes(result, best.get(result.key)):
+            best[result.key] = result
+    return best
 
 
 def _refusal(path: Path, error: OSError) -> str:

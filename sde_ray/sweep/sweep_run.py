@@ -68,8 +68,7 @@ class SweepRun:
 
     def reload(self, ledger: Ledger) -> Mapping[str, TrialResult]:
         """Read the ledger again: under the lease, as another driver may have ended since."""
-        ledger.repair()
-        self._results = ledger.results()
+        self._results = ledger.repair()
         return self._results
 
     def record(self, result: TrialResult) -> None:

@@ -9,11 +9,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from sde_ray.bench.search.planted import designs
 from sde_ray.bench.search.truth import PAPER, TUNED
 from sde_ray.errors import UserError
 from sde_ray.search.adaptive import surrogate
+from sde_ray.search.adaptive.features import Features
 from sde_ray.search.adaptive.knowledge_gradient import acquisition_values
 from sde_ray.search.adaptive.posterior import (
     GaussianPosterior,
@@ -28,6 +30,7 @@ from sde_ray.search.adaptive.search import Adaptive
 from sde_ray.search.adaptive.sufficient_statistics import SufficientStatistics, num_weights
 from sde_ray.search.adaptive.weight_space import Solution, WeightSpacePosterior
 from sde_ray.search.kernel import DesignKernel
+from sde_ray.search.threads import single_threaded
 from sde_ray.types import Design
 
 SPACE = designs()
@@ -153,6 +156,65 @@ def test_a_search_of_thousands_of_trials_is_as_fast_as_a_small_one_and_resumes_a
     assert resumed().suggest() == requests[0]
     best = max(value, key=lambda design: value[design])
     assert search.recommend() == best and search.expected_score(0, best) == pytest.approx(value[best], abs=0.02)
+
+
+@pytest.mark.slow
+def test_nine_contests_of_three_rungs_are_as_fast() -> None:
+    """10,000 trials, many stopped at a rung: the first request after resuming, then one after another."""
+    rng = np.random.default_rng(0)
+    value = 0.5 + 0.1 * rng.standard_normal(len(SPACE)) + 0.03 * rng.standard_normal((9, len(SPACE)))
+    trials = [(contest, n, seed) for seed in range(6) for n in range(len(SPACE)) for contest in range(9)][:10_000]
+    search = Adaptive([SPACE] * 9, seeds=range(16), rungs=(0.25, 0.5, 1.0), budget=1120, bounds=(0.0, 1.0))
+    for (contest, n, seed), last in zip(trials, rng.choice(3, len(trials), p=(0.5, 0.2, 0.3)).tolist(), strict=True):
+        request = TrialRequest(contest, SPACE[n], seed, last)
+        for rung in range(last + 1):
+            search.observe(request, rung, value[contest, n] + 0.02 * rng.standard_normal())
+        search.on_trial_end(request, last)
+    tracemalloc.start()
+    begin = time.process_time()
+    assert search.suggest() is not None
+    first = time.process_time() - begin
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    begin = time.process_time()
+    request = search.suggest()
+    later = time.process_time() - begin
+    assert request is not None and first < 10 and later < 1.5 and peak < 500 * 2**20, (first, later, peak / 2**20)
+
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("name", CASES)
+def test_products_of_features_are_those_of_their_columns(name: str, number: int) -> None:
+    """As if each weight's column were written out: options of a contest are those of its designs, at its rungs only."""
+    space = random_case(name, number)[0]
+    rng, designs = np.random.default_rng(number), np.arange(len(space.kernel.codes))[number:]
+    features = Features(space, designs)
+    cells = space.contests * space.rungs
+    columns = features.by_cell * features.by_design[:, None]  # [design, C x R, weight]
+    values, matrix = rng.standard_normal((len(designs), cells, 3)), rng.standard_normal((len(features), 4))
+    blocks, square = values @ values.transpose(0, 2, 1), matrix @ matrix.T
+    assert np.allclose(features.times(matrix), columns @ matrix)
+    assert np.allclose(features.sums(values), np.einsum("dcw,dck->wk", columns, values))
+    assert np.allclose(features.products(blocks), np.einsum("dcv,dck,dkw->vw", columns, blocks, columns))
+    assert np.allclose(features.quadratic(square), columns @ square @ columns.transpose(0, 2, 1))
+    # The columns are those of the kernel: with weights of variance 1, the covariance of the expected scores.
+    contest, rung = np.divmod(np.arange(cells), space.rungs)
+    scores = ObservationArrays.from_columns(contest, *np.repeat([[designs[0]], [0]], cells, axis=1), rung)
+    terms = components(space, scores, scores, noise=False)
+    expected = sum(part for term, part in terms.items() if term in features.terms)
+    assert np.allclose(columns[0] @ columns[0].T, expected)
+
+
+def test_the_search_runs_its_linear_algebra_on_one_thread() -> None:
+    """Threads of two libraries that wait for each other and for training cost ten times the work."""
+
+    def threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        assert threads() and set(threads()) == {2}
+        assert set(single_threaded(threads)()) == {1}
+        assert set(threads()) == {2}
 
 
 @pytest.mark.parametrize("bounds", [None, (-1.0, 1.0)], ids=["unbounded", "bounded"])

@@ -6,6 +6,7 @@ screening.py            the first trials: points to evaluate, then a screening d
 surrogate.py            Surrogate: the posterior given all scores so far
 trials.py               Trials: which were begun, what they cost, which may be requested
 posterior.py            GaussianPosterior: the Gaussian process over designs
-weight_space.py         the same posterior for thousands of trials, from the sums of sufficient_statistics.py
+weight_space.py         the same posterior for thousands of trials, from the sums of sufficient_statistics.py and from
+                        the products of features.py
 knowledge_gradient.py   the acquisition function
 """

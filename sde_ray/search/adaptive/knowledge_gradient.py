@@ -18,6 +18,7 @@ from sde_ray.search.adaptive.posterior import CovarianceRows, Observation
 from sde_ray.search.adaptive.surrogate import Posterior
 from sde_ray.search.kernel import Array, Index, Mask
 from sde_ray.search.scale import IDENTITY, Scale
+from sde_ray.search.threads import single_threaded
 
 MAX_CONTENDERS = 40
 DRAWS = 2000
@@ -92,6 +93,7 @@ class Candidates:
         return int(affordable[self.rate[affordable].argmax()]) if len(affordable) else None
 
 
+@single_threaded
 def acquisition_values(
     posterior: Posterior,
     scale: Scale,
@@ -157,6 +159,7 @@ def near_ties(posterior: Posterior, scale: Scale, contest: int, leader: int, amo
     return np.asarray(order[near[order]])
 
 
+@single_threaded
 def total_gain(posterior: Posterior, scale: Scale, valid: Mask, cov: CovarianceRows, variance: Array) -> Array:
     """Knowledge gradient summed over the decisions of all contests, [candidate]."""
     contests, _, size = posterior.mean.shape

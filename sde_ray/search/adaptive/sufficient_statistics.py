@@ -2,7 +2,7 @@
 
     statistics = SufficientStatistics(space, designs, observations, scores)
     statistics.counts, statistics.totals        trials and sums of scores by design, contest and set of rungs
-    statistics.features, statistics.terms       columns of contests, options and pairs, and the term of each
+    statistics.features, statistics.terms       columns of contests, options and pairs; the term of each weight
 
 Trials of one contest and design that were scored at the same rungs differ by noise and by their seeds alone. So the
 likelihood needs, of each cell and each set of rungs, the number of trials, the sums of their scores and, because seeds
@@ -14,10 +14,11 @@ from __future__ import annotations
 import numpy as np
 
 from sde_ray.errors import UserError
+from sde_ray.search.adaptive.features import Features
 from sde_ray.search.adaptive.posterior import ModelSpace, ObservationArrays
 from sde_ray.search.kernel import Array, Index
 
-MAX_WORK = 10**10  # expected scores x weights squared: about 2 minutes for a fit on one core, and 1 GiB
+MAX_WORK = 10**10  # expected scores x weights squared: at most 2 minutes for a fit on one core, and 1 GiB
 
 
 def num_weights(space: ModelSpace, num_seeds: int) -> int:
@@ -69,8 +70,8 @@ class SufficientStatistics:
         self.squares = float((scores**2).sum())
         self.squares_of_sums = np.bincount(self.pattern, self.sums**2, len(self.masks))
         self.trials_by_pattern = np.bincount(self.pattern, minlength=len(self.masks)).astype(float)
-        self.features, self.terms = _features(space, designs)
-        self.terms += ["seed"] * len(codes)
+        self.features = Features(space, designs)
+        self.terms = [*self.features.terms, *["seed"] * len(codes)]
 
     def find_trials(self, observations: ObservationArrays) -> tuple[Index, Index]:
         """Column of the seed and set of rungs of each observation's trial; -1 where there is none so far."""
@@ -84,33 +85,6 @@ class SufficientStatistics:
         of = np.searchsorted(self.designs, observations.design) * len(codes) + column
         row = np.minimum(np.searchsorted(trials, of), len(trials) - 1)
         return column, np.where((trials[row] == of) & (column >= 0), self.pattern[row], -1)
-
-
-def _features(space: ModelSpace, designs: Index) -> tuple[Array, list[str]]:
-    """Columns of the weights but seeds, [design, C x R, weight], and the term of each."""
-    main, pairs = space.kernel.model_columns(designs)
-    contests, rungs, deviation = space.contests, space.rungs, space.rung_deviation
-    shape = (len(designs), contests, rungs)
-    columns, terms = [], []
-
-    def add(term: str, values: Array, contest: int | slice, rung: int | slice, factor: float = 1.0) -> None:
-        block = np.zeros((*shape, values.shape[1]))
-        block[:, contest, rung] = factor * values.reshape(len(designs), *(1,) * (block[:, contest, rung].ndim - 2), -1)
-        columns.append(block.reshape(len(designs), contests * rungs, -1))
-        terms.extend([term] * values.shape[1])
-
-    ones, every = np.ones((len(designs), 1)), slice(None)
-    add("options", main, every, every)
-    add("interactions", pairs, every, every)
-    for contest in range(contests):
-        add("contest", ones, contest, every)
-        if contests > 1:
-            add("contest options", main, contest, every)
-            add("contest interactions", pairs, contest, every)
-        for rung in np.flatnonzero(deviation).tolist() if rungs > 1 else ():
-            add("offset", ones, contest, rung, deviation[rung])
-            add("rung options", main, contest, rung, deviation[rung])
-    return np.concatenate(columns, axis=2), terms
 
 
 def block_diagonal(blocks: Array) -> Array:

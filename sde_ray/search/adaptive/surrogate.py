@@ -25,6 +25,7 @@ from sde_ray.search.adaptive.sufficient_statistics import refuse_cells
 from sde_ray.search.adaptive.weight_space import WeightSpacePosterior
 from sde_ray.search.kernel import Index, Mask
 from sde_ray.search.scale import IDENTITY, Scale
+from sde_ray.search.threads import single_threaded
 
 REFIT_GROWTH = 1.25  # hyperparameters are estimated again when there are so many times as many observations
 MAX_DENSE = 256  # scores up to which the covariance of all of them is the faster form; the time grows with its cube
@@ -70,6 +71,7 @@ class Surrogate:
         self.observations.append(observation)
         self.scores.append(score)
 
+    @single_threaded
     def posterior(self) -> Posterior | None:
         """Posterior given all observations, on the chosen scale; None before the first."""
         count = len(self.observations)
@@ -103,6 +105,7 @@ class Surrogate:
         posterior.update(observations, values)
         return posterior
 
+    @single_threaded
     def expect(self, running: Sequence[Observation]) -> Posterior | None:
         """Posterior in which scores that are still to come are taken as expected."""
         posterior = self.posterior()

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import linalg
 
+from sde_ray.search.adaptive.features import Features
 from sde_ray.search.adaptive.posterior import (
     JITTER,
     CovarianceRows,
@@ -53,10 +55,10 @@ def fit_hyperparameters(
 class Solution:
     """Normal posterior of the weights, of each design's deviations given them, and the likelihood of the scores.
 
-    Weights are in units of their prior standard deviations. Cells and rungs of a design are one axis of C x R.
-    `map` [design, C x R, weight] and `rest` [design, C x R, C x R]: expected scores are `map` times the weights plus
-    what is independent of them and of other designs, of this covariance. `lower` is the Cholesky factor of the weights'
-    precision.
+    Cells (contest and rung) of a design are one axis of C x R. Given the weights w and the seeds v, a design's expected
+    scores are `kept`' Phi w - `rest` `seeds` v + `deviation` and what is independent of them and of other designs, of
+    covariance `rest`. Weights and seeds are solved for in units of their prior standard deviations, `sd`; `lower` is
+    the Cholesky factor of their precision.
     """
 
     def __init__(
@@ -68,9 +70,10 @@ class Solution:
         self.sizes = statistics.masks.sum(1)
         self.mean_variance = self.observation + self.sizes * self.trial  # of a trial's scores, along their sum
         self.sd = np.array([hyperparameters[name] for name in statistics.terms])
-        seeds = self._seeds()
-        log_determinant = self._solve_designs(seeds)
-        self._solve_weights(seeds)
+        self.start = len(statistics.features)  # seeds follow the other weights
+        self.seeds = self._seeds()
+        log_determinant = self._solve_designs()
+        self._solve_weights()
         log_determinants = (self.sizes - 1) * np.log(self.observation) + np.log(self.mean_variance)
         self.log_determinant = float(
             (statistics.trials_by_pattern * log_determinants).sum()
@@ -78,7 +81,7 @@ class Solution:
             + 2 * np.log(np.diag(self.lower)).sum()
         )
 
-    def _solve_designs(self, seeds: Array) -> float:
+    def _solve_designs(self) -> float:
         """Eliminate trials, then each design's deviations; returns the log determinant of the latter."""
         statistics, masks = self.statistics, self.statistics.masks
         shrinkage = self.trial / self.observation / self.mean_variance
@@ -90,33 +93,31 @@ class Solution:
         identity = np.eye(len(prior))
         system = identity + prior @ precision
         self.rest = np.linalg.solve(system, np.broadcast_to(prior, system.shape))
-        kept = identity - precision @ self.rest  # [design, C x R, C x R]
-        self.information = kept @ precision
-        self.cross = np.concatenate([self.information @ statistics.features, kept @ seeds], axis=2)
-        self.map = np.concatenate([kept.transpose(0, 2, 1) @ statistics.features, -self.rest @ seeds], axis=2)
-        self.cross *= self.sd
-        self.map *= self.sd
-        self.residual = (kept @ self.right[..., None])[..., 0]
+        self.kept = identity - precision @ self.rest
+        self.information = self.kept @ precision
+        self.information = (self.information + self.information.transpose(0, 2, 1)) / 2
+        self.residual = (self.kept @ self.right[..., None])[..., 0]
         self.deviation = (self.rest @ self.right[..., None])[..., 0]
         return float(np.linalg.slogdet(system)[1].sum())
 
-    def _solve_weights(self, seeds: Array) -> None:
+    def _solve_weights(self) -> None:
         """Posterior of the weights, with the designs' deviations eliminated."""
-        statistics, weights = self.statistics, len(self.sd)
-        features = statistics.features.reshape(-1, statistics.features.shape[2])
-        start, of_seeds = features.shape[1], seeds.reshape(-1, seeds.shape[2])
-        matrix = np.zeros((weights, weights))
-        matrix[:start] = (features * self.sd[:start]).T @ self.cross.reshape(-1, weights)
-        matrix[start:, :start] = matrix[:start, start:].T
+        statistics, features, start = self.statistics, self.statistics.features, self.start
+        of_seeds, self.rest_seeds = self.seeds.reshape(-1, self.seeds.shape[2]), self.rest @ self.seeds
+        self.kept_seeds = self.kept @ self.seeds
         precision = (self.sizes / self.mean_variance)[statistics.pattern]
-        own = np.diag(np.bincount(statistics.column, precision, seeds.shape[2]))
-        own -= of_seeds.T @ (self.rest @ seeds).reshape(of_seeds.shape)
-        matrix[start:, start:] = own * self.sd[start:] * self.sd[start:, None]
-        matrix[np.diag_indices(weights)] += 1
-        self.lower = linalg.cholesky((matrix + matrix.T) / 2, lower=True, check_finite=False)
+        matrix = np.zeros((len(self.sd), len(self.sd)))
+        matrix[:start, :start] = features.products(self.information)
+        matrix[start:, :start] = features.sums(self.kept_seeds).T
+        matrix[start:, start:] = np.diag(np.bincount(statistics.column, precision, self.seeds.shape[2]))
+        matrix[start:, start:] -= of_seeds.T @ self.rest_seeds.reshape(of_seeds.shape)
+        matrix *= self.sd
+        matrix *= self.sd[:, None]
+        matrix[np.diag_indices(len(matrix))] += 1
+        self.lower = linalg.cholesky(matrix, lower=True, check_finite=False)  # which reads the lower triangle
         sums = statistics.sums / self.mean_variance[statistics.pattern]
-        right = np.bincount(statistics.column, sums, seeds.shape[2]) - of_seeds.T @ self.deviation.ravel()
-        target = np.append(features.T @ self.residual.ravel(), right) * self.sd
+        right = np.bincount(statistics.column, sums, self.seeds.shape[2]) - of_seeds.T @ self.deviation.ravel()
+        target = np.append(features.sums(self.residual[..., None])[:, 0], right) * self.sd
         self.weights = linalg.cho_solve((self.lower, True), target, check_finite=False)
         square = statistics.squares - self.trial * (statistics.squares_of_sums / self.mean_variance).sum()
         square = square / self.observation - (self.right * self.deviation).sum() - target @ self.weights
@@ -131,72 +132,104 @@ class Solution:
             seeds[statistics.position, statistics.contest, rung, statistics.column] = values[statistics.pattern, rung]
         return seeds.reshape(len(seeds), -1, len(statistics.seed))
 
-    @property
+    def map(self, design: Index, cell: Index) -> Array:
+        """Expected scores as combinations of weights, in units of their standard deviations: [score, weight]."""
+        of_features = self.statistics.features.rows(design, self.kept[design, :, cell])
+        return np.concatenate([of_features, -self.rest_seeds[design, cell]], axis=1) * self.sd
+
+    @cached_property
+    def _fitted(self) -> tuple[Array, Array]:
+        """Posterior means of Phi w, and of what seeds add to the right side, both [design, C x R]."""
+        weights = (self.weights * self.sd)[:, None]
+        of_features = self.statistics.features.times(weights[: self.start])[..., 0]
+        return of_features, (self.seeds @ weights[self.start :])[..., 0]
+
+    @cached_property
     def expected(self) -> Array:
         """Posterior mean of the expected scores, [design, C x R]."""
-        return self.map @ self.weights + self.deviation
+        features, seeds = self._fitted
+        mean = self.kept.transpose(0, 2, 1) @ features[..., None] - self.rest @ seeds[..., None]
+        return np.asarray(mean[..., 0] + self.deviation)
 
     def log_likelihood(self) -> tuple[float, dict[str, float]]:
         """Log likelihood of the scores, but for a constant, and its slope along the log of each hyperparameter.
 
         Slopes of weights by Fisher's identity, of designs and trials by the trace of the inverse covariance.
         """
-        inverse = linalg.cho_solve((self.lower, True), np.eye(len(self.lower)), check_finite=False)
+        inverse, _ = linalg.lapack.dpotri(self.lower, lower=True)  # the lower triangle
+        inverse = np.tril(inverse) + np.tril(inverse, -1).T
         moments = self.weights**2 + np.diag(inverse) - 1
         slopes: dict[str, float] = {}
         for name, moment in zip(self.statistics.terms, moments.tolist(), strict=True):
             slopes[name] = slopes.get(name, 0.0) + moment
-        slopes |= self._design_slopes(inverse)
-        slopes["trial"] = self._trial_slope(inverse)
+        inverse *= self.sd
+        inverse *= self.sd[:, None]
+        self._covariance = _WeightCovariance(self.statistics.features, self.seeds, inverse)
+        slopes |= self._design_slopes()
+        slopes["trial"] = self._trial_slope()
         # All standard deviations times a factor: what is left of the slope of the whole is the observations'.
         rest = self.square - self.statistics.num_scores - sum(slopes.values())
         slopes["observation"] = rest * self.hyperparameters["observation"] ** 2 / self.observation
         return -0.5 * (self.square + self.log_determinant), slopes
 
-    def _design_slopes(self, inverse: Array) -> dict[str, float]:
+    def _design_slopes(self) -> dict[str, float]:
         space = self.statistics.space
-        shape = (len(self.cross), space.contests, space.rungs)
-        weighted = (self.residual - self.cross @ self.weights).reshape(shape)
-        cross = self.cross.reshape(*shape, -1)
-        information = self.information.reshape(*shape, space.contests, space.rungs)
-        sums = {"design": (weighted.sum((1, 2)), cross.sum((1, 2)), float(self.information.sum()))}
+        shape = (len(self.rest), space.contests, space.rungs)
+        features, seeds = self._fitted
+        weighted = self.information @ features[..., None] + self.kept @ seeds[..., None]
+        score = self.residual - weighted[..., 0]
+        # The designs' information less what is explained by the weights: what of a deviation's variance is left.
+        left = self.information - self._covariance.through(self.information, self.kept)
+        slopes = {"design": float((score.sum(1) ** 2).sum() - left.sum())}
         if space.contests > 1:
-            trace = float(np.einsum("dcrcs->", information))
-            sums["contest design"] = weighted.sum(2), cross.sum(2), trace
+            trace = np.einsum("dcrcs->", left.reshape(*shape, *shape[1:]))
+            slopes["contest design"] = float((score.reshape(shape).sum(2) ** 2).sum() - trace)
         if space.rungs > 1:
-            deviation = space.rung_deviation
-            trace = float(np.einsum("dcrcr,r->", information, deviation**2))
-            lower = np.flatnonzero(deviation)
-            scaled = cross[:, :, lower] * deviation[lower, None]
-            sums["rung design"] = weighted * deviation, scaled, trace
-        slopes = {}
-        for name, (score, rows, trace) in sums.items():
-            rows = rows.reshape(-1, rows.shape[-1])
-            explained = float(np.einsum("rw,rw->", rows @ inverse, rows))
-            slopes[name] = self.hyperparameters[name] ** 2 * (float((score**2).sum()) - trace + explained)
-        return slopes
+            variance = np.tile(space.rung_deviation**2, space.contests)
+            slopes["rung design"] = float((score**2 @ variance).sum() - np.einsum("dcc,c->", left, variance))
+        return {name: self.hyperparameters[name] ** 2 * slope for name, slope in slopes.items()}
 
-    def _trial_slope(self, inverse: Array) -> float:
+    def _trial_slope(self) -> float:
         statistics, space = self.statistics, self.statistics.space
-        cells = np.argwhere(statistics.counts > 0)
-        design, contest, pattern = cells.T
-        masks = statistics.masks[pattern]
-        shape = (len(self.map), space.contests, space.rungs)
-        rows = np.einsum("gr,grw->gw", masks, self.map.reshape(*shape, -1)[design, contest])
-        projected = rows @ inverse
-        blocks = self.rest.reshape(*shape, space.contests, space.rungs)[design, contest, :, contest]
-        variance = np.einsum("gw,gw->g", projected, rows) + np.einsum("gr,grs,gs->g", masks, blocks, masks)
+        design, contest, seed = statistics.position, statistics.contest, statistics.column
+        masks = statistics.masks[statistics.pattern]
+        shape = (len(self.rest), space.contests, space.rungs)
+        whole = self.rest + self._covariance.through(self.kept.transpose(0, 2, 1), -np.asarray(self.rest, dtype=float))
+        blocks = np.einsum("dcrcs->dcrs", whole.reshape(*shape, *shape[1:]))
+        of_pattern = np.einsum("pr,dcrs,ps->dcp", statistics.masks, blocks, statistics.masks)
+        with_seeds = self.kept.transpose(0, 2, 1) @ self._covariance.of_features
+        with_seeds -= self.rest_seeds @ self._covariance.between_seeds
+        with_seeds = with_seeds.reshape(*shape, -1)[design, contest, :, seed]
+        variance_of_seed = np.diag(self._covariance.between_seeds)[seed]
+        size = masks.sum(1)
         mean = (masks * self.expected.reshape(shape)[design, contest]).sum(1)
-        number = np.zeros(statistics.counts.shape, dtype=np.intp)
-        number[tuple(cells.T)] = np.arange(len(cells))
-        group = number[statistics.position, statistics.contest, statistics.pattern]
-        seed = len(self.sd) - len(statistics.seed) + statistics.column
-        size = statistics.masks.sum(1)[statistics.pattern]
-        sd = self.sd[seed]
         of_sum = self.mean_variance[statistics.pattern]
-        residual = (statistics.sums - mean[group] - size * sd * self.weights[seed]) / of_sum
-        spread = variance[group] + 2 * size * sd * projected[group, seed] + (size * sd) ** 2 * inverse[seed, seed]
+        column = self.start + seed
+        residual = (statistics.sums - mean - size * self.sd[column] * self.weights[column]) / of_sum
+        spread = of_pattern[design, contest, statistics.pattern] + size**2 * variance_of_seed
+        spread += 2 * size * (masks * with_seeds).sum(1)
         return self.trial * float((residual**2 - size / of_sum + spread / of_sum**2).sum())
+
+
+class _WeightCovariance:
+    """Posterior covariance of Phi w and of the seeds v, design by design.
+
+    `of_features` [design, C x R, seed]: of Phi w with the seeds; `between_seeds` [seed, seed].
+    """
+
+    def __init__(self, features: Features, seeds: Array, covariance: Array) -> None:
+        start = len(features)
+        self.of_features = features.times(covariance[:start, start:])
+        self.between_seeds = covariance[start:, start:]
+        self._features = features.quadratic(covariance[:start, :start])
+        self._cross = self.of_features @ seeds.transpose(0, 2, 1)
+        self._seeds = (seeds @ self.between_seeds) @ seeds.transpose(0, 2, 1)
+
+    def through(self, first: Array, second: Array) -> Array:
+        """Covariance of first Phi w + second seeds v, of matrices [design, C x R, C x R]; the same shape."""
+        cross = first @ self._cross @ second.transpose(0, 2, 1)
+        own = first @ self._features @ first.transpose(0, 2, 1) + second @ self._seeds @ second.transpose(0, 2, 1)
+        return np.asarray(own + cross + cross.transpose(0, 2, 1))
 
 
 @dataclass(frozen=True)
@@ -252,11 +285,10 @@ class WeightSpacePosterior:
 
     def covariance(self, values: Index, scores: Index) -> Array:
         """Covariance of values with expected scores, [value, score], both by their flat numbers."""
-        rows, columns = self._flat_values(values), self._flat(np.unravel_index(scores, self.mean.shape))
-        cells = self.space.contests * self.space.rungs
-        cov = self._half[:, rows].T @ self._half[:, columns]
-        i, j = np.nonzero(np.equal.outer(rows // cells, columns // cells))
-        cov[i, j] += self._solution.rest[rows[i] // cells, rows[i] % cells, columns[j] % cells]
+        rows = self._score_of(values)
+        cov = (self._half[rows] @ self._half.T)[:, scores]  # of all: rows of weights are too large to be copied
+        i, j = np.nonzero(np.equal.outer(self._design[rows], self._design[scores]))
+        cov[i, j] += self._solution.rest[self._design[rows[i]], self._cell[rows[i]], self._cell[scores[j]]]
         return np.asarray(cov)
 
     def covariance_with(self, observations: Sequence[Observation]) -> tuple[CovarianceRows, Array]:
@@ -269,10 +301,10 @@ class WeightSpacePosterior:
         variance = (half**2).sum(0) + (own * combination.cells).sum(1) + combination.variance
 
         def cov(values: Index) -> Array:
-            flat, cells = self._flat_values(values), self.space.contests * self.space.rungs
-            matrix = self._half[:, flat].T @ half
-            i, j = np.nonzero(np.equal.outer(flat // cells, position))
-            matrix[i, j] += own[j, flat[i] % cells]
+            scores = self._score_of(values)
+            matrix = self._half[scores] @ half
+            i, j = np.nonzero(np.equal.outer(self._design[scores], position))
+            matrix[i, j] += own[j, self._cell[scores[i]]]
             return np.asarray(matrix)
 
         return cov, np.maximum(variance, 1e-12)
@@ -298,7 +330,7 @@ class WeightSpacePosterior:
         cells[np.arange(count), rows.contest] = by_rung
         weights = np.zeros((count, len(solution.sd)))
         for rung in range(rungs):  # one after another: rows of weights are the largest arrays here
-            weights += by_rung[:, rung, None] * solution.map[position, rows.contest * rungs + rung]
+            weights += by_rung[:, rung, None] * solution.map(position, rows.contest * rungs + rung)
         known = np.flatnonzero(column >= 0)
         seed = len(solution.sd) - len(statistics.seed) + column[known]
         weights[known, seed] += (1 - luck * sizes)[known] * solution.sd[seed]
@@ -306,26 +338,21 @@ class WeightSpacePosterior:
         variance += np.where(column < 0, self.hyperparameters["seed"] ** 2, 0.0)
         return _Combination(weights, cells.reshape(count, -1), variance)
 
-    def _flat_values(self, values: Index) -> Index:
-        """Numbers of values among the scores of the statistics."""
+    def _score_of(self, values: Index) -> Index:
+        """Flat numbers of values among the expected scores: those at the last rung."""
         contest, position = np.divmod(values, len(self.pool))
-        return self._flat((contest, np.full_like(contest, self.space.rungs - 1), position))
-
-    def _flat(self, index: tuple[Index, ...]) -> Index:
-        """Numbers of scores, by contest, rung and position in the pool, among those of the statistics."""
-        contest, rung, position = index
-        design = np.searchsorted(self._statistics.designs, self.pool)[position]
-        return np.asarray((design * self.space.contests + contest) * self.space.rungs + rung)
+        return np.asarray(((contest + 1) * self.space.rungs - 1) * len(self.pool) + position)
 
     def _solve(self) -> None:
-        space = self.space
+        space, shape = self.space, (self.space.contests, self.space.rungs, len(self.pool))
         designs = np.union1d(self.pool, self._observations.design)
         self._statistics = SufficientStatistics(space, designs, self._observations, self._deviations)
         self._solution = solution = Solution(self._statistics, self.hyperparameters)
-        flat = solution.map.reshape(-1, len(solution.sd))
-        self._half = linalg.solve_triangular(solution.lower, flat.T, lower=True, check_finite=False)
-        variance = (self._half**2).sum(0) + np.diagonal(solution.rest, axis1=1, axis2=2).ravel()
-        shape = (space.contests, space.rungs, len(self.pool))
-        scores = self._flat(tuple(axis.ravel() for axis in np.indices(shape)))
-        self.mean = self.centre + solution.expected.ravel()[scores].reshape(shape)
-        self.variance = variance[scores].reshape(shape)
+        contest, rung, position = (axis.ravel() for axis in np.indices(shape))
+        self._design, self._cell = np.searchsorted(designs, self.pool)[position], contest * space.rungs + rung
+        weights = solution.map(self._design, self._cell).T
+        half = linalg.solve_triangular(solution.lower, weights, lower=True, check_finite=False, overwrite_b=True)
+        self._half = np.ascontiguousarray(half.T)  # [score, weight]
+        variance = np.einsum("sw,sw->s", self._half, self._half) + solution.rest[self._design, self._cell, self._cell]
+        self.mean = self.centre + solution.expected[self._design, self._cell].reshape(shape)
+        self.variance = variance.reshape(shape)
