@@ -96,10 +96,11 @@ def _of_shape(title: str, shape: Shape, records: Sequence[Record], text: str, ki
     if {*messages.OPTIONS} <= {*FORMATS[shape.format].options}:
         more, instruction = _chat_options(shape.format, records, notes)
         options |= more
-    rows = _translated(title, shape, records, options, notes)
+    read = _translated(title, shape, records, options, notes)
+    rows = [row for _, row in read]
     answers = [_by_slot(row["answer"]) for row in rows]
     if shape.format == "label_studio":
-        answers = _of_one_kind(records, options, answers, kind, notes)
+        answers = _of_one_kind([record for record, _ in read], options, answers, kind, notes)
     return Survey(
         shape.title,
         tuple(row["text"] for row in rows),
@@ -113,8 +114,8 @@ def _of_shape(title: str, shape: Shape, records: Sequence[Record], text: str, ki
 
 def _translated(
     title: str, shape: Shape, records: Sequence[Record], options: Mapping[str, Any], notes: list[str]
-) -> list[Mapping[str, Any]]:
-    """The records that translate into plain ones; the others are counted."""
+) -> list[tuple[Record, Mapping[str, Any]]]:
+    """The records that translate into plain ones, each with its own; the others are counted."""
     translate = FORMATS[shape.format].translate
     assert translate is not None
     rows, faults = [], Counter[str]()
@@ -124,7 +125,7 @@ def _translated(
         except BadRecord as error:
             faults[str(error)] += 1
             continue
-        rows += [fields] if fields is not None else []
+        rows += [(record, fields)] if fields is not None else []
     if not rows:
         first = next(iter(faults), "none has an answer")
         raise UserError(f"{title} looks like {shape.title}, but no record can be read: {first}.")
@@ -166,15 +167,14 @@ def _of_one_kind(
     kind: str,
     notes: list[str],
 ) -> list[dict[str, Values]]:
-    """The answers of one kind, of a project that has choices as well as marked spans."""
+    """The answers of one kind, one a record, of a project that has choices as well as marked spans."""
     translate = FORMATS["label_studio"].translate
     assert translate is not None
     slots = tuple(dict.fromkeys(slot for answer in answers for slot in answer))
     by_kind: dict[str, list[dict[str, Values]]] = {}
     for each in ("label", "span"):
         schema = Schema("label" if each == "label" else "span", slots)
-        rows = [_or_none(translate, record, schema, options) for record in records]
-        by_kind[each] = [_by_slot(row["answer"]) for row in rows if row is not None]
+        by_kind[each] = [_answer(translate, record, schema, options) for record in records]
     if not all(any(several) for several in by_kind.values()):
         return answers
     chosen = kind if kind in by_kind else "label"
@@ -184,12 +184,13 @@ def _of_one_kind(
     return by_kind[chosen]
 
 
-def _or_none(translate: Any, record: Record, schema: Schema, options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _answer(translate: Any, record: Record, schema: Schema, options: Mapping[str, Any]) -> dict[str, Values]:
+    """The answer of a record in a schema; empty where there is none."""
     try:
-        row: Mapping[str, Any] | None = translate(record.fields, schema, **options)
+        row = translate(record.fields, schema, **options)
     except BadRecord:
-        return None
-    return row
+        return {}
+    return {} if row is None else _by_slot(row["answer"])
 
 
 def _chat_options(name: str, records: Sequence[Record], notes: list[str]) -> tuple[dict[str, Any], str]:

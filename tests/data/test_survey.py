@@ -113,3 +113,16 @@ def test_records_that_cannot_be_read_are_counted() -> None:
     records = [Record(f"line {n}", bad if n == 7 else good, "a") for n in range(9)]
     found = survey("a.jsonl", records)
     assert len(found.texts) == 8 and found.notes[0].startswith("1 of 9 records cannot be read: expected a message")
+
+
+def test_a_mixed_project_with_a_task_that_cannot_be_read_keeps_texts_and_answers_together() -> None:
+    def task(number: int, start: int | None) -> dict[str, object]:
+        choice = {"from_name": "urgency", "type": "choices", "value": {"choices": ["high"]}}
+        mark = {"from_name": "mark", "type": "labels", "value": {"start": start, "end": 2, "labels": ["word"]}}
+        return {"id": number, "data": {"text": f"No wifi {number}"}, "annotations": [{"result": [choice, mark]}]}
+
+    records = [Record(f"record {n}", task(n, None if n == 2 else 0), "a") for n in range(5)]
+    for kind, slot in (("", "urgency"), ("span", "word")):
+        found = survey("a.json", records, kind=kind)
+        assert found.texts == ("No wifi 0", "No wifi 1", "No wifi 3", "No wifi 4")
+        assert [tuple(answer) for answer in found.answers] == [(slot,)] * 4
