@@ -13,7 +13,11 @@ from sde_ray.design.axes import find_option
 from sde_ray.types import Design
 
 MEANINGS: Mapping[str, Mapping[str, str]] = {
-    "instruction": {"first": "instruction before the text", "last": "after it", "none": "no instruction"},
+    "instruction": {
+        "first": "instruction before the text",
+        "last": "instruction after the text",
+        "none": "no instruction",
+    },
     "input_modeling": {"off": "no loss on the input", "on": "loss on the input as well"},
     "format": {
         "natural": "answer as one line of text",
@@ -22,14 +26,17 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "pairs": "a JSON list for each slot",
         "json_object": "one JSON object",
     },
-    "unmentioned": {"placeholder": "what is not mentioned has a placeholder", "omit": "is left out"},
-    "labels": {"text": "labels as words", "number": "as numbers"},
+    "unmentioned": {
+        "placeholder": "what is not mentioned has a placeholder",
+        "omit": "what is not mentioned is left out",
+    },
+    "labels": {"text": "labels as words", "number": "labels as numbers"},
     "reasoning": {"none": "no reason written", "cot": "reason before the label", "rcot": "reason after the label"},
 }
 
 
-def legend_entries(designs: Iterable[Design]) -> list[tuple[str, str]]:
-    """(paper's names, what they say) for each axis of the package whose options occur in these designs."""
+def legend_entries(designs: Iterable[Design]) -> list[list[tuple[str, str]]]:
+    """(paper's name, what it says) of the options that occur in these designs, a list for each axis of the package."""
     met: dict[str, dict[str, None]] = {}
     for design in designs:
         for axis, option in design.options:
@@ -38,11 +45,10 @@ def legend_entries(designs: Iterable[Design]) -> list[tuple[str, str]]:
     for axis, meanings in MEANINGS.items():
         options = [option for option in meanings if option in met.get(axis, ())]
         if options:
-            names = ", ".join(find_option(axis, option).label for option in options)
-            entries.append((names, ", ".join(meanings[option] for option in options)))
+            entries.append([(find_option(axis, option).label, meanings[option]) for option in options])
     return entries
 
 
 def legend(designs: Iterable[Design]) -> str:
     """The entries in one line."""
-    return " · ".join(f"{names}: {meanings}" for names, meanings in legend_entries(designs))
+    return " · ".join(", ".join(f"{name}: {meaning}" for name, meaning in axis) for axis in legend_entries(designs))

@@ -96,7 +96,11 @@ def _recommended(chapter: Chapter) -> Html | None:
         return None
     name, design = chapter.recommended
     ranked = [row.design for row in chapter.study.ranked]
-    entries = [tag("li", tag("b", names), f": {meanings}") for names, meanings in legend_entries([design, *ranked])]
+    entries = [
+        tag("li", tag("b", label), f": {meaning}")
+        for axis in legend_entries([design, *ranked])
+        for label, meaning in axis
+    ]
     named = "" if name == "assembled" else f" ({name})"
     sample = (render_in_designs(chapter.study, [design]) if chapter.study.results else None) or {}
     facts = [tag("li", fact) for fact in chapter.facts] + [tag("li", note, class_="worse") for note in chapter.notes]
