@@ -1,8 +1,8 @@
 """Legend of the paper's names: what the parts of a design's label say, for tables where they are met first.
 
 legend([NAMED["baseline"], NAMED["ew-sde"]])
--> "Inst-last: instruction after the text · No-MI: no loss on the input · ... · PU, OU: what is not mentioned is
-    written as a placeholder, left out · ..."
+-> "Inst-last: instruction after the text · No-MI: no loss on the input · ... · PU: what is not mentioned has a
+    placeholder, OU: what is not mentioned is left out · ..."
 """
 
 from __future__ import annotations
