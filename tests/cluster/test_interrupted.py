@@ -76,6 +76,7 @@ def assert_each_once(folder: Path, keys: set[str], running: int) -> None:
     assert set(begun) == keys and sum(begun.values()) <= len(keys) + running
 
 
+@pytest.mark.long  # three rounds of kill_rounds are in every run
 def test_a_killed_driver_loses_nothing_that_was_finished(tmp_path: Path) -> None:
     keys = write_study(tmp_path)
     driver = start(tmp_path, seconds=0.5)
