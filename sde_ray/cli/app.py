@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import sysconfig
 import traceback
 import warnings
 from pathlib import Path
@@ -63,6 +64,7 @@ REFUSALS = {
 
 
 PACKAGE = Path(__file__).parents[1]
+LIBRARIES = ("stdlib", "purelib", "platlib")  # as `sysconfig` calls their folders
 _warned: set[str] = set()
 
 
@@ -138,15 +140,23 @@ def main() -> None:
 def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
-    """Print a warning of the package, once and in one line, and none of a library unless Python was asked for them.
+    """Print a warning of the package or of the user's code, once and in one line.
+
+    One of a library is shown where Python was asked for warnings only.
 
     What a library tells its programmers is no news to the user of a sweep; `python -W default -m sde_ray` shows it.
     """
     if sys.warnoptions:
         write_plainly(warnings.formatwarning(message, category, filename, lineno, line))
-    elif PACKAGE in Path(_warner()).parents and (text := " ".join(str(message).split())) not in _warned:
+    elif not _is_library(_warner()) and (text := " ".join(str(message).split())) not in _warned:
         _warned.add(text)
         write_plainly(f"warning: {text}\n")
+
+
+def _is_library(file: str) -> bool:
+    """Whether a file is one of an installed library or of Python itself, and not of this package."""
+    folders = Path(file).parents
+    return PACKAGE not in folders and any(Path(sysconfig.get_path(name)) in folders for name in LIBRARIES)
 
 
 def _warner() -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import sysconfig
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -37,16 +39,18 @@ def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return capsys
 
 
-def of_the_package(source: str) -> None:
-    """Run code as if it stood in a file of the package."""
-    exec(compile(source, str(cli.PACKAGE / "sweep" / "x.py"), "exec"), {"warnings": warnings})
+def run_in(file: Path, source: str) -> None:
+    """Run code as if it stood in this file."""
+    exec(compile(source, str(file), "exec"), {"warnings": warnings})
 
 
 def test_an_own_warning_is_one_line_once_whoever_called(shown: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         for _ in range(3):
-            of_the_package("warnings.warn('Tracking failed in x:\\n server away', stacklevel=2)")
+            run_in(
+                cli.PACKAGE / "sweep" / "x.py", "warnings.warn('Tracking failed in x:\\n server away', stacklevel=2)"
+            )
     assert shown.readouterr().err == "warning: Tracking failed in x: server away\n"
 
 
@@ -55,8 +59,11 @@ def test_a_warning_of_a_library_is_not_shown_unless_asked_for(
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.warn("Any type hint is inferred as AnyType", UserWarning, stacklevel=1)
+        for folder in ("stdlib", "purelib"):
+            run_in(Path(sysconfig.get_path(folder)) / "mlflow" / "x.py", "warnings.warn('hint is AnyType')")
         assert shown.readouterr().err == ""
+        run_in(Path("/home/me/my_metrics.py"), "warnings.warn('an odd answer')")
+        assert shown.readouterr().err == "warning: an odd answer\n", "the user's own code is no library"
         monkeypatch.setattr(sys, "warnoptions", ["default"])
-        warnings.warn("Any type hint is inferred as AnyType", UserWarning, stacklevel=1)
+        run_in(Path(sysconfig.get_path("purelib")) / "x.py", "warnings.warn('hint is AnyType')")
         assert "AnyType" in shown.readouterr().err
