@@ -3,6 +3,7 @@
 estimate.py                           a point estimate with its 95% confidence interval, and how it is written
 response_surface.py  design_coding.py the regression behind it: main effects, interactions, deviations of designs
 mixed_model.py variance_components.py its mixed model, averaged over the posterior of its variances (REML)
+trials.py                             the columns of all effects that it is fitted to, and what items explain
 effects.py  claims.py                 main effects and interactions; their significance in words
 leaderboard.py  pareto.py             designs ranked by score; the Pareto front of score against output tokens
 study.py  frames.py                   the comparable trials of one task, model and training size; as pandas frames

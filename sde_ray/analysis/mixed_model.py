@@ -27,93 +27,20 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from sde_ray.analysis.trials import COMPONENTS, Trials, effect_columns, item_variance
 from sde_ray.analysis.variance_components import forward_solve, posterior_mode, sample_components
 
 Array = npt.NDArray[np.float64]
 POINTS, DRAWS_PER_POINT = 128, 16
 DRAWS = POINTS * DRAWS_PER_POINT
-COMPONENTS = ("noise", "design", "pairs", "seed", "seed x option")
 PRIOR_SCALES = {"design": 1.0, "pairs": 1.0, "seed": 0.3, "seed x option": 0.6}  # standard deviation / a trial's noise
 PRIOR_FREEDOM = {"design": 1.0, "pairs": 1.0, "seed": 4.0, "seed x option": 4.0}  # of half-t priors; 1: half-Cauchy
 # Of log standard deviations, in units of the scores'; of `design` the log of its ratio to the noise of a trial.
 BOUNDS = {"noise": (-11.5, 2.0), "design": (-6.0, 6.0), "pairs": (-9.0, 2.0), "seed": (-9.0, 2.0)}
 JITTER = 1e-11  # on the diagonal of scaled equations: effects that the trials hardly tell apart
 DRAWN = 10_000_000  # simulated scores, draws x trials, that are held at once
-BATCH = 4_000_000  # numbers in a stack of systems that are solved at once
-
-
-@dataclass(frozen=True)
-class Trials:
-    """What the model is fitted to, trial by trial.
-
-    `groups`: index of each trial's design [trials]. `free`: fixed-effect columns of each design, the mean first
-    [designs, num_free]. `pairs`: random-effect columns of each design [designs, pairs]. `seeds`: index of each trial's
-    seed [trials], None where each trial has its own. `jackknife_influence`: how each score moves with each item
-    [trials, items]; None where items are not shared.
-    """
-
-    groups: npt.NDArray[np.intp]
-    free: Array
-    pairs: Array
-    seeds: npt.NDArray[np.intp] | None = None
-    jackknife_influence: Array | None = None
-
-    @cached_property
-    def counts(self) -> Array:
-        """Trials of each design."""
-        return np.bincount(self.groups, minlength=len(self.free)).astype(float)
-
-    @cached_property
-    def basis(self) -> Array:
-        """Orthonormal basis of the row space: combinations of the free columns that the designs tell apart."""
-        _, singular_values, rows = np.linalg.svd(self.free, full_matrices=False)
-        return np.asarray(rows[singular_values > 1e-9 * singular_values.max()].T)
-
-    @property
-    def spare(self) -> int:
-        """Designs beyond those that the options need."""
-        return len(self.free) - self.basis.shape[1]
-
-    @property
-    def freedom(self) -> int:
-        """Trials beyond the first of each design."""
-        return len(self.groups) - len(self.free)
-
-    @property
-    def estimable(self) -> bool:
-        """Can the noise of training be estimated?"""
-        return self.freedom > 0 or self.spare > 0
-
-    def by_design(self, values: Array) -> Array:
-        """Sums of rows by trial [trials, ...] within designs [designs, ...]."""
-        sums = np.zeros((len(self.free), *values.shape[1:]))
-        np.add.at(sums, self.groups, values)
-        return sums
-
-
-@dataclass(frozen=True)
-class ItemVariance:
-    """The part of the variance of trials within designs, and of designs beside their options, that items explain."""
-
-    trial: float = 0.0
-    design: float = 0.0
-
-
-def item_variance(trials: Trials) -> ItemVariance:
-    """Item variance from the influence: medians over designs, as a few at a bound would dominate a mean."""
-    influence = trials.jackknife_influence
-    if influence is None:
-        return ItemVariance()
-    means = trials.by_design(influence) / trials.counts[:, None]
-    within = trials.by_design(((influence - means[trials.groups]) ** 2).sum(axis=1))
-    several = trials.counts > 1
-    trial = float(np.median(within[several] / (trials.counts[several] - 1))) if several.any() else 0.0
-    if not trials.spare:
-        return ItemVariance(trial, 0.0)
-    columns = trials.free @ trials.basis
-    rest = means - columns @ np.linalg.lstsq(columns, means, rcond=None)[0]
-    between = float(np.median((rest**2).sum(axis=1))) * len(means) / trials.spare
-    return ItemVariance(trial, max(between - trial * float((1 / trials.counts).mean()), 0.0))
+ROWS = 64  # draws whose noise is drawn at once
+BATCH = 1_000_000  # numbers in a stack of systems that are solved at once
 
 
 @dataclass(frozen=True)
@@ -139,23 +66,26 @@ class MixedModel:
         self.centre = float(scores.mean())
         self.unit = float(scores.std()) or 1e-9 * (abs(self.centre) or 1.0)
         self.items = item_variance(trials)
-        self._columns, self._component = _columns(trials)
+        columns, self._component = effect_columns(trials)
         self._names = [name for name in COMPONENTS if self._used(name)]
         self._y = (scores - self.centre) / self.unit
-        self._sums = trials.by_design(self._columns)
-        self._within = self._columns - (self._sums / trials.counts[:, None])[trials.groups]
-        self._statistics = self._cross_products()
+        self._sums = trials.by_design(columns)
+        self._statistics = self._cross_products(self._within(columns))
 
     def _used(self, name: str) -> bool:
         if name in ("noise", "design"):
             return name == "noise" or self.trials.spare > 0
         return bool((self._component == COMPONENTS.index(name)).any())
 
-    def _cross_products(self) -> tuple[Array, Array, Array, Array]:
+    def _within(self, columns: Array) -> Array:
+        """Columns less their means within designs. Neither is kept: with seeds they are larger than all the rest."""
+        return np.asarray(columns - (self._sums / self.trials.counts[:, None])[self.trials.groups])
+
+    def _cross_products(self, within: Array) -> tuple[Array, Array, Array, Array]:
         """Cross products of columns and scores within designs, and of sums by design for each number of trials."""
         sums = np.column_stack([self._sums, self.trials.by_design(self._y)])
         residual = self._y - (sums[:, -1] / self.trials.counts)[self.trials.groups]
-        within = np.column_stack([self._within, residual])
+        within = np.column_stack([within, residual])
         sizes = np.unique(self.trials.counts)
         between = np.stack([sums[self.trials.counts == n].T @ sums[self.trials.counts == n] / n for n in sizes])
         return within.T @ within, between, sizes, np.array([(self.trials.counts == n).sum() for n in sizes], float)
@@ -193,9 +123,13 @@ class MixedModel:
 
     def _log_likelihood(self, points: Array, restricted: bool = True) -> Array:
         """Log likelihood of the scores in their own unit, restricted (REML) or not; [points]."""
-        chunk = max(1, BATCH // max(1, self._columns.shape[1] ** 2))
-        parts = [self._log_likelihoods(points[n : n + chunk], restricted) for n in range(0, len(points), chunk)]
+        parts = [self._log_likelihoods(points[some], restricted) for some in self._point_slices(len(points))]
         return np.concatenate(parts)
+
+    def _point_slices(self, count: int) -> list[slice]:
+        """Points, so many at a time that the stack of their systems is not too large."""
+        size = max(1, BATCH // max(1, len(self._component) ** 2))
+        return [slice(start, start + size) for start in range(0, count, size)]
 
     def _log_likelihoods(self, points: Array, restricted: bool) -> Array:
         _, _, sizes, designs = self._statistics
@@ -295,7 +229,9 @@ class MixedModel:
             effects[:, columns] = np.sqrt(variances[name])[:, None] * random.normal(size=(DRAWS, len(columns)))
         deviations = np.sqrt(variances["design"])[:, None] * random.normal(size=(DRAWS, len(self.trials.free)))
         self._effects, self._deviations, self._drawn = effects, deviations, variances
-        parts = [self._rest(random, draws) for draws in self._draw_slices()]
+        all_columns, _ = effect_columns(self.trials)
+        within = self._within(all_columns)
+        parts = [self._rest(random, draws, all_columns, within) for draws in self._draw_slices()]
         self._sums_of_rest, self._right = (np.concatenate(both) for both in zip(*parts, strict=True))
 
     def _draw_slices(self) -> list[slice]:
@@ -303,22 +239,42 @@ class MixedModel:
         size = max(1, DRAWN // len(self.trials.groups))
         return [slice(start, start + size) for start in range(0, DRAWS, size)]
 
-    def _rest(self, random: np.random.Generator, draws: slice) -> tuple[Array, Array]:
+    def _rest(self, random: np.random.Generator, draws: slice, columns: Array, within: Array) -> tuple[Array, Array]:
         """What scores are beyond those drawn: sums by design [draws, designs], right sides [draws, columns]."""
-        drawn = self._effects[draws] @ self._columns.T + self._deviations[draws][:, self.trials.groups]
-        drawn += np.sqrt(self._drawn["noise"][draws])[:, None] * random.normal(size=drawn.shape)
+        drawn = self._effects[draws] @ columns.T
+        for some in _row_slices(drawn):
+            drawn[some] += self._deviations[draws][some][:, self.trials.groups]
+        _add_noise(random, drawn, self._drawn["noise"][draws])
         if self.trials.jackknife_influence is not None:
             items = self.trials.jackknife_influence.shape[1]
             weights = random.multinomial(items, np.full(items, 1 / items), len(drawn)) - 1.0
             drawn += weights @ (self.trials.jackknife_influence.T / self.unit)
-        return self._sums_and_right(self._y - drawn, draws)
+        return self._sums_and_right(np.subtract(self._y, drawn, out=drawn), draws, within)
 
-    def _sums_and_right(self, scores: Array, draws: slice) -> tuple[Array, Array]:
+    def _sums_and_right(self, scores: Array, draws: slice, within: Array) -> tuple[Array, Array]:
         """Sums by design [draws, designs] and right sides of Henderson's equations [draws, columns] of drawn scores."""
         noise, design = self._drawn["total noise"][draws], self._drawn["total design"][draws]
         sums = self.trials.by_design(scores.T).T
         weighted = sums / (self.trials.counts * (noise[:, None] + self.trials.counts * design[:, None]))
-        return sums, (scores @ self._within) / noise[:, None] + weighted @ self._sums
+        return sums, (scores @ within) / noise[:, None] + weighted @ self._sums
+
+    def _solve(self, right: Array, exact: bool, pairs: Sequence[int] = ()) -> Array:
+        """Solutions of the equations of every point [points, draws of a point, columns], some points at a time.
+
+        Args:
+            right: right sides of the draws [draws, columns].
+            exact: solve for the scores themselves, too; that solution comes after those of a point's draws.
+            pairs: indices of pair columns that are fixed effects here.
+        """
+        grouped, columns = right.reshape(POINTS, DRAWS_PER_POINT, -1), np.asarray(pairs, dtype=int)
+        parts = []
+        for some in self._point_slices(POINTS):
+            system, own, _, variances = self._systems(self._points[some])
+            if len(columns):
+                system[:, columns, columns] -= 1 / variances["pairs"][:, None]
+            sides = np.concatenate([grouped[some], own[:, None]], axis=1) if exact else grouped[some]
+            parts.append(np.linalg.solve(system, sides.transpose(0, 2, 1)).transpose(0, 2, 1))
+        return np.concatenate(parts)
 
     def unshrunk(self, pairs: Sequence[int], noise: str = "") -> MixedModelFit:
         """The draws with some pairs as fixed effects: not drawn towards 0, but as the trials have them.
@@ -327,12 +283,7 @@ class MixedModel:
             pairs: indices of pair columns; none: the fit itself.
             noise: what the draws hold, in words.
         """
-        system, exact, _, _ = self._systems(self._points)
-        columns = np.asarray(pairs, dtype=int)
-        if len(columns):
-            system[:, columns, columns] -= 1 / self._variances(self._points)["pairs"][:, None]
-        right = np.concatenate([self._right.reshape(POINTS, DRAWS_PER_POINT, -1), exact[:, None]], axis=1)
-        solved = np.linalg.solve(system, right.transpose(0, 2, 1)).transpose(0, 2, 1)
+        solved = self._solve(self._right, exact=True, pairs=pairs)
         missed = solved[:, :-1].reshape(DRAWS, -1)
         variances = self._drawn
         shrinkage = variances["design"][:, None] / (
@@ -363,38 +314,36 @@ class MixedModel:
         random, variances, trials = np.random.default_rng([seed, 1]), self._drawn, self.trials
         truth = posterior.coefficients @ np.concatenate([trials.free, trials.pairs], axis=1).T - self.centre
         values = (truth + posterior.deviations) / self.unit
-        parts = [self._refitted(random, values, draws) for draws in self._draw_slices()]
+        columns, _ = effect_columns(trials)
+        within = self._within(columns)
+        parts = [self._refitted(random, values, draws, columns, within) for draws in self._draw_slices()]
         sums, right = (np.concatenate(both) for both in zip(*parts, strict=True))
         noise, design = variances["total noise"], variances["total design"]
-        system, _, _, _ = self._systems(self._points)
-        grouped = right.reshape(POINTS, DRAWS_PER_POINT, -1).transpose(0, 2, 1)
-        solved = np.linalg.solve(system, grouped).transpose(0, 2, 1).reshape(DRAWS, -1)
+        solved = self._solve(right, exact=False).reshape(DRAWS, -1)
         shrinkage = variances["design"][:, None] / (noise[:, None] + trials.counts * design[:, None])
         deviations = self.unit * shrinkage * (sums - solved @ self._sums.T)
         return self._expand(solved, trials.pairs.shape[1]), deviations
 
-    def _refitted(self, random: np.random.Generator, values: Array, draws: slice) -> tuple[Array, Array]:
+    def _refitted(
+        self, random: np.random.Generator, values: Array, draws: slice, columns: Array, within: Array
+    ) -> tuple[Array, Array]:
         """New scores of designs that have these values [draws, designs]: their sums and right sides."""
         variances, scores = self._drawn, values[draws][:, self.trials.groups]
         for name in ("seed", "seed x option"):
-            columns = np.flatnonzero(self._component == COMPONENTS.index(name))
-            luck = np.sqrt(variances[name][draws])[:, None] * random.normal(size=(len(scores), len(columns)))
-            scores = scores + luck @ self._columns[:, columns].T
-        scores = scores + np.sqrt(variances["total noise"][draws])[:, None] * random.normal(size=scores.shape)
-        return self._sums_and_right(scores, draws)
+            own = np.flatnonzero(self._component == COMPONENTS.index(name))
+            luck = np.sqrt(variances[name][draws])[:, None] * random.normal(size=(len(scores), len(own)))
+            scores += luck @ columns[:, own].T
+        _add_noise(random, scores, variances["total noise"][draws])
+        return self._sums_and_right(scores, draws, within)
 
 
-def _columns(trials: Trials) -> tuple[Array, npt.NDArray[np.intp]]:
-    """Columns of all effects but the designs' deviations [trials, columns], and the component of each; fixed: -1."""
-    blocks, components = [trials.pairs[trials.groups]], [np.full(trials.pairs.shape[1], COMPONENTS.index("pairs"))]
-    if trials.seeds is not None:
-        indicators = np.eye(int(trials.seeds.max()) + 1)[trials.seeds]
-        blocks.append(indicators)
-        components.append(np.full(indicators.shape[1], COMPONENTS.index("seed")))
-        if trials.spare:  # else what a seed does to an option is what it does to a design: noise
-            options = trials.free[trials.groups, 1:]
-            crossed = np.einsum("ts,to->tso", indicators, options).reshape(len(options), -1)
-            blocks.append(crossed)
-            components.append(np.full(crossed.shape[1], COMPONENTS.index("seed x option")))
-    basis = (trials.free @ trials.basis)[trials.groups]
-    return np.column_stack([*blocks, basis]), np.concatenate([*components, np.full(basis.shape[1], -1)])
+def _row_slices(scores: Array) -> list[slice]:
+    """A few draws at a time: several arrays of all draws and trials would be too large."""
+    return [slice(start, start + ROWS) for start in range(0, len(scores), ROWS)]
+
+
+def _add_noise(random: np.random.Generator, scores: Array, variance: Array) -> None:
+    """Add normal noise of this variance [draws] to scores [draws, trials]."""
+    sd = np.sqrt(variance)[:, None]
+    for some in _row_slices(scores):
+        scores[some] += sd[some] * random.normal(size=scores[some].shape)

@@ -32,8 +32,10 @@ from scipy import linalg
 
 from sde_ray.analysis.design_coding import DesignCoding, cells, contexts, make_coding
 from sde_ray.analysis.estimate import Estimate, within
-from sde_ray.analysis.mixed_model import MixedModel, MixedModelFit, Trials
+from sde_ray.analysis.mixed_model import MixedModel, MixedModelFit
+from sde_ray.analysis.trials import Trials
 from sde_ray.search.scale import IDENTITY, Scale, candidate_scales
+from sde_ray.search.threads import single_threaded
 from sde_ray.types import Design
 
 Array = npt.NDArray[np.float64]
@@ -225,6 +227,7 @@ class SurfaceFit:
             }
         return self._means[axis]
 
+    @single_threaded
     def interactions(self, first: str, second: str) -> dict[tuple[str, ...], Array]:
         """Mean expected scores by the options of two axes, each [draws], from a fit that does not shrink their pairs.
 
@@ -241,6 +244,7 @@ class SurfaceFit:
             means[options] = np.concatenate(parts, axis=1).mean(axis=1)
         return means
 
+    @single_threaded
     def optimism(self, designs: Sequence[Design]) -> float:
         """How much the highest prediction of these designs is too high because it was selected (parametric bootstrap).
 
@@ -302,6 +306,7 @@ def simultaneous_intervals(contrasts: Sequence[Contrast]) -> list[Estimate]:
     return estimates
 
 
+@single_threaded
 def fit_response_surface(
     designs: Sequence[Design],
     scores: Sequence[float],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +72,18 @@ def test_one_run_makes_one_plan_and_reads_the_ledger_once_a_phase(
     search: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: Counter[str] = Counter()
-    made, read, phase = plans.plan, Ledger.entries, ["plan"]
+    made, phase = plans.plan, ["plan"]
 
     def count_plan(*arguments: Any) -> plans.Plan:
         calls["plan made"] += 1
         return made(*arguments)
 
-    def count_read(ledger: Ledger) -> Any:
-        calls[phase[0]] += 1
-        return read(ledger)
+    def counted(read: Callable[[Ledger], Any]) -> Callable[[Ledger], Any]:
+        def count_read(ledger: Ledger) -> Any:
+            calls[phase[0]] += 1
+            return read(ledger)
+
+        return count_read
 
     class Phases(PipelineListener):
         def on_plan(self, plan: Any) -> None:
@@ -95,7 +99,8 @@ def test_one_run_makes_one_plan_and_reads_the_ledger_once_a_phase(
             phase[0] = "report"
 
     monkeypatch.setattr(runs, "plan", count_plan)
-    monkeypatch.setattr(Ledger, "entries", count_read)
+    for reader in ("entries", "repair"):
+        monkeypatch.setattr(Ledger, reader, counted(getattr(Ledger, reader)))
     monkeypatch.setattr(sweeps, "_tune", Tune())
     result = pipeline.run(configure(tmp_path, **search), Phases(), runner_factory=EverySplitFakes(tmp_path / "calls"))
     assert result.conclusions[0].verdict is not None and result.report is not None
