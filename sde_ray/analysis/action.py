@@ -58,7 +58,7 @@ def choose(rows: Sequence[Comparison], assembled: Cost) -> Action:
         best = max(lost, key=lambda row: row.score or 0.0)
         return Action(best.control, f"Use {_name(best)}: the assembled design is worse by {_size(best)}.")
     if not compared:
-        return Action(ASSEMBLED, "Use the assembled design: it was compared with no other design that has a score.")
+        return _nothing_to_compare(rows)
     scores = {score for row in compared for score in (row.assembled, row.score) if score is not None}
     if len(scores) == 1 and all(row.claim == NO_INTERVAL for row in compared):
         return _all_alike(compared, scores.pop())
@@ -76,6 +76,15 @@ def choose(rows: Sequence[Comparison], assembled: Cost) -> Action:
             words += f", though it is dearer than {_name(price)} ({_tokens(assembled, price.cost)})"
         return Action(ASSEMBLED, f"{words}.")
     return _unsettled(compared)
+
+
+def _nothing_to_compare(rows: Sequence[Comparison]) -> Action:
+    """What to do where every control that has a score is the assembled design itself."""
+    if any(row.assembled == 0 for row in rows):
+        return Action(ASSEMBLED, NOTHING_LEARNED, settled=False)
+    if any(row.claim == SAME_DESIGN and row.control == "baseline" for row in rows):
+        return Action(ASSEMBLED, "Use the baseline, which is the assembled design: no option is worth leaving it for.")
+    return Action(ASSEMBLED, "Use the assembled design: it was compared with no other design that has a score.")
 
 
 def _all_alike(compared: Sequence[Comparison], score: float) -> Action:

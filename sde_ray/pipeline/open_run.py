@@ -216,7 +216,7 @@ class Run:
 
     @property
     def verdict(self) -> Verdict | None:
-        """What the final comparison shows (`.summary`, `.recommended`, `.rows`); None before it has ended.
+        """What the final comparison shows (`.action`, `.summary`, `.recommended`, `.rows`); None before it has ended.
 
         Raises UserError where there are several: see `verdicts`.
         """

@@ -101,6 +101,13 @@ def test_all_scores_alike_are_no_result() -> None:
     assert not nothing.settled and not ceiling.settled
 
 
+def test_where_the_assembled_design_is_its_own_control() -> None:
+    same = [row("baseline", SAME_DESIGN), row("best seen", SAME_DESIGN)]
+    assert choose(same, ASSEMBLED).words.startswith("Use the baseline, which is the assembled design")
+    nothing = [Comparison("baseline", NAMED["baseline"], "test", None, 0.0, 0.0, None, 1, 9, SAME_DESIGN)]
+    assert "nothing was learned" in choose(nothing, ASSEMBLED).words
+
+
 def test_every_claim_has_an_action_beside_it() -> None:
     claims = [BETTER, WORSE, AHEAD, BEHIND, NO_INTERVAL, SAME_DESIGN, NO_SCORE]
     rows = [row("baseline", claim, 0.1) for claim in claims]
