@@ -227,13 +227,17 @@ def _eliminate_backward(best: Design, fitted: SurfaceFit, check: ConstraintCheck
 
 
 def _simpler(design: Design, fitted: SurfaceFit, check: ConstraintCheck) -> Iterator[Design]:
-    """The feasible designs with one axis set back to its default."""
-    for axis, options in fitted.coding.axes:
-        reference = reference_of(axis, options)
-        candidate = design.replace(**{axis: reference})
-        estimable = fitted.separable(fitted.coding.row(candidate))
-        if design[axis] != reference and estimable and not check.violations(candidate):
-            yield candidate
+    """The feasible designs with one axis set back to its default; together those that the trials cannot tell apart."""
+    references = {axis: reference_of(axis, options) for axis, options in fitted.coding.axes}
+    departed = [axis for axis, reference in references.items() if design[axis] != reference]
+    single = {axis: design.replace(**{axis: references[axis]}) for axis in departed}
+    estimable = {axis for axis, candidate in single.items() if fitted.separable(fitted.coding.row(candidate))}
+    candidates = [single[axis] for axis in departed if axis in estimable]
+    confounded = {axis: references[axis] for axis in departed if axis not in estimable}
+    together = design.replace(**confounded)
+    if confounded and fitted.separable(fitted.coding.row(together)):
+        candidates.append(together)
+    yield from (candidate for candidate in candidates if not check.violations(candidate))
 
 
 def _is_significant(gain: Estimate, fitted: SurfaceFit) -> bool:

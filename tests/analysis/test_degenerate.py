@@ -89,3 +89,23 @@ def test_a_losing_option_that_a_constraint_forces_says_so() -> None:
     reason = strategy.reasons["unmentioned"]
     assert reason.startswith("omit: the constraint forces it, as with placeholder 4") and reason.endswith(": a loss")
     assert "output tokens are above 20. It brings -0.2" in reason
+
+
+@pytest.mark.parametrize(("gain", "kept"), [(0.03, True), (0.2, False)])
+def test_a_gain_that_may_be_another_options_leaves_the_default(gain: float, kept: bool) -> None:
+    """Numbers and reasons always come together: no trial tells whose the gain is, so neither has an interval.
+
+    They leave the default together, where what they bring together is clear.
+    """
+    both = {"labels": "number", "reasoning": "rcot"}
+    designs = [make_design(), make_design(**both), make_design(format="lines"), make_design(format="lines", **both)]
+    noise = (0.0, 0.04, -0.03, 0.02, -0.05, 0.01, 0.03, -0.02, 0.05, -0.01, -0.04, 0.0)
+    trials = [
+        result(design, 0.5 + (gain if design["labels"] == "number" else 0.0) + noise[3 * n + seed], seed)
+        for n, design in enumerate(designs)
+        for seed in (0, 1, 2)
+    ]
+    strategy = assemble(trials, METRIC)
+    effects = {effect.option: effect for effect in strategy.effects}
+    assert effects["lines"].low is not None and effects["rcot"].low is None, "the case shows nothing"
+    assert strategy.design == (make_design() if kept else make_design(**both))
