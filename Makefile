@@ -1,4 +1,5 @@
 # make demo     a first sweep from nothing: installs into .venv, then runs sweeps/quickstart.yaml
+# make demo-real DATA=/path/to/MAMS-ACSA [MODEL=...]   the named designs on real reviews with a real model of 135M
 # make test     every test that a clean machine can pass, the fast ones first
 # make check    ruff and mypy
 # make test-all also the long ones, and those on public data sets in $SDE_SHARED
@@ -8,14 +9,20 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SWEEP  ?= sweeps/quickstart.yaml
+MODEL  ?= HuggingFaceTB/SmolLM2-135M-Instruct
 # The pinned set needs Python 3.11; an older one gets the newest versions that still support it.
 PINS    = $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" if sys.version_info >= (3, 11) else "")' 2>/dev/null)
 
-.PHONY: demo test test-all check clean
+.PHONY: demo demo-real test test-all check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
 	$(BIN)/sde-ray run $(SWEEP)
+
+demo-real: $(VENV)/.installed
+	@test -d "$(DATA)" || { echo 'Say where MAMS-ACSA is, a folder with train.xml and val.xml: make demo-real DATA=/path/to/MAMS-ACSA' >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet $(PINS) -e '.[gguf]'
+	$(BIN)/sde-ray run sweeps/mams_smollm2.yaml --set task=mams@$(abspath $(DATA)) --set model=$(MODEL)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -m "not slow and not cluster and not faults and not realdata and not long and not walk"

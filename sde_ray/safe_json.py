@@ -24,8 +24,37 @@ def read_json(text: str | bytes) -> Any:
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
+    return _parse(text)
+
+
+class JsonNumber(str):
+    """A number as JSON spells it: `1.50` stays `1.50`."""
+
+
+class JsonObject(tuple[tuple[str, Any], ...]):
+    """The members of a JSON object in their order; a key that stands twice is there twice."""
+
+
+def read_json_object(text: str) -> JsonObject:
+    """Parse one JSON object without losing anything of it: the order, keys that stand twice, how numbers are spelt.
+
+    Objects are `JsonObject`, numbers `JsonNumber`. Raises ValueError as `read_json`, and for what is no object.
+    """
+    value = _parse(
+        text, object_pairs_hook=JsonObject, parse_int=JsonNumber, parse_float=JsonNumber, parse_constant=_refuse
+    )
+    if not isinstance(value, JsonObject):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _parse(text: str, **hooks: Any) -> Any:
     try:
-        value = json.loads(text)
+        value = json.loads(text, **hooks)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
@@ -43,13 +72,13 @@ def _is_text(text: str) -> bool:
 
 
 def _depth(value: Any) -> int:
-    """Nesting depth of lists and mappings; computed without recursion."""
+    """Nesting depth of lists and mappings, the pairs of a `JsonObject` included; computed without recursion."""
     depth, level = 0, [value]
     while level:
         level = [
             inner
             for one in level
-            if isinstance(one, list | dict)
+            if isinstance(one, list | dict | tuple)
             for inner in (one.values() if isinstance(one, dict) else one)
         ]
         depth += 1

@@ -73,6 +73,7 @@ class Fault:
         "missing_slot",
         "unexpected_placeholder",
         "missing_rationale",
+        "repeated_label",
     ]
     detail: str = ""
 
@@ -104,10 +105,16 @@ class Task:
 
     `labels` stand in the order of the prompt, without the `placeholder`; `numbers` maps every label and the
     placeholder to the number word used by `labels=number`. `instructions` are three wordings with the fields {where},
-    {text}, {slots}, {labels} and {count}. `load(split)` returns all examples of a split, in a fixed order.
+    {text}, {slots}, {labels} and {count}, or import paths of functions that take these and return the wording.
+    `load(split)` returns all examples of a split, in a fixed order.
     `domains` names the sibling tasks ("masa:d2") that are out-of-domain for this one.
     `span_match` is the rule of the soft metrics of spans: "within" (near, and one contains the other: entities) or
     "near" (events).
+
+    What only some tasks have is empty by default: `slot_labels`, the labels of each slot where the slots do not share
+    one list (`labels` is then their union, without doublets), and `slot_numbers`, the numbers of these; `multilabel`,
+    the slots that hold any number of labels; `ranges`, the lowest and the highest value of each slot whose free value
+    is a number.
     """
 
     name: str
@@ -125,6 +132,14 @@ class Task:
     domains: tuple[str, ...] = ()
     wordings: Mapping[str, str] = field(default_factory=dict)
     span_match: Literal["within", "near"] = "within"
+    slot_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    slot_numbers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    multilabel: tuple[str, ...] = ()
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def labels_of(self, slot: str) -> tuple[str, ...]:
+        """Labels that a slot may have: its own, else those that all slots share; none where the task has no labels."""
+        return self.slot_labels.get(slot, self.labels or ())
 
     @property
     def has_rationales(self) -> bool:

@@ -10,9 +10,12 @@ study.py  frames.py                   the comparable trials of one task, model a
 cross_study.py                        several models, tasks or training sizes together
 rank_agreement.py  pooling.py         rank correlations of leaderboards; partial pooling of effects (shrinkage)
 strategy.py  constraints.py           the assembled design; which designs are feasible
+degenerate.py                         scores that cannot tell designs apart: the defaults are kept
 recommendation.py                     the strategy where the search itself recommends: its near-ties, its reasons
+comparison.py  action.py              one comparison with its claim and cost; what to do after all of them
 validation.py  paired.py  verdict.py  the final comparison: bootstrap over items, seeds, p-values with Holm's correction
 seed_noise.py                         the noise over seeds of contenders that have a few seeds each
+legend.py                             what the parts of a design's label say
 looks.py  dropped_seeds.py            repeated looks at the test split; seeds on which nothing could be compared
 report/                               the HTML page
 """

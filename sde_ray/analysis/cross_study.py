@@ -22,6 +22,7 @@ from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.pooling import PooledEffects, mean_over_groups, partial_pooling
 from sde_ray.analysis.rank_agreement import RankAgreement, rank_correlations
 from sde_ray.analysis.study import Study
+from sde_ray.tasks.titles import task_title
 
 KINDS = {"models": "model", "tasks": "task", "training sizes": "train_size"}
 Key = tuple[str, str, str]  # axis, option, the option it is compared with
@@ -125,7 +126,7 @@ def cross_studies(studies: Sequence[Study]) -> list[CrossStudy]:
 
 def _family(kind: str, studies: dict[str, Study]) -> CrossStudy:
     group = next(iter(studies.values())).group
-    shared = {"task": group.task, "model": group.model, "train_size": f"{group.train_size} samples"}
+    shared = {"task": task_title(group.task), "model": group.model, "train_size": f"{group.train_size} samples"}
     within = ", ".join(value for name, value in shared.items() if name != KINDS[kind])
     agreements = rank_correlations(
         {name: {row.design: row.score for row in one.ranked} for name, one in studies.items()}

@@ -32,6 +32,7 @@ from sde_ray.design.designs import design_of
 from sde_ray.errors import UserError, unknown
 from sde_ray.evaluation.per_item import ItemCounts, influence_matrix
 from sde_ray.metrics import metric_bounds
+from sde_ray.tasks.titles import task_title
 from sde_ray.types import Design, TrialResult
 
 OUT_OF_DOMAIN = "_ood"
@@ -94,7 +95,7 @@ class Group:
     train_size: int
 
     def __str__(self) -> str:
-        return f"{self.task}, {self.model}, {self.train_size} samples"
+        return f"{task_title(self.task)}, {self.model}, {self.train_size} samples"
 
 
 def group_of(result: TrialResult) -> Group:
@@ -282,7 +283,7 @@ def _interactions(
     for a, b in ((a, b) for a in first[1] for b in second[1]):
         if a != references[0] and b != references[1]:
             draws = cells[a, b] - cells[a, references[1]] - cells[references[0], b] + cells[references]
-            yield (axes, (a, b), references), Contrast(draws, known)
+            yield (axes, (a, b), references), Contrast(draws, known, (-2 * fitted.width, 2 * fitted.width))
 
 
 def effect_table(

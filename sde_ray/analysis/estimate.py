@@ -29,6 +29,12 @@ class Estimate:
         return excludes_zero(self.low, self.high)
 
 
+def within(estimate: Estimate, low: float, high: float) -> Estimate:
+    """The estimate with value and bounds kept within a range: no score, and no difference of scores, lies beyond it."""
+    bounds = [None if bound is None else min(max(bound, low), high) for bound in (estimate.low, estimate.high)]
+    return Estimate(min(max(estimate.value, low), high), *bounds)
+
+
 def excludes_zero(low: float | None, high: float | None) -> bool:
     """Is the interval known, and does it lie on one side of 0?"""
     return low is not None and high is not None and (low > 0 or high < 0)

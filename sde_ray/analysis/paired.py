@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from sde_ray.analysis.seed_noise import Replicates, draw_seed_sd
 from sde_ray.evaluation.per_item import ItemCounts, bootstrap_weights
-from sde_ray.search.scale import IDENTITY, Scale
+from sde_ray.search.scale import IDENTITY, LogitScale, Scale
 from sde_ray.types import Design
 
 Array = npt.NDArray[np.float64]
@@ -110,12 +110,26 @@ class ScoreTable:
     def compare(self, names: Sequence[str]) -> dict[str, PairedDifference]:
         """`first` minus each other one of `names`: one family of comparisons."""
         scores = {name: self.scores[name] for name in names}
-        return compare(scores, self.resampled, self.first, None, self.scale, self.replicates)
+        differences = compare(scores, self.resampled, self.first, None, self.scale, self.replicates)
+        low, high = self._bounds
+        return {name: _within(one, low - high, high - low) for name, one in differences.items()}
 
     def levels(self, names: Sequence[str]) -> dict[str, PairedDifference]:
         """The mean score of each of `names` with its interval, not paired with any other."""
         scores = {name: self.scores[name] for name in names}
-        return level_intervals(scores, self.resampled, self.scale, self.replicates)
+        levels = level_intervals(scores, self.resampled, self.scale, self.replicates)
+        return {name: _within(one, *self._bounds) for name, one in levels.items()}
+
+    @property
+    def _bounds(self) -> tuple[float, float]:
+        """The lowest and the highest score that the metric has."""
+        return (self.scale.low, self.scale.high) if isinstance(self.scale, LogitScale) else (-math.inf, math.inf)
+
+
+def _within(paired: PairedDifference, low: float, high: float) -> PairedDifference:
+    """The same with its interval kept within what the bounds of the metric allow."""
+    bounds = [None if bound is None else min(max(bound, low), high) for bound in (paired.low, paired.high)]
+    return replace(paired, low=bounds[0], high=bounds[1])
 
 
 def tabulate(

@@ -20,6 +20,7 @@ designs were tried, such a mean has no deviation left that is not known (finite-
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ import numpy.typing as npt
 from scipy import linalg
 
 from sde_ray.analysis.design_coding import DesignCoding, cells, contexts, make_coding
-from sde_ray.analysis.estimate import Estimate
+from sde_ray.analysis.estimate import Estimate, within
 from sde_ray.analysis.mixed_model import MixedModel, MixedModelFit
 from sde_ray.analysis.trials import Trials
 from sde_ray.search.scale import IDENTITY, Scale, candidate_scales
@@ -44,13 +45,18 @@ _quadrature = lru_cache(np.polynomial.hermite_e.hermegauss)  # nodes and weights
 
 @dataclass(frozen=True)
 class Contrast:
-    """A quantity in units of the metric, as posterior draws [draws]; `known`: may it have an interval?"""
+    """A quantity in units of the metric, as posterior draws [draws]; `known`: may it have an interval?
+
+    `range`: the lowest and the highest value that it can have, by the bounds of the metric.
+    """
 
     draws: Array
     known: bool
+    range: tuple[float, float] = (-math.inf, math.inf)
 
     def __sub__(self, other: Contrast) -> Contrast:
-        return Contrast(self.draws - other.draws, self.known and other.known)
+        low, high = self.range[0] - other.range[1], self.range[1] - other.range[0]
+        return Contrast(self.draws - other.draws, self.known and other.known, (low, high))
 
     @property
     def value(self) -> float:
@@ -61,9 +67,9 @@ class Contrast:
     def estimate(self) -> Estimate:
         """The posterior mean with its pointwise 95% interval; without one where it is not estimable."""
         if not self.known:
-            return Estimate(self.value)
+            return within(Estimate(self.value), *self.range)
         low, high = np.quantile(self.draws, (0.025, 0.975))
-        return Estimate(self.value, float(low), float(high))
+        return within(Estimate(self.value, float(low), float(high)), *self.range)
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ class SurfaceFit:
 
     def prediction(self, design: Design) -> Estimate:
         """The expected score of a design with its 95% interval."""
-        return self._contrast(self.predicted_draws([design])[0], self.coding.row(design)).estimate
+        return self._level(self.predicted_draws([design])[0], self.coding.row(design)).estimate
 
     def difference(self, better: Design, worse: Design) -> Estimate:
         """The expected difference between two designs with its 95% confidence interval."""
@@ -139,8 +145,19 @@ class SurfaceFit:
         first, second = self.predicted_draws([better, worse])
         return self._contrast(first - second, self.coding.row(better) - self.coding.row(worse))
 
+    @property
+    def width(self) -> float:
+        """The largest difference of two scores that the bounds of the metric allow."""
+        return math.inf if self.bounds is None else self.bounds[1] - self.bounds[0]
+
     def _contrast(self, draws: Array, row: Array) -> Contrast:
-        return Contrast(draws, self.draws is not None and self.separable(row))
+        """A difference of two scores."""
+        return Contrast(draws, self.draws is not None and self.separable(row), (-self.width, self.width))
+
+    def _level(self, draws: Array, row: Array) -> Contrast:
+        """A score."""
+        bounds = self.bounds or (-math.inf, math.inf)
+        return Contrast(draws, self.draws is not None and self.separable(row), bounds)
 
     def predicted_draws(self, designs: Sequence[Design]) -> list[Array]:
         """Posterior draws of the expected scores of designs, each [draws]; kept, as the same are asked for again."""
@@ -194,7 +211,7 @@ class SurfaceFit:
 
     def average(self, axis: str, option: str) -> Contrast:
         """The mean expected score of the designs with an option, over the options of the other axes."""
-        return self._contrast(self._averages(axis)[option], self.coding.option_row(axis, option))
+        return self._level(self._averages(axis)[option], self.coding.option_row(axis, option))
 
     def effect(self, axis: str, option: str, reference: str) -> Contrast:
         """The main effect of an option against another, averaged over the designs of the other axes."""
@@ -273,7 +290,7 @@ def simultaneous_intervals(contrasts: Sequence[Contrast]) -> list[Estimate]:
     Returns:
         The estimates in the order of the contrasts; those that are not estimable have no interval.
     """
-    estimates = [Estimate(contrast.value) for contrast in contrasts]
+    estimates = [within(Estimate(contrast.value), *contrast.range) for contrast in contrasts]
     estimable = [n for n, contrast in enumerate(contrasts) if contrast.known]
     if not estimable:
         return estimates
@@ -284,8 +301,8 @@ def simultaneous_intervals(contrasts: Sequence[Contrast]) -> list[Estimate]:
     largest = np.abs(error[:, uncertain] / deviation[uncertain]).max(axis=1) if uncertain.any() else np.zeros(1)
     critical = float(np.quantile(largest, 0.95))
     for column, n in enumerate(estimable):
-        half_width = critical * float(deviation[column])
-        estimates[n] = Estimate(estimates[n].value, estimates[n].value - half_width, estimates[n].value + half_width)
+        value, half_width = contrasts[n].value, critical * float(deviation[column])
+        estimates[n] = within(Estimate(value, value - half_width, value + half_width), *contrasts[n].range)
     return estimates
 
 

@@ -25,6 +25,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from sde_ray.analysis.constraints import TOLERANCE, ConstraintCheck
+from sde_ray.analysis.degenerate import degenerate_scores
 from sde_ray.analysis.effects import Effect, fit_results, reference_of, scored_results, surface_effects
 from sde_ray.analysis.estimate import Estimate, format_estimate
 from sde_ray.analysis.recommendation import Recommended, simplest
@@ -32,7 +33,7 @@ from sde_ray.analysis.recommendation import reasons as recommendation_reasons
 from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.config.schema import Constraints
 from sde_ray.design.axes import find_axis
-from sde_ray.design.designs import design_of, make_design
+from sde_ray.design.designs import design_of, make_design, paper_label
 from sde_ray.errors import UserError, format_error
 from sde_ray.evaluation.per_item import ItemCounts
 from sde_ray.metrics import metric_bounds
@@ -49,6 +50,7 @@ class Strategy:
     """The assembled design with its evidence: effects, the reason for each axis' option, predicted score.
 
     `selection` says in words what `predicted` was corrected by; empty where the search itself recommended the design.
+    `warning` says why the scores cannot tell designs apart, where that is so: then every axis has its default.
     `verdict` is the final comparison in words, empty until it has run.
     """
 
@@ -62,6 +64,7 @@ class Strategy:
     reasons: Mapping[str, str] = field(default_factory=dict)
     verdict: str = ""
     selection: str = ""
+    warning: str = ""
 
 
 _STRATEGY = TypeAdapter(Strategy)
@@ -75,6 +78,7 @@ def assemble(
     items: Mapping[str, ItemCounts] | None = None,
     sweep: str = "",
     recommended: Recommended = (),
+    warning: str = "",
 ) -> Strategy:
     """Assemble the strategy for one task, model and training size.
 
@@ -89,6 +93,7 @@ def assemble(
         recommended: designs that a search which models designs itself expects to be the best or as good, best first,
             with their expected scores. Of those that the constraints allow the simplest is taken, whatever the effects
             say: the search has seen rungs and repeats that no surface of finished trials holds.
+        warning: why these scores cannot tell designs apart, where that is known; else it is judged by the scores.
 
     Raises:
         UserError: when no design meets the constraints, a split is not a dev split, or no trial has the metric.
@@ -102,29 +107,68 @@ def assemble(
     fitted = fit_results(combined, COMBINED, "dev", items if len(weights) == 1 else None, bounds)
     scored = scored_results(combined, COMBINED)
     check = ConstraintCheck(combined, constraints)
-    selection = ""
-    near_ties = [pair for pair in recommended if fitted.covers(pair[0]) and not check.violations(pair[0])]
-    if near_ties:
-        design, predicted = simplest(near_ties, scored, fitted)
-        reasons = dict(recommendation_reasons(design, predicted, near_ties, fitted))
-    else:
-        candidates = list(check.feasible(_combinations(fitted)))
-        design = _eliminate_backward(max(candidates, key=fitted.predict), fitted, check)
-        optimism = max(0.0, fitted.optimism(candidates))
-        predicted, reasons = fitted.predict(design) - optimism, dict(_reasons(design, fitted, check))
-        selection = _selection_note(optimism, len(candidates))
+    warning = warning or degenerate_scores([one.scores["dev"][COMBINED] for one in scored], bounds)
+    choice = _choose(fitted, check, scored, recommended, bool(warning))
     config = scored[0].config
     return Strategy(
         task=str(config["task"]),
         model=str(config["model"]),
-        design=design,
+        design=choice.design,
         sweep=sweep,
         objective=objective,
-        predicted=predicted,
+        predicted=choice.predicted,
         effects=tuple(surface_effects(fitted, [design_of(result) for result in scored])),
-        reasons=reasons,
-        selection=selection,
+        reasons=choice.reasons,
+        selection=choice.selection,
+        warning=warning,
     )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The design that is taken, with its fields of `Strategy`."""
+
+    design: Design
+    predicted: float
+    reasons: Mapping[str, str]
+    selection: str = ""
+
+
+def _choose(
+    fitted: SurfaceFit,
+    check: ConstraintCheck,
+    scored: Sequence[TrialResult],
+    recommended: Recommended,
+    degenerate: bool,
+) -> _Choice:
+    """The default where scores tell nothing, else the search's own design, else the best of the surface."""
+    default = _default(fitted)
+    if degenerate and not check.violations(default):
+        reasons = {axis: _why_kept(axis, option, fitted) for axis, option in default.options}
+        return _Choice(default, fitted.predict(default), reasons)
+    near_ties = [pair for pair in recommended if fitted.covers(pair[0]) and not check.violations(pair[0])]
+    if near_ties:
+        design, predicted = simplest(near_ties, scored, fitted)
+        return _Choice(design, predicted, dict(recommendation_reasons(design, predicted, near_ties, fitted)))
+    candidates = list(check.feasible(_combinations(fitted)))
+    design = _eliminate_backward(max(candidates, key=fitted.predict), fitted, check)
+    optimism = max(0.0, fitted.optimism(candidates))
+    note = _selection_note(optimism, len(candidates))
+    return _Choice(design, fitted.predict(design) - optimism, dict(_reasons(design, fitted, check)), note)
+
+
+def _default(fitted: SurfaceFit) -> Design:
+    """The design with every axis at its default, or at the first option tried."""
+    options = {axis: reference_of(axis, tried) for axis, tried in fitted.coding.axes} | dict(fitted.coding.fixed)
+    order = [axis for axis, _ in make_design().options if axis in options]
+    order += [axis for axis in options if axis not in order]
+    return Design(tuple((axis, options[axis]) for axis in order))
+
+
+def _why_kept(axis: str, option: str, fitted: SurfaceFit) -> str:
+    if axis in fitted.coding.fixed:
+        return f"{option}: the only option in these trials"
+    return f"{option}, the default: kept, as these scores cannot tell options apart"
 
 
 def _selection_note(optimism: float, candidates: int) -> str:
@@ -173,7 +217,7 @@ def _eliminate_backward(best: Design, fitted: SurfaceFit, check: ConstraintCheck
         free = [
             (loss.value, simpler)
             for loss, simpler in losses
-            if not _is_significant(loss)
+            if not _is_significant(loss, fitted)
             # Single steps may hide a loss that they have together.
             and not fitted.difference(best, simpler).excludes_zero
         ]
@@ -183,18 +227,25 @@ def _eliminate_backward(best: Design, fitted: SurfaceFit, check: ConstraintCheck
 
 
 def _simpler(design: Design, fitted: SurfaceFit, check: ConstraintCheck) -> Iterator[Design]:
-    """The feasible designs with one axis set back to its default."""
-    for axis, options in fitted.coding.axes:
-        reference = reference_of(axis, options)
-        candidate = design.replace(**{axis: reference})
-        estimable = fitted.separable(fitted.coding.row(candidate))
-        if design[axis] != reference and estimable and not check.violations(candidate):
-            yield candidate
+    """The feasible designs with one axis set back to its default; together those that the trials cannot tell apart."""
+    references = {axis: reference_of(axis, options) for axis, options in fitted.coding.axes}
+    departed = [axis for axis, reference in references.items() if design[axis] != reference]
+    single = {axis: design.replace(**{axis: references[axis]}) for axis in departed}
+    estimable = {axis for axis, candidate in single.items() if fitted.separable(fitted.coding.row(candidate))}
+    candidates = [single[axis] for axis in departed if axis in estimable]
+    confounded = {axis: references[axis] for axis in departed if axis not in estimable}
+    together = design.replace(**confounded)
+    if confounded and fitted.separable(fitted.coding.row(together)):
+        candidates.append(together)
+    yield from (candidate for candidate in candidates if not check.violations(candidate))
 
 
-def _is_significant(gain: Estimate) -> bool:
-    """Does the interval lie above 0? Where no noise is known, the value itself counts."""
-    return gain.value > TOLERANCE if gain.low is None else gain.low > 0
+def _is_significant(gain: Estimate, fitted: SurfaceFit) -> bool:
+    """Does the interval lie above 0? Where no noise is known at all, the value itself counts.
+
+    Where the noise is known, a gain without an interval is one that the trials cannot tell from that of another option.
+    """
+    return fitted.draws is None and gain.value > TOLERANCE if gain.low is None else gain.low > 0
 
 
 # ---- reasons in words ----------------------------------------------------------------------------------------------
@@ -210,9 +261,15 @@ def _reasons(design: Design, fitted: SurfaceFit, check: ConstraintCheck) -> Iter
             yield axis, _why_default(design, axis, option, fitted, check)
         else:
             reference = reference_of(axis, swept[axis])
-            gain = fitted.difference(design, design.replace(**{axis: reference}))
+            default = design.replace(**{axis: reference})
+            gain, broken = fitted.difference(design, default), check.violations(default)
             text = f"{option}: {_format(gain)} over {reference}, with the other options as assembled"
-            yield axis, text + _against_average(axis, option, fitted)
+            if broken and not _is_significant(gain, fitted):
+                text = f"{option}: the constraint forces it, as with {reference} {'; '.join(broken.values())}. "
+                text += f"It brings {_format(gain)} over {reference}" + (": a loss" if gain.value < 0 else "")
+            else:
+                text += _against_average(axis, option, fitted)
+            yield axis, text
 
 
 def _why_default(design: Design, axis: str, option: str, fitted: SurfaceFit, check: ConstraintCheck) -> str:
@@ -271,6 +328,24 @@ def load(path: Path, task: str = "") -> Strategy:
     if task and strategy.task != task:
         raise UserError(f'"{path}" is a strategy for the task {strategy.task}, not for {task}. Give the one for it.')
     return strategy
+
+
+def validated(path: Path) -> Strategy | None:
+    """The strategy of a file if it was validated; None for any other file, and where there is none."""
+    try:
+        strategy = load(path)
+    except UserError:
+        return None
+    return strategy if strategy.verdict else None
+
+
+def refusal(strategy: Strategy, kept: Strategy, path: Path) -> str:
+    """Why a strategy is not written over one that was validated, and what to do."""
+    return (
+        f'"{path}" holds a validated strategy ({paper_label(kept.design)}); this one is another design and not '
+        f"validated: {paper_label(strategy.design)}, expected {strategy.objective} {strategy.predicted:.3f}. Write it "
+        f"elsewhere with --out {path.stem}-2{path.suffix}, or replace the validated one with --force."
+    )
 
 
 def strategy_table(strategy: Strategy) -> list[dict[str, str]]:

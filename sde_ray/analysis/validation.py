@@ -18,7 +18,9 @@ Only here is the `test` split read. Its scores have split names that selection r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 from sde_ray.analysis.dropped_seeds import dropped_seeds
 from sde_ray.analysis.effects import scored_results
@@ -31,6 +33,7 @@ from sde_ray.analysis.verdict import (
     NO_SCORE,
     SAME_DESIGN,
     Comparison,
+    Cost,
     Verdict,
     comparison_claim,
     make_verdict,
@@ -90,12 +93,22 @@ def judge_items(
     finished = {key: result for key, result in results.items() if result.status == "finished"}
     look = next_look(trials, earlier)
     rows: list[Comparison] = []
+    costs = {name: _cost([finished[t.key] for t in own if t.key in finished]) for name, own in trials.items()}
     for split in SPLITS:
         rows += _comparisons(strategy, trials, finished, items.get(split, {}), split, swept, look.level)
     if not any(row.assembled is not None for row in rows):
         raise UserError("The final comparison has no finished trial of the assembled design. Run `sde-ray validate`.")
     looks = [*(one for one in earlier if one != look), look]
-    return make_verdict(strategy, rows, looks, dropped_seeds(trials, results, strategy.objective, "test"))
+    rows = [replace(row, cost=costs[row.control]) for row in rows]
+    dropped = dropped_seeds(trials, results, strategy.objective, "test")
+    return make_verdict(strategy, rows, looks, dropped, costs[ASSEMBLED])
+
+
+def _cost(results: Sequence[TrialResult]) -> Cost:
+    """Mean output tokens and format adherence of finished trials."""
+    tokens = [result.tokens["output"] for result in results if "output" in result.tokens]
+    adherence = [value for r in results if (value := r.scores.get("test", {}).get("format_adherence")) is not None]
+    return Cost(fmean(tokens) if tokens else None, fmean(adherence) if adherence else None)
 
 
 def metric_scale(metric: str) -> Scale:

@@ -2,7 +2,8 @@
 
     verdict = make_verdict(strategy, comparisons)
     verdict.summary       "The assembled design wins against all controls. Better than baseline (+0.121 [...]), ..."
-    verdict.recommended   the contender to use: "assembled", or the control that beats it
+    verdict.recommended   the contender to use: "assembled", or the control that beats it or does as well for less
+    verdict.action        "Use the baseline: no difference is shown, and it is cheaper (25 output tokens against 49)."
 
 "Better" needs all of these: two training seeds or more, a 95% confidence interval of the paired difference above 0 that
 holds the noise of training, and Holm's adjusted p-value below the level of this look (`looks.py`). The family of Holm's
@@ -15,12 +16,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from sde_ray.analysis.action import choose, with_actions
+from sde_ray.analysis.comparison import (
+    AHEAD,
+    ASSEMBLED,
+    BEHIND,
+    BEST_SEEN,
+    BETTER,
+    NO_DIFFERENCE,
+    NO_INTERVAL,
+    NO_SCORE,
+    SAME_DESIGN,
+    WORSE,
+    Comparison,
+    Cost,
+    comparison_claim,
+)
 from sde_ray.analysis.dropped_seeds import DroppedSeeds, dropped_sentence
 from sde_ray.analysis.estimate import format_estimate
 from sde_ray.analysis.looks import ALPHA, Look
@@ -32,37 +49,36 @@ from sde_ray.safe_json import read_json
 from sde_ray.storage.files import write_atomic
 from sde_ray.types import Design
 
-ASSEMBLED, BEST_SEEN = "assembled", "best seen"
-BETTER, WORSE, NO_DIFFERENCE = "better", "worse", "no difference shown"
-AHEAD, BEHIND = "ahead on these items, one seed", "behind on these items, one seed"
-NO_INTERVAL, SAME_DESIGN, NO_SCORE = "no interval", "same design", "no score"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The assembled design against a control, on one split; `train_size` None: the mean over all sizes.
-
-    `seeds`: number of training seeds that the two share; both scores are means over these.
-    """
-
-    control: str
-    design: Design
-    split: str
-    train_size: int | None
-    assembled: float | None
-    score: float | None
-    paired: PairedDifference | None
-    seeds: int
-    items: int
-    claim: str
+__all__ = [
+    "AHEAD",
+    "ASSEMBLED",
+    "BEHIND",
+    "BEST_SEEN",
+    "BETTER",
+    "NO_DIFFERENCE",
+    "NO_INTERVAL",
+    "NO_SCORE",
+    "SAME_DESIGN",
+    "WORSE",
+    "Comparison",
+    "Cost",
+    "Verdict",
+    "claim_sentences",
+    "comparison_claim",
+    "earlier_looks",
+    "load",
+    "make_verdict",
+    "save",
+    "verdict_table",
+]
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What the final comparison shows. `recommended` names the contender to use, `summary` says it in words.
 
-    `looks`: every look at the test split so far, `look` the number of this one. `dropped`: the seeds on which a
-    contender could not be compared.
+    `action` says what to do, `cost` what the assembled design costs. `looks`: every look at the test split so far,
+    `look` the number of this one. `dropped`: the seeds on which a contender could not be compared.
     """
 
     strategy_design: Design
@@ -73,6 +89,8 @@ class Verdict:
     look: int = 1
     looks: tuple[Look, ...] = ()
     dropped: tuple[DroppedSeeds, ...] = ()
+    action: str = ""
+    cost: Cost = field(default_factory=Cost)
 
     @property
     def level(self) -> float:
@@ -87,35 +105,15 @@ class Verdict:
 _VERDICT = TypeAdapter(Verdict)
 
 
-def comparison_claim(paired: PairedDifference | None, level: float = ALPHA) -> str:
-    """Significance of a paired comparison in words: what may be said of the assembled design against a control.
-
-    "better" and "worse" need two seeds, the noise of training, an interval on one side of 0 and an adjusted p-value
-    below the level. The vocabulary is not that of effects (`claims.effect_claim`): nothing here is ever called
-    equivalent, or better "perhaps".
-
-    Args:
-        paired: the comparison; None without a score.
-        level: two-sided, of the whole family.
-    """
-    if paired is None:
-        return NO_SCORE
-    if paired.low is None or paired.high is None:
-        return NO_INTERVAL
-    if (paired.adjusted_p_value or 0.0) >= level or paired.low <= 0 <= paired.high:
-        return NO_DIFFERENCE
-    if paired.seeds < 2:
-        return AHEAD if paired.low > 0 else BEHIND
-    if paired.noise == ITEMS:  # equal scores of several seeds tell nothing of the noise of training
-        return NO_DIFFERENCE
-    return BETTER if paired.low > 0 else WORSE
-
-
 # ---- the verdict in words ------------------------------------------------------------------------------------------
 
 
 def make_verdict(
-    strategy: Strategy, rows: Sequence[Comparison], looks: Sequence[Look] = (), dropped: Sequence[DroppedSeeds] = ()
+    strategy: Strategy,
+    rows: Sequence[Comparison],
+    looks: Sequence[Look] = (),
+    dropped: Sequence[DroppedSeeds] = (),
+    cost: Cost | None = None,
 ) -> Verdict:
     """The verdict that the comparisons give: the headline, one sentence for each kind of claim, what they rest on.
 
@@ -124,12 +122,14 @@ def make_verdict(
         rows: the comparisons.
         looks: all looks at the test split, this one last.
         dropped: the seeds on which a contender could not be compared.
+        cost: of the assembled design.
     """
+    cost = cost or Cost()
+    rows = with_actions(rows, cost)
     home = [row for row in rows if row.split == "test" and row.train_size is None]
     away = [row for row in rows if row.split == "test_ood" and row.train_size is None]
-    lost = [row for row in home if row.claim == WORSE]
-    recommended = max(lost, key=lambda row: row.score or 0.0).control if lost else ASSEMBLED
-    parts = [_headline(home, recommended), *_sentences(home)]
+    action = choose(home, cost)
+    parts = [_headline(home, action.use), *_sentences(home)]
     if away:
         parts += ["Out-of-domain:", *_sentences(away)]
     elif strategy.design["instruction"] == "none" and any(row.score is not None for row in home):
@@ -138,13 +138,22 @@ def make_verdict(
     number = looks[-1].number if looks else 1
     summary = " ".join(part for part in parts if part)
     return Verdict(
-        strategy.design, strategy.objective, tuple(rows), summary, recommended, number, tuple(looks), tuple(dropped)
+        strategy.design,
+        strategy.objective,
+        tuple(rows),
+        summary,
+        action.use,
+        number,
+        tuple(looks),
+        tuple(dropped),
+        action.words,
+        cost,
     )
 
 
 def _headline(rows: Sequence[Comparison], recommended: str) -> str:
     claims = {row.claim for row in rows if row.claim not in (SAME_DESIGN, NO_SCORE)}
-    if recommended != ASSEMBLED:
+    if WORSE in claims:
         return f"The assembled design does not win: use {recommended}."
     if all(row.claim == SAME_DESIGN for row in rows if row.score is not None):
         return "Every control that has a score is the assembled design itself."
@@ -222,9 +231,11 @@ def verdict_table(verdict: Verdict) -> list[dict[str, Any]]:
     """One flat row a comparison, for CLI, MLflow and report."""
     rows = []
     for row in verdict.rows:
-        paired = asdict(row.paired) if row.paired else dict.fromkeys(field.name for field in fields(PairedDifference))
-        values = {key: value for key, value in asdict(row).items() if key not in ("paired", "design")}
-        rows.append({**values, **paired, "design": row.design.slug, "label": paper_label(row.design)})
+        paired = asdict(row.paired) if row.paired else dict.fromkeys(each.name for each in fields(PairedDifference))
+        values = {key: value for key, value in asdict(row).items() if key not in ("paired", "design", "cost")}
+        rows.append(
+            {**paired, **values, "tokens": row.cost.tokens, "design": row.design.slug, "label": paper_label(row.design)}
+        )
     return rows
 
 

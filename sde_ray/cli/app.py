@@ -8,8 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import sysconfig
 import traceback
 import warnings
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -21,8 +23,10 @@ from sde_ray.cli import (
     analyze,
     assemble,
     axes,
+    demo,
     doctor,
     effects,
+    init,
     logs,
     plan,
     predict,
@@ -46,7 +50,7 @@ from sde_ray.errors import UserError
 
 # In the order of work, as `sde-ray --help` lists them.
 COMMANDS = (
-    *(run, plan, show, axes, tasks, rationales),
+    *(demo, init, run, plan, show, axes, tasks, rationales),
     *(analyze, score, effects, assemble, validate, report, robustness),
     *(predict, ui),
     *(submit, status, logs, stop, sync),
@@ -57,6 +61,11 @@ REFUSALS = {
     errno.EDQUOT: "The quota of the disk is used up",
     errno.EROFS: "The disk can only be read",
 }
+
+
+PACKAGE = Path(__file__).parents[1]
+LIBRARIES = ("stdlib", "purelib", "platlib")  # as `sysconfig` calls their folders
+_warned: set[str] = set()
 
 
 class Commands(TyperGroup):
@@ -120,9 +129,6 @@ for command in COMMANDS:
 
 def main() -> None:
     """The entry point of the command `sde-ray`."""
-    # What libraries will change one day is no news to the user of a sweep; pytest still shows it to its maintainers.
-    warnings.simplefilter("ignore", FutureWarning)
-    warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")  # MLflow's, of itself
     warnings.showwarning = _show_warning
     try:
         app()
@@ -134,4 +140,28 @@ def main() -> None:
 def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
-    write_plainly(warnings.formatwarning(message, category, filename, lineno, line))
+    """Print a warning of the package or of the user's code, once and in one line.
+
+    One of a library is shown where Python was asked for warnings only.
+
+    What a library tells its programmers is no news to the user of a sweep; `python -W default -m sde_ray` shows it.
+    """
+    if sys.warnoptions:
+        write_plainly(warnings.formatwarning(message, category, filename, lineno, line))
+    elif not _is_library(_warner()) and (text := " ".join(str(message).split())) not in _warned:
+        _warned.add(text)
+        write_plainly(f"warning: {text}\n")
+
+
+def _is_library(file: str) -> bool:
+    """Whether a file is one of an installed library or of Python itself, and not of this package."""
+    folders = Path(file).parents
+    return PACKAGE not in folders and any(Path(sysconfig.get_path(name)) in folders for name in LIBRARIES)
+
+
+def _warner() -> str:
+    """The file that has called `warnings.warn`; the one that a warning names may be its caller's."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename in (__file__, warnings.__file__):
+        frame = frame.f_back
+    return frame.f_code.co_filename

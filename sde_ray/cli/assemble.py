@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +22,10 @@ def assemble(
     tokens: Annotated[
         float | None, typer.Option("--max-output-tokens", "--tokens", min=1, help="Most output tokens, in the mean.")
     ] = None,
+    write_to: Annotated[
+        Path | None, typer.Option("--out", help="Write the strategy to this file, and leave the run's own as it is.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a validated strategy by another design.")] = False,
     pareto: Annotated[bool, typer.Option("--pareto", help="Also show which designs are worth their price.")] = False,
     sets: Sets = None,
     trust_code: TrustCode = None,
@@ -31,7 +36,7 @@ def assemble(
     from sde_ray.cli.views.study import pareto_table
     from sde_ray.pipeline.open_run import open_run
 
-    conclusions = open_run(sweep, sets or []).assemble(adherence, tokens, console_listener(as_json))
+    conclusions = open_run(sweep, sets or []).assemble(adherence, tokens, console_listener(as_json), write_to, force)
     studies = [conclusion.study for conclusion in conclusions]
     if as_json:
         fronts = [{"pareto": [point.to_dict() for point in each.pareto_front]} if pareto else {} for each in studies]

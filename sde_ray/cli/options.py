@@ -15,11 +15,16 @@ def _trust(packages: list[str] | None) -> list[str] | None:
     return packages
 
 
-Sweep = Annotated[Path, typer.Argument(help="A sweep's YAML file, e.g. sweeps/quickstart.yaml.", show_default=False)]
+Sweep = Annotated[
+    Path,
+    typer.Argument(help="A sweep's YAML file, or the name of a shipped one, such as quickstart.", show_default=False),
+]
 SweepOrRun = Annotated[
     str,
     typer.Argument(
-        help="A sweep's YAML file, or the folder or address of its run.", metavar="SWEEP", show_default=False
+        help="A sweep's YAML file or shipped name, or the folder or address of its run.",
+        metavar="SWEEP",
+        show_default=False,
     ),
 ]
 RunOrName = Annotated[

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sde_ray.cli.console import emit
 from sde_ray.cli.options import Json, Sets, Sweep
+from sde_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from sde_ray.config.schema import SweepConfig
+    from sde_ray.models.availability import ModelCheck
 
 
-def plan(sweep: Sweep, sets: Sets = None, as_json: Json = False) -> None:
+def plan(
+    sweep: Sweep,
+    sets: Sets = None,
+    model: Annotated[
+        bool, typer.Option("--model/--no-model", help="Look at the model, which may be on the cluster only.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
     """List what a sweep would run, what was pinned or dropped and why, and what it costs. Trains nothing."""
     from sde_ray.cli.views import plan as view
     from sde_ray.config.load import load_config
@@ -18,12 +30,23 @@ def plan(sweep: Sweep, sets: Sets = None, as_json: Json = False) -> None:
 
     config = load_config(sweep, sets or [])
     config.run_dir.refresh()
-    local = all(model == "tiny" or Path(model).is_dir() for model in config.model)  # others need a download
+    models = _check_models(config) if model else []
+    local = model and all(each.is_local for each in models)  # others need a download
     sweep_run = SweepRun(config, check_tokenizer=local)
-    view.print_notes(sweep_run.notes())
+    view.print_notes([*(each.note for each in models if each.note), *sweep_run.notes()])
     if as_json:
-        return emit(view.to_dict(sweep_run.plan))
-    return view.show(sweep_run.plan)
+        return emit(view.to_dict(sweep_run.plan, sweep_run.data))
+    return view.show(sweep_run.plan, sweep_run.data, models)
+
+
+def _check_models(config: SweepConfig) -> list[ModelCheck]:
+    """What is known of the sweep's models. Raises UserError where one cannot be loaded here."""
+    from sde_ray.models.availability import check_model
+
+    try:
+        return [check_model(name, config.trust_remote_code) for name in config.model]
+    except UserError as error:
+        raise UserError(f"{error} (Is it on the cluster only? sde-ray plan --no-model)") from error
 
 
 def register(app: typer.Typer) -> None:

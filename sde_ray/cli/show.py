@@ -30,8 +30,11 @@ def show(
         previews = preview_task(task, design or ["baseline"], n, wording)
     if as_json:
         return emit([each.to_dict() for each in previews])
+    from sde_ray.cli.views.plan import print_notes
     from sde_ray.cli.views.sample import LEGEND, print_sample
+    from sde_ray.tasks.wording_notes import wording_notes
 
+    print_notes(wording_notes(previews[0].task, previews[0].instruction_variant))
     for each in previews:
         print_sample(each, model)
     out().print(LEGEND)

@@ -12,7 +12,7 @@ KEYS = ("name", "kind", "language", "slots", "labels", "objective", "domains")
 
 
 def tasks(as_json: Json = False) -> None:
-    """List the built-in tasks. One of your own needs a YAML file only (sweeps/bring_your_own.yaml)."""
+    """List the built-in tasks. One of your own needs a YAML file only, which sde-ray init writes from your data."""
     from sde_ray.tasks import TASKS, get_task
 
     built_in = [get_task(name) for name in TASKS]

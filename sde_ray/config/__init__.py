@@ -8,5 +8,7 @@ names.py     what it names beyond the package's own, and whether that may be imp
 checks.py    what is wrong with a file, in sentences
 installed.py what the installed peft does not have
 renamed.py   what the keys of other tools, and of version 0.1, are called here
+scaffold.py  a sweep drafted from a user's data; sweep_yaml.py writes it out, with comments
+shipped.py   the sweeps that come with the package, by name
 reference.py docs/configuration.md, made from the docstrings of the fields
 """

@@ -29,6 +29,7 @@ from sde_ray.config.names import (
     trust_named,
 )
 from sde_ray.config.schema import SweepConfig
+from sde_ray.config.shipped import find_sweep
 from sde_ray.errors import FaultList, UserError
 from sde_ray.safe_text import MASK, SECRET, VARIABLE, is_masked, is_secret, mask, mask_webhook, redact, remember_secrets
 from sde_ray.safe_yaml import assign, read_yaml
@@ -44,7 +45,7 @@ def load_config(path: str | Path, sets: Sequence[str] = (), trusted: bool = True
     """Load a sweep's configuration: read its YAML file, apply overrides, check.
 
     Args:
-        path: the YAML file; its name is the sweep's, unless the file says another.
+        path: the YAML file, or the name of a shipped sweep; its name is the sweep's, unless the file says another.
         sets: overrides as on the command line, such as "train.learning_rate=1e-3", applied in order.
         trusted: the file is the user's own. False for that in a folder of results: what only it names, beyond the
             package's own, is neither imported nor read, and its cluster and environment variables are left out.
@@ -55,7 +56,7 @@ def load_config(path: str | Path, sets: Sequence[str] = (), trusted: bool = True
     Raises:
         UserError: with all faults of the file at once, each with the nearest known name.
     """
-    path = Path(path)
+    path = find_sweep(Path(path))
     values = {"name": path.stem, **read_yaml(path)}
     trusted = trusted or is_own_sweep(path)
     if not trusted:

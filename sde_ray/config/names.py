@@ -24,6 +24,7 @@ from sde_ray.safe_text import mask
 from sde_ray.safe_yaml import read_yaml
 from sde_ray.storage.layout import LEDGER, RESOLVED, SWEEP
 from sde_ray.tasks import references
+from sde_ray.tasks.custom import wordings_in
 from sde_ray.tasks.trial_task import is_trusted_definition, trust_definition
 
 OWN = "SDE_OWN_SWEEPS"
@@ -147,7 +148,7 @@ def _modules(values: Mapping[str, Any]) -> list[str]:
     """Modules of axes, options, designs and metrics, wherever the values may name one."""
     sections = [values.get(name) for name in ("axes", "designs", "objective")]
     sections += [_inner(values, "search", "reference_design"), _inner(values, "validation", "controls")]
-    sections += [[entry.get("metrics"), entry.get("objective")] for entry in _definitions(values)]
+    sections += [[entry.get("metrics"), entry.get("objective"), wordings_in(entry)] for entry in _definitions(values)]
     return list(dict.fromkeys(module for text in _texts(sections) for module in code_of(text)))
 
 

@@ -57,11 +57,23 @@ FOREIGN: Mapping[str, str] = {
     "batch_size": "train.train_batch_size",
     "per_device_eval_batch_size": "generation.batch_size",
     "eval_batch_size": "generation.batch_size",
+    "global_batch_size": "train.train_batch_size",
     "num_epochs": "train.num_train_epochs",
+    "n_epochs": "train.num_train_epochs",
+    "max_epochs": "train.num_train_epochs",
+    "epochs": "train.num_train_epochs",
+    "accumulate_grad_batches": "train.gradient_accumulation_steps",
+    "gradient_accumulation": "train.gradient_accumulation_steps",
     "lr": "train.learning_rate",
     "lr_scheduler": "train.lr_scheduler_type",
+    "scheduler": "train.lr_scheduler_type",
     "warmup_ratio": "train.warmup_steps",
+    "optimizer": "train.optim",
     "gradient_clipping": "train.max_grad_norm",
+    "clip_grad_norm": "train.max_grad_norm",
+    "neftune_alpha": "train.neftune_noise_alpha",
+    "max_seq_len": "train.max_length",
+    "mixed_precision": "train.dtype",
     "cutoff_len": "train.max_length",
     "sequence_len": "train.max_length",
     "max_seq_length": "train.max_length",
@@ -75,16 +87,27 @@ FOREIGN: Mapping[str, str] = {
     "lora_target": "lora.target_modules",
     "lora_target_modules": "lora.target_modules",
     "lora_target_linear": "lora.target_modules",
+    "lora_modules_to_save": "lora.modules_to_save",
+    "additional_target": "lora.modules_to_save",
     "base_model": "model",
+    "model_name": "model",
     "model_name_or_path": "model",
+    "pretrained_model_name_or_path": "model",
     "dataset": "task",
     "datasets": "task",
+    "dataset_name": "task",
+    "data": "task",
+    "train_file": "task",
+    "data_path": "task",
     "template": "chat_template",
     "max_samples": "train_sizes",
     "val_size": "eval_size",
     "val_set_size": "eval_size",
     "seed": "seeds",
     "output_dir": "storage_path",
+    "run_name": "name",
+    "num_gpus": "resources.resources_per_worker.GPU",
+    "deepspeed_config": "deepspeed",
     "num_samples": "search.n_trials",
     "report_to": "mlflow.enabled",
     "mlflow_tracking_uri": "mlflow.tracking_uri",
@@ -92,6 +115,7 @@ FOREIGN: Mapping[str, str] = {
 }
 
 GLOBAL_BATCH = "It is global: all samples of an optimiser step, over all workers, accumulation included."
+OWN_DATA = "Data of your own belong to a task: sde-ray init DATA writes the whole file."
 NOTES: Mapping[str, str] = {
     "train.batch_size": GLOBAL_BATCH,
     "per_device_train_batch_size": GLOBAL_BATCH,
@@ -105,8 +129,22 @@ NOTES: Mapping[str, str] = {
     "warmup_ratio": "A value below 1 is a share of the steps.",
     "train.schedule": 'What was "constant" is "constant_with_warmup".',
     "fixed": "Write axes: {reasoning: none}.",
+    "mixed_precision": "Its values are auto, float32, bfloat16 and float16.",
+    "optimizer": "Its values are transformers' names, such as adamw_torch.",
+    "deepspeed_config": "It takes the settings themselves, not a file.",
+    "dataset": OWN_DATA,
+    "datasets": OWN_DATA,
+    "dataset_name": OWN_DATA,
+    "data": OWN_DATA,
+    "train_file": OWN_DATA,
+    "data_path": OWN_DATA,
     "lora_target_linear": "Write target_modules: all-linear.",
 }
+
+_SCORED = "a trial is scored at its rungs (search.rungs) and keeps its last adapter. Leave the key out"
+_GREEDY = "decoding is greedy, so that a score does not vary by itself. Leave the key out"
+_BITS = "a base runs in 16 or 32 bits (train.dtype), also one that was stored in fewer. Leave the key out"
+_ATTENTION = "the model takes the attention that transformers chooses for it. Leave the key out"
 
 # What every trial is, so that there is nothing to set.
 NEEDLESS: Mapping[str, str] = {
@@ -114,6 +152,26 @@ NEEDLESS: Mapping[str, str] = {
     "adapter": "every trial trains a LoRA adapter. Leave the key out",
     "bias": "a bias belongs to the base model, which all trials of a worker share. Leave the key out",
     "stage": "every trial is supervised fine-tuning. Leave the key out",
+    "packing": "each sample is a row of its own, as designs are compared sample by sample. Leave the key out",
+    "sample_packing": "each sample is a row of its own, as designs are compared sample by sample. Leave the key out",
+    "max_steps": "a trial is as long as train_sizes times train.num_train_epochs. Set these",
+    "load_in_4bit": _BITS,
+    "load_in_8bit": _BITS,
+    "quantization_bit": _BITS,
+    "gradient_checkpointing": "activations are kept. For less memory set train.gradient_accumulation_steps higher, "
+    "train.max_length lower, or zero_optimization under deepspeed",
+    "flash_attn": _ATTENTION,
+    "flash_attention": _ATTENTION,
+    "attn_implementation": _ATTENTION,
+    "logging_steps": "loss and learning rate of every step are logged. Leave the key out",
+    "save_steps": _SCORED,
+    "save_strategy": _SCORED,
+    "eval_steps": _SCORED,
+    "eval_strategy": _SCORED,
+    "evaluation_strategy": _SCORED,
+    "temperature": _GREEDY,
+    "do_sample": _GREEDY,
+    "top_p": _GREEDY,
 }
 
 

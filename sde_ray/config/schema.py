@@ -262,7 +262,7 @@ class SweepConfig(Section):
     model: Annotated[tuple[Name, ...], Field(min_length=1), BeforeValidator(_as_tuple), AfterValidator(_no_repeats)] = (
         "tiny",
     )
-    """Base models by Hugging Face name or path; `tiny` is the embedded one."""
+    """Base models by Hugging Face name, folder or GGUF file; `tiny` is the embedded one."""
     axes: dict[str, Annotated[list[OptionName], BeforeValidator(_as_list)]] = Field(default_factory=dict)
     """Options to try by axis: a list, or one option, which pins the axis. An axis that is not listed tries all of its
     options."""

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from sde_ray.data.csv_file import read_csv
 from sde_ray.data.format import Format
-from sde_ray.data.records import BadRecord, Record, field, read_csv
+from sde_ray.data.records import BadRecord, Record, field
 from sde_ray.data.schema import SENTIMENT_NUMBERS, Schema, check_slots
 from sde_ray.types import Example
 

@@ -68,15 +68,22 @@ def read_table(path: Path) -> list[Record]:
 
 def _records(table: Any, source: str) -> list[Record]:
     """Rows as plain dicts, with class numbers turned into the names of their classes."""
-    names = {column: feature.names for column, feature in table.features.items() if hasattr(feature, "names")}
+    names = {column: found for column, feature in table.features.items() if (found := _class_names(feature))}
+
+    def named(column: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return [named(column, one) for one in value]
+        return names[column][value] if isinstance(value, int) and value >= 0 else value
 
     def plain(row: dict[str, Any]) -> dict[str, Any]:
-        return {
-            column: names[column][value] if column in names and isinstance(value, int) and value >= 0 else value
-            for column, value in row.items()
-        }
+        return {column: named(column, value) if column in names else value for column, value in row.items()}
 
     return [Record(f"row {number}", plain(row), source) for number, row in enumerate(table, start=1)]
+
+
+def _class_names(feature: Any) -> list[str]:
+    """The names of a column's classes, or of those in its lists (the tags of words); empty for any other column."""
+    return list(getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None) or [])
 
 
 def _is_saved(name: str) -> bool:

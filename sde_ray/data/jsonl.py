@@ -5,8 +5,10 @@
     id,text,food,service          a flat row: a slot is a column, an empty cell means "not mentioned"
     9,good soup,positive,
 
-An absent slot, null, an empty list and the task's placeholder all say "not mentioned". A label slot has one label; of
-several free values the first is the answer and the others are aliases. `columns` renames: {"text": "sentence"}.
+The answer may also be a text that holds it as JSON or `slot: value` lines. An absent slot, null, an empty list and the
+task's placeholder all say "not mentioned". A label slot has one label, or several where the task says so
+(answer_values.py); of several free values the first is the answer and the others are aliases. `columns` renames:
+{"text": "sentence"}.
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sde_ray.data.answer_text import read_answer
+from sde_ray.data.answer_values import plain_values, read_values
+from sde_ray.data.csv_file import read_csv
 from sde_ray.data.format import Format
-from sde_ray.data.records import BadRecord, Record, read_csv, read_json
+from sde_ray.data.records import BadRecord, Record, read_json, short
 from sde_ray.data.schema import Schema
 from sde_ray.errors import suggest
 from sde_ray.types import Example
@@ -24,22 +29,25 @@ from sde_ray.types import Example
 KEYS = ("id", "text", "answer", "rationale", "aliases")
 
 
-def _convert(record: Record, schema: Schema, columns: Mapping[str, str] | None = None) -> Iterator[Example]:
+def convert(record: Record, schema: Schema, columns: Mapping[str, str] | None = None) -> Iterator[Example]:
+    """The example of a plain record; raises `BadRecord` with all its faults."""
     fields = _named(record, schema, columns or {})
     faults: list[str] = []
     text = fields.get("text")
     if not isinstance(text, str):
         faults.append(
-            '"text" is no string' if "text" in fields else f'the key "text" is missing{_near("text", fields)}'
+            '"text" is no string'
+            if "text" in fields
+            else f'the key "text" is missing{_near("text", fields) or _other_keys(fields)}'
         )
     answers = _mapping(fields, "answer", schema, faults)
-    values = {slot: _values(slot, value, faults) for slot, value in answers.items()}
-    present = {slot: several for slot, several in values.items() if several and several != (schema.placeholder,)}
-    faults += [fault for slot, several in present.items() for fault in _wrong(slot, several, schema)]
-    aliases = {slot: _values(slot, value, faults) for slot, value in _optional(fields, "aliases", schema, faults)}
-    rationales = {slot: _values(slot, value, faults) for slot, value in _optional(fields, "rationale", schema, faults)}
+    values = {slot: read_values(slot, value, schema, faults) for slot, value in answers.items()}
+    present = {slot: several for slot, several in values.items() if several}
+    aliases = {slot: plain_values(slot, value, faults) for slot, value in _optional(fields, "aliases", schema, faults)}
+    reasons = _optional(fields, "rationale", schema, faults)
+    rationales = {slot: plain_values(slot, value, faults) for slot, value in reasons}
     if faults:
-        raise BadRecord("; ".join(faults))
+        raise BadRecord(*faults)
     if schema.kind == "free":
         aliases = {slot: (*several[1:], *aliases.get(slot, ())) for slot, several in present.items()}
         present = {slot: several[:1] for slot, several in present.items()}
@@ -62,16 +70,19 @@ def _named(record: Record, schema: Schema, columns: Mapping[str, str]) -> dict[s
     if "answer" not in fields and flat:
         fields["answer"] = flat
     if "answer" not in fields:
-        raise BadRecord(f'the key "answer" is missing{_near("answer", fields)}')
+        raise BadRecord(f'the key "answer" is missing{_near("answer", fields) or _other_keys(fields, schema)}')
     missing = [key for key in KEYS if key not in fields and key != "id"]
     for key in fields:  # a misspelt "rationale" must not be lost in silence; other keys are the user's business
         if key not in KEYS and key not in schema.slots and suggest(key, missing):
             raise BadRecord(f'unknown key "{key}".{suggest(key, missing)}')
-    return {**fields, "answer": _only_slot(fields["answer"], schema)}
+    by_slot = [key for key in ("answer", "rationale", "aliases") if fields.get(key) not in (None, "")]
+    return {**fields, **{key: _by_slot(fields[key], schema) for key in ("answer", *by_slot)}}
 
 
-def _only_slot(answer: Any, schema: Schema) -> Any:
-    """A task with one slot may give the value alone: {"answer": "Iran"}."""
+def _by_slot(answer: Any, schema: Schema) -> Any:
+    """Values by slot. Of a task with one slot the value may stand alone, {"answer": "Iran"}; others have it as text."""
+    if isinstance(answer, str) and len(schema.slots) > 1:
+        return read_answer(answer, schema.slots)
     return answer if isinstance(answer, dict) or len(schema.slots) > 1 else {schema.slots[0]: answer}
 
 
@@ -80,11 +91,18 @@ def _near(key: str, fields: Mapping[str, Any]) -> str:
     return f' (there is "{found[0]}")' if found else ""
 
 
+def _other_keys(fields: Mapping[str, Any], schema: Schema | None = None) -> str:
+    """What a record has in place of what is missing, for someone who must name it in `columns`."""
+    slots = f", and so is a column for each slot ({', '.join(schema.slots)})" if schema else ""
+    listed = ", ".join(str(name)[:40] for name in [*fields][:20]) or "no keys"
+    return f"{slots}; there are: {listed}. Say which it is: columns: {{{'answer' if schema else 'text'}: NAME}}"
+
+
 def _mapping(fields: Mapping[str, Any], key: str, schema: Schema, faults: list[str]) -> dict[str, Any]:
     """The mapping by slot under `key`, without slots that the task does not have."""
     mapping = fields[key]
     if not isinstance(mapping, dict):
-        faults.append(f'"{key}" is {mapping!r}, expected a mapping by slot')
+        faults.append(f'"{key}" is {short(repr(mapping))}, expected a mapping by slot, or `slot: value` lines')
         return {}
     faults += [
         f'{key} names the unknown slot "{slot}".{suggest(slot, schema.slots)} Known: {", ".join(schema.slots)}'
@@ -98,32 +116,13 @@ def _optional(fields: Mapping[str, Any], key: str, schema: Schema, faults: list[
     return list(_mapping(fields, key, schema, faults).items()) if fields.get(key) else []
 
 
-def _values(slot: str, value: Any, faults: list[str]) -> tuple[str, ...]:
-    """The value or values as strings; numbers are written out, anything else is a fault."""
-    several = value if isinstance(value, list | tuple) else [] if value is None or value == "" else [value]
-    wrong = [one for one in several if isinstance(one, bool) or not isinstance(one, str | int | float)]
-    faults += [f'the value of "{slot}" is {one!r}, expected a string or a list of strings' for one in wrong]
-    return () if wrong else tuple(str(one) for one in several)
+def read_rows(path: Path) -> list[Record]:
+    """The records of a file of JSON lines, of one JSON list, or of CSV, told by its name."""
+    return read_csv(path) if path.suffix.lower() in (".csv", ".tsv") else read_json(path)
 
 
-def _wrong(slot: str, values: tuple[str, ...], schema: Schema) -> list[str]:
-    if schema.kind != "label":
-        return [f'a value of "{slot}" is blank' for value in values if not value.strip()]
-    if len(values) > 1:
-        return [f'"{slot}" has {len(values)} labels, expected one']
-    known = ", ".join(schema.labels)
-    return [
-        f'"{slot}" has the unknown label "{value}".{suggest(value, schema.labels)} Known: {known}'
-        for value in values
-        if value not in schema.labels
-    ]
-
-
-def _read(path: Path) -> list[Record]:
-    return read_csv(path) if path.suffix in (".csv", ".tsv") else read_json(path)
-
-
-JSONL = Format(_read, _convert, options=("columns",), overlap="error")
+JSONL = Format(read_rows, convert, options=("columns",), overlap="error")
+CSV = Format(read_csv, convert, options=("columns",), overlap="error")
 
 
 def load_jsonl(path: str | Path, schema: Schema, columns: Mapping[str, str] | None = None) -> list[Example]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from sde_ray.errors import UserError, suggest
@@ -22,18 +25,59 @@ SENTIMENT_NUMBERS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Schema:
-    """Schema of a dataset's answers. `labels` is empty for spans and free values; `numbers` are by label."""
+    """Schema of a dataset's answers. `labels` is empty for spans and free values; `numbers` are by label.
+
+    `slot_labels` are those of each slot, where slots have their own; `multilabel` the slots that hold several labels;
+    `ranges` the lowest and the highest value of each slot that holds a number.
+    """
 
     kind: Literal["label", "span", "free"]
     slots: tuple[str, ...]
     labels: tuple[str, ...] = ()
     placeholder: str = "none"
     numbers: tuple[tuple[str, str], ...] = ()
+    slot_labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    multilabel: tuple[str, ...] = ()
+    ranges: tuple[tuple[str, tuple[float, float]], ...] = ()
+
+    def labels_of(self, slot: str) -> tuple[str, ...]:
+        """Labels that a slot may have: its own, else those that all slots share."""
+        return dict(self.slot_labels).get(slot, self.labels)
 
 
 def schema_of(task: Task) -> Schema:
     """Schema of a task's answers."""
-    return Schema(task.kind, task.slots, task.labels or (), task.placeholder, tuple(task.numbers.items()))
+    return Schema(
+        task.kind,
+        task.slots,
+        task.labels or (),
+        task.placeholder,
+        tuple(task.numbers.items()),
+        tuple(task.slot_labels.items()),
+        task.multilabel,
+        tuple(task.ranges.items()),
+    )
+
+
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+
+
+def parse_number(text: str) -> float | None:
+    """Parse a finite decimal number, blanks around it aside; None for anything else ("12 km", "1,5", "nan")."""
+    if not _NUMBER.fullmatch(text.strip()):
+        return None
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def are_numbers(labels: Iterable[str]) -> bool:
+    """Whether all labels are numbers, so that they have an order and distances; False where there are none."""
+    return _are_numbers(tuple(labels))
+
+
+@lru_cache(maxsize=1024)  # asked of every line that is written and read
+def _are_numbers(labels: tuple[str, ...]) -> bool:
+    return bool(labels) and all(parse_number(label) is not None for label in labels)
 
 
 def check_slots(schema: Schema, available: Iterable[str], what: str) -> None:

@@ -2,10 +2,11 @@
 
     data: {format: genia, path: data/genia}                           a folder with train.*, dev.* (val, valid), test.*
     data: {format: jsonl, train: a.jsonl, dev: b.jsonl}               files; the missing test split is cut from train
-    data: {format: jsonl, path: all.jsonl}                            one file, dev and test are cut from it
+    data: {path: all.csv}                                             one file, dev and test are cut from it
     data: {hub: owner/name, splits: {dev: validation}, columns: {text: sentence}}
 
-Relative paths start at the YAML's folder. `overlap: drop | error` says what happens to texts that stand in two splits.
+Without a format it is recognised. Relative paths start at the YAML's folder. `overlap: drop | error` says what happens
+to texts that stand in two splits.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from sde_ray.data.formats import FORMATS
+from sde_ray.data.bio import CONLL
+from sde_ray.data.formats import FORMATS, OTHER_NAMES
 from sde_ray.data.hub import read_hub, split_names
+from sde_ray.data.messages import instruction_of
+from sde_ray.data.recognition import AUTO, examples, read_records
+from sde_ray.data.records import Record
 from sde_ray.data.schema import Schema
 from sde_ray.data.splits import ORDER, Splits, separate
 from sde_ray.errors import FaultList, UserError, suggest, unknown
@@ -31,7 +36,7 @@ NAMES: Mapping[Split, tuple[str, ...]] = {
     "dev": ("dev", "val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-SUFFIXES = (".json", ".jsonl", ".xml", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
+SUFFIXES = (".json", ".jsonl", ".xml", ".csv", ".tsv", ".parquet", ".arrow", ".txt", *CONLL)
 OPTIONS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "columns": (
         "a mapping such as {text: sentence}",
@@ -42,8 +47,20 @@ OPTIONS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
         lambda value: isinstance(value, list | tuple) and all(isinstance(one, str) for one in value),
     ),
     "keep_empty": ("true or false", lambda value: isinstance(value, bool)),
+    "keep_instruction": ("true or false", lambda value: isinstance(value, bool)),
+    "prompt_template": (
+        'a text with {text} in it, such as "Sort this ticket: {text}"',
+        lambda value: isinstance(value, str) and value.count("{text}") == 1,
+    ),
+    "tag_names": (
+        "a list such as [O, B-PER, I-PER]",
+        lambda value: isinstance(value, list | tuple) and all(isinstance(one, str) for one in value),
+    ),
+    "disagreement": ("first or skip", lambda value: value in ("first", "skip")),
 }
 """What the options of the formats must be."""
+TABLES: Mapping[str, str] = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".arrow": "parquet"}
+"""What plain records are called by the ending of their file."""
 KEYS = ("format", "path", *ORDER, "hub", "config", "revision", "splits", "overlap")
 
 log = logging.getLogger(__name__)
@@ -63,7 +80,7 @@ class DatasetSource:
     hub: str = ""
     config: str | None = None
     revision: str | None = None
-    overlap: Literal["error", "drop"] = "drop"
+    overlap: Literal["error", "drop"] | None = None
     options: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
 
     def __call__(self, split: Split) -> list[Example]:
@@ -75,6 +92,16 @@ class DatasetSource:
         paths = () if self.hub else self.paths
         return _load(self, repr(self.options), tuple(stamp for _, path in paths for stamp in _stamps(path)))
 
+    def summary(self) -> str:
+        """Items per split, where those came from that have no file, and the format they were read in."""
+        splits = self.splits()
+        items = ", ".join(f"{len(splits.examples[split])} {split}" for split in ORDER)
+        cut = [split for split in ORDER if split not in splits.formats]
+        parts = [items, *([f"{' and '.join(cut)} cut from train"] if cut else [])]
+        return "; ".join(
+            [*parts, f"read as {', '.join(dict.fromkeys(splits.formats.values()))}", *splits.dropped, *splits.notes]
+        )
+
     @property
     def title(self) -> str:
         """Name of the source in messages."""
@@ -84,21 +111,37 @@ class DatasetSource:
 @lru_cache(maxsize=16)
 def _load(source: DatasetSource, options: str, stamps: tuple[tuple[str, int, int], ...]) -> Splits:
     """`options` and `stamps` are here for the cache: what does not hash, and files that change."""
-    data_format, by_split = FORMATS[source.format], {}
+    by_split, formats, instructions = {}, {}, set[str]()
     for split, path in source.paths:
         if source.hub:
-            records = read_hub(source.hub, path, source.config, source.revision)
-            by_split[split] = data_format.examples(
-                f"{source.hub}:{path}", records, source.schema, **dict(source.options)
-            )
+            title, records = f"{source.hub}:{path}", read_hub(source.hub, path, source.config, source.revision)
         else:
-            by_split[split] = data_format(path, source.schema, **dict(source.options))
-    splits = separate(by_split, source.overlap, source.title)
+            title, records = path, read_records(source.format, Path(path))
+        by_split[split], formats[split] = examples(source.format, title, records, source.schema, dict(source.options))
+        if formats[split] == "jsonl" and not source.hub:
+            formats[split] = TABLES.get(Path(path).suffix.lower(), "jsonl")
+        instructions |= _left_out(formats[split], records, source)
+    notes = [f"{len(instructions)} different instructions are left out of the text (keep_instruction)"]
+    splits = separate(by_split, _overlap(source, formats), source.title)
+    splits = replace(splits, formats=formats, notes=tuple(notes if len(instructions) > 1 else ()))
     for note in splits.dropped:
         log.warning("%s: %s", source.title, note)
     for note in splits.cut:
         log.info("%s: %s", source.title, note)
     return splits
+
+
+def _left_out(name: str, records: Sequence[Record], source: DatasetSource) -> set[str]:
+    """The instructions of chat records that are no part of the text."""
+    if "keep_instruction" not in FORMATS[name].options or dict(source.options).get("keep_instruction"):
+        return set()
+    told = (instruction_of(record.fields) for record in records if isinstance(record.fields, Mapping))
+    return {instruction for instruction in told if instruction}
+
+
+def _overlap(source: DatasetSource, formats: Mapping[Split, str]) -> Literal["error", "drop"]:
+    """What the user says of texts in two splits, else what the format of the train split says."""
+    return source.overlap or FORMATS[formats["train"]].overlap
 
 
 def _stamps(location: str) -> list[tuple[str, int, int]]:
@@ -119,19 +162,21 @@ def open_dataset(section: Mapping[str, Any], base: Path, schema: Schema | None =
     Raises UserError: with all faults of the section at once.
     """
     faults = FaultList("data")
-    name = section.get("format", "jsonl")
-    data_format = FORMATS.get(name) if isinstance(name, str) else None
-    if data_format is None:
-        faults.add(unknown("format", name, FORMATS))
-    data_format = data_format or FORMATS["jsonl"]
-    keys = (*KEYS, *data_format.options)
+    name = section.get("format", AUTO)
+    if name != AUTO and (not isinstance(name, str) or name not in FORMATS):
+        instead = OTHER_NAMES.get(str(name).casefold())
+        use = f'Unknown format "{name}". Use "{instead}" instead.'
+        faults.add(use if instead else unknown("format", name, (AUTO, *FORMATS)))
+        name = AUTO
+    options = _options(name)
+    keys = (*KEYS, *options)
     for key in section:
         if key not in keys:
             faults.add(f'unknown key "{key}".{suggest(key, keys)} Known: {", ".join(keys)}.')
-    overlap = section.get("overlap", data_format.overlap)
-    if overlap not in ("error", "drop"):
+    overlap = section.get("overlap")
+    if overlap not in ("error", "drop", None):
         faults.add(f'overlap is "{overlap}", expected "error" or "drop".')
-    for key in data_format.options:
+    for key in options:
         expected, fits = OPTIONS[key]
         if key in section and not fits(section[key]):
             faults.add(f"{key} is {section[key]!r}, expected {expected}.")
@@ -139,13 +184,13 @@ def open_dataset(section: Mapping[str, Any], base: Path, schema: Schema | None =
         if not isinstance(section.get(key, ""), str):
             faults.add(f"{key} is {section[key]!r}, expected a text. Put it in quotes.")
     paths = _paths(section, base, faults)
-    chosen = schema or data_format.schema
+    published = FORMATS[name].schema if name != AUTO else None
+    chosen = schema or published
     if chosen is None:
         faults.add(f'the format "{name}" needs the slots of a task.')
-    elif data_format.schema and data_format.schema.kind != chosen.kind:
+    elif published and published.kind != chosen.kind:
         faults.add(
-            f'the format "{name}" holds answers of the kind {data_format.schema.kind}, '
-            f"the task is of the kind {chosen.kind}."
+            f'the format "{name}" holds answers of the kind {published.kind}, the task is of the kind {chosen.kind}.'
         )
     faults.raise_if_any()
     assert chosen is not None
@@ -157,8 +202,13 @@ def open_dataset(section: Mapping[str, Any], base: Path, schema: Schema | None =
         config=section.get("config"),
         revision=section.get("revision"),
         overlap=overlap,
-        options=tuple((key, section[key]) for key in data_format.options if key in section),
+        options=tuple((key, section[key]) for key in options if key in section),
     )
+
+
+def _options(name: str) -> tuple[str, ...]:
+    """The options of a format; of an unknown one those of all, as far as the file turns out to take them."""
+    return FORMATS[name].options if name != AUTO else tuple(OPTIONS)
 
 
 def _paths(section: Mapping[str, Any], base: Path, faults: FaultList) -> dict[Split, str]:

@@ -7,7 +7,7 @@ for training and the last for validation without a check (PAPER.md 1.13, 13).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Literal
 
@@ -22,11 +22,16 @@ CUT_SHARE, MAX_CUT = 0.1, 1000
 
 @dataclass(frozen=True)
 class Splits:
-    """The examples by split; in words, the copies that were `dropped` and the splits that were `cut` from train."""
+    """The examples by split; in words, the copies that were `dropped` and the splits that were `cut` from train.
+
+    `formats`: the data format of every split that has a file of its own. `notes`: what its author may not expect.
+    """
 
     examples: Mapping[Split, tuple[Example, ...]]
     dropped: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
+    formats: Mapping[Split, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def same_text(text: str) -> str:

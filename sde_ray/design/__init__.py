@@ -2,8 +2,9 @@
 
 base.py                       Axis, the three kinds of options, OutputForm
 axes.py                       AXES, the table of all axes; how to add one
-prompt.py  answer.py          options of the prompt, options of the answer
-format_text.py format_json.py options of the format; lexer.py quotes what needs it; wording.py the prompt's sentences
+prompt.py  answer.py  labels.py    options of the prompt, options of the answer
+format_text.py  format_json.py  format_json_object.py    options of the format; lexer.py quotes what needs it
+wording.py                    the prompt's sentences
 designs.py  space.py          make, name and parse a design; the design space of a task
 render.py                     example -> sample, completion -> answer
 

@@ -1,4 +1,4 @@
-"""The axes on lines: `unmentioned`, `labels` and `reasoning`.
+"""The axes on lines: `unmentioned` and `reasoning`; `labels` is in labels.py.
 
 The lines of {"food": ("positive",)} on their way through placeholder, number and cot, and back:
     (food, positive)
@@ -9,7 +9,6 @@ The lines of {"food": ("positive",)} on their way through placeholder, number an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -31,6 +30,9 @@ def check_slots(lines: Lines, task: Task, form: OutputForm) -> tuple[Lines, Faul
             first_lines[line.slot] = line
             if not line.values and not form.complete:
                 faults.append(Fault("unexpected_placeholder", line.slot))
+            if len(line.values) > 1 and not form.holds_list(line.slot):
+                faults.append(Fault("syntax", f"more than one {form.nouns.value}: {line.slot}"))
+                first_lines[line.slot] = replace(line, values=())
     missing = [slot for slot in task.slots if form.complete and slot not in first_lines]
     return tuple(first_lines.values()), (*faults, *(Fault("missing_slot", slot) for slot in missing))
 
@@ -45,8 +47,11 @@ def _drop_absent(lines: Lines, task: Task) -> tuple[Lines, Faults]:
 
 
 def _placeholder_sentence(context: InstructionContext) -> str:
-    # The list of labels already shows the placeholder of a label task.
-    return "" if context.task.kind == "label" else context.wording("placeholder", entry=context.placeholder_entry)
+    # The list of labels already shows the placeholder of a label task, where an absent slot is written so.
+    if context.task.kind == "label" and context.form.placeholder in context.placeholder_entry:
+        return ""
+    mixed = 0 < len(context.task.multilabel) < len(context.task.slots)
+    return context.wording("placeholder_list" if mixed else "placeholder", entry=context.placeholder_entry)
 
 
 UNMENTIONED = Axis(
@@ -61,60 +66,6 @@ UNMENTIONED = Axis(
             sentence=lambda context: context.wording("omit", marker=context.marker),
         ),
     },
-)
-
-
-def numbers_of(task: Task) -> Mapping[str, str]:
-    """Numbers of the labels and of the placeholder: the task's, else the label's index and -1."""
-    indices = {label: str(index) for index, label in enumerate(task.labels or ())}
-    return {**indices, task.placeholder: "-1", **task.numbers}
-
-
-def _read_labels(lines: Lines, label_of: Mapping[str, str]) -> tuple[Lines, Faults]:
-    """Map words to labels. A word must match whole: "not positive" is no label."""
-    valid = [line for line in lines if all(value in label_of for value in line.values)]
-    faults = [Fault("unknown_label", f"{line.slot}: {line.values[0]}") for line in lines if line not in valid]
-    return tuple(replace(line, values=tuple(label_of[value] for value in line.values)) for line in valid), tuple(faults)
-
-
-def _read_text(lines: Lines, task: Task) -> tuple[Lines, Faults]:
-    return (lines, ()) if task.labels is None else _read_labels(lines, {label: label for label in task.labels})
-
-
-def _write_number(lines: Lines, task: Task, example: Example) -> Lines:
-    if task.labels is None:
-        return lines
-    numbers = numbers_of(task)
-    return tuple(replace(line, values=tuple(numbers[value] for value in line.values)) for line in lines)
-
-
-def _read_number(lines: Lines, task: Task) -> tuple[Lines, Faults]:
-    if task.labels is None:
-        return lines, ()
-    numbers = numbers_of(task)
-    return _read_labels(lines, {numbers[label]: label for label in task.labels})
-
-
-def _number_form(form: OutputForm, task: Task) -> OutputForm:
-    return form if task.labels is None else replace(form, placeholder=numbers_of(task)[task.placeholder])
-
-
-def _number_sentence(context: InstructionContext) -> str:
-    numbers = numbers_of(context.task)
-    pairs = [context.wording("number_pair", label=label, number=numbers[label]) for label in context.labels]
-    return context.wording("numbers", pairs=context.form.marks.comma.join(pairs)) if pairs else ""
-
-
-LABELS = Axis(
-    "labels",
-    default="text",
-    options={
-        "text": AnswerOption("TxtLabel", read=_read_text),
-        "number": AnswerOption(
-            "NumLabel", write=_write_number, read=_read_number, shape=_number_form, sentence=_number_sentence
-        ),
-    },
-    pinned=lambda task, rationales: "" if task.kind == "label" else f"the answers of {task.name} are not labels",
 )
 
 

@@ -9,6 +9,7 @@ English task read
               {"aspect": "price", "sentiment": "unmentioned"}
     pairs     ["food", "positive"]
               ["price", "unmentioned"]
+    json_object   {"food": "positive", "price": "unmentioned"}
 and with lists of spans
     natural   DNA: IL-2 gene, kappa B site; RNA: none.
     lines     DNA: IL-2 gene, kappa B site
@@ -18,7 +19,9 @@ and with lists of spans
     pairs     ["DNA", "IL-2 gene"]
               ["DNA", "kappa B site"]
               ["RNA", null]
-A rationale stands before the value (`food: tasty soup => positive`) or after it (`food: positive <= tasty soup`).
+    json_object   {"DNA": ["IL-2 gene", "kappa B site"], "RNA": []}
+A rationale stands before the value (`food: tasty soup => positive`) or after it (`food: positive <= tasty soup`);
+`pairs` and `json_object` are tried only where a sweep lists them.
 
 Options and axes of the user's own are named by import path, wherever a name of the table may stand. A format of one's
 own, rows such as ["food", "the soup was cold", "negative"], in `my_pkg/my_axes.py`:
@@ -52,15 +55,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from sde_ray.design.answer import LABELS, REASONING, UNMENTIONED
+from sde_ray.design.answer import REASONING, UNMENTIONED
 from sde_ray.design.base import Axis, Option
 from sde_ray.design.format_json import JSON, PAIRS
+from sde_ray.design.format_json_object import JSON_OBJECT
 from sde_ray.design.format_text import LINES, NATURAL
+from sde_ray.design.labels import LABELS
 from sde_ray.design.prompt import INPUT_MODELING, INSTRUCTION
 from sde_ray.errors import UserError, unknown
 from sde_ray.plugins import is_path, load_object
 
-FORMAT = Axis("format", default="natural", options={"natural": NATURAL, "lines": LINES, "json": JSON, "pairs": PAIRS})
+FORMAT = Axis(
+    "format",
+    default="natural",
+    options={"natural": NATURAL, "lines": LINES, "json": JSON, "pairs": PAIRS, "json_object": JSON_OBJECT},
+)
 
 AXES: Mapping[str, Axis] = {
     axis.name: axis for axis in (INSTRUCTION, INPUT_MODELING, FORMAT, UNMENTIONED, LABELS, REASONING)

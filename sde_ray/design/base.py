@@ -13,7 +13,7 @@ whether absent slots are written. The prompt's description of the form is made f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeVar
 
@@ -44,7 +44,8 @@ class OutputForm:
     """Form of the output: how the lines of an answer are written.
 
     `placeholder` is the word for an absent slot; `complete`: absent slots have a line; `rationale_position`: whether
-    the rationale stands before (first) or after (last) the value.
+    the rationale stands before (first) or after (last) the value; `multilabel`: the slots with any number of labels;
+    `number_nouns`: what stands for a number in a schematic, which a format that has numbers writes without quotes.
     """
 
     kind: Literal["label", "span", "free"]
@@ -53,18 +54,25 @@ class OutputForm:
     placeholder: str
     complete: bool = True
     rationale_position: Literal["first", "last"] | None = None
+    multilabel: tuple[str, ...] = ()
+    number_nouns: tuple[str, ...] = ()
 
     @property
     def many(self) -> bool:
-        """Whether a slot holds a list of values."""
-        return self.kind == "span"
+        """Whether any slot holds a list of values."""
+        return self.kind == "span" or bool(self.multilabel)
+
+    def holds_list(self, slot: str) -> bool:
+        """Whether this slot holds a list of values."""
+        return self.kind == "span" or slot in self.multilabel
 
 
 @dataclass(frozen=True)
 class InstructionContext:
     """Context of an instruction: what an option's sentence may name, all of it written by the sample's own pipeline.
 
-    `labels` are the words that may stand for a value, the placeholder included where it is written;
+    `labels` are the words that may stand for a value, the placeholder included where it is written (those of all slots
+    in one list; `task.labels_of` has each slot's own);
     `placeholder_entry` is the entry of a slot without value, `marker` the completion when no slot has one.
     `wording(key, **words)` fills one of the task's wordings.
     """
@@ -117,8 +125,10 @@ class AnswerOption:
 class FormatOption:
     """Option of the axis `format`: turns lines into text, entry by entry, and text into lines.
 
-    An entry writes one line; entries are joined by `separator`; the text ends with `terminator`. `marker` is the whole
-    answer when there is no line, so that a legal completion is never empty. `read(write(lines)) == lines`.
+    An entry writes one line; entries are joined by `separator` and stand between `opening` and `closing`; the text
+    ends with `terminator`. `marker` is the whole answer when there is no line, so that a legal completion is never
+    empty. `read(write(lines)) == lines`. A slot with a list of values is one for which `form.holds_list` says so.
+    `has_numbers`: numbers stand without quotes, and so does `form.number_nouns` in a schematic.
     """
 
     label: str
@@ -127,17 +137,23 @@ class FormatOption:
     marker: Callable[[OutputForm], str]
     read: Callable[[str, OutputForm], tuple[Lines, Faults]]
     terminator: Callable[[OutputForm], str] = lambda form: ""
+    opening: str = ""
+    closing: str = ""
+    has_numbers: bool = False
     swept: bool = True
     stage: ClassVar[Stage] = "format"
 
     def write(self, lines: Lines, form: OutputForm) -> str:
         """Text of a completion."""
-        body = self.separator(form).join(self.entry(line, form) for line in lines)
+        body = self._enclose([self.entry(line, form) for line in lines], form)
         return (body if lines else self.marker(form)) + self.terminator(form)
 
     def sketch(self, lines: Lines, form: OutputForm) -> str:
         """Schematic of a longer completion: the entries, then `...`."""
-        return self.separator(form).join([*(self.entry(line, form) for line in lines), "..."])
+        return self._enclose([*(self.entry(line, form) for line in lines), "..."], form)
+
+    def _enclose(self, entries: Sequence[str], form: OutputForm) -> str:
+        return self.opening + self.separator(form).join(entries) + self.closing
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""JSON formats of an answer: `json`, an object a slot, and `pairs`, a list of slot and value a row.
+"""JSON formats of an answer by rows: `json`, an object a slot, and `pairs`, a list of slot and value a row.
 
 `pairs` is the heuristic design of Han et al. 2023 (arXiv 2305.14450) and so not swept by default. Completions are read
 with `json` alone: never `eval`.
@@ -13,9 +13,9 @@ from sde_ray.safe_json import read_json
 from sde_ray.types import Line
 
 
-def _absent_value(form: OutputForm) -> list[str] | str | None:
+def absent_value(slot: str, form: OutputForm) -> list[str] | str | None:
     """What an object says of an absent slot; a free value may be any string, so only `null` is none."""
-    return {"span": [], "label": form.placeholder, "free": None}[form.kind]
+    return [] if form.holds_list(slot) else {"label": form.placeholder, "free": None}[form.kind]
 
 
 def _absent_item(form: OutputForm) -> str | None:
@@ -24,9 +24,9 @@ def _absent_item(form: OutputForm) -> str | None:
 
 
 def _write_object(line: Line, form: OutputForm) -> str:
-    value: object = _absent_value(form)
+    value: object = absent_value(line.slot, form)
     if line.values:
-        value = list(line.values) if form.many else line.values[0]
+        value = list(line.values) if form.holds_list(line.slot) else line.values[0]
     fields: list[tuple[str, object]] = [(form.nouns.slot, line.slot), (form.nouns.value, value)]
     if form.rationale_position and line.rationale is not None:
         fields.insert(1 if form.rationale_position == "first" else 2, (form.nouns.rationale, line.rationale))
@@ -39,17 +39,15 @@ def _read_object(row: str, form: OutputForm) -> Line:
     allowed = needed | ({form.nouns.rationale} if form.rationale_position else set())
     if not isinstance(fields, dict) or not needed <= set(fields) <= allowed:
         raise ValueError(f"not an object with the keys {', '.join(sorted(needed))}")
-    values: object = fields[form.nouns.value]
-    if values == _absent_value(form):
+    slot, values = _string(fields[form.nouns.slot]), fields[form.nouns.value]
+    if values == absent_value(slot, form):
         values = []
-    elif not form.many:
+    elif not form.holds_list(slot):
         values = [values]
     if not isinstance(values, list):
         raise ValueError(f"{form.nouns.value!r} is not a list")
     rationale = fields.get(form.nouns.rationale)
-    return Line(
-        _string(fields[form.nouns.slot]), tuple(map(_string, values)), None if rationale is None else _string(rationale)
-    )
+    return Line(slot, tuple(map(_string, values)), None if rationale is None else _string(rationale))
 
 
 def _string(value: object) -> str:
@@ -88,17 +86,18 @@ def _read_pairs(text: str, form: OutputForm) -> tuple[Lines, Faults]:
     if text.strip() == "[]":
         return (), ()
     pairs, faults = collect(rows(text), lambda row: _read_pair(row, form))
-    return (_merge(pairs) if form.many else pairs), faults
+    return _merge(pairs, form), faults
 
 
-def _merge(pairs: Lines) -> Lines:
-    """One line a slot, with the values of all its pairs and the first rationale."""
-    values: dict[str, list[str]] = {}
-    rationales: dict[str, str | None] = {}
-    for pair in pairs:
-        values.setdefault(pair.slot, []).extend(pair.values)
-        rationales.setdefault(pair.slot, pair.rationale)
-    return tuple(Line(slot, tuple(several), rationales[slot]) for slot, several in values.items())
+def _merge(pairs: Lines, form: OutputForm) -> Lines:
+    """One line for each slot that holds a list, with the values of all its pairs and the first rationale."""
+    values: dict[tuple[str, int], list[str]] = {}
+    rationales: dict[tuple[str, int], str | None] = {}
+    for number, pair in enumerate(pairs):
+        key = pair.slot, 0 if form.holds_list(pair.slot) else number
+        values.setdefault(key, []).extend(pair.values)
+        rationales.setdefault(key, pair.rationale)
+    return tuple(Line(key[0], tuple(several), rationales[key]) for key, several in values.items())
 
 
 JSON = FormatOption(

@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from sde_ray.design.answer import check_slots, numbers_of
+from sde_ray.data.schema import are_numbers
+from sde_ray.design.answer import check_slots
 from sde_ray.design.axes import find_option
 from sde_ray.design.base import (
     MARKS,
@@ -26,8 +27,9 @@ from sde_ray.design.base import (
     PromptOption,
     Where,
 )
+from sde_ray.design.labels import numbers_of
 from sde_ray.design.prompt import initial_segments
-from sde_ray.design.wording import count_word, fill_template, wording
+from sde_ray.design.wording import call_wording, count_word, fill_template, is_function, wording
 from sde_ray.errors import UserError
 from sde_ray.types import Design, Example, Fault, Line, Parsed, Sample, Segment, Task
 
@@ -95,7 +97,7 @@ def write_lines(example: Example, task: Task, design: Design) -> Lines:
 
 def form_of(task: Task, design: Design) -> OutputForm:
     """Output form of a task in a design: what the format option has to know of the lines."""
-    form = OutputForm(task.kind, MARKS[task.language], task.nouns, task.placeholder)
+    form = OutputForm(task.kind, MARKS[task.language], task.nouns, task.placeholder, multilabel=task.multilabel)
     for option in _answer_options(design):
         form = option.shape(form, task)
     return form
@@ -111,22 +113,66 @@ def render_instruction(task: Task, design: Design, instruction_variant: int, whe
     words = {
         "where": wording(task, where),
         "slots": context.form.marks.comma.join(task.slots),
-        "labels": wording(task, "label_comma").join(context.labels),
+        "labels": _labels(context),
         "count": count_word(task, len(context.labels)),
         "schematic": schematic(task, design),
     }
-    parts = [fill_template(task, template, **words), *(option.sentence(context) for option in _answer_options(design))]
-    if "{schematic}" not in template:
+    text = call_wording(task, template, **words) if is_function(template) else fill_template(task, template, **words)
+    shows_form = words["schematic"] in text if is_function(template) else "{schematic}" in template
+    parts = [
+        text,
+        _multilabel_sentence(context),
+        _range_sentence(context),
+        *(option.sentence(context) for option in _answer_options(design)),
+    ]
+    if not shows_form:
         parts.append(wording(task, "form" if context.form.complete else "form_omit", **words))
     return wording(task, "join").join(filter(None, parts))
+
+
+def _labels(context: InstructionContext) -> str:
+    """The labels to choose from: one list for all slots, or each slot with its own in brackets."""
+    task, comma = context.task, context.wording("label_comma")
+    if not task.slot_labels:
+        return comma.join(context.labels)
+    absent = [task.placeholder] if context.form.complete else []
+    return context.form.marks.comma.join(
+        context.wording("slot_labels", name=slot, labels=comma.join([*task.labels_of(slot), *absent]))
+        for slot in task.slots
+    )
+
+
+def _multilabel_sentence(context: InstructionContext) -> str:
+    slots = context.task.multilabel
+    if not slots or len(slots) == len(context.task.slots):
+        return context.wording("multilabel") if slots else ""
+    return context.wording("multilabel_slots", slots=context.form.marks.comma.join(slots))
+
+
+def _range_sentence(context: InstructionContext) -> str:
+    """The slots whose value is a number, with their ranges."""
+    limits = [(slot, f"{low:g}", f"{high:g}") for slot, (low, high) in context.task.ranges.items()]
+    ranges = [context.wording("range", name=slot, low=low, high=high) for slot, low, high in limits]
+    return context.wording("ranges", ranges=context.form.marks.comma.join(ranges)) if ranges else ""
 
 
 def schematic(task: Task, design: Design) -> str:
     """Schematic of the output form: "aspect 1: sentiment, aspect 2: sentiment, ..."."""
     stand_in, example = _stand_in(task)
     lines, form = write_lines(example, stand_in, design), form_of(stand_in, design)
+    if _format(design).has_numbers and _writes_numbers(task, design):
+        form = replace(form, number_nouns=tuple(value for line in lines for value in line.values))
     write_form = _format(design).sketch if len(task.slots) > len(stand_in.slots) else _format(design).write
     return write_form(lines, form)
+
+
+def _writes_numbers(task: Task, design: Design) -> bool:
+    """Whether every value of the task is a number in this design: its labels, as they are written, or its ranges."""
+    if task.labels is None:
+        return bool(task.ranges) and set(task.ranges) == set(task.slots)
+    values = ((slot, label) for slot in task.slots for label in task.labels_of(slot))
+    written = (write_lines(Example("", "", {slot: (label,)}), task, design) for slot, label in values)
+    return all(are_numbers(value for line in lines for value in line.values) for lines in written)
 
 
 def _stand_in(task: Task) -> tuple[Task, Example]:
@@ -134,23 +180,29 @@ def _stand_in(task: Task) -> tuple[Task, Example]:
     slots = task.slots
     if len(slots) > 1:
         slots = tuple(wording(task, "schematic_slot", n=str(n)) for n in (1, 2))
+    mixed = 0 < len(task.multilabel) < len(task.slots)
+    multilabel = slots[-1:] if mixed else slots if task.multilabel else ()  # of a mixed task both kinds are shown
     value = wording(task, "schematic_value")
-    first = (value, value) if task.kind == "span" else (value,)
-    answer = dict.fromkeys(slots, (value,)) | {slots[0]: first}
+    twice = slots[0] if task.kind == "span" else multilabel[0] if multilabel else ""
+    answer = {slot: (value, value) if slot == twice else (value,) for slot in slots}
     numbers = {value: wording(task, "schematic_number"), task.placeholder: numbers_of(task)[task.placeholder]}
-    stand_in = replace(task, slots=slots, labels=task.labels and (value,), numbers=numbers)
+    stand_in = replace(
+        task, slots=slots, labels=task.labels and (value,), numbers=numbers, slot_labels={}, slot_numbers={},
+        multilabel=multilabel, ranges={},
+    )  # fmt: skip
     return stand_in, Example("schematic", "", answer, rationale=dict.fromkeys(slots, task.nouns.rationale))
 
 
 def _instruction_context(task: Task, design: Design) -> InstructionContext:
     form, format_option = form_of(task, design), _format(design)
     stand_in, example = _stand_in(task)
-    absent_lines = write_lines(replace(example, answer={}), stand_in, design)
+    # The last slot: of a mixed task that with a list, which some formats write in its own way when it is empty.
+    absent_lines = write_lines(replace(example, answer={}), stand_in, design)[-1 if task.multilabel else 0 :][:1]
     return InstructionContext(
         task=task,
         form=form,
         labels=(*task.labels, *([task.placeholder] if form.complete else ())) if task.labels else (),
-        placeholder_entry=format_option.entry(absent_lines[0], form) if absent_lines else "",
+        placeholder_entry="".join(format_option.entry(line, form_of(stand_in, design)) for line in absent_lines),
         marker=format_option.write((), form),
         wording=partial(wording, task),
     )

@@ -2,13 +2,20 @@
 
 A wording is filled word by word, so braces of the user's own (JSON in an instruction, say) stay as they are:
     fill("Rate {slots} as {...}", slots="food, drinks")  ->  "Rate food, drinks as {...}"
+
+An instruction may also be a function of the user's own, named by import path. It takes the fields by name:
+    def ask(where, slots, labels, **fields):
+        return f"Sort the ticket {where}. {labels}"
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import FunctionType
 
+from sde_ray.errors import UserError
+from sde_ray.plugins import is_path, load_object
 from sde_ray.types import Task
 
 WORDINGS: Mapping[str, Mapping[str, str]] = {
@@ -18,13 +25,20 @@ WORDINGS: Mapping[str, Mapping[str, str]] = {
         "cue": "Output: ",
         "label_comma": ", ",
         "join": "\n",
+        "slot_labels": "{name} ({labels})",
+        "multilabel": "A {slot} may have several {value}s.",
+        "multilabel_slots": "Several {value}s may stand for {slots}, one for any other {slot}.",
+        "ranges": "Give as a number: {ranges}.",
+        "range": "{name} from {low} to {high}",
         "schematic_slot": "{slot} {n}",
         "schematic_value": "{value}",
         "schematic_number": "number",
         "form": "Form:\n{schematic}",
         "placeholder": "If a {slot} has no {value}, write: {entry}",
+        "placeholder_list": "If a {slot} with several {value}s has none, write: {entry}",
         "omit": "Leave out every {slot} that has no {value}; if none has one, write: {marker}",
         "numbers": "Write {pairs}.",
+        "numbers_slot": "for {name} {pairs}",
         "number_pair": "{label} as {number}",
         "rationale_first": "Give the {rationale} before the {value}.",
         "rationale_last": "Give the {rationale} after the {value}.",
@@ -37,13 +51,20 @@ WORDINGS: Mapping[str, Mapping[str, str]] = {
         "cue": "输出：",
         "label_comma": "、",
         "join": "",
+        "slot_labels": "{name}（{labels}）",
+        "multilabel": "每个{slot}可以有多个{value}。",
+        "multilabel_slots": "{slots}可以有多个{value}，其他{slot}只有一个。",
+        "ranges": "以数字回答：{ranges}。",
+        "range": "{name}从{low}到{high}",
         "schematic_slot": "{slot}{n}",
         "schematic_value": "{value}",
         "schematic_number": "数字",
         "form": '请用以下格式输出："{schematic}"',
         "placeholder": '没有{value}的{slot}写作："{entry}"。',
+        "placeholder_list": '可以有多个{value}的{slot}若没有，写作："{entry}"。',
         "omit": '不要输出没有{value}的{slot}；如果都没有，输出："{marker}"。',
         "numbers": "用数字表示：{pairs}。",
+        "numbers_slot": "{name}（{pairs}）",
         "number_pair": "{label}为{number}",
         "rationale_first": "先写{rationale}，再写{value}。",
         "rationale_last": "先写{value}，再写{rationale}。",
@@ -61,6 +82,31 @@ def wording(task: Task, key: str, **words: str) -> str:
         key = "form"
     template = task.wordings[key] if key in task.wordings else WORDINGS[task.language][key]
     return fill_template(task, template, **words)
+
+
+def is_function(instruction: str) -> bool:
+    """Whether an instruction is the import path of a function: a sentence in Chinese may look like one."""
+    return instruction.isascii() and is_path(instruction)
+
+
+def call_wording(task: Task, path: str, **words: str) -> str:
+    """Instruction by a function of the user's own, named by import path; it takes the fields by name.
+
+    Raises UserError: when it is not there or not trusted, when it fails, or when it returns no text.
+    """
+    function = load_object(path, FunctionType, "a wording")
+    nouns = task.nouns
+    fields = {"text": nouns.text, "slot": nouns.slot, "value": nouns.value, "rationale": nouns.rationale, **words}
+    try:
+        text = function(**fields)
+    except Exception as error:  # the function's own
+        raise UserError(
+            f'The wording "{path}" of {task.name} fails with {type(error).__name__}: {error}. It is called with the '
+            f"fields {', '.join(fields)} by name, and takes those that it does not use as **fields."
+        ) from error
+    if not isinstance(text, str) or not text.strip():
+        raise UserError(f'The wording "{path}" of {task.name} returned {text!r}. Return the instruction as a text.')
+    return text
 
 
 def fill_template(task: Task, template: str, **words: str) -> str:

@@ -9,9 +9,10 @@ table of metrics. Arrays may have any leading axes (one for each resample); the 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,31 +25,47 @@ Counts = Mapping[str, Array]
 Shapes = Mapping[str, tuple[int, ...]]
 
 
+def always(task: Task, slot: str) -> bool:
+    """Apply to every task and slot."""
+    return True
+
+
 @dataclass(frozen=True)
 class Metric:
     """Metric, a row of the table. `by_slot`: also for each slot ("f1/DNA"); `strict`: also as "f1_strict".
 
-    `bounds`: the lowest and the highest value that it can have.
+    `bounds`: the lowest and the highest value that it can have; None where that depends on the task.
+    `applies(task, slot)`: whether it can be measured of that slot; of all slots together where `slot` is empty.
     """
 
     measure: Callable[[Task, Counts], Array]
     by_slot: bool = True
     strict: bool = True
-    bounds: tuple[float, float] = (0.0, 1.0)
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+    applies: Callable[[Task, str], bool] = always
 
 
 @dataclass(frozen=True)
 class Kind:
     """Kind of task: how its answers are counted, and its metrics.
 
-    `shapes(task)` names the counts of one answer, `by_slot` those of them with a leading slot axis. `count(task,
-    example, answer, faulty)` fills them; `faulty` makes the strict twin, where nothing of the completion is right.
+    `shapes(task)` names the counts of one answer, `by_slot` those of them with a leading slot axis, `by_label` those
+    with one column for each label of each slot in turn (`label_blocks`). `count(task, example, answer, faulty)` fills
+    them; `faulty` makes the strict twin, where nothing of the completion is right.
     """
 
     shapes: Callable[[Task], Shapes]
     by_slot: frozenset[str]
     count: Callable[[Task, Example, Parsed, bool], Mapping[str, Any]]
     metrics: Mapping[str, Metric]
+    by_label: Mapping[str, int] = field(default_factory=dict)
+    """How many further classes each slot has in that table: 1 where "not mentioned" is one."""
+
+
+def label_blocks(task: Task, further: int) -> list[slice]:
+    """Columns of each slot in a table with one column for each label of each slot, and `further` ones a slot."""
+    ends = list(itertools.accumulate(len(task.labels_of(slot)) + further for slot in task.slots))
+    return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def width(shapes: Shapes) -> int:

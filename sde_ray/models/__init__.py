@@ -1,6 +1,7 @@
 """Models: the resident base, adapters on it, tokens, decoding.
 
-base.py             load a base model; lora.py LoRA adapters on it
+base.py             load a base model; gguf.py one that is a GGUF file; lora.py LoRA adapters on it
+availability.py     whether a model can be loaded, told without its weights
 adapter_files.py    an adapter's folder, checked before it is loaded
 tokenization.py     samples as ids and labels
 generation.py       batched generation; kv_cache.py its cache; fast_dropout.py dropout on a CPU

@@ -1,6 +1,7 @@
 """Base models: load a causal language model and its tokenizer, once a process.
 
-A model is named by hub name or path; `tiny` is the model inside this package. Adapters on it: `lora.py`.
+A model is named by hub name or path, a folder or a GGUF file; `tiny` is the model inside this package. Adapters on it:
+`lora.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from sde_ray.errors import UserError
+from sde_ray.models import gguf
 from sde_ray.models.tokenization import eos_token_id
 
 PACKAGED = {"tiny": Path(__file__).parent / "tiny"}
@@ -49,9 +51,20 @@ def locate(name: str) -> str:
     if not (folder / "config.json").is_file():
         raise UserError(
             f"{name} is not a model: it has no config.json. Give a folder written by `save_pretrained` "
-            f"(config.json, *.safetensors, tokenizer files), a Hugging Face name, or one of: {', '.join(PACKAGED)}."
+            "(config.json, *.safetensors, tokenizer files), a GGUF file, a Hugging Face name, or one of: "
+            f"{', '.join(PACKAGED)}."
         )
     return str(folder)
+
+
+def pretrained(name: str) -> dict[str, Any]:
+    """What `from_pretrained` is told of where a model is: a hub name or folder, and in it the GGUF file, if it is one.
+
+    Raises UserError: for a path that holds no model.
+    """
+    if (file := gguf.split(name)) is not None:
+        return {"pretrained_model_name_or_path": file[0], "gguf_file": file[1]}
+    return {"pretrained_model_name_or_path": locate(name)}
 
 
 def device() -> torch.device:
@@ -70,15 +83,15 @@ def resolve_dtype(dtype: str) -> str:
 
 def load_tokenizer(name: str, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a model. Raises UserError with the remedy."""
-    with _explained(name, "tokenizer"):
-        return AutoTokenizer.from_pretrained(locate(name), trust_remote_code=trust_remote_code)
+    with explained(name, "tokenizer"):
+        return AutoTokenizer.from_pretrained(**pretrained(name), trust_remote_code=trust_remote_code)
 
 
 def load_base(name: str, trust_remote_code: bool = False, dtype: str = "float32") -> LoadedModel:
     """Load a causal language model and its tokenizer; safetensors only, and code of the hub only if trusted.
 
     Args:
-        name: hub name, folder written by `save_pretrained`, or a name of `PACKAGED`.
+        name: hub name, folder written by `save_pretrained`, GGUF file, or a name of `PACKAGED`.
         trust_remote_code: run the model's own code, as in `AutoModel.from_pretrained`.
         dtype: the weights' number format, as in `train.dtype`; `auto` is what `resolve_dtype` says.
 
@@ -92,11 +105,11 @@ def load_base(name: str, trust_remote_code: bool = False, dtype: str = "float32"
     tokenizer = load_tokenizer(name, trust_remote_code)
     eos_token_id(tokenizer)
     weights = DTYPES[resolve_dtype(dtype)]
-    with _explained(name, "model"):
-        config = AutoConfig.from_pretrained(locate(name), trust_remote_code=trust_remote_code)
-        model = AutoModelForCausalLM.from_pretrained(
-            locate(name), trust_remote_code=trust_remote_code, dtype=weights, use_safetensors=True
-        )
+    with explained(name, "model"):
+        where = {**pretrained(name), "trust_remote_code": trust_remote_code}
+        config = AutoConfig.from_pretrained(**where)
+        model = AutoModelForCausalLM.from_pretrained(**where, dtype=weights, use_safetensors=True)
+    gguf.forget_quantization(model)
     longest = getattr(config.get_text_config(), "max_position_embeddings", None)
     return LoadedModel(
         name, model.to(device()).eval(), tokenizer, int(longest or 10**6), _eos_token_ids(model, tokenizer)
@@ -104,7 +117,7 @@ def load_base(name: str, trust_remote_code: bool = False, dtype: str = "float32"
 
 
 @contextmanager
-def _explained(name: str, part: str) -> Iterator[None]:
+def explained(name: str, part: str) -> Iterator[None]:
     """Turn what transformers raises for a wrong name, a missing file or foreign code into one clear message."""
     try:
         yield

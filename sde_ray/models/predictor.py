@@ -33,7 +33,7 @@ from sde_ray.storage.mirror import with_adapter
 from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri
 from sde_ray.tasks import YAML, resolve_task
-from sde_ray.tasks.custom import task_from_yaml
+from sde_ray.tasks.custom import task_from_yaml, wordings_in
 from sde_ray.types import Parsed, Task
 
 ADAPTER_CARD = "sde.json"
@@ -120,9 +120,9 @@ def read_card(folder: Path) -> AdapterCard:
 
 
 def names_on_card(folder: Path) -> list[str]:
-    """The names on an adapter's card that may be import paths: its task, its axes and their options."""
+    """The names on an adapter's card that may be import paths: its task, its wordings, its axes and their options."""
     card = read_card(folder)
-    return [card.task, *(name for pair in card.design.items() for name in pair)]
+    return [card.task, *wordings_in(card.definition), *(name for pair in card.design.items() for name in pair)]
 
 
 def read_task(card: AdapterCard) -> Task:

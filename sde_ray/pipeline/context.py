@@ -61,6 +61,7 @@ class StudyConclusion:
         judged = self.verdict and {
             "summary": self.verdict.summary,
             "recommended": self.verdict.recommended,
+            "action": self.verdict.action,
             "rows": verdicts.verdict_table(self.verdict),
         }
         strategy = {**asdict(self.strategy), "design": dict(self.strategy.design.options)}

@@ -17,6 +17,7 @@ from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict
 from sde_ray.config.trial import TrialConfig
+from sde_ray.sweep.data_summary import DataSummary
 from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.progress import Progress
 
@@ -33,6 +34,9 @@ class PipelineListener:
 
     def on_notes(self, notes: Sequence[str]) -> None:
         """Before the first trial: what the run's folder has that does not fit the plan, a sentence each."""
+
+    def on_data(self, data: Sequence[DataSummary]) -> None:
+        """Before the first trial: items, metric and texts of each task."""
 
     def on_plan(self, plan: Plan) -> None:
         """Before the first trial: what the sweep will run."""

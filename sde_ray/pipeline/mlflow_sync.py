@@ -14,12 +14,14 @@ from sde_ray.config.load import resolved
 from sde_ray.config.schema import SweepConfig
 from sde_ray.errors import UserError
 from sde_ray.pipeline import run
+from sde_ray.pipeline.comparison import comparison_view
 from sde_ray.pipeline.context import PipelineContext
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.safe_text import mask, redact
 from sde_ray.storage.lease import lease
 from sde_ray.sweep.sweep_run import SweepRun
-from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, MlflowTracker, ensure_sweep_id
+from sde_ray.tracking.mlflow_tracker import MlflowTracker
+from sde_ray.tracking.sweep_id import SWEEP_ID_FILE, ensure_sweep_id
 from sde_ray.tracking.tracking_uri import resolve_tracking_uri
 
 
@@ -46,6 +48,7 @@ def sync(config: SweepConfig) -> Synced:
         status = "FINISHED" if _is_complete(sweep_run) else "KILLED"
         try:
             tracker.on_sweep_start(config.name, resolved(config), folder, results)
+            tracker.log_comparison(comparison_view(sweep_run))
             _write_end(PipelineContext(sweep_run, PipelineListener(), tracker))
             tracker.on_sweep_end(status)
         except UserError:

@@ -216,7 +216,7 @@ class Run:
 
     @property
     def verdict(self) -> Verdict | None:
-        """What the final comparison shows (`.summary`, `.recommended`, `.rows`); None before it has ended.
+        """What the final comparison shows (`.action`, `.summary`, `.recommended`, `.rows`); None before it has ended.
 
         Raises UserError where there are several: see `verdicts`.
         """
@@ -299,6 +299,8 @@ class Run:
         min_format_adherence: float | None = None,
         max_output_tokens: float | None = None,
         listener: PipelineListener | None = None,
+        out: Path | None = None,
+        force: bool = False,
     ) -> list[StudyConclusion]:
         """Assemble the best combination that the evidence carries, and save it: one strategy for each task and model.
 
@@ -306,14 +308,20 @@ class Run:
             min_format_adherence: least share of completions without a fault; that of the configuration by default.
             max_output_tokens: most output tokens of a completion, in the mean; that of the configuration by default.
             listener: its `on_strategy` is called with each.
+            out: a file to write in place of the run's own strategy.
+            force: write another design over one that was validated.
 
         Raises:
-            UserError: where no trial has ended, or no design meets the constraints.
+            UserError: where no trial has ended, no design meets the constraints, a validated strategy of another design
+                is there, or `out` is one file for several strategies.
         """
         context = PipelineContext(SweepRun(self.config), listener or PipelineListener(), Tracker())
         constraints = pipeline.constraints_of(self.config, min_format_adherence, max_output_tokens)
         self.__dict__.pop("conclusions", None)
-        return [pipeline.assemble(context, each, constraints) for each in pipeline.largest_studies(self.studies)]
+        chosen = pipeline.largest_studies(self.studies)
+        if out is not None and len(chosen) > 1:
+            raise UserError(f"--out is one file, and this run has {len(chosen)} strategies: leave it out.")
+        return [pipeline.assemble(context, each, constraints, out, not force) for each in chosen]
 
     def validate(self, listener: PipelineListener | None = None) -> list[StudyConclusion]:
         """Train the assembled design and its controls on fresh seeds, compare them on test items, write the report.

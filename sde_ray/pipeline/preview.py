@@ -31,6 +31,7 @@ class SamplePreview:
     example: Example
     sample: Sample
     parsed: Parsed
+    instruction_variant: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the texts, not the task's machinery."""
@@ -100,4 +101,5 @@ def preview_task(name: str, designs: Sequence[str], n: int = 1, instruction_vari
 def preview_example(example: Example, task: Task, design: Design, instruction_variant: int = 0) -> SamplePreview:
     """An example in a design, and what comes back when its completion is read."""
     sample = render.render_sample(example, task, design, instruction_variant)
-    return SamplePreview(task, design, example, sample, render.parse_completion(sample.completion.text, task, design))
+    parsed = render.parse_completion(sample.completion.text, task, design)
+    return SamplePreview(task, design, example, sample, parsed, instruction_variant)

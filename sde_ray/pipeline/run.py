@@ -20,10 +20,13 @@ from sde_ray.analysis import strategy as strategies
 from sde_ray.analysis import validation
 from sde_ray.analysis import verdict as verdicts
 from sde_ray.analysis.cross_study import cross_studies
+from sde_ray.analysis.degenerate import degenerate_gold
 from sde_ray.analysis.study import Study, studies
 from sde_ray.config.load import refuse_masked, resolved
 from sde_ray.config.schema import Constraints, SweepConfig
 from sde_ray.config.trial import TrialConfig
+from sde_ray.errors import UserError
+from sde_ray.pipeline.comparison import comparison_view
 from sde_ray.pipeline.context import Interrupted, PipelineContext, PipelineResult, StudyConclusion
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.pipeline.notification import notified
@@ -31,14 +34,17 @@ from sde_ray.pipeline.validation_trials import validation_trials
 from sde_ray.storage.layout import ADAPTER, SWEEP, TRIALS
 from sde_ray.storage.lease import refuse_if_held
 from sde_ray.storage.mirror import LocalFolder
+from sde_ray.sweep.data_summary import overlong_notes
 from sde_ray.sweep.phase import leave_phase, write_phase
 from sde_ray.sweep.signals import sigterm_is_ctrl_c
 from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.tracking.background import BackgroundTracker
 from sde_ray.tracking.base import Tracker
-from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, MlflowTracker, ensure_sweep_id
+from sde_ray.tracking.mlflow_tracker import MlflowTracker
+from sde_ray.tracking.sweep_id import SWEEP_ID_FILE, ensure_sweep_id
 from sde_ray.tracking.tracking_uri import resolve_tracking_uri
 from sde_ray.training.runner import RunnerFactory
+from sde_ray.types import TrialResult
 
 if TYPE_CHECKING:
     from sde_ray.analysis.report.chapter import Chapter
@@ -64,6 +70,7 @@ def _run_steps(
     config.run_dir.refresh()
     sweep_run = SweepRun(config, check_tokenizer=runner_factory is None)
     listener.on_notes(sweep_run.notes())
+    listener.on_data(sweep_run.data)
     listener.on_plan(sweep_run.plan)
     with tracked(sweep_run) as tracker:
         context = PipelineContext(sweep_run, listener, tracker, runner_factory)
@@ -121,10 +128,24 @@ def largest_studies(study_list: Sequence[Study]) -> list[Study]:
     return list(largest.values())
 
 
-def assemble(context: PipelineContext, study: Study, constraints: Constraints | None = None) -> StudyConclusion:
+def assemble(
+    context: PipelineContext,
+    study: Study,
+    constraints: Constraints | None = None,
+    out: Path | None = None,
+    keep_validated: bool = False,
+) -> StudyConclusion:
     """The best combination that a study's evidence carries, saved in the sweep's folder.
 
-    `constraints` stand in for those of the configuration.
+    Args:
+        context: the run.
+        study: the trials.
+        constraints: in place of those of the configuration.
+        out: the file to write in place of the folder's strategy.
+        keep_validated: refuse to write another design over one that was validated.
+
+    Raises:
+        UserError: where that would have to be done, or no design meets the constraints.
     """
     strategy = strategies.assemble(
         study.results,
@@ -134,10 +155,18 @@ def assemble(context: PipelineContext, study: Study, constraints: Constraints | 
         items=study.items[study.split],
         sweep=context.config.name,
         recommended=context.sweep_run.recommendation(study.group.task, study.group.model, study.group.train_size),
+        warning=degenerate_gold(context.sweep_run.tasks[study.group.task]),
     )
-    path = context.run_dir.strategy(strategy.task, strategy.model)
+    own = context.run_dir.strategy(strategy.task, strategy.model)
+    path = out or own
+    validated = strategies.validated(path)
+    if validated is not None and validated.design == strategy.design:
+        strategy = replace(strategy, verdict=validated.verdict)
+    elif validated is not None and keep_validated:
+        raise UserError(strategies.refusal(strategy, validated, path))
     strategies.save(strategy, path)
-    context.publish(path)
+    if path == own:
+        context.publish(path)
     context.listener.on_strategy(strategy, path)
     return StudyConclusion(study, strategy, path)
 
@@ -206,7 +235,7 @@ def _keep_adapter(store: LocalFolder, trials: Sequence[TrialConfig], target: Pat
 
 def report(context: PipelineContext, study_list: Sequence[Study], conclusions: Sequence[StudyConclusion]) -> Path:
     """The page that tells all of it, in the sweep's folder and in MLflow."""
-    chapters = _chapters(study_list, conclusions)
+    chapters = _chapters(context.sweep_run, study_list, conclusions)
     path = _write_page(context.sweep_run, chapters, study_list)
     context.publish(path)
     _log_figures(context, chapters)
@@ -220,21 +249,41 @@ def refresh_report(config: SweepConfig) -> Path | None:
         return None
     sweep_run = SweepRun(config)
     study_list = studies(config, tuple(sweep_run.results.values()))
-    path = _write_page(sweep_run, _chapters(study_list, load_conclusions(config, study_list)), study_list)
+    path = _write_page(sweep_run, _chapters(sweep_run, study_list, load_conclusions(config, study_list)), study_list)
     config.run_dir.folder.upload(path)
     return path
 
 
-def _chapters(study_list: Sequence[Study], conclusions: Sequence[StudyConclusion]) -> list[Chapter]:
+def _chapters(
+    sweep_run: SweepRun, study_list: Sequence[Study], conclusions: Sequence[StudyConclusion]
+) -> list[Chapter]:
     from sde_ray.analysis.report.chapter import Chapter
 
     by_group = {conclusion.study.group: conclusion for conclusion in conclusions}
-    return [
-        Chapter(study, by_group[study.group].strategy, by_group[study.group].verdict)
-        if study.group in by_group
-        else Chapter(study)
-        for study in study_list
+    data = {each.task: each for each in sweep_run.data}
+    chapters = []
+    for study in study_list:
+        read = data.get(study.group.task)
+        about = (read.facts, (*read.notes, *overlong_notes(read))) if read else ((), ())
+        if study.group in by_group:
+            conclusion = by_group[study.group]
+            final = _final_results(sweep_run, study) if conclusion.verdict else ()
+            chapters.append(Chapter(study, conclusion.strategy, conclusion.verdict, final, *about))
+        else:
+            chapters.append(Chapter(study, facts=about[0], notes=about[1]))
+    return chapters
+
+
+def _final_results(sweep_run: SweepRun, study: Study) -> list[TrialResult]:
+    """The trials of the final comparison on a study's task and model, of the largest size that it has."""
+    contest = (study.group.task, study.group.model)
+    final = [
+        result
+        for result in sweep_run.results.values()
+        if "test" in result.config["splits"] and (result.config["task"], result.config["model"]) == contest
     ]
+    largest = max((int(result.config["train_size"]) for result in final), default=0)
+    return [result for result in final if int(result.config["train_size"]) == largest]
 
 
 def _write_page(sweep_run: SweepRun, chapters: Sequence[Chapter], study_list: Sequence[Study]) -> Path:
@@ -284,8 +333,11 @@ def load_conclusions(config: SweepConfig, study_list: Sequence[Study]) -> list[S
 
 
 @contextmanager
-def tracked(sweep_run: SweepRun) -> Iterator[Tracker]:
-    """The sweep's run in MLflow, from its start to a true end, whatever happens in between."""
+def tracked(sweep_run: SweepRun, test_phase: str = "validation") -> Iterator[Tracker]:
+    """The sweep's run in MLflow, from its start to a true end, whatever happens in between.
+
+    `test_phase` is what trials on test splits are run for (`trial_run.PHASES`).
+    """
     config = sweep_run.config
     refuse_masked(config)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # our own progress is shown
@@ -298,7 +350,7 @@ def tracked(sweep_run: SweepRun) -> Iterator[Tracker]:
             store.download()
         ensure_sweep_id(store.folder)
         store.upload(store.folder / SWEEP_ID_FILE)  # the sweep's run in MLflow is the same from every machine
-        mlflow = MlflowTracker(resolve_tracking_uri(config), config.mlflow.experiment_name)
+        mlflow = MlflowTracker(resolve_tracking_uri(config), config.mlflow.experiment_name, test_phase)
         tracker = BackgroundTracker(
             mlflow,
             lambda: sweep_run.results.values(),
@@ -307,6 +359,7 @@ def tracked(sweep_run: SweepRun) -> Iterator[Tracker]:
         )
     with sigterm_is_ctrl_c():
         tracker.on_sweep_start(config.name, resolved(config), config.run_dir.path)
+        tracker.log_comparison(comparison_view(sweep_run))
         status = "FAILED"
         try:
             yield tracker

@@ -7,5 +7,6 @@ process.py       which process, in which container of which machine; file_lock.p
 files.py         atomic writes; conditional.py writes at an address that fail where another was quicker
 uri.py           paths and addresses; remote.py files at an address
 mirror.py        a run's mirror of an address; dirty_marks.py what it has not sent
+train_log.py     loss and learning rate of a trial, step by step
 jsonl_cache.py   results by key that are never made twice
 """

@@ -22,6 +22,7 @@ ITEMS = ".items"  # counts by item that were made once; of this machine
 CONFIG, SCORES, ERROR = "config.json", "scores.json", "error.txt"
 RESULT, PARTIAL = "result.json", "partial.json"
 CHECKPOINT = "checkpoint.json"
+TRAIN_LOG = "train_log.jsonl"  # loss and learning rate by step
 PREDICTIONS = "predictions.jsonl"  # of the last rung
 
 

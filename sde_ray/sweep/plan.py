@@ -18,6 +18,7 @@ from sde_ray.design import designs
 from sde_ray.design.axes import AXES
 from sde_ray.design.space import DesignSpace, design_space
 from sde_ray.errors import FaultList, UserError
+from sde_ray.metrics import try_plugins
 from sde_ray.safe_json import stream_hash
 from sde_ray.search import METHODS
 from sde_ray.sweep.budget import budget, describe_budget, repeats
@@ -35,6 +36,7 @@ from sde_ray.tasks import fingerprint, resolve_task
 from sde_ray.types import Design, Split, Task, TrialResult
 
 Dropped = tuple[str, str]
+TRIED = 8  # items that a metric of the user's own is tried on
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Plan:
 def plan(config: SweepConfig, results: Mapping[str, TrialResult] | None = None) -> Plan:
     """Expand a configuration. `results` is what the ledger has. `UserError` for no trial, or for far too many."""
     tasks = list(open_tasks(config).values())
+    for task in tasks:
+        try_plugins(task, task.load("dev")[:TRIED])
     dropped: dict[Dropped, None] = {}
     pinned: dict[str, str] = {}
     spaces = [_space(config, task, pinned, dropped) for task in tasks]

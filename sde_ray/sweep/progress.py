@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from rich.console import Console
@@ -30,6 +31,8 @@ class Progress:
         self.running: dict[str, TrialConfig] = {}
         self.best: tuple[float, str] | None = None
         self._ended_here: float = 0
+        self._failures: Counter[str] = Counter()
+        self._waiting_for = ""
         self._clock = time.monotonic
         self._began = self._clock()
 
@@ -49,6 +52,7 @@ class Progress:
         self.done = self._ended_here = 0
         self.pruned = self.failed = 0
         self.best = None
+        self._failures.clear()
         for result, score in earlier:
             self._count(result, score)
         if earlier or in_flight:
@@ -60,7 +64,14 @@ class Progress:
             self._live = Live(console=self.console, get_renderable=self._line, refresh_per_second=2, transient=True)
             self._live.start()
 
+    def wait(self, what: str) -> None:
+        """Say what is being done before the first trial can start."""
+        self._waiting_for = what
+        if self._live is None:
+            self.console.print(f"{what} ...", highlight=False)
+
     def started(self, trial: TrialConfig) -> None:
+        self._waiting_for = ""
         if not self._ended_here and not self.running:
             self._began = self._clock()  # the start of Ray is no part of the pace
         self.running[trial.key] = trial
@@ -68,7 +79,9 @@ class Progress:
     def ended(self, result: TrialResult, score: float | None) -> None:
         self.running.pop(result.key, None)
         self._ended_here += self._count(result, score)
-        if result.status == "failed" or self._live is None:
+        if result.status == "failed":
+            self._failures[_failure(result)] += 1
+        if self._live is None or self._failures[_failure(result)] == 1:  # live, a failure is told once of its kind
             self.console.print(self._event(result, score), highlight=False, soft_wrap=True, markup=False)
 
     def say(self, trial: TrialConfig, note: str) -> None:
@@ -81,9 +94,17 @@ class Progress:
             self._live.stop()
             self._live = None
             self.console.print(self._line())
+        for error, count in self._failures.items():
+            if count > 1:
+                self.console.print(
+                    f"{count} trials failed alike: {error}", highlight=False, soft_wrap=True, markup=False
+                )
+        self._failures.clear()
 
     def line(self) -> str:
         """Where the sweep stands, in one line."""
+        if self._waiting_for:
+            return f"{self._waiting_for} ..."
         parts = [f"{self.done:g}/{self.total:g} done", f"{len(self.running)} running"]
         parts += [f"{count} {what}" for count, what in ((self.pruned, "pruned"), (self.failed, "failed")) if count]
         if self.best:
@@ -110,7 +131,8 @@ class Progress:
 
     def _event(self, result: TrialResult, score: float | None) -> str:
         name = paper_label(design_of(result))
-        what = f"failed: {result.error.splitlines()[0] if result.error else 'without a message'}"
+        error = _failure(result)
+        what = f"failed: {error}" if self._failures[error] < 2 else f"failed alike ({self._failures[error]} now)"
         if result.status != "failed":
             what = "no score" if score is None else f"{score:.3f}"
             what += " pruned" if result.status == "pruned" else ""
@@ -119,6 +141,13 @@ class Progress:
 
     def _line(self) -> Text:
         return Text(self.line(), no_wrap=True, overflow="ellipsis")
+
+
+def _failure(result: TrialResult) -> str:
+    """The first line of a failed trial's error; empty for a trial that did not fail."""
+    if result.status != "failed":
+        return ""
+    return result.error.splitlines()[0] if result.error else "without a message"
 
 
 def duration(seconds: float) -> str:

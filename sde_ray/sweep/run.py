@@ -198,6 +198,7 @@ def _refuse_worthless(sweep_run: SweepRun, results: Sequence[TrialResult], split
 
 def _tune(job: TuneJob, factory: RunnerFactory | None, tracker: Any, progress: Progress) -> bool:
     """Let Ray Tune run a job; True if the user stopped it."""
+    progress.wait("Starting Ray and a worker with the model")  # before the import, which alone takes seconds
     import ray
 
     from sde_ray.sweep.callback import SweepCallback

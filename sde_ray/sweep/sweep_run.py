@@ -17,9 +17,11 @@ from sde_ray.config.schema import SweepConfig
 from sde_ray.storage.ledger import Ledger, supersedes
 from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.sweep.adaptive_queue import AdaptiveQueue, make_trial_queue
+from sde_ray.sweep.data_summary import DataSummary, overlong_notes, summarize
 from sde_ray.sweep.plan import Plan, plan
 from sde_ray.sweep.queue import TrialQueue
 from sde_ray.sweep.stale import stale_result_notes
+from sde_ray.tasks.wording_notes import wording_notes
 from sde_ray.training.checkpoint import Checkpoint
 from sde_ray.types import Design, Task, TrialResult
 
@@ -85,13 +87,24 @@ class SweepRun:
         expanded = plan(self.config, self.results)
         if not self.check_tokenizer:
             return expanded
+        from sde_ray.models.availability import check_model
         from sde_ray.sweep.tokenizer_check import drop_unencodable
 
+        for model in self.config.model:
+            check_model(model, self.config.trust_remote_code, must_load=True)
         return drop_unencodable(expanded, self.results)
+
+    @cached_property
+    def data(self) -> list[DataSummary]:
+        """What the sweep reads of each task: items, metric, texts that do not fit."""
+        return summarize(self.plan)
 
     def notes(self) -> list[str]:
         """What a person should know before the plan runs on top of the ledger's results."""
-        return stale_result_notes(self.plan, self.results, self.run_dir)
+        variant = self.config.instruction_variant
+        wordings = [note for task in self.tasks.values() for note in wording_notes(task, variant)]
+        data = [f"{each.title}: {note}" for each in self.data for note in (*each.notes, *overlong_notes(each))]
+        return [*wordings, *data, *stale_result_notes(self.plan, self.results, self.run_dir)]
 
     @property
     def queue(self) -> TrialQueue:

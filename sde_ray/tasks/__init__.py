@@ -18,6 +18,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from sde_ray.data.recognition import AUTO
+from sde_ray.design.wording import is_function
 from sde_ray.errors import UserError, suggest, unknown
 from sde_ray.plugins import code_of, is_path, load_object, trust, untrusted
 from sde_ray.safe_json import stream_hash
@@ -43,7 +45,10 @@ NATIVE_FORMATS: Mapping[str, str] = {
     "events:phee": "phee",
     "qa": "entityquestions",
 }
-"""What `task@path` is read as; all other tasks read `jsonl`."""
+"""What `task@path` is read as; of all other tasks the file's own format is recognised."""
+
+OPTIONAL = ("slot_labels", "slot_numbers", "multilabel", "ranges")
+"""Fields of a task that are empty for most tasks."""
 
 YAML = (".yaml", ".yml")
 _FAMILIES = {name.partition(":")[0]: name for name in reversed(list(TASKS))}  # each with its first domain
@@ -89,7 +94,7 @@ def resolve_task(name: str, source: Mapping[str, Any] | None = None, base: Path 
     if at:
         source = {**_source(location), **(source or {})}
     if source is not None:
-        task = with_dataset(task, {"format": NATIVE_FORMATS.get(task.name, "jsonl"), **source}, base)
+        task = with_dataset(task, {"format": NATIVE_FORMATS.get(task.name, AUTO), **source}, base)
     if at:
         task = replace(
             task, name=f"{task.name}@{location}", domains=tuple(f"{other}@{location}" for other in task.domains)
@@ -130,8 +135,9 @@ def _find_task(name: str) -> Task:
 
 
 def _trusting(task: Task) -> Task:
-    """A task of the user's own, what its definition names trusted with it: its metrics and its sibling tasks."""
-    trust(*(module for metric in task.metrics for module in code_of(metric)))
+    """A task of the user's own, what its definition names trusted with it: metrics, wordings and sibling tasks."""
+    wordings = [wording for wording in task.instructions if is_function(wording)]
+    trust(*(module for name in (*task.metrics, *wordings) for module in code_of(name)))
     trust(*(reference for name in task.domains for reference in references(name)))
     return task
 
@@ -144,5 +150,7 @@ def fingerprint(task: Task, splits: Sequence[Split] = ("train", "dev")) -> str:
     from sde_ray import data
 
     definition = {key: value for key, value in asdict(replace(task, load=no_examples)).items() if key != "load"}
+    # A trial's key is made of this: what a task does not use is left out, so that a new field renames no trial.
+    definition = {key: value for key, value in definition.items() if value or key not in OPTIONAL}
     text = json.dumps(definition, sort_keys=True, ensure_ascii=False)
     return stream_hash([text, *(data.fingerprint(task.load(split)) for split in splits)])

@@ -6,10 +6,10 @@ The one check for every task, of the package, of a YAML section, or imported: al
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sde_ray.design.answer import numbers_of
 from sde_ray.design.base import MARKS
+from sde_ray.design.labels import numbers_of
 from sde_ray.design.lexer import quote_if_needed
 from sde_ray.errors import FaultList
 from sde_ray.types import Task
@@ -25,6 +25,8 @@ def check_task(task: Task) -> Task:
         faults.add("has no slot or no instruction. Give at least one of each.")
     for what, words in (("slots", task.slots), ("labels", task.labels or ()), ("nouns", _keys(task))):
         _check_distinct(what, words, faults)
+    if (task.kind != "label" and (task.slot_labels or task.multilabel)) or (task.kind != "free" and task.ranges):
+        faults.add("labels by slot and multilabel are for labels, ranges for free values. Leave them out.")
     if (task.kind == "label") != bool(task.labels):
         faults.add(f'kind "{task.kind}" {"needs labels" if task.kind == "label" else "takes no labels"}.')
     if task.labels:
@@ -50,10 +52,43 @@ def _check_distinct(what: str, words: Sequence[str], faults: FaultList) -> None:
 
 
 def _check_labels(task: Task, faults: FaultList) -> None:
-    labels = task.labels or ()
-    if task.placeholder in labels:
-        faults.add(f'the placeholder "{task.placeholder}" is also a label. Rename one of them.')
-    foreign = sorted(set(task.numbers) - {*labels, task.placeholder})
+    """Labels of each list: the placeholder is none of them, their numbers are distinct, every slot has its own."""
+    if task.slot_numbers and not task.slot_labels:
+        faults.add("slot_numbers needs slot_labels. Give each slot its labels too, or one numbering for all.")
+    foreign = sorted(set(task.numbers) - {*(task.labels or ()), task.placeholder})
     if foreign:
-        faults.add(f"numbers name {', '.join(foreign)}, which is no label. Labels: {', '.join(labels)}.")
-    _check_distinct("numbers", [numbers_of(task)[word] for word in (*labels, task.placeholder)], faults)
+        faults.add(f"numbers name {', '.join(foreign)}, which is no label. Labels: {', '.join(task.labels or ())}.")
+    if task.slot_labels:
+        _check_slots(task, faults)
+    for slot in task.slots if task.slot_labels else ("",):
+        labels, of_slot = task.labels_of(slot), f" of {slot}" if slot else ""
+        if task.placeholder in labels:
+            faults.add(f'the placeholder "{task.placeholder}" is also a label{of_slot}. Rename one of them.')
+        if slot:
+            _check_distinct(f"labels{of_slot}", labels, faults)
+        _check_numbers(of_slot, numbers_of(task, slot), faults)
+
+
+def _check_numbers(of_slot: str, numbers: Mapping[str, str], faults: FaultList) -> None:
+    words: dict[str, list[str]] = {}
+    for word, number in numbers.items():
+        words.setdefault(number, []).append(word)
+    for number, same in words.items():
+        if len(same) > 1 or not number.strip():
+            faults.add(f'numbers{of_slot}: "{number}" stands for {" and ".join(same)}. Give each a number of its own.')
+
+
+def _check_slots(task: Task, faults: FaultList) -> None:
+    without = [slot for slot in task.slots if not task.slot_labels.get(slot)]
+    if without:
+        faults.add(f"slot_labels has none for {', '.join(without)}. Give every slot its own labels.")
+    union = {label for labels in task.slot_labels.values() for label in labels}
+    if union != set(task.labels or ()):
+        faults.add(f"labels is not the union of the slots' own. Set it to {', '.join(sorted(union))}.")
+    unknown = sorted({*task.slot_labels, *task.slot_numbers, *task.multilabel} - {*task.slots})
+    if unknown:
+        faults.add(f"labels, numbers or multilabel name {', '.join(unknown)}, which is no slot.")
+    for slot, numbers in task.slot_numbers.items():
+        foreign = sorted(set(numbers) - set(task.labels_of(slot)))
+        if foreign:
+            faults.add(f"numbers of {slot} name {', '.join(foreign)}, which is no label of it.")

@@ -3,16 +3,17 @@
     name: reviews
     kind: label                          # one label a slot; span: strings of the text a slot; free: one value a slot
     slots: [food, service, price]
-    labels: [positive, neutral, negative]
+    labels: [positive, neutral, negative]   # or each slot's own: {urgency: [low, high], product: [app, router]}
     placeholder: unmentioned             # the word for a slot that the text does not mention
     instruction: "Read the {text} {where} and rate these {slot}s: {slots}. Ratings: {labels}."
     data: {format: jsonl, train: train.jsonl, dev: dev.jsonl, test: test.jsonl}
 
-Further keys: language (en, zh), numbers (by label, for `labels=number`), nouns (text, slot, value, rationale),
+Further keys: language (en, zh), multilabel, numbers and range (yaml_schema.py), nouns (text, slot, value, rationale),
 wordings (words of the prompt: design/wording.py), metrics, objective, domains (other tasks, out-of-domain for this
 one), span_match (within, near), rationale ({template: "the {slot} is called {value}"}, for examples without reasons).
-Without an instruction there are three of the package's own (`defaults.py`). Labels called positive, neutral and
-negative get the paper's numbers, and with them its weighted kappa. All faults are shown together.
+An instruction, a metric and the objective may be functions of your own, "my_pkg.my_module:name". Without an
+instruction there are three of the package's own (`defaults.py`). Labels called positive, neutral and negative get the
+paper's numbers, and with them its weighted kappa. All faults are shown together.
 """
 
 from __future__ import annotations
@@ -23,28 +24,30 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sde_ray.data.schema import SENTIMENT_NUMBERS, Schema
+from sde_ray.data.schema import Schema
 from sde_ray.data.source import DatasetSource, open_dataset
-from sde_ray.design.wording import WORDINGS
+from sde_ray.design.wording import WORDINGS, is_function
 from sde_ray.errors import FaultList, UserError
 from sde_ray.metrics import check_metric, is_sentiment
+from sde_ray.metrics.label import is_ordinal
+from sde_ray.metrics.number import has_one_range
 from sde_ray.plugins import code_of, trust
 from sde_ray.safe_yaml import read_yaml
 from sde_ray.tasks.bundled import Load, no_examples
-from sde_ray.tasks.defaults import INSTRUCTIONS, METRICS, NOUNS, PLACEHOLDERS
+from sde_ray.tasks.defaults import INSTRUCTIONS, METRICS, NOUNS
 from sde_ray.tasks.rationales.template import WithRationales, check_template
 from sde_ray.tasks.yaml_fields import Section, check_keys, choice, hint, mapping, text, words
+from sde_ray.tasks.yaml_schema import read_numbers, read_schema
 from sde_ray.types import PromptNouns, Task
 
 REQUIRED = ("name", "kind", "slots", "data")
 KEYS = (
-    *("name", "kind", "language", "slots", "labels", "numbers", "placeholder", "nouns", "instruction", "wordings"),
-    *("data", "metrics", "objective", "domains", "span_match", "rationale"),
+    *("name", "kind", "language", "slots", "labels", "multilabel", "numbers", "range", "placeholder", "nouns"),
+    *("instruction", "wordings", "data", "metrics", "objective", "domains", "span_match", "rationale"),
 )
 FIELDS = ("where", "text", "slots", "labels", "count", "schematic", "slot", "value", "rationale")
 """Fields of an instruction, in braces; other braces stay as they are."""
 
-KINDS: tuple[Literal["label", "span", "free"], ...] = ("label", "span", "free")
 LANGUAGES: tuple[Literal["en", "zh"], ...] = ("en", "zh")
 SPAN_MATCHES: tuple[Literal["within", "near"], ...] = ("within", "near")
 
@@ -59,9 +62,11 @@ def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = Tru
     if not isinstance(section, Mapping):
         raise UserError(f"A task in YAML is a mapping with the keys {', '.join(REQUIRED)}; found {section!r}.")
     faults = FaultList(f"Task {section.get('name', 'without a name')}")
-    check_keys(section, KEYS, REQUIRED if with_data else REQUIRED[:-1], faults)
-    schema = _schema(section, faults)
-    language, kind = choice(section, "language", LANGUAGES, faults), schema.kind
+    named = isinstance(section.get("labels"), Mapping) and not section.get("slots")  # the labels name the slots
+    check_keys(section, KEYS, [key for key in REQUIRED if _is_needed(key, named, with_data)], faults)
+    language = choice(section, "language", LANGUAGES, faults)
+    schema = read_schema(section, language, faults)
+    kind, numbers = schema.kind, read_numbers(section, schema, faults)
     source = _source(section, base, schema, faults)
     task = Task(
         name=text(section, "name", "", faults),
@@ -71,16 +76,22 @@ def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = Tru
         nouns=PromptNouns(
             **asdict(NOUNS[language][kind]) | mapping(section, "nouns", tuple(asdict(PromptNouns())), faults)
         ),
-        instructions=_instructions(section, INSTRUCTIONS[language][kind], faults),
+        instructions=_instructions(
+            section, INSTRUCTIONS[language]["slot_label" if schema.slot_labels else kind], faults
+        ),
         metrics=words(section, "metrics", faults),
         objective=text(section, "objective", "", faults),
         load=_with_rationales(section, source, language, faults) or no_examples,
         labels=schema.labels or None,
-        numbers=_numbers(section, schema, faults),
+        numbers=numbers.shared,
         placeholder=schema.placeholder,
         domains=words(section, "domains", faults),
         wordings=mapping(section, "wordings", (*WORDINGS[language], "form_omit"), faults),
         span_match=choice(section, "span_match", SPAN_MATCHES, faults),
+        slot_labels=dict(schema.slot_labels),
+        slot_numbers=numbers.by_slot,
+        multilabel=schema.multilabel,
+        ranges=dict(schema.ranges),
     )
     task = _with_metrics(task, faults)
     faults.raise_if_any()
@@ -95,24 +106,22 @@ def load_task(path: Path) -> Task:
 
 
 def code_in(section: Section) -> list[str]:
-    """The modules that a task's section names: those of its metrics."""
+    """The modules that a task's section names: those of its metrics and of its instructions."""
     metrics = section.get("metrics", [])
     names = [*(metrics if isinstance(metrics, list | tuple) else [metrics]), section.get("objective")]
+    names += wordings_in(section)
     return [module for name in names if isinstance(name, str) for module in code_of(name)]
 
 
-def _schema(section: Section, faults: FaultList) -> Schema:
-    kind = choice(section, "kind", KINDS, faults)
-    labels = words(section, "labels", faults)
-    if kind == "label" and not labels:
-        faults.add('the kind "label" needs labels, a list of one or more.')
-    if kind != "label" and labels:
-        faults.add(f'the kind "{kind}" takes no labels. Delete them.')
-    language = choice(section, "language", LANGUAGES, FaultList(""))  # its fault is reported by the caller
-    placeholder = text(section, "placeholder", PLACEHOLDERS[language][kind], faults)
-    if placeholder in labels:
-        faults.add(f'"{placeholder}" is a label and the word for absent slots. Set placeholder to another word.')
-    return Schema(kind, words(section, "slots", faults), labels, placeholder)
+def wordings_in(section: Section) -> list[str]:
+    """The instructions of a task's section that are import paths of functions, and no texts."""
+    asked = section.get("instruction", [])
+    several = asked if isinstance(asked, list | tuple) else [asked]
+    return [wording for wording in several if isinstance(wording, str) and is_function(wording)]
+
+
+def _is_needed(key: str, slots_are_named: bool, with_data: bool) -> bool:
+    return not (key == "slots" and slots_are_named) and (key != "data" or with_data)
 
 
 def _source(section: Section, base: Path, schema: Schema, faults: FaultList) -> DatasetSource | None:
@@ -143,20 +152,6 @@ def _with_rationales(section: Section, source: DatasetSource | None, language: s
     return source and WithRationales(source, language, template)
 
 
-def _numbers(section: Section, schema: Schema, faults: FaultList) -> dict[str, str]:
-    """Numbers of the section, or the paper's for sentiment labels; empty: the labels' indices."""
-    if "numbers" not in section:
-        plain = {label: SENTIMENT_NUMBERS.get(label.casefold(), "") for label in schema.labels}
-        return {**plain, schema.placeholder: "-2"} if sorted(plain.values()) == ["-1", "0", "1"] else {}
-    numbers = mapping(section, "numbers", (*schema.labels, schema.placeholder), faults)
-    missing = [label for label in schema.labels if label not in numbers]
-    if missing and schema.labels:
-        faults.add(f"numbers lacks {', '.join(missing)}. Give every label a number, or none.")
-    if len(set(numbers.values())) < len(numbers):
-        faults.add(f"numbers gives one number to several labels: {numbers}. Use each once.")
-    return numbers
-
-
 def _instructions(section: Section, default: tuple[str, ...], faults: FaultList) -> tuple[str, ...]:
     wordings = words(section, "instruction", faults) or default
     if len(wordings) > 3:
@@ -167,9 +162,21 @@ def _instructions(section: Section, default: tuple[str, ...], faults: FaultList)
     return wordings
 
 
+def _default_metrics(task: Task) -> str:
+    if task.kind == "label" and task.multilabel:
+        return "multilabel"
+    if task.kind == "label" and task.slot_labels:
+        return "slot_ordinal" if is_ordinal(task) else "slot_label"
+    if task.kind == "label" and task.labels and is_ordinal(task):
+        return "ordinal"
+    return "sentiment" if is_sentiment(task) else "number" if task.ranges else task.kind
+
+
 def _with_metrics(task: Task, faults: FaultList) -> Task:
     """Task with metrics and objective, the defaults of its kind where it names none; the objective is a metric."""
-    default_metrics = METRICS["sentiment" if is_sentiment(task) else task.kind]
+    default_metrics = METRICS[_default_metrics(task)]
+    if not has_one_range(task, ""):
+        default_metrics = tuple(name for name in default_metrics if name != "neg_mae")
     task = replace(task, metrics=task.metrics or default_metrics)
     objective = task.objective or task.metrics[0]
     task = replace(task, objective=objective, metrics=tuple(dict.fromkeys((*task.metrics, objective))))

@@ -26,6 +26,11 @@ INSTRUCTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "Which {value} does the {text} {where} call for, for {slots}? Choose from {labels}.",
             "This is classification by {slot}. The {slot}s are {slots}, the {value}s {labels}; the {text} is {where}.",
         ),
+        "slot_label": (
+            "Read the {text} {where} and give the {value} of each {slot}, from those in brackets: {labels}.",
+            "Which {value}s does the {text} {where} call for? The {slot}s with their {value}s: {labels}.",
+            "This is classification; the {text} is {where}. Each {slot} has {value}s of its own: {labels}.",
+        ),
         "span": (
             "Read the {text} {where} and list its {value}s of each {slot}: {slots}.",
             "Which words of the {text} {where} belong to the {slot}s {slots}?",
@@ -42,6 +47,11 @@ INSTRUCTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "阅读{where}这段{text}，给出以下每个{slot}的{value}：{slots}。{value}有：{labels}。",
             "根据{where}的{text}，判断这些{slot}：{slots}。请从以下{value}中选择：{labels}。",
             "这是一个分类任务，{text}在{where}。{slot}有：{slots}；{value}有：{labels}。",
+        ),
+        "slot_label": (
+            "阅读{where}这段{text}，给出以下每个{slot}的{value}，从括号中选择：{labels}。",
+            "根据{where}的{text}，判断每个{slot}的{value}。各{slot}及其{value}：{labels}。",
+            "这是一个分类任务，{text}在{where}。每个{slot}有自己的{value}：{labels}。",
         ),
         "span": (
             "阅读{where}这段{text}，找出以下每个{slot}的{value}：{slots}。",
@@ -66,5 +76,10 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "label": ("kappa", "accuracy", "sentence_accuracy", "macro_f1"),
     "span": ("f1", "precision", "recall", "f1_soft", "precision_soft", "recall_soft"),
     "free": ("accuracy", "exact_match"),
+    "slot_label": ("kappa", "macro_kappa", "accuracy", "sentence_accuracy", "macro_f1"),
+    "ordinal": ("kappa", "quadratic_weighted_kappa", "accuracy", "sentence_accuracy", "macro_f1"),
+    "slot_ordinal": ("kappa", "quadratic_weighted_kappa", "macro_kappa", "accuracy", "sentence_accuracy", "macro_f1"),
+    "multilabel": ("micro_f1", "macro_f1", "exact_match", "sentence_accuracy"),
+    "number": ("neg_nmae", "neg_mae", "parsable", "exact_match"),
 }
 """The first is the objective."""

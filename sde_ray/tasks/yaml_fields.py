@@ -6,6 +6,7 @@ with the advice to quote them, as `True` would never match the word in the data.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -51,10 +52,12 @@ def choice(section: Section, key: str, names: Sequence[Name], faults: FaultList)
 
 
 def word(value: Any, what: str, faults: FaultList) -> str:
-    """Word: a string, or a whole number written out."""
+    """Word: a string, or a number written out."""
     if isinstance(value, str) and value.strip():
         return value
     if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float) and math.isfinite(value):
         return str(value)
     faults.add(f"{what}: {value!r} is no text. Put it in quotes (YAML reads a bare yes, no, on, off and null itself).")
     return str(value)
@@ -67,7 +70,11 @@ def text(section: Section, key: str, default: str, faults: FaultList) -> str:
 
 def words(section: Section, key: str, faults: FaultList) -> tuple[str, ...]:
     """List of different strings; a single one may stand alone."""
-    value = section.get(key, [])
+    return several_words(section.get(key, []), key, faults)
+
+
+def several_words(value: Any, key: str, faults: FaultList) -> tuple[str, ...]:
+    """List of different strings, or a single one; `key` names the place."""
     items = value if isinstance(value, list | tuple) else [value]
     texts = tuple(word(item, key, faults) for item in items)
     for twice in sorted(item for item, times in Counter(texts).items() if times > 1):

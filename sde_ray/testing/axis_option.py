@@ -47,8 +47,8 @@ def assert_is_an_answer(parsed: Parsed, task: Task, design: Design) -> None:
     for slot, values in parsed.answer.items():
         assert slot in task.slots and values
         assert all(isinstance(value, str) for value in values)
-        assert task.kind == "span" or len(values) == 1
-        assert task.labels is None or values[0] in task.labels
+        assert task.kind == "span" or slot in task.multilabel or len(values) == 1
+        assert task.labels is None or (set(values) <= set(task.labels_of(slot)) and len(set(values)) == len(values))
     str(parsed).encode()
     written = completion_of(Example("again", "", parsed.answer), task, design)
     assert parse_completion(written, task, design).answer == parsed.answer

@@ -119,6 +119,100 @@ FORM = _task(
 )
 FORM_EXAMPLES = [Example("1", "x", {"姓名": ("未知",), "城市": ("北京，上海",)}), Example("2", "x", {})]
 
+TICKETS = _task(
+    "tickets",
+    "label",
+    ("urgency", "product", "mood: now"),
+    "ticket field label reason",
+    ["Sort the {text} {where} by {slot}: {labels}."],
+    labels=("low", "high", "app", "so, so", "[]"),
+    slot_labels={"urgency": ("low", "high"), "product": ("app", "high", "low"), "mood: now": ("so, so", "low", "[]")},
+    placeholder="not said",
+)
+"""Labels by slot; the slots share words, in another order."""
+TICKET_EXAMPLES = [
+    Example("all", "x", {"urgency": ("high",), "product": ("low",), "mood: now": ("so, so",)}, {"product": "a => b"}),
+    Example("same word", "x", {"urgency": ("low",), "product": ("low",), "mood: now": ("low",)}),
+    Example("like an empty list", "x", {"mood: now": ("[]",)}),
+    Example("none", "x", {}),
+]
+
+TOPICS = _task(
+    "话题",
+    "label",
+    ("话题", "语气", "语言"),
+    "帖子 方面 类别 理由",
+    ["阅读{where}的{text}，给出每个{slot}的{value}：{labels}。"],
+    language="zh",
+    metric="micro_f1",
+    labels=("体育", "政治，经济", "无语", "正", "负"),
+    slot_labels={"话题": ("体育", "政治，经济", "正"), "语气": ("正", "负"), "语言": ("无语", "负", "正")},
+    slot_numbers={"语气": {"正": "1", "负": "-1"}},
+    numbers={"未提及": "-2"},
+    multilabel=("话题", "语言"),
+    placeholder="未提及",
+)
+"""Labels by slot, several of them in two of the slots."""
+TOPIC_EXAMPLES = [
+    Example(
+        "都有", "x", {"话题": ("体育", "政治，经济"), "语气": ("负",), "语言": ("负",)}, {"话题": "甲 => 乙，“丙”"}
+    ),
+    Example("任意顺序", "x", {"话题": ("正", "体育"), "语言": ("正", "负", "无语")}),
+    Example("都没有", "x", {}),
+]
+
+TAGS = _task(
+    "tags",
+    "label",
+    ("tag",),
+    "text slot tag why",
+    ["Give every {value} of the {text}: {labels}."],
+    metric="micro_f1",
+    labels=("a; b", "c, d", "none", "=> e", "f.", "0"),
+    multilabel=("tag",),
+    placeholder="nothing",
+)
+"""One slot with several labels."""
+TAG_EXAMPLES = [
+    Example("all", "x", {"tag": TAGS.labels or ()}, {"tag": "why; not, then"}),
+    Example("one", "x", {"tag": ("none",)}),
+    Example("none", "x", {}),
+]
+
+STARS = _task(
+    "stars",
+    "label",
+    ("stars", "mark"),
+    "review slot rating reason",
+    ["Rate the {text} {where}: {labels}."],
+    metric="quadratic_weighted_kappa",
+    labels=("1", "2", "-1", "0.5", "1.50"),
+    slot_labels={"stars": ("1", "2", "-1"), "mark": ("0.5", "1", "1.50")},
+    placeholder="unrated",
+)
+"""Labels that are numbers, whole ones and decimals."""
+STAR_EXAMPLES = [
+    Example("both", "x", {"stars": ("-1",), "mark": ("1.50",)}, {"stars": "1 of 5"}),
+    Example("one", "x", {"mark": ("1",)}),
+    Example("none", "x", {}),
+]
+
+PRICES = _task(
+    "prices",
+    "free",
+    ("price", "share"),
+    "offer field value reason",
+    ["Give {slots} of the {text} {where}."],
+    metric="neg_nmae",
+    ranges={"price": (0.0, 1000.0), "share": (-1.0, 1.0)},
+    placeholder="unknown",
+)
+"""Free values that are numbers."""
+PRICE_EXAMPLES = [
+    Example(str(n), "x", {"price": (price,), "share": (share,)})
+    for n, (price, share) in enumerate([("12", "0.5"), ("12.50", "-0"), ("1e2", "+1"), ("007", ".5"), ("9" * 30, "1.")])
+] + [Example("none", "x", {})]
+
 ALL: list[tuple[Task, list[Example]]] = [
     (REVIEWS, REVIEW_EXAMPLES),
     (ODD_LABELS, ODD_LABEL_EXAMPLES),
@@ -126,4 +220,9 @@ ALL: list[tuple[Task, list[Example]]] = [
     (ENTITIES_ZH, ENTITIES_ZH_EXAMPLES),
     (QUESTIONS, QUESTION_EXAMPLES),
     (FORM, FORM_EXAMPLES),
+    (TICKETS, TICKET_EXAMPLES),
+    (TOPICS, TOPIC_EXAMPLES),
+    (TAGS, TAG_EXAMPLES),
+    (STARS, STAR_EXAMPLES),
+    (PRICES, PRICE_EXAMPLES),
 ]

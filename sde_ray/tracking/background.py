@@ -25,12 +25,16 @@ from typing import Any
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.config.trial import TrialConfig
 from sde_ray.safe_text import mask, redact
+from sde_ray.storage.layout import TRAIN_LOG, TRIALS
+from sde_ray.storage.train_log import TrainLog
 from sde_ray.tracking.base import Tracker
+from sde_ray.tracking.comparison_view import ComparisonView
 from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.types import TrialResult
 
 QUEUE_SIZE = 1000  # calls that wait; beyond it trials are left to the ledger
 MAX_FAILURES = 3  # of one table, file or adapter, after which it is taken for a defect of its own
+CURVE_INTERVAL_S = 5.0  # between two looks at the logs of running trials
 RETRY_INTERVAL_S = 15.0  # between two attempts to reach a server that is away
 FIRST_PAUSE_S = 0.1  # between two attempts at the end of a sweep; it doubles while nothing arrives
 FLUSH_TIMEOUT_S = 90.0  # without a sign of life, after which the end of a sweep waits no longer
@@ -77,6 +81,7 @@ class BackgroundTracker(Tracker):
         self._running: dict[str, TrialConfig] = {}
         self._start: _Call | None = None
         self._from_ledger: set[tuple[str, str]] = set()  # key and status of results that MLflow has from the ledger
+        self._curves: dict[str, int] = {}  # by key of running trials, the last step that MLflow has
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._behind = False  # something of the ledger or of `_replays` may be missing in MLflow
@@ -115,7 +120,11 @@ class BackgroundTracker(Tracker):
     def on_trial_end(self, result: TrialResult, folder: Path) -> None:
         with self._lock:
             self._running.pop(result.key, None)
+            self._curves.pop(result.key, None)
         self._put(_Call("on_trial_end", (result, folder)))
+
+    def log_comparison(self, view: ComparisonView) -> None:
+        self._put(_Call("log_comparison", (view,), replay_key="comparison"))
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self._put(_Call("log_table", (name, list(rows)), replay_key=f"table {name}"))
@@ -167,9 +176,10 @@ class BackgroundTracker(Tracker):
                 if self._queue.empty() and not self._behind:
                     self._lacking_since = None
             try:
-                call = self._queue.get(timeout=self._retry_interval_s if self._behind else None)
+                call = self._queue.get(timeout=self._retry_interval_s if self._behind else CURVE_INTERVAL_S)
             except queue.Empty:
                 self._catch_up()
+                self._log_curves()
                 continue
             if call.method == "on_sweep_end":
                 self._end(call)
@@ -179,6 +189,18 @@ class BackgroundTracker(Tracker):
                 self._catch_up()  # it writes what this call would have written
             elif not self._is_outdated(call):
                 self._deliver(call)
+
+    def _log_curves(self) -> None:
+        """Log what running trials have trained since the last look, while nothing else is to be written."""
+        with self._lock:
+            running = list(self._running.values())
+        for config in running:
+            if self._behind:
+                return
+            log, seen = TrainLog(self._folder / TRIALS / config.key / TRAIN_LOG), self._curves.get(config.key, 0)
+            steps = log.read(after=seen)
+            if steps and self._deliver(_Call("log_train_steps", (config, steps))):
+                self._curves[config.key] = steps[-1].step
 
     def _end(self, call: _Call) -> None:
         """Write what is missing, then the sweep's end; again and again while MLflow takes something in between.

@@ -12,6 +12,7 @@ from typing import Any
 
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.config.trial import TrialConfig
+from sde_ray.tracking.comparison_view import ComparisonView
 from sde_ray.types import TrialResult
 
 
@@ -35,6 +36,9 @@ class Tracker:
 
     def on_trial_end(self, result: TrialResult, folder: Path) -> None:
         """A trial has ended; its files are in `folder`."""
+
+    def log_comparison(self, view: ComparisonView) -> None:
+        """What of the sweep's trials is to be compared on the tracker's own page."""
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """A table of the sweep, one mapping a row."""

@@ -6,20 +6,19 @@
     tracker.log_files([folder / "strategy.yaml"]); tracker.on_sweep_end()
 
 Only the driver writes. A parent is found by the tag `sde.sweep_id` (kept in the sweep's folder), a child by `sde.key`,
-so nothing is ever logged twice. Every run ends with a terminal status: FINISHED, FAILED, or KILLED (pruned, cut off).
-`MlflowTracker` waits for its server and raises what goes wrong; a sweep calls it through `background.py`.
+so nothing is ever logged twice. Trials on test splits are below a run of their own (`PHASES`). Every run ends with a
+terminal status: FINISHED, FAILED, or KILLED (pruned, cut off). `MlflowTracker` waits for its server and raises what
+goes wrong; a sweep calls it through `background.py`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
-import uuid
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,36 +26,29 @@ from typing import Any
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import make_design, paper_label
-from sde_ray.errors import UserError
 from sde_ray.safe_text import redact
-from sde_ray.storage.files import write_atomic
-from sde_ray.storage.layout import CONFIG, PREDICTIONS, RESOLVED, RESULT, SCORES, TRIALS
+from sde_ray.storage.layout import CONFIG, PREDICTIONS, RESOLVED, RESULT, SCORES, TRAIN_LOG, TRIALS
+from sde_ray.storage.train_log import TrainLog, TrainStep
 from sde_ray.tracking.base import Tracker
-from sde_ray.tracking.run_data import MAX_CHARS, chunks, mlflow_name, run_metrics, run_params, sample_text
+from sde_ray.tracking.comparison_view import ComparisonView
+from sde_ray.tracking.provenance import dataset_input, provenance_tags, trial_tags
+from sde_ray.tracking.run_data import (
+    MAX_CHARS,
+    chunks,
+    curve_metrics,
+    mlflow_name,
+    run_metrics,
+    run_params,
+    sample_text,
+    train_metrics,
+)
+from sde_ray.tracking.sweep_id import ensure_sweep_id
 from sde_ray.tracking.tracking_uri import check_tracking_uri, sqlite_path
+from sde_ray.tracking.trial_run import PHASES, RECORD, SEARCH, TrialRun
 from sde_ray.types import TrialResult
 
 PAGE = 200  # runs that are read at once: each has up to a hundred params and metrics
 RUN_STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
-SWEEP_ID_FILE = "sweep_id"
-
-
-@dataclass(frozen=True, order=True)
-class _TrialRun:
-    """What is to be known of a trial's run, the oldest first. `recorded`: the status once all of it was logged."""
-
-    start_time: int
-    run_id: str
-    status: str
-    parent: str
-    recorded: str
-    has_params: bool
-
-    @classmethod
-    def of(cls, run: Any) -> _TrialRun:
-        info, tags = run.info, run.data.tags
-        parent, recorded = tags.get("mlflow.parentRunId", ""), tags.get("sde.status", "")
-        return cls(info.start_time, info.run_id, info.status, parent, recorded, "design" in run.data.params)
 
 
 class MlflowTracker(Tracker):
@@ -65,6 +57,7 @@ class MlflowTracker(Tracker):
     Args:
         tracking_uri: sqlite:////abs/path/mlflow.db, a server's address, or another store that MLflow takes.
         experiment: the experiment's name; it is created where it does not exist.
+        test_phase: of `PHASES`, what trials on test splits are run for.
 
     Attributes:
         parent: id of the sweep's run.
@@ -77,9 +70,9 @@ class MlflowTracker(Tracker):
         UserError: when MLflow keeps no runs in such a store.
     """
 
-    def __init__(self, tracking_uri: str, experiment: str = "sde_ray") -> None:
+    def __init__(self, tracking_uri: str, experiment: str = "sde_ray", test_phase: str = "validation") -> None:
         check_tracking_uri(tracking_uri)
-        self.tracking_uri, self.experiment = tracking_uri, experiment
+        self.tracking_uri, self.experiment, self.test_phase = tracking_uri, experiment, test_phase
         self.parent = ""
         self.children: dict[str, str] = {}
         self.incomplete_trials: set[str] = set()
@@ -88,6 +81,9 @@ class MlflowTracker(Tracker):
         self._without_params: set[str] = set()  # keys whose run was cut off between its creation and its params
         self._uncertain: set[str] = set()  # keys whose run may be there although its creation failed
         self._open: set[str] = set()  # keys whose run is RUNNING
+        self._phase_runs: dict[str, str] = {}  # ids of the runs above the trials of `PHASES`
+        self._phases: dict[str, str] = {}  # phase by key of trials of `PHASES`, which keep the one they began with
+        self._curves: dict[str, int] = {}  # by key of running trials, up to which step MLflow has their curve
         self._known_parent = ""  # the sweep's run whose children are known
         self.tables: dict[str, None] = {}
         self._client: Any = None
@@ -123,7 +119,7 @@ class MlflowTracker(Tracker):
             self.parent = self._oldest_run(runs)
             self.client.update_run(self.parent, status="RUNNING")
         else:
-            tags = {"sde.sweep": name, "sde.sweep_id": sweep_id, "sde.run": "sweep"}
+            tags = {**provenance_tags(), "sde.sweep": name, "sde.sweep_id": sweep_id, "sde.run": "sweep"}
             self.parent = self.client.create_run(experiment, run_name=name, tags=tags).info.run_id
         self.name, self.experiment_id, self.sweep_id = name, experiment, sweep_id
         self.client.log_text(self.parent, json.dumps(resolved, ensure_ascii=False, indent=1), RESOLVED)
@@ -153,9 +149,9 @@ class MlflowTracker(Tracker):
 
     def _load_trial_runs(self) -> None:
         """Read the trials' runs by key; those that their process left open are KILLED."""
-        runs: dict[str, list[_TrialRun]] = {}
+        runs: dict[str, list[TrialRun]] = {}
         for run in self._search(self._trial_query):  # page by page: of thousands of runs little is kept
-            runs.setdefault(run.data.tags["sde.key"], []).append(_TrialRun.of(run))
+            runs.setdefault(run.data.tags["sde.key"], []).append(TrialRun.of(run))
         for key, runs_of_key in runs.items():
             run, *others = sorted(runs_of_key)
             for other in others:
@@ -164,8 +160,10 @@ class MlflowTracker(Tracker):
                 self.client.delete_run(run.run_id)
                 continue
             self.children[key] = run.run_id
-            if run.parent != self.parent:
-                self.client.set_tag(run.run_id, "mlflow.parentRunId", self.parent)
+            if run.phase in PHASES:
+                self._phases[key] = run.phase
+            if run.phase and run.parent != (parent := self._parent_of(run.phase)):
+                self.client.set_tag(run.run_id, "mlflow.parentRunId", parent)
             if run.status == "RUNNING":
                 self.client.set_terminated(run.run_id, "KILLED")
             elif run.recorded:
@@ -176,6 +174,29 @@ class MlflowTracker(Tracker):
         self._known_parent = ""
         for known in (self.children, self._recorded, self._without_params, self._uncertain, self._open):
             known.clear()  # type: ignore[attr-defined]
+        for of_phases in (self._phase_runs, self._phases, self._curves):
+            of_phases.clear()  # type: ignore[attr-defined]
+
+    def _phase_of(self, key: str, config: Mapping[str, Any]) -> str:
+        """What a trial was run for: its splits tell the search from what comes after it."""
+        if not any(str(split).startswith("test") for split in config.get("splits", ())):
+            return SEARCH
+        return self._phases.setdefault(key, self.test_phase)
+
+    def _parent_of(self, phase: str) -> str:
+        """The run above the trials of a phase: the sweep's own for the search, else one below it, made when needed."""
+        if phase == SEARCH:
+            return self.parent
+        if phase not in self._phase_runs:
+            found = list(self._search(f"tags.`sde.sweep_id` = '{self.sweep_id}' and tags.`sde.run` = '{phase}'"))
+            self._phase_runs[phase] = self._oldest_run(found) if found else self._make_phase_run(phase)
+        return self._phase_runs[phase]
+
+    def _make_phase_run(self, phase: str) -> str:
+        own = {"sde.sweep": self.name, "sde.sweep_id": self.sweep_id, "sde.run": phase}
+        tags = {**trial_tags(), **own, "mlflow.parentRunId": self.parent}
+        made = self.client.create_run(self.experiment_id, run_name=f"{self.name} · {PHASES[phase]}", tags=tags)
+        return str(made.info.run_id)
 
     @property
     def _trial_query(self) -> str:
@@ -190,6 +211,10 @@ class MlflowTracker(Tracker):
             yield from page
             if not token:
                 return
+
+    def log_comparison(self, view: ComparisonView) -> None:
+        """The view of the sweep's trials that MLflow's page opens with."""
+        self.client.set_experiment_tag(self.experiment_id, *view.experiment_tag(self.sweep_id))
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """A table of the sweep (leaderboard, effects, validation), in MLflow's own table format."""
@@ -216,9 +241,10 @@ class MlflowTracker(Tracker):
             return
         for key in self._uncertain:
             self._find_run(key)  # what was made twice is one run at the end
-        query = f"tags.`mlflow.parentRunId` = '{self.parent}' and attributes.status = 'RUNNING'"
-        for run in list(self._search(query)):
+        for run in list(self._search(f"{self._trial_query} and attributes.status = 'RUNNING'")):
             self.client.set_terminated(run.info.run_id, "KILLED")
+        for run_id in self._phase_runs.values():
+            self.client.set_terminated(run_id, status)
         self.client.set_terminated(self.parent, status)
 
     # ---- the trials' runs ------------------------------------------------------------------------------------------
@@ -233,16 +259,29 @@ class MlflowTracker(Tracker):
         """Metrics by rung, cost, artifacts, and the run's status. The tag `sde.status` comes last: all is there."""
         with self._runs_may_be_lost():
             run, ended = self._trial_run(result.key, result.config), self._end_time_ms(result, folder)
-            tags = {"sde.error": redact(result.error)[:MAX_CHARS]} if result.error else {}
+            tags = self._trial_tags(result.key, result.config)
+            tags |= {"sde.error": redact(result.error)[:MAX_CHARS]} if result.error else {}
+            self.client.log_inputs(run, [dataset_input(result.config)])
             is_whole = self._log_artifacts(run, result, folder)
             if is_whole:
-                tags["sde.status"] = result.status
-            self._log_batch(result.key, run, result.config, run_metrics(result), ended, tags)
+                tags |= {"sde.status": result.status, "sde.record": RECORD}
+            steps = TrainLog(folder / TRAIN_LOG).read()
+            values = [*run_metrics(result), *train_metrics(result, steps, self._curves.get(result.key, 0))]
+            self._log_batch(result.key, run, result.config, values, ended, tags)
             self.client.set_terminated(run, RUN_STATUS[result.status])
         self._open.discard(result.key)
+        self._curves.pop(result.key, None)
         self.num_logged += 1
         if is_whole:
             self._recorded[result.key] = result.status
+
+    def log_train_steps(self, config: TrialConfig, steps: Sequence[TrainStep]) -> None:
+        """Loss and learning rate of further steps of a running trial."""
+        with self._runs_may_be_lost():
+            run = self._trial_run(config.key, config.resolved())
+            values = curve_metrics(steps)
+            self._log_batch(config.key, run, config.resolved(), values, int(time.time() * 1000))
+        self._curves[config.key] = steps[-1].step
 
     def _log_batch(
         self,
@@ -299,11 +338,11 @@ class MlflowTracker(Tracker):
             return self.children[key]
         axes = {str(axis): str(option) for axis, option in config["design"].items()}
         tags = {
-            "mlflow.parentRunId": self.parent,
             "sde.sweep": self.name,
             "sde.sweep_id": self.sweep_id,
             "sde.run": "trial",
             "sde.key": key,
+            **self._trial_tags(key, config),
             **{f"sde.axis.{mlflow_name(axis)}": option for axis, option in axes.items()},
         }
         name = f"{paper_label(make_design(**axes))} · seed {config['seed']}"
@@ -314,6 +353,11 @@ class MlflowTracker(Tracker):
         self._open.add(key)
         self._without_params.add(key)
         return run_id
+
+    def _trial_tags(self, key: str, config: Mapping[str, Any]) -> dict[str, str]:
+        """Where a trial's run belongs, and where it comes from."""
+        phase = self._phase_of(key, config)
+        return {**trial_tags(), "mlflow.parentRunId": self._parent_of(phase), "sde.phase": phase}
 
     def _find_run(self, key: str) -> None:
         """Look for the run of a trial whose creation failed."""
@@ -346,24 +390,3 @@ class MlflowTracker(Tracker):
         from sde_ray.tracking import registry
 
         return registry.register_adapter(self.client, self.parent, strategy, adapter)
-
-
-def ensure_sweep_id(folder: Path) -> str:
-    """The sweep's own id, kept in its folder: a sweep of the same name elsewhere is another one."""
-    path = folder / SWEEP_ID_FILE
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, uuid.uuid4().hex + "\n", durable=True)
-    return read_sweep_id(folder)
-
-
-def read_sweep_id(folder: Path) -> str:
-    """The id in a sweep's folder. Raises UserError where it is none: an empty one would be that of many sweeps."""
-    path = folder / SWEEP_ID_FILE
-    sweep_id = path.read_text(encoding="utf-8").strip()
-    if not re.fullmatch(r"[0-9a-f]{32}", sweep_id):
-        raise UserError(
-            f'"{path}" holds no id of a sweep, by which its run in MLflow is found: {sweep_id[:40]!r}. Restore it, or '
-            "delete it: the sweep then gets a run of its own, with all that its ledger has."
-        )
-    return sweep_id

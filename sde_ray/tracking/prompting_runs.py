@@ -18,8 +18,9 @@ from sde_ray.design.designs import paper_label, parse_design
 from sde_ray.safe_json import content_hash
 from sde_ray.safe_text import redact
 from sde_ray.tracking.base import Tracker
-from sde_ray.tracking.mlflow_tracker import MlflowTracker, read_sweep_id
+from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.tracking.run_data import mlflow_name
+from sde_ray.tracking.sweep_id import read_sweep_id
 
 Row = Mapping[str, Any]
 

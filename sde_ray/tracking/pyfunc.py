@@ -12,9 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from pydantic import BaseModel
 
 from sde_ray.models.predictor import Predictor, names_on_card, prediction_rows
 from sde_ray.plugins import code_of, trust
+
+
+class Answer(BaseModel):
+    """What a text is answered with: values by slot, the completion that they were read from, faults by their kind.
+
+    The types are the model's signature. Answers are given as plain mappings.
+    """
+
+    answer: dict[str, list[str]]
+    completion: str
+    faults: list[str]
 
 
 class SampleDesignModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
@@ -25,9 +37,9 @@ class SampleDesignModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         trust(*code_of(" ".join(names_on_card(Path(adapter)))))  # as this file: of whoever has registered the model
         self.predictor = Predictor.load(adapter)
 
-    def predict(self, context: Any, model_input: list[str]) -> list[dict[str, Any]]:
+    def predict(self, context: Any, model_input: list[str]) -> list[Answer]:
         rows = prediction_rows(model_input, self.predictor.predict(model_input))
-        return [{name: row[name] for name in ("answer", "completion", "faults")} for row in rows]
+        return [Answer(**{name: row[name] for name in Answer.model_fields}).model_dump() for row in rows]  # type: ignore[misc]
 
 
 mlflow.models.set_model(SampleDesignModel())

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import tempfile
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,7 @@ from sde_ray.safe_json import stream_hash
 from sde_ray.tracking.run_data import mlflow_name
 
 ALIAS = "validated"
+EXAMPLE = ["great soup, but the waiter was rude"]
 LIBRARIES = ("filelock", "mlflow", "numpy", "peft", "pydantic", "PyYAML", "safetensors", "torch", "transformers")
 """What `models/predictor.py` and `tracking/pyfunc.py` import."""
 
@@ -56,15 +58,34 @@ def register_adapter(client: Any, run_id: str, strategy: Strategy, adapter: Path
         for version in client.search_model_versions(f"name = '{name}'"):
             if version.tags.get("sde.adapter") == digest:
                 return f"{name}/{version.version}"
-    artifacts = f"model-{digest}"
-    with tempfile.TemporaryDirectory() as folder:
-        save_model(Path(folder) / "model", strategy, adapter)
-        client.log_artifacts(run_id, str(Path(folder) / "model"), artifacts)
-    source = f"{client.get_run(run_id).info.artifact_uri.rstrip('/')}/{artifacts}"
-    version = client.create_model_version(name, source, run_id, tags=version_tags(strategy, digest),
+    tags = version_tags(strategy, digest)
+    model = log_model(client, run_id, name, strategy, adapter, tags)
+    version = client.create_model_version(name, model.artifact_location, run_id, tags=tags, model_id=model.model_id,
                                           description=strategy.verdict or "Not validated.")  # fmt: skip
     client.set_registered_model_alias(name, ALIAS, version.version)
     return f"{name}/{version.version}"
+
+
+def log_model(client: Any, run_id: str, name: str, strategy: Strategy, adapter: Path, tags: Mapping[str, str]) -> Any:
+    """Log an adapter as a model of the sweep's run, with its design, signature and an example; returns MLflow's model.
+
+    MLflow then shows it among the run's models. One that cannot be stored whole is marked FAILED.
+    """
+    from mlflow.entities import LoggedModelOutput
+
+    experiment = client.get_run(run_id).info.experiment_id
+    params = dict(strategy.design.options)
+    model = client.create_logged_model(experiment, name, run_id, tags=dict(tags), params=params, model_type="adapter")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            save_model(Path(folder) / "model", strategy, adapter)
+            client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
+    except BaseException:
+        client.finalize_logged_model(model.model_id, "FAILED")
+        raise
+    client.finalize_logged_model(model.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    return model
 
 
 def model_name(strategy: Strategy) -> str:
@@ -96,13 +117,14 @@ def save_model(folder: Path, strategy: Strategy, adapter: Path) -> None:
     import mlflow
 
     with tempfile.TemporaryDirectory() as inner, warnings.catch_warnings():
-        # An answer's slots are the task's own, so its type cannot be more specific, which MLflow remarks on.
+        # MLflow warns of type hints in code of its own when it first imports this.
         warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
         save(strategy, Path(inner) / "strategy.yaml")
         mlflow.pyfunc.save_model(
             str(folder),
             python_model=str(Path(__file__).with_name("pyfunc.py")),
             artifacts={"adapter": str(adapter), "strategy": str(Path(inner) / "strategy.yaml")},
+            input_example=EXAMPLE,
             code_paths=code_paths(adapter),
             pip_requirements=requirements(),
         )

@@ -9,6 +9,7 @@ Pure values: `mlflow_tracker.py` writes them. Values whose name tells a secret, 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
@@ -17,10 +18,13 @@ from typing import Any
 from sde_ray.design import render
 from sde_ray.design.designs import design_of, make_design, paper_label
 from sde_ray.safe_text import SECRET, mask
+from sde_ray.storage.train_log import TrainStep
 from sde_ray.tasks.trial_task import trial_examples, trial_task
+from sde_ray.tracking.comparison_view import LEARNING_RATE, LOSS
 from sde_ray.types import TrialResult
 
 NOT_SECRET = {"generation.max_new_tokens"}  # tokens, but not of the secret kind
+MAX_POINTS = 200  # of a training's curve; each is a row of MLflow's database
 MAX_CHARS = 5000  # characters of a param or tag; MLflow takes 6000
 
 
@@ -45,7 +49,7 @@ def run_params(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def run_metrics(result: TrialResult) -> list[tuple[str, float, int]]:
-    """(name, value, examples): scores of each rung; cost, faults and the last loss at the end. Finite values only."""
+    """(name, value, examples): scores of each rung; cost and faults at the end. Finite values only."""
     last = result.rungs[-1].examples if result.rungs else 0
     rungs = {rung.examples: rung.scores for rung in result.rungs} or {last: result.scores}
     values: list[tuple[str, float, int]] = [
@@ -61,9 +65,33 @@ def run_metrics(result: TrialResult) -> list[tuple[str, float, int]]:
         for split, counts in result.faults.items()
         for kind, count in counts.items()
     ]
-    values += [("train/loss", result.losses[-1], last)] if result.losses else []
     values += [("peak_memory_mb", result.peak_memory_mb, last)]
     return [(mlflow_name(name), float(value), step) for name, value, step in values if isfinite(value)]
+
+
+def train_metrics(result: TrialResult, steps: Sequence[TrainStep], logged_to: int = 0) -> list[tuple[str, float, int]]:
+    """(name, value, step): the curves of a training beyond step `logged_to`.
+
+    Args:
+        result: the trial, with the loss of each step.
+        steps: its log, for the learning rates; empty where that is not at hand.
+        logged_to: the last step that was logged while it ran.
+    """
+    rates = {one.step: one.learning_rate for one in steps}
+    own = [TrainStep(n, loss, rates.get(n, math.nan)) for n, loss in enumerate(result.losses, 1)]
+    return curve_metrics([one for one in own if one.step > logged_to])
+
+
+def curve_metrics(steps: Sequence[TrainStep]) -> list[tuple[str, float, int]]:
+    """(name, value, step): loss and learning rate; of many steps `MAX_POINTS`, spread evenly, with the last one."""
+    stride = max(1, -(-len(steps) // MAX_POINTS))
+    shown = [one for n, one in enumerate(reversed(steps)) if n % stride == 0][::-1]
+    values = [(name, value, one.step) for one in shown for name, value in _curves(one)]
+    return [(name, value, step) for name, value, step in values if isfinite(value)]
+
+
+def _curves(step: TrainStep) -> tuple[tuple[str, float], tuple[str, float]]:
+    return (LOSS, step.loss), (LEARNING_RATE, step.learning_rate)
 
 
 def sample_text(result: TrialResult) -> str:

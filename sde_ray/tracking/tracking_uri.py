@@ -56,7 +56,7 @@ def ui_command(tracking_uri: str, port: int = 5000, host: str = "127.0.0.1") -> 
     A URI with a password goes by `MLFLOW_BACKEND_STORE_URI` instead: all users of a machine can read arguments.
     """
     store = [] if "@" in tracking_uri else ["--backend-store-uri", tracking_uri]
-    return [sys.executable, "-m", "mlflow", "ui", *store, "--host", host, "--port", str(port)]
+    return [sys.executable, "-m", "mlflow", "ui", *store, "--workers", "1", "--host", host, "--port", str(port)]
 
 
 def sqlite_path(tracking_uri: str) -> Path:

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from torch.nn.functional import cross_entropy
 from transformers import get_scheduler
 
-from sde_ray.config.trial import TrialConfig
+from sde_ray.config.trial import Train, TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.models.tokenization import TokenizedSample
 from sde_ray.training import batching, deepspeed_engine
@@ -110,18 +110,33 @@ class Trainer:
         return cross_entropy(scores, targets.flatten(), reduction="sum", label_smoothing=smoothing)
 
 
+def learning_rates(train: Train, total_steps: int) -> tuple[float, ...]:
+    """The learning rate of each optimiser step of a training."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=train.learning_rate)
+    schedule, rates = _schedule(optimizer, train, total_steps), []
+    for _ in range(total_steps):
+        rates.append(float(schedule.get_last_lr()[0]))
+        optimizer.step()
+        schedule.step()
+    return tuple(rates)
+
+
+def _schedule(optimizer: torch.optim.Optimizer, train: Train, total_steps: int) -> Any:
+    return get_scheduler(
+        train.lr_scheduler_type,
+        optimizer,
+        num_warmup_steps=train.num_warmup_steps(total_steps),
+        num_training_steps=total_steps,
+    )
+
+
 def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype: str) -> Any:
     import deepspeed
 
     section, train = deepspeed_engine.deepspeed_config(config, dtype), config.train
     trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
     optimizer = make_optimizer(trained, train)
-    schedule = get_scheduler(
-        train.lr_scheduler_type,
-        optimizer,
-        num_warmup_steps=train.num_warmup_steps(total_steps),
-        num_training_steps=total_steps,
-    )
+    schedule = _schedule(optimizer, train, total_steps)
     try:
         engine, *_ = deepspeed.initialize(
             model=peft_model, optimizer=optimizer, model_parameters=trained, lr_scheduler=schedule, config=section

@@ -29,7 +29,8 @@ from sde_ray.evaluation.predictions import Prediction, ReportedSplit, write_pred
 from sde_ray.evaluation.racing import Opponent, slices
 from sde_ray.models.predictor import write_card
 from sde_ray.storage.files import write_atomic
-from sde_ray.storage.layout import ADAPTER, CONFIG, PREDICTIONS, SCORES, predictions_name
+from sde_ray.storage.layout import ADAPTER, CONFIG, PREDICTIONS, SCORES, TRAIN_LOG, predictions_name
+from sde_ray.storage.train_log import TrainLog, TrainStep
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.training import checkpoint
 from sde_ray.training.checkpoint import Checkpoint, CheckpointError
@@ -77,6 +78,7 @@ class TrialRunner:
         trial.seconds |= trial.info.seconds
         trial.tokens |= trial.info.tokens
         resumed = self._resume(trial)
+        trial.log.start(trial.steps_since(0))
         trial.add_seconds("setup", started)
         return resumed
 
@@ -200,6 +202,7 @@ class TrialRunner:
         parts = self.workers.call("train", until, PART_S)
         losses = [sum(part) for part in zip(*parts, strict=True)]
         trial.losses += losses
+        trial.log.append(trial.steps_since(len(trial.losses) - len(losses)))
         trial.add_seconds(phase, started)
         trial.seconds_per_step = (time.perf_counter() - started) / len(losses)
         step = next((n for n, loss in enumerate(trial.losses, 1) if not isfinite(loss)), None)
@@ -293,6 +296,7 @@ class _TrialState:
         self.rungs: list[RungResult] = []
         self.faults: dict[str, dict[str, int]] = {}
         self.losses: list[float] = []
+        self.log = TrainLog(folder / TRAIN_LOG)
         self.seconds: dict[str, float] = {}
         self.tokens: dict[str, float] = {}
         self.checkpoint: Checkpoint | None = None
@@ -304,6 +308,11 @@ class _TrialState:
 
     def add_seconds(self, phase: str, started: float) -> None:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - started
+
+    def steps_since(self, done: int) -> list[TrainStep]:
+        """The steps after the first `done` ones, for the log."""
+        pairs = zip(self.losses[done:], self.info.learning_rates[done:], strict=False)
+        return [TrainStep(done + n, loss, rate) for n, (loss, rate) in enumerate(pairs, 1)]
 
     @property
     def is_saved(self) -> bool:

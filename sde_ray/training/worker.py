@@ -29,12 +29,15 @@ Prompts = Sequence[tuple[str, tuple[Segment, ...]]]
 
 @dataclass(frozen=True)
 class TrialInfo:
-    """A trial after tokenization. `tokens`: means a sample by part, for the report; `seconds`: by phase."""
+    """A trial after tokenization. `tokens`: means a sample by part, for the report; `seconds`: by phase;
+    `learning_rates`: of each step.
+    """
 
     steps: int
     max_new_tokens: int
     tokens: dict[str, float]
     seconds: dict[str, float]
+    learning_rates: tuple[float, ...] = ()
 
 
 class Worker:
@@ -116,7 +119,9 @@ class Worker:
             rank=self.rank,
         )
         clock.lap("engine")
-        return TrialInfo(len(self._trainer.steps), self._max_new_tokens, _sizes(encoded), clock.seconds)
+        steps = len(self._trainer.steps)
+        rates = trainer.learning_rates(config.train, steps)
+        return TrialInfo(steps, self._max_new_tokens, _sizes(encoded), clock.seconds, rates)
 
     def train(self, until: int, seconds: float = math.inf) -> list[float]:
         """Train up to step `until`, or for so long. Returns the losses of these steps, this worker's part of each."""

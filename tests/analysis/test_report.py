@@ -22,8 +22,8 @@ from sde_ray.analysis.report.figures import Scale, rungs
 from sde_ray.analysis.report.html import Html, escape, table, tag
 from sde_ray.analysis.strategy import assemble
 from sde_ray.analysis.study import Study
-from sde_ray.analysis.verdict import ASSEMBLED, Comparison, make_verdict
-from sde_ray.design.designs import NAMED, make_design
+from sde_ray.analysis.verdict import ASSEMBLED, WORSE, Comparison, make_verdict
+from sde_ray.design.designs import NAMED, make_design, paper_label
 from sde_ray.types import RungResult, TrialResult
 
 METRIC = "weighted_kappa"
@@ -162,6 +162,49 @@ def test_it_tells_what_the_study_found(read: Reader, report: Report) -> None:
         "format=lines with labels=number",
     ):
         assert words.partition("\u202e")[0] in read.text, words
+
+
+def test_it_opens_with_what_to_do_and_the_design_to_use(report: Report, read: Reader) -> None:
+    (chapter,) = report.chapters
+    assert chapter.verdict is not None and chapter.recommended is not None
+    name, design = chapter.recommended
+    assert name == "assembled" and chapter.verdict.action.startswith("Use the assembled design")
+    order = [
+        read.text.index(words)
+        for words in (
+            chapter.verdict.action,
+            f"The design to use: {paper_label(design)}",
+            "Output: ",  # the training example in it
+            "Inst-first: instruction before the text",
+            "OU: what is not mentioned is left out",
+            "What all the names say",
+            f"Predicted {METRIC}",
+            "Final comparison",
+            "Leaderboard",
+        )
+    ]
+    assert order == sorted(order)
+    assert "on 50 dev items" in read.text, "the items behind scores and intervals"
+
+
+def test_a_control_that_is_to_be_used_is_the_design_that_is_shown(report: Report) -> None:
+    (chapter,) = report.chapters
+    assert chapter.verdict is not None and chapter.strategy is not None
+    rows = [replace(row, claim=WORSE) if row.control == "es-sde" else row for row in chapter.verdict.rows]
+    verdict = make_verdict(chapter.strategy, rows)
+    text = render_page(replace(report, chapters=[replace(chapter, verdict=verdict)]))
+    assert f"The design to use (es-sde): {paper_label(NAMED['es-sde'])}" in text
+    assert "Use es-sde: the assembled design is worse by 0.010." in text
+
+
+def test_degenerate_results_and_odd_data_are_told(report: Report) -> None:
+    (chapter,) = report.chapters
+    strategy = assemble([result(design, 0.0) for design in ALL[:20]], METRIC)
+    facts, notes = ("weighted_kappa on dev (agreement beyond chance)",), ("27 dev items: intervals are wide.",)
+    odd = replace(chapter, strategy=strategy, verdict=None, facts=facts, notes=notes)
+    text = render_page(replace(report, chapters=[odd]))
+    assert "Every score is 0: nothing was learned." in text and "The default of every axis is kept." in text
+    assert facts[0] in text and notes[0] in text
 
 
 def test_both_themes_and_narrow_screens_are_served(report: Report) -> None:

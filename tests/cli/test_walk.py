@@ -7,6 +7,7 @@ commands that use a finished run are read from the pages, with this run in place
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -43,8 +44,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / "sweeps" / name, folder)
     assert "hotels" in sde_ray(folder, "show", "bring_your_own.yaml", "-n", "1")
     assert "7 trials" in sde_ray(folder, "plan", "bring_your_own.yaml")
-    assert "All trials failed" not in sde_ray(folder, "run", "bring_your_own.yaml")
+    (folder / "stderr.txt").write_text(run_command(folder, "run", "bring_your_own.yaml").stderr)
     return folder
+
+
+OWN_LINES = re.compile(r"Starting|note: |\[\d+/\d+\] \S")
+
+
+def test_a_run_shows_its_own_lines_and_none_of_a_library(folder: Path) -> None:
+    lines = (folder / "stderr.txt").read_text().splitlines()
+    assert [line for line in lines if not OWN_LINES.match(line)] == []
+    assert lines[0] == "Starting: the plan first, then Ray."
+    assert sum(line.startswith("Starting Ray") for line in lines) == 2, "for the sweep, and for the final comparison"
+    assert sum(bool(re.match(r"\[\d+/7\]", line)) for line in lines) == 7
 
 
 def test_every_trial_has_finished_and_the_page_is_there(folder: Path) -> None:

@@ -288,7 +288,7 @@ class TestJsonl:
             "line 6: \"answer\" is 'positive', expected a mapping by slot",
             "line 7: the text is empty",
             'line 7: the id "7" is also that of line 3',
-            'line 8: the value of "food" is True',
+            'line 8: "food" has the unknown label "true"',
             'line 9: unknown key "rational". Did you mean "rationale"?',
             "line 10: expected an object",
         ]:
@@ -298,16 +298,15 @@ class TestJsonl:
         with pytest.raises(UserError, match='line 3: the id "1" is also that of line 1'):
             data.load_jsonl(lines(tmp_path / "a.jsonl", row("1"), row("2"), row("1", "other")), REVIEWS)
 
-    def test_broken_lines_are_numbered_and_ten_are_shown(self, tmp_path):
+    def test_broken_lines_are_numbered(self, tmp_path):
         path = tmp_path / "a.jsonl"
-        path.write_text(json.dumps(row("1")) + "\n" + "{broken\n" * 12)
+        path.write_text(json.dumps(row("1")) + "\n" + "".join(f'{{"{n}"\n' for n in range(9)))
         with pytest.raises(UserError) as error:
             data.load_jsonl(path, REVIEWS)
         shown = str(error.value).splitlines()
-        assert shown[0] == f"{path}: 12 faults"
-        assert shown[1].startswith("  - line 2 is not JSON: Expecting property name")
-        assert shown[11] == "  - ... and 2 more"
-        assert len(shown) == 13
+        assert shown[0] == f"{path}: 9 faults"
+        assert shown[1].startswith("  - line 2: not JSON: Expecting ':' delimiter at column 5")
+        assert len(shown) == 11
 
     @pytest.mark.parametrize(
         "line", ['{"text": "\\ud83d"}', '{"text": ' + "[" * 100_000, '{"text": 1' + "0" * 5000 + "}"]

@@ -21,13 +21,13 @@ def test_table_of_axes():
     assert {axis.name: list(axis.options) for axis in AXES.values()} == {
         "instruction": ["first", "last", "none"],
         "input_modeling": ["off", "on"],
-        "format": ["natural", "lines", "json", "pairs"],
+        "format": ["natural", "lines", "json", "pairs", "json_object"],
         "unmentioned": ["placeholder", "omit"],
         "labels": ["text", "number"],
         "reasoning": ["none", "cot", "rcot"],
     }
     assert [axis.stage for axis in AXES.values()] == ["prompt", "prompt", "format", "answer", "answer", "answer"]
-    assert [name for name, option in AXES["format"].options.items() if not option.swept] == ["pairs"]
+    assert [name for name, option in AXES["format"].options.items() if not option.swept] == ["pairs", "json_object"]
 
 
 def test_labels_are_the_papers_names():
@@ -41,6 +41,7 @@ def test_labels_are_the_papers_names():
         instruction="none", input_modeling="on", format="json", labels="number", reasoning="rcot"
     )
     assert designs.paper_label(other) == "No-inst, MI, JSON, PU, NumLabel, R-CoT"
+    assert ", JSON-object, " in designs.paper_label(designs.make_design(format="json_object"))
 
 
 def test_parse_takes_names_slugs_and_mappings():
@@ -70,7 +71,10 @@ def test_yaml_truth_values_are_options():
         ("es_sde", 'Unknown design "es_sde". Did you mean "es-sde"?'),
         ("", 'Unknown design "". Give one of baseline, es-sde, ew-sde, heuristic, or options'),
         ("formt=lines", 'Unknown axis "formt". Did you mean "format"? Known: format, input_modeling'),
-        ("format=line", 'Unknown option of format "line". Did you mean "lines"? Known: json, lines, natural, pairs.'),
+        (
+            "format=line",
+            'Unknown option of format "line". Did you mean "lines"? Known: json, json_object, lines, natural, pairs.',
+        ),
         ({"format": None}, 'Unknown option of format "None".'),
     ],
 )
@@ -94,7 +98,7 @@ def test_all_faults_of_a_design_are_told_at_once():
 def test_space_of_a_label_task_is_the_papers_grid():
     space = design_space(REVIEWS, rationales=True)
     assert len(space.designs) == len(set(space.designs)) == 216 and space.pinned == {}
-    assert "pairs" not in space.axes["format"] and designs.NAMED["baseline"] in space.designs
+    assert space.axes["format"] == ("natural", "lines", "json") and designs.NAMED["baseline"] in space.designs
 
 
 def test_axes_that_cannot_change_samples_are_pinned():

@@ -47,11 +47,33 @@ task:
   span_match: near
   data: {format: jsonl, path: own.jsonl, overlap: drop, columns: {text: text}}
 """
+OWN_SLOTS = """
+name: own
+task:
+  name: tickets
+  kind: label
+  labels: {urgency: [low, high], product: [app, router, high], stars: [1, 2.5, 4]}
+  multilabel: [product]
+  numbers: {urgency: {low: 7, high: 8}, unmentioned: -9}
+  objective: micro_f1
+  data: {format: jsonl, path: own.jsonl}
+"""
+OWN_NUMBERS = """
+name: own
+task:
+  name: prices
+  kind: free
+  slots: [price, note]
+  range: {price: [0, 1e3]}
+  metrics: [neg_mae, neg_nmae]
+  data: {format: jsonl, path: own.jsonl}
+"""
 MERGES = "a: &a {x: 1}\n" + "".join(
     f"{new}: &{new} {{<<: [{','.join([f'*{old}'] * 20)}]}}\n" for old, new in zip("abcd", "bcde", strict=True)
 )
 TEXTS = [
-    OWN_TASK, MERGES + "task: masa:d1\n", BOMB + "task: *i\n", BOMB + "? *i\n: masa:d1\ntask: x\n",
+    OWN_TASK, OWN_SLOTS, OWN_NUMBERS, MERGES + "task: masa:d1\n",
+    BOMB + "task: *i\n", BOMB + "? *i\n: masa:d1\ntask: x\n",
     "task: &t [masa:d1, *t]\n", "a: &a {<<: *a}\n",
     "task: masa:d1\nname: !!int ''\n", "task: masa:d1\nname: !!bool x\n", "task: masa:d1\nname: !!timestamp x\n",
     "task: masa:d1\nseeds: !!set {1, 2}\n", "task: !!binary gICA\n", "task: masa:d1\ndeepspeed: {day: 2024-01-01}\n",
@@ -63,7 +85,7 @@ TEXTS = [
 ]  # fmt: skip
 # Without comments, whose mutations try nothing.
 SHIPPED = [re.sub(r"(?m)^\s*#.*\n", "", path.read_text(encoding="utf-8")) for path in SWEEPS]
-VALUES = [read_yaml(path) for path in SWEEPS] + [yaml.safe_load(OWN_TASK)]
+VALUES = [read_yaml(path) for path in SWEEPS] + [yaml.safe_load(text) for text in (OWN_TASK, OWN_SLOTS, OWN_NUMBERS)]
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from fuzz.hostile import Outcomes, encoded, hostile, mutated, one_in, spoiled, twisted
 from fuzz.samples import CONFIG, PREDICTIONS, RESULT, STRATEGY, TRIAL, VERDICT, write_trial
 from hypothesis import strategies as st
@@ -18,13 +19,16 @@ from sde_ray.analysis.strategy import load as load_strategy
 from sde_ray.analysis.strategy import strategy_table
 from sde_ray.analysis.verdict import load as load_verdict
 from sde_ray.analysis.verdict import verdict_table
+from sde_ray.data import recognition
 from sde_ray.data.formats import FORMATS
+from sde_ray.data.survey import survey
 from sde_ray.evaluation import rescore
 from sde_ray.evaluation.per_item import read_items
 from sde_ray.safe_json import content_hash
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.storage.lease import refuse_if_held
 from sde_ray.storage.ledger import Ledger, load_result, to_json
+from sde_ray.tasks.draft import draft_task
 from sde_ray.types import TrialResult
 
 LABELS = data.Schema("label", ("food", "price"), ("good", "bad"), "none")
@@ -55,6 +59,36 @@ ROWS: dict[str, list[Any]] = {
         {"id": "q", "context": "It helped.", "annotations": []},
     ],
     "entityquestions": [{"question": "Which country?", "answers": ["Iran"]}, {"question": "Who?", "answers": ["US"]}],
+    "messages": [
+        {"messages": [{"role": "system", "content": "Rate."}, {"role": "user", "content": "good soup"},
+                      {"role": "assistant", "content": "food: good\nprice: none"}]},
+        {"conversations": [{"from": "human", "value": [{"type": "text", "text": "a"}]},
+                           {"from": "gpt", "value": "Iran"}], "id": 3, "system": "s"},
+    ],
+    "alpaca": [
+        {"instruction": "Rate.", "input": "good soup", "output": '{"food": "good"}', "history": [["a", "b"]]},
+        {"instruction": "dear", "response": '<think>so</think>["a"]'},
+    ],
+    "prompt_completion": [
+        {"prompt": "good soup", "completion": '```json\n[{"aspect": "food", "label": "good"}]\n```'},
+        {"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "assistant", "content": "b"}]},
+    ],
+    "label_studio": [
+        {"id": 1, "data": {"text": "good \U0001f600 soup"}, "annotations": [{"was_cancelled": False, "result": [
+            {"from_name": "food", "type": "choices", "value": {"choices": ["good"]}},
+            {"from_name": "l", "type": "labels", "value": {"start": 8, "end": 12, "text": "soup", "labels": ["food"]}},
+            {"from_name": "answer", "type": "textarea", "value": {"text": ["soup"]}}]}]},
+        {"id": 2, "text": "soup", "food": "bad", "l": [{"start": 0, "end": 4, "text": "soup", "labels": ["food"]}],
+         "annotator": 1, "annotation_id": 2},
+    ],
+    "offsets": [
+        {"text": "good soup", "entities": [[5, 9, "food"], {"start_offset": 0, "end_offset": 4, "label": "price"}]},
+        ["good soup", {"entities": [[5, 9, "food"]]}],
+    ],
+    "bio": [
+        {"tokens": ["good", "soup"], "ner_tags": ["O", "B-food"], "id": 1},
+        {"words": ["so", "dear"], "tags": ["I-price", "E-price"]},
+    ],
     "jsonl": [
         {"id": "7", "text": "good soup", "answer": {"food": "good"}, "rationale": {"food": "it is"}},
         {"id": 8, "text": "dear", "answer": {"price": ["bad"], "food": []}, "aliases": {"price": ["x"]}},
@@ -103,13 +137,21 @@ def data_files(draw: DrawFn) -> tuple[str, str, bytes]:
     return name, suffix, draw(encoded(text))
 
 
-@hostile(10_000, file=data_files(), schema=st.sampled_from(SCHEMAS))
-def test_data_files(outcomes: Outcomes, tmp_path: Path, file: tuple[str, str, bytes], schema: data.Schema) -> None:
-    """Every format: examples that can be stored, or a `UserError`."""
+@hostile(10_000, file=data_files(), schema=st.sampled_from(SCHEMAS), auto=st.sampled_from((True, False, False)))
+def test_data_files(
+    outcomes: Outcomes, tmp_path: Path, file: tuple[str, str, bytes], schema: data.Schema, auto: bool
+) -> None:
+    """Every format, named or recognised: examples that can be stored, or a `UserError`."""
     name, suffix, raw = file
     path, data_format = tmp_path / f"x{suffix}", FORMATS[name]
     path.write_bytes(raw)
-    examples = outcomes.value_of(lambda: data_format(path, None if data_format.schema else schema))
+
+    def read() -> Any:
+        if auto:
+            return recognition.examples("auto", str(path), recognition.read_any(path), schema, {})[0]
+        return data_format(path, None if data_format.schema else schema)
+
+    examples = outcomes.value_of(read)
     for example in examples or ():
         assert isinstance(example.id, str) and isinstance(example.text, str) and example.text.strip()
         texts = [*example.answer.values(), *example.aliases.values(), tuple(example.rationale.values())]
@@ -119,9 +161,22 @@ def test_data_files(outcomes: Outcomes, tmp_path: Path, file: tuple[str, str, by
         data.fingerprint(examples)
 
 
+@hostile(3_000, file=data_files())
+def test_drafted_tasks(outcomes: Outcomes, tmp_path: Path, file: tuple[str, str, bytes]) -> None:
+    """What `sde-ray init` makes of any file: a drafted task, or a `UserError`."""
+    name, suffix, raw = file
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(raw)
+    task = outcomes.value_of(lambda: draft_task("x", survey(name, recognition.read_any(path))))
+    if task is not None:
+        assert task.slots and yaml.safe_load(yaml.safe_dump(task.section())) == task.section()
+
+
 SECTION: dict[str, Any] = {"format": "jsonl", "path": "t.jsonl", "columns": {"text": "text"}, "overlap": "drop"}
 OPTIONS: list[dict[str, Any]] = [
     {}, {"train": "t.jsonl", "dev": "t.jsonl"}, {"format": "genia"}, {"relations": ["P17"]}, {"keep_empty": True},
+    {"format": "auto", "prompt_template": "a {text}", "keep_instruction": True}, {"format": "bio", "tag_names": ["O"]},
+    {"format": "label_studio", "disagreement": "first", "columns": {"text": "text"}},
 ]  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from sde_ray.types import Design, Example, Parsed, Task
 
 KINDS = {
     "empty", "syntax", "repeated_slot", "unknown_slot", "unknown_label", "missing_slot", "unexpected_placeholder",
-    "missing_rationale",
+    "missing_rationale", "repeated_label",
 }  # fmt: skip
 DESIGNS = [
     Design(tuple(zip(AXES, options, strict=True)))
@@ -41,11 +41,19 @@ UNITS = [*PIECES[:60], "food: ", "a, ", '"a, ', '{"type": "DNA"}\n', '["DNA", "a
 def examples(draw: DrawFn, task: Task) -> Example:
     """An example with any answer that the task allows, and reasons for some slots."""
     words = st.sampled_from(WORDS)
-    value = st.sampled_from(task.labels) if task.labels else words
-    several = st.lists(value, min_size=1, max_size=3 if task.kind == "span" and not task.labels else 1).map(tuple)
-    answer = {slot: draw(several) for slot in task.slots if draw(st.booleans())}
+    answer = {slot: draw(_values(task, slot)) for slot in task.slots if draw(st.booleans())}
     reasons = {slot: draw(words) for slot in task.slots if one_in(draw, 3)}
     return Example("x", "a text", answer, reasons)
+
+
+def _values(task: Task, slot: str) -> st.SearchStrategy[tuple[str, ...]]:
+    """The values that a slot may have: labels of its own, each once, or words."""
+    if not task.labels:
+        several = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3 if task.kind == "span" else 1)
+        return several.map(tuple)
+    labels = task.labels_of(slot)
+    count = len(labels) if slot in task.multilabel else 1
+    return st.lists(st.sampled_from(labels), min_size=1, max_size=count, unique=True).map(tuple)
 
 
 def repeated() -> st.SearchStrategy[str]:
@@ -67,7 +75,7 @@ def assert_total(parsed: Parsed, task: Task) -> None:
     """An answer of the task with known faults, that can be stored."""
     for slot, values in parsed.answer.items():
         assert slot in task.slots and values and all(isinstance(value, str) for value in values), (slot, values)
-        assert task.labels is None or set(values) <= set(task.labels), values
+        assert task.labels is None or set(values) <= set(task.labels_of(slot)), values
     assert all(fault.kind in KINDS and isinstance(fault.detail, str) for fault in parsed.faults)
     json.dumps({slot: list(values) for slot, values in parsed.answer.items()}, ensure_ascii=False).encode()
 

@@ -35,7 +35,12 @@ def additive(design: Design) -> float:
 def one_at_a_time() -> list[Design]:
     """The baseline, and every other option alone."""
     base = Design(tuple((axis.name, axis.default) for axis in AXES.values()))
-    others = [base.replace(**{a.name: o}) for a in AXES.values() for o in a.options if o != a.default and o != "pairs"]
+    others = [
+        base.replace(**{axis.name: name})
+        for axis in AXES.values()
+        for name, option in axis.options.items()
+        if name != axis.default and option.swept
+    ]
     return [base, *others]
 
 

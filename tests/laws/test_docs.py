@@ -7,11 +7,13 @@ tried on a broken piece.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers.pages import (
     ROOT,
     Page,
@@ -35,7 +37,8 @@ from sde_ray.cli.app import app
 from sde_ray.design.designs import make_design
 from sde_ray.design.render import render_sample
 from sde_ray.tasks import get_task
-from sde_ray.testing import AxisOptionContract
+from sde_ray.tasks.custom import task_from_yaml
+from sde_ray.testing import AxisOptionContract, MetricContract
 
 PAGES = pages()
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -46,12 +49,19 @@ def wrong(complaints: list[str]) -> list[str]:
     return [complaint for complaint in complaints if complaint]
 
 
+def own_task_page() -> Page:
+    return next(page for page in PAGES if page.name == "docs/your-own-task.md")
+
+
 @pytest.fixture
 def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder with the shipped sweeps, a user's own two files, and the package of docs/axes.md."""
     shutil.copytree(ROOT / "sweeps", tmp_path / "sweeps")
     for name in ("bring_your_own.yaml", "bring_your_own.jsonl"):
         shutil.copy(ROOT / "sweeps" / name, tmp_path)
+    line = next(block for block in own_task_page().blocks("json") if "hang" in block)
+    rows = [json.dumps({**json.loads(line), "text": f"{n} hang"}) for n in range(9)]
+    (tmp_path / "tickets.jsonl").write_text("\n".join(rows), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -114,23 +124,29 @@ def test_a_command_that_only_reads_runs(command: str, user_folder: Path) -> None
 
 @pytest.fixture
 def my_axes(user_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The module `my_pkg.my_axes` of docs/axes.md, importable; its import path."""
+    """The package `my_pkg` of the pages, importable: axes, a metric, a wording; the import path of the axes."""
     blocks = (ROOT / "docs" / "axes.md").read_text(encoding="utf-8").split("```python\n")[1:]
     code = [block.partition("```")[0] for block in blocks]
     (user_folder / "my_pkg").mkdir()
     (user_folder / "my_pkg" / "my_axes.py").write_text("\n".join(part for part in code if "testing" not in part))
+    for page, module in (("tasks-and-metrics", "my_metrics"), ("your-own-task", "my_wordings")):
+        block = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8").split("```python\n")[1].partition("```")[0]
+        (user_folder / "my_pkg" / f"{module}.py").write_text(block)
     monkeypatch.syspath_prepend(str(user_folder))
     return "my_pkg.my_axes"
 
 
-def test_the_options_of_the_pages_keep_the_contract(my_axes: str) -> None:
+def test_the_options_and_the_metric_of_the_pages_keep_the_contract(my_axes: str) -> None:
     class Rows(AxisOptionContract):
         axis, option = "format", f"{my_axes}:ROWS"
 
     class Polite(AxisOptionContract):
         axis, option = f"{my_axes}:TONE", "polite"
 
-    for contract in (Rows(), Polite()):
+    class Score(MetricContract):
+        metric = "my_pkg.my_metrics:score"
+
+    for contract in (Rows(), Polite(), Score()):
         laws = [name for name in dir(contract) if name.startswith("test_")]
         assert len(laws) >= 4
         for law in laws:
@@ -144,6 +160,12 @@ def test_the_task_of_the_architecture_page_is_one(tmp_path: Path, monkeypatch: p
     task = get_task("page_task:TASK")
     sample = render_sample(task.load("train")[0], task, make_design())
     assert sample.completion.text == "room: bad."
+
+
+def test_the_line_of_data_of_the_own_task_page_fits_its_task(user_folder: Path) -> None:
+    (section,) = [yaml.safe_load(block)["task"] for block in own_task_page().blocks("yaml") if "multilabel" in block]
+    example = task_from_yaml(section, user_folder).load("train")[0]
+    assert example.answer == {"urgency": ("high",), "product": ("app", "router"), "stars": ("1",)}
 
 
 @each_page

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,9 @@ def test_a_room_that_lists_its_files_lists_all_of_them(file: Path) -> None:
 def test_every_file_says_what_it_is(file: Path) -> None:
     assert ast.get_docstring(TREES[file])
     assert file.stem not in {"utils", "helpers", "common", "misc"}
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """Else pytest takes one for the other, and collects neither."""
+    names = Counter(path.name for path in (PACKAGE.parent / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []

@@ -1,6 +1,6 @@
 """The laws of designs: reading undoes writing, reading never fails, and the prompt is one and the same.
 
-They run over every design, the heuristic's `pairs` included, times every task of the package and of
+They run over every design, those with `pairs` and `json_object` included, times every task of the package and of
 `sde_ray.testing.tasks`.
 """
 
@@ -20,7 +20,19 @@ from sde_ray.design.axes import AXES
 from sde_ray.design.render import completion_of, parse_completion, prompt_of, render_sample
 from sde_ray.tasks import TASKS, get_task
 from sde_ray.testing.axis_option import HOSTILE, PIECES, assert_is_an_answer
-from sde_ray.testing.tasks import ALL, ENTITIES, ENTITIES_ZH, ODD_LABELS, QUESTIONS, REVIEWS
+from sde_ray.testing.tasks import (
+    ALL,
+    ENTITIES,
+    ENTITIES_ZH,
+    ODD_LABELS,
+    PRICES,
+    QUESTIONS,
+    REVIEWS,
+    STARS,
+    TAGS,
+    TICKETS,
+    TOPICS,
+)
 from sde_ray.types import Design, Example, Fault, Parsed, Task
 
 EVERY_DESIGN = [
@@ -43,8 +55,8 @@ NAMES = [task.name for task, _ in CASES]
 
 
 def test_every_option_is_in_the_designs():
-    assert len(EVERY_DESIGN) == 3 * 2 * 4 * 2 * 2 * 3 and len(EVERY_FORM) == 48
-    assert len([d for d in EVERY_DESIGN if d["format"] != "pairs"]) == 216
+    assert len(EVERY_DESIGN) == 3 * 2 * 5 * 2 * 2 * 3 and len(EVERY_FORM) == 60
+    assert len([d for d in EVERY_DESIGN if d["format"] not in ("pairs", "json_object")]) == 216
 
 
 @pytest.mark.parametrize(("task", "examples"), CASES, ids=NAMES)
@@ -78,12 +90,15 @@ anything = st.text(max_size=12) | nasty | st.sampled_from(["none", "unknown", "�
 
 
 def answers(task: Task) -> st.SearchStrategy[dict[str, tuple[str, ...]]]:
-    value = st.sampled_from(task.labels) if task.labels else anything
-    values = st.lists(value, min_size=1, max_size=4 if task.kind == "span" else 1).map(tuple)
-    return st.dictionaries(st.sampled_from(task.slots), values, max_size=len(task.slots))
+    def values(slot: str) -> st.SearchStrategy[tuple[str, ...]]:
+        labels, several = task.labels_of(slot), task.kind == "span" or slot in task.multilabel
+        value = st.sampled_from(labels) if labels else anything
+        return st.lists(value, min_size=1, max_size=4 if several else 1, unique=bool(labels)).map(tuple)
+
+    return st.fixed_dictionaries({}, optional={slot: values(slot) for slot in task.slots})
 
 
-TASKS_TO_FUZZ = [REVIEWS, ODD_LABELS, ENTITIES, ENTITIES_ZH, QUESTIONS]
+TASKS_TO_FUZZ = [REVIEWS, ODD_LABELS, ENTITIES, ENTITIES_ZH, QUESTIONS, TICKETS, TOPICS, TAGS, STARS, PRICES]
 fuzz = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 
@@ -149,6 +164,7 @@ LINES_OMIT = {**OMIT, "format": "lines"}
 JSON_OMIT = {**OMIT, "format": "json"}
 PAIRS_OMIT = {**OMIT, "format": "pairs"}
 NUMBER_OMIT = {**OMIT, "labels": "number"}
+OBJECT_OMIT = {**OMIT, "format": "json_object"}
 COT_OMIT = {**OMIT, "reasoning": "cot"}
 
 FAULTS: list[tuple[Task, dict[str, str], str, dict[str, tuple[str, ...]], list[str]]] = [
@@ -202,6 +218,42 @@ FAULTS: list[tuple[Task, dict[str, str], str, dict[str, tuple[str, ...]], list[s
     (ENTITIES, PAIRS_OMIT, '["DNA", "a"]\n["DNA", "a"]\n["RNA"]',
      {"DNA": ("a", "a")}, ["syntax"]),
     (ENTITIES, PAIRS_OMIT, "[]", {}, []),
+    # Of another slot: an unknown label, whatever the design.
+    (TICKETS, OMIT, "urgency: app, product: app.", {"product": ("app",)}, ["unknown_label"]),
+    (TICKETS, NUMBER_OMIT, "urgency: 2, product: 2.", {"product": ("low",)}, ["unknown_label"]),
+    (TICKETS, JSON_OMIT, '{"field": "urgency", "label": "so, so"}', {}, ["unknown_label"]),
+    (TICKETS, OBJECT_OMIT, '{"urgency": "so, so", "product": "high"}', {"product": ("high",)}, ["unknown_label"]),
+    (TOPICS, OMIT, "话题：体育，无语；语气：正。", {"语气": ("正",)}, ["unknown_label"]),
+    (TOPICS, OMIT, "话题：体育，体育，正。", {"话题": ("体育", "正")}, ["repeated_label"]),
+    (TOPICS, OMIT, "语气：正，负；话题：正。", {"话题": ("正",)}, ["syntax"]),
+    (TOPICS, JSON_OMIT, '{"方面": "语气", "类别": ["正"]}', {}, ["syntax"]),
+    (TOPICS, JSON_OMIT, '{"方面": "话题", "类别": "正"}', {}, ["syntax"]),
+    (TOPICS, PAIRS_OMIT, '["话题", "体育"]\n["话题", "正"]\n["语气", "正"]\n["语气", "负"]',
+     {"话题": ("体育", "正"), "语气": ("正",)}, ["repeated_slot"]),
+    (TOPICS, OBJECT_OMIT, '{"话题": [], "语言": ["正", "负"]}', {"语言": ("正", "负")}, ["unexpected_placeholder"]),
+    (TAGS, OMIT, "tag: nothing, none.", {}, ["syntax"]),
+    (REVIEWS, OBJECT_OMIT, "{}", {}, []),
+    (REVIEWS, OBJECT_OMIT, ' {"food":\n"positive" , "price":"neutral"} ',
+     {"food": ("positive",), "price": ("neutral",)}, []),
+    (REVIEWS, OBJECT_OMIT, '{"food": "positive", "food": "negative"}', {"food": ("positive",)}, ["repeated_slot"]),
+    (REVIEWS, OBJECT_OMIT, '{"food": "positive", "wine": "neutral", "price": true, "drinks": {"sentiment": "neutral"}}',
+     {"food": ("positive",)}, ["unknown_slot", "syntax", "syntax"]),
+    (REVIEWS, OBJECT_OMIT, '{"food": "positive"} and more', {}, ["syntax"]),
+    (REVIEWS, OBJECT_OMIT, '{"food": "positive", "price": "neu', {}, ["syntax"]),
+    (REVIEWS, OBJECT_OMIT, "[]", {}, ["syntax"]),
+    (REVIEWS, {"format": "json_object"}, '{"food": "positive", "price": null, "drinks": "unmentioned"}',
+     {"food": ("positive",)}, ["syntax", "missing_slot"]),
+    (REVIEWS, OBJECT_OMIT | {"labels": "number"}, '{"food": "1", "price": -1, "drinks": 0.0}',
+     {"food": ("positive",), "price": ("negative",)}, ["unknown_label"]),
+    (REVIEWS, OBJECT_OMIT | {"reasoning": "cot"},
+     '{"food": {"reason": "a", "sentiment": "positive"}, "price": "neutral", "drinks": {"sentiment": "neutral"}}',
+     {"food": ("positive",), "price": ("neutral",), "drinks": ("neutral",)}, ["missing_rationale"] * 2),
+    (REVIEWS, OBJECT_OMIT | {"reasoning": "cot"},
+     '{"food": {"reason": "a", "reason": "b", "sentiment": "positive"}, "price": {"reason": "c"}}', {}, ["syntax"] * 2),
+    (ENTITIES, OBJECT_OMIT, '{"DNA": ["a", 1], "RNA": "b", "protein": ["NaN"]}',
+     {"protein": ("NaN",)}, ["syntax", "syntax"]),
+    (QUESTIONS, {"format": "json_object"}, '{"answer": NaN}', {}, ["syntax", "missing_slot"]),
+    (QUESTIONS, {"format": "json_object"}, '{"answer": 1e999}', {"answer": ("1e999",)}, []),
     (QUESTIONS, {}, "answer: unknown.", {}, []),
     (QUESTIONS, {"format": "json"}, '{"field": "answer", "value": "unknown"}', {"answer": ("unknown",)}, []),
     (QUESTIONS, {"format": "json"}, '{"field": "answer", "value": null}', {}, []),

@@ -182,7 +182,7 @@ def test_a_defect_s_traceback_and_warnings_tell_no_secret() -> None:
         "    raise RuntimeError('no answer from http://u:hush-value-21@h')\n"
         "app.app = fail\napp.main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-W", "default", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "RuntimeError: no answer from http://u:***@h" in done.stderr
     assert "HF_TOKEN=***" in done.stderr and "\x1b" not in done.stderr
     assert "hush-value" not in done.stderr.replace("warnings.warn('HF_TOKEN=hush-value-25", "")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-import os
 import pickle
 import re
 import socket
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +29,7 @@ from sde_ray.sweep.cluster import ray_session
 from sde_ray.tracking.mlflow_tracker import MlflowTracker
 from sde_ray.tracking.run_data import run_params
 from sde_ray.tracking.tracking_uri import ui_command
+from sde_ray.tracking.ui import UiServer
 
 PACKAGE = Path(__file__).parents[2] / "sde_ray"
 RUNS_CODE = {"eval", "exec", "compile", "__import__"}
@@ -181,14 +182,13 @@ def test_servers_listen_on_loopback_unless_told() -> None:
 
 
 def test_a_store_s_password_is_no_argument_of_a_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from sde_ray.cli.ui import ui
-
-    ran: list[list[str]] = []
-    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", "")
-    monkeypatch.setattr("os.execv", lambda program, command: ran.append(command))
-    (tmp_path / "x.yaml").write_text("task: masa:d1\nmlflow: {tracking_uri: 'postgresql://u:hush@h/db'}\n")
-    ui(tmp_path / "x.yaml", sets=[f"storage_path={tmp_path}"])
-    assert ran and "hush" not in " ".join(ran[0]) and "hush" in os.environ["MLFLOW_BACKEND_STORE_URI"]
+    started: list[tuple[list[str], dict[str, str]]] = []
+    ended = SimpleNamespace(poll=lambda: 1, wait=lambda: 1, terminate=lambda: None)
+    monkeypatch.setattr("subprocess.Popen", lambda command, env, **rest: started.append((command, env)) or ended)
+    with UiServer("postgresql://u:hush@h/db", 5000, "127.0.0.1", tmp_path / "log"):
+        pass
+    (command, environment), *_ = started
+    assert "hush" not in " ".join(command) and "hush" in environment["MLFLOW_BACKEND_STORE_URI"]
 
 
 def test_every_file_that_starts_a_dashboard_sets_a_token() -> None:

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from sde_ray.design import designs
-from sde_ray.design.answer import numbers_of
 from sde_ray.design.axes import AXES
+from sde_ray.design.labels import numbers_of
 from sde_ray.design.render import (
     completion_of,
     form_of,
@@ -22,7 +22,7 @@ from sde_ray.design.render import (
 )
 from sde_ray.errors import UserError
 from sde_ray.tasks import TASKS, get_task
-from sde_ray.testing.tasks import ALL, ENTITIES, QUESTIONS, REVIEWS
+from sde_ray.testing.tasks import ALL, ENTITIES, PRICES, QUESTIONS, REVIEWS, STARS, TAGS, TICKETS, TOPICS
 from sde_ray.types import Design, Example, Parsed, Segment, Task
 
 DESIGNS = [
@@ -30,6 +30,7 @@ DESIGNS = [
     for options in itertools.product(*(axis.options for axis in AXES.values()))
     if options[:2] == ("last", "off")
 ]
+ALL_BY_NAME = [(task.name, examples) for task, examples in ALL]
 TASKS_AND_MORE = [*TASKS.values(), *(task for task, _ in ALL)]
 
 
@@ -164,12 +165,14 @@ def test_a_mentioned_slot_without_rationale_is_not_said_to_be_unmentioned():
 @pytest.mark.parametrize(
     ("task", "marker"),
     [(REVIEWS, ["unmentioned.", "unmentioned", "{}", "[]"]), (ENTITIES, ["none.", "none", "{}", "[]"]),
-     (ZH, ["未提及。", "未提及", "{}", "[]"]), (QUESTIONS, ["unknown.", "unknown", "{}", "[]"])],
+     (ZH, ["未提及。", "未提及", "{}", "[]"]), (QUESTIONS, ["unknown.", "unknown", "{}", "[]"]),
+     (TAGS, ["nothing.", "nothing", "{}", "[]"])],
 )  # fmt: skip
 def test_an_empty_answer_is_written(task, marker):
     empty = Example("1", "x", {})
     formats = [designs.make_design(format=name, unmentioned="omit") for name in ("natural", "lines", "json", "pairs")]
     assert [completion_of(empty, task, design) for design in formats] == marker
+    assert completion_of(empty, task, designs.make_design(format="json_object", unmentioned="omit")) == "{}"
 
 
 def test_segments_carry_role_and_loss():
@@ -181,6 +184,148 @@ def test_segments_carry_role_and_loss():
     )  # fmt: skip
     none = designs.make_design(instruction="none")
     assert prompt_of("Text.", REVIEWS, none) == (Segment("Text.", False, "text"), Segment("\nOutput: ", False))
+
+
+# ---- labels by slot, several labels, numbers, one JSON object --------------------------------------------------------
+
+TICKET = Example("1", "It hangs.", {"urgency": ("high",), "product": ("app",)}, {"urgency": "it hangs"})
+POST = Example("1", "帖子。", {"话题": ("体育", "政治，经济"), "语气": ("负",)})
+
+
+def test_labels_by_slot_are_shown_slot_by_slot():
+    assert shown(TICKETS, TICKET) == (
+        "It hangs.\n---\n"
+        "Sort the ticket above by field: urgency (low, high, not said), product (app, high, low, not said), "
+        "mood: now (so, so, low, [], not said).\n"
+        "Form:\nfield 1: label, field 2: label, ...\n"
+        'Output: |urgency: high, product: app, "mood: now": not said.'
+    )
+    assert "by field: urgency (low, high), product (app, high, low)," in shown(TICKETS, TICKET, unmentioned="omit")
+
+
+def test_numbers_by_slot():
+    asked = render_instruction(TICKETS, designs.make_design(labels="number"), 0, "above")
+    assert (
+        "Write for urgency low as 0, high as 1; for product app as 0, high as 1, low as 2; "
+        "for mood: now so, so as 0, low as 1, [] as 2; not said as -1.\n"
+    ) in asked
+    assert shown(TICKETS, TICKET, labels="number", unmentioned="omit").endswith("|urgency: 1, product: 0.")
+
+
+def test_labels_by_slot_and_several_in_chinese():
+    assert shown(TOPICS, POST, labels="number") == (
+        "帖子。\n---\n"
+        "阅读上面的帖子，给出每个方面的类别：话题（体育、政治，经济、正、未提及），语气（正、负、未提及），语言（无语、负、正、未提及）。"
+        "话题，语言可以有多个类别，其他方面只有一个。"
+        "用数字表示：话题（体育为0，政治，经济为1，正为2）；语气（正为1，负为-1）；语言（无语为0，负为1，正为2）；未提及为-2。"
+        '请用以下格式输出："方面1：数字；方面2：数字，数字；..."\n'
+        "输出：|话题：0，1；语气：-1；语言：-2。"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "completion"),
+    [
+        ({}, '话题：体育，"政治，经济"；语气：负；语言：未提及。'),
+        ({"format": "lines"}, '话题：体育，"政治，经济"\n语气：负\n语言：未提及'),
+        ({"format": "json"}, '{"方面": "话题", "类别": ["体育", "政治，经济"]}\n{"方面": "语气", "类别": "负"}\n'
+                             '{"方面": "语言", "类别": []}'),
+        ({"format": "pairs", "unmentioned": "omit"}, '["话题", "体育"]\n["话题", "政治，经济"]\n["语气", "负"]'),
+        ({"format": "json_object"}, '{"话题": ["体育", "政治，经济"], "语气": "负", "语言": []}'),
+    ],
+)  # fmt: skip
+def test_completions_with_several_labels(options, completion):
+    assert completion_of(POST, TOPICS, designs.make_design(**options)) == completion
+
+
+def test_an_empty_list_is_shown_where_the_placeholder_is_not_written():
+    asked = {
+        name: render_instruction(TOPICS, designs.make_design(format=name), 0, "above")
+        for name in AXES["format"].options
+    }
+    assert '可以有多个类别的方面若没有，写作："{"方面": "方面2", "类别": []}"。' in asked["json"]
+    assert '可以有多个类别的方面若没有，写作：""方面2": []"。' in asked["json_object"]
+    assert not any("若没有" in asked[name] for name in ("natural", "lines", "pairs"))
+
+
+def test_several_labels_are_asked_for():
+    asked = render_instruction(TAGS, designs.make_design(format="json"), 0, "above")
+    assert asked == (
+        "Give every tag of the text: a; b, c, d, none, => e, f., 0, nothing.\nA slot may have several tags.\n"
+        'If a slot has no tag, write: {"slot": "tag", "tag": []}\nForm:\n{"slot": "tag", "tag": ["tag", "tag"]}'
+    )
+
+
+OBJECT = {"format": "json_object"}
+
+
+@pytest.mark.parametrize(
+    ("task", "answer", "options", "completion"),
+    [
+        (REVIEWS, {"food": ("positive",)}, OBJECT,
+         '{"food": "positive", "drinks": "unmentioned", "price": "unmentioned"}'),
+        (REVIEWS, {"food": ("positive",)}, OBJECT | {"unmentioned": "omit"}, '{"food": "positive"}'),
+        (REVIEWS, {"food": ("positive",)}, OBJECT | {"labels": "number"}, '{"food": 1, "drinks": -2, "price": -2}'),
+        (REVIEWS, {"food": ("positive",)}, OBJECT | {"reasoning": "cot", "unmentioned": "omit"},
+         '{"food": {"reason": "nice, warm", "sentiment": "positive"}}'),
+        (REVIEWS, {"food": ("positive",)}, OBJECT | {"reasoning": "rcot"},
+         '{"food": {"sentiment": "positive", "reason": "nice, warm"}, '
+         '"drinks": {"sentiment": "unmentioned", "reason": "not mentioned"}, '
+         '"price": {"sentiment": "unmentioned", "reason": "not mentioned"}}'),
+        (ENTITIES, {"DNA": ("a", "12")}, OBJECT, '{"DNA": ["a", "12"], "RNA": [], "protein": []}'),
+        (QUESTIONS, {}, OBJECT, '{"answer": null}'),
+        (QUESTIONS, {"answer": ("12.50",)}, OBJECT, '{"answer": 12.50}'),
+        (QUESTIONS, {"answer": ("007",)}, OBJECT, '{"answer": "007"}'),
+        (STARS, {"stars": ("-1",), "mark": ("1.50",)}, OBJECT, '{"stars": -1, "mark": 1.50}'),
+    ],
+)  # fmt: skip
+def test_one_json_object(task, answer, options, completion):
+    example = Example("1", "x", answer, {"food": "nice, warm"})
+    assert completion_of(example, task, designs.make_design(**options)) == completion
+
+
+def test_one_json_object_in_the_prompt():
+    assert shown(get_task("nested_ner"), GENE, **OBJECT) == (
+        "IL-2 gene, in B cells.\n---\n"
+        "Read the sentence above and list the entities of these types: DNA, RNA, protein, cell_type, cell_line.\n"
+        'If a type has no entity, write: "type 1": []\n'
+        'Form:\n{"type 1": ["entity", "entity"], "type 2": ["entity"], ...}\n'
+        'Output: |{"DNA": ["IL-2 gene"], "RNA": [], "protein": ["IL-2", "a, b"], "cell_type": [], "cell_line": []}'
+    )
+
+
+def test_values_that_are_numbers_are_asked_for():
+    assert shown(PRICES, Example("1", "A cup for 12.", {"price": ("12",)}), unmentioned="omit") == (
+        "A cup for 12.\n---\n"
+        "Give price, share of the offer above.\n"
+        "Give as a number: price from 0 to 1000, share from -1 to 1.\n"
+        "Leave out every field that has no value; if none has one, write: unknown.\n"
+        "Form:\nfield 1: value, field 2: value.\n"
+        "Output: |price: 12."
+    )
+    chinese = replace(PRICES, language="zh", ranges={"price": (0.0, 2.5)})
+    assert "以数字回答：price从0到2.5。" in render_instruction(chinese, designs.make_design(), 0, "above")
+
+
+def test_a_noun_that_stands_for_a_number_has_no_quotes():
+    form = '{"field 1": number, "field 2": number, ...}'
+    assert form in render_instruction(TICKETS, designs.make_design(**OBJECT, labels="number"), 0, "above")
+    assert schematic(STARS, designs.make_design(**OBJECT)) == '{"slot 1": rating, "slot 2": rating}'
+    assert schematic(PRICES, designs.make_design(**OBJECT)) == '{"field 1": value, "field 2": value}'
+    named = replace(TICKETS, slot_numbers={"urgency": {"low": "A", "high": "B"}})
+    assert '"field 1": "number"' in schematic(named, designs.make_design(**OBJECT, labels="number"))
+    assert schematic(QUESTIONS, designs.make_design(**OBJECT)) == '{"answer": "value"}'
+
+
+def test_labels_that_are_numbers_pin_the_axis():
+    pinned = AXES["labels"].pinned
+    assert pinned(STARS, True) == "the labels of stars are numbers already"
+    for example, design in itertools.product(dict(ALL_BY_NAME)["stars"], DESIGNS):
+        number, text = (render_sample(example, STARS, design.replace(labels=name)) for name in ("number", "text"))
+        assert number.completion == text.completion
+    assert pinned(replace(STARS, slot_labels={**STARS.slot_labels, "mark": ("good", "bad")}), True) == ""
+    assert pinned(replace(STARS, numbers={"1": "one"}), True) == ""
+    assert pinned(PRICES, True) == "the answers of prices are not labels"
 
 
 # ---- nothing in the prompt contradicts the completion ----------------------------------------------------------------
@@ -195,12 +340,18 @@ def test_schematic_reads_as_the_form_it_shows(task: Task):
             slots = tuple(slot.replace(" ", "") for slot in slots)
         value = task.wordings.get("schematic_value", task.nouns.value)
         number = {"en": "number", "zh": "数字"}[task.language]
-        stand_in = replace(task, slots=slots, labels=task.labels and (value,),
+        both = len(task.multilabel) in (0, len(task.slots))
+        stand_in = replace(task, slots=slots, labels=task.labels and (value,), slot_labels={}, slot_numbers={},
+                           multilabel=() if not task.multilabel else slots if both else slots[1:],
                            numbers={value: number, task.placeholder: numbers_of(task)[task.placeholder]})  # fmt: skip
         text = schematic(task, design)
-        assert text.endswith("...") == (len(task.slots) > 2)
-        parsed = parse_completion(re.sub(r"[,;，；]? ?\n?\.\.\.$", "", text), stand_in, design)
-        assert not parsed.faults and list(parsed.answer) == list(slots), (design.slug, text, parsed)
+        if design["format"] == "json_object":  # a number has no quotes, and so its noun has none
+            text = re.sub(rf"(?<=[ \[])({value}|{number})(?=[],}}])", r'"\1"', text)
+        assert text.endswith(("...", "...}")) == (len(task.slots) > 2)
+        parsed = parse_completion(re.sub(r"[,;，；]? ?\n?\.\.\.(?=}?$)", "", text), stand_in, design)
+        # A list is shown by the same noun twice: "aspect 1: label, label".
+        assert {fault.kind for fault in parsed.faults} <= ({"repeated_label"} if task.multilabel else set())
+        assert list(parsed.answer) == list(slots), (design.slug, text, parsed)
 
 
 @pytest.mark.parametrize("task", TASKS_AND_MORE, ids=lambda task: task.name)
@@ -213,10 +364,12 @@ def test_instruction_speaks_of_its_own_design_only(task: Task):
         others = [schematic(task, design.replace(format=name)) for name in AXES["format"].options]
         assert [other for other in others if other in asked and other not in schematic(task, design)] == []
         if task.labels and "{labels}" in task.instructions[0]:
-            assert comma.join(task.labels) in asked
-            assert (comma.join([*task.labels, task.placeholder]) in asked) == form.complete
-        for label in task.labels or ():
-            assert (as_number.format(label, numbers_of(task)[label]) in asked) == (design["labels"] == "number")
+            for labels in [task.labels_of(slot) for slot in task.slots]:
+                assert comma.join(labels) in asked
+                assert (comma.join([*labels, task.placeholder]) in asked) == form.complete
+        for name in task.slots:
+            pairs = [as_number.format(label, numbers_of(task, name)[label]) for label in task.labels_of(name)]
+            assert [pair in asked for pair in pairs] == [design["labels"] == "number"] * len(pairs), pairs
         if not form.complete:
             assert completion_of(Example("x", "", {}), task, design) in asked.replace(schematic(task, design), "")
 
@@ -228,6 +381,8 @@ def test_entry_shown_for_an_absent_slot_reads_as_absent(task: Task):
         if design["unmentioned"] == "placeholder":
             sentence = next(row for row in render_instruction(task, design, 0, "above").split("\n") if "write: " in row)
             shown_entry = sentence.split("write: ")[1]
+            if design["format"] == "json_object":
+                shown_entry = "{" + shown_entry + "}"
             assert parse_completion(shown_entry, replace(task, slots=(slot,)), design) == Parsed({}), (
                 design.slug,
                 shown_entry,

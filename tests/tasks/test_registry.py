@@ -150,7 +150,10 @@ def test_tasks_of_the_tests_pass_the_check():
         (replace(REVIEWS, placeholder="not there, sorry"), 'placeholder "not there, sorry" holds a delimiter'),
         (replace(ENTITIES, placeholder=""), 'placeholder ""'),
         (replace(REVIEWS, numbers={"positve": "1"}), "numbers name positve, which is no label"),
-        (replace(REVIEWS, numbers={"positive": "1", "negative": "1"}), "numbers 1 stand twice"),
+        (
+            replace(REVIEWS, numbers={"positive": "1", "negative": "1"}),
+            'numbers: "1" stands for positive and negative. Give each',
+        ),
         (replace(REVIEWS, nouns=replace(REVIEWS.nouns, slot="sentiment")), "nouns sentiment stand twice"),
     ],
 )

@@ -337,7 +337,8 @@ def test_the_address_is_checked_without_telling_its_password() -> None:
     assert "hush" not in str(raised.value)
     command = ui_command("sqlite:////a/b.db", port=7000)
     assert command[1:] == [
-        *("-m", "mlflow", "ui", "--backend-store-uri", "sqlite:////a/b.db", "--host", "127.0.0.1", "--port", "7000")
+        *("-m", "mlflow", "ui", "--backend-store-uri", "sqlite:////a/b.db", "--workers", "1"),
+        *("--host", "127.0.0.1", "--port", "7000"),
     ]
 
 
@@ -381,6 +382,17 @@ def test_a_registered_adapter_is_found_with_its_design_and_answers(
     version = tracker.client.get_model_version_by_alias("quick-masa-d1", "validated")
     assert version.tags["sde.axis.format"] == "lines" and version.tags["sde.axis.instruction"] == "last"
     assert version.description == "Wins." and version.run_id == tracker.parent
+    (logged,) = tracker.client.search_logged_models([tracker.experiment_id])
+    assert (logged.source_run_id, str(logged.status)) == (tracker.parent, "READY")
+    assert (logged.artifact_location, logged.tags) == (version.source, version.tags)
+    assert logged.params["format"] == "lines"
+    outputs = tracker.client.get_run(tracker.parent).outputs.model_outputs
+    assert [one.model_id for one in outputs] == [logged.model_id]
+    about = mlflow.models.get_model_info(logged.artifact_location.removeprefix("file://"))
+    assert about.signature.inputs.to_dict() == [{"type": "string", "required": True}]
+    (answer,) = about.signature.outputs.to_dict()
+    assert set(answer["properties"]) == {"answer", "completion", "faults"}
+    assert about.saved_input_example_info
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     loaded = mlflow.pyfunc.load_model("models:/quick-masa-d1@validated")
     (answer,) = loaded.predict(["Great food, slow service."])

@@ -12,7 +12,7 @@ from sde_ray.config.load import check
 from sde_ray.errors import UserError
 from sde_ray.pipeline.run import tracked
 from sde_ray.sweep.sweep_run import SweepRun
-from sde_ray.tracking.mlflow_tracker import SWEEP_ID_FILE, ensure_sweep_id, read_sweep_id
+from sde_ray.tracking.sweep_id import SWEEP_ID_FILE, ensure_sweep_id, read_sweep_id
 
 
 def test_a_sweep_has_one_id_for_good(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from sde_ray.evaluation.racing import Opponent
 from sde_ray.models import base
 from sde_ray.models.predictor import Predictor, find_adapter
 from sde_ray.models.tokenization import IGNORE_INDEX, TokenizedSample
+from sde_ray.storage.train_log import TrainLog
 from sde_ray.tasks import get_task
 from sde_ray.training import batching, deepspeed_engine
 from sde_ray.training.trial_runner import TrialRunner
@@ -289,3 +290,29 @@ def test_a_real_checkpoint_trains(worker: Worker, realdata: Path, config: TrialC
     losses, completions = losses_and_completions(worker, config)
     assert losses[-1] < losses[0] / 2
     assert len(completions) == 5
+
+
+# ---- the log of a training -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant_with_warmup"])
+def test_the_learning_rates_that_are_logged_are_those_of_the_engine(
+    worker: Worker, config: TrialConfig, schedule: str
+) -> None:
+    train = settings(lr_scheduler_type=schedule, warmup_steps=2, num_train_epochs=2)
+    info = worker.start_trial(replace(config, train=train), samples(config.train_size))
+    engine, seen = worker._trainer.engine, []
+    for step in range(info.steps):
+        seen.append(engine.get_lr()[0])
+        worker.train(step + 1)
+    worker.end_trial()
+    assert len(set(seen)) > 1
+    assert info.learning_rates == pytest.approx(seen)
+
+
+def test_a_trial_logs_the_loss_of_every_step(runner: TrialRunner, config: TrialConfig, tmp_path: Path) -> None:
+    result = run_trial(runner, replace(config, rungs=(0.5, 1.0)), tmp_path)
+    steps = TrainLog(tmp_path / "train_log.jsonl").read()
+    assert [one.step for one in steps] == list(range(1, len(result.losses) + 1))
+    assert [one.loss for one in steps] == list(result.losses)
+    assert all(one.learning_rate > 0 for one in steps)

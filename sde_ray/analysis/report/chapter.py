@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sde_ray.analysis.claims import BETTER, MARGIN, NOT_SHOWN, PERHAPS_BETTER, PERHAPS_WORSE, SAME, UNKNOWN, WORSE
 from sde_ray.analysis.estimate import format_interval, format_signed
 from sde_ray.analysis.leaderboard import RankedDesign
+from sde_ray.analysis.legend import legend, legend_entries
 from sde_ray.analysis.report import figures
+from sde_ray.analysis.report.by_slot import write_by_slot
 from sde_ray.analysis.report.html import Html, escape, joined, table, tag
 from sde_ray.analysis.report.samples import AnsweredItem, held_out_answers, render_in_designs
 from sde_ray.analysis.strategy import Strategy, strategy_table
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict, verdict_table
-from sde_ray.design.designs import NAMED
+from sde_ray.design.designs import NAMED, paper_label
+from sde_ray.types import Design, TrialResult
 
 SPLITS = {"test": "in-domain", "test_ood": "out-of-domain"}
 SHOWN_ROWS = 15  # rows of the leaderboard, then the last ones
@@ -25,11 +28,27 @@ SHOWN_INTERACTIONS = 8
 
 @dataclass(frozen=True)
 class Chapter:
-    """One study of a report, with its strategy and verdict where they exist."""
+    """One study of a report, with its strategy and verdict where they exist.
+
+    `final`: the trials of the final comparison. `facts` and `notes`: what the sweep read of the task, and what is odd
+    about it, a sentence each.
+    """
 
     study: Study
     strategy: Strategy | None = None
     verdict: Verdict | None = None
+    final: Sequence[TrialResult] = ()
+    facts: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+    @property
+    def recommended(self) -> tuple[str, Design] | None:
+        """Name and design of the contender to use; the assembled one before the final comparison, None before it."""
+        if self.verdict is not None:
+            designs = {row.control: row.design for row in self.verdict.rows}
+            name = self.verdict.recommended
+            return name, designs.get(name, self.verdict.strategy_design)
+        return ("assembled", self.strategy.design) if self.strategy is not None else None
 
 
 def write_chapter(chapter: Chapter, anchor: str) -> Html:
@@ -41,10 +60,15 @@ def _parts(chapter: Chapter) -> Iterator[Html | None]:
     study, strategy = chapter.study, chapter.strategy
     if chapter.verdict is not None:
         yield _verdict(chapter.verdict)
+    if strategy is not None and strategy.warning:
+        yield tag("div", tag("strong", strategy.warning), "The default of every axis is kept.", class_="warning")
+    yield _recommended(chapter)
     if strategy is not None:
         yield _strategy(strategy, chapter.verdict is None)
     if chapter.verdict is not None:
         yield _validation(chapter.verdict)
+    if study.results and chapter.recommended is not None:
+        yield write_by_slot(study, *chapter.recommended, chapter.final)
     if not study.ranked:
         yield tag("p", "No trial of this study has finished with a score.")
         return
@@ -60,7 +84,38 @@ def _parts(chapter: Chapter) -> Iterator[Html | None]:
 
 def _verdict(verdict: Verdict) -> Html:
     headline, _, rest = verdict.summary.partition(". ")
-    return tag("div", tag("strong", f"{headline.rstrip('.')}."), rest, class_="verdict")
+    headline = f"{headline.rstrip('.')}."
+    if not verdict.action:  # written by an earlier version
+        return tag("div", tag("strong", headline), rest, class_="verdict")
+    return tag("div", tag("strong", verdict.action), tag("p", f"{headline} {rest}"), class_="verdict")
+
+
+def _recommended(chapter: Chapter) -> Html | None:
+    """The design to use, as it writes a training example, with what the parts of its name say."""
+    if chapter.recommended is None:
+        return None
+    name, design = chapter.recommended
+    ranked = [row.design for row in chapter.study.ranked]
+    entries = [
+        tag("li", tag("b", label), f": {meaning}")
+        for axis in legend_entries([design, *ranked])
+        for label, meaning in axis
+    ]
+    named = "" if name == "assembled" else f" ({name})"
+    sample = (render_in_designs(chapter.study, [design]) if chapter.study.results else None) or {}
+    facts = [tag("li", fact) for fact in chapter.facts] + [tag("li", note, class_="worse") for note in chapter.notes]
+    return joined(
+        [
+            tag("h3", f"The design to use{named}: {paper_label(design)}"),
+            tag("pre", *sample[design]) if design in sample else None,
+            tag("p", "A training example in this design; what the loss counts is marked.", class_="quiet")
+            if design in sample
+            else None,
+            tag("p", legend([design]), class_="quiet"),
+            _folded("What all the names say", tag("ul", *entries)),
+            tag("ul", *facts) if facts else None,
+        ]
+    )
 
 
 def _strategy(strategy: Strategy, open_: bool) -> Html:
@@ -83,6 +138,9 @@ def _validation(verdict: Verdict) -> Html:
             {
                 **row,
                 "where": SPLITS.get(row["split"], row["split"]),
+                "scores": " / ".join(_three(row[name]) for name in ("assembled", "score")),
+                "tokens": " / ".join(_whole(count) for count in (verdict.cost.tokens, row["tokens"])),
+                "on": f"{row['seeds']} × {row['items']}" if row["items"] else str(row["seeds"]),
                 "size": "all" if row["train_size"] is None else str(row["train_size"]),
                 "difference": format_signed(row["difference"]),
                 "interval": format_interval(row["low"], row["high"]),
@@ -93,17 +151,30 @@ def _validation(verdict: Verdict) -> Html:
             }
         )
     columns = {
-        "assembled against": "control", "test": "where", "it is": "claim", "difference": "difference",
-        "95% interval": "interval", "p (Holm)": "adjusted_p_value", "assembled": "assembled", "control": "score",
-        "samples": "size", "seeds": "seeds", "items": "items",
+        "against": "control", "it is": "claim", "so": "action", "difference": "difference",
+        "95% interval": "interval", "p (Holm)": "adjusted_p_value", "scores": "scores", "tokens": "tokens",
+        "samples": "size", "seeds × items": "on",
     }  # fmt: skip
+    if all(row["size"] == "all" for row in rows):
+        columns.pop("samples")
     note = (
         "Fresh seeds and test items that no selection has seen; differences are paired by item and by the seeds "
         "that both have. Holm's correction counts the controls of one split and size: nothing is corrected over "
         "splits or sizes. "
-        f"Look {verdict.look} at the test items: claims at level {verdict.level:g}."
+        f"Look {verdict.look} at the test items: claims at level {verdict.level:g}. Scores and output tokens: of the "
+        "assembled design / of the control."
     )
-    return joined([tag("h3", "Final comparison"), tag("p", note, class_="quiet"), table(columns, rows)])
+    splits = list(dict.fromkeys(row["where"] for row in rows))
+    tables = [table(columns, [row for row in rows if row["where"] == where], where) for where in splits]
+    return joined([tag("h3", "Final comparison"), tag("p", note, class_="quiet"), *tables])
+
+
+def _three(score: float | None) -> str:
+    return "–" if score is None else f"{score:.3f}"
+
+
+def _whole(count: float | None) -> str:
+    return "–" if count is None else f"{count:.0f}"
 
 
 # ---- the evidence --------------------------------------------------------------------------------------------------
@@ -129,7 +200,7 @@ def _leaderboard(study: Study, strategy: Strategy | None) -> Html:
         else ""
     )
     note = (
-        f"Mean over seeds on {study.split}; ranked by the expected score, a shrunken mean that draws designs of few "
+        f"Mean over seeds on {_items(study)}; ranked by the expected score, a shrunken mean that draws designs of few "
         f"trials towards what their options promise; spread is the range over seeds. {selection_note}"
     )
     ahead = tag("p", study.best_vs_baseline.summary) if study.best_vs_baseline else None
@@ -166,9 +237,15 @@ def _effects(study: Study) -> Html:
     if any(row["difference_ood"] is not None for row in study.effects):
         columns |= {"out of domain": "away", "95% interval ": "away_interval"}
     columns |= {"says": "claim", "interacts with": "interacts"}
-    words = f"What each option does to {study.objective}. A bar across 0: no difference shown. {study.scope}"
-    figure = figures.caption(words, figures.effects(study.effects, study.objective))
+    words = f"What each option does to {study.objective} on {_items(study)}. A bar across 0: no difference shown."
+    figure = figures.caption(f"{words} {study.scope}", figures.effects(study.effects, study.objective))
     return joined([tag("h3", "Effects"), figure, _matters(study), _folded("The numbers", table(columns, rows))])
+
+
+def _items(study: Study) -> str:
+    """`120 dev items`: what the scores and intervals rest on."""
+    sizes = {int(result.config["eval_size"]) for result in study.results if "eval_size" in result.config}
+    return f"{max(sizes)} {study.split} items" if sizes else study.split
 
 
 def _matters(study: Study) -> Html:
@@ -197,8 +274,8 @@ def _interactions(study: Study) -> Html | None:
         for row in study.interactions[:SHOWN_INTERACTIONS]
     ]  # fmt: skip
     words = (
-        "What two options bring together beyond the sum of each alone, not shrunk: blue more, orange less; a dot: "
-        "clear, 0 is excluded by an interval that holds for all pairs at once."
+        "What two options bring together beyond the sum of each alone, not shrunk: blue more, orange less; grey: noise "
+        "may explain it; a dot: clear, 0 is excluded by an interval that holds for all pairs at once."
     )
     figure = figures.caption(words, figures.interactions(study.interactions, study.objective))
     columns = {"pair": "pair", "more or less": "difference", "95% interval": "interval", "clear among all": "clear"}

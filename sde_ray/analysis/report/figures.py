@@ -153,7 +153,7 @@ def _legend(away: bool) -> Html:
 def interactions(rows: Sequence[Interaction], metric: str) -> Html | None:
     """Heat map of interactions: what two options bring together beyond the sum of what each brings alone.
 
-    A dot: clear, its interval excludes 0 also as one of all interactions.
+    Grey: its interval holds 0, or is not known. A dot: clear, its interval excludes 0 also as one of all interactions.
     """
     names = list(
         dict.fromkeys((axis, option) for one in rows for axis, option in zip(one.axes, one.options, strict=True))
@@ -182,10 +182,13 @@ def interactions(rows: Sequence[Interaction], metric: str) -> Html | None:
 def _cell(interaction: Interaction, x: float, y: float, size: float, strongest: float) -> Html:
     difference = format_estimate(interaction.difference, interaction.low, interaction.high, unknown=", no interval")
     words = f"{interaction.options[0]} with {interaction.options[1]}: {difference}"
-    sign = "gain" if interaction.difference > 0 else "loss"
+    strength = abs(interaction.difference) / strongest
+    kind, opacity = ("gain" if interaction.difference > 0 else "loss"), 0.08 + 0.92 * strength
+    if not interaction.estimate.excludes_zero:
+        kind, opacity = "noise", 0.06 + 0.24 * strength  # noise explains it: a strong colour would claim more
     box = tag(
         "rect", x=f"{x + 1:g}", y=f"{y + 1:g}", width=f"{size - 2:g}", height=f"{size - 2:g}", rx="2",
-        class_=f"cell {sign}", fill_opacity=f"{0.08 + 0.92 * abs(interaction.difference) / strongest:.2f}",
+        class_=f"cell {kind}", fill_opacity=f"{opacity:.2f}",
     )  # fmt: skip
     dot = tag("circle", cx=f"{x + size / 2:g}", cy=f"{y + size / 2:g}", r="2.5", class_="sure")
     return tag(

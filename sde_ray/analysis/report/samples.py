@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sde_ray.analysis.frames import agreement
 from sde_ray.analysis.report.html import Html, escape, tag
 from sde_ray.analysis.study import Study
 from sde_ray.design import render
@@ -70,6 +71,6 @@ def _read(study: Study, design: Design, path: Path) -> list[AnsweredItem]:
         if row.split != "dev" or row.id not in texts or len(answered) == SHOWN_ANSWERS:
             continue
         example, parsed = texts[row.id], render.parse_completion(row.prediction, task, design)
-        right = dict(parsed.answer) == dict(example.answer) and not parsed.faults
+        right = agreement(example.answer, parsed.answer) == 1 and not parsed.faults  # the order of values is nothing
         answered.append(AnsweredItem(example.text[:MAX_CHARS], row.prediction[:MAX_CHARS], right))
     return answered

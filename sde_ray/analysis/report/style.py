@@ -17,7 +17,8 @@ svg .bar { stroke-width: 2; } svg .bar.home { stroke: var(--home); } svg .bar.aw
 svg .dot.home { fill: var(--home); } svg .dot.away { fill: var(--away); } svg .dot.faint { fill: var(--faint); }
 svg .dot.hollow { fill: var(--ground); stroke: var(--home); stroke-width: 2; }
 svg .dot.away.hollow { stroke: var(--away); }
-svg .cell.gain { fill: var(--gain); } svg .cell.loss { fill: var(--loss); } svg .sure { fill: var(--ink); }
+svg .cell.gain { fill: var(--gain); } svg .cell.loss { fill: var(--loss); }
+svg .cell.noise { fill: var(--quiet); } svg .sure { fill: var(--ink); }
 svg .front { fill: none; stroke: var(--home); stroke-width: 1.5; stroke-dasharray: 4 3; }
 svg .curve { fill: none; stroke: var(--faint); stroke-width: 1.2; stroke-opacity: .45; }
 svg .curve.best { stroke: var(--home); stroke-width: 2.5; stroke-opacity: 1; }
@@ -36,12 +37,26 @@ h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem; } p { margin: .5rem 0; }
 nav a { margin-right: 1rem; } a { color: var(--home); }
 .verdict { border-left: 4px solid var(--home); background: var(--raised); padding: .8rem 1rem; margin: 1rem 0; }
 .verdict strong { display: block; font-size: 1.1rem; }
+.verdict p { margin: .4rem 0 0; }
+.warning { border-left: 4px solid var(--bad); background: var(--raised); padding: .8rem 1rem; margin: 1rem 0; }
+.warning strong { display: block; }
+.confusion { width: auto; } .confusion td { min-width: 3rem; }
+td.right.shade1 { background: color-mix(in srgb, var(--good) 8%, transparent); }
+td.right.shade2 { background: color-mix(in srgb, var(--good) 16%, transparent); }
+td.right.shade3 { background: color-mix(in srgb, var(--good) 26%, transparent); }
+td.right.shade4 { background: color-mix(in srgb, var(--good) 38%, transparent); }
+td.right.shade5 { background: color-mix(in srgb, var(--good) 50%, transparent); }
+td.wrong.shade1 { background: color-mix(in srgb, var(--bad) 8%, transparent); }
+td.wrong.shade2 { background: color-mix(in srgb, var(--bad) 16%, transparent); }
+td.wrong.shade3 { background: color-mix(in srgb, var(--bad) 26%, transparent); }
+td.wrong.shade4 { background: color-mix(in srgb, var(--bad) 38%, transparent); }
+td.wrong.shade5 { background: color-mix(in srgb, var(--bad) 50%, transparent); }
 .scroll { overflow-x: auto; margin: .6rem 0; } table { border-collapse: collapse; font-size: .9rem; width: 100%; }
 caption { text-align: left; padding-bottom: .3rem; }
 th, td { text-align: left; padding: .3rem .5rem; vertical-align: top;
   border-bottom: 1px solid var(--rule); overflow-wrap: normal; }
-th { white-space: nowrap; color: var(--quiet); font-weight: 600; }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th { color: var(--quiet); font-weight: 600; vertical-align: bottom; }
+.number { text-align: right; font-variant-numeric: tabular-nums; } td.number { white-space: nowrap; }
 td.long { min-width: 13rem; }
 @media (max-width: 34rem) {
   table { font-size: .82rem; } th, td { padding: .3rem .25rem; } td.long { min-width: 8rem; } }

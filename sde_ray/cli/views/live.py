@@ -18,6 +18,7 @@ from sde_ray.cli.views.strategy import strategy_view, verdict_view
 from sde_ray.cli.views.study import study_view
 from sde_ray.config.trial import TrialConfig
 from sde_ray.pipeline.listener import PipelineListener
+from sde_ray.sweep.data_summary import DataSummary
 from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.progress import Progress
 
@@ -28,12 +29,16 @@ class ConsoleListener(PipelineListener):
     def __init__(self, console: Console, progress: Progress) -> None:
         super().__init__(progress)
         self.console = console
+        self._data: Sequence[DataSummary] = ()
 
     def on_notes(self, notes: Sequence[str]) -> None:
         print_notes(notes)
 
+    def on_data(self, data: Sequence[DataSummary]) -> None:
+        self._data = data
+
     def on_plan(self, plan: Plan) -> None:
-        self.console.print("\n".join(summary(plan)), highlight=False)
+        self.console.print("\n".join(summary(plan, self._data)), highlight=False)
 
     def on_study(self, study: Study) -> None:
         self.console.print(study_view(study), highlight=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -11,22 +12,27 @@ from rich.markup import escape
 from sde_ray.cli.console import err, out, table
 
 if TYPE_CHECKING:
+    from sde_ray.models.availability import ModelCheck
+    from sde_ray.sweep.data_summary import DataSummary
     from sde_ray.sweep.plan import Plan
 
 SHOWN_DESIGNS = 12
 
 
-def show(plan: Plan) -> None:
+def show(plan: Plan, data: Sequence[DataSummary], models: Sequence[ModelCheck] = ()) -> None:
     """Print a plan for a person."""
+    from sde_ray.analysis.legend import legend
     from sde_ray.design.designs import paper_label
+    from sde_ray.tasks.titles import task_title
 
-    out().print("\n".join(summary(plan)), highlight=False)
+    out().print("\n".join([*summary(plan, data), *_models(models)]), highlight=False)
     trials = Counter((trial.task, trial.model, trial.design) for trial in plan.trials)
     title = f"\nThe first {min(SHOWN_DESIGNS, len(trials))} of {len(trials)} designs"
     designs = table(title, "task", "model", "design", "trials", right=("trials",))
     for (task, model, design), count in list(trials.items())[:SHOWN_DESIGNS]:
-        designs.add_row(task, model, paper_label(design), str(count))
+        designs.add_row(task_title(task), model, paper_label(design), str(count))
     out().print(designs)
+    out().print(f"[dim]{legend(trial.design for trial in plan.trials)}[/]", highlight=False)
     out().print("\nRead its samples: sde-ray show SWEEP · run it: sde-ray run SWEEP")
 
 
@@ -36,9 +42,8 @@ def print_notes(notes: Sequence[str]) -> None:
         err().print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
 
 
-def summary(plan: Plan) -> list[str]:
-    """Lines in rich markup: how many trials and why so many, which axes are pinned, what was dropped and why."""
-
+def summary(plan: Plan, data: Sequence[DataSummary] = ()) -> list[str]:
+    """Lines in rich markup: trials and why so many, metric and items of each task, what was pinned or dropped."""
     product = " × ".join(f"{count} {_noun(what, count)}" for what, count in plan.counts.items())
     method = plan.config.search.method
     what = "full trials' worth" if plan.search else "trials"
@@ -50,11 +55,27 @@ def summary(plan: Plan) -> list[str]:
         lines.append(escape(plan.search))
     if plan.first:
         lines.append(escape(plan.first))
+    for each in data:
+        metric, items = each.facts
+        lines += [f"metric   {escape(f'{each.title}: {metric}')}", f"data     {escape(f'{each.title}: {items}')}"]
     lines += [f"pinned   {axis}: {escape(reason)}" for axis, reason in plan.pinned.items()]
     return lines + [f"dropped  {escape(what)}: {escape(reason)}" for what, reason in plan.dropped]
 
 
-def to_dict(plan: Plan) -> dict[str, Any]:
+def _models(models: Sequence[ModelCheck]) -> list[str]:
+    """What is known of each model without its weights."""
+    return [
+        f"model    {escape(model.name)}: "
+        + (
+            "configuration and tokenizer load" + (f", context of {model.context} tokens" if model.context else "")
+            if model.is_local
+            else "not on this machine" + ("" if model.note else ", fetched from the hub when the sweep runs")
+        )
+        for model in models
+    ]
+
+
+def to_dict(plan: Plan, data: Sequence[DataSummary] = ()) -> dict[str, Any]:
     """A plan as JSON types, for a program."""
     return {
         "name": plan.config.name,
@@ -65,6 +86,7 @@ def to_dict(plan: Plan) -> dict[str, Any]:
         "pinned": dict(plan.pinned),
         "dropped": [{"what": what, "reason": reason} for what, reason in plan.dropped],
         "estimate": _estimate(plan),
+        "data": [asdict(each) for each in data],
         "planned": [_trial(trial.resolved(), trial.key) for trial in plan.trials],
     }
 

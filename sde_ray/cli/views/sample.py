@@ -7,6 +7,7 @@ from rich.text import Text
 
 from sde_ray.cli.console import out
 from sde_ray.pipeline.preview import SamplePreview
+from sde_ray.tasks.titles import task_title
 from sde_ray.types import Segment
 
 READ, LEARNED, INPUT_LEARNED, END = "dim", "bold green", "green", "bold black on green"
@@ -26,7 +27,7 @@ def print_sample(preview: SamplePreview, model: str = "") -> None:
     out().print(
         Panel(
             text,
-            title=Text(f"{preview.task.name} · {paper_label(preview.design)}"),
+            title=Text(f"{task_title(preview.task.name)} · {paper_label(preview.design)}"),
             subtitle=Text(f"read back: {read_back}" + (f" · faults: {faults}" if faults else "")),
             title_align="left",
             subtitle_align="left",

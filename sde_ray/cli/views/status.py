@@ -48,6 +48,8 @@ def state(run: Run) -> str:
 
 
 def _show_run(run: Run) -> None:
+    from sde_ray.tasks.titles import task_title
+
     def say(text: str) -> None:
         out().print(text, highlight=False, soft_wrap=True)
 
@@ -56,12 +58,13 @@ def _show_run(run: Run) -> None:
     if run["validation"]["planned"] or run["validation"]["finished"]:
         say(f"final comparison: {_counts(run['validation'])}")
     for best in run["best"]:
-        where = f"{best['task']} on {best['model']}, {best['metric']} on {best['split']}"
+        where = f"{task_title(best['task'])} on {best['model']}, {best['metric']} on {best['split']}"
         say(f"best so far {number(best['score'])}: {escape(best['design'])} ({escape(where)})")
     if run["in_flight"]:
         _show_in_flight(run["in_flight"])
     for verdict in run["verdicts"]:
-        say(f"[bold]{escape(verdict['task'])} on {escape(verdict['model'])}:[/] {escape(verdict['summary'])}")
+        where = f"{task_title(verdict['task'])} on {verdict['model']}:"
+        say(f"[bold]{escape(where)}[/] {escape(verdict['summary'])}")
     if run["unsent"]:
         say(f"[yellow]{run['unsent']} files or trials of this machine are not in the store yet[/]")
     if run["report"]:
@@ -83,11 +86,14 @@ def _ago(moment: float | None) -> str:
 
 def _show_in_flight(trials: Sequence[Mapping[str, Any]]) -> None:
     from sde_ray.sweep.progress import duration
+    from sde_ray.tasks.titles import task_title
 
     rows = table("", "in flight", "task", "model", "seed", "rungs", "score", "last sign", right=("seed", "score"))
     for one in trials[:SHOWN_IN_FLIGHT]:
         rungs, silent = f"{one['rungs_done']}/{one['rungs']}", f"{duration(one['age_s'])} ago"
-        rows.add_row(one["design"], one["task"], one["model"], str(one["seed"]), rungs, number(one["score"]), silent)
+        rows.add_row(
+            one["design"], task_title(one["task"]), one["model"], str(one["seed"]), rungs, number(one["score"]), silent
+        )
     out().print(rows)
     if len(trials) > SHOWN_IN_FLIGHT:
         out().print(f"and {len(trials) - SHOWN_IN_FLIGHT} more", highlight=False)

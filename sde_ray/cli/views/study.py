@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from sde_ray.analysis.legend import legend
 from sde_ray.cli.console import interval, number, table
 
 if TYPE_CHECKING:
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     from sde_ray.analysis.study import Study
     from sde_ray.types import TrialResult
 
-SHOWN_INTERACTIONS = 5
+SHOWN_DESIGNS, SHOWN_INTERACTIONS = 10, 5
 
 
 def study_view(study: Study) -> Group:
     """Everything that the trials of one task, model and training size show."""
     parts: list[Any] = [f"\n[bold]{study.group}[/]", leaderboard_table(study.ranked, study.objective)]
+    if study.ranked:
+        parts.append(f"[dim]{legend(row.design for row in study.ranked[:SHOWN_DESIGNS])}[/]")
     if study.best_vs_baseline:
         parts.append(escape(study.best_vs_baseline.summary))
     if study.effects:
@@ -37,7 +40,7 @@ def study_view(study: Study) -> Group:
     return Group(*parts)
 
 
-def leaderboard_table(ranked: Sequence[RankedDesign], metric: str, n: int = 10) -> Table:
+def leaderboard_table(ranked: Sequence[RankedDesign], metric: str, n: int = SHOWN_DESIGNS) -> Table:
     """Designs by their shrunken mean score over seeds."""
     out_of_domain = any(row.ood is not None for row in ranked)
     columns = [

@@ -92,25 +92,33 @@ def measure(
 
 def identity(model: str) -> str:
     """A model's identity: its hub name, or for a folder its name and a hash of its weights and tokenizer."""
-    from sde_ray.models.base import locate
+    from sde_ray.models.base import pretrained
 
-    folder = Path(locate(model))
+    where = pretrained(model)
+    folder = Path(where["pretrained_model_name_or_path"])
     if not folder.is_dir():
         return model
+    if "gguf_file" in where:
+        file = folder / where["gguf_file"]
+        return f"{file.name} {stream_hash(_ends(file))}"
     return f"{folder.name} {stream_hash(_identifying(folder))}"
 
 
 def _identifying(folder: Path) -> Iterator[str | bytes]:
-    """Of each file of a model its name, its size, its beginning, and of a large one its end."""
     for path in sorted(folder.iterdir()):
         if path.suffix in (".json", ".safetensors", ".model", ".txt") and path.is_file():
-            size = path.stat().st_size
-            yield f"{path.name} {size}\n"
-            with path.open("rb") as file:
-                yield file.read(MAX_HASHED_BYTES)
-                if size > MAX_HASHED_BYTES:
-                    file.seek(-(2**20), 2)
-                    yield file.read()
+            yield from _ends(path)
+
+
+def _ends(path: Path) -> Iterator[str | bytes]:
+    """Of a file of a model its name, its size, its beginning, and of a large one its end."""
+    size = path.stat().st_size
+    yield f"{path.name} {size}\n"
+    with path.open("rb") as file:
+        yield file.read(MAX_HASHED_BYTES)
+        if size > MAX_HASHED_BYTES:
+            file.seek(-(2**20), 2)
+            yield file.read()
 
 
 class _UntunedModel:

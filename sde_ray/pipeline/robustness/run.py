@@ -243,7 +243,7 @@ def run_study(
     from sde_ray.sweep.run import run_trials
 
     sweep_run = SweepRun(config)
-    with pipeline.tracked(sweep_run) as tracker:
+    with pipeline.tracked(sweep_run, "robustness") as tracker:
         ended = run_trials(sweep_run, study.unique_trials, None, tracker, progress)
         if ended.interrupted:
             raise Interrupted(ended.message)

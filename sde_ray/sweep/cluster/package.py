@@ -30,6 +30,7 @@ import yaml
 import sde_ray
 from sde_ray.config.load import DATA_PATHS, refuse_masked
 from sde_ray.config.names import named_code
+from sde_ray.config.shipped import find_sweep
 from sde_ray.errors import UserError
 from sde_ray.plugins import is_importable, own_sources
 from sde_ray.safe_json import stream_hash
@@ -61,7 +62,7 @@ def build_package(sweep: Path, sets: Sequence[str], into: Path, limit_mb: float 
     """Copy what a sweep needs into a folder.
 
     Args:
-        sweep: its YAML file.
+        sweep: its YAML file, or the name of a shipped one.
         sets: overrides of the YAML, "key=value".
         into: an empty folder.
         limit_mb: largest size, in MiB.
@@ -70,6 +71,7 @@ def build_package(sweep: Path, sets: Sequence[str], into: Path, limit_mb: float 
         UserError: when the package is larger, the cluster's nodes could not reach the sweep's storage, or its model is
             a folder of this machine.
     """
+    sweep = find_sweep(sweep)
     values: dict[str, Any] = {"name": sweep.stem, **read_yaml(sweep)}
     for setting in sets:
         assign(values, setting)

@@ -211,7 +211,8 @@ def save(folder: Path, task: Task, splits: Mapping[str, Sequence[Example]]) -> N
 
 
 def _row(example: Example, task: Task) -> dict[str, Any]:
-    answer = {slot: values[0] if task.kind == "label" else list(values) for slot, values in example.answer.items()}
+    several = task.slots if task.kind != "label" else task.multilabel
+    answer = {slot: list(values) if slot in several else values[0] for slot, values in example.answer.items()}
     row: dict[str, Any] = {"id": example.id, "text": example.text, "answer": answer}
     if example.rationale:
         row["rationale"] = dict(example.rationale)

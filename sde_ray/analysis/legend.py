@@ -1,0 +1,54 @@
+"""Legend of the paper's names: what the parts of a design's label say, for tables where they are met first.
+
+legend([NAMED["baseline"], NAMED["ew-sde"]])
+-> "Inst-last: instruction after the text · No-MI: no loss on the input · ... · PU: what is not mentioned has a
+    placeholder, OU: what is not mentioned is left out · ..."
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from sde_ray.design.axes import find_option
+from sde_ray.types import Design
+
+MEANINGS: Mapping[str, Mapping[str, str]] = {
+    "instruction": {
+        "first": "instruction before the text",
+        "last": "instruction after the text",
+        "none": "no instruction",
+    },
+    "input_modeling": {"off": "no loss on the input", "on": "loss on the input as well"},
+    "format": {
+        "natural": "answer as one line of text",
+        "lines": "a line for each slot",
+        "json": "a JSON object for each slot",
+        "pairs": "a JSON list for each slot",
+        "json_object": "one JSON object",
+    },
+    "unmentioned": {
+        "placeholder": "what is not mentioned has a placeholder",
+        "omit": "what is not mentioned is left out",
+    },
+    "labels": {"text": "labels as words", "number": "labels as numbers"},
+    "reasoning": {"none": "no reason written", "cot": "reason before the label", "rcot": "reason after the label"},
+}
+
+
+def legend_entries(designs: Iterable[Design]) -> list[list[tuple[str, str]]]:
+    """(paper's name, what it says) of the options that occur in these designs, a list for each axis of the package."""
+    met: dict[str, dict[str, None]] = {}
+    for design in designs:
+        for axis, option in design.options:
+            met.setdefault(axis, {})[option] = None
+    entries = []
+    for axis, meanings in MEANINGS.items():
+        options = [option for option in meanings if option in met.get(axis, ())]
+        if options:
+            entries.append([(find_option(axis, option).label, meanings[option]) for option in options])
+    return entries
+
+
+def legend(designs: Iterable[Design]) -> str:
+    """The entries in one line."""
+    return " · ".join(", ".join(f"{name}: {meaning}" for name, meaning in axis) for axis in legend_entries(designs))

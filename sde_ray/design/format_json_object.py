@@ -1,0 +1,106 @@
+"""The format `json_object`: the whole answer as one JSON object, as an application would read it.
+
+    {"product": "app", "urgency": "high", "price": 12.5}
+    {"DNA": ["IL-2 gene", "kappa B site"], "RNA": []}                              lists where a slot holds several
+    {"product": {"reason": "it crashes", "label": "app"}, "urgency": "unmentioned"}      reasoning=cot
+
+A label or free value that is a number is written as one, and keeps its spelling (`4.0` stays `4.0`); a reader takes
+`"4.0"` as well. Absent slots say the placeholder (labels), `[]` (lists) or `null` (free values). A key that stands
+twice is a repeated slot. Completions are read with `json` alone: never `eval`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+
+from sde_ray.design.base import Faults, FormatOption, Lines, OutputForm, collect
+from sde_ray.design.format_json import absent_value
+from sde_ray.safe_json import JsonNumber, JsonObject, read_json_object
+from sde_ray.types import Fault, Line
+
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,20})(?:\.\d{1,20})?", re.ASCII)
+"""What is written as a number; others that JSON knows (1e400) are kept as strings."""
+
+
+def _write_member(line: Line, form: OutputForm) -> str:
+    text = _write_values(line, form)
+    if form.rationale_position and line.rationale is not None:
+        value, rationale = f"{_quote(form.nouns.value)}: {text}", _member(form.nouns.rationale, line.rationale)
+        parts = [rationale, value] if form.rationale_position == "first" else [value, rationale]
+        text = "{" + ", ".join(parts) + "}"
+    return f"{_quote(line.slot)}: {text}"
+
+
+def _write_values(line: Line, form: OutputForm) -> str:
+    if not line.values:
+        absent = absent_value(line.slot, form)
+        return _scalar(absent, form) if isinstance(absent, str) else json.dumps(absent)
+    if form.holds_list(line.slot):
+        return "[" + ", ".join(_scalar(value, form) for value in line.values) + "]"
+    return _scalar(line.values[0], form)
+
+
+def _scalar(value: str, form: OutputForm) -> str:
+    # A span is a piece of the text, whatever it looks like.
+    bare = value in form.number_nouns or (form.kind != "span" and _NUMBER.fullmatch(value))
+    return value if bare else _quote(value)
+
+
+def _member(key: str, value: str) -> str:
+    return f"{_quote(key)}: {_quote(value)}"
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _read(text: str, form: OutputForm) -> tuple[Lines, Faults]:
+    try:
+        members = read_json_object(text.strip())
+    except ValueError as error:
+        return (), (Fault("syntax", f"{str(error)[:100]}: {text[:100]!r}"),)
+    return collect(members, partial(_read_member, form=form))
+
+
+def _read_member(member: tuple[str, object], form: OutputForm) -> Line:
+    slot, value = member
+    if not form.rationale_position or not isinstance(value, JsonObject):
+        return Line(slot, _read_values(slot, value, form))
+    fields, names = dict(value), form.nouns
+    if len(fields) < len(value) or not {names.value} <= set(fields) <= {names.value, names.rationale}:
+        raise ValueError(f"not an object with the keys {names.rationale}, {names.value}")
+    rationale = _string(fields[names.rationale], form) if names.rationale in fields else None
+    return Line(slot, _read_values(slot, fields[names.value], form), rationale)
+
+
+def _read_values(slot: str, value: object, form: OutputForm) -> tuple[str, ...]:
+    if form.holds_list(slot):
+        if not isinstance(value, list):
+            raise ValueError("not a list")
+        return tuple(_string(each, form) for each in value)
+    absent = absent_value(slot, form)
+    if value is None and absent is None:
+        return ()
+    text = _string(value, form)
+    return () if text == absent else (text,)
+
+
+def _string(value: object, form: OutputForm) -> str:
+    if not isinstance(value, str) or (isinstance(value, JsonNumber) and form.kind == "span"):
+        raise ValueError(f"{value!r} is neither a string nor a number")
+    return str(value)
+
+
+JSON_OBJECT = FormatOption(
+    label="JSON-object",
+    entry=_write_member,
+    separator=lambda form: ", ",
+    opening="{",
+    closing="}",
+    has_numbers=True,
+    marker=lambda form: "{}",
+    read=_read,
+    swept=False,
+)
