@@ -105,9 +105,10 @@ def told(result: TrialResult) -> tuple[Any, ...]:
     return result.key, result.status, result.rungs, result.scores
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("method", "ends"),
-    [pytest.param("asha", signal.SIGKILL, marks=pytest.mark.long), ("adaptive", signal.SIGTERM)],
+    [("asha", signal.SIGKILL), ("adaptive", signal.SIGTERM)],
 )
 def test_a_driver_that_ends_between_rungs_loses_no_rung(method: str, ends: signal.Signals, tmp_path: Path) -> None:
     """`adaptive` stops a trial early and asks for it once more: then it is one on its way that the ledger has."""
@@ -141,6 +142,7 @@ def test_a_driver_that_ends_between_rungs_loses_no_rung(method: str, ends: signa
         assert {result.status for result in after} == {"finished", "pruned"}
 
 
+@pytest.mark.long
 def test_a_process_or_worker_that_dies_once_costs_the_rung_it_was_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,7 @@ def test_a_trial_that_rays_memory_monitor_kills_is_told_as_such(tmp_path: Path, 
 # ---- SIGTERM ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_sigterm_ends_a_sweep_within_its_grace_and_every_run_tells_the_truth(
     tmp_path: Path, drivers: Drivers, database: Path
 ) -> None:

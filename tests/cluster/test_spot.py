@@ -140,6 +140,7 @@ def test_a_trial_that_dies_twice_fails_and_the_next_run_goes_on(tmp_path: Path, 
     assert [result.status for result in study.results()] == ["failed", "finished"]
 
 
+@pytest.mark.long
 def test_a_checkpoint_from_which_a_trial_only_fails_is_given_up(tmp_path: Path, drivers: Drivers) -> None:
     """Each run ends with exit code 2, as all its trials failed; the third one starts from the beginning."""
     study = Study(tmp_path, drivers)

@@ -73,6 +73,7 @@ class Disk:
         assert finished == Counter(self.trials.keys()), "every trial of the plan is finished exactly once"
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_up_ends_the_sweep_with_a_message_and_keeps_what_was_written(tmp_path: Path) -> None:
     disk = Disk(tmp_path, size="4m")
     disk.run(
