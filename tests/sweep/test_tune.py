@@ -99,7 +99,8 @@ def test_a_grid_finds_the_planted_best_in_warm_processes(tmp_path: Path, fakes: 
     axes = {"format": ["natural", "lines"], "reasoning": ["none"], "labels": ["text"]}
     assert yaml.safe_load((folder / "sweep.yaml").read_text())["axes"] == axes
     assert not (folder / ".tune").exists() and not (folder / "lease.json").exists()
-    lines = shown.getvalue().splitlines()
+    starting, *lines = shown.getvalue().splitlines()
+    assert starting.startswith("Starting Ray")
     assert len(lines) == 25 and lines[0].startswith("[1/25] ") and lines[-1].startswith("[25/25] ")
     assert lines[10].endswith(" s left")
 
