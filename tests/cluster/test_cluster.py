@@ -306,7 +306,7 @@ def assert_nothing_is_lost(victim: str, seed: int, tmp_path: Path, nodes: Nodes,
 
 
 @pytest.mark.parametrize(
-    "victim", [pytest.param(one, marks=pytest.mark.long) if one in ("worker", "driver") else one for one in VICTIMS]
+    "victim", [pytest.param(one, marks=pytest.mark.long) if one != "node" else one for one in VICTIMS]
 )
 def test_whatever_is_killed_nothing_is_lost(victim: str, tmp_path: Path, nodes: Nodes, server: MlflowServer) -> None:
     assert_nothing_is_lost(victim, 0, tmp_path, nodes, server)

@@ -217,6 +217,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.long
 def test_a_database_that_another_process_has_locked_holds_no_trial_up(
     tmp_path: Path, drivers: Drivers, database: Path
 ) -> None:
@@ -278,6 +279,7 @@ time_t time(time_t *out) {
 """
 
 
+@pytest.mark.long
 def test_a_clock_that_jumps_back_in_the_middle_of_a_sweep_changes_nothing(tmp_path: Path) -> None:
     """The driver's clock and that of all it starts, Ray's own processes too, goes back by an hour."""
     compiler = shutil.which("cc") or shutil.which("gcc")

@@ -124,6 +124,7 @@ def test_a_trial_that_is_preempted_three_times_in_one_rung_goes_on(tmp_path: Pat
     assert checkpoint.progress(study.folder, study.trial.key) == (0, 0), "what has ended leaves no checkpoint"
 
 
+@pytest.mark.long
 def test_a_trial_that_dies_twice_fails_and_the_next_run_goes_on(tmp_path: Path, drivers: Drivers) -> None:
     """Killed in its third rung, as the kernel does it when memory runs out."""
     study = Study(tmp_path, drivers)
