@@ -37,7 +37,7 @@ def read_schema(section: Section, language: str, faults: FaultList) -> Schema:
     kind = choice(section, "kind", KINDS, faults)
     slots = _slots(section, faults)
     labels, slot_labels = _all_labels(section, slots, faults)
-    if kind == "label" and not labels:
+    if kind == "label" and not labels and not section.get("labels"):
         faults.add('the kind "label" needs labels, a list of two or more, or such a list for each slot.')
     if kind != "label" and labels:
         faults.add(f'the kind "{kind}" takes no labels. Delete them.')
@@ -105,8 +105,12 @@ def _slots(section: Section, faults: FaultList) -> tuple[str, ...]:
 
 def _all_labels(section: Section, slots: Sequence[str], faults: FaultList) -> tuple[tuple[str, ...], SlotLabels]:
     """The labels of all slots together, and those of each slot; the latter empty where one list is for all."""
-    if isinstance(section.get("labels"), Mapping):
-        slot_labels = _slot_labels(section["labels"], slots, faults)
+    given = section.get("labels")
+    if isinstance(given, Mapping):
+        slot_labels = _slot_labels(given, slots, faults)
+    elif isinstance(given, list) and any(isinstance(one, list | Mapping) for one in given):
+        faults.add("labels is a list of lists. Name the slot of each: {urgency: [low, high], product: [app, router]}.")
+        return (), ()
     else:
         one_list = words(section, "labels", faults)
         if not _mappings(section.get("numbers")):

@@ -168,6 +168,7 @@ def test_numbers_by_slot_of_one_list(folder: Path) -> None:
         ({"multilabel": True, "kind": "free", "labels": None, "slots": ["a"]}, 'the kind "free" takes no multilabel.'),
         ({"range": [0, 1]}, 'range is for the kind "free", not for "label".'),
         ({"labels": None}, 'the key "slots" is missing'),
+        ({"slots": ["a", "b"], "labels": [["low", "high"], ["app"]]}, "labels is a list of lists. Name the slot of"),
         ({"multilable": True}, 'unknown key "multilable". Did you mean "multilabel"?'),
     ],
 )  # fmt: skip
