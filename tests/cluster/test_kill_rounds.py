@@ -82,7 +82,7 @@ class Study:
             "train_sizes": 40,
             "eval_size": 20,
             "out_of_domain": [],
-            "seeds": list(range(max(2, rounds // 4))),  # as many trials as the rounds cannot end
+            "seeds": list(range(max(2, rounds // 2))),  # as many trials as the rounds cannot end
             "designs": ["baseline", "es-sde", "ew-sde", "format=json", "format=lines", "labels=number"],
             "storage_path": storage,
             "mlflow": {"enabled": False},
