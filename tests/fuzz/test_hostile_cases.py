@@ -74,7 +74,7 @@ def test_values_are_twisted_in_every_way(wanted: Any) -> None:
 def test_texts_and_bytes_are_spoiled_in_every_way() -> None:
     many = settings(max_examples=20_000)
     for wanted in (lambda text: text == "abcd", lambda text: text == "abd", lambda text: text.endswith("cd")):
-        find(mutated("abcd"), wanted, settings=many)
-    find(mutated("abcd"), lambda text: len(text) > 2000, settings=many)
-    find(spoiled(b"abcd"), lambda data: len(data) < 4, settings=many)
-    find(spoiled(b"abcd"), lambda data: b"\xff\xfe" in data, settings=many)
+        assert wanted(find(mutated("abcd"), wanted, settings=many))
+    assert len(find(mutated("abcd"), lambda text: len(text) > 2000, settings=many)) > 2000
+    assert len(find(spoiled(b"abcd"), lambda data: len(data) < 4, settings=many)) < 4
+    assert b"\xff\xfe" in find(spoiled(b"abcd"), lambda data: b"\xff\xfe" in data, settings=many)

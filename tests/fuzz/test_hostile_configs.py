@@ -195,7 +195,8 @@ def test_names_of_files(outcomes: Outcomes, inside: Path, name: str) -> None:
     """A file that is read, or a `UserError`."""
     (inside / "x.yaml").write_text("task: masa:d1\n")
     for action in (read_yaml, load_strategy, find_adapter):
-        outcomes.value_of(lambda action=action: action(inside / name))
+        read = outcomes.value_of(lambda action=action: action(inside / name))
+        assert read is None or (inside / name).exists(), "what is not there was read"
     outcomes.value_of(lambda: build_package(inside / "s.yaml", (f"name={name}", "storage_path=relative"), inside))
 
 

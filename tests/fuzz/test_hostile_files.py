@@ -187,7 +187,8 @@ def test_data_sections(outcomes: Outcomes, tmp_path: Path, section: Any) -> None
     (tmp_path / "t.jsonl").write_text("\n".join(rows))
     if isinstance(section, dict):
         section = {key: value for key, value in section.items() if key != "hub"}
-        outcomes.value_of(lambda: data.open_dataset(section, tmp_path, LABELS)("train"))
+        examples = outcomes.value_of(lambda: data.open_dataset(section, tmp_path, LABELS)("train"))
+        assert all(isinstance(one.text, str) and one.text.strip() for one in examples or ())
 
 
 # ---- what a sweep has written ----------------------------------------------------------------------------------------
