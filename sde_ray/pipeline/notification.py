@@ -3,7 +3,7 @@
     with notified(config):        on leaving it: finished, interrupted or failed
         ...
 
-{"text": "hotels: finished in 14 min. 40 of 40 trials, 2 failed. hotels on tiny: the assembled design is better ...",
+{"text": "hotels: finished in 14 min. 40 of 40 trials, 2 failed. hotels on tiny: Use the assembled design: ...",
  "sweep": "hotels", "folder": "runs/hotels", "status": "finished", "exit_code": 0, "message": "", "seconds": 843.1,
  "trials": {"planned": 40, "finished": 38, ...}, "validation": {...}, "best": [...], "verdicts": [...], "report": "..."}
 
@@ -102,5 +102,7 @@ def _text(told: dict[str, Any]) -> str:
         sentences.append(f"{trials['finished']}{planned} trials finished{more}.")
     for best in () if told["verdicts"] else told["best"]:
         sentences.append(f"Best so far on {best['task']}: {best['score']:.3f}, {best['design']}.")
-    sentences += [f"{one['task']} on {one['model']}: {one['summary']}" for one in told["verdicts"]]
+    for one in told["verdicts"]:  # what to do comes first: a chat shows the beginning
+        sentences.append(f"{one['task']} on {one['model']}: {one['action'] or one['summary']}")
+        sentences += [one["summary"]] if one["action"] else []
     return printable(redact(" ".join(sentences)))

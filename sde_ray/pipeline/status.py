@@ -95,12 +95,13 @@ class TrialInFlight:
 
 @dataclass(frozen=True)
 class VerdictStatus:
-    """What the final comparison of one task and model has come to, in words."""
+    """What the final comparison of one task and model has come to, in words; `action`: what to do about it."""
 
     task: str
     model: str
     recommended: str
     summary: str
+    action: str
 
 
 @dataclass(frozen=True)
@@ -321,7 +322,7 @@ def read_verdicts(sweep_run: SweepRun) -> tuple[VerdictStatus, ...]:
             path = sweep_run.run_dir.validation(task, model)
             if path.is_file():
                 verdict = verdicts.load(path)
-                found.append(VerdictStatus(task, model, verdict.recommended, verdict.summary))
+                found.append(VerdictStatus(task, model, verdict.recommended, verdict.summary, verdict.action))
     return tuple(found)
 
 

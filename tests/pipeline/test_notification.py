@@ -31,7 +31,7 @@ from sde_ray.pipeline import run as flow
 from sde_ray.pipeline.context import Interrupted, PipelineResult
 from sde_ray.pipeline.hooks import HookError, open_hooks
 from sde_ray.pipeline.listener import PipelineListener
-from sde_ray.pipeline.notification import Ending, ending_of, notification, notified
+from sde_ray.pipeline.notification import Ending, _text, ending_of, notification, notified
 from sde_ray.pipeline.status import VerdictStatus
 from sde_ray.safe_text import mask_webhook, redact
 from sde_ray.sweep import run as sweeps
@@ -93,7 +93,16 @@ def test_a_finished_sweep_tells_all_of_it(tmp_path: Path) -> None:
     example = json.loads(page.partition('```\n{\n  "text"')[2].partition("```")[0].join(('{"text"', "")))
     assert list(read) == list(example)
     assert [list(read["best"][0]), list(read["trials"])] == [list(example["best"][0]), list(example["trials"])]
-    assert list(vars(VerdictStatus("", "", "", ""))) == list(example["verdicts"][0])
+    assert list(vars(VerdictStatus("", "", "", "", ""))) == list(example["verdicts"][0])
+
+
+def test_what_to_do_is_told_before_what_was_found() -> None:
+    verdict = {"task": "hotels", "model": "tiny", "recommended": "baseline", "summary": "No difference is shown."}
+    told = {"sweep": "x", "status": "finished", "seconds": 1.0, "message": "", "trials": None, "best": []}
+    said = _text({**told, "verdicts": [{**verdict, "action": "Use the baseline: it is cheaper."}]})
+    assert said.endswith("hotels on tiny: Use the baseline: it is cheaper. No difference is shown.")
+    said = _text({**told, "verdicts": [{**verdict, "action": ""}]})
+    assert said.endswith("hotels on tiny: No difference is shown.")
 
 
 def test_a_sweep_whose_trials_all_fail_tells_that_it_failed(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from helpers.fake_runner import FakeRunner, Fakes
 from helpers.pages import Page
 from typer.testing import CliRunner
 
+from sde_ray.analysis.verdict import load as load_verdict
 from sde_ray.cli.app import app
 from sde_ray.cli.views.status import state
 from sde_ray.config.load import check
@@ -125,6 +126,11 @@ def test_a_finished_run(config: SweepConfig, tmp_path: Path) -> None:
     assert status.validation.finished == status.validation.planned and status.validation.remaining == 0
     (verdict,) = status.verdicts
     assert verdict.task == "masa:d1" and verdict.model == "tiny" and verdict.recommended in verdict.summary
+    kept = load_verdict(config.run_dir.validation("masa:d1", "tiny"))
+    assert verdict.action == kept.action and verdict.action.startswith(("Use ", "Add seeds "))
+    assert json.loads(json.dumps(status.to_dict()))["verdicts"][0]["action"] == kept.action
+    shown = CliRunner().invoke(app, ["status", str(config.run_dir.path)])
+    assert f"What to do: {kept.action}" in shown.stdout
     assert status.report == f"{config.storage_path}/study/report.html" and status.unsent == 0 and status.notes == ()
     best = max(one.scores["dev"]["weighted_kappa"] for one in config.run_dir.results().values() if "dev" in one.scores)
     assert [one.score for one in status.best] == [best]

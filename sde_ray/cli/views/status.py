@@ -65,6 +65,8 @@ def _show_run(run: Run) -> None:
     for verdict in run["verdicts"]:
         where = f"{task_title(verdict['task'])} on {verdict['model']}:"
         say(f"[bold]{escape(where)}[/] {escape(verdict['summary'])}")
+        if verdict.get("action"):  # a driver of an older version does not say
+            say(f"[bold]What to do:[/] {escape(verdict['action'])}")
     if run["unsent"]:
         say(f"[yellow]{run['unsent']} files or trials of this machine are not in the store yet[/]")
     if run["report"]:
