@@ -10,8 +10,18 @@ import pytest
 from typer.testing import CliRunner
 
 from sde_ray.bench.tables.__main__ import main, merge_run
+from sde_ray.bench.tables.by_design import score_designs
 from sde_ray.bench.tables.merge import check_one_configuration
-from sde_ray.bench.tables.table import TABLES, design_of_row, load, read, recorded_tables, save
+from sde_ray.bench.tables.table import (
+    TABLES,
+    RecordedTable,
+    design_of_row,
+    load,
+    read,
+    recorded_tables,
+    save,
+    whole_tables,
+)
 from sde_ray.cli.app import app
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.designs import NAMED, make_design
@@ -37,8 +47,8 @@ def run_of(folder: Path, *results: TrialResult) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", recorded_tables())
-def test_a_recorded_table_holds_every_design_of_its_task_and_scores_within_bounds(name: str) -> None:
+@pytest.mark.parametrize("name", whole_tables())
+def test_a_whole_table_holds_every_design_of_its_task_and_scores_within_bounds(name: str) -> None:
     table, task = load(name), get_task(TABLES[name].task)
     scores = table.scores()
     rationales = any(row["reasoning"] != "none" for row in table.rows)
@@ -48,6 +58,57 @@ def test_a_recorded_table_holds_every_design_of_its_task_and_scores_within_bound
     assert all(low <= score <= high for by_seed in scores.values() for score in by_seed.values())
     assert len({(design_of_row(row), row["seed"]) for row in table.rows}) == len(table.rows)
     assert {NAMED["baseline"], NAMED["es-sde"]} <= set(scores)
+
+
+@pytest.mark.parametrize("name", sorted({*recorded_tables()} - {*whole_tables()}))
+def test_a_table_of_chosen_designs_has_the_baseline_and_the_same_seeds_for_all(name: str) -> None:
+    table = load(name)
+    seeds = {tuple(sorted(by_seed)) for by_seed in table.scores().values()}
+    assert table.objective == get_task(TABLES[name].task).objective and NAMED["baseline"] in table.scores()
+    assert len(seeds) == 1 and len({(design_of_row(row), row["seed"]) for row in table.rows}) == len(table.rows)
+
+
+def planted(gain: float, noise: float) -> RecordedTable:
+    """Two designs with four seeds each, `gain` apart."""
+    scores = {"natural": 0.5, "lines": 0.5 + gain}
+    rows = [
+        {
+            **dict(make_design(format=form).options),
+            "seed": str(seed),
+            "weighted_kappa": str(score + noise * (-1) ** seed),
+        }
+        for form, score in scores.items()
+        for seed in range(4)
+    ]
+    return RecordedTable("weighted_kappa", tuple(rows))
+
+
+def test_designs_of_a_table_are_told_apart_beyond_the_noise_of_training_only() -> None:
+    clear, reference = score_designs(planted(gain=0.2, noise=0.01))
+    assert clear.design == make_design(format="lines") and reference.difference is None
+    assert clear.mean == pytest.approx(0.7) and clear.seeds == pytest.approx((0.71, 0.69, 0.71, 0.69))
+    gap = clear.difference
+    assert gap is not None and gap.low is not None and 0.1 < gap.low < 0.2 < (gap.high or 0) < 0.3
+    noisy, _ = score_designs(planted(gain=0.02, noise=0.1))
+    assert noisy.difference is not None and not noisy.difference.excludes_zero
+
+
+def test_designs_have_no_difference_to_a_reference_that_the_table_lacks() -> None:
+    scored = score_designs(planted(gain=0.2, noise=0.01), reference=make_design(format="json"))
+    assert [one.difference for one in scored] == [None, None]
+
+
+def test_the_command_prints_the_designs_of_a_table() -> None:
+    shown = CliRunner().invoke(app, ["bench", "table", "masa_d2", "--designs", "-n", "2", "--json"]).stdout
+    first, *others = json.loads(shown)
+    assert first["mean"] == max([first["mean"], *(one["mean"] for one in others)])
+    assert first["difference"]["low"] < first["difference"]["value"] < first["difference"]["high"]
+    assert "Inst-" in CliRunner().invoke(app, ["bench", "table", "masa_d2", "--designs", "-n", "2"]).stdout
+
+
+def test_searches_are_not_measured_on_a_table_of_chosen_designs() -> None:
+    refused = CliRunner().invoke(app, ["bench", "search", "recorded", "--table", "mams_smollm2_300"])
+    assert refused.exit_code != 0 and "holds chosen designs only" in refused.stderr + str(refused.exception or "")
 
 
 def test_a_table_is_read_back_as_it_was_written(tmp_path: Path) -> None:

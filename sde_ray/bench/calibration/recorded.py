@@ -18,7 +18,7 @@ from sde_ray.analysis.effects import fit_results
 from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.bench import tables
 from sde_ray.bench.calibration.cells import Cell, Sums, Tally, Z
-from sde_ray.bench.tables.table import recorded_tables
+from sde_ray.bench.tables.table import whole_tables
 from sde_ray.bench.worlds import trial_of
 from sde_ray.types import Design, TrialResult
 
@@ -30,7 +30,7 @@ POOLS = {"random": (0.0, 1.0), "ceiling": (0.75, 1.0), "middle": (0.25, 0.75)}  
 
 def tables_with_seeds() -> tuple[str, ...]:
     """The recorded tables that have so many seeds of each design."""
-    return tuple(name for name in recorded_tables() if len(_shared_seeds(name)) >= MIN_SEEDS)
+    return tuple(name for name in whole_tables() if len(_shared_seeds(name)) >= MIN_SEEDS)
 
 
 def held_out_seed(cell: Cell, number: int, seed: int) -> Sums:

@@ -23,7 +23,7 @@ import numpy as np
 from sde_ray.bench.search.contest import COSTS, World
 from sde_ray.bench.search.denoised import denoise
 from sde_ray.bench.search.truth import Truth
-from sde_ray.bench.tables.table import load
+from sde_ray.bench.tables.table import TABLES, load, whole_tables
 from sde_ray.errors import UserError
 from sde_ray.metrics import metric_bounds
 
@@ -32,7 +32,12 @@ FULL_SPACE = 216  # designs that `COSTS` are meant for
 
 
 def world(table: str, protocol: str, replications: int) -> World:
-    """So many searches of a table under a protocol. Raises UserError where the table has too few seeds for it."""
+    """So many searches of a table under a protocol. Raises UserError where the table has too few designs or seeds."""
+    if table in TABLES and not TABLES[table].whole:
+        raise UserError(
+            f"The table {table} holds chosen designs only, so there is nothing to search. Take one of all designs: "
+            f"{', '.join(whole_tables())}."
+        )
     draw = {FRESH: _draw_fresh, HELD_OUT: _draw_held_out}[protocol]
     draw(table, 0)  # what a table lacks is said before processes start
     digest = zlib.crc32(repr(load(table)).encode())

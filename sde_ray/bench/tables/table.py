@@ -23,20 +23,30 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Source:
-    """What a table was recorded on: the task, without the folder of its data, and words about it."""
+    """What a table was recorded on: the task, without the folder of its data, and words about it.
+
+    `whole`: it is to hold every design of the task, so that searches can be measured on it; else chosen designs only.
+    """
 
     task: str
     description: str
+    whole: bool = True
 
 
 TABLES: Mapping[str, Source] = {
     "masa_d1": Source("masa:d1", "sentiment of aspects of written reviews"),
+    "masa_d1_80": Source("masa:d1", "the same with 80 samples: the setting of the demo"),
     "masa_d1_base2": Source(
         "masa:d1", "the same on a second base, smaller and pretrained apart (3 layers of width 128)"
     ),
     "masa_d2": Source("masa:d2", "sentiment of other aspects of written reviews"),
     "nested_ner": Source("nested_ner", "nested entities in written sentences of biology"),
     "mams": Source("mams", "sentiment of aspects of real restaurant reviews, MAMS-ACSA"),
+    "mams_smollm2_120": Source("mams", "the same reviews, SmolLM2-135M on 120 samples, named designs", whole=False),
+    "mams_smollm2_300": Source("mams", "the same reviews, SmolLM2-135M on 300 samples, named designs", whole=False),
+    "mams_smollm2_600": Source("mams", "the same reviews, SmolLM2-135M on 600 samples, named designs", whole=False),
+    "phee_smollm2": Source("events:phee", "events of case reports, SmolLM2-135M, one axis at a time", whole=False),
+    "genia_smollm2": Source("nested_ner", "entities of abstracts, SmolLM2-135M, one axis at a time", whole=False),
 }
 
 
@@ -81,6 +91,11 @@ def table_path(name: str) -> Path:
 def recorded_tables() -> list[str]:
     """Names of the tables that hold rows."""
     return [name for name in TABLES if table_path(name).is_file()]
+
+
+def whole_tables() -> list[str]:
+    """Names of the recorded tables that hold every design of their task."""
+    return [name for name in recorded_tables() if TABLES[name].whole]
 
 
 @lru_cache

@@ -75,7 +75,7 @@ def recorded(
     """On recorded tables (`sde-ray bench table`): fresh noise around a denoised truth, or held-out seeds."""
     from sde_ray.bench.search import recorded
     from sde_ray.bench.search.contestants import BASIC, WITH_RUNGS
-    from sde_ray.bench.tables.table import recorded_tables
+    from sde_ray.bench.tables.table import whole_tables
 
     methods = method or [name for name in BASIC if name not in WITH_RUNGS]
     _check_methods(methods, against)
@@ -86,7 +86,7 @@ def recorded(
     _check_names("protocol", protocol or [], recorded.PROTOCOLS)
     worlds: list[tuple[World, Sequence[int], str]] = []
     tables: dict[str, None] = {}
-    for one in name or recorded_tables():
+    for one in name or whole_tables():
         for way in protocol or recorded.PROTOCOLS:
             try:
                 worlds.append((recorded.world(one, way, repeats), recorded.costs(one), _PROTOCOLS[way]))
