@@ -28,6 +28,7 @@ from sde_ray.cli import (
     effects,
     init,
     logs,
+    memory,
     plan,
     predict,
     rationales,
@@ -50,7 +51,7 @@ from sde_ray.errors import UserError
 
 # In the order of work, as `sde-ray --help` lists them.
 COMMANDS = (
-    *(demo, init, run, plan, show, axes, tasks, rationales),
+    *(demo, init, run, plan, show, axes, tasks, rationales, memory),
     *(analyze, score, effects, assemble, validate, report, robustness),
     *(predict, ui),
     *(submit, status, logs, stop, sync),

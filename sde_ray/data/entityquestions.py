@@ -4,7 +4,7 @@
 
 The text is the question alone. The first answer is the gold value, the others are aliases, with a small table of
 synonyms (PAPER.md 2.4). A folder is read whole; `relations` chooses some: `LOCATION` are the ten that the second paper
-trains on, all others its out-of-domain relations (2.3).
+trains on, `OTHER` its out-of-domain relations (2.3).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sde_ray.types import Example
 
 SLOTS = ("answer",)
 LOCATION = ("P17", "P19", "P20", "P36", "P69", "P131", "P159", "P276", "P495", "P740")
+OTHER = tuple("P26 P40 P50 P106 P112 P127 P136 P170 P175 P176 P264 P407 P413 P800".split())
 
 SYNONYMS = (
     ("United States of America", "United States", "USA", "US", "America"),

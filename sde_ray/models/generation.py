@@ -4,7 +4,8 @@ Prompts are sorted by length so that a batch has little padding; finished rows l
 only the last position's logits are computed. Batches are padded on the left, with position ids that count real tokens
 only, so that a row's tokens do not depend on its neighbours. Nor do sampled ones: each row draws from its own random
 stream, seeded by the seed and the prompt's index. If prompts begin alike (with the same demonstrations, say),
-`share_prefix` computes the keys and values of that prefix once for the whole batch.
+`share_prefix` computes the keys and values of that prefix once for the whole batch; a prompt that stands there several
+times, to be continued in several ways, is read once.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def generate(
         max_new_tokens: a row that meets no end token stops here.
         batch_size: rows at a time.
         sampling: draw tokens, reproducibly, instead of taking the likeliest.
-        share_prefix: compute the prompts' common prefix once a batch. It saves time, but sums in another order, so
-            that a last digit (and a near tie) may come out otherwise.
+        share_prefix: compute the prompts' common prefix, and equal prompts, once a batch. It saves time, but sums in
+            another order, so that a last digit (and a near tie) may come out otherwise.
 
     Returns:
         The new token ids of each prompt, in the order given, without the end token.
@@ -96,13 +97,16 @@ class _Sampler:
     def __call__(self, logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
         """Tokens [rows] from logits [rows, vocabulary]. Top-k and top-p never exclude the likeliest token."""
         settings, vocabulary = self.sampling, logits.shape[-1]
+        draws = self.uniform[list(rows), step].to(logits.device)[:, None]
+        if not settings.top_k and settings.top_p >= 1:  # nothing is cut off, so nothing need be sorted
+            bounds = (logits.float() / settings.temperature).softmax(-1).double().cumsum(-1)
+            return torch.searchsorted(bounds, draws * bounds[:, -1:], right=True).clamp(max=vocabulary - 1).squeeze(-1)
         top = logits.float().topk(min(settings.top_k, vocabulary) if settings.top_k else vocabulary, dim=-1)
         probabilities = (top.values / settings.temperature).softmax(-1)
         before = probabilities.cumsum(-1) - probabilities
         nucleus = probabilities.masked_fill(before >= settings.top_p, 0.0).double()
         bounds = nucleus.cumsum(-1)
-        draws = self.uniform[list(rows), step].to(bounds.device)[:, None] * bounds[:, -1:]
-        choice = (bounds <= draws).sum(-1, keepdim=True).clamp(max=nucleus.shape[-1] - 1)
+        choice = (bounds <= draws * bounds[:, -1:]).sum(-1, keepdim=True).clamp(max=nucleus.shape[-1] - 1)
         return top.indices.gather(-1, choice).squeeze(-1)
 
 
@@ -171,14 +175,18 @@ class DecodingBatch:
         longest = max(map(len, prompts))
         prefix = _common_prefix(prompts) if share_prefix else 0
         self.cache: Any = make_kv_cache(model, max_new_tokens + (longest - prefix if prefix else 0))
-        prefix = prefix if supports_prefix_sharing(self.cache) else 0
-        self.mask = torch.zeros(len(prompts), 0, dtype=torch.long, device=self.device)
-        if prefix:
-            self._set_input([prompts[0][:prefix]])
+        share_prefix = share_prefix and supports_prefix_sharing(self.cache)
+        distinct = list(dict.fromkeys(map(tuple, prompts))) if share_prefix else [tuple(prompt) for prompt in prompts]
+        number = {prompt: n for n, prompt in enumerate(distinct)}
+        self.copies = [number[tuple(prompt)] for prompt in prompts] if len(distinct) < len(prompts) else []
+        self.mask = torch.zeros(len(distinct), 0, dtype=torch.long, device=self.device)
+        if prefix and share_prefix and len(distinct) > 1:
+            self._set_input([distinct[0][:prefix]])
             self._forward()
-            self.cache.batch_select_indices(torch.zeros(len(prompts), dtype=torch.long, device=self.device))
-            self.mask = self.mask.expand(len(prompts), -1)
-        self._set_input([prompt[prefix:] for prompt in prompts])
+            self.cache.batch_select_indices(torch.zeros(len(distinct), dtype=torch.long, device=self.device))
+            self.mask = self.mask.expand(len(distinct), -1)
+            distinct = [prompt[prefix:] for prompt in distinct]
+        self._set_input(distinct)
 
     def _set_input(self, prompts: Sequence[Ids]) -> None:
         """Make these ids the next input, padded on the left, after what the cache already holds."""
@@ -193,7 +201,8 @@ class DecodingBatch:
     def run(self) -> list[list[int]]:
         """The new token ids of each prompt."""
         for step in range(self.max_new_tokens):
-            tokens = self.choose(self._forward(), self.rows, step)
+            logits = self._forward() if step else self._copied(self._forward())
+            tokens = self.choose(logits, self.rows, step)
             self._append(tokens.tolist())
             if not self.unfinished or step + 1 == self.max_new_tokens:
                 break
@@ -203,6 +212,15 @@ class DecodingBatch:
             if len(self.unfinished) <= COMPACT_BELOW * len(self.rows) and can_drop_rows(self.cache):
                 self._drop_finished()
         return self.generated
+
+    def _copied(self, logits: torch.Tensor) -> torch.Tensor:
+        """From one row a prompt to one row a continuation: logits [rows, vocabulary], with the cache and the mask."""
+        if not self.copies:
+            return logits
+        indices = torch.tensor(self.copies, device=self.device)
+        self.cache.batch_select_indices(indices)
+        self.mask, self.positions = self.mask[indices], self.positions[indices]
+        return logits[indices]
 
     def _forward(self) -> torch.Tensor:
         """Logits [rows, vocabulary] after the input."""

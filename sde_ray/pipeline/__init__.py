@@ -12,4 +12,5 @@ comparison.py          what of a sweep is compared on MLflow's page
 mlflow_sync.py         MLflow brought up to date from a run's ledger
 robustness/            the strategy over sizes, decoding and wordings
 prompting/             what the untuned model makes of each design
+memory_study/          how well the untuned model knows the facts of a closed-book sweep
 """

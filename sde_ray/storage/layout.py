@@ -15,6 +15,7 @@ STRATEGY, VALIDATION, ADAPTER = "strategy", "validation", "adapter"  # with what
 REPORT = "report.html"
 PHASE = "phase.json"  # how far the run's driver has come
 ANALYSIS, ROBUSTNESS = "analysis", "robustness"  # .json, .svg, and .jsonl for what is measured once
+MEMORY = "memory"  # .json, and .jsonl for what is measured once
 TUNE = ".tune"  # Ray Tune's own files, deleted when it ends
 ITEMS = ".items"  # counts by item that were made once; of this machine
 

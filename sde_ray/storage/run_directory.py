@@ -161,6 +161,10 @@ class RunDirectory:
         """What prompting says of the designs; its figure is the .svg of the same name."""
         return self.path / f"{layout.ANALYSIS}{self.suffix(task, model)}.json"
 
+    def memory(self, task: str, model: str) -> Path:
+        """How well the untuned model knows each fact."""
+        return self.path / f"{layout.MEMORY}{self.suffix(task, model)}.json"
+
     def robustness(self, task: str, model: str) -> Path:
         """The strategy under other conditions; its figure is the .svg of the same name."""
         return self.path / f"{layout.ROBUSTNESS}{self.suffix(task, model)}.json"
@@ -169,6 +173,11 @@ class RunDirectory:
     def prompting_cache(self) -> Path:
         """Measurements of the untuned model, each made once."""
         return self.path / f"{layout.ANALYSIS}.jsonl"
+
+    @property
+    def memory_cache(self) -> Path:
+        """Memory of facts, each measured once a model."""
+        return self.path / f"{layout.MEMORY}.jsonl"
 
     @property
     def robustness_cache(self) -> Path:

@@ -32,7 +32,7 @@ from sde_ray.tasks.with_data import with_dataset
 from sde_ray.types import Split, Task
 
 TASKS: Mapping[str, Task] = {
-    task.name: task for task in (*masa.TASKS, *masa_zh.TASKS, mams.TASK, nested_ner.TASK, *events.TASKS, qa.TASK)
+    task.name: task for task in (*masa.TASKS, *masa_zh.TASKS, mams.TASK, nested_ner.TASK, *events.TASKS, *qa.TASKS)
 }
 
 NATIVE_FORMATS: Mapping[str, str] = {
@@ -44,6 +44,8 @@ NATIVE_FORMATS: Mapping[str, str] = {
     "events": "maven",
     "events:phee": "phee",
     "qa": "entityquestions",
+    "qa:location": "entityquestions",
+    "qa:other": "entityquestions",
 }
 """What `task@path` is read as; of all other tasks the file's own format is recognised."""
 

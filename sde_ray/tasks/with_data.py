@@ -14,6 +14,7 @@ from typing import Any
 from sde_ray.data import open_dataset, schema_of
 from sde_ray.tasks.bundled import Load
 from sde_ray.tasks.masa_zh import ASAP_COLUMNS
+from sde_ray.tasks.qa import RELATIONS
 from sde_ray.types import Example, Split, Task
 
 
@@ -24,6 +25,9 @@ def with_dataset(task: Task, source: Mapping[str, Any], base: Path) -> Task:
     """
     if source.get("format") == "asap":
         return replace(task, load=_asap(task, source, base))
+    if source.get("format") == "entityquestions" and task.name in RELATIONS:
+        source = {"relations": list(RELATIONS[task.name]), **source}
+        return replace(task, load=open_dataset(source, base, schema_of(task)))
     # Sibling domains are read from the same files only where these hold all aspects, as those of ASAP do.
     return replace(task, load=open_dataset(source, base, schema_of(task)), domains=())
 

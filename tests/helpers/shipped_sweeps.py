@@ -8,6 +8,8 @@ from pathlib import Path
 
 from sde_ray.config.load import load_config
 from sde_ray.data import asap
+from sde_ray.data.completion_templates import TEMPLATES
+from sde_ray.data.entityquestions import LOCATION
 from sde_ray.sweep.plan import Plan, plan
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +61,14 @@ def few_rows(name: str, folder: Path) -> str:
             lines = [header, *(ASAP_ROW.replace("{n}", str(n)) for n in numbers)]
             (folder / f"{split}.csv").write_text("\n".join(lines) + "\n")
         return f"masa_zh:all@{folder}"
+    if name == "qa_memory":
+        for split, numbers in (("train", range(120)), ("dev", range(120, 140))):
+            (folder / split).mkdir(exist_ok=True)
+            for relation in (*LOCATION, "P50", "P264"):
+                question = TEMPLATES[relation].question
+                rows = [{"question": question.replace("[X]", f"{relation} {n}"), "answers": ["Graz"]} for n in numbers]
+                (folder / split / f"{relation}.{split}.json").write_text(json.dumps(rows))
+        return f"qa:location@{folder}"
     if name in ROWS:
         train, dev, suffix = ROWS[name]
         for split, row, numbers in (("train", train, range(1200)), ("dev", dev, range(1200, 1240))):

@@ -36,6 +36,8 @@ DIGESTS = {
     "events": ("1480719d85d4bad2", "323e7373bbcd1a54"),
     "events:phee": ("f6d2e7ac9cb378c4", "00428a68edd25bb1"),
     "qa": ("3b6d5df017a608f0", "8fcd3d99a8a84e88"),
+    "qa:location": ("18270b0a92a339c5", "8fcd3d99a8a84e88"),
+    "qa:other": ("b7a6d1746abd6046", "8fcd3d99a8a84e88"),
 }
 """Fingerprint of the definition without data, and digest of the samples, by task."""
 

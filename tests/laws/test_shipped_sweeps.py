@@ -80,7 +80,12 @@ def test_rationales_are_pinned_where_a_data_set_has_none(tmp_path: Path) -> None
 @pytest.mark.realdata
 @pytest.mark.parametrize(
     ("name", "task"),
-    [("mams", "mams@{}/mams/MAMS-ACSA"), ("genia", "nested_ner@{}/genia"), ("phee", "events:phee@{}/phee")],
+    [
+        ("qa_memory", "qa:location@{}/entityquestions"),
+        ("mams", "mams@{}/mams/MAMS-ACSA"),
+        ("genia", "nested_ner@{}/genia"),
+        ("phee", "events:phee@{}/phee"),
+    ],
 )
 def test_sweeps_on_public_data_plan_on_the_real_files(name: str, task: str, realdata: Path, tmp_path: Path) -> None:
     config = load_config(SWEEPS[name], [f"task={task.format(realdata / 'data')}", f"storage_path={tmp_path}"])

@@ -202,6 +202,25 @@ def test_sampled_tokens_do_not_depend_on_the_batch(
     )
 
 
+def test_several_continuations_of_a_prompt_read_it_once(
+    base: model.LoadedModel, prompts: list[list[int]], stops: list[int]
+) -> None:
+    """The same draws as of as many prompts, each read by itself; and they differ from each other."""
+    hot = generation.Sampling(seed=1, temperature=1.5, top_k=0, top_p=1.0)
+    repeated = [prompt for prompt in prompts[:4] for _ in range(3)]
+    settings: dict[str, Any] = {"eos_token_ids": stops, "pad_token_id": 0, "max_new_tokens": NEW, "sampling": hot}
+    apart = generation.generate(base.model, repeated, **settings)
+    read: list[int] = []
+    handle = base.model.register_forward_pre_hook(
+        lambda _, given, named: read.append(named["input_ids"].numel()), with_kwargs=True
+    )
+    together = generation.generate(base.model, repeated, share_prefix=True, **settings)
+    handle.remove()
+    assert together == apart
+    assert len({tuple(row) for row in together[:3]}) == 3
+    assert read[0] == 4 * max(map(len, prompts[:4])) and read[1] == len(repeated)
+
+
 @pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (5, 1.0), (0, 0.6), (4, 0.7)])
 def test_tokens_are_drawn_as_transformers_weighs_them(top_k: int, top_p: float) -> None:
     """20,000 draws from one distribution, against the shares that transformers' own filters leave."""

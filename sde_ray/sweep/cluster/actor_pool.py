@@ -3,8 +3,9 @@
     for n, value in map_on_actors(config.resources, partial(Reader, model), [(look, 0), (look, 2)]):
         ...                                     values with the index of their call, as they come
 
-A few calls are made right here. Many, and all where models need GPUs or a cluster, go to as many Ray workers as trials
-would run at a time, each with a worker's share; each makes its own object once and keeps it to the end.
+A few calls, and those of a single worker, are made right here. Many, and all where models need GPUs or a cluster, go to
+as many Ray workers as trials would run at a time, each with a worker's share; each makes its own object once and keeps
+it to the end.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def map_on_actors(
     """
     if not calls:
         return
-    if len(calls) <= MAX_CALLS_WITHOUT_RAY and not resources.address and not resources.resources_per_worker.GPU:
+    alone = resources.max_concurrent_trials == 1  # a single worker is as fast here as in a process of its own
+    here = (alone or len(calls) <= MAX_CALLS_WITHOUT_RAY) and not resources.address
+    if here and not resources.resources_per_worker.GPU:
         answer = make()
         for n, call in enumerate(calls):
             yield n, answer(*call)

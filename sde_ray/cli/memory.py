@@ -1,0 +1,123 @@
+"""`sde-ray memory`: how well the untuned model knows each fact of a closed-book question-answering sweep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sde_ray.cli.console import emit, err, out, table
+from sde_ray.cli.options import Json, Sets, Sweep
+
+if TYPE_CHECKING:
+    from sde_ray.curation.memory.levels import LevelTable
+    from sde_ray.pipeline.memory_study.measure import MemoryCost, MemoryStudy
+    from sde_ray.pipeline.memory_study.result import MemoryResult
+
+
+def memory(
+    sweep: Sweep,
+    templates: Annotated[int, typer.Option(min=2, help="Completion templates of each relation, at most.")] = 12,
+    samples: Annotated[int, typer.Option(min=1, help="Completions of each template.")] = 10,
+    limit: Annotated[int, typer.Option(min=0, help="Training facts of each relation, at most; 0: all.")] = 100,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a completion.")] = 32,
+    templates_file: Annotated[
+        Path | None, typer.Option(help="Templates of relations of your own: JSON lines.", show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how well the untuned model knows each fact: its memory levels D0 to D4; resumes where it stopped."""
+    from sde_ray.config.load import load_config, open_tasks
+    from sde_ray.curation.memory.completions import MemorySettings
+    from sde_ray.data.completion_templates import TEMPLATES, with_own_templates
+    from sde_ray.pipeline.memory_study.measure import measure, prepare_memory
+    from sde_ray.pipeline.memory_study.result import MemoryResult, save
+
+    config = load_config(sweep, sets or [])
+    config.run_dir.refresh()
+    settings = MemorySettings(templates, samples, max_new_tokens=max_new_tokens)
+    table_of_templates = TEMPLATES if templates_file is None else with_own_templates(templates_file)
+    results: list[MemoryResult] = []
+    for model in config.model:
+        for task in open_tasks(config):
+            study = prepare_memory(config, task, model, settings, limit or None, table_of_templates)
+            cost = _describe_cost(study.cost(), study)
+            err().print(f"{task} on {model}: {cost}", highlight=False, markup=False, soft_wrap=True)
+            if not dry_run:
+                results.append(MemoryResult(study, measure(study, _progress())))
+                err().print(f"saved in {save(results[-1])}", highlight=False, markup=False, soft_wrap=True)
+    if as_json:
+        return emit([result.to_dict() for result in results])
+    for result in results:
+        _print(result)
+    return None
+
+
+def _describe_cost(cost: MemoryCost, study: MemoryStudy) -> str:
+    from sde_ray.sweep.progress import duration
+
+    splits = ", ".join(f"{len(facts):,} {split}" for split, facts in study.facts.items())
+    if not cost.missing:
+        return f"all of {cost.facts:,} facts ({splits}) are measured already."
+    seconds = "time known after the first" if cost.seconds is None else f"about {duration(cost.seconds)} of one worker"
+    per_fact = cost.completions / cost.missing / study.settings.samples
+    return (
+        f"{cost.missing:,} of {cost.facts:,} facts to measure ({splits}): x {per_fact:g} templates x "
+        f"{study.settings.samples} samples = {cost.completions:,} completions of {study.settings.max_new_tokens} "
+        f"tokens, {cost.tokens / 1e6:.2g} M tokens at most; {seconds}."
+    )
+
+
+def _progress() -> Callable[[int, int], None]:
+    """Prints the time that is left after the first facts, then about ten lines."""
+    from sde_ray.sweep.progress import duration
+
+    started, shown = time.monotonic(), [0]
+
+    def on_progress(done: int, total: int) -> None:
+        if shown[0] == 0 or done == total or done - shown[0] >= total / 10:
+            shown[0] = done
+            left = duration((time.monotonic() - started) / done * (total - done))
+            err().print(
+                f"{done:,} of {total:,} facts measured" + (f" · {left} left" if done < total else ""), highlight=False
+            )
+
+    return on_progress
+
+
+def _print(result: MemoryResult) -> None:
+    from sde_ray.curation.memory.levels import LEVELS
+
+    study = result.study
+    names = [f"D{level}" for level in LEVELS]
+    for split in result.memories:
+        words, substring = result.tables(split)
+        title = f"\n{study.task} on {study.model}, {split}: facts by memory level"
+        rows = table(title, "", "facts", *names, right=("facts", *names))
+        for name, each in (("whole words", words), ("substring, as published", substring)):
+            rows.add_row(name, str(sum(share.count for share in each.shares)), *(str(s.count) for s in each.shares))
+            rows.add_row("  share, 95%", "", *(_share(*share.interval) for share in each.shares))
+        for relation, counts in words.by_relation.items():
+            rows.add_row(relation, str(sum(counts)), *map(str, counts))
+        out().print(rows)
+        out().print(_trust(words), highlight=False, markup=False)
+
+
+def _share(low: float, high: float) -> str:
+    return f"{low:.2f} .. {high:.2f}"
+
+
+def _trust(levels: LevelTable) -> str:
+    return (
+        f"A fact's R has a standard error of {levels.typical_error:.3f}; two halves of the templates give "
+        f"{levels.agreement.value:.0%} of the facts the same level."
+    )
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(memory)

@@ -1,0 +1,63 @@
+"""The memory study's result: facts by level, levels by fact; memory.json in the sweep's folder.
+
+{"task": ..., "model": ..., "settings": {...}, "rule": "words",
+ "splits": {"train": {"facts": 1300, "tables": [...]}, ...}, "facts": {"P36.dev:1": {...}}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sde_ray.curation.memory.levels import RULES, FactMemory, LevelTable, level_table
+from sde_ray.errors import UserError
+from sde_ray.pipeline.memory_study.measure import MemoryStudy
+from sde_ray.storage.files import write_atomic
+
+
+@dataclass(frozen=True)
+class MemoryResult:
+    """One task on one model: what it remembers, by split; tables under the rule of whole words, then of substrings."""
+
+    study: MemoryStudy
+    memories: Mapping[str, Sequence[FactMemory]]
+
+    def tables(self, split: str) -> tuple[LevelTable, ...]:
+        return tuple(level_table(self.memories[split], rule) for rule in RULES)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a program, and for trials that take facts by their level."""
+        splits = {
+            split: {"facts": len(rows), "tables": [table.to_dict() for table in self.tables(split)]}
+            for split, rows in self.memories.items()
+        }
+        facts = {
+            one.id: {
+                **one.to_dict(),
+                "split": split,
+                "level": {rule: one.level(rule) for rule in RULES},
+            }
+            for split, rows in self.memories.items()
+            for one in rows
+        }
+        study = self.study
+        head = {"task": study.task, "model": study.model, "settings": asdict(study.settings)}
+        return {**head, "splits": splits, "facts": facts}
+
+
+def save(result: MemoryResult) -> Path:
+    """Write memory.json, whole or not at all."""
+    study, run_dir = result.study, result.study.config.run_dir
+    path = run_dir.memory(study.task, study.model)
+    try:
+        run_dir.path.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, json.dumps(result.to_dict(), ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise UserError(
+            f'Cannot write to "{run_dir.path}": {error.strerror}. Set storage_path to a folder with room.'
+        ) from None
+    run_dir.folder.upload(path, run_dir.memory_cache)
+    return path

@@ -1,0 +1,70 @@
+"""`sde-ray memory`: cost first, then levels; what is measured is kept, and goes on after a kill."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from helpers.planted_memory import planted_sweep
+from typer.testing import CliRunner, Result
+
+from sde_ray.cli.app import app
+from sde_ray.curation.memory.completions import MemoryMeter
+
+MEASURE = ["--samples", "25", "--templates", "8", "--max-new-tokens", "3", "--limit", "0"]
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return planted_sweep(tmp_path_factory.mktemp("planted_sweep"))
+
+
+def invoke(sweep: Path, *arguments: str) -> Result:
+    templates = ["--templates-file", str(sweep.parent / "templates.jsonl")]
+    return CliRunner().invoke(app, ["memory", str(sweep), *templates, *MEASURE, *arguments])
+
+
+def test_the_cost_is_said_first(sweep: Path) -> None:
+    done = invoke(sweep, "--dry-run")
+    assert done.exit_code == 0, done.output
+    cost = "50 of 50 facts to measure (40 train, 10 dev): x 8 templates x 25 samples = 10,000 completions of 3 tokens"
+    assert cost in done.stderr and "time known after the first" in done.stderr
+    assert not (sweep.parent / "runs").exists()
+
+
+def test_levels_are_the_planted_ones_and_are_measured_once(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = invoke(sweep)
+    assert done.exit_code == 0, done.output
+    assert re.search(r"whole words +40 +8 +8 +8 +8 +8\n", done.stdout), done.stdout
+    assert re.search(r"R1 +20 +4 +4 +4 +4 +4\n", done.stdout) and "standard error of 0.0" in done.stdout
+    assert "50 of 50 facts measured" in done.stderr
+    cache = sweep.parent / "runs" / "planted" / "memory.jsonl"
+    measured = json.loads(invoke(sweep, "--json").stdout)[0]
+    levels = {name: row["level"]["words"] for name, row in measured["facts"].items()}
+    assert len(levels) == 50
+    assert all(level == (int(name.rpartition(":")[2]) - 1) % 5 for name, level in levels.items())
+    assert measured["splits"]["train"]["tables"][0]["levels"]["D3"]["facts"] == 8
+
+    # killed in the middle of a line: what is whole is kept, the rest is measured again and comes out the same
+    lines = cache.read_bytes().split(b"\n")
+    cache.write_bytes(b"\n".join([*lines[:30], lines[30][: len(lines[30]) // 2]]))
+    calls: list[int] = []
+    measure = MemoryMeter.__call__
+    monkeypatch.setattr(
+        MemoryMeter, "__call__", lambda self, facts, t: (calls.append(len(facts)), measure(self, facts, t))[1]
+    )
+    again = json.loads(invoke(sweep, "--json").stdout)[0]
+    assert again == measured and 0 < sum(calls) < 50
+    calls.clear()
+    assert "all of 50 facts (40 train, 10 dev) are measured already" in invoke(sweep, "--dry-run").stderr
+    assert json.loads((sweep.parent / "runs" / "planted" / "memory.json").read_text()) == measured and not calls
+
+
+def test_what_cannot_be_measured_is_one_message(sweep: Path) -> None:
+    done = CliRunner().invoke(app, ["memory", str(sweep), "--dry-run"])
+    assert done.exit_code == 2
+    assert "error: 2 relations have no completion templates: R1 (20 facts), R2 (20 facts)." in done.stderr
+    done = CliRunner().invoke(app, ["memory", "quickstart", "--dry-run"])
+    assert done.exit_code == 2 and 'The task "masa:d1" asks no closed-book questions' in done.stderr
