@@ -185,7 +185,10 @@ class RungResult:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """Result of a trial: scores and fault counts by split, seconds by phase, token counts, training losses."""
+    """Result of a trial: scores and fault counts by split, seconds by phase, token counts, training losses.
+
+    `curation`: what its data and training axes have counted, such as samples that a filter has dropped.
+    """
 
     key: str
     config: Mapping[str, Any]
@@ -198,3 +201,4 @@ class TrialResult:
     tokens: Mapping[str, float] = field(default_factory=dict)
     losses: tuple[float, ...] = ()
     peak_memory_mb: float = 0.0
+    curation: Mapping[str, float] = field(default_factory=dict)

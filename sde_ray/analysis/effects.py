@@ -28,7 +28,7 @@ from sde_ray.analysis.claims import MARGIN, effect_claim
 from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.response_surface import Contrast, SurfaceFit, fit_response_surface, simultaneous_intervals
 from sde_ray.design.axes import find_axis
-from sde_ray.design.designs import design_of
+from sde_ray.design.designs import completed, design_of
 from sde_ray.errors import UserError, unknown
 from sde_ray.evaluation.per_item import ItemCounts, influence_matrix
 from sde_ray.metrics import metric_bounds
@@ -105,11 +105,11 @@ def group_of(result: TrialResult) -> Group:
 
 
 def group_results(results: Sequence[TrialResult]) -> dict[Group, list[TrialResult]]:
-    """Results by task, model and training size, in the order of their first trial."""
+    """Results by task, model and training size, in the order of their first trial; their designs have the same axes."""
     by_group: dict[Group, list[TrialResult]] = {}
     for result in results:
         by_group.setdefault(group_of(result), []).append(result)
-    return by_group
+    return {group: completed(grouped) for group, grouped in by_group.items()}
 
 
 def scored_results(results: Sequence[TrialResult], objective: str, split: str = "dev") -> list[TrialResult]:
@@ -153,11 +153,12 @@ def fit_results(
         raise UserError(
             f"Trials of {len(by_group)} groups cannot be compared: {names}. Choose one task, model and size."
         )
-    scored = scored_results(results, objective, split)
+    scored = scored_results(completed(results), objective, split)
     if not scored:
         raise UserError(_no_score_message(results, objective, split))
     designs = [design_of(result) for result in scored]
-    orders = {axis: tuple(find_axis(axis).options) for design in designs[:1] for axis, _ in design.options}
+    tried = {axis: dict.fromkeys(design[axis] for design in designs) for axis, _ in designs[0].options}
+    orders = {axis: find_axis(axis).ordered(options) for axis, options in tried.items()}
     jackknife_influence = influence_matrix([(items or {}).get(result.key) for result in scored])
     scores = [result.scores[split][objective] for result in scored]
     seeds = [int(result.config["seed"]) for result in scored]
@@ -202,6 +203,7 @@ def estimate_effects(
     Raises:
         UserError: when the trials are of several groups, or none has the metric.
     """
+    results = completed(results)
     if not scored_results(results, objective, split):
         return []
     fitted = fit_results(results, objective, split, items)
@@ -318,7 +320,7 @@ def _rows_with_claims(
     results: Sequence[TrialResult], objective: str, split: str, items: Mapping[str, ItemCounts] | None, margin: float
 ) -> list[dict[str, Any]]:
     """The effects on a split as rows, each with its claim and what it interacts with."""
-    scored = scored_results(results, objective, split)
+    scored = scored_results(completed(results), objective, split)
     if not scored:
         return []
     fitted = fit_results(results, objective, split, items)

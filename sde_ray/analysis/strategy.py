@@ -33,7 +33,7 @@ from sde_ray.analysis.recommendation import reasons as recommendation_reasons
 from sde_ray.analysis.response_surface import SurfaceFit
 from sde_ray.config.schema import Constraints
 from sde_ray.design.axes import find_axis
-from sde_ray.design.designs import design_of, make_design, paper_label
+from sde_ray.design.designs import completed, design_of, make_design, paper_label
 from sde_ray.errors import UserError, format_error
 from sde_ray.evaluation.per_item import ItemCounts
 from sde_ray.metrics import metric_bounds
@@ -98,6 +98,7 @@ def assemble(
     Raises:
         UserError: when no design meets the constraints, a split is not a dev split, or no trial has the metric.
     """
+    results = completed(results)
     weights, constraints = weights or {"dev": 1.0}, constraints or Constraints()
     _check_splits(weights)
     for split in weights:

@@ -39,7 +39,7 @@ from sde_ray.analysis.verdict import (
     make_verdict,
 )
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import design_of
+from sde_ray.design.designs import completed, design_of
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts, read_items_by_trial
 from sde_ray.metrics import metric_bounds
@@ -130,7 +130,7 @@ def sweep_replicates(swept: Sequence[TrialResult], strategy: Strategy, sizes: Se
         and strategy.objective in result.scores.get("dev", {})
     ]
     scores: dict[tuple[int, Design], list[float]] = {}
-    for result in scored_results(dev, strategy.objective) if dev else []:
+    for result in scored_results(completed(dev), strategy.objective) if dev else []:
         size = int(result.config["train_size"])
         scores.setdefault((size, design_of(result)), []).append(result.scores["dev"][strategy.objective])
     by_size = [

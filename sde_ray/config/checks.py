@@ -18,7 +18,7 @@ from sde_ray.config import renamed
 from sde_ray.config.installed import missing_in_peft
 from sde_ray.config.schema import SweepConfig
 from sde_ray.design import designs
-from sde_ray.design.axes import find_axis, find_option
+from sde_ray.design.axes import find_axis, find_option, option_name
 from sde_ray.errors import UserError, suggest, unknown
 from sde_ray.metrics import check_metric
 from sde_ray.search import METHODS
@@ -122,9 +122,20 @@ def _check_axes(values: Mapping[str, Any], faults: list[str], attempt: Attempt) 
         if not options:
             faults.append(f"axes.{axis} lists no option. Name at least one, or leave the axis out to try all.")
         for option in options:
-            attempt("axes", partial(find_option, axis, designs.option_name(option)))
+            attempt("axes", partial(find_option, axis, option_name(option)))
+        if find_axis(axis).one_rung and len(options) > 1 and _has_rungs(values):
+            faults.append(
+                f"axes.{axis}: its trials are scored at the end of their training only. Leave out search.rungs and "
+                "search.asha, or this axis."
+            )
     if values.get("designs") and axes:
         faults.append("`designs` lists the designs to try, so `axes` does nothing. Keep one or the other.")
+
+
+def _has_rungs(values: Mapping[str, Any]) -> bool:
+    search = _dict(values.get("search"))
+    rungs = search.get("rungs", "auto")
+    return search.get("asha") is not None or (rungs != "auto" and len(_list(rungs)) > 1)
 
 
 def _named_designs(values: Mapping[str, Any]) -> list[tuple[str, Any]]:

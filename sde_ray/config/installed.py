@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sde_ray.config.trial import Lora, Neutral
+from sde_ray.config.section import Neutral
+from sde_ray.config.trial import Lora
 
 LORA_CONFIG = Path("tuners", "lora", "config.py")
 

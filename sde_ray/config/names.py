@@ -160,7 +160,10 @@ def named_code(values: Mapping[str, Any]) -> list[str]:
 
 def _task_names(values: Mapping[str, Any]) -> list[str]:
     domains = [entry.get("domains") for entry in _definitions(values)]
-    names = [values.get("task"), values.get("out_of_domain"), domains]
+    curation = values.get("curation")
+    sections = list(curation.values()) if isinstance(curation, Mapping) else []
+    read = [section.get("task") for section in sections if isinstance(section, Mapping)]
+    names = [values.get("task"), values.get("out_of_domain"), domains, read]
     return list(_texts([entry for entry in names if not isinstance(entry, Mapping)], mappings=False))
 
 

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from sde_ray.config.renamed import FOREIGN, FORMER, NEEDLESS, NOTES, section_of
 from sde_ray.config.schema import DesignName, OptionName, SweepConfig
-from sde_ray.config.trial import Section
+from sde_ray.config.section import Section
 
 HEAD = """# Configuration
 

@@ -15,7 +15,7 @@ from typing import get_args
 from pydantic.fields import FieldInfo
 
 from sde_ray.config.schema import SweepConfig
-from sde_ray.config.trial import Section
+from sde_ray.config.section import Section
 
 # Where the key stood in version 0.1.
 FORMER: Mapping[str, str] = {

@@ -22,14 +22,17 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from sde_ray.config.trial import Generation, Lora, Section, Train, check_batch_size
+from sde_ray.config.curation import Curation
+from sde_ray.config.section import Section
+from sde_ray.config.trial import Generation, Lora, Train, check_batch_size
+from sde_ray.design.axes import find_axis
 from sde_ray.safe_text import MASK, VARIABLE, mask_webhook
 from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.storage.uri import checked
 from sde_ray.types import Task
 
 Name = Annotated[str, Field(min_length=1)]
-OptionName = str | bool | int
+OptionName = str | bool | int | float
 DesignName = str | dict[str, OptionName]
 LONG = 400  # steps from which on a quarter of the training already tells something of a design
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -287,6 +290,8 @@ class SweepConfig(Section):
     """Training of a trial."""
     lora: Lora = Lora()
     """The adapter."""
+    curation: Curation = Curation()
+    """How the axes of data and training are carried out; each section counts only where `axes` names its axis."""
     generation: Generation = Generation()
     """Decoding of the completions that are scored."""
     chat_template: Literal["auto", "off"] = "auto"
@@ -333,7 +338,9 @@ class SweepConfig(Section):
         return self.objective.metric or task.objective
 
     def rungs(self) -> tuple[float, ...]:
-        """The shares of the training at which the sweep's trials are scored."""
+        """The shares of the training at which the sweep's trials are scored; some training axes have the end only."""
+        if any(find_axis(axis).one_rung for axis in self.axes):
+            return (1.0,)
         if self.search.asha:
             return self.search.asha.rungs
         if self.search.rungs != "auto":

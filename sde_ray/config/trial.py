@@ -14,21 +14,13 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from sde_ray.config.curation import Curation
+from sde_ray.config.section import PEFT, TRANSFORMERS, Section, without_neutral
+from sde_ray.design.axes import CURATION, find_axis, is_neutral, without_neutral_options
 from sde_ray.safe_json import content_hash
 from sde_ray.types import Design
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, without unknown keys, every field documented."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
-
-    @cached_property
-    def key_values(self) -> Mapping[str, Any]:
-        """What of the section is in a trial's key; computed once, as all trials of a sweep share their sections."""
-        return without_neutral(self)
 
 
 def _steps_or_share(value: float) -> float:
@@ -38,19 +30,6 @@ def _steps_or_share(value: float) -> float:
     if value != int(value):
         raise ValueError(f"{value} is neither a whole number of steps nor a share below 1, such as 100 or 0.05.")
     return int(value)
-
-
-@dataclass(frozen=True)
-class Neutral:
-    """Marks a setting whose default changes nothing: it is in a trial's key only where it is set.
-
-    `library`: the one whose setting it is, of the same name.
-    """
-
-    library: str = ""
-
-
-PEFT, TRANSFORMERS = Neutral("peft"), Neutral("transformers")
 
 
 class Train(Section):
@@ -113,17 +92,6 @@ class Train(Section):
         """`warmup_steps` as a number of steps."""
         share = 0 < self.warmup_steps < 1
         return round(self.warmup_steps * total_steps) if share else int(self.warmup_steps)
-
-
-def without_neutral(section: Section) -> dict[str, Any]:
-    """The section's values, less those marked `Neutral` that are at their default."""
-    settings = type(section).model_fields
-    return {
-        name: value
-        for name, value in section.model_dump().items()
-        if value != settings[name].get_default(call_default_factory=True)
-        or not any(isinstance(mark, Neutral) for mark in settings[name].metadata)
-    }
 
 
 def check_batch_size(train: Train, num_workers: int) -> None:
@@ -203,6 +171,7 @@ class TrialConfig:
 
     `definition` is the section of the YAML of a task that is written out there, so that any process can build the task
     from a trial's configuration; empty where the task's name says all.
+    `curation`: settings of the data and training axes; in the key are those of the axes that the trial's design has.
     `rungs`: shares of the training at which the trial is scored, ascending, ending with 1.0.
     `interim_looks`: shares of the dev items after which a trial that is clearly behind its opponent is stopped.
     """
@@ -225,15 +194,38 @@ class TrialConfig:
     num_workers: int = 1
     rungs: tuple[float, ...] = (1.0,)
     interim_looks: tuple[float, ...] = ()
+    curation: Curation = field(default_factory=Curation)
     data: str = ""
     definition: Mapping[str, Any] = field(default_factory=dict)
 
     def resolved(self) -> dict[str, Any]:
-        """The configuration as plain JSON values."""
-        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        """The configuration as plain JSON values; without neutral options, as they make no other trial."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "curation"}
         sections = {name: dict(value.key_values) for name, value in values.items() if isinstance(value, Section)}
-        plain: dict[str, Any] = json.loads(json.dumps({**values, **sections, "design": dict(self.design.options)}))
+        curation = {section: dict(settings.key_values) for section, settings in self.curation_settings.items()}
+        design = without_neutral_options(dict(self.design.options))
+        whole = {**values, **sections, "design": design, **({"curation": curation} if curation else {})}
+        plain: dict[str, Any] = json.loads(json.dumps(whole))
         return plain
+
+    @property
+    def curated(self) -> dict[str, str]:
+        """The data and training axes that change this trial, with their options, in the order of the table."""
+        options = {axis: option for axis, option in self.design.options if find_axis(axis).curates}
+        order = [*(axis for axis in CURATION if axis in options), *(axis for axis in options if axis not in CURATION)]
+        return {axis: options[axis] for axis in order if not is_neutral(axis, options[axis])}
+
+    @property
+    def tasks_read(self) -> tuple[str, ...]:
+        """The other tasks whose examples the trial learns from."""
+        rows = [find_axis(axis) for axis in self.curated]
+        return tuple(name for row in rows for name in row.reads(self.curation_settings.get(row.section)))
+
+    @property
+    def curation_settings(self) -> dict[str, Section]:
+        """The settings of those axes, by their section in the YAML."""
+        sections = [find_axis(axis).section for axis in self.curated]
+        return {section: getattr(self.curation, section) for section in sections if section}
 
     @cached_property
     def key(self) -> str:

@@ -1,4 +1,8 @@
-"""Curation: which samples there are, and how they are learned.
+"""Curation: what the axes of the stages data and training do to a trial, a file for each method.
 
-memory/   memory levels of facts: how well the untuned model knows them
+repeat.py    fewer samples, more often, at the same number of steps
+memory/      memory levels of facts: how well the untuned model knows them
+
+An axis is declared in `design/data.py` or `design/training.py`, its settings in `config/curation.py`; the interface is
+`Method` in `training/curation.py`. Nothing here imports a heavy library at module level.
 """

@@ -1,7 +1,8 @@
-"""Designs: axes and their options, each a pair of inverse functions that write a sample and parse a completion.
+"""Designs: axes and their options, most of them pairs of inverse functions that write a sample and parse a completion.
 
-base.py                       Axis, the three kinds of options, OutputForm
-axes.py                       AXES, the table of all axes; how to add one
+base.py                       Axis, the kinds of options, OutputForm
+axes.py                       AXES, the table of the axes of sample design, CURATION of those of data and training
+data.py  training.py          which samples there are, how they are learned: declared here, carried out in `curation/`
 prompt.py  answer.py  labels.py    options of the prompt, options of the answer
 format_text.py  format_json.py  format_json_object.py    options of the format; lexer.py quotes what needs it
 wording.py                    the prompt's sentences
@@ -11,10 +12,33 @@ render.py                     example -> sample, completion -> answer
 For an axis, an option or a format of one's own, in a module of one's own:
 
     from sde_ray.design import Axis, AnswerOption, FormatOption, PromptOption      what to define
+    from sde_ray.design import DataOption, TrainingOption, Numbers                 the same for data and training
     from sde_ray.design import collect, rows, tokenize, quote_if_needed            to parse and write a format
 """
 
-from sde_ray.design.base import AnswerOption, Axis, FormatOption, PromptOption, collect, rows
+from sde_ray.design.base import (
+    AnswerOption,
+    Axis,
+    DataOption,
+    FormatOption,
+    Numbers,
+    PromptOption,
+    TrainingOption,
+    collect,
+    rows,
+)
 from sde_ray.design.lexer import quote_if_needed, tokenize
 
-__all__ = ["AnswerOption", "Axis", "FormatOption", "PromptOption", "collect", "quote_if_needed", "rows", "tokenize"]
+__all__ = [
+    "AnswerOption",
+    "Axis",
+    "DataOption",
+    "FormatOption",
+    "Numbers",
+    "PromptOption",
+    "TrainingOption",
+    "collect",
+    "quote_if_needed",
+    "rows",
+    "tokenize",
+]

@@ -57,11 +57,13 @@ from typing import Any, cast
 
 from sde_ray.design.answer import REASONING, UNMENTIONED
 from sde_ray.design.base import Axis, Option
+from sde_ray.design.data import DATA
 from sde_ray.design.format_json import JSON, PAIRS
 from sde_ray.design.format_json_object import JSON_OBJECT
 from sde_ray.design.format_text import LINES, NATURAL
 from sde_ray.design.labels import LABELS
 from sde_ray.design.prompt import INPUT_MODELING, INSTRUCTION
+from sde_ray.design.training import TRAINING
 from sde_ray.errors import UserError, unknown
 from sde_ray.plugins import is_path, load_object
 
@@ -76,25 +78,31 @@ AXES: Mapping[str, Axis] = {
 }
 
 
+CURATION: Mapping[str, Axis] = {axis.name: axis for axis in (*DATA, *TRAINING)}
+"""The axes of the stages data and training: a design has one only where a sweep names it."""
+
+ALL_AXES: Mapping[str, Axis] = {**AXES, **CURATION}
+
+
 def load_axis(path: str) -> Axis:
     """An axis of the user's own by import path, `pkg.module:NAME`; `UserError` where there is none."""
     return load_object(path, Axis, "an axis")
 
 
 def find_axis(name: str) -> Axis:
-    """Look up an axis: a name of the table or an import path.
+    """Look up an axis: a name of the tables or an import path.
 
     Raises UserError: with the nearest name, when there is no such axis.
     """
-    if name in AXES:
-        return AXES[name]
+    if name in ALL_AXES:
+        return ALL_AXES[name]
     if is_path(name):
         return load_axis(name)
-    raise UserError(unknown("axis", name, AXES))
+    raise UserError(unknown("axis", name, ALL_AXES))
 
 
 def find_option(axis_name: str, name: str) -> Option:
-    """Look up an option of an axis: a name of the table, or the import path of an option for the axis' stage.
+    """Look up an option of an axis: a name of the table, a number, or an import path of one of the axis' stage.
 
     Raises UserError: with the nearest name, when there is no such axis or option.
     """
@@ -104,4 +112,31 @@ def find_option(axis_name: str, name: str) -> Option:
     if is_path(name):
         kind: type[Any] = type(axis.options[axis.default])
         return cast(Option, load_object(name, kind, f"an option of {axis_name}"))
+    option = axis.number_option(name)
+    if option is not None:
+        return option
+    if axis.numbers:
+        listed = "".join(f", or {other}" for other in axis.options if axis.numbers.read(other) is None)
+        raise UserError(f'"{name}" is no option of {axis_name}. Expected {axis.numbers.expected}{listed}.')
     raise UserError(unknown(f"option of {axis_name}", name, axis.options))
+
+
+def option_name(option: object) -> str:
+    """Name of an option as in the table. YAML reads a bare `on` and `off` as booleans."""
+    return {True: "on", False: "off"}[option] if isinstance(option, bool) else str(option)
+
+
+def spell(axis_name: str, option: object) -> str:
+    """The one spelling of an option in designs and keys. Raises UserError when there is no such axis."""
+    return find_axis(axis_name).spell(option_name(option))
+
+
+def is_neutral(axis_name: str, option: str) -> bool:
+    """Whether the option leaves a trial as it is without the axis: the default of a data or training axis."""
+    axis = find_axis(axis_name)
+    return axis.curates and option == axis.default
+
+
+def without_neutral_options(options: Mapping[str, str]) -> dict[str, str]:
+    """A design's options less the neutral ones: what decides a trial's outcome."""
+    return {axis: option for axis, option in options.items() if not is_neutral(axis, option)}

@@ -1,4 +1,4 @@
-"""Axes and options, the parts of a design: an option is a pair of inverse functions on one of three stages.
+"""Axes and options, the parts of a design: an option that writes samples is a pair of inverse functions.
 
     Example ─▶ Lines ──answer options──▶ Lines ──format option──▶ completion text
     text segment + cue ──prompt options──▶ prompt segments
@@ -7,21 +7,26 @@
 - A *format* option turns lines into text and text into lines. Every reader is total: it returns faults, never raises.
 - A *prompt* option arranges segments; the prompt is never read back, so it only writes.
 
+Two further stages leave the samples' form alone. An option of the stage *data* says which samples there are, one of the
+stage *training* how they are learned. These are only declared here; a class named by the axis' `carrier` does the work
+(`training/curation.py`), or the trial's setting named by its `setting`.
+
 `OutputForm` is what the answer options tell the format option about the lines: the words, where the rationale stands,
 whether absent slots are written. The prompt's description of the form is made from the same `OutputForm`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar
 
 from sde_ray.types import Example, Fault, Line, PromptNouns, Segment, Task
 
 Lines = tuple[Line, ...]
 Faults = tuple[Fault, ...]
-Stage = Literal["prompt", "format", "answer"]
+Stage = Literal["prompt", "format", "answer", "data", "training"]
 Where = Literal["above", "below"]
 Piece = TypeVar("Piece")
 
@@ -191,7 +196,69 @@ def _show(piece: object) -> str:
     return "".join(str(getattr(token, "text", token)) for token in piece) if isinstance(piece, list) else str(piece)
 
 
-Option = AnswerOption | FormatOption | PromptOption
+@dataclass(frozen=True)
+class DataOption:
+    """Option of a data axis: which samples a trial learns from.
+
+    `value` is what the axis' carrier gets; `cost`: the time of a trial with it, in plain trials.
+    """
+
+    label: str
+    value: Any = None
+    cost: float = 1.0
+    swept: bool = True
+    stage: ClassVar[Stage] = "data"
+
+
+@dataclass(frozen=True)
+class TrainingOption:
+    """Option of a training axis: how a trial learns its samples. Fields as of `DataOption`."""
+
+    label: str
+    value: Any = None
+    cost: float = 1.0
+    swept: bool = True
+    stage: ClassVar[Stage] = "training"
+
+
+CurationOption = DataOption | TrainingOption
+Option = AnswerOption | FormatOption | PromptOption | CurationOption
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers that are options of an open axis: any of `low` to `high`, none of which the table lists.
+
+    `above`: `low` itself is not among them. `label` names an option in a design's label, `cost` is that of its trials.
+    """
+
+    label: Callable[[float], str]
+    low: float
+    high: float = math.inf
+    whole: bool = False
+    above: bool = False
+    cost: Callable[[float], float] = lambda number: 1.0
+
+    def read(self, text: str) -> float | None:
+        """The number that a text spells; None for text that is none, or out of range."""
+        try:
+            number = float(text)
+        except ValueError:
+            return None
+        outside = not self.low <= number <= self.high or (self.above and number == self.low)
+        return None if outside or not math.isfinite(number) or (self.whole and number != int(number)) else number
+
+    @property
+    def expected(self) -> str:
+        """Which numbers these are, in words."""
+        kind = "a whole number" if self.whole else "a number"
+        least = f"above {self.low:g}" if self.above else f"of {self.low:g} or more"
+        return f"{kind} {least}" if math.isinf(self.high) else f"{kind} {least}, at most {self.high:g}"
+
+
+def spell_number(number: float) -> str:
+    """The one spelling of a number in a design: 4, 0.25, 1e-05."""
+    return str(int(number)) if number == int(number) and abs(number) < 1e15 else repr(float(number))
 
 
 def always_free(task: Task, rationales: bool) -> str:
@@ -204,14 +271,64 @@ class Axis:
     """Axis of the design space: one choice in the design of samples. `default` is the baseline's option.
 
     `pinned(task, rationales)` gives the reason why the axis cannot change the task's samples, or "" where it can.
+
+    What follows is for the stages data and training. The default there is *neutral*: it leaves the trial as it is
+    without the axis.
+
+    Args:
+        numbers: the axis is open: each of these numbers is an option, besides those listed.
+        carrier: the class that carries the options out, by import path (`training/curation.py` has its interface).
+        setting: the setting of a trial that the options are values of, such as "train.learning_rate"; needs no carrier.
+        nuisance: a test of robustness: crossed with the other axes, and never a reason for a design.
+        one_rung: trials with another option than the default are scored at the end of their training only.
+        section: the section below `curation` in the YAML that has the carrier's settings; empty: none.
+        reads: the tasks whose examples an option reads, by the carrier's settings.
     """
 
     name: str
     default: str
     options: Mapping[str, Option]
     pinned: Callable[[Task, bool], str] = always_free
+    numbers: Numbers | None = None
+    carrier: str = ""
+    setting: str = ""
+    nuisance: bool = False
+    one_rung: bool = False
+    section: str = ""
+    reads: Callable[[Any], tuple[str, ...]] = field(default=lambda settings: ())
 
     @property
     def stage(self) -> Stage:
         """Stage of the pipeline that the axis belongs to, the same for all its options."""
         return self.options[self.default].stage
+
+    @property
+    def curates(self) -> bool:
+        """Whether it is an axis of the stages data or training."""
+        return self.stage in ("data", "training")
+
+    def spell(self, option: str) -> str:
+        """The one spelling of an option: of an open axis 4.0 is 4."""
+        number = self.numbers.read(option) if self.numbers and option not in self.options else None
+        return option if number is None else spell_number(number)
+
+    def number_option(self, name: str) -> Option | None:
+        """The option that a number is; None where it is none, or the axis is not open."""
+        number = self.numbers.read(name) if self.numbers else None
+        if self.numbers is None or number is None:
+            return None
+        kind = DataOption if self.stage == "data" else TrainingOption
+        value = int(number) if self.numbers.whole else number
+        return kind(self.numbers.label(number), value, self.numbers.cost(number))
+
+    def ordered(self, options: Iterable[str]) -> list[str]:
+        """Options in the order of the table, numbers ascending after them, others last."""
+        listed = list(self.options)
+
+        def place(option: str) -> tuple[int, float, str]:
+            number = self.numbers.read(option) if self.numbers else None
+            if number is not None:
+                return 1, number, option
+            return (0, listed.index(option), option) if option in listed else (2, 0.0, option)
+
+        return sorted(options, key=place)

@@ -7,9 +7,11 @@ paper_label(NAMED["baseline"])                           "Inst-last, No-MI, Natu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from sde_ray.design.axes import AXES, find_option
+from sde_ray.design.axes import AXES, find_axis, find_option, is_neutral, option_name, spell
 from sde_ray.errors import FaultList, UserError, suggest
 from sde_ray.types import Design, TrialResult
 
@@ -26,8 +28,8 @@ def make_design(**options: object) -> Design:
     faults = FaultList("Design")
     chosen = {axis.name: axis.default for axis in AXES.values()}
     for axis, option in options.items():
-        chosen[axis] = option_name(option)
         try:
+            chosen[axis] = spell(axis, option)
             find_option(axis, chosen[axis])
         except UserError as error:
             faults.add(str(error))
@@ -40,9 +42,33 @@ def design_of(result: TrialResult) -> Design:
     return make_design(**result.config["design"])
 
 
-def option_name(option: object) -> str:
-    """Name of an option as in the table. YAML reads a bare `on` and `off` as booleans."""
-    return {True: "on", False: "off"}[option] if isinstance(option, bool) else str(option)
+def completed(results: Sequence[TrialResult]) -> list[TrialResult]:
+    """Results whose designs all have the same axes: one without a data or training axis that others have is neutral.
+
+    A nuisance axis is its trial's own setting, where that is an option of another trial.
+    """
+    options: dict[str, set[str]] = {}
+    for result in results:
+        for axis, option in result.config["design"].items():
+            if axis not in AXES and find_axis(axis).curates:
+                options.setdefault(axis, set()).add(option)
+    if not options:
+        return list(results)
+    return [_with_axes(result, options) for result in results]
+
+
+def _with_axes(result: TrialResult, options: Mapping[str, set[str]]) -> TrialResult:
+    design = result.config["design"]
+    missing = {axis: _implied(axis, tried, result.config) for axis, tried in options.items() if axis not in design}
+    return replace(result, config={**result.config, "design": {**design, **missing}}) if missing else result
+
+
+def _implied(axis_name: str, tried: set[str], config: Mapping[str, Any]) -> str:
+    """The option of an axis that a trial's design does not have."""
+    axis = find_axis(axis_name)
+    section, _, name = axis.setting.partition(".")
+    value = axis.spell(option_name(config.get(section, {}).get(name))) if axis.setting else ""
+    return value if value in tried else axis.default
 
 
 # Paper section 1.7: the empirically strong and weak combinations, and the heuristic of earlier work.
@@ -75,5 +101,8 @@ def parse_design(design: str | Mapping[str, object] | Design) -> Design:
 
 
 def paper_label(design: Design) -> str:
-    """Label of a design in the paper's words: "Inst-first, No-MI, Lines, PU, TxtLabel, No-CoT"."""
-    return ", ".join(find_option(axis, option).label for axis, option in design.options)
+    """Label of a design in the paper's words: "Inst-first, No-MI, Lines, PU, TxtLabel, No-CoT".
+
+    Of the axes of data and training it has those that are not neutral: "..., No-CoT, 4 epochs of 1/4".
+    """
+    return ", ".join(find_option(axis, option).label for axis, option in design.options if not is_neutral(axis, option))

@@ -9,8 +9,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sde_ray.design.axes import AXES, find_axis, find_option
-from sde_ray.design.designs import option_name
+from sde_ray.design.axes import AXES, find_axis, find_option, option_name, spell
 from sde_ray.errors import FaultList, UserError
 from sde_ray.types import Design, Task
 
@@ -42,8 +41,9 @@ def design_space(
 
     Raises UserError: with all unknown axes and options at once.
     """
-    requested = {axis: tuple(dict.fromkeys(map(option_name, options))) for axis, options in (axes or {}).items()}
+    requested = {axis: tuple(map(option_name, options)) for axis, options in (axes or {}).items()}
     _check(requested)
+    requested = {axis: tuple(dict.fromkeys(spell(axis, o) for o in options)) for axis, options in requested.items()}
     pinned: dict[str, str] = {}
     chosen: dict[str, tuple[str, ...]] = {}
     for name in [*AXES, *(axis for axis in requested if axis not in AXES)]:

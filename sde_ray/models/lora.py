@@ -24,7 +24,8 @@ from peft.utils.other import ModulesToSaveWrapper
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from sde_ray.config.trial import Lora, without_neutral
+from sde_ray.config.section import without_neutral
+from sde_ray.config.trial import Lora
 from sde_ray.errors import UserError, format_error
 from sde_ray.models import fast_dropout
 from sde_ray.models.adapter_files import read_adapter

@@ -16,7 +16,7 @@ from sde_ray.analysis.verdict import ASSEMBLED, BEST_SEEN
 from sde_ray.config.load import open_tasks
 from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import parse_design
+from sde_ray.design.designs import completed, parse_design
 from sde_ray.design.space import design_space
 from sde_ray.errors import UserError
 from sde_ray.sweep.plan import fingerprint_all, make_trial
@@ -33,7 +33,7 @@ def contenders(
         task: The strategy's.
     """
     contest = (strategy.task, strategy.model)
-    comparable = [r for r in _selecting(results) if (r.config["task"], r.config["model"]) == contest]
+    comparable = completed([r for r in _selecting(results) if (r.config["task"], r.config["model"]) == contest])
     largest = [r for r in comparable if r.config["train_size"] == max(r.config["train_size"] for r in comparable)]
     split = config.objective.split
     scored = scored_results(largest, strategy.objective, split)

@@ -54,6 +54,8 @@ _DESCRIBED = TypeAdapter(_Described)
 def to_json(result: TrialResult) -> dict[str, Any]:
     """A result as plain JSON values; its error without secrets."""
     plain: dict[str, Any] = {"schema": SCHEMA, **asdict(result), "error": redact(result.error)}
+    if not result.curation:
+        del plain["curation"]
     return plain
 
 

@@ -15,6 +15,7 @@ from sde_ray.design.render import render_sample
 from sde_ray.search import METHODS
 from sde_ray.sweep.budget import budget
 from sde_ray.sweep.contest import Contest
+from sde_ray.sweep.curation import cost
 from sde_ray.sweep.resume import match_finished, trial_cost
 from sde_ray.types import Task, TrialResult
 
@@ -63,7 +64,7 @@ def _characters(contest: Contest, task: Task, config: SweepConfig) -> int:
     for design, trials in contest.trials.items():
         samples = [render_sample(example, task, design, config.instruction_variant) for example in examples]
         length = sum(len(s.completion.text) + sum(len(p.text) for p in s.prompt) for s in samples) / len(samples)
-        total += length * sum(trial.train_size for trial in trials) * config.train.num_train_epochs
+        total += length * sum(trial.train_size * trial.train.num_train_epochs * cost(trial) for trial in trials)
     designs = len(contest.trials)
     if METHODS[config.search.method].trials:
         designs *= len(config.seeds)

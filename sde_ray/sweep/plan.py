@@ -15,7 +15,6 @@ from sde_ray.config.load import definition_of, open_tasks
 from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import designs
-from sde_ray.design.axes import AXES
 from sde_ray.design.space import DesignSpace, design_space
 from sde_ray.errors import FaultList, UserError
 from sde_ray.metrics import try_plugins
@@ -24,6 +23,7 @@ from sde_ray.search import METHODS
 from sde_ray.sweep.budget import budget, describe_budget, repeats
 from sde_ray.sweep.contest import Contest
 from sde_ray.sweep.cost_estimate import Estimate, estimate
+from sde_ray.sweep.curation import carried_out, check_methods, describe, home_option
 from sde_ray.sweep.points_to_evaluate import (
     describe_points,
     fit_design,
@@ -43,7 +43,7 @@ TRIED = 8  # items that a metric of the user's own is tried on
 class Plan:
     """What will run. `pinned` says why an axis stands still, `dropped` why something does not run.
 
-    `first` says which designs are tried first.
+    `first` says which designs are tried first, `curation` what is to be known of data and training axes.
 
     `count` is in trials; for a method that stops and repeats trials, in full trainings. `search` says in words what
     such a method will do.
@@ -59,6 +59,7 @@ class Plan:
     search: str
     first: str
     estimate: Estimate
+    curation: tuple[str, ...] = ()
 
 
 def plan(config: SweepConfig, results: Mapping[str, TrialResult] | None = None) -> Plan:
@@ -78,6 +79,7 @@ def plan(config: SweepConfig, results: Mapping[str, TrialResult] | None = None) 
         for task, space, eval_size in zip(tasks, spaces, eval_sizes, strict=True)
     )
     contests = tuple(_fix_order(config, contest) for contest in contests)
+    check_methods(trial for contest in contests for group in contest.trials.values() for trial in group)
     tries = METHODS[config.search.method].trials
     sizes = [len(contest.trials) if tries else budget(config, tuple(contest.trials)) for contest in contests]
     counts["designs"] = max(sizes)
@@ -101,7 +103,8 @@ def assemble_plan(
     words = describe_budget(config, tuple(contests[0].trials))
     costs = estimate(config, contests, count, results)
     first = describe_points(config, contests[0])
-    return Plan(config, contests, trials, count, pinned, dropped, counts, words, first, costs)
+    axes = dict.fromkeys(axis for contest in contests for axis in contest.axes)
+    return Plan(config, contests, trials, count, pinned, dropped, counts, words, first, costs, describe(axes, trials))
 
 
 def make_trial(
@@ -118,7 +121,7 @@ def make_trial(
 ) -> TrialConfig:
     """One trial with a sweep's settings; the same values give the same key in every sweep."""
     siblings = out_of_domain(config, task)
-    return TrialConfig(
+    trial = TrialConfig(
         task=task.name,
         design=design,
         model=model,
@@ -138,8 +141,10 @@ def make_trial(
         rungs=rungs or config.rungs(),
         interim_looks=config.search.racing if rungs is None else (),  # a final comparison reports every item
         data=data,
+        curation=config.curation,
         definition=definition_of(config, task.name),
     )
+    return carried_out(trial)
 
 
 def out_of_domain(config: SweepConfig, task: Task) -> tuple[str, ...]:
@@ -161,6 +166,7 @@ def _space(config: SweepConfig, task: Task, pinned: dict[str, str], dropped: dic
     space = design_space(task, rationales, axes=config.axes)
     pinned.update(space.pinned)
     if config.designs:
+        space = _with_listed_axes(config, space)
         space = replace(space, designs=_listed(config, task, space, dropped))
     if config.objective.split == "dev_ood":
         space = replace(space, designs=_answerable(config, task, space, dropped))
@@ -172,11 +178,21 @@ def _space(config: SweepConfig, task: Task, pinned: dict[str, str], dropped: dic
 _NOT_ASKED = "not applicable: without an instruction a model cannot be asked for other slots than it was trained on"
 
 
+def _with_listed_axes(config: SweepConfig, space: DesignSpace) -> DesignSpace:
+    """The space with the data and training axes that the listed designs have: each of them has all."""
+    listed: dict[str, dict[str, None]] = {}
+    for given in config.designs:
+        for axis, option in designs.parse_design(given).options:
+            if axis not in space.axes:
+                listed.setdefault(axis, {home_option(config, axis, ()): None})[option] = None
+    return replace(space, axes={**space.axes, **{axis: tuple(options) for axis, options in listed.items()}})
+
+
 def _listed(config: SweepConfig, task: Task, space: DesignSpace, dropped: dict[Dropped, None]) -> tuple[Design, ...]:
     """The designs that the configuration lists, with pinned axes at their option, each once."""
     kept: dict[Design, str] = {}
     for given in config.designs:
-        fitted = fit_design(designs.parse_design(given), space)
+        fitted = fit_design(config, designs.parse_design(given), space)
         if fitted in kept:
             dropped[(f"design {given} on {task.name}", f"makes the same samples as {kept[fitted]}")] = None
         kept.setdefault(fitted, str(given))
@@ -199,12 +215,14 @@ def _answerable(
 
 
 def _reference_design(config: SweepConfig, space: DesignSpace) -> Design:
-    """`search.reference_design` within the space: where an axis has not the wanted option, its default or first one."""
+    """`search.reference_design` within the space: where an axis has not the wanted option, its default or first one.
+
+    Of a nuisance axis it is the option that the settings have.
+    """
     wanted = dict(designs.parse_design(config.search.reference_design).options)
 
     def nearest(axis: str, options: tuple[str, ...]) -> str:
-        default = AXES[axis].default if axis in AXES else options[0]
-        return next(option for option in (wanted.get(axis), default, options[0]) if option in options)
+        return next(one for one in (wanted.get(axis), home_option(config, axis, options)) if one in options)
 
     return Design(tuple((axis, nearest(axis, options)) for axis, options in space.axes.items()))
 

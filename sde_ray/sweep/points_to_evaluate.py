@@ -15,14 +15,18 @@ from sde_ray.design import designs
 from sde_ray.design.space import DesignSpace
 from sde_ray.search import METHODS
 from sde_ray.sweep.contest import Contest
+from sde_ray.sweep.curation import home_option
 from sde_ray.types import Design
 
 
-def fit_design(design: Design, space: DesignSpace) -> Design:
-    """The design with the axes that stand still in a space at their option."""
-    return Design(
-        tuple((axis, space.axes[axis][0] if axis in space.pinned else option) for axis, option in design.options)
-    )
+def fit_design(config: SweepConfig, design: Design, space: DesignSpace) -> Design:
+    """The design with the axes of a space: those that stand still at their option, those it lacks at their default."""
+    options = dict(design.options)
+    fitted = {
+        axis: names[0] if axis in space.pinned else options.get(axis, home_option(config, axis, names))
+        for axis, names in space.axes.items()
+    }
+    return Design((*fitted.items(), *((axis, option) for axis, option in options.items() if axis not in fitted)))
 
 
 def points_to_evaluate(config: SweepConfig, space: DesignSpace) -> tuple[Design, ...]:
@@ -32,7 +36,7 @@ def points_to_evaluate(config: SweepConfig, space: DesignSpace) -> tuple[Design,
     """
     if config.search.method == "one_at_a_time":
         return ()
-    fitted = [fit_design(designs.parse_design(name), space) for name in config.search.points_to_evaluate]
+    fitted = [fit_design(config, designs.parse_design(name), space) for name in config.search.points_to_evaluate]
     return tuple(design for design in dict.fromkeys(fitted) if design in space.designs)
 
 

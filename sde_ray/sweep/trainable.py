@@ -53,7 +53,8 @@ class TrialTrainable(tune.Trainable):
         self._config = config
         self._trial: TrialConfig = config["trial"]
         trust(*(module for pair in self._trial.design.options for name in pair for module in code_of(name)))
-        trust_trial(self._trial.task, self._trial.out_of_domain, self._trial.definition)
+        others = (*self._trial.out_of_domain, *self._trial.tasks_read)
+        trust_trial(self._trial.task, others, self._trial.definition)
         self._store, self._folder = open_trial_folder(config["folder"])
         self._rungs: list[RungResult] = []
         self._resume_state = ResumeState()

@@ -41,6 +41,7 @@ from sde_ray.tracking.run_data import (
     run_params,
     sample_text,
     train_metrics,
+    with_neutral_axes,
 )
 from sde_ray.tracking.sweep_id import ensure_sweep_id
 from sde_ray.tracking.tracking_uri import check_tracking_uri, sqlite_path
@@ -84,6 +85,7 @@ class MlflowTracker(Tracker):
         self._phase_runs: dict[str, str] = {}  # ids of the runs above the trials of `PHASES`
         self._phases: dict[str, str] = {}  # phase by key of trials of `PHASES`, which keep the one they began with
         self._curves: dict[str, int] = {}  # by key of running trials, up to which step MLflow has their curve
+        self._axes: tuple[str, ...] = ()  # that the sweep's YAML names
         self._known_parent = ""  # the sweep's run whose children are known
         self.tables: dict[str, None] = {}
         self._client: Any = None
@@ -122,6 +124,7 @@ class MlflowTracker(Tracker):
             tags = {**provenance_tags(), "sde.sweep": name, "sde.sweep_id": sweep_id, "sde.run": "sweep"}
             self.parent = self.client.create_run(experiment, run_name=name, tags=tags).info.run_id
         self.name, self.experiment_id, self.sweep_id = name, experiment, sweep_id
+        self._axes = tuple(resolved.get("axes", ()))
         self.client.log_text(self.parent, json.dumps(resolved, ensure_ascii=False, indent=1), RESOLVED)
         if self._known_parent != self.parent:
             self._forget_runs()
@@ -295,7 +298,8 @@ class MlflowTracker(Tracker):
         """Params, where the run has none, metrics and tags of a trial, in as few calls as MLflow takes."""
         from mlflow.entities import Metric, Param, RunTag
 
-        params = run_params(config).items() if key in self._without_params else ()
+        whole = with_neutral_axes(config, self._axes)
+        params = run_params(whole).items() if key in self._without_params else ()
         metrics = [Metric(name, value, time_ms, step) for name, value, step in values]
         param_batches = list(chunks([Param(name, value) for name, value in params], 90))
         metric_batches = list(chunks(metrics, 900))
@@ -336,7 +340,8 @@ class MlflowTracker(Tracker):
                 self.client.update_run(self.children[key], status="RUNNING")
                 self._open.add(key)
             return self.children[key]
-        axes = {str(axis): str(option) for axis, option in config["design"].items()}
+        design = with_neutral_axes(config, self._axes)["design"]
+        axes = {str(axis): str(option) for axis, option in design.items()}
         tags = {
             "sde.sweep": self.name,
             "sde.sweep_id": self.sweep_id,

@@ -16,6 +16,7 @@ from math import isfinite
 from typing import Any
 
 from sde_ray.design import render
+from sde_ray.design.axes import AXES, find_axis
 from sde_ray.design.designs import design_of, make_design, paper_label
 from sde_ray.safe_text import SECRET, mask
 from sde_ray.storage.train_log import TrainStep
@@ -48,6 +49,13 @@ def run_params(config: Mapping[str, Any]) -> dict[str, str]:
     return flat
 
 
+def with_neutral_axes(config: Mapping[str, Any], axes: Iterable[str]) -> dict[str, Any]:
+    """A trial's configuration with the data and training axes of its sweep that leave it as it is."""
+    rows = {axis: find_axis(axis) for axis in axes if axis not in config["design"] and axis not in AXES}
+    neutral = {axis: row.default for axis, row in rows.items() if row.curates}
+    return {**config, "design": {**config["design"], **neutral}}
+
+
 def run_metrics(result: TrialResult) -> list[tuple[str, float, int]]:
     """(name, value, examples): scores of each rung; cost and faults at the end. Finite values only."""
     last = result.rungs[-1].examples if result.rungs else 0
@@ -60,6 +68,7 @@ def run_metrics(result: TrialResult) -> list[tuple[str, float, int]]:
     ]
     values += [(f"seconds/{phase}", seconds, last) for phase, seconds in result.seconds.items()]
     values += [(f"tokens/{part}", number, last) for part, number in result.tokens.items()]
+    values += [(f"curation/{name}", number, last) for name, number in result.curation.items()]
     values += [
         (f"faults/{split}/{kind}", count, last)
         for split, counts in result.faults.items()

@@ -2,6 +2,8 @@
 
 runner.py            what a sweep needs of whatever runs its trials (a protocol)
 trial_runner.py      one trial: write the samples, train rung by rung, decode, score
+evaluated_items.py   what a trial is scored on
+curation.py          what a data or training axis does to a trial; preparation.py what it may use for that
 worker_group.py      the processes of a trial; worker.py one of them
 trainer.py           the loop over optimiser steps; batching.py which samples are in which step
 optimizer.py, neftune.py   what `train.optim` and `train.neftune_noise_alpha` name

@@ -20,10 +20,13 @@ from sde_ray.models.tokenization import IGNORE_INDEX, TokenizedSample
 Step = tuple[int, ...]
 
 
-def batch_indices(count: int, settings: Train, seed: int) -> list[Step]:
-    """Sample indices of every optimiser step, of all epochs (or a part of one). The last step may be short."""
+def batch_indices(count: int, settings: Train, seed: int, total: int | None = None) -> list[Step]:
+    """Sample indices of every optimiser step, of all epochs (or a part of one). The last step may be short.
+
+    `total`: how many samples are seen in all, in place of `num_train_epochs`.
+    """
     order: list[int] = []
-    total = max(1, round(count * settings.num_train_epochs))
+    total = max(1, round(count * settings.num_train_epochs)) if total is None else total
     draw = random.Random(seed)
     while len(order) < total:
         epoch = list(range(count))

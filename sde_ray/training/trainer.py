@@ -40,7 +40,10 @@ def seed_everything(seed: int) -> None:
 
 
 class Trainer:
-    """A trial's engine. `losses`: the mean loss of each optimiser step, or this worker's part of it."""
+    """A trial's engine. `losses`: the mean loss of each optimiser step, or this worker's part of it.
+
+    `methods` are the trial's curation methods (`curation.py`).
+    """
 
     def __init__(
         self,
@@ -51,10 +54,14 @@ class Trainer:
         dtype: str,
         pad_token_id: int,
         rank: int = 0,
+        methods: Sequence[Any] = (),
     ) -> None:
         self.peft_model, self.samples, self.config = peft_model, samples, config
         self.rank, self.pad_token_id, self.dtype = rank, pad_token_id, dtype
+        self.methods = methods
         self.steps = batching.batch_indices(len(samples), config.train, config.seed)
+        for method in methods:
+            self.steps = method.steps(self.steps, samples)
         self.losses: list[float] = []
         self.engine = _engine(peft_model, config, len(self.steps), dtype)
         self.device = next(peft_model.parameters()).device
@@ -72,7 +79,9 @@ class Trainer:
         first, deadline = len(self.losses), time.perf_counter() + seconds
         alone = self.config.num_workers == 1
         self.engine.train()
-        for step in self.steps[first:until]:
+        for number, step in enumerate(self.steps[first:until], first):
+            for method in self.methods:
+                method.before_step(self, number)
             self.losses.append(self._step(step))
             if alone and (time.perf_counter() >= deadline or not math.isfinite(self.losses[-1])):
                 break
@@ -92,14 +101,20 @@ class Trainer:
         indices = batching.rank_slice(step, self.rank, workers)
         loss = torch.zeros((), device=self.device)
         for part in batching.split_micro_batches(indices, self.config.train.gradient_accumulation_steps):
-            part_loss = self._loss([self.samples[i] for i in part]) / num_loss_tokens
+            part_loss = self._loss([self.samples[i] for i in part], num_loss_tokens) / num_loss_tokens
             # DeepSpeed averages gradients over workers and accumulation; the division above has done both.
             self.engine.backward(part_loss * workers, scale_wrt_gas=False)
             self.engine.step()
             loss += part_loss.detach()
         return loss.item()
 
-    def _loss(self, rows: list[TokenizedSample]) -> torch.Tensor:
+    def _loss(self, rows: list[TokenizedSample], num_loss_tokens: int) -> torch.Tensor:
+        """The summed loss of `rows`: a method's, else the cross entropy."""
+        losses = (method.loss(self, rows, num_loss_tokens) for method in self.methods)
+        loss: torch.Tensor | None = next((one for one in losses if one is not None), None)
+        return self.cross_entropy(rows) if loss is None else loss
+
+    def cross_entropy(self, rows: list[TokenizedSample]) -> torch.Tensor:
         """The summed cross entropy over the loss tokens of `rows`."""
         ids, targets, positions = (tensor.to(self.device) for tensor in batching.collate(rows, self.pad_token_id))
         selection = {"logits_to_keep": positions} if self._selects_logits else {}
@@ -108,6 +123,13 @@ class Trainer:
         smoothing = self.config.train.label_smoothing_factor
         scores = logits.flatten(0, 1).float()
         return cross_entropy(scores, targets.flatten(), reduction="sum", label_smoothing=smoothing)
+
+
+def make_trainer(*arguments: Any, methods: Sequence[Any] = (), **options: Any) -> Trainer:
+    """The trainer of a trial: that of a method which has its own, else the plain one."""
+    own = (method.trainer(*arguments, methods=methods, **options) for method in methods)
+    trainer = next((one for one in own if one is not None), None)
+    return Trainer(*arguments, methods=methods, **options) if trainer is None else trainer
 
 
 def learning_rates(train: Train, total_steps: int) -> tuple[float, ...]:

@@ -25,7 +25,7 @@ from sde_ray import data, metrics
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
 from sde_ray.errors import UserError
-from sde_ray.evaluation.predictions import Prediction, ReportedSplit, write_predictions
+from sde_ray.evaluation.predictions import Prediction, write_predictions
 from sde_ray.evaluation.racing import Opponent, slices
 from sde_ray.models.predictor import write_card
 from sde_ray.storage.files import write_atomic
@@ -34,10 +34,13 @@ from sde_ray.storage.train_log import TrainLog, TrainStep
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.training import checkpoint
 from sde_ray.training.checkpoint import Checkpoint, CheckpointError
+from sde_ray.training.curation import methods_of
+from sde_ray.training.evaluated_items import Answered, Evaluation, evaluations
+from sde_ray.training.preparation import Preparation
 from sde_ray.training.runner import ResumeState, Runner, RunnerResources, WorkerDiedError
 from sde_ray.training.worker import TrialInfo
 from sde_ray.training.worker_group import WorkerGroup
-from sde_ray.types import Example, Parsed, RungResult, Scores, Status, Task, TrialResult
+from sde_ray.types import Example, Parsed, RungResult, Scores, Status, TrialResult
 
 PART_S = 5.0  # seconds of training between two looks at whether a checkpoint is due, or the node will be taken away
 SHARE_BEFORE_DECODING = 0.1  # of the interval between checkpoints, after which the trial is saved before it decodes
@@ -74,13 +77,26 @@ class TrialRunner:
         variant = config.instruction_variant
         samples = [render.render_sample(example, task, config.design, variant) for example in examples]
         trial.add_seconds("write", started)
-        trial.info = self.workers.call("start_trial", config, samples)[0]
+        curated = self._curate(trial, examples)
+        trial.info = self.workers.call("start_trial", config, *(curated or [samples]))[0]
         trial.seconds |= trial.info.seconds
         trial.tokens |= trial.info.tokens
         resumed = self._resume(trial)
         trial.log.start(trial.steps_since(0))
         trial.add_seconds("setup", started)
         return resumed
+
+    def _curate(self, trial: _TrialState, drawn: list[Example]) -> list[Any]:
+        """The samples of a trial with data or training axes, with what else its workers need; empty for a plain one."""
+        methods = methods_of(trial.config)
+        if not methods:
+            return []
+        started = time.perf_counter()
+        preparation = Preparation(trial.config, trial.folder, self.workers, drawn, methods)
+        samples = preparation.run()
+        trial.curation |= preparation.counts
+        trial.add_seconds("curate", started)
+        return [samples, preparation.render(drawn), {method.axis: method.prepared for method in methods}]
 
     def _resume(self, trial: _TrialState) -> ResumeState:
         """Resume from the checkpoint of this very trial, if its folder has a usable one."""
@@ -217,7 +233,7 @@ class TrialRunner:
         """Decode and score all splits of the trial. Returns scores by split, and why the trial was stopped early."""
         trial = self._running()
         started = time.perf_counter()
-        answered, num_tokens, stopped_early = self._decode_with_racing(list(_evaluations(trial.config)), name, rival)
+        answered, num_tokens, stopped_early = self._decode_with_racing(list(evaluations(trial.config)), name, rival)
         trial.tokens["output"] = num_tokens / max(1, sum(len(texts) for _, texts in answered))
         trial.add_seconds("decode", started)
         by_split: dict[str, list[Scores]] = {}
@@ -236,8 +252,8 @@ class TrialRunner:
         return {split: metrics.mean_over_tasks(scores) for split, scores in by_split.items()}, stopped_early
 
     def _decode_with_racing(
-        self, parts: list[_Evaluation], name: str, rival: Opponent | None
-    ) -> tuple[list[_Answered], int, str]:
+        self, parts: list[Evaluation], name: str, rival: Opponent | None
+    ) -> tuple[list[Answered], int, str]:
         """Decode every part, together: longer batches of like length. Returns completions, new tokens, why it stopped.
 
         With racing the trial's own part is decoded in slices, with or without a rival: a completion must not depend
@@ -254,7 +270,7 @@ class TrialRunner:
             examples = home.examples[: len(early)]
             reason = rival.reason_to_stop(name, home.task, config.design, examples, early, len(looks)) if rival else ""
             if reason:
-                return [(_Evaluation(home.split, home.name, home.task, examples), early)], count, reason
+                return [(Evaluation(home.split, home.name, home.task, examples), early)], count, reason
         rest = prompts[len(early) :] + [pair for part in parts[1:] for pair in part.prompts(config)]
         texts, num_tokens = self._decode(rest)
         texts = early + texts
@@ -270,22 +286,6 @@ class TrialRunner:
         return completions, sum(num_tokens for _, num_tokens in results)
 
 
-class _Evaluation:
-    """The evaluated items of one task in one reported split: `dev`, or `dev_ood` for an out-of-domain task."""
-
-    def __init__(self, split: ReportedSplit, name: str, task: Task, examples: list[Example]) -> None:
-        self.split, self.name, self.task, self.examples = split, name, task, examples
-
-    def prompts(self, config: TrialConfig) -> list[Any]:
-        return [
-            (example.id, render.prompt_of(example.text, self.task, config.design, config.instruction_variant))
-            for example in self.examples
-        ]
-
-
-_Answered = tuple[_Evaluation, list[str]]
-
-
 class _TrialState:
     """The state of a running trial: rungs, losses, faults, seconds by phase, tokens by part."""
 
@@ -299,6 +299,7 @@ class _TrialState:
         self.log = TrainLog(folder / TRAIN_LOG)
         self.seconds: dict[str, float] = {}
         self.tokens: dict[str, float] = {}
+        self.curation: dict[str, float] = {}
         self.checkpoint: Checkpoint | None = None
         self.seconds_per_step = PART_S  # until it is measured
         self.must_leave = False
@@ -371,25 +372,9 @@ class _TrialState:
             seconds={phase: round(seconds, 4) for phase, seconds in self.seconds.items()},
             tokens={part: round(number, 4) for part, number in self.tokens.items()},
             losses=tuple(self.losses),
+            curation=dict(self.curation),
             peak_memory_mb=round(peak_memory_mb, 1),
         )
-
-
-def _evaluations(config: TrialConfig) -> list[_Evaluation]:
-    """The split's own task, then the out-of-domain ones, which a design without instruction cannot be asked for."""
-    parts = []
-    for split in config.splits:
-        parts.append(_evaluation(config, split, split, config.task))
-        if config.design["instruction"] != "none":
-            for other in config.out_of_domain:
-                parts.append(_evaluation(config, f"{split}_ood", split, other))
-    return parts
-
-
-def _evaluation(config: TrialConfig, reported: Any, split: Any, name: str) -> _Evaluation:
-    examples = trial_examples(name, split, config.definition)
-    items = data.eval_items(examples, config.eval_size)
-    return _Evaluation(reported, name, trial_task(name, config.definition), items)
 
 
 def _write_json(path: Path, value: Any) -> None:

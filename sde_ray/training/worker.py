@@ -16,7 +16,7 @@ import resource
 import socket
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,8 +82,33 @@ class Worker:
         if not distributed.is_initialized():
             deepspeed_engine.init_group(self.rank, self.workers, address, port)
 
-    def start_trial(self, config: TrialConfig, samples: Sequence[Sample]) -> TrialInfo:
-        """Prepare a trial: load its base model unless it is resident, tokenize, add an adapter, make the engine."""
+    def start_trial(
+        self,
+        config: TrialConfig,
+        samples: Sequence[Sample],
+        drawn: Sequence[Sample] = (),
+        prepared: Mapping[str, Any] | None = None,
+    ) -> TrialInfo:
+        """Prepare a trial: load its base model unless it is resident, tokenize, add an adapter, make the engine.
+
+        Args:
+            config: the trial.
+            samples: what it trains on.
+            drawn: the samples that it would train on without its data and training axes, if it has some: completions
+                may be as long as with these.
+            prepared: by axis, what its methods have left for the workers.
+        """
+        from sde_ray.training.curation import methods_of
+
+        return self._start(config, samples, drawn or samples, methods_of(config, prepared))
+
+    def start_plain(self, config: TrialConfig, samples: Sequence[Sample], drawn: Sequence[Sample]) -> TrialInfo:
+        """Prepare a trial on these samples as if it had no data or training axis."""
+        return self._start(config, samples, drawn, ())
+
+    def _start(
+        self, config: TrialConfig, samples: Sequence[Sample], drawn: Sequence[Sample], methods: Sequence[Any]
+    ) -> TrialInfo:
         from sde_ray.models import base
         from sde_ray.models.decoder import LoraDecoder, completion_budget
         from sde_ray.models.lora import add_lora
@@ -101,7 +126,7 @@ class Worker:
             self._loaded, max_length=config.train.max_length, chat_template=config.chat_template
         )
         encoder = self._decoder.encoder
-        self._max_new_tokens = completion_budget(config.generation.max_new_tokens, encoder, samples)
+        self._max_new_tokens = completion_budget(config.generation.max_new_tokens, encoder, drawn)
         encoded = encoder.samples(samples, self._max_new_tokens)
         clock.lap("tokenize")
         trainer.seed_everything(config.seed)
@@ -110,13 +135,14 @@ class Worker:
         except Exception:
             self._loaded, self._loaded_for, self._decoder = None, (), None  # it may have part of an adapter in it
             raise
-        self._trainer = trainer.Trainer(
+        self._trainer = trainer.make_trainer(
             self._peft_model,
             encoded,
             config,
             dtype=dtype,
             pad_token_id=pad_token_id(self._loaded.tokenizer),
             rank=self.rank,
+            methods=methods,
         )
         clock.lap("engine")
         steps = len(self._trainer.steps)
@@ -137,6 +163,24 @@ class Worker:
         with deepspeed_engine.gathered_parameters(engine, self._peft_model):
             texts, num_tokens = self._decoder.generate(prompts, self._max_new_tokens, batch_size=batch_size)
         return texts, num_tokens
+
+    def count_tokens(self, config: TrialConfig, samples: Sequence[Sample]) -> list[int]:
+        """The tokens of each sample, prompt and completion, as a trial would train on it."""
+        from sde_ray.models import base
+        from sde_ray.models.decoder import LoraDecoder
+
+        self.end_trial()
+        self._load(config, base.resolve_dtype(config.train.dtype))
+        decoder = LoraDecoder(self._loaded, max_length=config.train.max_length, chat_template=config.chat_template)
+        return [len(row.input_ids) for row in decoder.encoder.samples(samples)]
+
+    def apply(self, function: str, *arguments: Any) -> Any:
+        """Call a function by its import path with this worker and plain values."""
+        from types import FunctionType
+
+        from sde_ray.plugins import load_object
+
+        return load_object(function, FunctionType, "a function of a method")(self, *arguments)
 
     def save(self, folder: Path) -> None:
         """Write the adapter; under ZeRO every worker takes part, the first one writes."""

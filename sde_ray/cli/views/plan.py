@@ -58,6 +58,7 @@ def summary(plan: Plan, data: Sequence[DataSummary] = ()) -> list[str]:
     for each in data:
         metric, items = each.facts
         lines += [f"metric   {escape(f'{each.title}: {metric}')}", f"data     {escape(f'{each.title}: {items}')}"]
+    lines += [f"axis     {escape(line)}" for line in plan.curation]
     lines += [f"pinned   {axis}: {escape(reason)}" for axis, reason in plan.pinned.items()]
     return lines + [f"dropped  {escape(what)}: {escape(reason)}" for what, reason in plan.dropped]
 
@@ -84,6 +85,7 @@ def to_dict(plan: Plan, data: Sequence[DataSummary] = ()) -> dict[str, Any]:
         "search": plan.search,
         "first": plan.first,
         "pinned": dict(plan.pinned),
+        "curation": list(plan.curation),
         "dropped": [{"what": what, "reason": reason} for what, reason in plan.dropped],
         "estimate": _estimate(plan),
         "data": [asdict(each) for each in data],

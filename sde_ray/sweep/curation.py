@@ -1,0 +1,95 @@
+"""What the data and training axes of a sweep mean for its plan: settings, data read, faults, rungs, cost.
+
+carried_out(trial)              the trial with the settings that its nuisance axes name, and the data that it reads
+check_methods(trials)           UserError with every trial that its methods cannot carry out
+home_option(config, axis, ...)  the option that a design has which says nothing of the axis
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from sde_ray.config.schema import SweepConfig
+from sde_ray.config.section import Section
+from sde_ray.config.trial import TrialConfig
+from sde_ray.design.axes import find_axis, find_option, spell
+from sde_ray.errors import FaultList
+from sde_ray.safe_json import stream_hash
+from sde_ray.tasks import fingerprint, resolve_task
+from sde_ray.training.curation import methods_of
+
+
+def carried_out(trial: TrialConfig) -> TrialConfig:
+    """The trial with the values of its nuisance axes in its settings, and other tasks' data in its `data`."""
+    changes: dict[str, Any] = {}
+    for axis, option in trial.curated.items():
+        section, _, name = find_axis(axis).setting.partition(".")
+        if section:
+            settings: Section = changes.get(section, getattr(trial, section))
+            value = getattr(find_option(axis, option), "value", None)
+            changes[section] = _with_setting(type(settings), settings.model_dump_json(), name, value)
+    if trial.tasks_read:
+        changes["data"] = _with_data(trial.data, trial.tasks_read)
+    return replace(trial, **changes) if changes else trial
+
+
+@lru_cache(maxsize=256)
+def _with_setting(kind: type[Section], settings: str, name: str, value: Any) -> Section:
+    """The section with another value: one object for all its trials, since each computes its part of the key once."""
+    return kind.model_validate_json(json.dumps({**json.loads(settings), name: value}))
+
+
+@lru_cache(maxsize=64)
+def _with_data(data: str, names: tuple[str, ...]) -> str:
+    return stream_hash([" ".join([data, *(fingerprint(resolve_task(name)) for name in names)])])
+
+
+def home_option(config: SweepConfig, axis_name: str, options: Sequence[str]) -> str:
+    """Of these options that of a design which says nothing of the axis: the default, or as it is configured."""
+    axis = find_axis(axis_name)
+    section, _, name = axis.setting.partition(".")
+    homes = [axis.default] + ([spell(axis_name, getattr(getattr(config, section), name))] if section else [])
+    return next((home for home in homes if home in options), options[0] if options else axis.default)
+
+
+def check_methods(trials: Iterable[TrialConfig]) -> None:
+    """Raises UserError: with all that the methods of these trials cannot carry out, each once."""
+    faults, seen = FaultList("Data and training axes"), set()
+    for trial in trials:
+        signature = (tuple(trial.curated.items()), trial.task, trial.model, trial.train_size)
+        if signature in seen or not trial.curated:
+            continue
+        seen.add(signature)
+        for method in methods_of(trial):
+            for fault in method.faults():
+                faults.add(fault)
+    faults.raise_if_any()
+
+
+def cost(trial: TrialConfig) -> float:
+    """The time of a trial in plain ones, by what its options say."""
+    product = 1.0
+    for axis, option in trial.curated.items():
+        product *= getattr(find_option(axis, option), "cost", 1.0)
+    return product
+
+
+def describe(axes: Iterable[str], trials: Sequence[TrialConfig]) -> tuple[str, ...]:
+    """What a person should know of the data and training axes that are tried, a line each."""
+    lines = []
+    for name in axes:
+        axis = find_axis(name)
+        if not axis.curates:
+            continue
+        options = axis.ordered(dict.fromkeys(trial.design[name] for trial in trials))
+        words = [f"{name}, {axis.stage}: {', '.join(options)}"]
+        costs = {option: getattr(find_option(name, option), "cost", 1.0) for option in options}
+        words += [f"{option} takes {times:g} times as long" for option, times in costs.items() if times != 1]
+        words += ["a test of robustness, never a reason for a design"] * axis.nuisance
+        words += ["scored at the end of the training only"] * axis.one_rung
+        lines.append("; ".join(words))
+    return tuple(lines)

@@ -1,0 +1,175 @@
+"""Preparation of a curated trial: its samples, and what its methods may use to make them.
+
+    preparation = Preparation(config, folder, workers, drawn, methods)
+    samples = preparation.run()
+
+A method that needs a model trains and asks the workers of its own trial, before these train the trial itself:
+
+    preparation.fit(samples)                    train a fresh adapter on these samples, from start to end
+    preparation.complete(prompts)               what it answers to prompts, greedily
+    preparation.apply("confidence", samples)    the function `confidence(worker, samples)` beside the method's class
+
+All of it is a function of the trial's seed, so a trial that is interrupted prepares the same again; `remember` keeps
+what was dear in the trial's folder.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from sde_ray import data
+from sde_ray.config.trial import TrialConfig
+from sde_ray.design import render
+from sde_ray.design.axes import find_axis
+from sde_ray.errors import UserError
+from sde_ray.safe_json import read_json
+from sde_ray.storage.files import write_atomic
+from sde_ray.tasks.trial_task import trial_examples, trial_task
+from sde_ray.types import Example, Parsed, Sample, Segment, Task
+
+Prompts = Sequence[tuple[str, tuple[Segment, ...]]]
+
+FOLDER = "curation"  # in the trial's, for what is remembered and for files that a person may look at
+
+
+class Workers(Protocol):
+    """A trial's workers (`worker_group.py`)."""
+
+    resources: Any
+
+    def call(self, method: str, *arguments: Any) -> list[Any]: ...
+
+    def map(self, method: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]: ...
+
+
+class Preparation:
+    """What the methods of a trial may use. `counts`: what they have counted, by "axis/name"; it is in the result.
+
+    `methods` are those of `curation.py`.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        folder: Path,
+        workers: Workers,
+        drawn: Sequence[Example],
+        methods: Sequence[Any],
+    ) -> None:
+        self.config, self.folder, self.workers, self.drawn = config, folder / FOLDER, workers, drawn
+        self.task: Task = trial_task(config.task, config.definition)
+        self.counts: dict[str, float] = {}
+        self._methods, self._method = methods, methods[0]
+
+    def run(self) -> list[Sample]:
+        """The samples that the trial trains on. Raises UserError when a method leaves none."""
+        examples: Sequence[Example] = self.drawn
+        for method in self._methods:
+            self._method = method
+            examples = method.examples(examples, self)
+        samples: Sequence[Sample] = self.render(examples)
+        for method in self._methods:
+            self._method = method
+            samples = method.samples(samples, self)
+        if not samples:
+            names = ", ".join(f"{axis}={option}" for axis, option in self.config.curated.items())
+            raise UserError(f"{names} leaves no sample to train on, of {len(self.drawn)}. Take another option.")
+        self.counts["samples"] = len(samples)
+        return list(samples)
+
+    # ---- examples --------------------------------------------------------------------------------------------------
+
+    def pool(self) -> list[Example]:
+        """All examples of the train split, in their fixed order."""
+        return trial_examples(self.config.task, "train", self.config.definition)
+
+    def pool_of(self, name: str) -> tuple[Task, list[Example]]:
+        """Another task, one that the axis `reads`, with its train split."""
+        return trial_task(name), trial_examples(name, "train")
+
+    def draw(self, examples: Sequence[Example], count: int) -> list[Example]:
+        """The first `count` of an order that the trial's seed decides, so that a smaller draw is part of a larger."""
+        return data.draw(examples, count, self.config.seed)
+
+    def render(self, examples: Sequence[Example], task: Task | None = None) -> list[Sample]:
+        """Examples as samples in the trial's design."""
+        variant = self.config.instruction_variant
+        return [render.render_sample(one, task or self.task, self.config.design, variant) for one in examples]
+
+    # ---- the model -------------------------------------------------------------------------------------------------
+
+    def fit(self, samples: Sequence[Sample], steps: int | None = None) -> list[float]:
+        """Train a fresh adapter, with the trial's settings; it stays until the next one. Returns the steps' losses.
+
+        Args:
+            samples: in whatever number; one pass is `num_train_epochs` of the trial.
+            steps: how many optimiser steps; None: all. With 0 the base model answers as it is.
+        """
+        info = self.workers.call("start_plain", self.config, list(samples), self.render(self.drawn))[0]
+        until = info.steps if steps is None else min(steps, info.steps)
+        parts = self.workers.call("train", until) if until else []
+        losses = [sum(part) for part in zip(*parts, strict=True)]
+        self.count("prepared_steps", until)
+        return losses
+
+    def complete(self, prompts: Prompts) -> list[str]:
+        """The completions of (id, prompt) pairs, greedily, by the adapter that was fitted last."""
+        count = self.workers.resources.num_workers
+        parts = self.workers.map("generate", [(list(prompts)[rank::count],) for rank in range(count)])
+        completions = [""] * len(prompts)
+        for rank, (texts, num_tokens) in enumerate(parts):
+            completions[rank::count] = texts
+            self.count("prepared_tokens", num_tokens)
+        return completions
+
+    def answer(self, examples: Sequence[Example]) -> list[Parsed]:
+        """The answers to examples in the trial's design, read from the completions."""
+        design, variant = self.config.design, self.config.instruction_variant
+        prompts = [(one.id, render.prompt_of(one.text, self.task, design, variant)) for one in examples]
+        return [render.parse_completion(text, self.task, design) for text in self.complete(prompts)]
+
+    def count_tokens(self, samples: Sequence[Sample]) -> list[int]:
+        """The tokens of each sample, prompt and completion, as the trial would train on it."""
+        counts: list[int] = self.workers.call("count_tokens", self.config, list(samples))[0]
+        return counts
+
+    def apply(self, function: str, *arguments: Any) -> list[Any]:
+        """Call a function of the method's module on every worker, `function(worker, *arguments)`; a value a worker.
+
+        Both directions carry plain values. The worker has the adapter that was fitted last.
+        """
+        module = find_axis(self._method.axis).carrier.partition(":")[0]
+        return self.workers.call("apply", f"{module}:{function}", *arguments)
+
+    # ---- records ---------------------------------------------------------------------------------------------------
+
+    def count(self, name: str, number: float) -> None:
+        """Add to a count of the method's, such as samples that a rule has dropped."""
+        key = f"{self._method.axis}/{name}"
+        self.counts[key] = self.counts.get(key, 0) + number
+
+    def remember(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make()` returns, plain JSON values, kept in the trial's folder with what it counts."""
+        assert re.fullmatch(r"[a-z0-9_-]+", name), name
+        path, before = self.folder / f"{name}.json", dict(self.counts)
+        try:
+            kept = read_json(path.read_text(encoding="utf-8"))
+            value, counted = kept["value"], dict(kept["counts"]) if kept["key"] == self.config.key else None
+        except (OSError, ValueError, KeyError, TypeError):
+            value, counted = None, None
+        if counted is not None:
+            self.counts |= {key: before.get(key, 0) + number for key, number in counted.items()}
+            return value
+        value = make()
+        counted = {key: number - before.get(key, 0) for key, number in self.counts.items()}
+        self.write(f"{name}.json", json.dumps({"key": self.config.key, "value": value, "counts": counted}))
+        return value
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file into the folder `curation` of the trial's."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.folder / name, text)
