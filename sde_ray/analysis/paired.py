@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from sde_ray.search.scale import IDENTITY, LogitScale, Scale
 from sde_ray.types import Design
 
 Array = npt.NDArray[np.float64]
+Name = TypeVar("Name")
 Key = tuple[str, int, Any]  # contender, training seed, variant
 DRAWS = 8000
 MIN_FREEDOM = 4.0  # degrees of freedom of a sweep's replicates that give a comparison with one seed its training noise
@@ -259,7 +260,7 @@ def compare(
             draws = np.asarray((resampled[first] - resampled[name]).mean(axis=2)[:, present])
         difference = float((means[base] - means[n])[present].mean())
         differences[name] = _with_interval(difference, int(present.sum()), variance, draws, random)
-    return _holm(differences)
+    return holm(differences)
 
 
 def _enough(means: Array, replicates: Replicates | None) -> bool:
@@ -329,7 +330,7 @@ def _shared_variance(by_draw: Array | None) -> float:
     return max(0.0, (single - together) / (by_draw.shape[1] - 1))
 
 
-def _holm(differences: Mapping[str, PairedDifference]) -> dict[str, PairedDifference]:
+def holm(differences: Mapping[Name, PairedDifference]) -> dict[Name, PairedDifference]:
     """Holm's step-down correction: the smallest p-value times the number of comparisons, the next times one less..."""
     p_values = {name: difference.p_value for name, difference in differences.items() if difference.p_value is not None}
     adjusted, largest = {}, 0.0
