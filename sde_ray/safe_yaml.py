@@ -93,7 +93,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
             data = file.read(MAX_BYTES + 1)
         text = data.decode("utf-8")
     except FileNotFoundError:
-        near = suggest(path.name, [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else [])
+        files = sorted(p.name for p in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
+        near = suggest(path.name, files) or (f" There are: {', '.join(files[:5])}." if files else "")
         raise UserError(f'There is no file "{path}".{near} Give the path of a sweep\'s YAML file.') from None
     except UnicodeDecodeError as error:
         raise UserError(f'"{path}" is not UTF-8 text (byte {error.start}). Save it as UTF-8.') from None

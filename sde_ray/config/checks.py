@@ -7,7 +7,7 @@ so that both kinds of faults of one file can be shown together.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -18,7 +18,7 @@ from sde_ray.config import renamed
 from sde_ray.config.installed import missing_in_peft
 from sde_ray.config.schema import SweepConfig
 from sde_ray.design import designs
-from sde_ray.design.axes import find_axis, find_option, option_name
+from sde_ray.design.axes import AXES, find_axis, find_option, option_name
 from sde_ray.errors import UserError, suggest, unknown
 from sde_ray.metrics import check_metric
 from sde_ray.search import METHODS
@@ -35,7 +35,7 @@ def format_validation_error(error: Any) -> str:
     parts = [str(part) for part in error["loc"]]
     where = ".".join(parts)
     if error["type"] == "extra_forbidden":
-        instead = renamed.hint(parts)
+        instead = renamed.hint(parts) or _mark_hint(parts[-1], error["input"]) or _axis_hint(parts)
         if instead:
             return f'Unknown key "{where}": {instead}'
         names = _fields_at(error["loc"][:-1])
@@ -47,6 +47,21 @@ def format_validation_error(error: Any) -> str:
         return f"{where}: {message}" if where else message
     value = json.dumps(error["input"], default=str, ensure_ascii=False)
     return f"{where}: {value[:80]} is not allowed. {message}."
+
+
+def _mark_hint(key: str, value: Any) -> str:
+    """What to write for `{CPU:1}`, which YAML reads as one key without a value."""
+    name, mark, rest = key.partition(":")
+    if value is not None or not mark or not name.isidentifier():
+        return ""
+    return f'YAML wants a blank after the colon: "{name}: {rest.strip() or "VALUE"}".'
+
+
+def _axis_hint(parts: Sequence[str]) -> str:
+    """What to write for an axis that stands at the top of the file."""
+    if len(parts) > 1 or parts[0] not in AXES:
+        return ""
+    return f'it is an axis of the design. To pin it or to choose among its options write "axes: {{{parts[0]}: [...]}}".'
 
 
 def _fields_at(location: Iterable[Any]) -> list[str]:

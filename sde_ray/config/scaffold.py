@@ -83,7 +83,7 @@ def scaffold(
         faults = str(error)
     else:
         metric, counts = task.objective, {split: len(splits.examples[split]) for split in ORDER}
-        doubts += _few_items(counts)
+        doubts += [*(note.rstrip(".") for note in splits.notes), *_few_items(counts)]
     if surveyed.schema is not None:
         doubts += _own_task(str(surveyed.section["format"]), place)
     doubts += _long_texts(surveyed.texts, draft.language)

@@ -21,6 +21,7 @@ from sde_ray.safe_yaml import read_yaml
 PACKAGE = Path(__file__).parents[1]
 FOLDERS = (PACKAGE / "shipped_sweeps", PACKAGE.parent / "sweeps")
 SUFFIX = ".yaml"
+DATA = (".jsonl", ".csv", ".tsv", ".parquet", ".arrow")
 _SENTENCE_END = re.compile(r"(?<=[.?])(?<!al\.) ")  # "et al. 2024" goes on
 
 
@@ -36,8 +37,10 @@ def shipped_sweeps() -> Mapping[str, Path]:
 def find_sweep(path: Path) -> Path:
     """A sweep's file: the path, or where nothing lies there, the shipped sweep of this bare name.
 
-    Raises UserError: when there is no such file, but a shipped sweep of its name.
+    Raises UserError: when there is no such file, but a shipped sweep of its name; or when the file is data.
     """
+    if path.suffix.lower() in DATA and path.is_file():
+        raise UserError(f'"{path}" is data, no sweep. sde-ray init {path} looks at it and writes the YAML of a sweep.')
     sweeps = shipped_sweeps()
     if path.stem not in sweeps:
         near = suggest(path, sweeps) if path == Path(path.stem) and not os.path.exists(path) else ""

@@ -137,9 +137,15 @@ def is_answer_column(name: str, column: Sequence[Values]) -> bool:
 
 
 def text_column(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """The column of the text: one that is called so, else the one with the longest strings; None where none has any."""
+    """The column of the text: one that is called so, else the one with the longest strings; None where none has any.
+
+    A column of few values is no text, but one that is called "text" is, however few it has.
+    """
     names = dict.fromkeys(name for row in rows for name in row)
     lengths = {name: _length(name, rows) for name in names}
+    if not any(lengths.values()):
+        plain = [name for name in names if name.casefold() == TEXTS[0] and _strings(name, rows)]
+        return plain[0] if plain else None
     called = [name for word in TEXTS for name in names if name.casefold() == word and lengths[name] > 0]
     if called and lengths[called[0]] * 3 >= max(lengths.values()):
         return called[0]
@@ -149,10 +155,14 @@ def text_column(rows: Sequence[Mapping[str, Any]]) -> str | None:
 
 def _length(name: str, rows: Sequence[Mapping[str, Any]]) -> float:
     """The median length of a column's strings; 0 where most are none, or all the same."""
-    strings = [row[name] for row in rows if isinstance(row.get(name), str) and row[name].strip()]
+    strings = _strings(name, rows)
     if len(strings) < 0.8 * len(rows) or len({*strings}) * 2 < len(strings):
         return 0.0
     return median(map(len, strings))
+
+
+def _strings(name: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [row[name] for row in rows if isinstance(row.get(name), str) and row[name].strip()]
 
 
 def ordered(counts: Mapping[str, int]) -> tuple[str, ...]:

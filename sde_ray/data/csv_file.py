@@ -15,6 +15,8 @@ from pathlib import Path
 
 from sde_ray.data.faults import PlacedFault, raise_faults
 from sde_ray.data.records import Record, read_text
+from sde_ray.errors import UserError
+from sde_ray.safe_json import read_json
 
 DELIMITERS = (",", ";", "\t", "|")
 TRIED_CHARACTERS, TRIED_ROWS = 200_000, 50
@@ -23,12 +25,24 @@ TRIED_CHARACTERS, TRIED_ROWS = 200_000, 50
 def read_csv(path: Path) -> list[Record]:
     """The rows below a header; separated by comma, semicolon, tab or bar, whichever fits."""
     text = read_text(path)
+    if _is_json(text):
+        raise UserError(f"{path} holds JSON, not CSV. Set format: jsonl, or leave the format out: it is recognised.")
     if text[:4].lower() == "sep=":  # Excel's note to itself
         first, _, text = text.partition("\n")
         delimiter, skipped = first.rstrip("\r")[4:5] or ",", 1
     else:
         delimiter, skipped = ("\t" if path.suffix == ".tsv" else find_delimiter(text)), 0
     return _read(path, text, delimiter, skipped)
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text begins with a JSON object or a list of some, as no header of a table does."""
+    first = text.lstrip().partition("\n")[0].strip()
+    try:
+        value = read_json(first)
+    except ValueError:
+        return first == "["
+    return isinstance(value, dict) or (isinstance(value, list) and all(isinstance(one, dict) for one in value))
 
 
 def _read(path: Path, text: str, delimiter: str, skipped: int) -> list[Record]:

@@ -57,6 +57,16 @@ def convert(record: Record, schema: Schema, columns: Mapping[str, str] | None = 
     yield Example(name, str(text), answer, rationale, {slot: more for slot, more in aliases.items() if more})
 
 
+def empty_slots(record: Record, schema: Schema, columns: Mapping[str, str] | None = None) -> list[str]:
+    """Slots whose value is the empty text in an answer that names its slots; a table's empty cells are no such."""
+    answer = record.fields.get((columns or {}).get("answer", "answer")) if isinstance(record.fields, Mapping) else None
+    if isinstance(answer, str) and len(schema.slots) > 1:
+        answer = read_answer(answer, schema.slots)
+    if not isinstance(answer, Mapping):
+        return [schema.slots[0]] if answer == "" else []
+    return [slot for slot in schema.slots if answer.get(slot) == ""]
+
+
 def _named(record: Record, schema: Schema, columns: Mapping[str, str]) -> dict[str, Any]:
     """The record under our keys; a flat row's slots are gathered under "answer"."""
     if not isinstance(record.fields, dict):

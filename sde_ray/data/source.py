@@ -14,7 +14,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any, Literal
 from sde_ray.data.bio import CONLL
 from sde_ray.data.formats import FORMATS, OTHER_NAMES
 from sde_ray.data.hub import read_hub, split_names
+from sde_ray.data.jsonl import empty_slots
 from sde_ray.data.messages import instruction_of
 from sde_ray.data.recognition import AUTO, examples, read_records
 from sde_ray.data.records import Record
@@ -98,9 +100,11 @@ class DatasetSource:
         items = ", ".join(f"{len(splits.examples[split])} {split}" for split in ORDER)
         cut = [split for split in ORDER if split not in splits.formats]
         parts = [items, *([f"{' and '.join(cut)} cut from train"] if cut else [])]
-        return "; ".join(
-            [*parts, f"read as {', '.join(dict.fromkeys(splits.formats.values()))}", *splits.dropped, *splits.notes]
-        )
+        return "; ".join([*parts, f"read as {', '.join(dict.fromkeys(splits.formats.values()))}", *splits.dropped])
+
+    def notes(self) -> tuple[str, ...]:
+        """What the author of the data may not expect, a sentence each."""
+        return self.splits().notes
 
     @property
     def title(self) -> str:
@@ -111,7 +115,7 @@ class DatasetSource:
 @lru_cache(maxsize=16)
 def _load(source: DatasetSource, options: str, stamps: tuple[tuple[str, int, int], ...]) -> Splits:
     """`options` and `stamps` are here for the cache: what does not hash, and files that change."""
-    by_split, formats, instructions = {}, {}, set[str]()
+    by_split, formats, instructions, empty = {}, {}, set[str](), Counter[str]()
     for split, path in source.paths:
         if source.hub:
             title, records = f"{source.hub}:{path}", read_hub(source.hub, path, source.config, source.revision)
@@ -121,14 +125,39 @@ def _load(source: DatasetSource, options: str, stamps: tuple[tuple[str, int, int
         if formats[split] == "jsonl" and not source.hub:
             formats[split] = TABLES.get(Path(path).suffix.lower(), "jsonl")
         instructions |= _left_out(formats[split], records, source)
-    notes = [f"{len(instructions)} different instructions are left out of the text (keep_instruction)"]
+        empty.update(_empty_values(formats[split], records, source))
     splits = separate(by_split, _overlap(source, formats), source.title)
-    splits = replace(splits, formats=formats, notes=tuple(notes if len(instructions) > 1 else ()))
+    splits = replace(splits, formats=formats, notes=tuple(_notes(instructions, empty)))
     for note in splits.dropped:
         log.warning("%s: %s", source.title, note)
     for note in splits.cut:
         log.info("%s: %s", source.title, note)
     return splits
+
+
+def _notes(instructions: set[str], empty: Mapping[str, int]) -> Iterator[str]:
+    if len(instructions) > 1:
+        yield f"{len(instructions)} different instructions are left out of the text (keep_instruction: true)."
+    if empty:
+        listed = ", ".join(f"{slot} {times} times" if times > 1 else f"{slot} once" for slot, times in empty.items())
+        yield (
+            f'An answer has the empty text "" for {listed}: it is read as "not mentioned". If one is missing there, '
+            "repair the data; null, or leaving the slot out, says the same without this note."
+        )
+
+
+def _empty_values(name: str, records: Sequence[Record], source: DatasetSource) -> Iterator[str]:
+    """The slots with the empty text as their value, once for each record; in a table that is an empty cell."""
+    if name in TABLES.values():
+        return
+    translate, options = FORMATS[name].translate, dict(source.options)
+    if FORMATS[name].schema is not None:
+        return
+    for record in records:
+        if translate is None:
+            yield from empty_slots(record, source.schema, options.get("columns"))
+        elif (fields := translate(record.fields, source.schema, **options)) is not None:
+            yield from empty_slots(replace(record, fields=fields), source.schema)
 
 
 def _left_out(name: str, records: Sequence[Record], source: DatasetSource) -> set[str]:

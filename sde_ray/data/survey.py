@@ -32,7 +32,8 @@ class Survey:
     """Survey of records: `texts` and `answers` by slot, one a record.
 
     `section` is what a task's `data` must say besides the place; `schema` that of a published set. `columns_left` are
-    columns that may be answers and were not taken. `instruction` is what the data themselves tell a model to do.
+    columns that may be answers and were not taken, `nested` slots whose values are
+    objects. `instruction` is what the data themselves tell a model to do.
     """
 
     title: str
@@ -44,6 +45,7 @@ class Survey:
     instruction: str = ""
     columns_left: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -109,6 +111,7 @@ def _of_shape(title: str, shape: Shape, records: Sequence[Record], text: str, ki
         has_rationales=any(row.get("rationale") for row in rows),
         instruction=instruction,
         notes=tuple(notes),
+        nested=_nested([row["answer"] for row in rows]),
     )
 
 
@@ -131,6 +134,12 @@ def _translated(
         raise UserError(f"{title} looks like {shape.title}, but no record can be read: {first}.")
     notes += [f"{count} of {len(records)} records cannot be read: {fault}" for fault, count in faults.most_common(3)]
     return rows
+
+
+def _nested(answers: Sequence[Any]) -> tuple[str, ...]:
+    """The slots that hold objects, or lists in lists, in some answer."""
+    mappings = [answer if isinstance(answer, Mapping) else {"answer": answer} for answer in answers]
+    return tuple(dict.fromkeys(str(s) for one in mappings for s, value in one.items() if as_values(value) is None))
 
 
 def _by_slot(answer: Any) -> dict[str, Values]:
@@ -262,17 +271,22 @@ def _of_plain(title: str, records: Sequence[Record], text: str, slots: Sequence[
     columns = {} if chosen == "text" else {"text": chosen}
     texts = [str(row[chosen]) if row.get(chosen) is not None else "" for row in rows]
     left: list[str] = []
+    nested: tuple[str, ...] = ()
     answers_in = "answer" if _has_answers(rows) else _mapping_column(rows)
     if answers_in and not (slots and slots[0] in names):
         columns |= {} if answers_in == "answer" else {"answer": answers_in}
-        answers = [_by_slot(row.get(answers_in)) for row in rows]
+        answers, nested = (
+            [_by_slot(row.get(answers_in)) for row in rows],
+            _nested([row.get(answers_in) for row in rows]),
+        )
         answers = [{s: v for s, v in answer.items() if not slots or s in slots} for answer in answers]
     else:
         taken, left = (list(slots), []) if slots else _answer_columns(title, rows, names, chosen, texts)
         answers = [{name: values for name in taken if (values := as_values(row.get(name)))} for row in rows]
     section = {"columns": columns} if columns else {}
     reasons = any(row.get("rationale") for row in rows)
-    return Survey("plain records", tuple(texts), tuple(answers), section, None, reasons, "", tuple(left), tuple(notes))
+    found = Survey("plain records", tuple(texts), tuple(answers), section, None, reasons, "", tuple(left), tuple(notes))
+    return replace(found, nested=nested)
 
 
 def _refuse_headless(title: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ WORDINGS: Mapping[str, Mapping[str, str]] = {
         "label_comma": ", ",
         "join": "\n",
         "slot_labels": "{name} ({labels})",
-        "multilabel": "A {slot} may have several {value}s.",
+        "multilabel": "Each {slot} may have several {value}s.",
         "multilabel_slots": "Several {value}s may stand for {slots}, one for any other {slot}.",
         "ranges": "Give as a number: {ranges}.",
         "range": "{name} from {low} to {high}",

@@ -42,10 +42,11 @@ def budget(config: SweepConfig, designs: Sequence[Design]) -> int:
         )
     least = min(len(designs), math.ceil(numbers * first) + 1)
     if search.n_trials < least:
+        screened = "trials" if first == 1 else f"trials up to the first rung ({first:g} of a training)"
         raise UserError(
-            f"search.n_trials is {search.n_trials}, but adaptive takes at least {least}: {numbers} trials up to the "
-            f"first rung ({first:g} of a training) to tell the options apart, and a full one. Set "
-            f"search.n_trials: {least} or more, list fewer options, or set search.method: random."
+            f"search.n_trials is {search.n_trials}, but adaptive takes at least {least}: {numbers} {screened} to tell "
+            f"the options apart, and one more in full. Set search.n_trials: {least} or more, list "
+            "fewer options, or set search.method: random."
         )
     return min(most, search.n_trials)
 

@@ -114,7 +114,11 @@ def _summarize(plan: Plan, name: str, task: Task) -> DataSummary:
         {task_title(other): (len(one.load("dev")), len(one.load("test"))) for other, one in siblings.items()},
         load.summary().partition("; ")[2] if isinstance(load, DatasetSource) else "",  # what follows the counts
         tuple(one for one in overlong if any(one.counts.values())),
-        (*_few(config, items, scored, tested), *_odd_labels(task, examples)),
+        (
+            *(load.notes() if isinstance(load, DatasetSource) else ()),
+            *_few(config, items, scored, tested),
+            *_odd_labels(task, examples),
+        ),
     )
 
 

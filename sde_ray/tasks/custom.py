@@ -34,7 +34,7 @@ from sde_ray.metrics.number import has_one_range
 from sde_ray.plugins import code_of, trust
 from sde_ray.safe_yaml import read_yaml
 from sde_ray.tasks.bundled import Load, no_examples
-from sde_ray.tasks.defaults import INSTRUCTIONS, METRICS, NOUNS
+from sde_ray.tasks.defaults import METRICS, ONE_SLOT_WORDINGS, default_instructions, default_nouns
 from sde_ray.tasks.rationales.template import WithRationales, check_template
 from sde_ray.tasks.yaml_fields import Section, check_keys, choice, hint, mapping, text, words
 from sde_ray.tasks.yaml_schema import read_numbers, read_schema
@@ -74,10 +74,13 @@ def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = Tru
         language=language,
         slots=schema.slots,
         nouns=PromptNouns(
-            **asdict(NOUNS[language][kind]) | mapping(section, "nouns", tuple(asdict(PromptNouns())), faults)
+            **asdict(default_nouns(language, kind, schema.slots))
+            | mapping(section, "nouns", tuple(asdict(PromptNouns())), faults)
         ),
         instructions=_instructions(
-            section, INSTRUCTIONS[language]["slot_label" if schema.slot_labels else kind], faults
+            section,
+            default_instructions(language, "slot_label" if schema.slot_labels else kind, schema.slots),
+            faults,
         ),
         metrics=words(section, "metrics", faults),
         objective=text(section, "objective", "", faults),
@@ -86,7 +89,10 @@ def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = Tru
         numbers=numbers.shared,
         placeholder=schema.placeholder,
         domains=words(section, "domains", faults),
-        wordings=mapping(section, "wordings", (*WORDINGS[language], "form_omit"), faults),
+        wordings={
+            **(ONE_SLOT_WORDINGS[language] if len(schema.slots) == 1 else {}),
+            **mapping(section, "wordings", (*WORDINGS[language], "form_omit"), faults),
+        },
         span_match=choice(section, "span_match", SPAN_MATCHES, faults),
         slot_labels=dict(schema.slot_labels),
         slot_numbers=numbers.by_slot,

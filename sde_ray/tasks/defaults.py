@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sde_ray.types import PromptNouns
 
@@ -18,6 +19,9 @@ NOUNS: Mapping[str, Mapping[str, PromptNouns]] = {
         "free": PromptNouns(text="文本", slot="字段", value="值", rationale="理由"),
     },
 }
+
+OTHER_VALUE: Mapping[str, str] = {"en": "class", "zh": "标签"}
+"""What a value is called where a slot has the usual word for its name."""
 
 INSTRUCTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "en": {
@@ -66,10 +70,86 @@ INSTRUCTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
 }
 
+ONE_SLOT: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "en": {
+        "label": (
+            "Read the {text} {where} and give its {slots}. Choose from {labels}.",
+            "Which {slots} does the {text} {where} call for? Choose from {labels}.",
+            "This is classification; the {text} is {where}. Give its {slots}, out of {labels}.",
+        ),
+        "slot_label": (
+            "Read the {text} {where} and give its {slots}, from those in brackets: {labels}.",
+            "Which {slots} does the {text} {where} call for? From those in brackets: {labels}.",
+            "This is classification; the {text} is {where}. Give its {slots}, from those in brackets: {labels}.",
+        ),
+        "span": (
+            "Read the {text} {where} and list its {value}s of the {slot} {slots}.",
+            "Which words of the {text} {where} belong to the {slot} {slots}?",
+            "This is extraction of {value}s. The {slot} is {slots}; the {text} is {where}.",
+        ),
+        "free": (
+            "Read the {text} {where} and give the {slots}.",
+            "What does the {text} {where} say for {slots}?",
+            "This is a form with one {slot}, {slots}, to be filled; the {text} is {where}.",
+        ),
+    },
+    "zh": {
+        "label": (
+            "阅读{where}这段{text}，给出{slots}。请从以下{value}中选择：{labels}。",
+            "{where}的{text}属于哪种{slots}？请从以下{value}中选择：{labels}。",
+            "这是一个分类任务，{text}在{where}。请给出{slots}，{value}有：{labels}。",
+        ),
+        "slot_label": (
+            "阅读{where}这段{text}，给出{slots}，从括号中选择：{labels}。",
+            "{where}的{text}属于哪种{slots}？从括号中选择：{labels}。",
+            "这是一个分类任务，{text}在{where}。请给出{slots}，从括号中选择：{labels}。",
+        ),
+        "span": (
+            "阅读{where}这段{text}，找出{slot}为{slots}的{value}。",
+            "{where}的{text}中，哪些词属于{slots}？",
+            "这是一个抽取任务，{text}在{where}。{slot}是{slots}。",
+        ),
+        "free": (
+            "阅读{where}这段{text}，给出{slots}。",
+            "根据{where}的{text}，回答：{slots}。",
+            "这是一个填表任务，{text}在{where}。{slot}只有一个：{slots}。",
+        ),
+    },
+}
+"""Instructions of a task with one slot, which need no talk of "each aspect"."""
+
+ONE_SLOT_WORDINGS: Mapping[str, Mapping[str, str]] = {
+    "en": {
+        "multilabel": "There may be several.",
+        "placeholder": "If there is none, write: {entry}",
+        "placeholder_list": "If there is none, write: {entry}",
+        "omit": "If there is none, write: {marker}",
+    },
+    "zh": {
+        "multilabel": "可以有多个。",
+        "placeholder": '如果没有，写作："{entry}"。',
+        "placeholder_list": '如果没有，写作："{entry}"。',
+        "omit": '如果没有，输出："{marker}"。',
+    },
+}
+"""The sentences of the other axes in a task with one slot."""
+
 PLACEHOLDERS: Mapping[str, Mapping[str, str]] = {
     "en": {"label": "unmentioned", "span": "none", "free": "unknown"},
     "zh": {"label": "未提及", "span": "无", "free": "未知"},
 }
+
+
+def default_instructions(language: str, kind: str, slots: Sequence[str]) -> tuple[str, ...]:
+    """Instructions of a task that names none. `kind`: label, span, free, or slot_label where each slot has its own."""
+    return (ONE_SLOT if len(slots) == 1 else INSTRUCTIONS)[language][kind]
+
+
+def default_nouns(language: str, kind: str, slots: Sequence[str]) -> PromptNouns:
+    """Nouns of a task that names none. A slot that is called "label" has a class, not a "label: label"."""
+    nouns = NOUNS[language][kind]
+    return replace(nouns, value=OTHER_VALUE[language]) if nouns.value in slots else nouns
+
 
 METRICS: Mapping[str, tuple[str, ...]] = {
     "sentiment": ("weighted_kappa", "kappa", "accuracy", "sentence_accuracy", "macro_f1"),

@@ -12,12 +12,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, Literal
 
 from sde_ray.data.columns import IN_TEXT, Values, infer_kind, is_number, ordered
 from sde_ray.data.survey import ALONE, Survey
 from sde_ray.errors import UserError
-from sde_ray.tasks.defaults import PLACEHOLDERS
+from sde_ray.tasks.defaults import ONE_SLOT, PLACEHOLDERS
 
 ABSENT = (
     *("unmentioned", "not mentioned", "not said", "not given", "none", "absent", "unspecified", "unknown", "n/a", "-"),
@@ -28,12 +29,7 @@ SLOT_ALONE = {"label": "label", "span": "span", "free": "answer"}
 """What the slot is called, by kind, where the data name none."""
 MISSING = ("nan", "null", "na", "#n/a", "nat")
 """What programs write into a cell that should be empty."""
-ONE_LABEL = {
-    "en": "Read the {text} {where} and give its {slots}. Choose from {labels}.",
-    "zh": "阅读{where}这段{text}，给出{slots}。请从以下类别中选择：{labels}。",
-}
-"""The instruction of a drafted classification task."""
-RARE, FEW = 5, 100
+RARE, FEW, PROSE = 5, 100, 6
 _CHINESE, _LETTER = re.compile(r"[\u4e00-\u9fff]"), re.compile(r"[^\W\d_]")
 
 TaskKind = Literal["label", "span", "free"]
@@ -83,7 +79,7 @@ class TaskDraft:
         """The task's section in YAML, without its data."""
         section: dict[str, Any] = {"name": self.name, "kind": self.kind, "slots": list(self.slots)}
         section |= {"language": self.language} if self.language != "en" else {}
-        section |= {"instruction": ONE_LABEL[self.language]} if self.has_one_label else {}
+        section |= {"instruction": ONE_SLOT[self.language]["label"][0]} if self.has_one_label else {}
         if self.kind == "label":
             by_slot = {slot: list(self.labels_of(slot)) for slot in self.slots}
             section["labels"] = list(self.shared_labels()) if self.shares_labels else by_slot
@@ -110,7 +106,7 @@ def draft_task(name: str, survey: Survey, kind: str = "") -> TaskDraft:
         language: Literal["en", "zh"] = _language(survey.texts)
         return TaskDraft(name, schema.kind, schema.slots, known, (), {}, schema.placeholder, language)
     if not survey.slots:
-        raise UserError(f"{name}: no record has an answer. Expected one or more; is the right column named?")
+        raise UserError(_no_answer(name, survey.nested))
     doubts: list[str] = []
     columns = {slot: survey.column(slot) for slot in survey.slots}
     if ALONE in columns and len(columns) > 1:
@@ -123,6 +119,7 @@ def draft_task(name: str, survey: Survey, kind: str = "") -> TaskDraft:
     language = _language(survey.texts)
     counts, placeholder = _labels(columns, doubts) if chosen == "label" else ({}, "")
     doubts += _text_doubts(survey)
+    doubts += _prose_doubts(columns) if chosen == "free" else []
     if survey.columns_left:
         doubts.append(f"left out, as they hold other kinds of values: {', '.join(survey.columns_left)}")
     return TaskDraft(
@@ -137,6 +134,17 @@ def draft_task(name: str, survey: Survey, kind: str = "") -> TaskDraft:
         placeholder=placeholder or _free_word(PLACEHOLDERS[language][chosen], counts),
         language=language,
         doubts=tuple(doubts),
+    )
+
+
+def _no_answer(name: str, nested: Sequence[str]) -> str:
+    """What is wrong with data without an answer that can be read."""
+    if not nested:
+        return f"{name}: no record has an answer. Expected one or more; is the right column named?"
+    return (
+        f"{name}: the answers hold objects or lists in lists ({', '.join(nested[:3])}); a value is a word, a number "
+        'or a list of them. Write each part under a slot of its own, {"head": "aspirin", "tail": "fever"}, or a whole '
+        'as one text, {"relations": ["aspirin treats fever"]}.'
     )
 
 
@@ -230,6 +238,17 @@ def _text_doubts(survey: Survey) -> list[str]:
     if len(survey.texts) < FEW:
         doubts.append(f"{len(survey.texts)} examples are few: scores will have wide intervals")
     return doubts
+
+
+def _prose_doubts(columns: Mapping[str, Sequence[Values]]) -> list[str]:
+    """Slots whose values are sentences: exact agreement, which free values are scored by, says little of them."""
+    sizes = {slot: [len(value.split()) for row in column for value in row] for slot, column in columns.items()}
+    return [
+        f"{slot}: answers of {median(each):g} words (median) hardly ever agree word for word, which is what accuracy "
+        "counts: name a metric of your own, such as ROUGE or a judge (docs/tasks-and-metrics.md)"
+        for slot, each in sizes.items()
+        if each and median(each) > PROSE
+    ]
 
 
 def _has_several(column: Sequence[Values]) -> bool:

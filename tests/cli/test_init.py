@@ -259,6 +259,31 @@ class TestChoices:
         assert task_of(here / "genia.yaml").slots == ("DNA", "RNA", "protein", "cell_type", "cell_line")
 
 
+class TestNoted:
+    """What init is not sure of, in words."""
+
+    def test_an_empty_text_as_a_label(self, here: Path) -> None:
+        rows = [
+            {"text": f"A stay {n}.", "answer": {"room": ["bad", "good", ""][n % 3], "wifi": ["ok", "no"][n % 2]}}
+            for n in range(30)
+        ]
+        said = " ".join(call("init", lines(here / "a.jsonl", rows).name).output.split())
+        assert 'unsure An answer has the empty text "" for room 10 times: it is read as "not mentioned"' in said
+        assert 'empty text "" for room 10 times' in " ".join(call("plan", "a.yaml").output.split())
+        (here / "b.csv").write_text(
+            "text,room,wifi\n"
+            + "".join(f"A {n},{['bad', 'good', ''][n % 3]},{['ok', 'no'][n % 2]}\n" for n in range(30))
+        )
+        assert "empty text" not in call("init", "b.csv").output
+
+    def test_answers_of_whole_sentences(self, here: Path) -> None:
+        rows = [{"text": f"A long story {n}.", "summary": f"Story {n} is told in a few words"} for n in range(30)]
+        said = " ".join(call("init", lines(here / "a.jsonl", rows).name).output.split())
+        assert "summary: answers of 8 words (median) hardly ever agree word for word" in said
+        rows = [{"text": f"A long story {n}.", "answer": f"Story {n}"} for n in range(30)]
+        assert "word for word" not in call("init", lines(here / "b.jsonl", rows).name).output
+
+
 class TestRefusals:
     def test_it_never_writes_over_a_file(self, here: Path) -> None:
         data = own_data.flat(here)
@@ -285,6 +310,7 @@ class TestRefusals:
             (["headless.csv"], "headless.csv: its first line (A bad stay., bad) looks like a row of data"),
             (["pairs.jsonl"], "looks like preference pairs"),
             (["empty.jsonl"], "is empty"),
+            (["nested.jsonl"], "nested: the answers hold objects or lists in lists (relations); a value is a word"),
             (["tools.jsonl"], "looks like OpenAI messages, but no record can be read"),
         ],
     )
@@ -294,6 +320,8 @@ class TestRefusals:
         (here / "headless.csv").write_text("".join(f"A {label} stay.,{label}\n" for label in ["bad", "good"] * 9))
         lines(here / "pairs.jsonl", [{"prompt": "a", "chosen": "b", "rejected": "c"}])
         (here / "empty.jsonl").write_text("")
+        nested = [{"text": f"Text {n}", "answer": {"relations": [{"head": "a", "tail": "b"}]}} for n in range(9)]
+        lines(here / "nested.jsonl", nested)
         lines(here / "tools.jsonl", [{"messages": [{"role": "user", "content": "a"}]}])
         told = call("init", *words, code=2).output
         assert message in " ".join(told.split())

@@ -128,6 +128,11 @@ validation: {controls: [es-sd]}
         ("task: masa:d1\nseeds: []\n", "seeds"),
         ("task: masa:d1\nobjective: {split: test}\n", "objective.split"),
         ("task: masa:d1\ndesigns: [baseline]\naxes: {format: json}\n", "`designs` lists the designs"),
+        ("task: masa:d1\nformat: json\n", 'Unknown key "format": it is an axis of the design. To pin it'),
+        (
+            "task: masa:d1\nresources: {resources_per_worker: {CPU:1}}\n",
+            'YAML wants a blank after the colon: "CPU: 1".',
+        ),
         ("task: masa:d1\nresources: {num_workers: 2, resources_per_worker: {GPU: 0.5}}\n", "cannot share a GPU"),
     ],
 )
@@ -148,6 +153,14 @@ def test_a_missing_file_suggests_a_near_one(tmp_path: Path) -> None:
     (tmp_path / "quickstart.yaml").write_text("task: masa:d1\n")
     with pytest.raises(UserError, match=r'There is no file.*Did you mean "quickstart.yaml"\?'):
         load_config(tmp_path / "quikstart.yaml")
+    with pytest.raises(UserError, match=r'There is no file.*nothing.yaml". There are: quickstart.yaml. Give the path'):
+        load_config(tmp_path / "nothing.yaml")
+
+
+def test_data_in_place_of_a_sweep_lead_to_init(tmp_path: Path) -> None:
+    (tmp_path / "tickets.jsonl").write_text('{"text": "a", "label": "b"}\n{"text": "c", "label": "d"}\n')
+    with pytest.raises(UserError, match=r'tickets.jsonl" is data, no sweep. sde-ray init .*tickets.jsonl'):
+        load_config(tmp_path / "tickets.jsonl")
 
 
 def test_a_file_that_is_not_utf8_or_a_folder_is_refused(tmp_path: Path) -> None:

@@ -102,8 +102,8 @@ class TestMessages:
         path = lines(tmp_path / "a.jsonl", *(chat(f"Win {n}", "spam", f"Shop {n}.") for n in "123"))
         assert load(path, SPAM)[0].text == "Win 1"
         assert load(path, SPAM, keep_instruction=True)[0].text == "Shop 1.\nWin 1"
-        told = open_dataset({"path": str(path)}, tmp_path, SPAM).summary()
-        assert told.endswith("3 different instructions are left out of the text (keep_instruction)")
+        told = open_dataset({"path": str(path)}, tmp_path, SPAM).notes()
+        assert told[0].startswith("3 different instructions are left out of the text") and len(told) == 1
 
     def test_a_prompt_template_takes_the_text_out(self, tmp_path: Path) -> None:
         template = "Sort this.\n\nMail: {text}\nAnswer:"
@@ -398,6 +398,17 @@ class TestCsv:
         for name in ("auto", "csv", "jsonl", "table"):
             examples = load(path, TICKETS, format=name)
             assert (examples[0].text, examples[0].answer) == ("No wifi, 0; really|no", {"product": ("app",)})
+
+    @pytest.mark.parametrize("text", ['{"text": "Win, now", "class": "spam"}\n', '[{"text": "Win"}]', "[\n  {}\n]"])
+    def test_json_that_is_called_csv_is_told(self, tmp_path: Path, text: str) -> None:
+        path = tmp_path / "a.jsonl"
+        path.write_text(text)
+        assert "a.jsonl holds JSON, not CSV. Set format: jsonl" in refused(path, SPAM, format="csv")
+
+    def test_a_header_in_brackets_is_no_json(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        path.write_text("[text],class\n" + "".join(f"Win {n},spam\n" for n in range(3)))
+        assert load(path, SPAM, columns={"text": "[text]"})[0].text == "Win 0"
 
     def test_excels_note_and_its_unicode_text(self, tmp_path: Path) -> None:
         text = "sep=;\nid;text;product\n" + "".join(f"{n};No wifi é {n};app\n" for n in range(3))

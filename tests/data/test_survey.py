@@ -69,6 +69,12 @@ def test_the_column_of_the_text(row: dict[str, object], name: str | None) -> Non
     assert text_column(rows) == name
 
 
+def test_a_column_called_text_is_the_text_however_few_values_it_has() -> None:
+    rows = [{"text": ["pay now", "pay later"][n % 2], "topic": ["a", "b"][n % 2], "price": n / 4} for n in range(9)]
+    assert text_column(rows) == "text"
+    assert text_column([{"note": row["text"], "price": row["price"]} for row in rows]) is None
+
+
 def test_columns_that_are_no_answers() -> None:
     labels = column("a", "b", "a")
     assert [name for name in ("id", "created_at", "user_id", "topic") if is_answer_column(name, labels)] == ["topic"]

@@ -1,4 +1,6 @@
-"""README's example: one training example in two designs side by side, the tokens that the loss counts in brackets.
+"""README's example: a training example in two designs, one below the other, what the loss counts in brackets.
+
+Lines are as short as a phone shows them without scrolling.
 
 python tests/helpers/readme_example.py     prints the block, to paste it into README.md after a change of a design
 """
@@ -6,14 +8,14 @@ python tests/helpers/readme_example.py     prints the block, to paste it into RE
 from __future__ import annotations
 
 import textwrap
-from itertools import groupby, zip_longest
+from itertools import groupby
 
 from sde_ray.pipeline.preview import SamplePreview, preview_task
 
 TASK = "masa:d1"
-LEFT = "es-sde"
-RIGHT = "instruction=last,input_modeling=on,format=json,unmentioned=omit,labels=number"
-WIDTH = 48
+FIRST = "es-sde"
+SECOND = "instruction=last,input_modeling=on,format=json,unmentioned=omit,labels=number"
+WIDTH = 40
 OPENED, CLOSED = "⟦", "⟧"
 
 
@@ -25,20 +27,23 @@ def marked(preview: SamplePreview) -> str:
     return text.removesuffix(CLOSED) + f"<end>{CLOSED}"
 
 
-def column(heading: str, preview: SamplePreview) -> list[str]:
-    rows = [row for line in marked(preview).split("\n") for row in textwrap.wrap(line, WIDTH) or [""]]
-    return [heading, "-" * WIDTH, *rows]
+def wrap(line: str) -> list[str]:
+    """A line in rows of a phone's width; an entry of JSON stays whole."""
+    return [line] if '{"' in line else textwrap.wrap(line, WIDTH) or [""]
 
 
-def side_by_side() -> str:
-    """Both columns, with the designs' names of the paper as headings."""
+def block(preview: SamplePreview) -> str:
+    """A sample as a block of text below its design's name of the paper."""
     from sde_ray.design.designs import paper_label
 
-    left, right = preview_task(TASK, [LEFT, RIGHT], n=1)
-    columns = [column(paper_label(preview.design), preview) for preview in (left, right)]
-    rows = zip_longest(*columns, fillvalue="")
-    return "\n".join(f"{one:<{WIDTH}} | {other}".rstrip() for one, other in rows)
+    rows = [row for line in marked(preview).split("\n") for row in wrap(line)]
+    return "\n".join([f"{paper_label(preview.design)}:", "", "```text", *rows, "```"])
+
+
+def example() -> str:
+    """Both blocks."""
+    return "\n\n".join(block(preview) for preview in preview_task(TASK, [FIRST, SECOND], n=1))
 
 
 if __name__ == "__main__":
-    print(side_by_side())
+    print(example())

@@ -251,7 +251,7 @@ def test_an_empty_list_is_shown_where_the_placeholder_is_not_written():
 def test_several_labels_are_asked_for():
     asked = render_instruction(TAGS, designs.make_design(format="json"), 0, "above")
     assert asked == (
-        "Give every tag of the text: a; b, c, d, none, => e, f., 0, nothing.\nA slot may have several tags.\n"
+        "Give every tag of the text: a; b, c, d, none, => e, f., 0, nothing.\nEach slot may have several tags.\n"
         'If a slot has no tag, write: {"slot": "tag", "tag": []}\nForm:\n{"slot": "tag", "tag": ["tag", "tag"]}'
     )
 

@@ -190,7 +190,7 @@ def test_rungs_are_for_long_trainings_unless_they_are_asked_for() -> None:
 def test_a_budget_that_is_too_small_is_refused_with_what_it_would_take() -> None:
     with pytest.raises(UserError, match="search.n_trials is 3, but adaptive takes at least 4: 10 trials up to the"):
         made(search={"n_trials": 3})
-    with pytest.raises(UserError, match="Set search.n_trials: 11 or more"):
+    with pytest.raises(UserError, match="11: 10 trials to tell the options apart, .* Set search.n_trials: 11 or more"):
         made(search={"n_trials": 8, "rungs": [1.0]})
     assert made(search={"n_trials": 4}).count == 4
 

@@ -106,6 +106,34 @@ def test_three_wordings_show_each_slot_with_its_labels(folder: Path) -> None:
     )
 
 
+ONE = {
+    ("label", "en"): "Read the text below and give its topic. Choose from a, b.\nIf there is none, write: ",
+    ("label", "zh"): "阅读下面这段文本，给出topic。请从以下类别中选择：a、b。如果没有，输出：",
+    ("span", "en"): "Read the text below and list its spans of the type topic.\nIf there is none, write: ",
+    ("free", "en"): "Read the text below and give the topic.\nIf there is none, write: ",
+}
+
+
+@pytest.mark.parametrize(("kind", "language"), ONE)
+def test_one_slot_is_asked_for_without_talk_of_each(tmp_path: Path, kind: str, language: str) -> None:
+    section = {"name": "x", "kind": kind, "slots": ["topic"], "language": language, "data": {"path": "a.jsonl"}}
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "answer": "a"}\n')
+    task = task_from_yaml({**section, **({"labels": ["a", "b"]} if kind == "label" else {})}, tmp_path)
+    asked = [render_instruction(task, make_design(unmentioned="omit"), n, "below") for n in range(3)]
+    assert asked[0].startswith(ONE[kind, language]) and len(set(asked)) == 3
+    assert not any(word in one for one in asked for word in ("each", "every", "A ", "每个", "{"))
+
+
+def test_a_slot_that_is_called_label_has_a_class(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "label": "a"}\n')
+    section = {"name": "x", "kind": "label", "labels": {"label": ["a", "b"]}, "data": {"path": "a.jsonl"}}
+    task = task_from_yaml(section, tmp_path)
+    assert "label: class." in render_instruction(task, make_design(), 0, "below")
+    task = task_from_yaml({**section, "nouns": {"value": "kind"}, "multilabel": True}, tmp_path)
+    said = render_instruction(task, make_design(), 0, "below")
+    assert "There may be several." in said and "label: kind, kind." in said
+
+
 def test_a_task_with_labels_by_slot_goes_all_the_way(folder: Path) -> None:
     task = pickle.loads(pickle.dumps(build(folder)))  # noqa: S301 - our own bytes, as Ray sends them
     examples = [*task.load("train"), *task.load("dev")]
