@@ -18,7 +18,7 @@ from sde_ray.analysis.effects import Group
 from sde_ray.analysis.paired import PairedDifference
 from sde_ray.analysis.report import Report, figure_files, render_page, write_report
 from sde_ray.analysis.report.chapter import Chapter
-from sde_ray.analysis.report.figures import Scale, rungs
+from sde_ray.analysis.report.figures import Scale, rungs, scatter
 from sde_ray.analysis.report.html import Html, escape, table, tag
 from sde_ray.analysis.strategy import assemble
 from sde_ray.analysis.study import Study
@@ -266,6 +266,7 @@ def test_numbers_are_those_of_the_ledger(report: Report, read: Reader) -> None:
 def test_what_matters_is_said(report: Report, read: Reader) -> None:
     claims = {f"{row['axis']}={row['option']}": row["claim"] for row in report.chapters[0].study.effects}
     assert claims["format=json"] == "worse" and claims["instruction=first"] == "better"
+    assert re.search(r"Matter: .*instruction=first \(\+0\.\d{3}\)", read.text) and "format=json (-0." in read.text
     assert "Matter: " in read.text and "is better than the baseline by" in read.text
     assert "labels=number" in next(r["interacts"] for r in report.chapters[0].study.effects if r["option"] == "lines")
 
@@ -305,3 +306,17 @@ def test_curves_need_two_rungs_and_tables_take_missing_values() -> None:
     assert rungs([result(make_design(), 0.5)], METRIC, "dev", "") is None
     shown = table({"n": "n", "x": "x"}, [{"n": 1, "x": None}, {"n": 0.25, "x": "a"}])
     assert '<td class="number">0.250</td>' in shown and "–" in shown
+
+
+def test_each_name_in_a_scatter_leads_to_its_own_dot() -> None:
+    points = [("a", 20.0, 0.96), ("b", 20.1, 0.959), ("c", 20.0, 0.9), ("d", 50.0, 0.1)]
+    drawing = ElementTree.fromstring(str(scatter(points, "tokens", "kappa", {"a": "assembled", "b": "baseline"})))
+    dots = {dot[0].text.partition(":")[0]: dot.attrib for dot in drawing.iter() if dot.tag.endswith("circle")}
+    names = {word.text: word.attrib for word in drawing.iter() if word.get("class") == "label name"}
+    (leader,) = [row.attrib for row in drawing.iter() if row.get("class") == "leader"]
+    assert abs(float(names["assembled"]["y"]) - 4 - float(dots["a"]["cy"])) < 0.1
+    assert float(names["baseline"]["y"]) >= float(names["assembled"]["y"]) + 13
+    assert [float(leader[key]) for key in ("x1", "y1")] == [float(dots["b"][key]) for key in ("cx", "cy")]
+    assert float(leader["y2"]) == float(names["baseline"]["y"]) - 4
+    (title,) = [word for word in drawing.iter() if word.text == "kappa"]
+    assert min(float(dot["cy"]) for dot in dots.values()) > float(title.get("y", "nan")) + 10

@@ -249,7 +249,7 @@ def _items(study: Study) -> str:
 
 
 def _matters(study: Study) -> Html:
-    """The options by what is claimed of them: they matter, do not matter, or it is not shown."""
+    """The options by what is claimed of them: they matter, and which way, do not matter, or it is not shown."""
     kinds = {
         "Matter": (BETTER, WORSE),
         "Perhaps matter (clear alone, not among all options)": (PERHAPS_BETTER, PERHAPS_WORSE),
@@ -258,7 +258,10 @@ def _matters(study: Study) -> Html:
     }
     entries = []
     for title, claims in kinds.items():
-        names = [f"{row['axis']}={row['option']}" for row in study.effects if row["claim"] in claims]
+        rows = [row for row in study.effects if row["claim"] in claims]
+        signed = not {*claims} & {SAME, NOT_SHOWN}
+        sizes = [f" ({format_signed(row['difference'])})" if signed else "" for row in rows]
+        names = [f"{row['axis']}={row['option']}{size}" for row, size in zip(rows, sizes, strict=True)]
         if names:
             entries.append(tag("li", tag("b", f"{title}: "), ", ".join(names)))
     return tag("ul", *entries)

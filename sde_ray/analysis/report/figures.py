@@ -211,7 +211,7 @@ def scatter(
         return None
     height = 250.0
     x = Scale(min(p[1] for p in points), max(p[1] for p in points), 46, WIDTH - 14)
-    y = Scale(min(p[2] for p in points), max(p[2] for p in points), height - 38, 12)
+    y = Scale(min(p[2] for p in points), max(p[2] for p in points), height - 38, 24)  # below the name of what it shows
     parts = [
         *_frame(x, y, height),
         text(WIDTH - 14, height - 4, across, "end", "tick"),
@@ -228,7 +228,10 @@ def scatter(
     last = -math.inf
     for name, across_, up in sorted((point for point in points if point[0] in marked), key=lambda point: -point[2]):
         far, last = x(across_) > WIDTH * 0.6, max(y(up) + 4, last + 13)  # names below each other, never on each other
-        parts.append(text(x(across_) + (-8 if far else 8), last, marked[name], "end" if far else "start"))
+        at = x(across_) + (-14 if far else 14)
+        if last > y(up) + 5:  # pushed down, it would stand beside another design's dot
+            parts.append(line(x(across_), y(up), at + (2 if far else -2), last - 4, "leader"))
+        parts.append(text(at, last, marked[name], "end" if far else "start", "label name"))
     return svg(height, f"{upwards} against {across}", parts)
 
 
@@ -253,7 +256,7 @@ def rungs(results: Sequence[TrialResult], metric: str, split: str, best: str) ->
         return None
     height = 230.0
     x = Scale(min(p[0] for p in every), max(p[0] for p in every), 46, WIDTH - 14)
-    y = Scale(min(p[1] for p in every), max(p[1] for p in every), height - 38, 12)
+    y = Scale(min(p[1] for p in every), max(p[1] for p in every), height - 38, 24)
     parts = [*_frame(x, y, height), text(WIDTH - 14, height - 4, "training examples", "end", "tick")]
     parts.append(text(4, 9, metric, class_="tick"))
     for result, points in lines:

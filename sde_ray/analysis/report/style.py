@@ -11,6 +11,8 @@ VARIABLES = """
     --mark: #4a3f14; } }
 svg { font: 12px system-ui, sans-serif; }
 svg .label { fill: var(--ink); } svg .group { fill: var(--quiet); font-weight: 600; }
+svg .name { paint-order: stroke; stroke: var(--ground); stroke-width: 3px; stroke-linejoin: round; }
+svg .leader { stroke: var(--home); stroke-width: 1; }
 svg .tick { fill: var(--quiet); font-size: 11px; }
 svg .grid { stroke: var(--rule); stroke-width: 1; } svg .zero { stroke: var(--quiet); stroke-width: 1.5; }
 svg .bar { stroke-width: 2; } svg .bar.home { stroke: var(--home); } svg .bar.away { stroke: var(--away); }
