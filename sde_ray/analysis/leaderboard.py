@@ -22,6 +22,7 @@ from typing import Any
 from sde_ray.analysis.effects import OUT_OF_DOMAIN, reference_of, scored_results
 from sde_ray.analysis.estimate import Estimate, format_estimate
 from sde_ray.analysis.response_surface import SurfaceFit, simultaneous_intervals
+from sde_ray.design.axes import find_axis
 from sde_ray.design.designs import design_of, paper_label
 from sde_ray.types import Design, TrialResult
 
@@ -132,15 +133,16 @@ class BestVsBaseline:
 def compare_best(ranked: Sequence[RankedDesign], fitted: SurfaceFit) -> BestVsBaseline | None:
     """Compare the design with the highest predicted score to the baseline, corrected for multiple comparisons.
 
-    None where the baseline's options were not tried, or no other design was.
+    Of a nuisance axis the baseline has the design's own option. None where its other options were not tried, or no
+    other design was.
     """
-    axes = {axis: reference_of(axis, options) for axis, options in fitted.coding.axes}
+    axes = {a: reference_of(a, options) for a, options in fitted.coding.axes if not find_axis(a).nuisance}
     if not axes or not ranked:
         return None
-    baseline = ranked[0].design.replace(**axes)
-    others = [row.design for row in ranked if row.design != baseline]
+    baselines = {row.design: row.design.replace(**axes) for row in ranked}
+    others = [design for design, baseline in baselines.items() if design != baseline]
     if not others:
         return None
-    estimates = simultaneous_intervals([fitted.contrast(design, baseline) for design in others])
+    estimates = simultaneous_intervals([fitted.contrast(design, baselines[design]) for design in others])
     best = max(range(len(others)), key=lambda n: estimates[n].value)
-    return BestVsBaseline(others[best], baseline, estimates[best], len(others))
+    return BestVsBaseline(others[best], baselines[others[best]], estimates[best], len(others))

@@ -257,18 +257,22 @@ class SurfaceFit:
         highest, of_highest = np.full(len(coefficients), -np.inf), np.zeros(len(coefficients))
         for start in range(0, len(designs), BATCH):
             some = designs[start : start + BATCH]
-            rows, indices = self.coding.rows(some), [self._index.get(design.slug) for design in some]
-            level = coefficients @ rows.T
-            for column, index in enumerate(indices):
-                level[:, column] += 0.0 if index is None else deviations[:, index]
-            spread = (self.posterior.coefficients @ rows.T + self._deviations(self.posterior, some)).std(axis=0)
-            predicted = self._expected(level, np.hypot(self.posterior.noise_sd[:, None], spread), 3)
+            predicted = self._refitted(coefficients, deviations, some)
             best = predicted.argmax(axis=1)
             draws = np.arange(len(best))
             better = predicted[draws, best] > highest
             truth = np.stack(self.predicted_draws(some), axis=1)[draws, best]
             highest, of_highest = np.where(better, predicted[draws, best], highest), np.where(better, truth, of_highest)
         return float((highest - of_highest).mean())
+
+    def _refitted(self, coefficients: Array, deviations: Array, designs: Sequence[Design]) -> Array:
+        """What fits of drawn scores predict [draws, designs], given their coefficients and deviations."""
+        rows, indices = self.coding.rows(designs), [self._index.get(design.slug) for design in designs]
+        level = coefficients @ rows.T
+        for column, index in enumerate(indices):
+            level[:, column] += 0.0 if index is None else deviations[:, index]
+        spread = (self.posterior.coefficients @ rows.T + self._deviations(self.posterior, designs)).std(axis=0)
+        return self._expected(level, np.hypot(self.posterior.noise_sd[:, None], spread), 3)
 
     def pairs_estimable(self, first: str, second: str) -> bool:
         """Do the designs tell all pairs of options of two axes from the options alone?"""

@@ -28,6 +28,14 @@ from sde_ray.analysis.constraints import TOLERANCE, ConstraintCheck
 from sde_ray.analysis.degenerate import degenerate_scores
 from sde_ray.analysis.effects import Effect, fit_results, reference_of, scored_results, surface_effects
 from sde_ray.analysis.estimate import Estimate, format_estimate
+from sde_ray.analysis.nuisance import (
+    RankingCheck,
+    average_over_nuisance,
+    averaging_note,
+    ranking_checks,
+    ranking_words,
+    results_without_nuisance,
+)
 from sde_ray.analysis.recommendation import Recommended, simplest
 from sde_ray.analysis.recommendation import reasons as recommendation_reasons
 from sde_ray.analysis.response_surface import SurfaceFit
@@ -51,6 +59,7 @@ class Strategy:
 
     `selection` says in words what `predicted` was corrected by; empty where the search itself recommended the design.
     `warning` says why the scores cannot tell designs apart, where that is so: then every axis has its default.
+    `robustness`: this design at each value of the sweep's nuisance axes.
     `verdict` is the final comparison in words, empty until it has run.
     """
 
@@ -65,6 +74,12 @@ class Strategy:
     verdict: str = ""
     selection: str = ""
     warning: str = ""
+    robustness: tuple[RankingCheck, ...] = ()
+
+    @property
+    def ranking(self) -> str:
+        """Whether the ranking of designs holds at each value of the nuisance axes, in words; empty without one."""
+        return ranking_words(self.robustness)
 
 
 _STRATEGY = TypeAdapter(Strategy)
@@ -107,9 +122,11 @@ def assemble(
     bounds = metric_bounds(objective)
     fitted = fit_results(combined, COMBINED, "dev", items if len(weights) == 1 else None, bounds)
     scored = scored_results(combined, COMBINED)
-    check = ConstraintCheck(combined, constraints)
+    averaged = average_over_nuisance(fitted)
+    check = ConstraintCheck(results_without_nuisance(combined), constraints)
     warning = warning or degenerate_scores([one.scores["dev"][COMBINED] for one in scored], bounds)
-    choice = _choose(fitted, check, scored, recommended, bool(warning))
+    scores = [(design_of(one), one.scores["dev"][COMBINED]) for one in scored]
+    choice = _choose(averaged, check, scored, recommended if averaged is fitted else (), bool(warning))
     config = scored[0].config
     return Strategy(
         task=str(config["task"]),
@@ -118,10 +135,11 @@ def assemble(
         sweep=sweep,
         objective=objective,
         predicted=choice.predicted,
-        effects=tuple(surface_effects(fitted, [design_of(result) for result in scored])),
+        effects=tuple(surface_effects(fitted, [design for design, _ in scores])),
         reasons=choice.reasons,
-        selection=choice.selection,
+        selection=" ".join(filter(None, (choice.selection, averaging_note(fitted)))),
         warning=warning,
+        robustness=tuple(ranking_checks(fitted, choice.design, _default(averaged), scores)),
     )
 
 
@@ -310,6 +328,9 @@ def save(strategy: Strategy, path: Path) -> None:
     values = {"kind": KIND, **asdict(strategy)}
     values["design"] = dict(strategy.design.options)
     values["effects"] = [asdict(effect) for effect in strategy.effects]
+    values["robustness"] = [asdict(check) for check in strategy.robustness]
+    if not strategy.robustness:
+        del values["robustness"]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, yaml.safe_dump(values, allow_unicode=True, sort_keys=False))
 
@@ -321,7 +342,8 @@ def load(path: Path, task: str = "") -> Strategy:
         raise UserError(f'"{path}" is no strategy of sde_ray. Give the strategy.yaml that `sde-ray assemble` wrote.')
     try:
         design = make_design(**values.pop("design"))
-        strategy = _STRATEGY.validate_python({**values, "design": design, "effects": values.get("effects") or ()})
+        tables = {name: values.get(name) or () for name in ("effects", "robustness")}
+        strategy = _STRATEGY.validate_python({**values, "design": design, **tables})
     except (TypeError, KeyError, ValueError) as error:
         raise UserError(
             f'"{path}" is a damaged strategy: {format_error(error)}. Write it again with `sde-ray assemble`.'

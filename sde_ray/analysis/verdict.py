@@ -134,7 +134,7 @@ def make_verdict(
         parts += ["Out-of-domain:", *_sentences(away)]
     elif strategy.design["instruction"] == "none" and any(row.score is not None for row in home):
         parts.append("Out-of-domain: not applicable without an instruction.")
-    parts += _foundations(home, looks, dropped)
+    parts += [*_foundations(home, looks, dropped), strategy.ranking]
     number = looks[-1].number if looks else 1
     summary = " ".join(part for part in parts if part)
     return Verdict(

@@ -136,9 +136,12 @@ def _check_axes(values: Mapping[str, Any], faults: list[str], attempt: Attempt) 
             continue
         if not options:
             faults.append(f"axes.{axis} lists no option. Name at least one, or leave the axis out to try all.")
+        row = find_axis(axis)
+        if row.nuisance and len(options) == 1:
+            faults.append(f"axes.{axis} has one value, so nothing is compared. Set {row.setting} instead.")
         for option in options:
             attempt("axes", partial(find_option, axis, option_name(option)))
-        if find_axis(axis).one_rung and len(options) > 1 and _has_rungs(values):
+        if row.one_rung and len(options) > 1 and _has_rungs(values):
             faults.append(
                 f"axes.{axis}: its trials are scored at the end of their training only. Leave out search.rungs and "
                 "search.asha, or this axis."

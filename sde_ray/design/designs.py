@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sde_ray.design.axes import AXES, find_axis, find_option, is_neutral, option_name, spell
+from sde_ray.design.axes import AXES, find_axis, find_option, is_neutral, option_name, spell, without_neutral_options
 from sde_ray.errors import FaultList, UserError, suggest
 from sde_ray.types import Design, TrialResult
 
@@ -40,6 +40,12 @@ def make_design(**options: object) -> Design:
 def design_of(result: TrialResult) -> Design:
     """The design of a trial's result, its axes in the order of the table `AXES` (JSON may have sorted them)."""
     return make_design(**result.config["design"])
+
+
+def essential(design: Design) -> Design:
+    """What tells a design from others: without neutral options, and without nuisance axes."""
+    kept = without_neutral_options(dict(design.options))
+    return Design(tuple((axis, option) for axis, option in kept.items() if not find_axis(axis).nuisance))
 
 
 def completed(results: Sequence[TrialResult]) -> list[TrialResult]:

@@ -16,7 +16,7 @@ from sde_ray.analysis.verdict import ASSEMBLED, BEST_SEEN
 from sde_ray.config.load import open_tasks
 from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.designs import completed, parse_design
+from sde_ray.design.designs import completed, essential, parse_design
 from sde_ray.design.space import design_space
 from sde_ray.errors import UserError
 from sde_ray.sweep.plan import fingerprint_all, make_trial
@@ -39,7 +39,8 @@ def contenders(
     scored = scored_results(largest, strategy.objective, split)
     fitted = fit_results(largest, strategy.objective, split) if scored else None
     ranked = rank_designs(largest, strategy.objective, split, fitted)
-    designs = {ASSEMBLED: strategy.design, **({BEST_SEEN: ranked[0].design} if ranked else {})}
+    best_seen = {BEST_SEEN: essential(ranked[0].design)} if ranked else {}
+    designs = {ASSEMBLED: essential(strategy.design), **best_seen}
     for control in config.validation.controls:
         name = control if isinstance(control, str) else parse_design(control).slug
         designs[name] = _fitted(parse_design(control), task)

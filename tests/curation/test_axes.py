@@ -13,7 +13,7 @@ from sde_ray.cli.views.plan import summary
 from sde_ray.config.load import check
 from sde_ray.config.trial import Lora, Train, TrialConfig
 from sde_ray.design.axes import AXES, CURATION, find_option, spell
-from sde_ray.design.designs import NAMED, completed, make_design, paper_label, parse_design
+from sde_ray.design.designs import NAMED, completed, essential, make_design, paper_label, parse_design
 from sde_ray.design.space import design_space
 from sde_ray.errors import UserError
 from sde_ray.plugins import load_object
@@ -191,3 +191,13 @@ def test_a_trial_without_a_nuisance_axis_has_its_own_setting() -> None:
     results = [result(0.5, 0, 0.001), result(0.6, 1, 0.001, learning_rate=0.001), result(0.2, 2, 0.5)]
     (grouped,) = group_results(results).values()
     assert [one.config["design"]["learning_rate"] for one in grouped] == ["0.001", "0.001", "configured"]
+
+
+def test_a_nuisance_axis_with_one_value_is_a_setting() -> None:
+    with pytest.raises(UserError, match=r"axes\.learning_rate has one value.*Set train\.learning_rate instead"):
+        check({"name": "x", "task": "masa:d1", "axes": {"learning_rate": 0.001}})
+
+
+def test_the_essential_design_has_neither_neutral_options_nor_nuisance_axes() -> None:
+    assert essential(make_design(repeat=1, learning_rate=0.001)) == make_design()
+    assert essential(make_design(repeat=4, lora_r=4)) == make_design(repeat=4)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from sde_ray.analysis.report.html import Html, joined, table, tag
 from sde_ray.analysis.study import Study
-from sde_ray.design.designs import NAMED, design_of
+from sde_ray.design.designs import NAMED, design_of, essential
 from sde_ray.design.render import parse_completion
 from sde_ray.errors import UserError
 from sde_ray.evaluation.predictions import completions_by_task
@@ -78,7 +78,8 @@ def _shown(name: str, design: Design) -> dict[str, Design]:
 def answers_of(study: Study, task: Task, name: str, design: Design, final: Sequence[TrialResult]) -> DesignAnswers:
     """The answers of a design: on test items where the final comparison has some, else on dev items."""
     for split, results in (("test", final), (study.split.removesuffix("_ood"), study.results)):
-        own = [one for one in results if one.status == "finished" and design_of(one) == design and split in one.scores]
+        ended = [one for one in results if one.status == "finished" and split in one.scores]
+        own = [one for one in ended if essential(design_of(one)) == essential(design)]
         if own:
             counts = [_count(study, task, design, one, split) for one in own]
             kept = [cells for cells, _ in counts if cells is not None]

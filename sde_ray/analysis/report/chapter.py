@@ -17,7 +17,7 @@ from sde_ray.analysis.report.samples import AnsweredItem, held_out_answers, rend
 from sde_ray.analysis.strategy import Strategy, strategy_table
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict, verdict_table
-from sde_ray.design.designs import NAMED, paper_label
+from sde_ray.design.designs import NAMED, essential, paper_label
 from sde_ray.types import Design, TrialResult
 
 SPLITS = {"test": "in-domain", "test_ood": "out-of-domain"}
@@ -127,7 +127,12 @@ def _strategy(strategy: Strategy, open_: bool) -> Html:
     )
     columns = {"axis": "axis", "option": "option", "why": "reason"}
     return joined(
-        [tag("h3", "The assembled design"), note, table(columns, rows, strategy.design.slug.replace(",", ", "))]
+        [
+            tag("h3", "The assembled design"),
+            note,
+            table(columns, rows, strategy.design.slug.replace(",", ", ")),
+            tag("p", strategy.ranking) if strategy.ranking else None,
+        ]
     )
 
 
@@ -208,14 +213,14 @@ def _leaderboard(study: Study, strategy: Strategy | None) -> Html:
 
 
 def _row(rank: int, row: RankedDesign, strategy: Strategy | None) -> dict[str, Any]:
-    names = [name for name, design in NAMED.items() if design == row.design]
+    names = [name for name, design in NAMED.items() if design == essential(row.design)]
     cells: dict[str, Any] = {
         **row.to_dict(),
         "place": rank,
         "label": f"{row.label}{''.join(f' ({n})' for n in names)}",
     }
     cells |= {"tokens": f"{row.tokens:.1f}", "seconds": f"{row.seconds:.1f}"}
-    return cells | {"class_": "chosen" if strategy and row.design == strategy.design else None}
+    return cells | {"class_": "chosen" if strategy and essential(row.design) == essential(strategy.design) else None}
 
 
 def _effects(study: Study) -> Html:

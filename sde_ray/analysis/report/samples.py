@@ -10,7 +10,7 @@ from sde_ray.analysis.frames import agreement
 from sde_ray.analysis.report.html import Html, escape, tag
 from sde_ray.analysis.study import Study
 from sde_ray.design import render
-from sde_ray.design.designs import design_of
+from sde_ray.design.designs import design_of, essential
 from sde_ray.errors import UserError
 from sde_ray.evaluation.predictions import read_predictions
 from sde_ray.storage.run_directory import RunDirectory
@@ -50,7 +50,8 @@ def held_out_answers(study: Study, design: Design) -> list[AnsweredItem]:
     """The first held-out predictions of a finished trial of the design; empty where none were kept."""
     for result in study.results:
         path = RunDirectory.at(study.folder).predictions(result.key)
-        if result.status == "finished" and design_of(result) == design and path.is_file():
+        same = essential(design_of(result)) == essential(design)
+        if result.status == "finished" and same and path.is_file():
             return _read(study, design, path)
     return []
 

@@ -30,7 +30,8 @@ def strategy_view(strategy: Strategy) -> Group:
     expected = f"expected {strategy.objective} on dev items: {number(strategy.predicted)}"
     note = f" [dim]({escape(strategy.selection)})[/]" if strategy.selection else ""
     warning = [f"[yellow]{escape(strategy.warning)}[/] The default of every axis is kept."] if strategy.warning else []
-    return Group(title, *warning, f"{expected}{note}\n", options)
+    ranking = [f"\n{escape(strategy.ranking)}"] if strategy.ranking else []
+    return Group(title, *warning, f"{expected}{note}\n", options, *ranking)
 
 
 def verdict_view(verdict: Verdict) -> Group:
