@@ -62,13 +62,13 @@ def reasons(design: Design, expected: float, near_ties: Recommended, fitted: Sur
             continue
         reference = reference_of(axis, swept[axis])
         label = f"{option}, the default" if option == reference else option
-        text = f"{label}: the search's own decision"
+        text = f"{label}: chosen by the search"
         if option != best[axis]:
             text += f", expected {expected:.3f}; {best[axis]} has {best_expected:.3f}, too little more to matter"
         other = reference if option != reference else _next_best(design, axis, swept[axis], fitted)
         gain = fitted.difference(design, design.replace(**{axis: other}))
         shown = format_estimate(gain.value, gain.low, gain.high, unknown=" (no interval)")
-        yield axis, f"{text} (the surface of finished trials alone: {shown} over {other})"
+        yield axis, f"{text}; the finished trials alone say {shown} over {other}"
 
 
 def _next_best(design: Design, axis: str, options: Sequence[str], fitted: SurfaceFit) -> str:

@@ -197,11 +197,9 @@ def test_where_the_search_recommends_its_decision_is_the_reason_and_no_interval_
     chosen = WINNER.replace(reasoning="cot")
     strategy = assemble(results(ALL, noise=0.03), METRIC, recommended=[(chosen, 0.7654)])
     assert strategy.design == chosen and strategy.predicted == 0.7654
-    assert strategy.reasons["reasoning"].startswith(
-        "cot: the search's own decision (the surface of finished trials alone: "
-    )
-    assert strategy.reasons["labels"].startswith("text, the default: the search's own decision (the surface")
-    assert all("the search's own decision" in reason for reason in strategy.reasons.values())
+    assert strategy.reasons["reasoning"].startswith("cot: chosen by the search; the finished trials alone say ")
+    assert strategy.reasons["labels"].startswith("text, the default: chosen by the search; the finished")
+    assert all("chosen by the search" in reason for reason in strategy.reasons.values())
 
 
 def test_near_ties_of_the_search_go_to_the_defaults_and_then_to_fewer_tokens() -> None:
