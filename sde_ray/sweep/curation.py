@@ -19,6 +19,7 @@ from sde_ray.config.trial import TrialConfig
 from sde_ray.design.axes import find_axis, find_option, spell
 from sde_ray.errors import FaultList
 from sde_ray.safe_json import stream_hash
+from sde_ray.search import METHODS
 from sde_ray.tasks import fingerprint, resolve_task
 from sde_ray.training.curation import methods_of
 
@@ -78,7 +79,14 @@ def cost(trial: TrialConfig) -> float:
     return product
 
 
-def describe(axes: Iterable[str], trials: Sequence[TrialConfig]) -> tuple[str, ...]:
+_SEARCHED = "this search spends less on values that score low: grid, random or factorial without asha see them alike"
+
+
+def _goes_after_scores(config: SweepConfig) -> bool:
+    return METHODS[config.search.method].adaptive or config.search.asha is not None
+
+
+def describe(config: SweepConfig, axes: Iterable[str], trials: Sequence[TrialConfig]) -> tuple[str, ...]:
     """What a person should know of the data and training axes that are tried, a line each."""
     lines = []
     for name in axes:
@@ -90,6 +98,7 @@ def describe(axes: Iterable[str], trials: Sequence[TrialConfig]) -> tuple[str, .
         costs = {option: getattr(find_option(name, option), "cost", 1.0) for option in options}
         words += [f"{option} takes {times:g} times as long" for option, times in costs.items() if times != 1]
         words += ["a test of robustness, never a reason for a design"] * axis.nuisance
+        words += [_SEARCHED] * (axis.nuisance and _goes_after_scores(config))
         words += ["scored at the end of the training only"] * axis.one_rung
         lines.append("; ".join(words))
     return tuple(lines)

@@ -104,7 +104,9 @@ def assemble_plan(
     costs = estimate(config, contests, count, results)
     first = describe_points(config, contests[0])
     axes = dict.fromkeys(axis for contest in contests for axis in contest.axes)
-    return Plan(config, contests, trials, count, pinned, dropped, counts, words, first, costs, describe(axes, trials))
+    return Plan(
+        config, contests, trials, count, pinned, dropped, counts, words, first, costs, describe(config, axes, trials)
+    )
 
 
 def make_trial(
