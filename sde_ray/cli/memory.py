@@ -36,25 +36,34 @@ def memory(
     from sde_ray.curation.memory.completions import MemorySettings
     from sde_ray.data.completion_templates import TEMPLATES, with_own_templates
     from sde_ray.pipeline.memory_study.measure import measure, prepare_memory
-    from sde_ray.pipeline.memory_study.result import MemoryResult, save
+    from sde_ray.pipeline.memory_study.result import MemoryResult, conclude, save
+    from sde_ray.pipeline.run import refresh_report
 
     config = load_config(sweep, sets or [])
     config.run_dir.refresh()
     settings = MemorySettings(templates, samples, max_new_tokens=max_new_tokens)
     table_of_templates = TEMPLATES if templates_file is None else with_own_templates(templates_file)
     results: list[MemoryResult] = []
-    for model in config.model:
-        for task in open_tasks(config):
+    for task in open_tasks(config):
+        measured: dict[str, MemoryResult] = {}
+        for model in config.model:
             study = prepare_memory(config, task, model, settings, limit or None, table_of_templates)
             cost = _describe_cost(study.cost(), study)
             err().print(f"{task} on {model}: {cost}", highlight=False, markup=False, soft_wrap=True)
             if not dry_run:
-                results.append(MemoryResult(study, measure(study, _progress())))
-                err().print(f"saved in {save(results[-1])}", highlight=False, markup=False, soft_wrap=True)
+                measured[model] = MemoryResult(study, measure(study, _progress()))
+        results += conclude(config, task, measured)
+    if dry_run:
+        return None
+    for result in results:
+        err().print(f"saved in {save(result)}", highlight=False, markup=False, soft_wrap=True)
+    page = refresh_report(config)
     if as_json:
         return emit([result.to_dict() for result in results])
     for result in results:
         _print(result)
+    if page:
+        out().print(f"also on its page: {page}", highlight=False, markup=False)
     return None
 
 
@@ -106,6 +115,14 @@ def _print(result: MemoryResult) -> None:
             rows.add_row(relation, str(sum(counts)), *map(str, counts))
         out().print(rows)
         out().print(_trust(words), highlight=False, markup=False)
+    _print_findings(result)
+
+
+def _print_findings(result: MemoryResult) -> None:
+    for split, found in result.findings.items():
+        out().print(f"\nWhat the trials say, {split}:", highlight=False, markup=False)
+        for finding in found:
+            out().print(f"{finding.question} {finding.verdict}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _share(low: float, high: float) -> str:

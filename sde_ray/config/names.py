@@ -35,6 +35,7 @@ def trust_named(values: Mapping[str, Any]) -> None:
     trust(*_modules(values), *(reference for name in _task_names(values) for reference in references(name)))
     for definition in _definitions(values):
         trust_definition(definition)
+    trust(*_files(values))
     uri = _tracking_uri(values)
     trust(*([uri] if uri else []))
 
@@ -46,6 +47,7 @@ def refuse_untrusted(values: Mapping[str, Any], title: str) -> None:
         UserError: with all of it, and what to do.
     """
     named = [*_modules(values), *(reference for name in _task_names(values) for reference in references(name))]
+    named += _files(values)
     unknown = [reference for reference in dict.fromkeys(named) if not is_trusted(reference)]
     code = [reference for reference in unknown if reference in named_code(values)]
     faults = [f'the module "{module}"' for module in code]
@@ -165,6 +167,14 @@ def _task_names(values: Mapping[str, Any]) -> list[str]:
     read = [section.get("task") for section in sections if isinstance(section, Mapping)]
     names = [values.get("task"), values.get("out_of_domain"), domains, read]
     return list(_texts([entry for entry in names if not isinstance(entry, Mapping)], mappings=False))
+
+
+def _files(values: Mapping[str, Any]) -> list[str]:
+    """Files and addresses that the settings of data and training axes name."""
+    curation = values.get("curation")
+    section = curation.get("memory_level") if isinstance(curation, Mapping) else None
+    levels = section.get("levels") if isinstance(section, Mapping) else None
+    return [levels] if isinstance(levels, str) and levels else []
 
 
 def _definitions(values: Mapping[str, Any]) -> list[Mapping[str, Any]]:

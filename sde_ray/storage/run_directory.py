@@ -22,7 +22,15 @@ from sde_ray.storage.mirror import LocalFolder, open_folder
 from sde_ray.storage.uri import join, local_path
 from sde_ray.types import TrialResult
 
-PUBLISHED = ("strategy*.yaml", "validation*.json", "report.html", "analysis*.json", "analysis*.svg", "robustness*.json")
+PUBLISHED = (
+    "strategy*.yaml",
+    "validation*.json",
+    "report.html",
+    "memory*.json",
+    "analysis*.json",
+    "analysis*.svg",
+    "robustness*.json",
+)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 carried_out(trial)              the trial with the settings that its nuisance axes name, and the data that it reads
 check_methods(trials)           UserError with every trial that its methods cannot carry out
+located(config, design, ...)    the settings of the axes, with where the sweep's memory levels are
 home_option(config, axis, ...)  the option that a design has which says nothing of the axis
 """
 
@@ -13,6 +14,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from sde_ray.config.curation import Curation
+from sde_ray.config.memory_file import digest_of_levels
 from sde_ray.config.schema import SweepConfig
 from sde_ray.config.section import Section
 from sde_ray.config.trial import TrialConfig
@@ -22,6 +25,7 @@ from sde_ray.safe_json import stream_hash
 from sde_ray.search import METHODS
 from sde_ray.tasks import fingerprint, resolve_task
 from sde_ray.training.curation import methods_of
+from sde_ray.types import Design
 
 
 def carried_out(trial: TrialConfig) -> TrialConfig:
@@ -49,6 +53,24 @@ def _with_data(data: str, names: tuple[str, ...]) -> str:
     return stream_hash([" ".join([data, *(fingerprint(resolve_task(name)) for name in names)])])
 
 
+def located(config: SweepConfig, design: Design, task_name: str, model: str) -> Curation:
+    """The settings of the axes, with where the sweep's own memory levels are, if the design has facts of a level."""
+    if dict(design.options).get("memory_level", "any") == "any" or config.curation.memory_level.levels:
+        return config.curation
+    run_dir = config.run_dir
+    location = run_dir.uri(run_dir.memory(task_name, model).name)
+    digest = digest_of_levels(location, config.curation.memory_level.rule)  # a file measured anew is another object
+    return _with_levels(config.curation.model_dump_json(), location, digest)
+
+
+@lru_cache(maxsize=64)
+def _with_levels(curation: str, location: str, digest: str) -> Curation:
+    """One object for all trials of a task and model, since each section computes its part of the key once."""
+    settings = Curation.model_validate_json(curation)
+    levels = settings.memory_level.model_copy(update={"levels": location})
+    return settings.model_copy(update={"memory_level": levels})
+
+
 def home_option(config: SweepConfig, axis_name: str, options: Sequence[str]) -> str:
     """Of these options that of a design which says nothing of the axis: the default, or as it is configured."""
     axis = find_axis(axis_name)
@@ -67,7 +89,8 @@ def check_methods(trials: Iterable[TrialConfig]) -> None:
         seen.add(signature)
         for method in methods_of(trial):
             for fault in method.faults():
-                faults.add(fault)
+                if fault not in faults.faults:  # what is wrong with all options of an axis is said once
+                    faults.add(fault)
     faults.raise_if_any()
 
 

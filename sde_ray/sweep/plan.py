@@ -23,7 +23,7 @@ from sde_ray.search import METHODS
 from sde_ray.sweep.budget import budget, describe_budget, repeats
 from sde_ray.sweep.contest import Contest
 from sde_ray.sweep.cost_estimate import Estimate, estimate
-from sde_ray.sweep.curation import carried_out, check_methods, describe, home_option
+from sde_ray.sweep.curation import carried_out, check_methods, describe, home_option, located
 from sde_ray.sweep.points_to_evaluate import (
     describe_points,
     fit_design,
@@ -143,7 +143,7 @@ def make_trial(
         rungs=rungs or config.rungs(),
         interim_looks=config.search.racing if rungs is None else (),  # a final comparison reports every item
         data=data,
-        curation=config.curation,
+        curation=located(config, design, task.name, model),
         definition=definition_of(config, task.name),
     )
     return carried_out(trial)

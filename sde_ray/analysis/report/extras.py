@@ -1,6 +1,6 @@
-"""The report's sections on studies that were run after the sweep: `analyze` and `robustness`, from their files.
+"""The report's sections on studies beside the sweep: `memory`, `analyze` and `robustness`, from their files.
 
-    read_extras(folder) -> one section a file: analysis*.json (and .svg), robustness*.json (and .svg)
+    read_extras(folder) -> one section a file: memory*.json, analysis*.json (and .svg), robustness*.json (and .svg)
 
 A figure is put in as an image, so that nothing in its file can be markup of the page. A file that cannot be read, or is
 of another version, has no section.
@@ -21,9 +21,9 @@ Found = Mapping[str, Any]
 
 
 def read_extras(folder: Path) -> list[Html]:
-    """The sections of all files in a run's folder, the analyses' first; unreadable files have none."""
+    """The sections of all files in a run's folder, those of memory first; unreadable files have none."""
     sections = []
-    for kind, write in (("analysis", _analysis), ("robustness", _robustness)):
+    for kind, write in (("memory", _memory), ("analysis", _analysis), ("robustness", _robustness)):
         for path in sorted(folder.glob(f"{kind}*.json")):
             try:
                 sections.append(write(json.loads(path.read_text(encoding="utf-8")), _figure(path.with_suffix(".svg"))))
@@ -43,6 +43,35 @@ def _figure(path: Path) -> Html | None:
 def _said(words: str) -> Html:
     headline, _, rest = words.partition(". ")
     return tag("div", tag("strong", f"{headline.rstrip('.')}."), rest, class_="verdict")
+
+
+def _memory(found: Found, figure: Html | None) -> Html:
+    rows = [
+        {"facts": facts, "relation": relation, "of": sum(counts), **{f"D{n}": count for n, count in enumerate(counts)}}
+        for facts, split in found["splits"].items()
+        for relation, counts in split["tables"][0]["relations"].items()
+    ]
+    levels = {f"D{n}": f"D{n}" for n in range(5)}
+    parts = [
+        tag("h2", f"What does the untuned {found['model']} know?"),
+        tag("p", f"Facts of {found['task']} by memory level, as whole words, in each relation.", class_="quiet"),
+        table({"facts": "facts", "relation": "relation", "all": "of", **levels}, rows),
+    ]
+    columns = {
+        "over": "stratum", "first": "first", "second": "second", "difference": "difference", "95% interval": "interval",
+        "it is": "claim",
+    }  # fmt: skip
+    for split, answers in found["findings"].items():
+        for answer in answers:
+            comparisons = [
+                {"stratum": row["stratum"], "first": row["first"], "second": row["second"],
+                 "difference": format_signed(row["difference"]), "interval": format_interval(row["low"], row["high"]),
+                 "claim": _claim(row["claim"])}
+                for row in answer["rows"]
+            ]  # fmt: skip
+            parts += [tag("h3", f"{answer['question']} ({split})"), tag("p", answer["verdict"])]
+            parts += [table(columns, comparisons)] if comparisons else []
+    return joined(parts)
 
 
 def _analysis(found: Found, figure: Html | None) -> Html:

@@ -1,29 +1,36 @@
 """The memory study's result: facts by level, levels by fact; memory.json in the sweep's folder.
 
-{"task": ..., "model": ..., "settings": {...}, "rule": "words",
- "splits": {"train": {"facts": 1300, "tables": [...]}, ...}, "facts": {"P36.dev:1": {...}}}
+{"task": ..., "model": ..., "settings": {...},
+ "splits": {"train": {"facts": 1300, "tables": [...]}, ...}, "findings": {"dev": [...]}, "facts": {"P36.dev:1": {...}}}
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sde_ray.config.schema import SweepConfig
 from sde_ray.curation.memory.levels import RULES, FactMemory, LevelTable, level_table
 from sde_ray.errors import UserError
+from sde_ray.pipeline.memory_study.findings import Finding
 from sde_ray.pipeline.memory_study.measure import MemoryStudy
+from sde_ray.pipeline.memory_study.trials import study_findings
 from sde_ray.storage.files import write_atomic
 
 
 @dataclass(frozen=True)
 class MemoryResult:
-    """One task on one model: what it remembers, by split; tables under the rule of whole words, then of substrings."""
+    """One task on one model: what it remembers, by split; tables under the rule of whole words, then of substrings.
+
+    `findings`: by split, what the sweep's trials say; empty before any has ended.
+    """
 
     study: MemoryStudy
     memories: Mapping[str, Sequence[FactMemory]]
+    findings: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
 
     def tables(self, split: str) -> tuple[LevelTable, ...]:
         return tuple(level_table(self.memories[split], rule) for rule in RULES)
@@ -45,7 +52,15 @@ class MemoryResult:
         }
         study = self.study
         head = {"task": study.task, "model": study.model, "settings": asdict(study.settings)}
-        return {**head, "splits": splits, "facts": facts}
+        answers = {split: [finding.to_dict() for finding in found] for split, found in self.findings.items()}
+        return {**head, "splits": splits, "findings": answers, "facts": facts}
+
+
+def conclude(config: SweepConfig, task: str, measured: Mapping[str, MemoryResult]) -> list[MemoryResult]:
+    """The results of a task by model, with what the sweep's trials say; in words, of all models together."""
+    memories = {model: result.memories for model, result in measured.items()}
+    found = study_findings(config, task, memories, config.curation.memory_level.rule) if measured else {}
+    return [replace(result, findings=found) for result in measured.values()]
 
 
 def save(result: MemoryResult) -> Path:

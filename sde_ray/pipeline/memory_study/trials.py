@@ -1,0 +1,76 @@
+"""What the trained trials of a sweep say of memory levels: right items by trial, and the findings of each split.
+
+    study_findings(config, [result, ...])      {"dev": [Finding(...), ...], "dev_ood": [...]}
+
+Trials count that differ in level, training size, seed and model only: those of the design that most trials have. Items
+without a measured level are left out, in every trial.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from sde_ray.config.schema import SweepConfig
+from sde_ray.curation.memory.levels import FactMemory
+from sde_ray.design.designs import completed
+from sde_ray.evaluation.per_item import ItemCounts, read_items_by_trial
+from sde_ray.pipeline.memory_study.cells import Cells
+from sde_ray.pipeline.memory_study.findings import Finding, StudyTrial, findings
+from sde_ray.types import TrialResult
+
+AXIS, METRIC = "memory_level", "accuracy"
+SPLITS = ("dev", "dev_ood")
+Memories = Mapping[str, Mapping[str, Sequence[FactMemory]]]  # by model and split
+
+
+def study_findings(config: SweepConfig, task: str, memories: Memories, rule: str) -> dict[str, list[Finding]]:
+    """Findings by split; nothing where no trial with a level has ended."""
+    results = _alike(completed([one for one in config.run_dir.results().values() if one.config["task"] == task]))
+    if not any(_level(one) != "any" for one in results):
+        return {}
+    answers = {}
+    for split in SPLITS:
+        items = read_items_by_trial(results, config.run_dir.trials, split, METRIC)
+        trials: list[StudyTrial] = []
+        cells: dict[str, Cells] = {}
+        for number, (model, by_split) in enumerate(memories.items()):
+            known = {one.id for one in by_split.get(split, ())}
+            own = [
+                _trial(one, items[one.key], known)
+                for one in results
+                if one.config["model"] == model and one.key in items
+            ]
+            shared = set.intersection(*(set(one.correct) for one in own)) if own else set()
+            facts = [one for one in by_split.get(split, ()) if one.id in shared]
+            if facts:
+                cells[model] = Cells.of(facts, rule, seed=number)
+                trials += own
+        if cells:
+            answers[split] = findings(trials, cells)
+    return answers
+
+
+def _level(result: TrialResult) -> str:
+    return str(result.config["design"].get(AXIS, "any"))
+
+
+def _alike(results: Sequence[TrialResult]) -> list[TrialResult]:
+    """The finished trials of the design that most of them have, whatever its level."""
+    finished = [one for one in results if one.status == "finished"]
+    designs = {one.key: tuple(sorted((k, v) for k, v in one.config["design"].items() if k != AXIS)) for one in finished}
+    if not finished:
+        return []
+    ((common, _),) = Counter(designs.values()).most_common(1)
+    return [one for one in finished if designs[one.key] == common]
+
+
+def _trial(result: TrialResult, items: ItemCounts, known: set[str]) -> StudyTrial:
+    correct: dict[str, float] = {}
+    for part in items.parts:
+        values = np.asarray(part.measure(part.rows.astype(float)))
+        correct |= {name: float(value) for name, value in zip(part.ids, values, strict=True) if name in known}
+    size, seed = int(result.config["train_size"]), int(result.config["seed"])
+    return StudyTrial(str(result.config["model"]), _level(result), size, seed, correct)
