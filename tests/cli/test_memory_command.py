@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.planted_memory import planted_sweep
 from typer.testing import CliRunner, Result
 
+from sde_ray.analysis.report.extras import read_extras
 from sde_ray.cli.app import app
+from sde_ray.config.load import load_config
 from sde_ray.curation.memory.completions import MemoryMeter
+from sde_ray.design.render import render_sample
+from sde_ray.evaluation.predictions import Prediction, write_predictions
+from sde_ray.sweep.plan import plan
+from sde_ray.tasks.trial_task import trial_examples, trial_task
+from sde_ray.types import TrialResult
 
 MEASURE = ["--samples", "25", "--templates", "8", "--max-new-tokens", "3", "--limit", "0"]
 
@@ -68,3 +77,37 @@ def test_what_cannot_be_measured_is_one_message(sweep: Path) -> None:
     assert "error: 2 relations have no completion templates: R1 (20 facts), R2 (20 facts)." in done.stderr
     done = CliRunner().invoke(app, ["memory", "quickstart", "--dry-run"])
     assert done.exit_code == 2 and 'The task "masa:d1" asks no closed-book questions' in done.stderr
+
+
+def test_once_trials_have_ended_the_four_questions_are_answered(tmp_path: Path) -> None:
+    """Trials whose answers are made: right on the items of the level that they were trained on, and on nothing else."""
+    path = planted_sweep(tmp_path, train=30, dev=40)
+    first = json.loads(invoke(path, "--json").stdout)[0]
+    assert first["findings"] == {}
+    levels = {name: row["level"]["words"] for name, row in first["facts"].items()}
+    config = load_config(path)
+    trials = plan(config).trials
+    assert len(trials) == 5 * 3 * 2
+    for trial in trials:
+        examples = trial_examples(trial.task, "dev", trial.definition)
+        task, random = trial_task(trial.task, trial.definition), np.random.default_rng(trial.seed)
+        predictions = []
+        for one in examples:
+            right = (levels[one.id] == int(trial.design["memory_level"])) != (random.random() < 0.1)
+            answer = one.answer if right else {"answer": ("nowhere",)}
+            sample = render_sample(replace(one, answer=answer), task, trial.design)
+            predictions.append(Prediction(one.id, "dev", sample.completion.text))
+        config.run_dir.trial(trial.key).mkdir(parents=True)
+        write_predictions(config.run_dir.predictions(trial.key), predictions)
+        config.run_dir.ledger.append(TrialResult(trial.key, trial.resolved(), "finished", {"dev": {"accuracy": 0.5}}))
+    done = invoke(path)
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stdout.split())
+    assert "What the trials say, dev:" in said and "Is 2 enough? " in said
+    assert "Which level teaches best? all items: no level is shown to be best" in said
+    assert "Does training on a level help that level most? all items: yes, +0.8" in said
+    assert "within relations: yes, +0.8" in said
+    assert "Is it the same for every model? Not known: one model was tried." in said
+    sections = "".join(map(str, read_extras(config.run_dir.path)))
+    assert "What does the untuned" in sections and "Does training on a level help that level most? (dev)" in sections
+    assert json.loads(invoke(path, "--json").stdout)[0]["findings"]["dev"][2]["rows"][0]["claim"] == "better"

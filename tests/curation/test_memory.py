@@ -21,7 +21,7 @@ from sde_ray.curation.memory.completions import (
 from sde_ray.curation.memory.levels import LEVELS, FactMemory, fact_memory, level_of, level_table, wilson_interval
 from sde_ray.data import completion_templates
 from sde_ray.data.completion_templates import with_own_templates
-from sde_ray.data.entityquestions import LOCATION, OTHER, subject
+from sde_ray.data.entityquestions import LOCATION, OTHER, load_entityquestions, subject
 from sde_ray.data.facts import Fact, facts_of, first_of_each_relation, prompts
 from sde_ray.errors import UserError
 from sde_ray.types import Example
@@ -220,3 +220,15 @@ def test_the_first_facts_of_each_relation_are_a_start_of_more_of_them() -> None:
     few, more = first_of_each_relation(examples, 4), first_of_each_relation(examples[::-1], 7)
     assert len(few) == 12 and len(more) == 21 and {e.id for e in few} <= {e.id for e in more}
     assert len(first_of_each_relation(examples, None)) == 60
+
+
+@pytest.mark.realdata
+def test_every_question_of_entityquestions_is_a_fact(realdata: Path) -> None:
+    examples = load_entityquestions(realdata / "data" / "entityquestions" / "dev")
+    facts = facts_of(examples, completion_templates.TEMPLATES)
+    assert len(facts) == len(examples) > 13_000 and len({fact.relation for fact in facts}) == 14
+    assert all(
+        fact.subject and fact.accepted and len(prompts(fact, completion_templates.TEMPLATES, 99)) == 12
+        for fact in facts
+    )
+    assert len(first_of_each_relation(examples, 3)) == 42

@@ -59,7 +59,7 @@ def planted_model(folder: Path, facts: Mapping[str, tuple[str, float]]) -> Path:
     return folder
 
 
-def planted_sweep(folder: Path, train: int = 20, dev: int = 6) -> Path:
+def planted_sweep(folder: Path, train: int = 20, dev: int = 5) -> Path:
     """A sweep on a planted model: facts of two relations with levels 0 to 4 in turn; returns its YAML file."""
     known: dict[str, tuple[str, float]] = {}
     (folder / "templates.jsonl").write_text(
@@ -89,9 +89,17 @@ def planted_sweep(folder: Path, train: int = 20, dev: int = 6) -> Path:
             "data": {"format": "entityquestions", "path": "data"},
         },
         "model": str(folder / "model"),
-        "designs": ["baseline"],
-        "train_sizes": [4],
-        "eval_size": 10,
+        "axes": {
+            "instruction": "last",
+            "input_modeling": "off",
+            "format": "natural",
+            "unmentioned": "placeholder",
+            "memory_level": [0, 1, 2, 3, 4],
+        },
+        "search": {"method": "grid", "points_to_evaluate": []},
+        "seeds": [0, 1, 2],
+        "train_sizes": [2, 4],
+        "eval_size": dev * 2,
         "storage_path": str(folder / "runs"),
         "resources": {"max_concurrent_trials": 1},
         "mlflow": {"enabled": False},

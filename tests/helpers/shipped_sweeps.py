@@ -68,6 +68,14 @@ def few_rows(name: str, folder: Path) -> str:
                 question = TEMPLATES[relation].question
                 rows = [{"question": question.replace("[X]", f"{relation} {n}"), "answers": ["Graz"]} for n in numbers]
                 (folder / split / f"{relation}.{split}.json").write_text(json.dumps(rows))
+        facts = {
+            f"{relation}.train:{n + 1}": {"split": "train", "level": {"words": n % 2}}
+            for relation in LOCATION
+            for n in range(120)
+        }
+        measured = folder / "runs" / name / "memory.json"
+        measured.parent.mkdir(parents=True, exist_ok=True)
+        measured.write_text(json.dumps({"model": "HuggingFaceTB/SmolLM2-135M", "facts": facts}))
         return f"qa:location@{folder}"
     if name in ROWS:
         train, dev, suffix = ROWS[name]

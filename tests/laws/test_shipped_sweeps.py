@@ -81,7 +81,6 @@ def test_rationales_are_pinned_where_a_data_set_has_none(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "task"),
     [
-        ("qa_memory", "qa:location@{}/entityquestions"),
         ("mams", "mams@{}/mams/MAMS-ACSA"),
         ("genia", "nested_ner@{}/genia"),
         ("phee", "events:phee@{}/phee"),
