@@ -4,6 +4,7 @@ schema.py    every key of the YAML, with its type, default and meaning
 section.py   a section of the YAML, and which of its settings are in a trial's key
 trial.py     everything that decides a trial's outcome, and its key
 curation.py  the settings of the axes of data and training
+memory_file.py memory levels of facts, as `sde-ray memory` has written them
 load.py      read, override, check; the resolved configuration back as JSON
 open.py      the configuration of a run that exists, by its folder, its YAML file or its address
 names.py     what it names beyond the package's own, and whether that may be imported and read
