@@ -114,7 +114,9 @@ class Task:
     What only some tasks have is empty by default: `slot_labels`, the labels of each slot where the slots do not share
     one list (`labels` is then their union, without doublets), and `slot_numbers`, the numbers of these; `multilabel`,
     the slots that hold any number of labels; `ranges`, the lowest and the highest value of each slot whose free value
-    is a number.
+    is a number; `positive`, the label that is looked for, whose F1 ranks designs; `answered`, whether every question
+    that an example asks has an answer (a slot that its gold leaves out was not asked); `numbered`, whether the slots
+    are the numbers of instances that stand in one text (`data.batches`).
     """
 
     name: str
@@ -136,10 +138,18 @@ class Task:
     slot_numbers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     multilabel: tuple[str, ...] = ()
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    positive: str = ""
+    answered: bool = False
+    numbered: bool = False
 
     def labels_of(self, slot: str) -> tuple[str, ...]:
         """Labels that a slot may have: its own, else those that all slots share; none where the task has no labels."""
         return self.slot_labels.get(slot, self.labels or ())
+
+    @property
+    def has_absent_slots(self) -> bool:
+        """Whether a slot may be absent: in an answered task only numbers beyond the instances of a text are."""
+        return self.numbered or not self.answered
 
     @property
     def has_rationales(self) -> bool:

@@ -12,7 +12,7 @@ rows. pandas is imported by the functions, not with this module.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.study import Study
 from sde_ray.design.designs import design_of, paper_label
 from sde_ray.design.render import parse_completion
+from sde_ray.evaluation.batch_retries import MARK, parse_answers
 from sde_ray.evaluation.predictions import Prediction, read_predictions
 from sde_ray.storage import layout
 from sde_ray.tasks.trial_task import trial_examples, trial_task
@@ -172,13 +173,15 @@ def _prediction_rows(result: TrialResult, folder: Path, split: str) -> list[Row]
         examples = trial_examples(name, on_split.removesuffix("_ood"), definition)  # type: ignore[arg-type]
         by_id = {example.id: example for example in examples}
         of_task = [row for row in predictions if (row.task or home, row.split) == (name, on_split)]
-        rows += [{**trial, **_prediction(task, design, by_id.get(row.id), row)} for row in of_task]
+        texts = {row.id: row.prediction for row in of_task}
+        items = [row for row in of_task if row.id in by_id or row.id.rpartition(MARK)[0] not in by_id]  # no retries
+        rows += [{**trial, **_prediction(task, design, by_id.get(row.id), row, texts)} for row in items]
     return rows
 
 
-def _prediction(task: Task, design: Design, example: Example | None, row: Prediction) -> Row:
+def _prediction(task: Task, design: Design, example: Example | None, row: Prediction, texts: Mapping[str, str]) -> Row:
     """A completion beside the example that it answers; None where the data have changed since."""
-    parsed = parse_completion(row.prediction, task, design)
+    parsed = parse_answers(texts, example, task, design) if example else parse_completion(row.prediction, task, design)
     gold = example.answer if example else None
     return {
         "split": row.split,

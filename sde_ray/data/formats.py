@@ -16,11 +16,13 @@ from sde_ray.data.format import Format
 from sde_ray.data.genia import GENIA
 from sde_ray.data.jsonl import CSV, JSONL
 from sde_ray.data.label_studio import LABEL_STUDIO
+from sde_ray.data.magellan import MAGELLAN
 from sde_ray.data.mams import MAMS
 from sde_ray.data.maven import MAVEN
 from sde_ray.data.messages import MESSAGES
 from sde_ray.data.offsets import OFFSETS
 from sde_ray.data.phee import PHEE
+from sde_ray.data.table_rows import CELLS, ROWS
 
 FORMATS: dict[str, Format] = {
     # the user's own
@@ -42,6 +44,10 @@ FORMATS: dict[str, Format] = {
     "phee": PHEE,
     "maven": MAVEN,
     "entityquestions": ENTITYQUESTIONS,
+    # tables
+    "magellan": MAGELLAN,
+    "cells": CELLS,
+    "rows": ROWS,
 }
 OTHER_NAMES: dict[str, str] = {
     "json": "jsonl",
@@ -66,5 +72,8 @@ OTHER_NAMES: dict[str, str] = {
     "doccano": "offsets",
     "prodigy": "offsets",
     "entities": "offsets",
+    "ditto": "magellan",
+    "deepmatcher": "magellan",
+    "entity_matching": "magellan",
 }
 """Names that other tools give to these formats."""

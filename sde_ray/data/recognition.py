@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sde_ray.data import alpaca, bio, label_studio, messages, offsets
+from sde_ray.data import alpaca, bio, label_studio, magellan, messages, offsets
 from sde_ray.data.csv_file import read_csv
 from sde_ray.data.formats import FORMATS
 from sde_ray.data.records import Record, read_text
@@ -76,6 +76,8 @@ SHAPES = (
     Shape("entityquestions", "EntityQuestions", _is(_is_entityquestions)),
     Shape("asap", "ASAP", _keys("reviewbody", "star", "dish_taste")),
     Shape("mams", "MAMS", _is_xml),
+    Shape("magellan", "pairs of records (entity matching)", magellan.is_pair),
+    Shape("cells", "cells of a table", _keys("record", "attribute", "label")),
     Shape("", "preference pairs (chosen, rejected)", _keys("chosen", "rejected"),
           'They have no gold answer. Write one JSON object a line, {"text": ..., "answer": ...}.'),
     Shape("", "SQuAD", _keys("context", "question", "answers"),
@@ -102,6 +104,8 @@ def read_any(path: Path) -> list[Record]:
         return FORMATS["mams"].records(path)
     if path.suffix.lower() in bio.CONLL:
         return bio.read_tagged(path)
+    if path.suffix.lower() in (".txt", ".tsv") and magellan.is_ditto(read_text(path)):
+        return FORMATS["magellan"].records(path)
     if path.suffix.lower() == ".txt" and (text := read_text(path)).lstrip()[:1] not in ("{", "["):
         return bio.read_tagged(path) if bio.is_conll(text) else read_csv(path)
     return FORMATS["jsonl"].records(path)

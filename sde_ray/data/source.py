@@ -30,6 +30,7 @@ from sde_ray.data.recognition import AUTO, examples, read_records
 from sde_ray.data.records import Record
 from sde_ray.data.schema import Schema
 from sde_ray.data.splits import ORDER, Splits, separate
+from sde_ray.data.table_text import SERIALIZATIONS
 from sde_ray.errors import FaultList, UserError, suggest, unknown
 from sde_ray.types import Example, Split
 
@@ -59,6 +60,12 @@ OPTIONS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
         lambda value: isinstance(value, list | tuple) and all(isinstance(one, str) for one in value),
     ),
     "disagreement": ("first or skip", lambda value: value in ("first", "skip")),
+    "serialization": (" or ".join(SERIALIZATIONS), lambda value: value in SERIALIZATIONS),
+    "attributes": (
+        "a list such as [title, year]",
+        lambda value: isinstance(value, list | tuple) and all(isinstance(one, str) for one in value),
+    ),
+    "target": ("the name of a column", lambda value: isinstance(value, str)),
 }
 """What the options of the formats must be."""
 TABLES: Mapping[str, str] = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".arrow": "parquet"}

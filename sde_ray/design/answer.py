@@ -47,6 +47,8 @@ def _drop_absent(lines: Lines, task: Task) -> tuple[Lines, Faults]:
 
 
 def _placeholder_sentence(context: InstructionContext) -> str:
+    if not context.task.has_absent_slots:
+        return ""
     # The list of labels already shows the placeholder of a label task, where an absent slot is written so.
     if context.task.kind == "label" and context.form.placeholder in context.placeholder_entry:
         return ""
@@ -66,6 +68,7 @@ UNMENTIONED = Axis(
             sentence=lambda context: context.wording("omit", marker=context.marker),
         ),
     },
+    pinned=lambda task, rationales: f"every {task.nouns.slot} of {task.name} has an answer" if task.answered else "",
 )
 
 

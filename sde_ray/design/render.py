@@ -201,7 +201,9 @@ def _instruction_context(task: Task, design: Design) -> InstructionContext:
     return InstructionContext(
         task=task,
         form=form,
-        labels=(*task.labels, *([task.placeholder] if form.complete else ())) if task.labels else (),
+        labels=(*task.labels, *([task.placeholder] if form.complete and task.has_absent_slots else ()))
+        if task.labels
+        else (),
         placeholder_entry="".join(format_option.entry(line, form_of(stand_in, design)) for line in absent_lines),
         marker=format_option.write((), form),
         wording=partial(wording, task),

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from sde_ray.design.designs import design_of
 from sde_ray.design.render import parse_completion
+from sde_ray.evaluation.batch_retries import parse_answers
 from sde_ray.evaluation.item_cache import ItemCache, OpenTask, Parts
 from sde_ray.evaluation.predictions import completions_by_task
 from sde_ray.metrics import item_statistics, objective_from_items
@@ -145,7 +146,7 @@ def _count(result: TrialResult, path: Path, split: str, open_task: Callable[[str
         opened = open_task(name)
         numbers = [number for number, example in enumerate(opened.examples) if example.id in completions]
         examples = [opened.examples[number] for number in numbers]
-        parsed = [parse_completion(completions[example.id], opened.task, design) for example in examples]
+        parsed = [parse_answers(completions, example, opened.task, design) for example in examples]
         parts[name] = numbers, _compact(item_statistics(opened.task, examples, parsed))
     return parts
 
@@ -184,7 +185,7 @@ def _ids(ids: tuple[str, ...]) -> tuple[str, ...]:
 def count_items(
     task: Task, design: Design, examples: Sequence[Example], texts: Mapping[str, str], metric: str
 ) -> TaskItems:
-    """Count completions item by item; `texts` are the completions by the id of their example."""
+    """Count completions item by item, without retries; `texts` are the completions by the id of their example."""
     parsed = [parse_completion(texts[example.id], task, design) for example in examples]
     rows = item_statistics(task, examples, parsed)
     return TaskItems(tuple(e.id for e in examples), rows, lambda sums: objective_from_items(task, metric, sums))

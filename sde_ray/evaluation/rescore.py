@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from sde_ray import metrics
 from sde_ray.design import designs, render
 from sde_ray.errors import FaultList, UserError, format_error
+from sde_ray.evaluation.batch_retries import parse_answers
 from sde_ray.evaluation.predictions import completions_by_task
 from sde_ray.plugins import code_of, trust
 from sde_ray.safe_json import read_json
@@ -162,7 +163,7 @@ def _rescore(trial: Path) -> TrialScores:
     for (split, name), texts in completions.items():
         task = trial_task(name, config.definition)
         examples = [example for example in task.load(split.removesuffix("_ood")) if example.id in texts]  # type: ignore[arg-type]
-        parsed: list[Parsed] = [render.parse_completion(texts[example.id], task, design) for example in examples]
+        parsed: list[Parsed] = [parse_answers(texts, example, task, design) for example in examples]
         by_split.setdefault(split, []).append(metrics.score(task, examples, parsed))
     scores = {split: metrics.mean_over_tasks(each) for split, each in by_split.items()}
     reported = _checked(trial / SCORES, _REPORTED).scores if (trial / SCORES).is_file() else {}

@@ -10,6 +10,7 @@ the package is named "my_pkg.my_metrics:score" in the task's metrics (plugin.py 
 everywhere; gold answers give the maximum. Every metric is the better the higher it is.
 
 label.py  slot_label.py  multilabel.py  one label a slot of one list; of the slot's own; several labels a slot
+positive.py                             one answer that is looked for: F1 of "yes"
 span.py  free.py  number.py             spans; free values; free values that are numbers
 base.py  span_matching.py               counts that add up; when two spans name the same thing
 meanings.py                             what each metric says, in half a sentence
@@ -32,6 +33,7 @@ from sde_ray.metrics.label import LABEL, confusion, is_sentiment
 from sde_ray.metrics.multilabel import MULTILABEL
 from sde_ray.metrics.number import NUMBER
 from sde_ray.metrics.plugin import Score, bounded, call_metric, load_metric, plugin_bounds
+from sde_ray.metrics.positive import POSITIVE
 from sde_ray.metrics.slot_label import SLOT_LABEL
 from sde_ray.metrics.span import SPAN
 from sde_ray.plugins import is_path
@@ -62,6 +64,7 @@ KINDS: dict[str, Kind] = {
     "label": LABEL,
     "slot_label": SLOT_LABEL,
     "multilabel": MULTILABEL,
+    "positive": POSITIVE,
     "span": SPAN,
     "free": FREE,
     "number": NUMBER,
@@ -73,6 +76,7 @@ NEEDS = {
     "label": "labels of one list",
     "slot_label": "labels by slot",
     "multilabel": "several labels a slot (multilabel)",
+    "positive": "an answer that is looked for",
     "span": "spans",
     "free": "free values",
     "number": "free values that are numbers (range)",
@@ -143,6 +147,8 @@ def objective_from_items(task: Task, metric: str, totals: Array) -> Array:
 def kind_of(task: Task) -> Kind:
     """How the task's answers are counted."""
     if task.kind == "label":
+        if task.positive:
+            return POSITIVE
         return MULTILABEL if task.multilabel else SLOT_LABEL if task.slot_labels else LABEL
     return NUMBER if task.kind == "free" and task.ranges else KINDS[task.kind]
 

@@ -1,8 +1,8 @@
 """Question-answering metrics of free answers, one value a slot: exact match, accuracy, substring.
 
 Compared are words: no case, punctuation or English article. Any gold value or alias is accepted. A slot that gold
-leaves out is right when the answer leaves it out too. Counts of one item with S slots: `slots`, `exact`, `within`,
-`raw` (S,).
+leaves out is right when the answer leaves it out too; where every question has an answer (`Task.answered`) it was not
+asked, and does not count. Counts of one item with S slots: `slots`, `exact`, `within`, `raw` (S,).
 
 Accuracy is containment of an accepted answer as whole words ("Iran" is not in "Iranian"); `substring` is the raw rule
 of the published work, for comparison (PAPER.md 2.5, 2.7). Both let a long answer pass, so read exact match beside them.
@@ -42,8 +42,10 @@ def _shapes(task: Task) -> Shapes:
 def _count(task: Task, example: Example, parsed: Parsed, faulty: bool) -> Mapping[str, Any]:
     predicted = [", ".join(values) if (values := parsed.answer.get(slot, ())) else None for slot in task.slots]
     judged = [_judge(accepted(example, slot), one) for slot, one in zip(task.slots, predicted, strict=True)]
-    exact, within, raw = zip(*([(False,) * 3] * len(judged) if faulty else judged), strict=True)
-    return {"slots": [1] * len(task.slots), "exact": exact, "within": within, "raw": raw}
+    asked = [not task.answered or bool(example.answer.get(slot)) for slot in task.slots]
+    judged = [one if is_asked and not faulty else (False,) * 3 for one, is_asked in zip(judged, asked, strict=True)]
+    exact, within, raw = zip(*judged, strict=True)
+    return {"slots": asked, "exact": exact, "within": within, "raw": raw}
 
 
 def exact_match(task: Task, counts: Counts) -> Array:

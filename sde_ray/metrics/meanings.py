@@ -24,7 +24,7 @@ MEANINGS: Mapping[str, str] = {
     "substring": "share of answers that hold an accepted value; 1 = all",
     "precision": "share of what was found that is right; 1 = all",
     "recall": "share of what there is that was found; 1 = all",
-    "f1": "found and right, spans matched exactly; 1 = perfect, 0 = nothing right",
+    "f1": "found and right, matched exactly; 1 = perfect, 0 = nothing right",
     "precision_soft": "share of what was found that is right, near spans count; 1 = all",
     "recall_soft": "share of what there is that was found, near spans count; 1 = all",
     "f1_soft": "found and right, near spans count; 1 = perfect, 0 = nothing right",

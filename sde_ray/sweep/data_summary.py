@@ -102,6 +102,7 @@ def _summarize(plan: Plan, name: str, task: Task) -> DataSummary:
     tested = min(config.validation.test_size, items["test"])
     overlong = tuple(_overlong(contest, task, examples, config) for contest in contests)
     load = getattr(task.load, "load", task.load)  # a task with rationales by template wraps its source
+    load = getattr(load, "source", load)  # and so does a table task
     return DataSummary(
         name,
         task_title(name),

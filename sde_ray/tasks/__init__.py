@@ -3,6 +3,7 @@
     masa:d1                       a task of the table; a bare `masa` is its first domain
     mams@data/MAMS-ACSA           a task of the table on the user's data, in the task's native format
     nested_ner@jsonl:data/mine    the same in another format
+    matching:batch=4@data/Beer    a table task with settings
     my_pkg.my_task:TASK           a `Task` object of the user's
     tasks/reviews.yaml            a task defined in YAML alone; also s3://bucket/reviews.yaml
 
@@ -25,14 +26,19 @@ from sde_ray.plugins import code_of, is_path, load_object, trust, untrusted
 from sde_ray.safe_json import stream_hash
 from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri
-from sde_ray.tasks import events, mams, masa, masa_zh, nested_ner, qa
+from sde_ray.tasks import events, mams, masa, masa_zh, nested_ner, qa, tables
 from sde_ray.tasks.bundled import no_examples
 from sde_ray.tasks.checks import check_task
+from sde_ray.tasks.table_settings import FORMATS as TABLE_FORMATS
 from sde_ray.tasks.with_data import with_dataset
 from sde_ray.types import Split, Task
 
 TASKS: Mapping[str, Task] = {
-    task.name: task for task in (*masa.TASKS, *masa_zh.TASKS, mams.TASK, nested_ner.TASK, *events.TASKS, *qa.TASKS)
+    task.name: task
+    for task in (
+        *(*masa.TASKS, *masa_zh.TASKS, mams.TASK, nested_ner.TASK, *events.TASKS, *qa.TASKS),
+        *tables.TASKS,
+    )
 }
 
 NATIVE_FORMATS: Mapping[str, str] = {
@@ -46,10 +52,11 @@ NATIVE_FORMATS: Mapping[str, str] = {
     "qa": "entityquestions",
     "qa:location": "entityquestions",
     "qa:other": "entityquestions",
+    **TABLE_FORMATS,
 }
 """What `task@path` is read as; of all other tasks the file's own format is recognised."""
 
-OPTIONAL = ("slot_labels", "slot_numbers", "multilabel", "ranges")
+OPTIONAL = ("slot_labels", "slot_numbers", "multilabel", "ranges", "positive", "answered", "numbered")
 """Fields of a task that are empty for most tasks."""
 
 YAML = (".yaml", ".yml")
@@ -96,7 +103,8 @@ def resolve_task(name: str, source: Mapping[str, Any] | None = None, base: Path 
     if at:
         source = {**_source(location), **(source or {})}
     if source is not None:
-        task = with_dataset(task, {"format": NATIVE_FORMATS.get(task.name, AUTO), **source}, base)
+        native = NATIVE_FORMATS.get(task.name) or NATIVE_FORMATS.get(task.name.partition(":")[0], AUTO)
+        task = with_dataset(task, {"format": native, **source}, base)
     if at:
         task = replace(
             task, name=f"{task.name}@{location}", domains=tuple(f"{other}@{location}" for other in task.domains)
@@ -131,6 +139,8 @@ def _find_task(name: str) -> Task:
             raise UserError(f"{error}{suggest(name, TASKS)}") from error
     if not domain and family in _FAMILIES:
         return TASKS[_FAMILIES[family]]
+    if domain and family in tables.QUESTIONS:
+        return tables.named_table_task(name)
     if name not in TASKS:
         raise UserError(f'{unknown("task", name, TASKS)} One of your own: "my_pkg.my_task:TASK" or a YAML file.')
     return TASKS[name]

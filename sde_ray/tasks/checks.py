@@ -31,6 +31,8 @@ def check_task(task: Task) -> Task:
         faults.add(f'kind "{task.kind}" {"needs labels" if task.kind == "label" else "takes no labels"}.')
     if task.labels:
         _check_labels(task, faults)
+    if task.positive and (task.positive not in (task.labels or ()) or task.slot_labels or task.multilabel):
+        faults.add(f'positive is "{task.positive}", expected a label of one list for all slots.')
     marks = MARKS[task.language]
     delimiters = [marks.colon, marks.comma, marks.semicolon, "\n", " => ", " <= "]
     if quote_if_needed(task.placeholder, delimiters, placeholder="", stop=marks.stop) != task.placeholder:

@@ -11,6 +11,7 @@
 Further keys: language (en, zh), multilabel, numbers and range (yaml_schema.py), nouns (text, slot, value, rationale),
 wordings (words of the prompt: design/wording.py), metrics, objective, domains (other tasks, out-of-domain for this
 one), span_match (within, near), rationale ({template: "the {slot} is called {value}"}, for examples without reasons).
+With `table` it is a task of tables.py, with other keys.
 An instruction, a metric and the objective may be functions of your own, "my_pkg.my_module:name". Without an
 instruction there are three of the package's own (`defaults.py`). Labels called positive, neutral and negative get the
 paper's numbers, and with them its weighted kappa. All faults are shown together.
@@ -36,6 +37,7 @@ from sde_ray.safe_yaml import read_yaml
 from sde_ray.tasks.bundled import Load, no_examples
 from sde_ray.tasks.defaults import METRICS, ONE_SLOT_WORDINGS, default_instructions, default_nouns
 from sde_ray.tasks.rationales.template import WithRationales, check_template
+from sde_ray.tasks.tables import table_task_from_yaml
 from sde_ray.tasks.yaml_fields import Section, check_keys, choice, hint, mapping, text, words
 from sde_ray.tasks.yaml_schema import read_numbers, read_schema
 from sde_ray.types import PromptNouns, Task
@@ -61,6 +63,8 @@ def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = Tru
     """
     if not isinstance(section, Mapping):
         raise UserError(f"A task in YAML is a mapping with the keys {', '.join(REQUIRED)}; found {section!r}.")
+    if "table" in section:
+        return table_task_from_yaml(section, base, with_data)
     faults = FaultList(f"Task {section.get('name', 'without a name')}")
     named = isinstance(section.get("labels"), Mapping) and not section.get("slots")  # the labels name the slots
     check_keys(section, KEYS, [key for key in REQUIRED if _is_needed(key, named, with_data)], faults)

@@ -15,6 +15,8 @@ from sde_ray.data import open_dataset, schema_of
 from sde_ray.tasks.bundled import Load
 from sde_ray.tasks.masa_zh import ASAP_COLUMNS
 from sde_ray.tasks.qa import RELATIONS
+from sde_ray.tasks.table_settings import TableLoad
+from sde_ray.tasks.tables import on_data
 from sde_ray.types import Example, Split, Task
 
 
@@ -23,6 +25,8 @@ def with_dataset(task: Task, source: Mapping[str, Any], base: Path) -> Task:
 
     Raises UserError: with all faults of the data section at once.
     """
+    if isinstance(task.load, TableLoad):
+        return on_data(task, source, base)
     if source.get("format") == "asap":
         return replace(task, load=_asap(task, source, base))
     if source.get("format") == "entityquestions" and task.name in RELATIONS:

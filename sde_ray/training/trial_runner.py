@@ -25,6 +25,7 @@ from sde_ray import data, metrics
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
 from sde_ray.errors import UserError
+from sde_ray.evaluation.batch_retries import ask_again, parse_answers
 from sde_ray.evaluation.predictions import Prediction, write_predictions
 from sde_ray.evaluation.racing import Opponent, slices
 from sde_ray.models.predictor import write_card
@@ -234,19 +235,22 @@ class TrialRunner:
         trial = self._running()
         started = time.perf_counter()
         answered, num_tokens, stopped_early = self._decode_with_racing(list(evaluations(trial.config)), name, rival)
-        trial.tokens["output"] = num_tokens / max(1, sum(len(texts) for _, texts in answered))
+        parts, config = [(part.task, part.examples, texts) for part, texts in answered], trial.config
+        completions, retried = ask_again(parts, config.design, config.instruction_variant, self._decode)
+        items = max(1, sum(len(texts) for _, texts in answered))
+        trial.tokens |= {"output": (num_tokens + retried) / items, **({"retries": retried / items} if retried else {})}
         trial.add_seconds("decode", started)
         by_split: dict[str, list[Scores]] = {}
         predictions = [
-            Prediction(example.id, part.split, text, part.name)
-            for part, texts in answered
-            for example, text in zip(part.examples, texts, strict=True)
+            Prediction(name, part.split, text, part.name)
+            for (part, _), texts in zip(answered, completions, strict=True)
+            for name, text in texts.items()
         ]
         for path in dict.fromkeys((name, PREDICTIONS)):
             write_predictions(trial.folder / path, predictions)
         trial.faults.clear()
-        for part, texts in answered:
-            parsed = [render.parse_completion(text, part.task, trial.config.design) for text in texts]
+        for (part, _), by_id in zip(answered, completions, strict=True):
+            parsed = [parse_answers(by_id, example, part.task, trial.config.design) for example in part.examples]
             by_split.setdefault(part.split, []).append(metrics.score(part.task, part.examples, parsed))
             trial.count_faults(part.split, parsed)
         return {split: metrics.mean_over_tasks(scores) for split, scores in by_split.items()}, stopped_early

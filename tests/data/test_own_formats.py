@@ -481,7 +481,7 @@ class TestRecognition:
         assert recognise(read_any(lines(tmp_path / "a.jsonl", record))) is None
 
     def test_every_format_can_be_recognised(self) -> None:
-        assert {shape.format for shape in SHAPES} - {""} == {*FORMATS} - {"jsonl", "csv", "table", "parquet"}
+        assert {shape.format for shape in SHAPES} - {""} == {*FORMATS} - {"jsonl", "csv", "table", "parquet", "rows"}
 
     def test_a_source_says_what_it_took(self, tmp_path: Path) -> None:
         lines(tmp_path / "train.jsonl", *(chat(f"Win {n}", "spam") for n in range(3)))

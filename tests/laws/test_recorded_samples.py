@@ -38,6 +38,10 @@ DIGESTS = {
     "qa": ("3b6d5df017a608f0", "8fcd3d99a8a84e88"),
     "qa:location": ("18270b0a92a339c5", "8fcd3d99a8a84e88"),
     "qa:other": ("b7a6d1746abd6046", "8fcd3d99a8a84e88"),
+    "matching": ("9efa8d721139ee7e", "93cd4431dabad686"),
+    "imputation": ("b54e187866aa9d69", "bb802ebbae37122a"),
+    "errors": ("a4216ffd4e9d7a98", "2da0e791f59fa999"),
+    "schema": ("82cd4a2bc72e658f", "17a706fa03f7f9d1"),
 }
 """Fingerprint of the definition without data, and digest of the samples, by task."""
 
@@ -74,5 +78,8 @@ def test_what_few_tasks_have_is_in_the_fingerprint_where_it_is_used() -> None:
         replace(task, slot_numbers={"food": {"positive": "7"}}),
         replace(task, multilabel=("food",)),
         replace(task, ranges={"food": (0.0, 1.0)}),
+        replace(task, positive="positive"),
+        replace(task, answered=True),
+        replace(task, numbered=True),
     ]
     assert len({fingerprint(one) for one in (task, *used)}) == 1 + len(OPTIONAL)

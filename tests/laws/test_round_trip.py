@@ -52,6 +52,7 @@ def made_examples(task: Task) -> list[Example]:
 
 CASES = [*ALL, *((task, made_examples(task)) for task in TASKS.values())]
 NAMES = [task.name for task, _ in CASES]
+TABLES = ("matching", "imputation:batch=3", "errors:batch=2,serialization=sentences", "schema")
 
 
 def test_every_option_is_in_the_designs():
@@ -293,7 +294,7 @@ def test_core_imports_nothing_heavy():
 
 
 def test_bundled_examples_keep_the_law():
-    for name in ("masa:d1", "masa:d2", "nested_ner", "events", "qa"):
+    for name in ("masa:d1", "masa:d2", "nested_ner", "events", "qa", *TABLES):
         task = get_task(name)
         for example, design in itertools.product(task.load("dev")[:8], EVERY_FORM):
             assert parse_completion(completion_of(example, task, design), task, design) == Parsed(example.answer), (

@@ -233,6 +233,9 @@ KINDS = [
     task("span", slots=("DNA",), span_match="near"),
     task("free", slots=("answer",)),
     task("free", slots=("who", "when")),
+    task("free", slots=("1", "2"), answered=True),
+    task(slots=("1", "2"), labels=("yes", "no"), numbers={}, positive="yes", answered=True),
+    task(slots=("match",), labels=("yes", "no"), numbers={}, positive="yes", answered=True),
 ]
 
 
@@ -251,7 +254,11 @@ def random_case(of, seed, size=30):
     return examples, parsed
 
 
-@pytest.mark.parametrize("of", KINDS, ids=lambda t: f"{t.kind}{len(t.slots)}{t.span_match}")
+def kind_id(of):
+    return f"{of.kind}{len(of.slots)}{of.span_match}{of.positive}{'answered' * of.answered}"
+
+
+@pytest.mark.parametrize("of", KINDS, ids=kind_id)
 @pytest.mark.parametrize("seed", range(8))
 class TestLaws:
     def test_gold_scores_the_maximum(self, of, seed):
@@ -288,7 +295,7 @@ class TestLaws:
             assert values == pytest.approx([scores[name] for scores in again]), name
 
 
-@pytest.mark.parametrize("of", KINDS, ids=lambda t: f"{t.kind}{len(t.slots)}{t.span_match}")
+@pytest.mark.parametrize("of", KINDS, ids=kind_id)
 def test_no_examples_and_no_answers(of):
     assert set(metrics.score(of, [], []).values()) == {0.0}
     assert metrics.item_statistics(of, [], []).shape[0] == 0

@@ -19,8 +19,9 @@ def test_table_of_tasks():
     assert list(TASKS) == [
         "masa:d1", "masa:d2", "masa_zh:d1", "masa_zh:d2", "masa_zh:all",
         "mams", "nested_ner", "events", "events:phee", "qa", "qa:location", "qa:other",
+        "matching", "imputation", "errors", "schema",
     ]  # fmt: skip
-    assert [len(task.slots) for task in TASKS.values()] == [6, 5, 6, 5, 11, 8, 5, 10, 2, 1, 1, 1]
+    assert [len(task.slots) for task in TASKS.values()] == [6, 5, 6, 5, 11, 8, 5, 10, 2, 1, 1, 1, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -36,7 +37,9 @@ def test_a_bare_name_is_the_first_domain():
     assert get_task("masa").name == "masa:d1" and get_task("masa_zh").name == "masa_zh:d1"
 
 
-@pytest.mark.parametrize("name", ["masa:d1", "masa:d2", "nested_ner", "events", "qa"])
+@pytest.mark.parametrize(
+    "name", ["masa:d1", "masa:d2", "nested_ner", "events", "qa", "matching", "imputation", "errors", "schema"]
+)
 def test_bundled_examples_belong_to_their_task(name):
     task = get_task(name)
     for example in task.load("dev"):
@@ -154,6 +157,7 @@ def test_tasks_of_the_tests_pass_the_check():
             replace(REVIEWS, numbers={"positive": "1", "negative": "1"}),
             'numbers: "1" stands for positive and negative. Give each',
         ),
+        (replace(REVIEWS, positive="yes"), 'positive is "yes", expected a label'),
         (replace(REVIEWS, nouns=replace(REVIEWS.nouns, slot="sentiment")), "nouns sentiment stand twice"),
     ],
 )

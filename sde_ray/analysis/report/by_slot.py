@@ -18,8 +18,8 @@ import numpy.typing as npt
 from sde_ray.analysis.report.html import Html, joined, table, tag
 from sde_ray.analysis.study import Study
 from sde_ray.design.designs import NAMED, design_of, essential
-from sde_ray.design.render import parse_completion
 from sde_ray.errors import UserError
+from sde_ray.evaluation.batch_retries import parse_answers
 from sde_ray.evaluation.predictions import completions_by_task
 from sde_ray.metrics import confusion
 from sde_ray.storage.run_directory import RunDirectory
@@ -99,7 +99,7 @@ def _count(study: Study, task: Task, design: Design, result: TrialResult, split:
     examples = [example for example in examples if example.id in completions]
     if task.kind != "label" or task.multilabel or not examples:
         return None, len(examples)
-    parsed = [parse_completion(completions[example.id], task, design) for example in examples]
+    parsed = [parse_answers(completions, example, task, design) for example in examples]
     return confusion(task, examples, parsed), len(examples)
 
 

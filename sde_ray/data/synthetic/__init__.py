@@ -13,11 +13,13 @@ from collections.abc import Callable
 from functools import cache
 from random import Random
 
-from sde_ray.data.synthetic import entities, events, questions, reviews
+from sde_ray.data.synthetic import entities, events, questions, reviews, tables
 from sde_ray.data.synthetic.lexicon import ASPECTS
+from sde_ray.data.table_text import RecordStyle, TableItem, write_item
 from sde_ray.types import Example, Split
 
 SIZES: dict[str, int] = {"train": 2000, "dev": 500, "test": 1000}
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 DOMAINS: dict[str, tuple[str, ...]] = {
     "d1": ("food", "drinks", "price", "hygiene", "staff", "parking"),
     "d2": ("transport", "queueing", "serving speed", "decoration", "noise"),
@@ -81,6 +83,24 @@ def _splits(task: str, domain: str) -> dict[str, tuple[Example, ...]]:
 def load(task: str, domain: str, split: Split) -> list[Example]:
     """All examples of a split, in a fixed order."""
     return list(_splits(task, domain)[split])
+
+
+@cache
+def table_items(task: str) -> dict[Split, tuple[TableItem, ...]]:
+    """The instances of a table task by split. No two have the same text, in whatever way their records are written."""
+    random = Random(f"sde_ray made {task} tables")
+    seen: set[str] = set()
+    by_split: dict[Split, tuple[TableItem, ...]] = {}
+    for split in SPLITS:
+        items: list[TableItem] = []
+        while len(items) < SIZES[split]:
+            item = tables.MAKERS[task](random, f"{task}-{split}-{len(items)}")
+            text = write_item(item, "", RecordStyle("sentences")).text.casefold()
+            if text not in seen:
+                seen.add(text)
+                items.append(item)
+        by_split[split] = tuple(items)
+    return by_split
 
 
 def reserved() -> frozenset[str]:

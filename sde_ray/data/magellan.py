@@ -1,0 +1,167 @@
+"""Pairs of records with 1 or 0, for entity matching and schema matching, in the forms that are in use.
+
+    COL title VAL the old mill COL year VAL 1998 <TAB> COL title VAL old mill <TAB> 1       Ditto's text (Magellan sets)
+    id,label,left_title,left_year,right_title,right_year                                    DeepMatcher's joined CSV
+    ltable_id,rtable_id,label    with tableA.csv and tableB.csv beside the file             DeepMatcher's three tables
+    {"left": {"title": ...}, "right": {"title": ...}, "label": 1}                           JSON lines
+
+`ltable_` and `rtable_` may stand for `left_` and `right_`. Columns `id` are no attributes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sde_ray.data.csv_file import read_csv
+from sde_ray.data.faults import PlacedFault, raise_faults
+from sde_ray.data.format import Format
+from sde_ray.data.records import BadRecord, Record, read_json, read_text
+from sde_ray.data.schema import Schema
+from sde_ray.data.table_text import (
+    Fields,
+    RecordStyle,
+    Serialization,
+    TableItem,
+    plain_fields,
+    plain_value,
+    write_item,
+    yes_or_no,
+)
+from sde_ray.errors import UserError
+from sde_ray.types import Example
+
+LABELS = ("yes", "no")
+SIDES = (("left_", "right_"), ("ltable_", "rtable_"))
+_COLUMN = re.compile(r"(?:^|\s)COL\s")
+_VALUE = re.compile(r"\sVAL(?:\s|$)")
+
+
+def read_pairs(path: Path) -> list[Record]:
+    """Records of a file in any of the forms; JSON is told by its ending, Ditto's text by its first line."""
+    if path.suffix.lower() in (".json", ".jsonl"):
+        return read_json(path)
+    if is_ditto(text := read_text(path)):
+        return _read_ditto(path, text)
+    return _with_tables(path, read_csv(path))
+
+
+def is_ditto(text: str) -> bool:
+    """Whether a file's text is of Ditto's form: its first line is two serialised records and a label."""
+    parts = text.lstrip().partition("\n")[0].split("\t")
+    return len(parts) == 3 and all(part.lstrip().startswith("COL ") for part in parts[:2])
+
+
+def is_pair(fields: Any) -> bool:
+    """Whether a record is a pair in one of the forms."""
+    if not isinstance(fields, Mapping) or "label" not in fields:
+        return False
+    names = [str(name) for name in fields]
+    flat = any(all(any(name.startswith(side) for name in names) for side in sides) for sides in SIDES)
+    return flat or all(isinstance(fields.get(side), Mapping) for side in ("left", "right"))
+
+
+def _read_ditto(path: Path, text: str) -> list[Record]:
+    records: list[Record] = []
+    faults: list[PlacedFault] = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        parts = line.rstrip("\r").split("\t")
+        if not line.strip():
+            continue
+        if len(parts) != 3:
+            faults.append((f"line {number}", f"{len(parts)} parts between tabs, expected 3: two records and a label"))
+            continue
+        try:
+            left, right = _read_columns(parts[0]), _read_columns(parts[1])
+        except ValueError as error:
+            faults.append((f"line {number}", str(error)))
+            continue
+        records.append(Record(f"line {number}", {"left": left, "right": right, "label": parts[2].strip()}, path.stem))
+    raise_faults(str(path), faults, "Expected COL name VAL value ... <TAB> COL name VAL value ... <TAB> 0 or 1.")
+    return records
+
+
+def _read_columns(text: str) -> dict[str, str]:
+    """Attributes of a record in Ditto's form. A COL without a VAL after it is part of the value before."""
+    fields: dict[str, str] = {}
+    name = ""
+    for piece in _COLUMN.split(text.strip())[1:]:
+        parts = _VALUE.split(piece, maxsplit=1)
+        if len(parts) == 2:
+            name = parts[0].strip()
+            if name in fields:
+                raise ValueError(f'the attribute "{name}" stands twice in a record')
+            fields[name] = parts[1].strip()
+        elif name:
+            fields[name] = f"{fields[name]} COL {piece.strip()}".strip()
+    if not fields:
+        raise ValueError("a record has no COL name VAL value")
+    return fields
+
+
+def _with_tables(path: Path, records: list[Record]) -> list[Record]:
+    """Rows that only name their two records by id, with those from `tableA.csv` and `tableB.csv` beside the file."""
+    ids = ("ltable_id", "rtable_id")
+    if not records or not {*ids} <= {*records[0].fields} or any(_sides(record.fields) for record in records[:1]):
+        return records
+    tables = [_table(path.parent / name) for name in ("tableA.csv", "tableB.csv")]
+    joined: list[Record] = []
+    faults: list[PlacedFault] = []
+    for record in records:
+        found = [table.get(plain_value(record.fields[key])) for table, key in zip(tables, ids, strict=True)]
+        if None in found:
+            faults.append((record.position, f"there is no record of this {ids[found.index(None)]} in its table"))
+        else:
+            fields = {"left": found[0], "right": found[1], "label": record.fields.get("label")}
+            joined.append(Record(record.position, fields, record.file))
+    raise_faults(str(path), faults, "Give the tables that these ids belong to.")
+    return joined
+
+
+def _table(path: Path) -> dict[str, Fields]:
+    if not path.is_file():
+        raise UserError(
+            f"The pairs name their records by id, and there is no {path}. Put the two tables beside the file."
+        )
+    rows = [record.fields for record in read_csv(path)]
+    return {plain_value(row.get("id")): {k: v for k, v in row.items() if k != "id"} for row in rows}
+
+
+def _sides(fields: Mapping[str, Any]) -> tuple[Fields, Fields] | None:
+    """The attributes of both records of a flat row, without ids; None where there are none."""
+    for sides in SIDES:
+        left, right = (
+            {name.removeprefix(side): fields[name] for name in fields if name.startswith(side) and name != f"{side}id"}
+            for side in sides
+        )
+        if left and right:
+            return left, right
+    return None
+
+
+def _convert(
+    record: Record, schema: Schema, serialization: Serialization = "pairs", attributes: Sequence[str] = ()
+) -> Iterator[Example]:
+    fields = record.fields
+    slot = yes_no_slot(schema)
+    if not isinstance(fields, Mapping) or "label" not in fields:
+        raise BadRecord('there is no "label": 1 for a match, 0 for none')
+    sides = (fields["left"], fields["right"]) if {"left", "right"} <= {*fields} else _sides(fields)
+    if sides is None:
+        raise BadRecord('there are no two records: "left" and "right", or columns left_NAME and right_NAME')
+    pair = tuple((title, plain_fields(side, f"record {title}")) for title, side in zip("AB", sides, strict=True))
+    name = f"{record.file}:{record.position.split()[-1]}"
+    item = TableItem(name, pair, yes_or_no(fields["label"]), rationale=plain_value(fields.get("rationale")))
+    yield write_item(item, slot, RecordStyle(serialization, tuple(attributes)))
+
+
+def yes_no_slot(schema: Schema) -> str:
+    """The one slot of a task that is answered with yes or no. Raises BadRecord for any other task."""
+    if schema.kind != "label" or len(schema.slots) != 1 or not {*LABELS} <= {*schema.labels_of(schema.slots[0])}:
+        raise BadRecord("this format is for tasks with one slot and the labels yes and no")
+    return schema.slots[0]
+
+
+MAGELLAN = Format(read_pairs, _convert, Schema("label", ("match",), LABELS, "unclear"), ("serialization", "attributes"))

@@ -1,0 +1,91 @@
+"""Retries of batches: a number that a completion leaves out is asked again alone, and read in its place.
+
+    "1: yes, 3: no."  ─ask_again─▶  the prompt of instance 2, below the number 1  ──▶  "1: no."   kept as "ID#2"
+    parse_answers(texts, example, task, design) ─▶ Parsed({"1": yes, "2": no, "3": no}, (Fault("missing_slot", "2"),))
+
+A missing number is a fault, and never a "no". It stays one when the retry answers it: format adherence and the strict
+scores are of what was written first. All completions are kept, so whoever scores them again reads the same answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from sde_ray.data.batches import join_texts, split_texts
+from sde_ray.design.render import form_of, parse_completion, prompt_of
+from sde_ray.types import Design, Example, Fault, Parsed, Segment, Task
+
+MARK = "#"
+ALONE = "1"
+"""The number of an instance that is asked alone."""
+
+Prompt = tuple[str, tuple[Segment, ...]]
+Decode = Callable[[list[Prompt]], tuple[list[str], int]]
+
+
+def ask_again(
+    parts: Sequence[tuple[Task, Sequence[Example], Sequence[str]]],
+    design: Design,
+    instruction_variant: int,
+    decode: Decode,
+) -> tuple[list[dict[str, str]], int]:
+    """Ask again what batches left out.
+
+    Args:
+        parts: task, examples and their completions, of every evaluated task.
+        design: that of the completions.
+        instruction_variant: which of the tasks' instructions is used.
+        decode: gives the completions of prompts, and the number of their tokens.
+
+    Returns the completions of each part by id, retries among them, and the tokens that the retries took.
+    """
+    by_part = [dict(zip((one.id for one in examples), texts, strict=True)) for _, examples, texts in parts]
+    prompts: list[list[Prompt]] = [
+        [
+            (example.id + MARK + number, prompt_of(join_texts([text]), task, design, instruction_variant))
+            for example in examples
+            for number, text in _left_out(example, own[example.id], task, design).items()
+        ]
+        for (task, examples, _), own in zip(parts, by_part, strict=True)
+    ]
+    if not any(prompts):
+        return by_part, 0
+    texts, num_tokens = decode([prompt for own in prompts for prompt in own])
+    for completions, own_prompts in zip(by_part, prompts, strict=True):
+        completions |= {name: texts.pop(0) for name, _ in own_prompts}
+    return by_part, num_tokens
+
+
+def _left_out(example: Example, completion: str, task: Task, design: Design) -> dict[str, str]:
+    """The instances that the completion of a batch leaves without an answer, by their numbers."""
+    if not task.numbered:
+        return {}
+    instances = split_texts(example.text)
+    unanswered = _unanswered(example, parse_completion(completion, task, design))
+    return {number: instances[number] for number in unanswered if number in instances}
+
+
+def _unanswered(example: Example, parsed: Parsed) -> list[str]:
+    return [slot for slot, values in example.answer.items() if values and not parsed.answer.get(slot)]
+
+
+def parse_answers(texts: Mapping[str, str], example: Example, task: Task, design: Design) -> Parsed:
+    """Parsed completion of an example; `texts` are completions by id, those of its retries among them.
+
+    Where every question has an answer, one that has none is a fault, in whatever design.
+    """
+    parsed = parse_completion(texts[example.id], task, design)
+    if not task.answered:
+        return parsed
+    unanswered = _unanswered(example, parsed)
+    told = {fault.detail.partition(":")[0] for fault in parsed.faults}
+    kind = "unexpected_placeholder" if form_of(task, design).complete else "missing_slot"
+    faults = tuple(Fault(kind, slot) for slot in unanswered if slot not in told and texts[example.id].strip())  # type: ignore[arg-type]
+    retried = {
+        slot: parse_completion(texts[name], task, design).answer.get(ALONE, ())
+        for slot in unanswered
+        if task.numbered and (name := example.id + MARK + slot) in texts
+    }
+    answer = {**parsed.answer, **{slot: values for slot, values in retried.items() if values}}
+    return replace(parsed, answer=answer, faults=(*parsed.faults, *faults))

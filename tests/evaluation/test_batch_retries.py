@@ -1,0 +1,104 @@
+"""What a batch leaves out is asked again alone: which prompts, which answers, and what the trial keeps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sde_ray.config.trial import Train, TrialConfig
+from sde_ray.data.batches import join_texts, split_texts
+from sde_ray.design import designs
+from sde_ray.design.render import completion_of, prompt_of
+from sde_ray.evaluation.batch_retries import ask_again, parse_answers
+from sde_ray.evaluation.per_item import read_items
+from sde_ray.evaluation.rescore import score_run
+from sde_ray.storage.layout import TRIALS
+from sde_ray.tasks import get_task
+from sde_ray.training.runner import RunnerResources
+from sde_ray.training.trial_runner import make_runner
+from sde_ray.types import Fault, Parsed
+
+TASK = get_task("errors:batch=3")
+EXAMPLES = TASK.load("dev")[:2]
+BASE = designs.make_design()
+CONFIG = TrialConfig(TASK.name, BASE, "tiny", 1, 4, 2)
+WHOLE = completion_of(EXAMPLES[1], TASK, BASE)
+
+
+def gold(number: str, index: int = 0) -> str:
+    return EXAMPLES[index].answer[number][0]
+
+
+def test_only_what_is_missing_is_asked_again_alone():
+    asked = []
+
+    def decode(prompts):
+        asked.extend(prompts)
+        return [f"1: {gold('2')}, 2: not asked, 3: not asked." for _ in prompts], 7
+
+    text = f"1: {gold('1')}, 3: {gold('3')}."
+    (texts,), num_tokens = ask_again([(TASK, EXAMPLES, [text, WHOLE])], BASE, 0, decode)
+    alone = join_texts([split_texts(EXAMPLES[0].text)["2"]])
+    assert asked == [(f"{EXAMPLES[0].id}#2", prompt_of(alone, TASK, BASE))] and num_tokens == 7
+    assert list(texts) == [EXAMPLES[0].id, EXAMPLES[1].id, f"{EXAMPLES[0].id}#2"]
+    parsed = parse_answers(texts, EXAMPLES[0], TASK, BASE)
+    assert parsed == Parsed(parsed.answer, (Fault("missing_slot", "2"),)) and parsed.answer == EXAMPLES[0].answer
+    assert parse_answers(texts, EXAMPLES[1], TASK, BASE) == Parsed(EXAMPLES[1].answer)
+
+
+@pytest.mark.parametrize("reply", ["", "no idea", "2: yes.", "1: perhaps."])
+def test_a_retry_without_an_answer_is_no_no(reply):
+    text = f"1: {gold('1')}, 3: {gold('3')}."
+    (texts,), _ = ask_again([(TASK, EXAMPLES[:1], [text])], BASE, 0, lambda prompts: ([reply] * len(prompts), 1))
+    assert "2" not in parse_answers(texts, EXAMPLES[0], TASK, BASE).answer
+
+
+def test_nothing_is_asked_where_nothing_is_missing():
+    def decode(prompts):
+        raise AssertionError(prompts)
+
+    single = get_task("errors")
+    one = single.load("dev")[0]
+    parts = [(TASK, EXAMPLES[1:], [WHOLE]), (single, [one], [""])]
+    assert ask_again(parts, BASE, 0, decode) == ([{EXAMPLES[1].id: WHOLE}, {one.id: ""}], 0)
+
+
+def test_in_every_design_a_question_without_an_answer_is_a_fault():
+    omit = designs.make_design(unmentioned="omit")
+    short = {EXAMPLES[0].id: "1: yes, 3: no."}
+    assert parse_answers(short, EXAMPLES[0], TASK, omit).faults == (Fault("missing_slot", "2"),)
+    assert parse_answers(short, EXAMPLES[0], TASK, BASE).faults == (Fault("missing_slot", "2"),)
+    refused = {EXAMPLES[0].id: "1: yes, 2: not asked, 3: no."}
+    assert parse_answers(refused, EXAMPLES[0], TASK, BASE).faults == (Fault("unexpected_placeholder", "2"),)
+    unknown = {EXAMPLES[0].id: "1: yes, 2: perhaps, 3: no."}
+    assert [fault.kind for fault in parse_answers(unknown, EXAMPLES[0], TASK, BASE).faults] == ["unknown_label"]
+    assert parse_answers({EXAMPLES[0].id: ""}, EXAMPLES[0], TASK, BASE) == Parsed({}, (Fault("empty"),))
+
+
+def test_of_a_partial_batch_only_its_instances_are_missed():
+    partial = replace(EXAMPLES[0], answer={"1": ("yes",), "2": ("no",)})
+    assert parse_answers({partial.id: "1: yes, 2: no, 3: not asked."}, partial, TASK, BASE) == Parsed(partial.answer)
+
+
+@pytest.mark.slow
+def test_a_trial_keeps_its_retries_and_is_scored_again_the_same(tmp_path: Path):
+    """A base that has not learned leaves numbers out; all its completions are on disk, and every reader agrees."""
+    train = Train(learning_rate=1e-3, train_batch_size=4)
+    config = replace(CONFIG, train=train, eval_size=4)
+    runner = make_runner(RunnerResources())
+    folder = tmp_path / TRIALS / config.key
+    runner.start(config, folder)
+    runner.train_rung(0)
+    result = runner.finish()
+    runner.close()
+    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    retries = [line["id"] for line in lines if "#" in line["id"]]
+    assert len(lines) - len(retries) == 4 and retries
+    assert 0 < result.tokens["retries"] < result.tokens["output"]
+    (scored,) = score_run(tmp_path)
+    assert scored.scores == result.scores
+    items = read_items(result, folder, "dev", "f1")
+    assert items.parts[0].measure(items.parts[0].rows.sum(axis=0)) == pytest.approx(result.scores["dev"]["f1"])
