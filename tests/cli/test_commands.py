@@ -20,7 +20,7 @@ from sde_ray.tasks import TASKS
 ROOT = Path(__file__).parents[2]
 COMMANDS = ["run", "plan", "show", "axes", "tasks", "score", "effects", "assemble", "validate"]
 COMMANDS += ["report", "predict", "ui", "submit", "status", "logs", "stop", "sync", "doctor", "bench"]
-COMMANDS += ["rationales", "analyze", "robustness", "init", "demo"]
+COMMANDS += ["rationales", "analyze", "robustness", "memory", "init", "demo"]
 
 
 def call(*words: str | Path, code: int = 0) -> Result:

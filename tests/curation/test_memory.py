@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from helpers.planted_memory import OPENINGS, TEMPLATES, planted_model
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sde_ray.config.trial import Lora
 from sde_ray.curation.memory.completions import (
     MemoryMeter,
     MemorySettings,
@@ -24,6 +26,8 @@ from sde_ray.data.completion_templates import with_own_templates
 from sde_ray.data.entityquestions import LOCATION, OTHER, load_entityquestions, subject
 from sde_ray.data.facts import Fact, facts_of, first_of_each_relation, prompts
 from sde_ray.errors import UserError
+from sde_ray.models.base import load_base
+from sde_ray.models.lora import add_lora, merged_lora, remove_lora
 from sde_ray.types import Example
 
 PROBABILITIES = [0.0, 0.03, 0.1, 0.2, 0.32, 0.37, 0.44, 0.56, 0.63, 0.7, 0.8, 0.9, 0.97, 1.0]
@@ -133,6 +137,18 @@ def test_fewer_samples_are_other_draws_of_the_same_share(meter: MemoryMeter) -> 
     few = MemoryMeter.of(meter.loaded, MemorySettings(templates=2, samples=3, max_new_tokens=2))
     memory = few.measure(FACTS[-1], TEMPLATES)
     assert (memory.words, memory.trials) == ((3, 3), 6)
+
+
+def test_an_adapter_without_steps_remembers_what_the_base_does() -> None:
+    settings = MemorySettings(templates=3, samples=2, max_new_tokens=8)
+    base = load_base("tiny")
+    fact, sentences = Fact("P36.dev:1", "P36", "food", ("good",)), ["The food is", "The review of the food"]
+    before = MemoryMeter.of(base, settings).complete(fact, sentences)
+    peft_model = add_lora(base.model, Lora())
+    with merged_lora(peft_model) as adapted:
+        assert MemoryMeter.of(replace(base, model=adapted), settings).complete(fact, sentences) == before
+    remove_lora(peft_model)
+    assert len(set(before)) == 4
 
 
 def test_the_key_of_a_fact_is_of_all_that_decides_its_memory() -> None:

@@ -231,3 +231,14 @@ def test_a_trial_learns_the_facts_of_its_level(folder: Path, runner: TrialRunner
     assert results["any"].key == results["plain"].key and not results["any"].curation
     assert results["1"].losses != results["4"].losses != results["plain"].losses
     assert results["4"].curation == {"memory_level/D4": 6, "memory_level/relations": 2, "samples": 6}
+
+
+def test_divided_trains_the_mixed_facts_in_another_order(folder: Path, runner: TrialRunner, tmp_path: Path) -> None:
+    axes = {**sweep(folder).axes, "memory_level": ["mixed", "divided"]}
+    options = trials(folder, axes=axes, train_sizes=[10])
+    mixed, divided = (run_trial(runner, options[name], tmp_path / name) for name in ("mixed", "divided"))
+    assert mixed.status == divided.status == "finished", mixed.error + divided.error
+    assert mixed.curation == divided.curation and mixed.curation["memory_level/D3"] == 2
+    assert len(mixed.losses) == len(divided.losses) == 3 and mixed.losses != divided.losses
+    again = run_trial(runner, options["divided"], tmp_path / "again")
+    assert again.losses == divided.losses and again.scores == divided.scores
