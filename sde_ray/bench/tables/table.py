@@ -37,7 +37,7 @@ TABLES: Mapping[str, Source] = {
     "masa_d1": Source("masa:d1", "sentiment of aspects of written reviews"),
     "masa_d1_80": Source("masa:d1", "the same with 80 samples: the setting of the demo"),
     "masa_d1_base2": Source(
-        "masa:d1", "the same on a second base, smaller and pretrained apart (3 layers of width 128)"
+        "masa:d1", "the first on a second base, smaller and pretrained apart (3 layers of width 128)"
     ),
     "masa_d2": Source("masa:d2", "sentiment of other aspects of written reviews"),
     "nested_ner": Source("nested_ner", "nested entities in written sentences of biology"),
