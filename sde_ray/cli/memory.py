@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sde_ray.cli.console import emit, err, out, table
+from sde_ray.cli.console import emit, err, number, out, table
 from sde_ray.cli.options import Json, Sets, Sweep
 
 if TYPE_CHECKING:
@@ -115,13 +115,20 @@ def _print(result: MemoryResult) -> None:
             rows.add_row(relation, str(sum(counts)), *map(str, counts))
         out().print(rows)
         out().print(_trust(words), highlight=False, markup=False)
-    _print_findings(result)
+    _print_trained(result)
 
 
-def _print_findings(result: MemoryResult) -> None:
-    for split, found in result.findings.items():
+def _print_trained(result: MemoryResult) -> None:
+    for split, found in result.trained.items():
+        levels = [name for name in found.accuracy[0] if name.startswith("D")]
+        columns = ("size", "seeds", *levels, "mean")
+        rows = table(f"\nAccuracy by level after training, {split}", "model", "trained on", *columns, right=columns)
+        for row in found.accuracy:
+            values = (number(row[name]) if name in row else "–" for name in (*levels, "mean"))
+            rows.add_row(row["model"], row["trained_on"], str(row["train_size"]), str(row["seeds"]), *values)
+        out().print(rows)
         out().print(f"\nWhat the trials say, {split}:", highlight=False, markup=False)
-        for finding in found:
+        for finding in found.findings:
             out().print(f"{finding.question} {finding.verdict}", highlight=False, markup=False, soft_wrap=True)
 
 

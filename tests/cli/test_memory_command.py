@@ -110,4 +110,10 @@ def test_once_trials_have_ended_the_four_questions_are_answered(tmp_path: Path) 
     assert "Is it the same for every model? Not known: one model was tried." in said
     sections = "".join(map(str, read_extras(config.run_dir.path)))
     assert "What does the untuned" in sections and "Does training on a level help that level most? (dev)" in sections
-    assert json.loads(invoke(path, "--json").stdout)[0]["findings"]["dev"][2]["rows"][0]["claim"] == "better"
+    result = json.loads(invoke(path, "--json").stdout)[0]
+    assert result["findings"]["dev"][2]["rows"][0]["claim"] == "better"
+    assert len(result["accuracy"]["dev"]) == 5 * 2
+    for row in result["accuracy"]["dev"]:
+        assert row["seeds"] == 3 and row["mean"] == pytest.approx(sum(row[f"D{level}"] for level in range(5)) / 5)
+        own = row.pop(f"D{row['trained_on']}")
+        assert own > 0.75 and all(row[name] < 0.25 for name in row if name.startswith("D"))

@@ -62,6 +62,8 @@ def _memory(found: Found, figure: Html | None) -> Html:
         "it is": "claim",
     }  # fmt: skip
     for split, answers in found["findings"].items():
+        accuracy = {"model": "model", "trained on": "trained_on", "size": "train_size", **levels, "mean": "mean"}
+        parts += [tag("h3", f"Accuracy by level after training ({split})"), table(accuracy, found["accuracy"][split])]
         for answer in answers:
             comparisons = [
                 {"stratum": row["stratum"], "first": row["first"], "second": row["second"],

@@ -56,6 +56,11 @@ class Cells:
             columns.append(np.concatenate([[values[members].mean()], weights @ values[members]]))
         return np.stack(columns, axis=1)
 
+    def means(self, correct: Mapping[str, float]) -> Array:
+        """Share of right items by cell [cells]."""
+        values = np.array([correct[name] for name in self.ids])
+        return np.array([values[members].mean() for members in self.members])
+
     def _sizes(self) -> Array:
         return np.array([len(members) for members in self.members], dtype=float)
 

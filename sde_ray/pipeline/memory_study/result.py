@@ -15,9 +15,8 @@ from typing import Any
 from sde_ray.config.schema import SweepConfig
 from sde_ray.curation.memory.levels import RULES, FactMemory, LevelTable, level_table
 from sde_ray.errors import UserError
-from sde_ray.pipeline.memory_study.findings import Finding
 from sde_ray.pipeline.memory_study.measure import MemoryStudy
-from sde_ray.pipeline.memory_study.trials import study_findings
+from sde_ray.pipeline.memory_study.trials import TrainedStudy, trained_study
 from sde_ray.storage.files import write_atomic
 
 
@@ -25,12 +24,12 @@ from sde_ray.storage.files import write_atomic
 class MemoryResult:
     """One task on one model: what it remembers, by split; tables under the rule of whole words, then of substrings.
 
-    `findings`: by split, what the sweep's trials say; empty before any has ended.
+    `trained`: by split, what the sweep's trials say; empty before any has ended.
     """
 
     study: MemoryStudy
     memories: Mapping[str, Sequence[FactMemory]]
-    findings: Mapping[str, Sequence[Finding]] = field(default_factory=dict)
+    trained: Mapping[str, TrainedStudy] = field(default_factory=dict)
 
     def tables(self, split: str) -> tuple[LevelTable, ...]:
         return tuple(level_table(self.memories[split], rule) for rule in RULES)
@@ -52,15 +51,16 @@ class MemoryResult:
         }
         study = self.study
         head = {"task": study.task, "model": study.model, "settings": asdict(study.settings)}
-        answers = {split: [finding.to_dict() for finding in found] for split, found in self.findings.items()}
-        return {**head, "splits": splits, "findings": answers, "facts": facts}
+        answers = {split: [finding.to_dict() for finding in found.findings] for split, found in self.trained.items()}
+        accuracy = {split: [dict(row) for row in found.accuracy] for split, found in self.trained.items()}
+        return {**head, "splits": splits, "accuracy": accuracy, "findings": answers, "facts": facts}
 
 
 def conclude(config: SweepConfig, task: str, measured: Mapping[str, MemoryResult]) -> list[MemoryResult]:
     """The results of a task by model, with what the sweep's trials say; in words, of all models together."""
     memories = {model: result.memories for model, result in measured.items()}
-    found = study_findings(config, task, memories, config.curation.memory_level.rule) if measured else {}
-    return [replace(result, findings=found) for result in measured.values()]
+    found = trained_study(config, task, memories, config.curation.memory_level.rule) if measured else {}
+    return [replace(result, trained=found) for result in measured.values()]
 
 
 def save(result: MemoryResult) -> Path:

@@ -1,6 +1,6 @@
 """What the trained trials of a sweep say of memory levels: right items by trial, and the findings of each split.
 
-    study_findings(config, [result, ...])      {"dev": [Finding(...), ...], "dev_ood": [...]}
+    trained_study(config, "qa:location", memories, "words")     {"dev": TrainedStudy(...), "dev_ood": TrainedStudy(...)}
 
 Trials count that differ in level, training size, seed and model only: those of the design that most trials have. Items
 without a measured level are left out, in every trial.
@@ -9,7 +9,9 @@ without a measured level are left out, in every trial.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,12 +28,20 @@ SPLITS = ("dev", "dev_ood")
 Memories = Mapping[str, Mapping[str, Sequence[FactMemory]]]  # by model and split
 
 
-def study_findings(config: SweepConfig, task: str, memories: Memories, rule: str) -> dict[str, list[Finding]]:
-    """Findings by split; nothing where no trial with a level has ended."""
+@dataclass(frozen=True)
+class TrainedStudy:
+    """What the trials say on one split: accuracy by level, and the findings."""
+
+    accuracy: tuple[Mapping[str, Any], ...]
+    findings: tuple[Finding, ...]
+
+
+def trained_study(config: SweepConfig, task: str, memories: Memories, rule: str) -> dict[str, TrainedStudy]:
+    """What the sweep's trials say, by split; nothing where no trial with a level has ended."""
     results = _alike(completed([one for one in config.run_dir.results().values() if one.config["task"] == task]))
     if not any(_level(one) != "any" for one in results):
         return {}
-    answers = {}
+    studies = {}
     for split in SPLITS:
         items = read_items_by_trial(results, config.run_dir.trials, split, METRIC)
         trials: list[StudyTrial] = []
@@ -49,8 +59,21 @@ def study_findings(config: SweepConfig, task: str, memories: Memories, rule: str
                 cells[model] = Cells.of(facts, rule, seed=number)
                 trials += own
         if cells:
-            answers[split] = findings(trials, cells)
-    return answers
+            studies[split] = TrainedStudy(tuple(accuracy_by_level(trials, cells)), tuple(findings(trials, cells)))
+    return studies
+
+
+def accuracy_by_level(trials: Sequence[StudyTrial], cells: Mapping[str, Cells]) -> Iterator[dict[str, Any]]:
+    """Accuracy on each level's items and its mean over levels, by model, level trained on and size; over all seeds."""
+    groups: dict[tuple[str, str, int], list[StudyTrial]] = {}
+    for one in trials:
+        groups.setdefault((one.model, one.level, one.train_size), []).append(one)
+    for (model, level, size), group in sorted(groups.items()):
+        of = cells[model]
+        by_cell = np.mean([of.means(one.correct) for one in group], axis=0)
+        by_level = {f"D{asked}": float(by_cell @ of.of_level(asked)) for asked in of.levels}
+        macro = float(by_cell @ of.over_levels())
+        yield {"model": model, "trained_on": level, "train_size": size, "seeds": len(group), **by_level, "mean": macro}
 
 
 def _level(result: TrialResult) -> str:
