@@ -148,8 +148,8 @@ class RankingCheck:
         over_rival: the difference of the design to it, with an interval that holds for all designs at once.
         spearman: rank correlation of the designs' mean scores at this value with those at the others, with its 95%
             interval; None for fewer than five designs that both have.
-        claim: `holds`: ahead of the default design, and no other one is shown to be better; `does not hold`: the
-            default or another design is shown to be better; `not shown`: neither.
+        claim: `holds`: ahead of the default design (the default itself: of all others), and no other one is shown to be
+            better; `does not hold`: the default or another design is shown to be better; `not shown`: neither.
     """
 
     axis: str
@@ -212,14 +212,15 @@ def _check(fitted: SurfaceFit, design: Design, default: Design, axis: str, optio
     gain = None if design == default else at.difference(design, default)
     beaten = any(one.high is not None and one.high < 0 for one in family)
     behind = gain is not None and gain.high is not None and gain.high < 0
-    ahead = gain is None or (gain.low is not None and gain.low > 0)
+    lead = (family[0] if family else None) if gain is None else gain  # the default must lead all others
+    ahead = lead is not None and lead.low is not None and lead.low > 0
     return RankingCheck(
         axis,
         option,
         *_numbers(gain),
         paper_label(rivals[0]) if rivals else "",
         *_numbers(family[0] if family else None),
-        FAILS if beaten or behind else HOLDS if ahead and fitted.draws is not None else OPEN,
+        FAILS if beaten or behind else HOLDS if ahead else OPEN,
     )
 
 
@@ -262,7 +263,8 @@ def _detail(check: RankingCheck) -> str:
         gain = format_estimate(check.over_rival, check.rival_low, check.rival_high, unknown=" (no interval)")
         return f"{check.option}: {gain} against {check.rival}"
     if check.difference is None:
-        return f"{check.option}: the design is the default"
+        lead = "ahead of all others" if check.claim == HOLDS else "no other is shown to be better"
+        return f"{check.option}: the default, {lead}"
     gain = format_estimate(check.difference, check.low, check.high, unknown=" (no interval)")
     agreement = "" if check.spearman is None else f", rank correlation with the other values {check.spearman:.2f}"
     return f"{check.option}: {gain} over the default{agreement}"

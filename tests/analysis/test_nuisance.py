@@ -79,7 +79,18 @@ def test_the_verdict_says_it(crossed: Strategy) -> None:
 
 def test_noise_alone_shows_nothing() -> None:
     strategy = assemble(sweep({"0.001": 0.0, "0.006": 0.0}, rate=0.0, noise=0.1), METRIC)
-    assert "does not hold" not in {one.claim for one in strategy.robustness}
+    assert {one.claim for one in strategy.robustness} == {"not shown"}
+    assert strategy.design == without_nuisance(make_design(learning_rate="0.001"))
+    assert strategy.ranking.startswith("That the ranking of designs holds is not shown at learning_rate 0.001, 0.006")
+    assert "0.001: the default, no other is shown to be better" in strategy.ranking
+
+
+def test_a_default_that_leads_all_others_holds() -> None:
+    results = [one for one in sweep({"0.001": -0.2, "0.006": -0.2}) if one.config["design"]["reasoning"] == "none"]
+    strategy = assemble(results, METRIC)
+    assert strategy.design["format"] == "natural"
+    assert {one.claim for one in strategy.robustness} == {"holds"}
+    assert "0.001: the default, ahead of all others" in strategy.ranking
 
 
 def test_the_average_is_the_mean_over_the_values() -> None:
