@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from sde_ray.config.memory_file import digest_of_levels
-from sde_ray.config.section import Section
+from sde_ray.config.section import Section, without_neutral
 
 
 class Repeat(Section):
@@ -40,9 +40,63 @@ class MemoryLevel(Section):
         return {"levels": digest_of_levels(self.levels, self.rule), "rule": self.rule}
 
 
+FilterRule = Literal[
+    "language", "length", "repeated_lines", "control_characters", "exact_duplicates", "near_duplicates"
+]
+
+
+class Filter(Section):
+    """Settings of the axis `filter`. Every threshold is of the train split."""
+
+    score: Literal["perplexity", "length"] = "perplexity"
+    """What the best share is by: the perplexity of the text for the untuned base (low is good), or the number of
+    characters (long is good), which needs no model."""
+    rules: tuple[FilterRule, ...] = (
+        "language",
+        "length",
+        "repeated_lines",
+        "control_characters",
+        "exact_duplicates",
+    )
+    """What is dropped beside the worst texts; `[]`: nothing. `near_duplicates` needs `sde_ray[filter]` installed."""
+    min_language_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Rule `language`: the least share of a text's characters, blanks apart, that are letters of its language."""
+    min_characters: Annotated[int, Field(ge=0)] = 5
+    """Rule `length`: the shortest text."""
+    max_characters: Annotated[int, Field(ge=1)] = 100_000
+    """Rule `length`: the longest text."""
+    max_repeated_lines: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Rule `repeated_lines`: the largest share of a text's lines that stand in it before."""
+    max_control_characters: Annotated[int, Field(ge=0)] = 0
+    """Rule `control_characters`: the most control, unassigned and replacement characters, tabs and line ends apart."""
+    near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Rule `near_duplicates`: the Jaccard similarity of two texts' runs of characters from which one is dropped."""
+    audit: Annotated[int, Field(ge=0)] = 20
+    """Examples in the audit file of a trial, of those kept and of those dropped by each rule."""
+
+    @cached_property
+    def key_values(self) -> Mapping[str, Any]:
+        """All but how many examples are shown."""
+        return {name: value for name, value in without_neutral(self).items() if name != "audit"}
+
+
+class Mix(Section):
+    """Settings of the axis `mix`."""
+
+    task: str = ""
+    """The task whose train examples are mixed in: any name that the sweep's own task may have, such as `masa:d2` or
+    `mams@data/MAMS`."""
+    equal: Literal["samples", "tokens"] = "samples"
+    """What stays as many as without: a share of the samples is replaced, or of their tokens."""
+
+
 class Curation(Section):
     """Settings of the data and training axes, one section a method."""
 
+    filter: Filter = Filter()
+    """Samples of the best texts only (`axes: {filter: [off, 1, 0.6, 0.3]}`)."""
+    mix: Mix = Mix()
+    """A share of another task's samples (`axes: {mix: [0, 0.25, 0.5]}`)."""
     repeat: Repeat = Repeat()
     """Fewer samples, more often (`axes: {repeat: [1, 4]}`)."""
     memory_level: MemoryLevel = MemoryLevel()

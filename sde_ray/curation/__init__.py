@@ -1,5 +1,7 @@
 """Curation: what the axes of the stages data and training do to a trial, a file for each method.
 
+filter.py    samples of the best texts only; filter_rules.py what is dropped beside the worst
+mix.py       a share of another task's samples
 repeat.py    fewer samples, more often, at the same number of steps
 memory/      memory levels of facts: how well the untuned model knows them
 

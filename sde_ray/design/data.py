@@ -1,11 +1,15 @@
 """The axes of the stage data: which samples a trial learns from; each default leaves them as they are drawn.
 
-An entry declares an axis and names the class that carries it out, in a file of its own in `curation/`.
+    filter: [off, 1, 0.6, 0.3]     drawn from all train examples, from what the rules leave of all, of the best 60%, 30%
+    mix: [0, 0.25, 0.5]            a share of the samples is of another task
+
+An entry declares an axis and names the class that carries it out, in a file of its own in `curation/`. Methods run in
+the order of the table: what is drawn after the filter is drawn from what it kept.
 """
 
 from __future__ import annotations
 
-from sde_ray.design.base import Axis, DataOption
+from sde_ray.design.base import Axis, DataOption, Numbers
 from sde_ray.types import Task
 
 
@@ -27,5 +31,22 @@ MEMORY_LEVEL = Axis(
     section="memory_level",
     pinned=_no_facts,
 )
+FILTER = Axis(
+    "filter",
+    default="off",
+    options={"off": DataOption("unfiltered")},
+    numbers=Numbers(lambda share: f"best {share:.0%}", low=0, high=1, above=True),
+    carrier="sde_ray.curation.filter:Filter",
+    section="filter",
+)
+MIX = Axis(
+    "mix",
+    default="0",
+    options={"0": DataOption("unmixed", 0.0)},
+    numbers=Numbers(lambda share: f"{share:.0%} mixed in", low=0, high=1),
+    carrier="sde_ray.curation.mix:Mix",
+    section="mix",
+    reads=lambda settings: (settings.task,) if settings.task else (),
+)
 
-DATA: tuple[Axis, ...] = (MEMORY_LEVEL,)
+DATA: tuple[Axis, ...] = (FILTER, MEMORY_LEVEL, MIX)

@@ -6,6 +6,7 @@ adapter_files.py    an adapter's folder, checked before it is loaded
 tokenization.py     samples as ids and labels
 generation.py       batched generation; kv_cache.py its cache; fast_dropout.py dropout on a CPU
 decoder.py          prompts in, completions out: what trials, predict and the studies decode with
+perplexity.py       likelihoods of prompts and gold outputs, and perplexities of texts
 predictor.py        a trained adapter, applied in its design
 tiny/               the embedded base model
 """

@@ -9,7 +9,7 @@ home_option(config, axis, ...)  the option that a design has which says nothing 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -124,4 +124,16 @@ def describe(config: SweepConfig, axes: Iterable[str], trials: Sequence[TrialCon
         words += [_SEARCHED] * (axis.nuisance and _goes_after_scores(config))
         words += ["scored at the end of the training only"] * axis.one_rung
         lines.append("; ".join(words))
-    return tuple(lines)
+    return (*lines, *_notes(trials))
+
+
+def _notes(trials: Iterable[TrialConfig]) -> Iterator[str]:
+    """What the methods of these trials say of them, each once."""
+    seen: set[Any] = set()
+    for trial in trials:
+        signature = (trial.design, trial.task, trial.train_size)
+        if trial.curated and signature not in seen:
+            seen.add(signature)
+            notes = dict.fromkeys(note for method in methods_of(trial) for note in method.notes())
+            yield from (note for note in notes if note not in seen)
+            seen.update(notes)

@@ -47,6 +47,10 @@ class Method:
         """Why this trial cannot run, in sentences: what is set, what is possible, what to do. Asked by the plan."""
         return ()
 
+    def notes(self) -> Iterable[str]:
+        """What a person should know of this trial before it runs, in lines; the plan shows each once."""
+        return ()
+
     def examples(self, examples: Sequence[Example], preparation: Preparation) -> Sequence[Example]:
         """The examples that the trial trains on, given those that a plain trial would."""
         return examples

@@ -64,6 +64,7 @@ class Preparation:
         self.task: Task = trial_task(config.task, config.definition)
         self.counts: dict[str, float] = {}
         self._methods, self._method = methods, methods[0]
+        self._pool: list[Example] | None = None
 
     def run(self) -> list[Sample]:
         """The samples that the trial trains on. Raises UserError when a method leaves none."""
@@ -84,8 +85,14 @@ class Preparation:
     # ---- examples --------------------------------------------------------------------------------------------------
 
     def pool(self) -> list[Example]:
-        """All examples of the train split, in their fixed order."""
+        """All examples of the train split, in their fixed order; after a method has narrowed it, what it left."""
+        if self._pool is not None:
+            return list(self._pool)
         return trial_examples(self.config.task, "train", self.config.definition)
+
+    def narrow(self, examples: Sequence[Example]) -> None:
+        """Leave these in the pool, for the methods that follow."""
+        self._pool = list(examples)
 
     def pool_of(self, name: str) -> tuple[Task, list[Example]]:
         """Another task, one that the axis `reads`, with its train split."""

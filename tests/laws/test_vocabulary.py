@@ -60,7 +60,7 @@ WORDS = {
     "generate": "models/generation.py",
     "max_new_tokens": "config/trial.py",
     "few_shot": "pipeline/prompting/few_shot.py",
-    "perplexity": "pipeline/prompting/perplexity.py",
+    "perplexity": "models/perplexity.py",
     "dataset": "data/hub.py",
     "upload": "storage/mirror.py",
     "download": "storage/mirror.py",

@@ -7,6 +7,7 @@ models agree on, what was pinned, dropped, pruned or failed, and how to reproduc
 
 chapter.py      the part on one study; cross_study.py what several agree on
 by_slot.py      scores by slot and confusion matrices of the recommended design
+curation.py     what data and training axes counted
 samples.py      samples of the best and the worst design; excluded.py what was dropped, pruned or failed
 extras.py       sections of the robustness and prompting studies
 figures.py      figures as SVG; html.py  style.py elements of the page
@@ -23,6 +24,7 @@ from sde_ray.analysis.cross_study import CrossStudy
 from sde_ray.analysis.report import figures
 from sde_ray.analysis.report.chapter import Chapter, chapter_figures, write_chapter
 from sde_ray.analysis.report.cross_study import write_cross_study
+from sde_ray.analysis.report.curation import write_curation
 from sde_ray.analysis.report.excluded import write_excluded
 from sde_ray.analysis.report.html import Html, escape, joined, table, tag
 from sde_ray.analysis.report.style import PAGE
@@ -83,6 +85,7 @@ def _body(report: Report) -> Iterator[Html | None]:
     for family in report.across:
         yield write_cross_study(family)
     yield from report.extras
+    yield write_curation([chapter.study for chapter in report.chapters])
     yield write_excluded([chapter.study for chapter in report.chapters], report.pinned, report.dropped)
     yield _reproduce(report)
 

@@ -1,7 +1,6 @@
 """Prompting study: do zero-shot and few-shot scores of an untuned model predict how good a design is for tuning?
 
 few_shot.py      zero-shot and few-shot prompts that fit the context
-perplexity.py    likelihoods of prompts and gold outputs
 measurement.py   one design's measurements and their cache keys
 analyze.py       what `sde-ray analyze` does: prepare, measure, publish
 run.py           all designs of a sweep on one model

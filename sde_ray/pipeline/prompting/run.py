@@ -145,8 +145,8 @@ class _UntunedModel:
 
     def _perplexity(self, measurement: Measurement) -> dict[str, Any]:
         """Mean likelihoods over the items; `cut`: the share of items whose text was cut."""
+        from sde_ray.models.perplexity import likelihoods
         from sde_ray.models.tokenization import pad_token_id
-        from sde_ray.pipeline.prompting.perplexity import likelihoods
 
         loaded = self.decoder.loaded
         encoded = self.decoder.encoder.samples(measurement.samples)

@@ -19,9 +19,10 @@ from typing import Any, Literal
 import torch
 from torch.nn.functional import cross_entropy
 
-from sde_ray.models.tokenization import TokenizedSample
+from sde_ray.models.tokenization import TokenizedSample, bos_prefix, pad_token_id
 
 TOKENS_A_BATCH = 4096  # all positions' logits are needed, and a vocabulary may have 150,000 entries
+ROWS_A_TURN = 64
 
 
 @dataclass(frozen=True)
@@ -102,3 +103,25 @@ def _likelihood(logits: torch.Tensor, row: Sequence[int], prompt: int) -> Likeli
     values = -cross_entropy(logits.float(), targets, reduction="none").double()
     before = max(0, prompt - 1)
     return Likelihood(float(values[:before].sum()), before, float(values[before:].sum()), len(row) - 1 - before)
+
+
+def text_perplexities(
+    model: torch.nn.Module, tokenizer: Any, texts: Sequence[str], max_length: int, rank: int = 0, workers: int = 1
+) -> dict[int, float]:
+    """Perplexity of each text alone, its first `max_length` tokens; infinite for one without a predicted token.
+
+    Several workers take turns at batches that do not depend on their number, so neither do the values.
+
+    Returns the perplexities by the texts' places, of those that this worker measured.
+    """
+    before = bos_prefix(tokenizer)
+    ids = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"] if texts else []
+    rows = [(*before, *row)[:max_length] for row in ids]
+    order = sorted(range(len(rows)), key=lambda i: (-len(rows[i]), i))
+    measured: dict[int, float] = {}
+    for start in range(rank * ROWS_A_TURN, len(order), workers * ROWS_A_TURN):
+        turn = order[start : start + ROWS_A_TURN]
+        samples = [TokenizedSample(str(i), rows[i], (False,) * len(rows[i]), (0,)) for i in turn if len(rows[i]) > 1]
+        values = iter(likelihoods(model, samples, pad_token_id(tokenizer)))
+        measured.update((i, next(values).prompt_perplexity if len(rows[i]) > 1 else math.inf) for i in turn)
+    return measured
