@@ -10,10 +10,11 @@ their key.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sde_ray.config.memory_file import digest_of_levels
 from sde_ray.config.section import Section, without_neutral
@@ -90,6 +91,51 @@ class Mix(Section):
     """What stays as many as without: a share of the samples is replaced, or of their tokens."""
 
 
+def parse_split(text: str) -> tuple[str, float, str]:
+    """How samples are split among clients: (`iid`, `dirichlet` or `field`; Dirichlet's alpha, else 0; field, or "").
+
+    Raises ValueError: with what is expected.
+    """
+    kind, *words = text.split()[:4] or [""]
+    if kind == "iid" and not words:
+        return kind, 0.0, ""
+    if kind == "field" and len(words) == 1:
+        return kind, 0.0, words[0]
+    if kind == "dirichlet" and len(words) in (1, 2):
+        with suppress(ValueError):
+            alpha = float(words[0])
+            if 0 < alpha <= 1e6:
+                return kind, alpha, words[1] if len(words) == 2 else ""
+    raise ValueError(
+        f'"{text[:80]}" is no split. Expected iid, field NAME, dirichlet ALPHA or dirichlet ALPHA NAME, such as '
+        '"field food" or "dirichlet 0.5": NAME is a slot of the task or id, ALPHA a number above 0.'
+    )
+
+
+def _spell_split(text: str) -> str:
+    kind, alpha, field = parse_split(text)
+    return " ".join([kind, *([f"{alpha:g}"] if alpha else []), *([field] if field else [])])
+
+
+class Federated(Section):
+    """Settings of the axis `federated`."""
+
+    clients: Annotated[int, Field(ge=1, le=10_000)] = 3
+    """Among how many clients the samples are split."""
+    split: Annotated[str, AfterValidator(_spell_split)] = "iid"
+    """How: `iid`; `field NAME`, by the value of a slot, or with `field id` by what ids begin with, up to a dot;
+    `dirichlet ALPHA`, by label with shares drawn at random, the more uneven the lower ALPHA (`dirichlet ALPHA NAME`: by
+    that slot)."""
+    rounds: Annotated[int, Field(ge=1)] = 4
+    """How many times the adapters are averaged."""
+    local_steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimiser steps of a client in a round; empty: so many that each client takes the steps of the plain trial."""
+    aggregate: Literal["weighted", "mean"] = "weighted"
+    """Average the clients by their number of samples, or plainly."""
+    optimizer_state: Literal["fresh", "carried"] = "fresh"
+    """Whether a client starts each round with a new optimizer, or with its own of the round before."""
+
+
 class Curation(Section):
     """Settings of the data and training axes, one section a method."""
 
@@ -101,3 +147,5 @@ class Curation(Section):
     """Fewer samples, more often (`axes: {repeat: [1, 4]}`)."""
     memory_level: MemoryLevel = MemoryLevel()
     """Facts that the untuned model knows to some degree (`axes: {memory_level: [0, 2, 4]}`)."""
+    federated: Federated = Federated()
+    """Training on clients that share adapters, no samples (`axes: {federated: [central, federated, local]}`)."""

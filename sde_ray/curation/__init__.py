@@ -4,6 +4,8 @@ filter.py    samples of the best texts only; filter_rules.py what is dropped bes
 mix.py       a share of another task's samples
 repeat.py    fewer samples, more often, at the same number of steps
 memory/      memory levels of facts: how well the untuned model knows them
+federated.py federated averaging of clients' adapters, and clients that train alone
+clients.py   which client has which sample
 
 An axis is declared in `design/data.py` or `design/training.py`, its settings in `config/curation.py`; the interface is
 `Method` in `training/curation.py`. Nothing here imports a heavy library at module level.

@@ -36,6 +36,18 @@ REPEAT = Axis(
     carrier="sde_ray.curation.repeat:Repeat",
     section="repeat",
 )
+FEDERATED = Axis(
+    "federated",
+    default="central",
+    options={
+        "central": TrainingOption("all samples in one place"),
+        "federated": TrainingOption("Federated", "federated", cost=3.0),
+        "local": TrainingOption("one client alone", "local"),
+    },
+    numbers=Numbers(lambda client: f"client {client:g} alone", low=0, high=9_999, whole=True),
+    carrier="sde_ray.curation.federated:Federated",
+    section="federated",
+)
 LEARNING_RATE = _nuisance(
     "learning_rate",
     "train.learning_rate",
@@ -48,4 +60,4 @@ NUM_TRAIN_EPOCHS = _nuisance(
     Numbers(lambda epochs: f"{epochs:g} epochs", low=0, high=1000, above=True),
 )
 
-TRAINING: tuple[Axis, ...] = (REPEAT, LEARNING_RATE, LORA_R, NUM_TRAIN_EPOCHS)
+TRAINING: tuple[Axis, ...] = (REPEAT, FEDERATED, LEARNING_RATE, LORA_R, NUM_TRAIN_EPOCHS)

@@ -54,8 +54,9 @@ class WorkerState:
 
 def write(trainer: Trainer, path: Path) -> str:
     """Write this worker's state; returns the file's sha256. Raises CheckpointError when it is out of reach, OSError."""
-    tensors = {**_weights(trainer), **_moments(trainer), **_random_tensors()}
-    text = json.dumps(_values(trainer)).encode()
+    more, values = trainer.more_state()
+    tensors = {**_weights(trainer), **_moments(trainer), **_random_tensors(), **more}
+    text = json.dumps({**_values(trainer), "more": values}).encode()
     # Copies: several parameters may be views of one buffer, which safetensors refuses.
     whole = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     content = save({**whole, VALUES: torch.frombuffer(bytearray(text), dtype=torch.uint8)})
@@ -96,7 +97,7 @@ def restore(trainer: Trainer, state: WorkerState) -> None:
     with torch.no_grad():
         for name, tensor in _weights(trainer).items():
             tensor.copy_(state.tensors[name])
-        for number, master in enumerate(_masters(trainer)):
+        for number, master in enumerate(masters(trainer)):
             _restore_moments(engine.basic_optimizer.state[master], f"optimizer.{number}.", state.tensors, master.device)
     persistent = getattr(engine.optimizer, "persistent_parameters", [])
     if persistent:  # ZeRO-3 keeps small parameters whole on every worker: made anew from the parts
@@ -111,6 +112,7 @@ def restore(trainer: Trainer, state: WorkerState) -> None:
     for group, lr in zip(engine.basic_optimizer.param_groups, values["lr"], strict=True):
         group["lr"] = lr
     trainer.losses = list(values["losses"])
+    trainer.restore_more(state.tensors, values.get("more", {}))
     _set_random(state)
 
 
@@ -147,11 +149,11 @@ def _weights(trainer: Trainer) -> Tensors:
     trained = {name: weight for name, weight in trainer.peft_model.named_parameters() if weight.requires_grad}
     trained_ids = {id(weight) for weight in trained.values()}
     weights = {f"parameter.{name}": getattr(weight, "ds_tensor", weight).data for name, weight in trained.items()}
-    masters = enumerate(_masters(trainer))
-    return {**weights, **{f"master.{number}": weight for number, weight in masters if id(weight) not in trained_ids}}
+    apart = {number: weight for number, weight in enumerate(masters(trainer)) if id(weight) not in trained_ids}
+    return {**weights, **{f"master.{number}": weight for number, weight in apart.items()}}
 
 
-def _masters(trainer: Trainer) -> list[torch.Tensor]:
+def masters(trainer: Trainer) -> list[torch.Tensor]:
     """What the optimiser works on, in its order."""
     engine = trainer.engine
     flat = getattr(engine.optimizer, "fp32_partitioned_groups_flat", None)  # ZeRO-3 lends them for the step only
@@ -164,7 +166,7 @@ def _moments(trainer: Trainer) -> Tensors:
     if names is None:
         raise CheckpointError(f"the state of {trainer.config.train.optim} is more than tensors")
     moments: Tensors = {}
-    for number, master in enumerate(_masters(trainer)):
+    for number, master in enumerate(masters(trainer)):
         state = trainer.engine.basic_optimizer.state.get(master, {})
         if any(name not in state or state[name].numel() != master.numel() for name in names):
             raise CheckpointError("DeepSpeed holds the optimiser's state outside of this process")

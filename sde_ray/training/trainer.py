@@ -42,7 +42,8 @@ def seed_everything(seed: int) -> None:
 class Trainer:
     """A trial's engine. `losses`: the mean loss of each optimiser step, or this worker's part of it.
 
-    `methods` are the trial's curation methods (`curation.py`).
+    `methods` are the trial's curation methods (`curation.py`). `mpu`: DeepSpeed's description of the process
+    groups, where they are other than all workers. `counts`: what a method's own trainer has counted, by "axis/name".
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Trainer:
         pad_token_id: int,
         rank: int = 0,
         methods: Sequence[Any] = (),
+        mpu: Any = None,
     ) -> None:
         self.peft_model, self.samples, self.config = peft_model, samples, config
         self.rank, self.pad_token_id, self.dtype = rank, pad_token_id, dtype
@@ -63,7 +65,8 @@ class Trainer:
         for method in methods:
             self.steps = method.steps(self.steps, samples)
         self.losses: list[float] = []
-        self.engine = _engine(peft_model, config, len(self.steps), dtype)
+        self.counts: dict[str, float] = {}
+        self.engine = _engine(peft_model, config, len(self.steps), dtype, mpu)
         self.device = next(peft_model.parameters()).device
         self._selects_logits = "logits_to_keep" in inspect.signature(peft_model.get_base_model().forward).parameters
         noise = config.train.neftune_noise_alpha
@@ -94,6 +97,13 @@ class Trainer:
             self._noise.remove()
         self.engine.destroy()
         self.peft_model.zero_grad(set_to_none=True)
+
+    def more_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """What is in a checkpoint beside the engine's state: tensors, and plain JSON values."""
+        return {}, {}
+
+    def restore_more(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
+        """Take over what `more_state` gave; among `tensors` are others, too."""
 
     def _step(self, step: batching.Step) -> float:
         workers = self.config.num_workers
@@ -152,7 +162,7 @@ def _schedule(optimizer: torch.optim.Optimizer, train: Train, total_steps: int) 
     )
 
 
-def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype: str) -> Any:
+def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype: str, mpu: Any) -> Any:
     import deepspeed
 
     section, train = deepspeed_engine.deepspeed_config(config, dtype), config.train
@@ -161,7 +171,12 @@ def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype:
     schedule = _schedule(optimizer, train, total_steps)
     try:
         engine, *_ = deepspeed.initialize(
-            model=peft_model, optimizer=optimizer, model_parameters=trained, lr_scheduler=schedule, config=section
+            model=peft_model,
+            optimizer=optimizer,
+            model_parameters=trained,
+            lr_scheduler=schedule,
+            mpu=mpu,
+            config=section,
         )
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())

@@ -198,6 +198,8 @@ class TrialRunner:
         try:
             if status != "failed":
                 self.workers.call("save", trial.folder / ADAPTER)
+                if trial.config.curated:
+                    trial.curation |= self.workers.call("counts")[0]
                 write_card(trial.folder / ADAPTER, trial.config, trial.info.max_new_tokens)
             if self.workers.running:
                 peak = max(self.workers.call("end_trial"))

@@ -174,6 +174,10 @@ class Worker:
         decoder = LoraDecoder(self._loaded, max_length=config.train.max_length, chat_template=config.chat_template)
         return [len(row.input_ids) for row in decoder.encoder.samples(samples)]
 
+    def counts(self) -> dict[str, float]:
+        """What a method has counted while it trained, by "axis/name"."""
+        return dict(self._trainer.counts)
+
     def apply(self, function: str, *arguments: Any) -> Any:
         """Call a function by its import path with this worker and plain values."""
         from types import FunctionType
