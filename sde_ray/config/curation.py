@@ -9,6 +9,7 @@ their key.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -17,7 +18,64 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from sde_ray.config.memory_file import digest_of_levels
-from sde_ray.config.section import Section, without_neutral
+from sde_ray.config.section import Neutral, Section, without_neutral
+
+
+def _without_query(teacher: str) -> str:
+    """A teacher; an address has no query and no password, since it is written into files."""
+    if teacher.startswith(("http://", "https://")) and any(sign in teacher for sign in "?#@"):
+        raise ValueError(
+            "an address of a teacher has neither a query nor a password: it is written into files. Put the key into "
+            "the environment variable that key_variable names."
+        )
+    return teacher
+
+
+class Augment(Section):
+    """Settings of the axis `augment`: a teacher writes examples for a trial."""
+
+    teacher: Annotated[str, Field(min_length=1), AfterValidator(_without_query)] = "same"
+    """Who writes: `same`, the trial's own base model; another model by its name or folder, which every worker then
+    holds beside the base; or the address of an OpenAI-compatible endpoint, such as http://127.0.0.1:8000/v1."""
+    teacher_model: str = ""
+    """The model's name at the endpoint."""
+    key_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"), Neutral()] = "OPENAI_API_KEY"
+    """The environment variable that holds the endpoint's key; the key itself stands nowhere else."""
+    rounds: Annotated[int, Field(ge=1, le=100)] = 3
+    """Rounds, at most; of `llm2llm` each trains, answers and writes, of `self_guide` each writes and answers.
+    The published LLM2LLM has 10."""
+    attempts: Annotated[int, Field(ge=1, le=100)] = 2
+    """How often `llm2llm` asks the teacher for one example, until one is usable."""
+    texts: Annotated[int, Field(ge=1)] = 30
+    """Texts that `self_guide` asks for in a round."""
+    outputs: Annotated[int, Field(ge=1, le=100)] = 10
+    """Samples of each text's answer in `self_guide`; the most frequent counts, if its share is 0.3 or more."""
+    near_copy: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """A text whose ROUGE-L F1 with a seed or another written example is above this is dropped."""
+    max_new_tokens: Annotated[int, Field(ge=1)] = 256
+    """Longest reply of the teacher."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    """Sampling of the teacher; 0: greedily, so that another attempt writes the same."""
+    equal: Literal["steps", "samples"] = "steps"
+    """What a trial has in common with one without the axis, besides its labelled examples: the optimiser steps; or
+    how often it sees each sample (`num_train_epochs` over all, so more steps, as published)."""
+    max_requests: Annotated[int, Field(ge=1)] = 1000
+    """Requests to an endpoint that one trial may make. A round that could not ask once for each wrong example is not
+    begun (`llm2llm`), nor one that may need more than is left (`self_guide`): the trial trains on what it has."""
+    timeout_s: Annotated[float, Field(gt=0), Neutral()] = 60.0
+    """Seconds for one request to an endpoint, which is tried up to six times while the endpoint is busy."""
+    parallel: Annotated[int, Field(ge=1, le=64), Neutral()] = 4
+    """Requests to an endpoint at a time."""
+
+    @property
+    def is_endpoint(self) -> bool:
+        """Whether the teacher is behind an address."""
+        return self.teacher.startswith(("http://", "https://"))
+
+    @property
+    def budget(self) -> float:
+        """Requests that a trial may make; a model on the workers costs none."""
+        return self.max_requests if self.is_endpoint else math.inf
 
 
 class Repeat(Section):
@@ -143,6 +201,8 @@ class Curation(Section):
     """Samples of the best texts only (`axes: {filter: [off, 1, 0.6, 0.3]}`)."""
     mix: Mix = Mix()
     """A share of another task's samples (`axes: {mix: [0, 0.25, 0.5]}`)."""
+    augment: Augment = Augment()
+    """Examples that a teacher writes (`axes: {augment: [none, llm2llm, self_guide]}`)."""
     repeat: Repeat = Repeat()
     """Fewer samples, more often (`axes: {repeat: [1, 4]}`)."""
     memory_level: MemoryLevel = MemoryLevel()

@@ -37,7 +37,7 @@ def trust_named(values: Mapping[str, Any]) -> None:
         trust_definition(definition)
     trust(*_files(values))
     uri = _tracking_uri(values)
-    trust(*([uri] if uri else []))
+    trust(*([uri] if uri else []), *_teachers(values))
 
 
 def refuse_untrusted(values: Mapping[str, Any], title: str) -> None:
@@ -57,6 +57,7 @@ def refuse_untrusted(values: Mapping[str, Any], title: str) -> None:
         for definition in _definitions(values)
         if not is_trusted_definition(definition)
     ]
+    faults += [f'the teacher "{mask(teacher)}"' for teacher in _teachers(values) if not is_trusted(teacher)]
     faults += ["code of the models' own (trust_remote_code: true)"] if values.get("trust_remote_code") is True else []
     if not faults:
         return
@@ -175,6 +176,16 @@ def _files(values: Mapping[str, Any]) -> list[str]:
     section = curation.get("memory_level") if isinstance(curation, Mapping) else None
     levels = section.get("levels") if isinstance(section, Mapping) else None
     return [levels] if isinstance(levels, str) and levels else []
+
+
+def _teachers(values: Mapping[str, Any]) -> list[str]:
+    """Models and endpoints that write examples: an endpoint gets the data, and a key of this shell."""
+    teacher = _inner(_mapping(values.get("curation")), "augment", "teacher")
+    return [teacher] if isinstance(teacher, str) and teacher != "same" else []
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _definitions(values: Mapping[str, Any]) -> list[Mapping[str, Any]]:

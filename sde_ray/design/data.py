@@ -49,4 +49,16 @@ MIX = Axis(
     reads=lambda settings: (settings.task,) if settings.task else (),
 )
 
-DATA: tuple[Axis, ...] = (FILTER, MEMORY_LEVEL, MIX)
+AUGMENT = Axis(
+    "augment",
+    default="none",
+    options={
+        "none": DataOption("as drawn"),
+        "llm2llm": DataOption("LLM2LLM", "llm2llm"),
+        "self_guide": DataOption("SELF-GUIDE", "self_guide"),
+    },
+    carrier="sde_ray.curation.augment.method:Augment",
+    section="augment",
+)
+
+DATA: tuple[Axis, ...] = (FILTER, MEMORY_LEVEL, AUGMENT, MIX)

@@ -9,6 +9,7 @@ home_option(config, axis, ...)  the option that a design has which says nothing 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -95,11 +96,9 @@ def check_methods(trials: Iterable[TrialConfig]) -> None:
 
 
 def cost(trial: TrialConfig) -> float:
-    """The time of a trial in plain ones, by what its options say."""
-    product = 1.0
-    for axis, option in trial.curated.items():
-        product *= getattr(find_option(axis, option), "cost", 1.0)
-    return product
+    """The time of a trial in plain ones, by what its options and its methods say."""
+    options = (getattr(find_option(axis, option), "cost", 1.0) for axis, option in trial.curated.items())
+    return math.prod([*options, *(method.cost() for method in methods_of(trial))])
 
 
 _SEARCHED = "this search spends less on values that score low: grid, random or factorial without asha see them alike"
@@ -118,7 +117,8 @@ def describe(config: SweepConfig, axes: Iterable[str], trials: Sequence[TrialCon
             continue
         options = axis.ordered(dict.fromkeys(trial.design[name] for trial in trials))
         words = [f"{name}, {axis.stage}: {', '.join(options)}"]
-        costs = {option: getattr(find_option(name, option), "cost", 1.0) for option in options}
+        alone = {trial.design[name]: _with_axis_alone(trial, name) for trial in reversed(trials)}
+        costs = {option: cost(alone[option]) for option in options}
         words += [f"{option} takes {times:g} times as long" for option, times in costs.items() if times != 1]
         words += ["a test of robustness, never a reason for a design"] * axis.nuisance
         words += [_SEARCHED] * (axis.nuisance and _goes_after_scores(config))
@@ -137,3 +137,9 @@ def _notes(trials: Iterable[TrialConfig]) -> Iterator[str]:
             notes = dict.fromkeys(note for method in methods_of(trial) for note in method.notes())
             yield from (note for note in notes if note not in seen)
             seen.update(notes)
+
+
+def _with_axis_alone(trial: TrialConfig, axis: str) -> TrialConfig:
+    """The trial without its other data and training axes."""
+    options = {name: option for name, option in trial.design.options if name == axis or name not in trial.curated}
+    return replace(trial, design=Design(tuple(options.items())))

@@ -47,6 +47,10 @@ class Method:
         """Why this trial cannot run, in sentences: what is set, what is possible, what to do. Asked by the plan."""
         return ()
 
+    def cost(self) -> float:
+        """The time of a trial by these settings, in plain ones; the option's own `cost` counts besides."""
+        return 1.0
+
     def notes(self) -> Iterable[str]:
         """What a person should know of this trial before it runs, in lines; the plan shows each once."""
         return ()

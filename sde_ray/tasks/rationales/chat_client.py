@@ -86,19 +86,25 @@ def chat_completion(
     messages: Sequence[Mapping[str, str]],
     max_tokens: int,
     sleep: Callable[[float], None] = time.sleep,
+    *,
+    temperature: float = 0.0,
+    seed: int | None = None,
 ) -> Reply:
-    """Chat completion of a model, at temperature 0.
+    """Chat completion of a model, at temperature 0 unless another is given.
 
     Args:
         endpoint: where, and which model.
         messages: role and content of each.
         max_tokens: of the reply.
         sleep: waits between attempts.
+        temperature: of sampling.
+        seed: of sampling, for servers that take one.
 
     Raises UserError: when the endpoint refuses the request, or stays busy or silent.
     """
     check_endpoint(endpoint)
-    body = {"model": endpoint.model, "messages": list(messages), "max_tokens": max_tokens, "temperature": 0}
+    body = {"model": endpoint.model, "messages": list(messages), "max_tokens": max_tokens, "temperature": temperature}
+    body |= {} if seed is None else {"seed": seed}
     reason = ""
     for attempt in range(endpoint.attempts):
         try:
