@@ -44,7 +44,7 @@ def _check_models(config: SweepConfig) -> list[ModelCheck]:
     from sde_ray.models.availability import check_model
 
     try:
-        return [check_model(name, config.trust_remote_code) for name in config.model]
+        return [check_model(name, config.trust_remote_code) for name in (*config.model, *config.curation.models)]
     except UserError as error:
         raise UserError(f"{error} (Is it on the cluster only? sde-ray plan --no-model)") from error
 

@@ -194,6 +194,18 @@ class Federated(Section):
     """Whether a client starts each round with a new optimizer, or with its own of the round before."""
 
 
+class Mixup(Section):
+    """Settings of the axis `mixup`."""
+
+    alpha: Annotated[float, Field(gt=0, le=1000)] = 0.5
+    """Both parameters of the Beta distribution that a pair's weight is drawn from: small ones favour weights near 0 and
+    1, large ones weights near a half."""
+    checkpoints: Annotated[int, Field(ge=1, le=100)] = 3
+    """Points of the reference run, evenly spaced up to its end, at which the perplexity of each answer is measured."""
+    reference: Annotated[str, Field(min_length=1)] | None = None
+    """Model of the reference run; empty: the trial's own. A smaller one will do."""
+
+
 class Curation(Section):
     """Settings of the data and training axes, one section a method."""
 
@@ -209,3 +221,10 @@ class Curation(Section):
     """Facts that the untuned model knows to some degree (`axes: {memory_level: [0, 2, 4]}`)."""
     federated: Federated = Federated()
     """Training on clients that share adapters, no samples (`axes: {federated: [central, federated, local]}`)."""
+    mixup: Mixup = Mixup()
+    """Pairs of confident and unconfident samples, mixed (`axes: {mixup: [0, 0.2]}`)."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Base models that these settings name, beside the sweep's own."""
+        return tuple(name for name in (self.mixup.reference,) if name)

@@ -4,6 +4,7 @@ filter.py    samples of the best texts only; filter_rules.py what is dropped bes
 mix.py       a share of another task's samples
 augment/     examples that a teacher model writes, for what the student gets wrong
 repeat.py    fewer samples, more often, at the same number of steps
+mixup.py     pairs of confident and unconfident samples, mixed in the last layer as a regulariser
 memory/      memory levels of facts: how well the untuned model knows them
 federated.py federated averaging of clients' adapters, and clients that train alone
 clients.py   which client has which sample

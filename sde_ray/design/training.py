@@ -36,6 +36,14 @@ REPEAT = Axis(
     carrier="sde_ray.curation.repeat:Repeat",
     section="repeat",
 )
+MIXUP = Axis(
+    "mixup",
+    default="0",
+    options={"0": TrainingOption("no mixup", 0.0)},
+    numbers=Numbers(lambda mu: f"mixup {mu:g}", low=0, high=1000, cost=lambda mu: 2.0),  # as measured
+    carrier="sde_ray.curation.mixup:Mixup",
+    section="mixup",
+)
 FEDERATED = Axis(
     "federated",
     default="central",
@@ -60,4 +68,4 @@ NUM_TRAIN_EPOCHS = _nuisance(
     Numbers(lambda epochs: f"{epochs:g} epochs", low=0, high=1000, above=True),
 )
 
-TRAINING: tuple[Axis, ...] = (REPEAT, FEDERATED, LEARNING_RATE, LORA_R, NUM_TRAIN_EPOCHS)
+TRAINING: tuple[Axis, ...] = (REPEAT, MIXUP, FEDERATED, LEARNING_RATE, LORA_R, NUM_TRAIN_EPOCHS)

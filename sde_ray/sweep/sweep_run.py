@@ -90,7 +90,7 @@ class SweepRun:
         from sde_ray.models.availability import check_model
         from sde_ray.sweep.tokenizer_check import drop_unencodable
 
-        for model in self.config.model:
+        for model in (*self.config.model, *self.config.curation.models):
             check_model(model, self.config.trust_remote_code, must_load=True)
         return drop_unencodable(expanded, self.results)
 

@@ -41,9 +41,12 @@ def rank_slice(step: Step, rank: int, workers: int) -> Step:
     return step[rank::workers]
 
 
-def split_micro_batches(samples: Step, count: int) -> list[Step]:
-    """Cut a worker's slice into `count` parts of nearly equal size, in order; parts may be empty."""
-    size = -(-len(samples) // count)
+def split_micro_batches(samples: Step, count: int, together: int = 1) -> list[Step]:
+    """Cut a worker's slice into `count` parts of nearly equal size, in order; parts may be empty.
+
+    Groups of so many samples stay `together`.
+    """
+    size = -(-len(samples) // (count * together)) * together
     return [samples[part * size : (part + 1) * size] for part in range(count)]
 
 

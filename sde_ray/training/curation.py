@@ -36,8 +36,11 @@ class Method:
         settings: its section of `curation` in the YAML; None where the axis has none.
         config: the trial.
 
-    `prepared` holds plain JSON values that go to the workers' objects.
+    `prepared` holds plain JSON values that go to the workers' objects. `together`: how many neighbours of a step
+    `loss` must get in one call.
     """
+
+    together = 1
 
     def __init__(self, axis: str, value: Any, settings: Any, config: TrialConfig) -> None:
         self.axis, self.value, self.settings, self.config = axis, value, settings, config

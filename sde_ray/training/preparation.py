@@ -10,14 +10,15 @@ A method that needs a model trains and asks the workers of its own trial, before
     preparation.apply("confidence", samples)    the function `confidence(worker, samples)` beside the method's class
 
 All of it is a function of the trial's seed, so a trial that is interrupted prepares the same again; `remember` keeps
-what was dear in the trial's folder.
+what was dear in the trial's folder, `share` in the run's.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,12 +29,14 @@ from sde_ray.design.axes import find_axis
 from sde_ray.errors import UserError
 from sde_ray.safe_json import read_json
 from sde_ray.storage.files import write_atomic
+from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.types import Example, Parsed, Sample, Segment, Task
 
 Prompts = Sequence[tuple[str, tuple[Segment, ...]]]
 
 FOLDER = "curation"  # in the trial's, for what is remembered and for files that a person may look at
+SHARED = "curation.jsonl"  # beside the trials' folders, for what several trials of a run use
 
 
 class Workers(Protocol):
@@ -116,12 +119,28 @@ class Preparation:
             samples: in whatever number; one pass is `num_train_epochs` of the trial.
             steps: how many optimiser steps; None: all. With 0 the base model answers as it is.
         """
-        info = self.workers.call("start_plain", self.config, list(samples), self.render(self.drawn))[0]
-        until = info.steps if steps is None else min(steps, info.steps)
+        total = self._start(samples)
+        until = total if steps is None else min(steps, total)
         parts = self.workers.call("train", until) if until else []
         losses = [sum(part) for part in zip(*parts, strict=True)]
         self.count("prepared_steps", until)
         return losses
+
+    def fit_in_parts(self, samples: Sequence[Sample], parts: int, model: str = "") -> Iterator[int]:
+        """Like `fit`, stopping at so many evenly spaced steps, the last among them; at fewer where there are fewer.
+
+        Yields the number of steps so far, while the adapter is as it was then. `model`: the base, if another.
+        """
+        total = self._start(samples, model)
+        for until in sorted({max(1, round(total * part / parts)) for part in range(1, parts + 1)}):
+            self.workers.call("train", until)
+            yield until
+        self.count("prepared_steps", total)
+
+    def _start(self, samples: Sequence[Sample], model: str = "") -> int:
+        """A fresh adapter, untrained. Returns how many steps its training has."""
+        config = replace(self.config, model=model) if model else self.config
+        return int(self.workers.call("start_plain", config, list(samples), self.render(self.drawn))[0].steps)
 
     def complete(self, prompts: Prompts) -> list[str]:
         """The completions of (id, prompt) pairs, greedily, by the adapter that was fitted last."""
@@ -174,6 +193,24 @@ class Preparation:
         value = make()
         counted = {key: number - before.get(key, 0) for key, number in self.counts.items()}
         self.write(f"{name}.json", json.dumps({"key": self.config.key, "value": value, "counts": counted}))
+        return value
+
+    @property
+    def shared(self) -> Path:
+        """The file of what `share` keeps."""
+        return self.folder.parent.parent / SHARED
+
+    def share(self, key: str, make: Callable[[], Any]) -> Any:
+        """What `make()` returns, plain JSON values, for all trials of the run that ask for the same key.
+
+        The key must be of all that decides the value, so that it does not matter which trial has made it.
+        """
+        cache = JsonlCache(self.shared)
+        kept = cache.read().get(f"{self._method.axis} {key}", {})
+        if "value" in kept:
+            return kept["value"]
+        value = make()
+        cache.append(f"{self._method.axis} {key}", {"value": value})
         return value
 
     def write(self, name: str, text: str) -> None:

@@ -110,7 +110,9 @@ class Trainer:
         num_loss_tokens = sum(self.samples[i].num_loss_tokens for i in step)
         indices = batching.rank_slice(step, self.rank, workers)
         loss = torch.zeros((), device=self.device)
-        for part in batching.split_micro_batches(indices, self.config.train.gradient_accumulation_steps):
+        together = math.lcm(*(method.together for method in self.methods))
+        parts = self.config.train.gradient_accumulation_steps
+        for part in batching.split_micro_batches(indices, parts, together):
             part_loss = self._loss([self.samples[i] for i in part], num_loss_tokens) / num_loss_tokens
             # DeepSpeed averages gradients over workers and accumulation; the division above has done both.
             self.engine.backward(part_loss * workers, scale_wrt_gas=False)
@@ -126,13 +128,17 @@ class Trainer:
 
     def cross_entropy(self, rows: list[TokenizedSample]) -> torch.Tensor:
         """The summed cross entropy over the loss tokens of `rows`."""
-        ids, targets, positions = (tensor.to(self.device) for tensor in batching.collate(rows, self.pad_token_id))
-        selection = {"logits_to_keep": positions} if self._selects_logits else {}
-        logits = self.engine(input_ids=ids, use_cache=False, **selection).logits
-        logits = logits if self._selects_logits else logits[:, positions]
+        logits, targets, _ = self.logits(rows)
         smoothing = self.config.train.label_smoothing_factor
         scores = logits.flatten(0, 1).float()
         return cross_entropy(scores, targets.flatten(), reduction="sum", label_smoothing=smoothing)
+
+    def logits(self, rows: list[TokenizedSample]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(logits [rows, positions, vocabulary], targets, positions), the latter as `collate` gives them."""
+        ids, targets, positions = (tensor.to(self.device) for tensor in batching.collate(rows, self.pad_token_id))
+        selection = {"logits_to_keep": positions} if self._selects_logits else {}
+        logits = self.engine(input_ids=ids, use_cache=False, **selection).logits
+        return logits if self._selects_logits else logits[:, positions], targets, positions
 
 
 def make_trainer(*arguments: Any, methods: Sequence[Any] = (), **options: Any) -> Trainer:
