@@ -61,11 +61,12 @@ def test_a_whole_table_holds_every_design_of_its_task_and_scores_within_bounds(n
 
 
 @pytest.mark.parametrize("name", sorted({*recorded_tables()} - {*whole_tables()}))
-def test_a_table_of_chosen_designs_has_the_baseline_and_the_same_seeds_for_all(name: str) -> None:
+def test_a_table_of_chosen_designs_has_the_baseline_with_every_seed(name: str) -> None:
     table = load(name)
-    seeds = {tuple(sorted(by_seed)) for by_seed in table.scores().values()}
-    assert table.objective == get_task(TABLES[name].task).objective and NAMED["baseline"] in table.scores()
-    assert len(seeds) == 1 and len({(design_of_row(row), row["seed"]) for row in table.rows}) == len(table.rows)
+    scores = table.scores()
+    assert table.objective == get_task(TABLES[name].task).objective
+    assert set(scores[NAMED["baseline"]]) >= {seed for by_seed in scores.values() for seed in by_seed}
+    assert len({(design_of_row(row), row["seed"]) for row in table.rows}) == len(table.rows)
 
 
 def planted(gain: float, noise: float) -> RecordedTable:
