@@ -1,4 +1,4 @@
-"""`sde-ray axes`: the axes of sample design and their options."""
+"""`sde-ray axes`: the axes of sample design, data and training, and their options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def axes(as_json: Json = False) -> None:
-    """List the axes of sample design and their options."""
+    """List the axes of sample design, data and training, and their options."""
     from sde_ray.design.axes import ALL_AXES, CURATION
 
     rows = [
@@ -36,7 +36,7 @@ def axes(as_json: Json = False) -> None:
     curation_table = table("\nData and training: only where a sweep names the axis", "axis", "option", "", "")
     for row in rows:
         if row["axis"] in CURATION:
-            notes = ["neutral"] * bool(row["default"]) + [f"or {row['numbers']}"] * ("numbers" in row)
+            notes = ["neutral"] * bool(row["default"]) + [f"or {row.get('numbers')}"] * ("numbers" in row)
             curation_table.add_row(str(row["axis"]), str(row["option"]), str(row["paper"]), ", ".join(notes))
             continue
         notes = ["default"] * bool(row["default"]) + ["not swept unless listed"] * (not row["swept"])

@@ -203,6 +203,6 @@ def section_of(field: FieldInfo) -> type[Section] | None:
 
 
 def _elsewhere(name: str) -> str:
-    """The path of the one setting that has this name, in whatever section."""
-    paths = [path for path, field in fields() if field == name]
+    """The path of the one setting that has this name, in whatever section but those of single methods."""
+    paths = [path for path, field in fields() if field == name and not path.startswith("curation.")]
     return paths[0] if len(paths) == 1 else ""

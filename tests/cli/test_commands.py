@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sde_ray.cli.app import app
-from sde_ray.design.axes import AXES
+from sde_ray.design.axes import ALL_AXES
 from sde_ray.errors import UserError
 from sde_ray.tasks import TASKS
 
@@ -69,8 +69,8 @@ class TestStart:
 class TestLook:
     def test_axes_are_the_table(self) -> None:
         rows = answer("axes")
-        assert [(r["axis"], r["option"]) for r in rows] == [(a.name, o) for a in AXES.values() for o in a.options]
-        assert {r["axis"]: r["option"] for r in rows if r["default"]} == {a.name: a.default for a in AXES.values()}
+        assert [(r["axis"], r["option"]) for r in rows] == [(a.name, o) for a in ALL_AXES.values() for o in a.options]
+        assert {r["axis"]: r["option"] for r in rows if r["default"]} == {a.name: a.default for a in ALL_AXES.values()}
 
     def test_tasks_are_the_table(self) -> None:
         rows = answer("tasks")

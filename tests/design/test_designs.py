@@ -70,7 +70,7 @@ def test_yaml_truth_values_are_options():
     [
         ("es_sde", 'Unknown design "es_sde". Did you mean "es-sde"?'),
         ("", 'Unknown design "". Give one of baseline, es-sde, ew-sde, heuristic, or options'),
-        ("formt=lines", 'Unknown axis "formt". Did you mean "format"? Known: format, input_modeling'),
+        ("formt=lines", 'Unknown axis "formt". Did you mean "format"? Known: augment, '),
         (
             "format=line",
             'Unknown option of format "line". Did you mean "lines"? Known: json, json_object, lines, natural, pairs.',
