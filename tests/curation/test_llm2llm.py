@@ -264,7 +264,7 @@ def test_the_base_is_its_own_teacher_without_its_adapter(runner: TrialRunner, tm
     assert 0 < result.curation["augment/teacher_tokens"] <= 8 * 6
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_right_examples_help_and_wrong_ones_do_not(
     runner: TrialRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
