@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from sde_ray.metrics.base import Array, Counts, Kind, Metric, Shapes, ratio
+from sde_ray.metrics.span import f1, precision, recall
 from sde_ray.types import Answer, Example, Parsed, Task
 
 
@@ -39,27 +40,6 @@ def _count(task: Task, example: Example, parsed: Parsed, faulty: bool) -> Mappin
 
 def _positive(task: Task, answer: Answer) -> Array:
     return np.array([task.positive in answer.get(slot, ()) for slot in task.slots], dtype=np.float64)
-
-
-def _ratio(part: Array, whole: Array, counts: Counts) -> Array:
-    """`part / whole`; 1 where nothing was to be found and nothing was predicted."""
-    nothing = (counts["gold"] + counts["predicted"] == 0) & (counts["items"] > 0)
-    return ratio(part, whole, empty=nothing.astype(float))
-
-
-def precision(task: Task, counts: Counts) -> Array:
-    """Precision of the positive class: the share of the positive answers that are right."""
-    return _ratio(counts["matched"], counts["predicted"], counts)
-
-
-def recall(task: Task, counts: Counts) -> Array:
-    """Recall of the positive class: the share of the positives that were found."""
-    return _ratio(counts["matched"], counts["gold"], counts)
-
-
-def f1(task: Task, counts: Counts) -> Array:
-    """F1 of the positive class: the harmonic mean of its precision and recall."""
-    return _ratio(2 * counts["matched"], counts["gold"] + counts["predicted"], counts)
 
 
 def accuracy(task: Task, counts: Counts) -> Array:

@@ -3,10 +3,9 @@
     common adapter ─▶ client 0: some steps ─▶ adapter 0 ─┐
                   └─▶ client 1: some steps ─▶ adapter 1 ─┴─ mean by number of samples ─▶ common adapter
 
-One engine trains a worker's clients one after another: between two of them the adapter, the optimizer's state, the
-learning rate and the random generator are exchanged. With several workers client k is on worker k mod workers, each an
-engine of its own, and only adapter weights travel between them; the numbers are those of one worker. All clients have
-the trial's seed, so that one client with `carried` is the plain trial to the digit, and alike clients are as one.
+One engine on one worker trains the clients one after another: between two of them the adapter, the optimizer's state,
+the learning rate and the random generator are exchanged. All clients have the trial's seed, so that one client with
+`carried` is the plain trial to the digit, and alike clients are as one.
 
 A step of the trial is one step of every client. A round is never cut: training stops, and is saved, between rounds.
 """
@@ -17,12 +16,11 @@ import math
 import time
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from peft import PeftModel
-from torch import distributed
 
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
@@ -66,13 +64,9 @@ class FederatedTrainer(Trainer):
         weighted: bool = True,
         carried: bool = False,
         exchange: bool = True,
-        rank: int = 0,
         **options: Any,
     ) -> None:
-        self._worker, self._workers = rank, config.num_workers
-        mpu = _OwnGroup(rank, config.num_workers) if config.num_workers > 1 else None
-        # To itself each worker is the only one: an engine averages no gradients with those of other clients.
-        super().__init__(peft_model, samples, replace(config, num_workers=1), mpu=mpu, **options)
+        super().__init__(peft_model, samples, config, **options)
         self._weighted, self._carried, self._exchange = weighted, carried, exchange
         self._gaps: list[float] = []
         count = len(self.steps)
@@ -83,26 +77,16 @@ class FederatedTrainer(Trainer):
         self._clients = [self._client(indices) for indices in clients]
 
     def run(self, until: int, seconds: float = math.inf) -> list[float]:
-        """Train whole rounds, up to step number `until` at least; returns the new losses, means over the clients.
-
-        They are those of all workers on the first one, and 0 on the others.
-        """
+        """Train whole rounds, up to step number `until` at least; returns the new losses, means over the clients."""
         first, deadline = len(self.losses), time.perf_counter() + seconds
         self.engine.train()
         while len(self.losses) < min(until, len(self.steps)):
             losses = self._round()
             self.losses += losses
-            if self._workers == 1 and (time.perf_counter() >= deadline or not all(map(math.isfinite, losses))):
+            if time.perf_counter() >= deadline or not all(map(math.isfinite, losses)):
                 break
         self.engine.eval()
         return self.losses[first:]
-
-    def destroy(self) -> None:
-        super().destroy()
-        if self._workers > 1:
-            from deepspeed.utils import groups
-
-            groups.mpu = None  # DeepSpeed keeps it for all engines to come
 
     # ---- rounds ----------------------------------------------------------------------------------------------------
 
@@ -114,22 +98,19 @@ class FederatedTrainer(Trainer):
         adapters: list[Tensors] = []
         losses = torch.zeros(len(self._clients), until - first, dtype=torch.float64, device=self.device)
         for number, client in enumerate(self._clients):
-            if number % self._workers == self._worker:
-                self._set_weights(common)
-                self.engine.lr_scheduler.load_state_dict(deepcopy(schedule))
-                self._set_rates(rates)
-                losses[number] = torch.tensor(self._train(client, first, until), dtype=torch.float64)
-                adapters.append(self._weights())
-            else:
-                adapters.append([torch.empty_like(weight) for weight in common])
-        shares = self._share(adapters, losses)
+            self._set_weights(common)
+            self.engine.lr_scheduler.load_state_dict(deepcopy(schedule))
+            self._set_rates(rates)
+            losses[number] = torch.tensor(self._train(client, first, until), dtype=torch.float64)
+            adapters.append(self._weights())
+        shares = [client.size if self._weighted else 1 for client in self._clients]
         if self._exchange:
             self._gaps.append(self._gap(adapters, shares))
         self._set_weights(_mean(adapters, shares))
         self._count(until)
         weights = torch.tensor(shares, dtype=torch.float64, device=self.device)
         means: list[float] = ((losses * weights[:, None]).sum(0) / weights.sum()).tolist()
-        return means if self._worker == 0 else [0.0] * len(means)
+        return means
 
     def _train(self, client: _Client, first: int, until: int) -> list[float]:
         """The client's losses in these steps, after which the engine holds its adapter."""
@@ -144,15 +125,6 @@ class FederatedTrainer(Trainer):
         if self._carried:
             client.optimizer = self._optimizer_state()
         return losses
-
-    def _share(self, adapters: list[Tensors], losses: torch.Tensor) -> list[int]:
-        """Give every worker all adapters and losses. Returns the weight of each client in a mean."""
-        if self._workers > 1:
-            for number, adapter in enumerate(adapters):
-                for weight in adapter:
-                    distributed.broadcast(weight, src=number % self._workers)
-            distributed.all_reduce(losses)  # the others' rows are 0
-        return [client.size if self._weighted else 1 for client in self._clients]
 
     def _client(self, indices: Sequence[int]) -> _Client:
         """A client that sees as many samples as the plain trial, so that all take the same steps."""
@@ -265,36 +237,6 @@ class FederatedTrainer(Trainer):
         self._gaps = list(values["gaps"])
         if self.losses:
             self._count(len(self.losses))
-
-
-class _OwnGroup:
-    """A worker that trains alone, as an `mpu` of DeepSpeed: all its process groups are itself."""
-
-    _groups: ClassVar[dict[tuple[int, int], Any]] = {}  # made once a process, by all workers together
-
-    def __init__(self, worker: int, workers: int) -> None:
-        if (worker, workers) not in self._groups:
-            groups = [distributed.new_group([rank]) for rank in range(workers)]
-            self._groups[worker, workers] = groups[worker]
-        self._worker, self._group = worker, self._groups[worker, workers]
-
-    def get_data_parallel_group(self) -> Any:
-        return self._group
-
-    get_model_parallel_group = get_data_parallel_group
-
-    def get_data_parallel_world_size(self) -> int:
-        return 1
-
-    get_model_parallel_world_size = get_data_parallel_world_size
-
-    def get_data_parallel_rank(self) -> int:
-        return 0
-
-    get_model_parallel_rank = get_data_parallel_rank
-
-    def get_data_parallel_group_ranks(self) -> list[int]:
-        return [self._worker]
 
 
 def _mean(adapters: list[Tensors], shares: list[int]) -> Tensors:

@@ -42,8 +42,8 @@ def seed_everything(seed: int) -> None:
 class Trainer:
     """A trial's engine. `losses`: the mean loss of each optimiser step, or this worker's part of it.
 
-    `methods` are the trial's curation methods (`curation.py`). `mpu`: DeepSpeed's description of the process
-    groups, where they are other than all workers. `counts`: what a method's own trainer has counted, by "axis/name".
+    `methods` are the trial's curation methods (`curation.py`). `counts`: what a method's own trainer has counted, by
+    "axis/name".
     """
 
     def __init__(
@@ -56,7 +56,6 @@ class Trainer:
         pad_token_id: int,
         rank: int = 0,
         methods: Sequence[Any] = (),
-        mpu: Any = None,
     ) -> None:
         self.peft_model, self.samples, self.config = peft_model, samples, config
         self.rank, self.pad_token_id, self.dtype = rank, pad_token_id, dtype
@@ -66,7 +65,7 @@ class Trainer:
             self.steps = method.steps(self.steps, samples)
         self.losses: list[float] = []
         self.counts: dict[str, float] = {}
-        self.engine = _engine(peft_model, config, len(self.steps), dtype, mpu)
+        self.engine = _engine(peft_model, config, len(self.steps), dtype)
         self.device = next(peft_model.parameters()).device
         self._selects_logits = "logits_to_keep" in inspect.signature(peft_model.get_base_model().forward).parameters
         noise = config.train.neftune_noise_alpha
@@ -168,7 +167,7 @@ def _schedule(optimizer: torch.optim.Optimizer, train: Train, total_steps: int) 
     )
 
 
-def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype: str, mpu: Any) -> Any:
+def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype: str) -> Any:
     import deepspeed
 
     section, train = deepspeed_engine.deepspeed_config(config, dtype), config.train
@@ -181,7 +180,6 @@ def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype:
             optimizer=optimizer,
             model_parameters=trained,
             lr_scheduler=schedule,
-            mpu=mpu,
             config=section,
         )
     except ValidationError as error:
