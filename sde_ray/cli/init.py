@@ -24,8 +24,9 @@ def init(
     name: Annotated[str, typer.Option("--name", help="The task's name; default: that of the data.")] = "",
     text: Annotated[str, typer.Option("--text", help="The column of the text; default: guessed.")] = "",
     slots: Annotated[
-        str, typer.Option("--slots", metavar="A,B", help="The columns that are answers; default: guessed.")
-    ] = "",
+        list[str] | None,
+        typer.Option("--slots", metavar="A,B", help="The columns that are answers; may be repeated; default: guessed."),
+    ] = None,
     kind: Annotated[str, typer.Option("--kind", help="label, span or free; default: told by the values.")] = "",
     hub: Annotated[bool, typer.Option("--hub", help="DATA is the name of a data set on the Hugging Face hub.")] = False,
     config: Annotated[str | None, typer.Option("--config", help="The data set's configuration on the hub.")] = None,
@@ -40,7 +41,7 @@ def init(
         raise UserError(f'"{path}" is there already. Give another --out, or --force to write over it.')
     if not os.path.isdir(path.parent):
         raise UserError(f'There is no folder "{path.parent}" for {path.name}. Make it, or give another --out.')
-    wanted = [slot.strip() for slot in slots.split(",") if slot.strip()]
+    wanted = [slot.strip() for given in slots or [] for slot in given.split(",") if slot.strip()]
     drafted = scaffold(data, path, name, hub, config, text, wanted, kind)
     try:
         write_atomic(path, drafted.text)

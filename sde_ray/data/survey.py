@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from textwrap import shorten
 from typing import Any
 
 from sde_ray.data import messages
@@ -340,8 +341,14 @@ def _answer_columns(
         taken = by_kind.get(kind_of_all, [])
         if len(taken) == 1 or (taken and kind_of_all != "free"):
             return taken, [name for others in by_kind.values() for name in others if name not in taken]
-    listed = ", ".join(name for name in names if name != text) or "none"
+    listed = ", ".join(_with_only_value(name, rows) for name in names if name != text) or "none"
     raise UserError(
         f'{title}: no column but "{text}" can be told to hold answers. Name those that do with --slots, '
         f"such as --slots label; the columns are: {listed}."
     )
+
+
+def _with_only_value(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The name of a column, and its value where that is the same in every row: no answer can be learnt from it."""
+    distinct = {str(row.get(name)) for row in rows}
+    return f'{name} (always "{shorten(distinct.pop(), 40, placeholder="...")}")' if len(distinct) == 1 else name

@@ -207,6 +207,14 @@ class TestChoices:
         task = yaml.safe_load((here / "stays.yaml").read_text())["task"]
         assert (task["name"], task["kind"], task["slots"]) == ("stays", "free", ["wifi"])
 
+    @pytest.mark.parametrize("words", [["--slots", "room,wifi"], ["--slots", "room", "--slots", "wifi"]])
+    def test_several_slots_in_one_option_or_several(self, here: Path, words: list[str]) -> None:
+        (here / "stays.csv").write_text(
+            "text,room,wifi,parking\n" + "".join(f"A stay {n},{n % 2},{n % 3},{n % 2}\n" for n in range(9))
+        )
+        call("init", "stays.csv", *words)
+        assert yaml.safe_load((here / "stays.yaml").read_text())["task"]["slots"] == ["room", "wifi"]
+
     def test_some_slots_of_a_label_studio_project(self, here: Path) -> None:
         own_data.label_studio(here)
         call("init", "label_studio.json", "--slots", "wifi")
@@ -306,7 +314,8 @@ class TestRefusals:
             (["flat.jsonl", "--out", "no/x.yaml"], 'There is no folder "no" for x.yaml.'),
             (["."], "has no train file. Expected train.*, dev.* or valid.*, test.*; it has"),
             (["."], "Or give one file, from which dev and test are cut."),
-            (["ids.csv"], "no column but"),
+            (["ids.csv"], 'no column but "text" can be told to hold answers'),
+            (["constant.csv"], 'the columns are: urgency (always "high"), id.'),
             (["headless.csv"], "headless.csv: its first line (A bad stay., bad) looks like a row of data"),
             (["pairs.jsonl"], "looks like preference pairs"),
             (["empty.jsonl"], "is empty"),
@@ -317,6 +326,7 @@ class TestRefusals:
     def test_one_message(self, here: Path, words: list[str], message: str) -> None:
         own_data.flat(here)
         (here / "ids.csv").write_text("id,text\n1,a text\n2,another text\n")
+        (here / "constant.csv").write_text("text,urgency,id\na text,high,1\nanother text,high,2\n")
         (here / "headless.csv").write_text("".join(f"A {label} stay.,{label}\n" for label in ["bad", "good"] * 9))
         lines(here / "pairs.jsonl", [{"prompt": "a", "chosen": "b", "rejected": "c"}])
         (here / "empty.jsonl").write_text("")
