@@ -27,7 +27,7 @@ def predict(
     inputs = list(texts or []) or [line.rstrip("\n") for line in _stdin_lines() if line.strip()]
     if not inputs:
         raise UserError("There is no text to answer. Give texts as arguments, or pipe them: sde-ray predict DIR < FILE")
-    rows = prediction_rows(inputs, Predictor.load(adapter, trust_remote_code).predict(inputs))
+    rows = prediction_rows(inputs, Predictor.load(adapter, trust_remote_code).answer(inputs))
     if as_json:
         return emit(rows)
     answers_table = table("", "text", "answer", "faults")

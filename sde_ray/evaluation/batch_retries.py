@@ -5,6 +5,8 @@
 
 A missing number is a fault, and never a "no". It stays one when the retry answers it: format adherence and the strict
 scores are of what was written first. All completions are kept, so whoever scores them again reads the same answers.
+Trials, `sde-ray predict` and the prompting study all ask again here. What is asked follows from the text, so a text
+without a known answer is asked the same.
 """
 
 from __future__ import annotations
@@ -43,9 +45,9 @@ def ask_again(
     by_part = [dict(zip((one.id for one in examples), texts, strict=True)) for _, examples, texts in parts]
     prompts: list[list[Prompt]] = [
         [
-            (example.id + MARK + number, prompt_of(join_texts([text]), task, design, instruction_variant))
+            (example.id + MARK + number, retry_prompt(example, number, task, design, instruction_variant))
             for example in examples
-            for number, text in _left_out(example, own[example.id], task, design).items()
+            for number in _left_out(example, own[example.id], task, design)
         ]
         for (task, examples, _), own in zip(parts, by_part, strict=True)
     ]
@@ -57,17 +59,32 @@ def ask_again(
     return by_part, num_tokens
 
 
-def _left_out(example: Example, completion: str, task: Task, design: Design) -> dict[str, str]:
-    """The instances that the completion of a batch leaves without an answer, by their numbers."""
+def retry_prompt(
+    example: Example, number: str, task: Task, design: Design, instruction_variant: int = 0
+) -> tuple[Segment, ...]:
+    """The prompt that asks for one instance of a batch alone."""
+    return prompt_of(join_texts([split_texts(example.text)[number]]), task, design, instruction_variant)
+
+
+def retries_of(texts: Mapping[str, str], example: Example, task: Task) -> dict[str, str]:
+    """The completions of an example's retries by the number that was asked again; empty where none was."""
     if not task.numbered:
         return {}
-    instances = split_texts(example.text)
-    unanswered = _unanswered(example, parse_completion(completion, task, design))
-    return {number: instances[number] for number in unanswered if number in instances}
+    return {slot: texts[name] for slot in asked(example.text, task) if (name := example.id + MARK + slot) in texts}
 
 
-def _unanswered(example: Example, parsed: Parsed) -> list[str]:
-    return [slot for slot, values in example.answer.items() if values and not parsed.answer.get(slot)]
+def asked(text: str, task: Task) -> tuple[str, ...]:
+    """The slots that a text asks for: of a batch the numbers that it has, of any other task all."""
+    return tuple(slot for slot in split_texts(text) if slot in task.slots) if task.numbered else task.slots
+
+
+def _left_out(example: Example, completion: str, task: Task, design: Design) -> list[str]:
+    """The numbers that the completion of a batch leaves without an answer."""
+    return _unanswered(example, parse_completion(completion, task, design), task) if task.numbered else []
+
+
+def _unanswered(example: Example, parsed: Parsed, task: Task) -> list[str]:
+    return [slot for slot in asked(example.text, task) if not parsed.answer.get(slot)]
 
 
 def parse_answers(texts: Mapping[str, str], example: Example, task: Task, design: Design) -> Parsed:
@@ -78,14 +95,15 @@ def parse_answers(texts: Mapping[str, str], example: Example, task: Task, design
     parsed = parse_completion(texts[example.id], task, design)
     if not task.answered:
         return parsed
-    unanswered = _unanswered(example, parsed)
+    unanswered = _unanswered(example, parsed, task)
     told = {fault.detail.partition(":")[0] for fault in parsed.faults}
     kind = "unexpected_placeholder" if form_of(task, design).complete else "missing_slot"
     faults = tuple(Fault(kind, slot) for slot in unanswered if slot not in told and texts[example.id].strip())  # type: ignore[arg-type]
+    retries = retries_of(texts, example, task)
     retried = {
-        slot: parse_completion(texts[name], task, design).answer.get(ALONE, ())
+        slot: parse_completion(retries[slot], task, design).answer.get(ALONE, ())
         for slot in unanswered
-        if task.numbered and (name := example.id + MARK + slot) in texts
+        if slot in retries
     }
     answer = {**parsed.answer, **{slot: values for slot, values in retried.items() if values}}
     return replace(parsed, answer=answer, faults=(*parsed.faults, *faults))

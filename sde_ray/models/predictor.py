@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
 from sde_ray.design.designs import parse_design
 from sde_ray.errors import UserError, format_error
+from sde_ray.evaluation.batch_retries import ask_again, parse_answers, retries_of
 from sde_ray.models.adapter_files import read_file_inside
 from sde_ray.plugins import trust_code
 from sde_ray.safe_json import read_json
@@ -34,7 +36,7 @@ from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri
 from sde_ray.tasks import YAML, resolve_task
 from sde_ray.tasks.custom import task_from_yaml, wordings_in
-from sde_ray.types import Parsed, Task
+from sde_ray.types import Example, Parsed, Task
 
 ADAPTER_CARD = "sde.json"
 
@@ -133,6 +135,18 @@ def read_task(card: AdapterCard) -> Task:
     return task_from_yaml(definition, Path(), with_data=False)
 
 
+@dataclass(frozen=True)
+class Answered:
+    """Prediction of one text: the parsed answer with its faults, and the completion it was parsed from.
+
+    `retries`: of a batch, the completions of the numbers that were asked again alone.
+    """
+
+    parsed: Parsed
+    completion: str
+    retries: Mapping[str, str]
+
+
 class Predictor:
     """A base model with one adapter, ready to answer."""
 
@@ -184,22 +198,33 @@ class Predictor:
         Returns:
             For each text, the parsed answer with its faults, and the completion it was parsed from.
         """
-        prompts = [
-            (f"text {n}", render.prompt_of(text, self.task, self.design, self.card.instruction_variant))
-            for n, text in enumerate(texts, 1)
+        return [(one.parsed, one.completion) for one in self.answer(texts, batch_size)]
+
+    def answer(self, texts: Sequence[str], batch_size: int = 32) -> list[Answered]:
+        """As `predict`, with the retries: of a batch, a number without an answer is asked again alone."""
+        task, design, variant = self.task, self.design, self.card.instruction_variant
+        examples = [Example(f"text {n}", text, {}) for n, text in enumerate(texts, 1)]
+        prompts = [(one.id, render.prompt_of(one.text, task, design, variant)) for one in examples]
+        decode = partial(self._decoder.generate, max_new_tokens=self.card.max_new_tokens, batch_size=batch_size)
+        (by_id,), _ = ask_again([(task, examples, decode(prompts)[0])], design, variant, decode)
+        return [
+            Answered(parse_answers(by_id, one, task, design), by_id[one.id], retries_of(by_id, one, task))
+            for one in examples
         ]
-        completions, _ = self._decoder.generate(prompts, self.card.max_new_tokens, batch_size=batch_size)
-        return [(render.parse_completion(text, self.task, self.design), text) for text in completions]
 
 
-def prediction_rows(texts: Sequence[str], predictions: Sequence[tuple[Parsed, str]]) -> list[dict[str, Any]]:
-    """Predictions as plain values: text, answer {slot: [value, ...]}, completion, faults [kind, ...]."""
+def prediction_rows(texts: Sequence[str], predictions: Sequence[Answered]) -> list[dict[str, Any]]:
+    """Predictions as plain values: text, answer {slot: [value, ...]}, completion, faults [kind, ...].
+
+    Where a number of a batch was asked again, also retries {number: completion}.
+    """
     return [
         {
             "text": text,
-            "answer": {slot: list(values) for slot, values in parsed.answer.items()},
-            "completion": completion,
-            "faults": [fault.kind for fault in parsed.faults],
+            "answer": {slot: list(values) for slot, values in one.parsed.answer.items()},
+            "completion": one.completion,
+            "faults": [fault.kind for fault in one.parsed.faults],
+            **({"retries": dict(one.retries)} if one.retries else {}),
         }
-        for text, (parsed, completion) in zip(texts, predictions, strict=True)
+        for text, one in zip(texts, predictions, strict=True)
     ]

@@ -266,7 +266,7 @@ class Run:
         texts = [texts] if isinstance(texts, str) else list(texts)
         predictor = self._predictor(self._contest(task, model), trust_remote_code)
         return pd.DataFrame(
-            prediction_rows(texts, predictor.predict(texts)), columns=["text", "answer", "completion", "faults"]
+            prediction_rows(texts, predictor.answer(texts)), columns=["text", "answer", "completion", "faults"]
         )
 
     def _predictor(self, contest: Contest, trust_remote_code: bool) -> Predictor:

@@ -38,7 +38,7 @@ class SampleDesignModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         self.predictor = Predictor.load(adapter)
 
     def predict(self, context: Any, model_input: list[str]) -> list[Answer]:
-        rows = prediction_rows(model_input, self.predictor.predict(model_input))
+        rows = prediction_rows(model_input, self.predictor.answer(model_input))
         return [Answer(**{name: row[name] for name in Answer.model_fields}).model_dump() for row in rows]  # type: ignore[misc]
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from sde_ray import metrics
+from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import Train, TrialConfig
 from sde_ray.data.batches import join_texts, split_texts
 from sde_ray.design import designs
@@ -15,11 +18,16 @@ from sde_ray.design.render import completion_of, prompt_of
 from sde_ray.evaluation.batch_retries import ask_again, parse_answers
 from sde_ray.evaluation.per_item import read_items
 from sde_ray.evaluation.rescore import score_run
+from sde_ray.models.base import load_tokenizer
+from sde_ray.models.predictor import Predictor, prediction_rows
+from sde_ray.models.tokenization import Encoder
+from sde_ray.pipeline.prompting.measurement import measurements
+from sde_ray.pipeline.prompting.run import _UntunedModel
 from sde_ray.storage.layout import TRIALS
 from sde_ray.tasks import get_task
 from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import make_runner
-from sde_ray.types import Fault, Parsed
+from sde_ray.types import Example, Fault, Parsed
 
 TASK = get_task("errors:batch=3")
 EXAMPLES = TASK.load("dev")[:2]
@@ -79,8 +87,59 @@ def test_in_every_design_a_question_without_an_answer_is_a_fault():
 
 
 def test_of_a_partial_batch_only_its_instances_are_missed():
-    partial = replace(EXAMPLES[0], answer={"1": ("yes",), "2": ("no",)})
+    instances = split_texts(EXAMPLES[0].text)
+    text = join_texts([instances["1"], instances["2"]])
+    partial = replace(EXAMPLES[0], text=text, answer={"1": ("yes",), "2": ("no",)})
     assert parse_answers({partial.id: "1: yes, 2: no, 3: not asked."}, partial, TASK, BASE) == Parsed(partial.answer)
+
+
+def leaves_two_out(prompts, *_, **__):
+    """A planted model: of several instances it leaves the second out, and alone it answers it."""
+    written = ["".join(segment.text for segment in prompt) for _, prompt in prompts]
+    several = "1: yes, 3: no."
+    return [several if "\n3:\n" in text.rpartition("Example")[2] else "1: yes." for text in written], len(prompts)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder(load_tokenizer("tiny"), 4096)
+
+
+def test_trials_predict_and_the_prompting_study_ask_the_same_again(encoder):
+    """Law: whoever asks, a number that was left out is asked again and counted, and the answers are the same."""
+    (of_trial,), _ = ask_again(
+        [(TASK, EXAMPLES, leaves_two_out([(one.id, prompt_of(one.text, TASK, BASE)) for one in EXAMPLES])[0])],
+        BASE, 0, leaves_two_out,
+    )  # fmt: skip
+    answers = [parse_answers(of_trial, example, TASK, BASE) for example in EXAMPLES]
+    assert [one.answer for one in answers] == [{"1": ("yes",), "2": ("yes",), "3": ("no",)}] * 2
+    decoder = SimpleNamespace(generate=leaves_two_out, encoder=encoder)
+
+    predictor = object.__new__(Predictor)
+    predictor.task, predictor.design, predictor._decoder = TASK, BASE, decoder
+    predictor.card = SimpleNamespace(instruction_variant=0, max_new_tokens=9)
+    texts = [example.text for example in EXAMPLES]
+    assert [parsed for parsed, _ in predictor.predict(texts)] == answers
+    (row, _) = prediction_rows(texts, predictor.answer(texts))
+    assert (row["completion"], row["faults"], row["retries"]) == ("1: yes, 3: no.", ["missing_slot"], {"2": "1: yes."})
+
+    study = object.__new__(_UntunedModel)
+    study.decoder, study.batch_size, study.max_new_tokens, study.blank_line = decoder, 8, 9, []
+    config = SweepConfig(name="x", task=TASK.name)
+    (measured,) = measurements(config, TASK, "tiny", [BASE], EXAMPLES, TASK.load("train")[:1], (0, 1))
+    for shots in (0, 1):
+        values = study._score(measured, shots)
+        assert values["score"] == metrics.score(TASK, EXAMPLES, answers)[TASK.objective]
+        assert (values["retries"], values["adherence"], values["fewer"]) == (1.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("text", ["", "no batch", "7:\nx", "1:\nx\n7:\ny"])
+def test_a_text_that_is_no_whole_batch_is_asked_for_what_it_has(text):
+    """Anybody's text may be given to `sde-ray predict`: numbers that the task has not are not asked for."""
+    example = Example("text 1", text, {})
+    (texts,), _ = ask_again([(TASK, [example], [""])], BASE, 0, leaves_two_out)
+    assert set(texts) == {"text 1", *(["text 1#1"] if text.startswith("1:") else [])}
+    assert {*parse_answers(texts, example, TASK, BASE).answer} == ({"1"} if text.startswith("1:") else set())
 
 
 @pytest.mark.slow

@@ -38,6 +38,7 @@ class Measurement:
     shots: tuple[int, ...]
     metric: str
     settings: Mapping[str, Any]
+    instruction_variant: int = 0
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -78,11 +79,12 @@ def measurements(
 ) -> list[Measurement]:
     """One measurement a design, all with the same items and demonstrations. `model`: what identifies its weights."""
     variant = config.instruction_variant
-    settings = {
+    settings: dict[str, Any] = {
         "model": model,
         "chat_template": config.chat_template,
         "max_length": config.train.max_length,
         "max_new_tokens": config.generation.max_new_tokens,
+        **({"retries": True} if task.numbered else {}),
     }
     return [
         Measurement(
@@ -94,6 +96,7 @@ def measurements(
             shots=tuple(shots),
             metric=config.metric_for(task),
             settings=settings,
+            instruction_variant=variant,
         )
         for design in designs
     ]
@@ -109,6 +112,8 @@ def result_row(measurement: Measurement, stored: Stored) -> dict[str, Any]:
         row[f"{k}_shot"] = values[k].get("score")
         row[f"{k}_shot_adherence"] = values[k].get("adherence")
         row[f"{k}_shot_fewer"] = values[k].get("fewer")
+        if measurement.task.numbered:
+            row[f"{k}_shot_retries"] = values[k].get("retries")
     cut = [float(value["cut"]) for value in values.values() if value.get("cut") is not None]
     errors = list(dict.fromkeys(value["error"] for value in values.values() if "error" in value))
     return {"design": measurement.design.slug, **row, "cut": max(cut, default=None), "error": "; ".join(errors)}

@@ -81,6 +81,12 @@ def _notes(rows: Sequence[Row], shots: Sequence[int]) -> tuple[str, ...]:
                 f"Of {k} demonstrations not all fit the context in {len(fewer)} designs, in at most {max(fewer):.0%} "
                 "of the items; the last ones were left out."
             )
+    retries = [float(row[f"{k}_shot_retries"]) for row in rows for k in shots if row.get(f"{k}_shot_retries")]
+    if retries:
+        notes.append(
+            f"Numbers that a completion left out were asked again alone, {sum(retries) / len(rows) / len(shots):.2g} "
+            "for each prompt on average."
+        )
     reasons: dict[str, int] = {}
     for row in rows:
         if row.get("error"):

@@ -18,8 +18,8 @@ from typing import Any
 
 from sde_ray import data, metrics
 from sde_ray.config.schema import SweepConfig
-from sde_ray.design import render
 from sde_ray.errors import UserError
+from sde_ray.evaluation.batch_retries import Prompt, ask_again, parse_answers
 from sde_ray.pipeline.prompting.few_shot import BETWEEN, answer_of, fit
 from sde_ray.pipeline.prompting.measurement import PERPLEXITY, Measurement, Part, measurements, result_row
 from sde_ray.safe_json import stream_hash
@@ -161,34 +161,44 @@ class _UntunedModel:
         }
 
     def _score(self, measurement: Measurement, shots: int) -> dict[str, Any]:
-        """The few-shot score. `fewer`: the share of prompts without all demonstrations, `cut`: with a cut text."""
+        """The few-shot score. `fewer`: the share of prompts without all demonstrations, `cut`: with a cut text.
+
+        `retries`: of batches, the numbers asked again, after the same demonstrations, for each prompt.
+        """
         from sde_ray.models.decoder import completion_budget
 
         encoder, demonstrations = self.decoder.encoder, measurement.demonstrations[:shots]
         budget = completion_budget(self.max_new_tokens, encoder, (*measurement.demonstrations, *measurement.samples))
-        fitted = [
-            fit(encoder, sample.prompt, demonstrations, measurement.task.language, budget)
-            for sample in measurement.samples
-        ]
+        task, design, examples = measurement.task, measurement.design, measurement.examples
+        in_context = partial(fit, encoder, demonstrations=demonstrations, language=task.language, budget=budget)
+        fitted = [in_context(sample.prompt) for sample in measurement.samples]
         if shots and not any(prompt.num_demonstrations for prompt in fitted):
             return {"error": f"not one of {shots} demonstrations fits the context of {encoder.max_length} tokens"}
-        completions, _ = self.decoder.generate(
-            [
-                (sample.id, fitted_prompt.prompt)
-                for sample, fitted_prompt in zip(measurement.samples, fitted, strict=True)
-            ],
-            budget,
-            batch_size=self.batch_size,
-            stop_token_ids=self.blank_line if shots else (),
-            share_prefix=True,  # all prompts of a design begin with the same demonstrations
+        names = [sample.id for sample in measurement.samples]
+        completions, _ = self._decode(list(zip(names, (one.prompt for one in fitted), strict=True)), budget, shots)
+        (texts,), _ = ask_again(
+            [(task, examples, completions)],
+            design,
+            measurement.instruction_variant,
+            lambda prompts: self._decode([(name, in_context(one).prompt) for name, one in prompts], budget, shots),
         )
-        parsed = [
-            render.parse_completion(answer_of(text), measurement.task, measurement.design) for text in completions
-        ]
-        scores = metrics.score(measurement.task, measurement.examples, parsed)
+        parsed = [parse_answers(texts, example, task, design) for example in examples]
+        scores = metrics.score(task, examples, parsed)
         return {
+            **({"retries": (len(texts) - len(completions)) / len(completions)} if task.numbered else {}),
             "score": scores[measurement.metric],
             "adherence": scores["format_adherence"],
             "fewer": fmean(prompt.num_demonstrations < shots for prompt in fitted),
             "cut": fmean(prompt.num_truncated > 0 for prompt in fitted),
         }
+
+    def _decode(self, prompts: list[Prompt], budget: int, shots: int) -> tuple[list[str], int]:
+        """The answers in the completions of prompts, and how many tokens were generated."""
+        texts, num_tokens = self.decoder.generate(
+            prompts,
+            budget,
+            batch_size=self.batch_size,
+            stop_token_ids=self.blank_line if shots else (),
+            share_prefix=True,  # all prompts of a design begin with the same demonstrations
+        )
+        return [answer_of(text) for text in texts], num_tokens
