@@ -50,6 +50,11 @@ def _as_list(value: Any) -> Any:
     return value if value is None or isinstance(value, list | tuple | dict) else [value]
 
 
+def _off(value: Any) -> Any:
+    """YAML reads `off` as false."""
+    return "off" if value is False else value
+
+
 def _no_repeats(value: tuple[Any, ...]) -> tuple[Any, ...]:
     repeated = sorted(str(one) for one, times in Counter(value).items() if times > 1)
     if repeated:
@@ -294,7 +299,7 @@ class SweepConfig(Section):
     """How the axes of data and training are carried out; each section counts only where `axes` names its axis."""
     generation: Generation = Generation()
     """Decoding of the completions that are scored."""
-    chat_template: Literal["auto", "off"] = "auto"
+    chat_template: Annotated[Literal["auto", "off"], BeforeValidator(_off)] = "auto"
     """`auto`: a model with a chat template gets its prompts through it."""
     deepspeed: Annotated[dict[str, Any], AfterValidator(_plain)] = Field(default_factory=dict)
     """DeepSpeed's own configuration, passed through, such as {zero_optimization: {stage: 2}}."""

@@ -42,7 +42,7 @@ def _convert(record: Record, schema: Schema, relations: Collection[str] = ()) ->
         raise BadRecord(f'"answers" is {answers}, expected one string or more')
     slot, synonyms = schema.slots[0], {name for one in answers for row in SYNONYMS if one in row for name in row}
     aliases = tuple(dict.fromkeys([*answers[1:], *sorted(synonyms - set(answers))]))
-    name = f"{record.file}:{record.position.split()[-1]}"
+    name = record.name
     by_slot = {slot: aliases} if aliases else {}
     yield Example(name, field(record.fields, "question", str), {slot: (answers[0],)}, aliases=by_slot)
 

@@ -42,7 +42,7 @@ def _convert(record: Record, schema: Schema) -> Iterator[Example]:
     if strange:
         raise BadRecord(f'the mention "{strange[0]}" is not in the text')
     by_slot = {slot: tuple(string for *_, kind, string in spans if kind == slot) for slot in schema.slots}
-    name = str(fields.get("sent_id") or f"{record.file}:{record.position.split()[-1]}")
+    name = str(fields.get("sent_id") or record.name)
     yield Example(name, text, {slot: values for slot, values in by_slot.items() if values})
 
 

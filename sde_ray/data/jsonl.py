@@ -51,7 +51,7 @@ def convert(record: Record, schema: Schema, columns: Mapping[str, str] | None = 
     if schema.kind == "free":
         aliases = {slot: (*several[1:], *aliases.get(slot, ())) for slot, several in present.items()}
         present = {slot: several[:1] for slot, several in present.items()}
-    name = str(fields["id"]) if fields.get("id") not in (None, "") else f"{record.file}:{record.position.split()[-1]}"
+    name = str(fields["id"]) if fields.get("id") not in (None, "") else record.name
     answer = {slot: present[slot] for slot in schema.slots if slot in present}
     rationale = {slot: " ".join(lines) for slot, lines in rationales.items() if lines}
     yield Example(name, str(text), answer, rationale, {slot: more for slot, more in aliases.items() if more})

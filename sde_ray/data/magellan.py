@@ -11,29 +11,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sde_ray.data.csv_file import read_csv
 from sde_ray.data.faults import PlacedFault, raise_faults
-from sde_ray.data.format import Format
 from sde_ray.data.records import BadRecord, Record, read_json, read_text
 from sde_ray.data.schema import Schema
-from sde_ray.data.table_text import (
-    Fields,
-    RecordStyle,
-    Serialization,
-    TableItem,
-    plain_fields,
-    plain_value,
-    write_item,
-    yes_or_no,
-)
+from sde_ray.data.table_format import LABELS, table_format
+from sde_ray.data.table_text import Fields, TableItem, plain_fields, plain_value, yes_or_no
 from sde_ray.errors import UserError
-from sde_ray.types import Example
 
-LABELS = ("yes", "no")
 SIDES = (("left_", "right_"), ("ltable_", "rtable_"))
 _COLUMN = re.compile(r"(?:^|\s)COL\s")
 _VALUE = re.compile(r"\sVAL(?:\s|$)")
@@ -141,27 +130,16 @@ def _sides(fields: Mapping[str, Any]) -> tuple[Fields, Fields] | None:
     return None
 
 
-def _convert(
-    record: Record, schema: Schema, serialization: Serialization = "pairs", attributes: Sequence[str] = ()
-) -> Iterator[Example]:
+def pairs(record: Record) -> Iterator[TableItem]:
+    """The pair of a record."""
     fields = record.fields
-    slot = yes_no_slot(schema)
     if not isinstance(fields, Mapping) or "label" not in fields:
         raise BadRecord('there is no "label": 1 for a match, 0 for none')
     sides = (fields["left"], fields["right"]) if {"left", "right"} <= {*fields} else _sides(fields)
     if sides is None:
         raise BadRecord('there are no two records: "left" and "right", or columns left_NAME and right_NAME')
     pair = tuple((title, plain_fields(side, f"record {title}")) for title, side in zip("AB", sides, strict=True))
-    name = f"{record.file}:{record.position.split()[-1]}"
-    item = TableItem(name, pair, yes_or_no(fields["label"]), rationale=plain_value(fields.get("rationale")))
-    yield write_item(item, slot, RecordStyle(serialization, tuple(attributes)))
+    yield TableItem(record.name, pair, yes_or_no(fields["label"]), rationale=plain_value(fields.get("rationale")))
 
 
-def yes_no_slot(schema: Schema) -> str:
-    """The one slot of a task that is answered with yes or no. Raises BadRecord for any other task."""
-    if schema.kind != "label" or len(schema.slots) != 1 or not {*LABELS} <= {*schema.labels_of(schema.slots[0])}:
-        raise BadRecord("this format is for tasks with one slot and the labels yes and no")
-    return schema.slots[0]
-
-
-MAGELLAN = Format(read_pairs, _convert, Schema("label", ("match",), LABELS, "unclear"), ("serialization", "attributes"))
+MAGELLAN = table_format(read_pairs, pairs, Schema("label", ("match",), LABELS, "unclear"))

@@ -34,7 +34,7 @@ def _convert(record: Record, schema: Schema) -> Iterator[Example]:
             raise BadRecord(f'the category "{slot}" has two polarities')
         answer[slot] = (label,)
     kept = {slot: answer[slot] for slot in schema.slots if slot in answer}
-    yield Example(f"{record.file}:{record.position.split()[-1]}", (sentence.findtext("text") or "").strip(), kept)
+    yield Example(record.name, (sentence.findtext("text") or "").strip(), kept)
 
 
 MAMS = Format(lambda path: read_xml(path, "sentence"), _convert, Schema("label", SLOTS, LABELS, "unmentioned"))

@@ -29,6 +29,11 @@ class Record:
     fields: Any
     file: str
 
+    @property
+    def name(self) -> str:
+        """The id of an example whose record has none: "train:3"."""
+        return f"{self.file}:{self.position.split()[-1]}"
+
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # the mark that Excel's "Unicode text" begins with; no UTF-8 can
 SIGNATURES = (

@@ -1,6 +1,7 @@
 """The axes of the stage data: which samples a trial learns from; each default leaves them as they are drawn.
 
     filter: [off, 1, 0.6, 0.3]     drawn from all train examples, from what the rules leave of all, of the best 60%, 30%
+    balance: [drawn, equal]        as they come, or each label equally often
     mix: [0, 0.25, 0.5]            a share of the samples is of another task
 
 An entry declares an axis and names the class that carries it out, in a file of its own in `curation/`. Methods run in
@@ -39,6 +40,20 @@ FILTER = Axis(
     carrier="sde_ray.curation.filter:Filter",
     section="filter",
 )
+
+
+def _no_classes(task: Task, rationales: bool) -> str:
+    single = task.kind == "label" and len(task.slots) == 1 and not task.multilabel
+    return "" if single else f"{task.name} has not one label an example: only such can be balanced"
+
+
+BALANCE = Axis(
+    "balance",
+    default="drawn",
+    options={"drawn": DataOption("labels as drawn"), "equal": DataOption("labels balanced")},
+    carrier="sde_ray.curation.balance:Balance",
+    pinned=_no_classes,
+)
 MIX = Axis(
     "mix",
     default="0",
@@ -61,4 +76,4 @@ AUGMENT = Axis(
     section="augment",
 )
 
-DATA: tuple[Axis, ...] = (FILTER, MEMORY_LEVEL, AUGMENT, MIX)
+DATA: tuple[Axis, ...] = (FILTER, MEMORY_LEVEL, BALANCE, AUGMENT, MIX)

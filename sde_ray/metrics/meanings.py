@@ -21,7 +21,7 @@ MEANINGS: Mapping[str, str] = {
     "macro_f1": "mean F1 of the labels, rare ones count as much; 1 = perfect, 0 = nothing right",
     "micro_f1": "F1 of all labels together; 1 = perfect, 0 = nothing right",
     "exact_match": "share of answers that are exactly right; 1 = all",
-    "substring": "share of answers that hold an accepted value; 1 = all",
+    "substring": "share of answers that hold the letters of an accepted value, also within a word; 1 = all",
     "precision": "share of what was found that is right; 1 = all",
     "recall": "share of what there is that was found; 1 = all",
     "f1": "found and right, matched exactly; 1 = perfect, 0 = nothing right",

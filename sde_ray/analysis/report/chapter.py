@@ -107,7 +107,7 @@ def _recommended(chapter: Chapter) -> Html | None:
     return joined(
         [
             tag("h3", f"The design to use{named}: {paper_label(design)}"),
-            tag("pre", *sample[design]) if design in sample else None,
+            sample.get(design),
             tag("p", "A training example in this design; what the loss counts is marked.", class_="quiet")
             if design in sample
             else None,
@@ -358,7 +358,7 @@ def _samples(study: Study) -> Html | None:
             "div",
             tag("h3", f"{name}: {study.objective} {row.score:.3f}"),
             tag("p", row.label, class_="quiet"),
-            tag("pre", *texts[row.design]),
+            texts[row.design],
             *_answers(answered),
         )
         for name, row, answered in zip(("Best seen", "Worst seen"), (best, worst), completions, strict=True)
@@ -373,6 +373,7 @@ def _answers(answered: list[AnsweredItem]) -> list[Html]:
             [
                 tag("p", escape(answer.text), class_="quiet"),
                 tag("pre", answer.completion or "(empty)"),
+                *(tag("pre", f"{number} asked again: {text or '(empty)'}") for number, text in answer.retries),
                 tag("p", "right" if answer.right else "wrong", class_="better" if answer.right else "worse"),
             ]
         )
