@@ -95,13 +95,16 @@ def _with_tables(path: Path, records: list[Record]) -> list[Record]:
     ids = ("ltable_id", "rtable_id")
     if not records or not {*ids} <= {*records[0].fields} or any(_sides(record.fields) for record in records[:1]):
         return records
-    tables = [_table(path.parent / name) for name in ("tableA.csv", "tableB.csv")]
+    names = ("tableA.csv", "tableB.csv")
+    tables = [_table(path.parent / name) for name in names]
     joined: list[Record] = []
     faults: list[PlacedFault] = []
     for record in records:
         found = [table.get(plain_value(record.fields[key])) for table, key in zip(tables, ids, strict=True)]
         if None in found:
-            faults.append((record.position, f"there is no record of this {ids[found.index(None)]} in its table"))
+            at = found.index(None)
+            unknown = plain_value(record.fields[ids[at]])
+            faults.append((record.position, f'{names[at]} has no record with the {ids[at]} "{unknown}"'))
         else:
             fields = {"left": found[0], "right": found[1], "label": record.fields.get("label")}
             joined.append(Record(record.position, fields, record.file))
@@ -114,8 +117,21 @@ def _table(path: Path) -> dict[str, Fields]:
         raise UserError(
             f"The pairs name their records by id, and there is no {path}. Put the two tables beside the file."
         )
-    rows = [record.fields for record in read_csv(path)]
-    return {plain_value(row.get("id")): {k: v for k, v in row.items() if k != "id"} for row in rows}
+    rows = read_csv(path)
+    if rows and "id" not in rows[0].fields:
+        raise UserError(
+            f'{path} has no column "id", which the pairs name its records by. It has: {", ".join(rows[0].fields)}. '
+            "Name the column of its keys id."
+        )
+    table: dict[str, Fields] = {}
+    faults: list[PlacedFault] = []
+    for row in rows:
+        key = plain_value(row.fields["id"])
+        if key in table or not key:
+            faults.append((row.position, f'the id "{key}" stands twice' if key else "there is no id"))
+        table[key] = {name: value for name, value in row.fields.items() if name != "id"}
+    raise_faults(str(path), faults, "Give each record an id of its own.")
+    return table
 
 
 def _sides(fields: Mapping[str, Any]) -> tuple[Fields, Fields] | None:

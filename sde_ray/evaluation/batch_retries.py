@@ -12,7 +12,6 @@ without a known answer is asked the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from sde_ray.data.batches import join_texts, split_texts
 from sde_ray.design.render import form_of, parse_completion, prompt_of
@@ -90,7 +89,8 @@ def _unanswered(example: Example, parsed: Parsed, task: Task) -> list[str]:
 def parse_answers(texts: Mapping[str, str], example: Example, task: Task, design: Design) -> Parsed:
     """Parsed completion of an example; `texts` are completions by id, those of its retries among them.
 
-    Where every question has an answer, one that has none is a fault, in whatever design.
+    Where every question has an answer, one that has none is a fault, in whatever design; so is the answer to a number
+    that a batch has not, as the last one of a split may be smaller.
     """
     parsed = parse_completion(texts[example.id], task, design)
     if not task.answered:
@@ -106,4 +106,6 @@ def parse_answers(texts: Mapping[str, str], example: Example, task: Task, design
         if slot in retries
     }
     answer = {**parsed.answer, **{slot: values for slot, values in retried.items() if values}}
-    return replace(parsed, answer=answer, faults=(*parsed.faults, *faults))
+    beyond = [slot for slot in answer if slot not in asked(example.text, task)]
+    faults += tuple(Fault("unknown_slot", slot) for slot in beyond)
+    return Parsed({slot: answer[slot] for slot in answer if slot not in beyond}, (*parsed.faults, *faults))

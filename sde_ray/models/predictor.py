@@ -21,6 +21,7 @@ from pydantic import Field, TypeAdapter
 
 from sde_ray.config.names import trust_own_run_of
 from sde_ray.config.trial import TrialConfig
+from sde_ray.data.batches import join_texts, split_texts
 from sde_ray.design import render
 from sde_ray.design.designs import parse_design
 from sde_ray.errors import UserError, format_error
@@ -201,8 +202,13 @@ class Predictor:
         return [(one.parsed, one.completion) for one in self.answer(texts, batch_size)]
 
     def answer(self, texts: Sequence[str], batch_size: int = 32) -> list[Answered]:
-        """As `predict`, with the retries: of a batch, a number without an answer is asked again alone."""
+        """As `predict`, with the retries: of a batch, a number without an answer is asked again alone.
+
+        A text of a batch has its instances below their numbers; one without numbers is asked as the only instance.
+        """
         task, design, variant = self.task, self.design, self.card.instruction_variant
+        if task.numbered:
+            texts = [text if split_texts(text) else join_texts([text]) for text in texts]
         examples = [Example(f"text {n}", text, {}) for n, text in enumerate(texts, 1)]
         prompts = [(one.id, render.prompt_of(one.text, task, design, variant)) for one in examples]
         decode = partial(self._decoder.generate, max_new_tokens=self.card.max_new_tokens, batch_size=batch_size)

@@ -90,9 +90,15 @@ class TableLoad:
     source: DatasetSource | None = None
 
     def __call__(self, split: Split) -> list[Example]:
-        """Examples of a split, in a fixed order."""
+        """Examples of a split, in a fixed order. Raises UserError: where there are too few for one batch."""
         singles = self.source(split) if self.source else _bundled(self.family, self.slot, self.settings)[split]
-        return batched(singles, self.settings.batch)
+        batch, title = self.settings.batch, self.source.title if self.source else f"the bundled table of {self.family}"
+        if len(singles) < batch:
+            raise UserError(
+                f"batch is {batch}, but the {split} split of {title} has {len(singles)} instances, not enough for one "
+                f"prompt. Set batch to {len(singles)} at most, or add data."
+            )
+        return batched(singles, batch)
 
     def on(self, section: Mapping[str, Any], base: Path, schema: Schema) -> TableLoad:
         """The same on the user's data. Raises UserError: with all faults of the data section at once."""

@@ -9,6 +9,7 @@ import pytest
 
 from sde_ray.data.magellan import MAGELLAN
 from sde_ray.data.recognition import read_any, recognise
+from sde_ray.data.schema import Schema
 from sde_ray.data.table_rows import CELLS, ROWS
 from sde_ray.errors import UserError
 
@@ -89,11 +90,31 @@ def test_faults_are_told_with_their_place(tmp_path, name, text, message):
     assert message in str(error.value)
 
 
-def test_a_record_that_is_in_no_table_is_told(tmp_path):
-    for name in ("tableA.csv", "tableB.csv"):
-        write(tmp_path, name, "id,title\n7,x\n")
-    with pytest.raises(UserError, match="line 2: there is no record of this rtable_id"):
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("id,title\n7,x\n", 'line 2: tableB.csv has no record with the rtable_id "8"'),
+        ("key,title\n8,x\n", 'no column "id", which the pairs name its records by. It has: key, title.'),
+        ("id,title\n8,x\n8,y\n", 'line 3: the id "8" stands twice'),
+        ("id,title\n8,x\n,y\n", "line 3: there is no id"),
+    ],
+)
+def test_tables_that_do_not_have_the_records_of_the_pairs_are_told(tmp_path, table, message):
+    write(tmp_path, "tableA.csv", "id,title\n7,x\n")
+    write(tmp_path, "tableB.csv", table)
+    with pytest.raises(UserError) as error:
         MAGELLAN(write(tmp_path, "train.csv", "ltable_id,rtable_id,label\n7,8,1\n"))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "of"), [(MAGELLAN, "the labels yes and no"), (CELLS, "the labels yes and no"), (ROWS, "free values")]
+)
+def test_a_format_is_for_tasks_of_its_own_answers(tmp_path, wanted, of):
+    path = write(tmp_path, "a.csv", "left_a,right_a,attribute,label\n1,2,left_a,1\n")
+    for schema in (Schema("label", ("match",), ("a", "b"), "c"), Schema("span", ("x",)), Schema("free", ("x", "y"))):
+        with pytest.raises(UserError, match=f"this format is for tasks with one slot of {of}"):
+            wanted(path, schema)
 
 
 # ---- cells and rows --------------------------------------------------------------------------------------------------

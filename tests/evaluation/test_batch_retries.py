@@ -14,6 +14,7 @@ from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import Train, TrialConfig
 from sde_ray.data.batches import join_texts, split_texts
 from sde_ray.design import designs
+from sde_ray.design.axes import AXES
 from sde_ray.design.render import completion_of, prompt_of
 from sde_ray.evaluation.batch_retries import ask_again, parse_answers
 from sde_ray.evaluation.per_item import read_items
@@ -93,6 +94,29 @@ def test_of_a_partial_batch_only_its_instances_are_missed():
     assert parse_answers({partial.id: "1: yes, 2: no, 3: not asked."}, partial, TASK, BASE) == Parsed(partial.answer)
 
 
+@pytest.mark.parametrize("form", [name for name in AXES["format"].options if name != "pairs"])
+def test_numbers_out_of_range_or_twice_are_counted_and_answer_nothing(form):
+    """In every form: the first answer to a number counts, and no other number's answer does."""
+    design = BASE.replace(format=form)
+    five = get_task("errors:batch=5")
+    by_slot = {number: EXAMPLES[0].answer[number] for number in "123"}
+    beyond = completion_of(Example("x", "", {**by_slot, "4": ("yes",), "5": ("no",)}), five, design)
+    parsed = parse_answers({EXAMPLES[0].id: beyond}, EXAMPLES[0], TASK, design)
+    assert parsed == Parsed(by_slot, (Fault("unknown_slot", "4"), Fault("unknown_slot", "5")))
+    twice = (
+        beyond.replace("4", "2").replace("5", "2")
+        if form != "json_object"
+        else beyond.replace('"4"', '"2"').replace('"5"', '"2"')
+    )
+    parsed = parse_answers({EXAMPLES[0].id: twice}, EXAMPLES[0], TASK, design)
+    assert parsed.answer == by_slot and {fault.kind for fault in parsed.faults} == {"repeated_slot"}
+    partial = Example("x", join_texts([split_texts(EXAMPLES[0].text)["1"]]), {"1": by_slot["1"]})
+    whole = {"x": completion_of(EXAMPLES[0], TASK, design)}
+    assert parse_answers(whole, partial, TASK, design) == Parsed(
+        partial.answer, (Fault("unknown_slot", "2"), Fault("unknown_slot", "3"))
+    )
+
+
 def leaves_two_out(prompts, *_, **__):
     """A planted model: of several instances it leaves the second out, and alone it answers it."""
     written = ["".join(segment.text for segment in prompt) for _, prompt in prompts]
@@ -140,6 +164,18 @@ def test_a_text_that_is_no_whole_batch_is_asked_for_what_it_has(text):
     (texts,), _ = ask_again([(TASK, [example], [""])], BASE, 0, leaves_two_out)
     assert set(texts) == {"text 1", *(["text 1#1"] if text.startswith("1:") else [])}
     assert {*parse_answers(texts, example, TASK, BASE).answer} == ({"1"} if text.startswith("1:") else set())
+
+
+def test_a_text_without_numbers_is_predicted_as_the_only_instance():
+    predictor = object.__new__(Predictor)
+    predictor.task, predictor.design, asked = TASK, BASE, []
+    predictor.card = SimpleNamespace(instruction_variant=0, max_new_tokens=9)
+    predictor._decoder = SimpleNamespace(
+        generate=lambda prompts, **_: (asked.extend(prompts) or ["1: no."] * len(prompts), 1)
+    )
+    (answered,) = predictor.answer(["[city: x]\nCell: [city: x]"])
+    assert answered.parsed.answer == {"1": ("no",)} and answered.retries == {}
+    assert [prompt[0].text for _, prompt in asked] == ["1:\n[city: x]\nCell: [city: x]"]
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from helpers.plans import plan_of
 
 from sde_ray.data import synthetic
 from sde_ray.data.batches import join_texts, split_texts
@@ -210,6 +211,14 @@ def test_faults_of_a_section_are_told(tmp_path, section, message):
     with pytest.raises(UserError) as error:
         task_from_yaml(section, tmp_path)
     assert message in str(error.value)
+
+
+def test_a_batch_that_is_larger_than_a_split_is_refused_by_the_plan(tmp_path):
+    rows = "".join(f"COL a VAL {n}\tCOL a VAL {n + n % 2}\t{1 - n % 2}\n" for n in range(60))
+    (tmp_path / "pairs.txt").write_text(rows, encoding="utf-8")
+    with pytest.raises(UserError, match=r"batch is 20, but the dev split of .*pairs.txt has 5 instances, .* at most"):
+        plan_of(task=f"matching:batch=20@{tmp_path / 'pairs.txt'}", train_sizes=[2], eval_size=2)
+    assert len(get_task(f"matching:batch=5@{tmp_path / 'pairs.txt'}").load("dev")) == 1
 
 
 def test_rows_of_ones_own_are_filled_in(tmp_path):
