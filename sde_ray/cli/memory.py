@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,7 +23,10 @@ def memory(
     templates: Annotated[int, typer.Option(min=2, help="Completion templates of each relation, at most.")] = 12,
     samples: Annotated[int, typer.Option(min=1, help="Completions of each template.")] = 10,
     limit: Annotated[int, typer.Option(min=0, help="Training facts of each relation, at most; 0: all.")] = 100,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a completion.")] = 32,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of a completion, at most.")] = 32,
+    past_sentence: Annotated[
+        bool, typer.Option("--past-sentence", help="Do not end a completion with its first sentence (as published).")
+    ] = False,
     templates_file: Annotated[
         Path | None, typer.Option(help="Templates of relations of your own: JSON lines.", show_default=False)
     ] = None,
@@ -41,7 +44,8 @@ def memory(
 
     config = load_config(sweep, sets or [])
     config.run_dir.refresh()
-    settings = MemorySettings(templates, samples, max_new_tokens=max_new_tokens)
+    stop: Literal["length", "sentence"] = "length" if past_sentence else "sentence"
+    settings = MemorySettings(templates, samples, max_new_tokens=max_new_tokens, stop=stop)
     table_of_templates = TEMPLATES if templates_file is None else with_own_templates(templates_file)
     results: list[MemoryResult] = []
     for task in open_tasks(config):
@@ -78,7 +82,7 @@ def _describe_cost(cost: MemoryCost, study: MemoryStudy) -> str:
     return (
         f"{cost.missing:,} of {cost.facts:,} facts to measure ({splits}): x {per_fact:g} templates x "
         f"{study.settings.samples} samples = {cost.completions:,} completions of {study.settings.max_new_tokens} "
-        f"tokens, {cost.tokens / 1e6:.2g} M tokens at most; {seconds}."
+        f"tokens at most, {cost.tokens / 1e6:.2g} M tokens; {seconds}."
     )
 
 

@@ -3,9 +3,9 @@
 Prompts are sorted by length so that a batch has little padding; finished rows leave their batch, their cache with them;
 only the last position's logits are computed. Batches are padded on the left, with position ids that count real tokens
 only, so that a row's tokens do not depend on its neighbours. Nor do sampled ones: each row draws from its own random
-stream, seeded by the seed and the prompt's index. If prompts begin alike (with the same demonstrations, say),
-`share_prefix` computes the keys and values of that prefix once for the whole batch; a prompt that stands there several
-times, to be continued in several ways, is read once.
+stream, seeded by the seed and the prompt's index, or by what the caller names. If prompts begin alike (with the same
+demonstrations, say), `share_prefix` computes the keys and values of that prefix once for the whole batch; a prompt that
+stands there several times, to be continued in several ways, is read once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from sde_ray.models.kv_cache import can_drop_rows, make_kv_cache, supports_prefi
 Ids = Sequence[int]
 # logits [rows, vocabulary], the rows' indices, the step -> tokens [rows]
 Choose = Callable[[torch.Tensor, Sequence[int], int], torch.Tensor]
+IsComplete = Callable[[int, Ids], bool]  # the prompt's index, its new tokens so far -> whether the rest is of no use
 MIN_SHARED_PREFIX = 32  # tokens; a shorter common prefix is not worth a forward pass of its own
+BLOCK = 256  # tokens of the vocabulary that are summed together, to draw one without a running sum over all of them
 COMPACT_BELOW = 0.75  # dropping rows copies the cache, so it waits until no more than this share is unfinished
 
 
@@ -48,6 +51,8 @@ def generate(
     batch_size: int = 32,
     sampling: Sampling | None = None,
     share_prefix: bool = False,
+    streams: Sequence[Sequence[int]] | None = None,
+    is_complete: IsComplete | None = None,
 ) -> list[list[int]]:
     """Generate the continuation of each prompt, greedily unless `sampling` is given.
 
@@ -61,25 +66,39 @@ def generate(
         sampling: draw tokens, reproducibly, instead of taking the likeliest.
         share_prefix: compute the prompts' common prefix, and equal prompts, once a batch. It saves time, but sums in
             another order, so that a last digit (and a near tie) may come out otherwise.
+        streams: the seed of each prompt's random stream, when sampling; by default the seed and the prompt's index.
+        is_complete: called with a prompt's index and its new tokens after each one; a row for which it is true stops.
 
     Returns:
         The new token ids of each prompt, in the order given, without the end token.
     """
     if "past_key_values" not in inspect.signature(model.forward).parameters:
         return [
-            _generate_alone(model, prompt, eos_token_ids, pad_token_id, max_new_tokens, sampling, index)
-            for index, prompt in enumerate(prompts)
+            _generate_alone(model, prompt, eos_token_ids, pad_token_id, max_new_tokens, sampling, seed)
+            for prompt, seed in zip(prompts, streams or _streams(sampling, len(prompts)), strict=True)
         ]
+    streams = streams or _streams(sampling, len(prompts))
     by_length = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     generated: list[list[int]] = [[] for _ in prompts]
     for start in range(0, len(prompts), batch_size):
         rows = by_length[start : start + batch_size]
-        choose = _Sampler(sampling, rows, max_new_tokens) if sampling else _argmax
+        choose = _Sampler(sampling, [streams[i] for i in rows], max_new_tokens) if sampling else _argmax
         inputs = [prompts[i] for i in rows]
         batch = DecodingBatch(model, inputs, set(eos_token_ids), pad_token_id, max_new_tokens, choose, share_prefix)
+        if is_complete is not None:
+            batch.is_complete = partial(_asked_of, is_complete, rows)
         for row, tokens in zip(rows, batch.run(), strict=True):
             generated[row] = tokens
     return generated
+
+
+def _streams(sampling: Sampling | None, count: int) -> list[list[int]]:
+    return [[sampling.seed if sampling else 0, index] for index in range(count)]
+
+
+def _asked_of(is_complete: IsComplete, prompts: Sequence[int], row: int, tokens: Ids) -> bool:
+    """`is_complete` of a batch's row, which stands for one of all prompts."""
+    return is_complete(prompts[row], tokens)
 
 
 def _argmax(logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
@@ -89,9 +108,9 @@ def _argmax(logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tenso
 class _Sampler:
     """Samples each row's tokens by inverse transform, from the row's own uniform numbers [prompts, new tokens]."""
 
-    def __init__(self, sampling: Sampling, prompts: Sequence[int], max_new_tokens: int) -> None:
+    def __init__(self, sampling: Sampling, streams: Sequence[Sequence[int]], max_new_tokens: int) -> None:
         self.sampling = sampling
-        draws = [np.random.default_rng([sampling.seed, prompt]).random(max_new_tokens) for prompt in prompts]
+        draws = [np.random.default_rng(list(stream)).random(max_new_tokens) for stream in streams]
         self.uniform = torch.tensor(np.array(draws))
 
     def __call__(self, logits: torch.Tensor, rows: Sequence[int], step: int) -> torch.Tensor:
@@ -99,8 +118,7 @@ class _Sampler:
         settings, vocabulary = self.sampling, logits.shape[-1]
         draws = self.uniform[list(rows), step].to(logits.device)[:, None]
         if not settings.top_k and settings.top_p >= 1:  # nothing is cut off, so nothing need be sorted
-            bounds = (logits.float() / settings.temperature).softmax(-1).double().cumsum(-1)
-            return torch.searchsorted(bounds, draws * bounds[:, -1:], right=True).clamp(max=vocabulary - 1).squeeze(-1)
+            return _inverse_transform(logits.float() / settings.temperature, draws)
         top = logits.float().topk(min(settings.top_k, vocabulary) if settings.top_k else vocabulary, dim=-1)
         probabilities = (top.values / settings.temperature).softmax(-1)
         before = probabilities.cumsum(-1) - probabilities
@@ -110,6 +128,26 @@ class _Sampler:
         return top.indices.gather(-1, choice).squeeze(-1)
 
 
+def _inverse_transform(logits: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    """Tokens [rows] at which the cumulated softmax of logits [rows, vocabulary] passes draws [rows, 1].
+
+    First the block of tokens, then the token in it: a running sum in double precision over a whole vocabulary takes
+    as long as a third of a small model.
+    """
+    rows, vocabulary = logits.shape
+    weights = (logits - logits.max(-1, keepdim=True).values).exp_()
+    blocks = torch.nn.functional.pad(weights, (0, -vocabulary % BLOCK)).view(rows, -1, BLOCK)
+    sums = blocks.sum(-1).double()
+    bounds = sums.cumsum(-1)
+    targets = draws * bounds[:, -1:]
+    number = torch.searchsorted(bounds, targets, right=True).clamp(max=blocks.shape[1] - 1)
+    inside = sums.gather(-1, number)
+    share = (targets - (bounds.gather(-1, number) - inside)) / inside
+    within = blocks[torch.arange(rows, device=logits.device), number.squeeze(-1)].double().cumsum(-1)
+    token = torch.searchsorted(within, share * within[:, -1:], right=True).clamp(max=BLOCK - 1)
+    return (number * BLOCK + token).squeeze(-1).clamp(max=vocabulary - 1)
+
+
 def _generate_alone(
     model: Any,
     prompt: Ids,
@@ -117,13 +155,13 @@ def _generate_alone(
     pad_token_id: int,
     max_new_tokens: int,
     sampling: Sampling | None,
-    index: int,
+    stream: Sequence[int],
 ) -> list[int]:
     """One prompt by transformers' own `generate`, for models without a key-value cache (state-space models)."""
     ids = torch.tensor([list(prompt)], device=next(model.parameters()).device)
     strategy: dict[str, Any] = {"do_sample": False}
     if sampling:
-        torch.manual_seed(int(np.random.default_rng([sampling.seed, index]).integers(2**31)))
+        torch.manual_seed(int(np.random.default_rng(list(stream)).integers(2**31)))
         strategy = {"do_sample": True, "temperature": sampling.temperature}
         strategy |= {"top_k": sampling.top_k, "top_p": sampling.top_p}
     out = model.generate(
@@ -165,6 +203,7 @@ class DecodingBatch:
     ) -> None:
         self.model, self.eos_token_ids, self.pad_token_id = model, eos_token_ids, pad_token_id
         self.max_new_tokens, self.choose = max_new_tokens, choose
+        self.is_complete: IsComplete = lambda row, tokens: False
         self.device = next(model.parameters()).device
         self.generated: list[list[int]] = [[] for _ in prompts]
         self.rows = list(range(len(prompts)))
@@ -243,6 +282,8 @@ class DecodingBatch:
                     self.unfinished.remove(row)
                 else:
                     self.generated[row].append(token)
+                    if self.is_complete(row, self.generated[row]):
+                        self.unfinished.remove(row)
 
     def _drop_finished(self) -> None:
         positions = [n for n, row in enumerate(self.rows) if row in self.unfinished]

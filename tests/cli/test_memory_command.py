@@ -38,7 +38,7 @@ def invoke(sweep: Path, *arguments: str) -> Result:
 def test_the_cost_is_said_first(sweep: Path) -> None:
     done = invoke(sweep, "--dry-run")
     assert done.exit_code == 0, done.output
-    cost = "50 of 50 facts to measure (40 train, 10 dev): x 8 templates x 25 samples = 10,000 completions of 3 tokens"
+    cost = "50 of 50 facts to measure (40 train, 10 dev): x 8 templates x 25 samples = 10,000 completions of 3 tokens at most"
     assert cost in done.stderr and "time known after the first" in done.stderr
     assert not (sweep.parent / "runs").exists()
 

@@ -16,6 +16,7 @@ from sde_ray.config.trial import Lora
 from sde_ray.curation.memory.completions import (
     MemoryMeter,
     MemorySettings,
+    first_sentence,
     holds_letters,
     holds_words,
     memory_key,
@@ -89,6 +90,7 @@ def test_levels_partition_the_facts_of_each_relation() -> None:
         (" take us to", ("US",), False, False),
         (" in the US.", ("US",), True, True),
         (" a MUSEUM", ("US",), False, True),
+        (" a museum", ("US",), False, False),
         (" New  York-City", ("New York City",), True, False),
         ("", ("Iran",), False, False),
         (" Great Britain", ("United Kingdom", "Great Britain"), True, True),
@@ -126,16 +128,55 @@ def test_two_halves_of_the_templates_agree_within_binomial_error(meter: MemoryMe
 
 
 def test_a_fact_gets_the_same_whatever_is_measured_beside_it(meter: MemoryMeter) -> None:
-    together = {fact.id: memory for fact, (memory, _) in zip(FACTS, meter(FACTS, TEMPLATES), strict=True)}
-    for fact in reversed(FACTS):
-        assert meter.measure(fact, TEMPLATES) == together[fact.id]
+    together = [memory for memory, _ in meter(FACTS, TEMPLATES)]
+    for fact, memory in reversed(list(zip(FACTS, together, strict=True))):
+        assert [one for one, _ in meter([fact], TEMPLATES)] == [memory]
     other = MemoryMeter.of(meter.loaded, MemorySettings(len(OPENINGS), 50, max_new_tokens=3, seed=1))
-    assert any(other.measure(fact, TEMPLATES) != together[fact.id] for fact in FACTS)
+    assert [memory for memory, _ in other(FACTS, TEMPLATES)] != together
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 64])
+def test_a_real_model_continues_a_sentence_alike_in_batches_of_any_size(batch_size: int) -> None:
+    base, settings = load_base("tiny"), MemorySettings(templates=3, samples=3, max_new_tokens=6, stop="length")
+    sentences = ["The food is", "The review of the food", "The service at this place was"]
+    asked = [(Fact(f"P36.dev:{n}", "P36", f"food {n}", ("good",)), sentences[: n + 1]) for n in range(3)]
+    texts = MemoryMeter.of(base, settings, batch_size=batch_size).complete(asked)
+    assert [len(part) for part in texts] == [3, 6, 9]
+    assert texts == [MemoryMeter.of(base, settings, 9).complete([one])[0] for one in asked]
+    assert MemoryMeter.of(base, settings, batch_size).complete(asked[::-1]) == texts[::-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        (" Harrisburg. It lies", " Harrisburg."),
+        (" St. Louis, Mo. and U.S. soil\nNext", " St. Louis, Mo. and U.S. soil"),
+        ("\n\n Paris\n", "\n\n Paris"),
+        (" 北京。它", " 北京。"),
+        (" Washington, D.C", " Washington, D.C"),
+        ("", ""),
+    ],
+)
+def test_the_first_sentence_of_a_continuation(text: str, first: str) -> None:
+    assert first_sentence(text) == first
+
+
+def test_stopping_at_a_hit_changes_no_hit(meter: MemoryMeter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that stop early count the same as those that go on to their last token."""
+    early = [memory for memory, _ in meter(FACTS, TEMPLATES)]
+    base, settings = load_base("tiny"), MemorySettings(templates=2, samples=8, max_new_tokens=12)
+    facts = [Fact("P36.dev:1", "P36", "food", ("was", "good")), Fact("P36.dev:2", "P36", "place", ("and",))]
+    templates = {"P36": completion_templates.RelationTemplates("What of [X]?", ("The [X] is", "I found the [X]"))}
+    tiny = [memory for memory, _ in MemoryMeter.of(base, settings)(facts, templates)]
+    monkeypatch.setattr(MemoryMeter, "_is_complete", lambda self, text, accepted: False)
+    assert [memory for memory, _ in meter(FACTS, TEMPLATES)] == early
+    assert [memory for memory, _ in MemoryMeter.of(base, settings)(facts, templates)] == tiny
+    assert sum(memory.hits("words") for memory in tiny) > 0
 
 
 def test_fewer_samples_are_other_draws_of_the_same_share(meter: MemoryMeter) -> None:
     few = MemoryMeter.of(meter.loaded, MemorySettings(templates=2, samples=3, max_new_tokens=2))
-    memory = few.measure(FACTS[-1], TEMPLATES)
+    ((memory, _),) = few(FACTS[-1:], TEMPLATES)
     assert (memory.words, memory.trials) == ((3, 3), 6)
 
 
@@ -143,10 +184,10 @@ def test_an_adapter_without_steps_remembers_what_the_base_does() -> None:
     settings = MemorySettings(templates=3, samples=2, max_new_tokens=8)
     base = load_base("tiny")
     fact, sentences = Fact("P36.dev:1", "P36", "food", ("good",)), ["The food is", "The review of the food"]
-    before = MemoryMeter.of(base, settings).complete(fact, sentences)
+    (before,) = MemoryMeter.of(base, settings).complete([(fact, sentences)])
     peft_model = add_lora(base.model, Lora())
     with merged_lora(peft_model) as adapted:
-        assert MemoryMeter.of(replace(base, model=adapted), settings).complete(fact, sentences) == before
+        assert MemoryMeter.of(replace(base, model=adapted), settings).complete([(fact, sentences)]) == [before]
     remove_lora(peft_model)
     assert len(set(before)) == 4
 

@@ -18,7 +18,7 @@ from statistics import fmean
 from sde_ray import data
 from sde_ray.config.load import definition_of, open_tasks
 from sde_ray.config.schema import SweepConfig
-from sde_ray.curation.memory.completions import MemoryMeter, MemorySettings, memory_key
+from sde_ray.curation.memory.completions import BATCHES, MemoryMeter, MemorySettings, memory_key
 from sde_ray.curation.memory.levels import FactMemory, fact_memory
 from sde_ray.data.completion_templates import TEMPLATES, RelationTemplates
 from sde_ray.data.facts import Fact, facts_of, first_of_each_relation, prompts
@@ -31,7 +31,6 @@ from sde_ray.tasks.trial_task import trial_examples
 from sde_ray.types import Example, Task
 
 TRAIN, DEV, DEV_OOD = "train", "dev", "dev_ood"
-CHUNK = 4  # facts of one call of a worker
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,11 @@ class MemoryStudy:
         seconds = fmean(took) * len(missing) if took else None
         tokens = completions * self.settings.max_new_tokens
         return MemoryCost(len(missing), len(self.keys), completions, tokens, seconds)
+
+    def facts_of_a_call(self, facts: Sequence[Fact]) -> int:
+        """Facts that a worker measures together: as many as fill its batches."""
+        most = max(map(self.num_completions, facts), default=1)
+        return max(1, BATCHES * self.config.generation.batch_size // most)
 
     def num_completions(self, fact: Fact) -> int:
         return len(prompts(fact, self.templates, self.settings.templates)) * self.settings.samples
@@ -131,8 +135,12 @@ def measure(
     config.run_dir.folder.mark_dirty(cache.path)
     stored = dict(cache.read())
     missing = [fact for fact, key in study.keys.items() if key not in stored]
-    chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
-    make = partial(MemoryMeter, study.model, study.settings, config.trust_remote_code, config.train.dtype)
+    size = study.facts_of_a_call(missing)
+    chunks = [missing[start : start + size] for start in range(0, len(missing), size)]
+    rows_at_a_time = config.generation.batch_size
+    make = partial(
+        MemoryMeter, study.model, study.settings, config.trust_remote_code, config.train.dtype, rows_at_a_time
+    )
     calls = [(chunk, _templates_of(chunk, study.templates)) for chunk in chunks]
     done = 0
     for n, measured in map_on_actors(config.resources, make, calls):
