@@ -9,8 +9,9 @@ draw is the beginning of a larger. Dev and test stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import cycle, islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import count, cycle, islice
 from typing import TYPE_CHECKING
 
 from sde_ray.data.sampling import shuffle
@@ -43,7 +44,7 @@ class Balance(Method):
         drawn = balanced_draw(preparation.pool(), self.config.train_size, self.config.seed)
         for label, some in by_label(drawn).items():
             preparation.count(label, len(some))
-        preparation.count("repeated", len(drawn) - len({one.id for one in drawn}))
+        preparation.count("repeated", len(drawn) - len({one.text for one in drawn}))
         return drawn
 
 
@@ -58,5 +59,12 @@ def by_label(examples: Iterable[Example]) -> Mapping[str, list[Example]]:
 
 def balanced_draw(examples: Sequence[Example], size: int, seed: int) -> list[Example]:
     """`size` examples, the labels in turn, each label's in a seeded order and from its beginning when it is used up."""
-    orders = [cycle(shuffle(some, seed)) for some in by_label(examples).values()]
+    orders = [_again_and_again(shuffle(some, seed)) for some in by_label(examples).values()]
     return [next(order) for order in islice(cycle(orders), size)] if orders else []
+
+
+def _again_and_again(examples: Sequence[Example]) -> Iterator[Example]:
+    """The examples, then the same with ids of their own, as what is drawn is told apart by its id."""
+    yield from examples
+    for time in count(2):
+        yield from (replace(one, id=f"{one.id}*{time}") for one in examples)
