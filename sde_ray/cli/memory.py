@@ -119,6 +119,9 @@ def _print(result: MemoryResult) -> None:
             rows.add_row(relation, str(sum(counts)), *map(str, counts))
         out().print(rows)
         out().print(_trust(words), highlight=False, markup=False)
+    if result.too_few:
+        remedy = "Measure more facts (--limit), or leave these levels or sizes out: `sde-ray plan` refuses them."
+        out().print("\n".join([*result.too_few, remedy]), highlight=False, markup=False, soft_wrap=True)
     _print_trained(result)
 
 

@@ -5,6 +5,7 @@ section.py   a section of the YAML, and which of its settings are in a trial's k
 trial.py     everything that decides a trial's outcome, and its key
 curation.py  the settings of the axes of data and training
 memory_file.py memory levels of facts, as `sde-ray memory` has written them
+alias_file.py  further names of closed-book answers
 load.py      read, override, check; the resolved configuration back as JSON
 open.py      the configuration of a run that exists, by its folder, its YAML file or its address
 names.py     what it names beyond the package's own, and whether that may be imported and read

@@ -15,6 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from sde_ray.config import renamed
+from sde_ray.config.alias_file import read_aliases
 from sde_ray.config.installed import missing_in_peft
 from sde_ray.config.schema import SweepConfig
 from sde_ray.design import designs
@@ -107,6 +108,9 @@ def check_references(values: Mapping[str, Any], base: Path) -> list[str]:
     _check_names(_list(values.get("task")), _list(values.get("out_of_domain")), faults)
     _check_search(values, faults)
     faults += missing_in_peft(_dict(values.get("lora")))
+    aliases = _dict(_dict(values.get("curation")).get("memory_level")).get("aliases")
+    if isinstance(aliases, str):
+        attempt("curation.memory_level.aliases", partial(read_aliases, aliases))
     metric = _dict(values.get("objective")).get("metric")
     for task in tasks:
         if isinstance(task, Task) and isinstance(metric, str) and metric:

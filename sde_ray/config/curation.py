@@ -92,6 +92,10 @@ class MemoryLevel(Section):
     """The file that `sde-ray memory` has written; empty: that in the sweep's own folder."""
     rule: Literal["words", "substring"] = "words"
     """What counts as a hit: the answer as whole words, or as a raw substring (as published)."""
+    aliases: str = ""
+    """A file of further names of answers, `{"Czech Republic": ["Czechia"]}`, as JSON or a line each. They are hits when
+    levels are measured, by both rules, and right answers in the study's accuracy by level; the score of a trial has
+    those only that its data hold."""
 
     @cached_property
     def key_values(self) -> Mapping[str, Any]:

@@ -174,8 +174,8 @@ def _files(values: Mapping[str, Any]) -> list[str]:
     """Files and addresses that the settings of data and training axes name."""
     curation = values.get("curation")
     section = curation.get("memory_level") if isinstance(curation, Mapping) else None
-    levels = section.get("levels") if isinstance(section, Mapping) else None
-    return [levels] if isinstance(levels, str) and levels else []
+    named = [section.get(name) for name in ("levels", "aliases")] if isinstance(section, Mapping) else []
+    return [one for one in named if isinstance(one, str) and one]
 
 
 def _teachers(values: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sde_ray.data.completion_templates import SUBJECT, RelationTemplates
 from sde_ray.data.entityquestions import subject
@@ -54,6 +54,19 @@ def facts_of(examples: Sequence[Example], templates: Mapping[str, RelationTempla
             '{"relation": ..., "question": "Who wrote [X]?", "completions": ["[X] was written by", ...]} for each.'
         )
     return [_fact(example, templates[relation_of(example.id)]) for example in examples]
+
+
+def with_aliases(examples: Sequence[Example], aliases: Mapping[str, Sequence[str]]) -> list[Example]:
+    """Examples with further names of their answers, which `aliases` lists by the answer as the data write it."""
+    return [_with_aliases(example, aliases) for example in examples] if aliases else list(examples)
+
+
+def _with_aliases(example: Example, aliases: Mapping[str, Sequence[str]]) -> Example:
+    more = {
+        slot: tuple(dict.fromkeys([*example.aliases.get(slot, ()), *(n for v in values for n in aliases.get(v, ()))]))
+        for slot, values in example.answer.items()
+    }
+    return replace(example, aliases={**example.aliases, **{slot: names for slot, names in more.items() if names}})
 
 
 def _fact(example: Example, templates: RelationTemplates) -> Fact:

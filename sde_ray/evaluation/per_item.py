@@ -31,6 +31,7 @@ from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.types import Design, Example, Task, TrialResult
 
 Array = npt.NDArray[np.float64]
+Prepare = Callable[[Sequence[Example]], Sequence[Example]]
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,12 @@ def jackknife_influence(part: TaskItems) -> Array:
 
 
 def read_items(
-    result: TrialResult, folder: Path, split: str, metric: str, cache: ItemCache | None = None
+    result: TrialResult,
+    folder: Path,
+    split: str,
+    metric: str,
+    cache: ItemCache | None = None,
+    prepare: Prepare | None = None,
 ) -> ItemCounts | None:
     """Read a trial's completions of a split and count them again; None where they were not kept.
 
@@ -104,9 +110,13 @@ def read_items(
         split: "dev", "dev_ood", "test" or "test_ood".
         metric: what the counts are to measure.
         cache: counts that were made before, from which unchanged completions are taken, and where new ones are kept.
+        prepare: makes of the gold examples those that are scored against; no cache then.
     """
     path = folder / PREDICTIONS
-    open_task = partial(_open_task, split=split, definition=result.config.get("definition"))
+    definition = result.config.get("definition")
+    open_task = partial(_open_task, split=split, definition=definition)
+    if prepare is not None:
+        open_task, cache = partial(_open_prepared, split=split, definition=definition, prepare=prepare), None
     parts = cache.get(result, path, open_task) if cache else None
     if parts is None:
         try:
@@ -119,7 +129,9 @@ def read_items(
     return ItemCounts(tuple(items)) if items and all(part.ids for part in items) else None
 
 
-def read_items_by_trial(results: Sequence[TrialResult], trials: Path, split: str, metric: str) -> dict[str, ItemCounts]:
+def read_items_by_trial(
+    results: Sequence[TrialResult], trials: Path, split: str, metric: str, prepare: Prepare | None = None
+) -> dict[str, ItemCounts]:
     """Counts by item of every finished trial that kept its completions, by key; `trials` holds the trials' folders.
 
     Completions are counted once: what that gave is kept beside `trials` (`item_cache.py`).
@@ -131,7 +143,7 @@ def read_items_by_trial(results: Sequence[TrialResult], trials: Path, split: str
         name = (*(str(result.config.get(each)) for each in ("task", "model", "train_size")), split)
         if name not in caches:
             caches[name] = ItemCache(trials.parent, name)
-        by_trial[result.key] = read_items(result, trials / result.key, split, metric, caches[name])
+        by_trial[result.key] = read_items(result, trials / result.key, split, metric, caches[name], prepare)
     for cache in caches.values():
         cache.flush()
     return {key: items for key, items in by_trial.items() if items is not None}
@@ -169,6 +181,11 @@ def _open_task(name: str, split: str, definition: Mapping[str, Any] | None) -> O
         content = fingerprint(replace(task, load=lambda _: examples), (split.removesuffix("_ood"),))  # type: ignore[arg-type]
         opened = _opened[name, split] = OpenTask(task, examples, content)
     return opened
+
+
+def _open_prepared(name: str, split: str, definition: Mapping[str, Any] | None, prepare: Prepare) -> OpenTask:
+    opened = _open_task(name, split, definition)
+    return replace(opened, examples=prepare(opened.examples))
 
 
 def _task_items(opened: OpenTask, numbers: Sequence[int], rows: npt.NDArray[Any], metric: str) -> TaskItems:

@@ -59,9 +59,13 @@ def planted_model(folder: Path, facts: Mapping[str, tuple[str, float]]) -> Path:
     return folder
 
 
-def planted_sweep(folder: Path, train: int = 20, dev: int = 5) -> Path:
-    """A sweep on a planted model: facts of two relations with levels 0 to 4 in turn; returns its YAML file."""
+def planted_sweep(folder: Path, train: int = 20, dev: int = 5, opposite: bool = False) -> Path:
+    """A sweep on a planted model: facts of two relations with levels 0 to 4 in turn; returns its YAML file.
+
+    `opposite`: on a second model as well, which knows best what the first knows least.
+    """
     known: dict[str, tuple[str, float]] = {}
+    known_by_other: dict[str, tuple[str, float]] = {}
     (folder / "templates.jsonl").write_text(
         "\n".join(
             json.dumps({"relation": name, "question": one.question, "completions": list(one.completions)})
@@ -75,10 +79,12 @@ def planted_sweep(folder: Path, train: int = 20, dev: int = 5) -> Path:
             for n in range(count):
                 subject = f"{split}{relation}s{n}"
                 known[subject] = (f"{relation}o{n}", LEVEL_PROBABILITIES[n % 5])
+                known_by_other[subject] = (f"{relation}o{n}", LEVEL_PROBABILITIES[4 - n % 5])
                 question = TEMPLATES[relation].question.replace("[X]", subject)
                 rows.append({"question": question, "answers": [known[subject][0]]})
             (folder / "data" / split / f"{relation}.{split}.json").write_text(json.dumps(rows))
-    planted_model(folder / "model", known)
+    models = [str(planted_model(folder / "model", known))]
+    models += [str(planted_model(folder / "other", known_by_other))] if opposite else []
     sweep = {
         "name": "planted",
         "task": {
@@ -88,7 +94,7 @@ def planted_sweep(folder: Path, train: int = 20, dev: int = 5) -> Path:
             "nouns": {"text": "question", "slot": "field"},
             "data": {"format": "entityquestions", "path": "data"},
         },
-        "model": str(folder / "model"),
+        "model": models,
         "axes": {
             "instruction": "last",
             "input_modeling": "off",
@@ -100,6 +106,7 @@ def planted_sweep(folder: Path, train: int = 20, dev: int = 5) -> Path:
         "seeds": [0, 1, 2],
         "train_sizes": [2, 4],
         "eval_size": dev * 2,
+        "generation": {"batch_size": 400},
         "storage_path": str(folder / "runs"),
         "resources": {"max_concurrent_trials": 1},
         "mlflow": {"enabled": False},

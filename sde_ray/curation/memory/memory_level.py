@@ -57,15 +57,16 @@ class MemoryLevel(Method):
                 f"{named} has no training fact: of {sum(counts.values()) or len(self._levels)} measured ones not one "
                 "is of this level. Leave the level out, or measure more facts: sde-ray memory SWEEP.yaml --limit N."
             )
-        elif len(facts) < self.config.train_size:
+        elif len(facts) < self._count(facts):
             yield (
                 f"{named} has {len(facts)} training facts, but train_sizes asks for {self.config.train_size}. Lower "
                 "it, leave the level out, or measure more facts: sde-ray memory SWEEP.yaml --limit N."
             )
 
     def examples(self, examples: Sequence[Example], preparation: Preparation) -> Sequence[Example]:
-        drawn = self._draw(self._facts(preparation.pool()), self.config.train_size)
-        if len(drawn) < self.config.train_size:
+        facts = self._facts(preparation.pool())
+        drawn = self._draw(facts, self._count(facts))
+        if len(drawn) < self._count(facts):
             raise UserError(
                 f"memory_level={self.value} has {len(drawn)} training facts, {self.config.train_size} were asked for."
             )
@@ -95,6 +96,11 @@ class MemoryLevel(Method):
         if self.value in (MIXED, DIVIDED):
             return measured
         return [one for one in measured if self._levels[one.id] == int(self.value)]
+
+    def _count(self, facts: Sequence[Example]) -> int:
+        """How many facts are drawn: as configured, or all of the level where the trial takes all examples."""
+        everything = len(trial_examples(self.config.task, "train", self.config.definition))
+        return len(facts) if self.config.train_size >= everything else self.config.train_size
 
     def _draw(self, facts: Sequence[Example], count: int) -> list[Example]:
         """The first facts of a fixed order: levels in turn, and in each level relations in turn."""

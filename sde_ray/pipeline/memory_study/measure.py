@@ -16,12 +16,13 @@ from functools import cached_property, partial
 from statistics import fmean
 
 from sde_ray import data
+from sde_ray.config.alias_file import read_aliases
 from sde_ray.config.load import definition_of, open_tasks
 from sde_ray.config.schema import SweepConfig
 from sde_ray.curation.memory.completions import BATCHES, MemoryMeter, MemorySettings, memory_key
 from sde_ray.curation.memory.levels import FactMemory, fact_memory
 from sde_ray.data.completion_templates import TEMPLATES, RelationTemplates
-from sde_ray.data.facts import Fact, facts_of, first_of_each_relation, prompts
+from sde_ray.data.facts import Fact, facts_of, first_of_each_relation, prompts, with_aliases
 from sde_ray.errors import UserError
 from sde_ray.pipeline.prompting.run import identity
 from sde_ray.storage.jsonl_cache import JsonlCache
@@ -113,7 +114,12 @@ def prepare_memory(
             "free answer. Use a task such as qa:location@PATH, with the folder of EntityQuestions."
         )
     splits = {TRAIN: first_of_each_relation(task.load("train"), limit), **scored_items(config, task)}
-    facts = {split: tuple(facts_of(examples, templates)) for split, examples in splits.items() if examples}
+    aliases = read_aliases(config.curation.memory_level.aliases)
+    facts = {
+        split: tuple(facts_of(with_aliases(examples, aliases), templates))
+        for split, examples in splits.items()
+        if examples
+    }
     return MemoryStudy(config, task_name, model, settings, facts, templates)
 
 

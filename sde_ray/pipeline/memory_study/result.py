@@ -15,7 +15,8 @@ from typing import Any
 from sde_ray.config.schema import SweepConfig
 from sde_ray.curation.memory.levels import RULES, FactMemory, LevelTable, level_table
 from sde_ray.errors import UserError
-from sde_ray.pipeline.memory_study.measure import MemoryStudy
+from sde_ray.pipeline.memory_study.measure import TRAIN, MemoryStudy
+from sde_ray.pipeline.memory_study.sizes import too_few
 from sde_ray.pipeline.memory_study.trials import TrainedStudy, trained_study
 from sde_ray.storage.files import write_atomic
 
@@ -33,6 +34,11 @@ class MemoryResult:
 
     def tables(self, split: str) -> tuple[LevelTable, ...]:
         return tuple(level_table(self.memories[split], rule) for rule in RULES)
+
+    @property
+    def too_few(self) -> list[str]:
+        """What the sweep asks of levels that have not so many training facts, in sentences."""
+        return too_few(self.study.config, self.memories.get(TRAIN, ()))
 
     def to_dict(self) -> dict[str, Any]:
         """For a program, and for trials that take facts by their level."""
@@ -53,7 +59,14 @@ class MemoryResult:
         head = {"task": study.task, "model": study.model, "settings": asdict(study.settings)}
         answers = {split: [finding.to_dict() for finding in found.findings] for split, found in self.trained.items()}
         accuracy = {split: [dict(row) for row in found.accuracy] for split, found in self.trained.items()}
-        return {**head, "splits": splits, "accuracy": accuracy, "findings": answers, "facts": facts}
+        return {
+            **head,
+            "splits": splits,
+            "accuracy": accuracy,
+            "findings": answers,
+            "too_few": self.too_few,
+            "facts": facts,
+        }
 
 
 def conclude(config: SweepConfig, task: str, measured: Mapping[str, MemoryResult]) -> list[MemoryResult]:

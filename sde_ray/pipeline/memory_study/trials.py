@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from sde_ray.config.alias_file import read_aliases
 from sde_ray.config.schema import SweepConfig
 from sde_ray.curation.memory.levels import FactMemory
+from sde_ray.data.facts import with_aliases
 from sde_ray.design.designs import completed
 from sde_ray.evaluation.per_item import ItemCounts, read_items_by_trial
 from sde_ray.pipeline.memory_study.cells import Cells
@@ -24,6 +27,7 @@ from sde_ray.pipeline.memory_study.findings import Finding, StudyTrial, findings
 from sde_ray.types import TrialResult
 
 AXIS, METRIC = "memory_level", "accuracy"
+OF_THE_STUDY = (AXIS, "train_size")  # axes in which its trials differ
 SPLITS = ("dev", "dev_ood")
 Memories = Mapping[str, Mapping[str, Sequence[FactMemory]]]  # by model and split
 
@@ -41,9 +45,11 @@ def trained_study(config: SweepConfig, task: str, memories: Memories, rule: str)
     results = _alike(completed([one for one in config.run_dir.results().values() if one.config["task"] == task]))
     if not any(_level(one) != "any" for one in results):
         return {}
+    aliases = read_aliases(config.curation.memory_level.aliases)
+    prepare = partial(with_aliases, aliases=aliases) if aliases else None
     studies = {}
     for split in SPLITS:
-        items = read_items_by_trial(results, config.run_dir.trials, split, METRIC)
+        items = read_items_by_trial(results, config.run_dir.trials, split, METRIC, prepare)
         trials: list[StudyTrial] = []
         cells: dict[str, Cells] = {}
         for number, (model, by_split) in enumerate(memories.items()):
@@ -83,7 +89,10 @@ def _level(result: TrialResult) -> str:
 def _alike(results: Sequence[TrialResult]) -> list[TrialResult]:
     """The finished trials of the design that most of them have, whatever its level."""
     finished = [one for one in results if one.status == "finished"]
-    designs = {one.key: tuple(sorted((k, v) for k, v in one.config["design"].items() if k != AXIS)) for one in finished}
+    designs = {
+        one.key: tuple(sorted((k, v) for k, v in one.config["design"].items() if k not in OF_THE_STUDY))
+        for one in finished
+    }
     if not finished:
         return []
     ((common, _),) = Counter(designs.values()).most_common(1)
