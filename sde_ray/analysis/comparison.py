@@ -32,7 +32,8 @@ class Comparison:
     """The assembled design against a control, on one split; `train_size` None: the mean over all sizes.
 
     `seeds`: number of training seeds that the two share; both scores are means over these. `cost` is the control's,
-    `action` what follows for the choice between the two.
+    `action` what follows for the choice between the two. `at`: the value of a nuisance axis at which both were trained,
+    such as "learning_rate=0.002"; empty: as it is configured.
     """
 
     control: str
@@ -47,6 +48,7 @@ class Comparison:
     claim: str
     cost: Cost = field(default_factory=Cost)
     action: str = ""
+    at: str = ""
 
 
 def comparison_claim(paired: PairedDifference | None, level: float = ALPHA) -> str:

@@ -126,7 +126,7 @@ def cross_studies(studies: Sequence[Study]) -> list[CrossStudy]:
 
 def _family(kind: str, studies: dict[str, Study]) -> CrossStudy:
     group = next(iter(studies.values())).group
-    shared = {"task": task_title(group.task), "model": group.model, "train_size": f"{group.train_size} samples"}
+    shared = {"task": task_title(group.task), "model": group.model, "train_size": group.samples}
     within = ", ".join(value for name, value in shared.items() if name != KINDS[kind])
     agreements = rank_correlations(
         {name: {row.design: row.score for row in one.ranked} for name, one in studies.items()}

@@ -28,7 +28,7 @@ from sde_ray.analysis.claims import MARGIN, effect_claim
 from sde_ray.analysis.estimate import Estimate
 from sde_ray.analysis.response_surface import Contrast, SurfaceFit, fit_response_surface, simultaneous_intervals
 from sde_ray.design.axes import find_axis
-from sde_ray.design.designs import completed, design_of
+from sde_ray.design.designs import compared_size, completed, design_of
 from sde_ray.errors import UserError, unknown
 from sde_ray.evaluation.per_item import ItemCounts, influence_matrix
 from sde_ray.metrics import metric_bounds
@@ -88,20 +88,25 @@ class Interaction:
 
 @dataclass(frozen=True)
 class Group:
-    """What trials must have in common to be compared."""
+    """What trials must have in common to be compared. `train_size` is 0 where it is an axis of their designs."""
 
     task: str
     model: str
     train_size: int
 
+    @property
+    def samples(self) -> str:
+        """The training size in words."""
+        return f"{self.train_size} samples" if self.train_size else "several training sizes"
+
     def __str__(self) -> str:
-        return f"{task_title(self.task)}, {self.model}, {self.train_size} samples"
+        return f"{task_title(self.task)}, {self.model}, {self.samples}"
 
 
 def group_of(result: TrialResult) -> Group:
     """The group of a result."""
     config = result.config
-    return Group(str(config["task"]), str(config["model"]), int(config["train_size"]))
+    return Group(str(config["task"]), str(config["model"]), compared_size(config["design"], int(config["train_size"])))
 
 
 def group_results(results: Sequence[TrialResult]) -> dict[Group, list[TrialResult]]:

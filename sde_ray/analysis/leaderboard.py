@@ -133,10 +133,11 @@ class BestVsBaseline:
 def compare_best(ranked: Sequence[RankedDesign], fitted: SurfaceFit) -> BestVsBaseline | None:
     """Compare the design with the highest predicted score to the baseline, corrected for multiple comparisons.
 
-    Of a nuisance axis the baseline has the design's own option. None where its other options were not tried, or no
-    other design was.
+    Of a nuisance axis and of an amount such as the training size the baseline has the design's own option. None where
+    its other options were not tried, or no other design was.
     """
-    axes = {a: reference_of(a, options) for a, options in fitted.coding.axes if not find_axis(a).nuisance}
+    swept = {a: options for a, options in fitted.coding.axes if not (find_axis(a).nuisance or find_axis(a).resource)}
+    axes = {a: reference_of(a, options) for a, options in swept.items()}
     if not axes or not ranked:
         return None
     baselines = {row.design: row.design.replace(**axes) for row in ranked}

@@ -22,7 +22,7 @@ from sde_ray.analysis.estimate import Estimate, format_estimate
 from sde_ray.analysis.rank_agreement import rank_correlations
 from sde_ray.analysis.response_surface import SurfaceFit, simultaneous_intervals
 from sde_ray.design.axes import find_axis
-from sde_ray.design.designs import paper_label
+from sde_ray.design.designs import paper_label, without_nuisance
 from sde_ray.types import Design, TrialResult
 
 MOST_RIVALS = 50  # designs that a design is compared with at a value, the highest predicted ones
@@ -32,11 +32,6 @@ HOLDS, OPEN, FAILS = "holds", "not shown", "does not hold"
 def is_nuisance(axis: str) -> bool:
     """Whether the axis is a test of robustness only."""
     return find_axis(axis).nuisance
-
-
-def without_nuisance(design: Design) -> Design:
-    """The design less its nuisance axes: it trains as it is configured."""
-    return Design(tuple((axis, option) for axis, option in design.options if not is_nuisance(axis)))
 
 
 def results_without_nuisance(results: Sequence[TrialResult]) -> list[TrialResult]:

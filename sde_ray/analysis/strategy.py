@@ -126,7 +126,7 @@ def assemble(
     check = ConstraintCheck(results_without_nuisance(combined), constraints)
     warning = warning or degenerate_scores([one.scores["dev"][COMBINED] for one in scored], bounds)
     scores = [(design_of(one), one.scores["dev"][COMBINED]) for one in scored]
-    choice = _choose(averaged, check, scored, recommended if averaged is fitted else (), bool(warning))
+    choice = _choose(averaged, check, results_without_nuisance(scored), recommended, bool(warning))
     config = scored[0].config
     return Strategy(
         task=str(config["task"]),
@@ -246,17 +246,29 @@ def _eliminate_backward(best: Design, fitted: SurfaceFit, check: ConstraintCheck
 
 
 def _simpler(design: Design, fitted: SurfaceFit, check: ConstraintCheck) -> Iterator[Design]:
-    """The feasible designs with one axis set back to its default; together those that the trials cannot tell apart."""
+    """The feasible designs with one axis set back to its default; together those that the trials cannot tell apart.
+
+    Of an amount, such as the training size, also to every smaller one.
+    """
     references = {axis: reference_of(axis, options) for axis, options in fitted.coding.axes}
     departed = [axis for axis, reference in references.items() if design[axis] != reference]
     single = {axis: design.replace(**{axis: references[axis]}) for axis in departed}
     estimable = {axis for axis, candidate in single.items() if fitted.separable(fitted.coding.row(candidate))}
     candidates = [single[axis] for axis in departed if axis in estimable]
+    candidates += [smaller for smaller in _smaller(design, fitted) if fitted.separable(fitted.coding.row(smaller))]
     confounded = {axis: references[axis] for axis in departed if axis not in estimable}
     together = design.replace(**confounded)
     if confounded and fitted.separable(fitted.coding.row(together)):
         candidates.append(together)
     yield from (candidate for candidate in candidates if not check.violations(candidate))
+
+
+def _smaller(design: Design, fitted: SurfaceFit) -> Iterator[Design]:
+    """The designs with a smaller amount of a resource, but not with the least, which is the default."""
+    for axis, options in fitted.coding.axes:
+        if find_axis(axis).resource:
+            ascending = find_axis(axis).ordered(options)
+            yield from (design.replace(**{axis: one}) for one in ascending[1 : ascending.index(design[axis])])
 
 
 def _is_significant(gain: Estimate, fitted: SurfaceFit) -> bool:

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 
 from sde_ray.analysis.dropped_seeds import dropped_seeds
 from sde_ray.analysis.effects import scored_results
@@ -59,6 +60,7 @@ def judge_validation(
     folder: Path | None = None,
     swept: Sequence[TrialResult] = (),
     earlier: Sequence[Look] = (),
+    repeated: Mapping[str, Trials] = MappingProxyType({}),
 ) -> Verdict:
     """Paired comparison of the assembled design with every control, on the test splits.
 
@@ -69,16 +71,18 @@ def judge_validation(
         folder: holds the trials' folders, whose completions give the noise of the items and narrow the intervals.
         swept: results of the sweep; the replicates among them tell of the noise of training.
         earlier: the looks at the test split before, from the last verdict.
+        repeated: the same trials at further values of nuisance axes, by the value; each is a family of its own.
 
     Raises:
         UserError: when no trial of the assembled design has finished.
     """
-    keys = {trial.key for contender in trials.values() for trial in contender}
+    every = (trials, *repeated.values())
+    keys = {trial.key for one in every for contender in one.values() for trial in contender}
     chosen = [result for key, result in results.items() if key in keys]
     items = (
         {split: read_items_by_trial(chosen, folder, split, strategy.objective) for split in SPLITS} if folder else {}
     )
-    return judge_items(strategy, trials, results, items, swept, earlier)
+    return judge_items(strategy, trials, results, items, swept, earlier, repeated)
 
 
 def judge_items(
@@ -88,6 +92,7 @@ def judge_items(
     items: Mapping[str, Mapping[str, ItemCounts]],
     swept: Sequence[TrialResult] = (),
     earlier: Sequence[Look] = (),
+    repeated: Mapping[str, Trials] = MappingProxyType({}),
 ) -> Verdict:
     """The same with the items already read: split -> trial key -> counts by item."""
     finished = {key: result for key, result in results.items() if result.status == "finished"}
@@ -101,7 +106,13 @@ def judge_items(
     looks = [*(one for one in earlier if one != look), look]
     rows = [replace(row, cost=costs[row.control]) for row in rows]
     dropped = dropped_seeds(trials, results, strategy.objective, "test")
-    return make_verdict(strategy, rows, looks, dropped, costs[ASSEMBLED])
+    at_values = [
+        replace(row, at=at)
+        for at, own in repeated.items()
+        for split in SPLITS
+        for row in _comparisons(strategy, own, finished, items.get(split, {}), split, swept, look.level)
+    ]
+    return make_verdict(strategy, rows, looks, dropped, costs[ASSEMBLED], at_values)
 
 
 def _cost(results: Sequence[TrialResult]) -> Cost:

@@ -78,7 +78,8 @@ class Verdict:
     """What the final comparison shows. `recommended` names the contender to use, `summary` says it in words.
 
     `action` says what to do, `cost` what the assembled design costs. `looks`: every look at the test split so far,
-    `look` the number of this one. `dropped`: the seeds on which a contender could not be compared.
+    `look` the number of this one. `dropped`: the seeds on which a contender could not be compared. `repeated`: the same
+    comparisons at further values of the sweep's nuisance axes, which decide nothing.
     """
 
     strategy_design: Design
@@ -91,6 +92,7 @@ class Verdict:
     dropped: tuple[DroppedSeeds, ...] = ()
     action: str = ""
     cost: Cost = field(default_factory=Cost)
+    repeated: tuple[Comparison, ...] = ()
 
     @property
     def level(self) -> float:
@@ -114,6 +116,7 @@ def make_verdict(
     looks: Sequence[Look] = (),
     dropped: Sequence[DroppedSeeds] = (),
     cost: Cost | None = None,
+    repeated: Sequence[Comparison] = (),
 ) -> Verdict:
     """The verdict that the comparisons give: the headline, one sentence for each kind of claim, what they rest on.
 
@@ -123,6 +126,7 @@ def make_verdict(
         looks: all looks at the test split, this one last.
         dropped: the seeds on which a contender could not be compared.
         cost: of the assembled design.
+        repeated: the comparisons at further values of nuisance axes.
     """
     cost = cost or Cost()
     rows = with_actions(rows, cost)
@@ -134,7 +138,7 @@ def make_verdict(
         parts += ["Out-of-domain:", *_sentences(away)]
     elif strategy.design["instruction"] == "none" and any(row.score is not None for row in home):
         parts.append("Out-of-domain: not applicable without an instruction.")
-    parts += [*_foundations(home, looks, dropped), strategy.ranking]
+    parts += [*_foundations(home, looks, dropped), *_repetitions(home, repeated), strategy.ranking]
     number = looks[-1].number if looks else 1
     summary = " ".join(part for part in parts if part)
     return Verdict(
@@ -148,6 +152,7 @@ def make_verdict(
         tuple(dropped),
         action.words,
         cost,
+        tuple(repeated),
     )
 
 
@@ -168,6 +173,17 @@ def _headline(rows: Sequence[Comparison], recommended: str) -> str:
     if all(row.seeds == 1 for row in rows if row.claim not in (SAME_DESIGN, NO_SCORE)):
         return "One seed shows no design to be better than another."
     return "The assembled design is not shown to be better than any control."
+
+
+def _repetitions(home: Sequence[Comparison], repeated: Sequence[Comparison]) -> list[str]:
+    """What the same comparison says at each further value of a nuisance axis, in-domain and over all sizes."""
+    configured, parts = {row.control: row.claim for row in home}, []
+    for at in dict.fromkeys(row.at for row in repeated):
+        rows = [row for row in repeated if row.at == at and row.split == "test" and row.train_size is None]
+        same = {row.control: row.claim for row in rows} == configured
+        opening = "The same is found at" if same else "It is not the same at"
+        parts += [f"{opening} {at.replace('=', ' ')}:", *_sentences(rows)]
+    return parts
 
 
 def _foundations(rows: Sequence[Comparison], looks: Sequence[Look], dropped: Sequence[DroppedSeeds]) -> list[str]:
@@ -230,9 +246,11 @@ def _joined(names: Sequence[str]) -> str:
 def verdict_table(verdict: Verdict) -> list[dict[str, Any]]:
     """One flat row a comparison, for CLI, MLflow and report."""
     rows = []
-    for row in verdict.rows:
+    for row in (*verdict.rows, *verdict.repeated):
         paired = asdict(row.paired) if row.paired else dict.fromkeys(each.name for each in fields(PairedDifference))
         values = {key: value for key, value in asdict(row).items() if key not in ("paired", "design", "cost")}
+        if not verdict.repeated:
+            values.pop("at")
         rows.append(
             {**paired, **values, "tokens": row.cost.tokens, "design": row.design.slug, "label": paper_label(row.design)}
         )
@@ -242,7 +260,8 @@ def verdict_table(verdict: Verdict) -> list[dict[str, Any]]:
 def save(verdict: Verdict, path: Path) -> None:
     """Write validation.json, whole or not at all."""
     values = asdict(verdict) | {"strategy_design": dict(verdict.strategy_design.options)}
-    values["rows"] = [asdict(row) | {"design": dict(row.design.options)} for row in verdict.rows]
+    for name in ("rows", "repeated"):
+        values[name] = [asdict(row) | {"design": dict(row.design.options)} for row in getattr(verdict, name)]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps(values, ensure_ascii=False, indent=1) + "\n")
 
@@ -251,10 +270,11 @@ def load(path: Path) -> Verdict:
     """The inverse of `save`; `UserError` for any other file."""
     try:
         values = read_json(path.read_bytes())
-        rows = [{**row, "design": make_design(**row["design"])} for row in values["rows"]]
-        return _VERDICT.validate_python(
-            {**values, "strategy_design": make_design(**values["strategy_design"]), "rows": rows}
-        )
+        rows = {
+            name: [{**row, "design": make_design(**row["design"])} for row in values.get(name, ())]
+            for name in ("rows", "repeated")
+        }
+        return _VERDICT.validate_python({**values, "strategy_design": make_design(**values["strategy_design"]), **rows})
     except OSError as error:
         raise UserError(f'Cannot read "{path}": {error.strerror}. `sde-ray validate` writes it.') from None
     except (ValueError, TypeError, KeyError) as error:

@@ -141,8 +141,11 @@ def _check_axes(values: Mapping[str, Any], faults: list[str], attempt: Attempt) 
         if not options:
             faults.append(f"axes.{axis} lists no option. Name at least one, or leave the axis out to try all.")
         row = find_axis(axis)
-        if row.nuisance and len(options) == 1:
-            faults.append(f"axes.{axis} has one value, so nothing is compared. Set {row.setting} instead.")
+        if row.setting and len(options) == 1:
+            key = f"{row.setting}s" if row.resource else row.setting
+            faults.append(f"axes.{axis} has one value, so nothing is compared. Set {key} instead.")
+        if row.resource and row.default in map(option_name, options):
+            faults.append(f"axes.{axis}: {row.default} is what {row.setting}s says. Write that number, or all.")
         for option in options:
             attempt("axes", partial(find_option, axis, option_name(option)))
         if row.one_rung and len(options) > 1 and _has_rungs(values):

@@ -146,7 +146,8 @@ class Search(Section):
     n_trials: Annotated[int, Field(ge=1)] | None = None
     """How many designs are tried for each task and model; empty: all that the method has. `grid` has no such limit.
     `adaptive` counts full trainings for each task, model and size: a trial that stops at a quarter has used a quarter,
-    one that is repeated with another seed counts again; empty: a tenth of the designs, or two for each effect."""
+    one that is repeated with another seed counts again; empty: a tenth of the designs, or two for each effect. With a
+    nuisance axis each is tried at all its values and counts once."""
     rungs: Literal["auto"] | Rungs = "auto"
     """Shares of the training at which a trial is scored, ending with 1.0; `adaptive` may stop it there.
     `auto`: [0.25, 0.5, 1.0] for `adaptive` where a training has 400 steps or more, else [1.0]."""
@@ -350,5 +351,6 @@ class SweepConfig(Section):
             return self.search.asha.rungs
         if self.search.rungs != "auto":
             return self.search.rungs
-        steps = min(self.train_sizes) * self.train.num_train_epochs / self.train.train_batch_size
+        listed = [size for size in self.axes.get("train_size", ()) if isinstance(size, int | float)]
+        steps = min(map(float, listed or self.train_sizes)) * self.train.num_train_epochs / self.train.train_batch_size
         return Asha().rungs if self.search.method == "adaptive" and steps >= LONG else (1.0,)

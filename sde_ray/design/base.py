@@ -280,6 +280,8 @@ class Axis:
         carrier: the class that carries the options out, by import path (`training/curation.py` has its interface).
         setting: the setting of a trial that the options are values of, such as "train.learning_rate"; needs no carrier.
         nuisance: a test of robustness: crossed with the other axes, and never a reason for a design.
+        resource: an amount that every trial spends, such as labelled examples. More may be chosen where it shows a
+            gain, of several that show none the least; a design and its controls are compared at the same amount.
         one_rung: trials with another option than the default are scored at the end of their training only.
         section: the section below `curation` in the YAML that has the carrier's settings; empty: none.
         reads: the tasks whose examples an option reads, by the carrier's settings.
@@ -293,6 +295,7 @@ class Axis:
     carrier: str = ""
     setting: str = ""
     nuisance: bool = False
+    resource: bool = False
     one_rung: bool = False
     section: str = ""
     reads: Callable[[Any], tuple[str, ...]] = field(default=lambda settings: ())
@@ -322,13 +325,15 @@ class Axis:
         return kind(self.numbers.label(number), value, self.numbers.cost(number))
 
     def ordered(self, options: Iterable[str]) -> list[str]:
-        """Options in the order of the table, numbers ascending after them, others last."""
+        """Options in the order of the table, numbers ascending after them, `all` after these, others last."""
         listed = list(self.options)
 
         def place(option: str) -> tuple[int, float, str]:
             number = self.numbers.read(option) if self.numbers else None
             if number is not None:
                 return 1, number, option
+            if option in self.options and getattr(self.options[option], "value", None) == math.inf:
+                return 1, math.inf, option
             return (0, listed.index(option), option) if option in listed else (2, 0.0, option)
 
         return sorted(options, key=place)

@@ -3,12 +3,15 @@
     filter: [off, 1, 0.6, 0.3]     drawn from all train examples, from what the rules leave of all, of the best 60%, 30%
     balance: [drawn, equal]        as they come, or each label equally often
     mix: [0, 0.25, 0.5]            a share of the samples is of another task
+    train_size: [60, 240, all]     so many samples, each set a part of the larger ones
 
 An entry declares an axis and names the class that carries it out, in a file of its own in `curation/`. Methods run in
 the order of the table: what is drawn after the filter is drawn from what it kept.
 """
 
 from __future__ import annotations
+
+import math
 
 from sde_ray.design.base import Axis, DataOption, Numbers
 from sde_ray.types import Task
@@ -76,4 +79,16 @@ AUGMENT = Axis(
     section="augment",
 )
 
-DATA: tuple[Axis, ...] = (FILTER, MEMORY_LEVEL, BALANCE, AUGMENT, MIX)
+TRAIN_SIZE = Axis(
+    "train_size",
+    default="configured",
+    options={
+        "configured": DataOption("train_sizes as configured"),
+        "all": DataOption("all train examples", math.inf),  # the plan puts the task's number in its place
+    },
+    numbers=Numbers(lambda size: f"{size:g} samples", low=1, high=10**9, whole=True),
+    setting="train_size",
+    resource=True,
+)
+
+DATA: tuple[Axis, ...] = (FILTER, MEMORY_LEVEL, BALANCE, AUGMENT, MIX, TRAIN_SIZE)

@@ -15,6 +15,8 @@ from sde_ray.design.axes import AXES, find_axis, find_option, is_neutral, option
 from sde_ray.errors import FaultList, UserError, suggest
 from sde_ray.types import Design, TrialResult
 
+SIZE = "train_size"
+
 
 def make_design(**options: object) -> Design:
     """A design: the baseline with these options.
@@ -44,8 +46,28 @@ def design_of(result: TrialResult) -> Design:
 
 def essential(design: Design) -> Design:
     """What tells a design from others: without neutral options, and without nuisance axes."""
-    kept = without_neutral_options(dict(design.options))
-    return Design(tuple((axis, option) for axis, option in kept.items() if not find_axis(axis).nuisance))
+    return without_nuisance(Design(tuple(without_neutral_options(dict(design.options)).items())))
+
+
+def without_nuisance(design: Design) -> Design:
+    """The design less its nuisance axes: it trains as it is configured."""
+    return Design(tuple((axis, option) for axis, option in design.options if not find_axis(axis).nuisance))
+
+
+def without_amounts(design: Design) -> Design:
+    """The design less the axes that are amounts, such as the training size: the baseline is one at any of them."""
+    return Design(tuple((axis, option) for axis, option in design.options if not find_axis(axis).resource))
+
+
+def at_amounts_of(design: Design, other: Design) -> Design:
+    """The design at the amounts that another one has."""
+    amounts = tuple((axis, option) for axis, option in other.options if find_axis(axis).resource)
+    return Design((*without_amounts(design).options, *amounts))
+
+
+def compared_size(design: Mapping[str, str], train_size: int) -> int:
+    """The training size that a trial is compared within; 0 where it is an axis of the trial's design."""
+    return train_size if is_neutral(SIZE, design.get(SIZE, find_axis(SIZE).default)) else 0
 
 
 def completed(results: Sequence[TrialResult]) -> list[TrialResult]:
@@ -72,8 +94,9 @@ def _with_axes(result: TrialResult, options: Mapping[str, set[str]]) -> TrialRes
 def _implied(axis_name: str, tried: set[str], config: Mapping[str, Any]) -> str:
     """The option of an axis that a trial's design does not have."""
     axis = find_axis(axis_name)
-    section, _, name = axis.setting.partition(".")
-    value = axis.spell(option_name(config.get(section, {}).get(name))) if axis.setting else ""
+    section, _, name = axis.setting.rpartition(".")
+    holder = config.get(section, {}) if section else config
+    value = axis.spell(option_name(holder.get(name))) if axis.setting else ""
     return value if value in tried else axis.default
 
 

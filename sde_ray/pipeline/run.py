@@ -25,12 +25,13 @@ from sde_ray.analysis.study import Study, studies
 from sde_ray.config.load import refuse_masked, resolved
 from sde_ray.config.schema import Constraints, SweepConfig
 from sde_ray.config.trial import TrialConfig
+from sde_ray.design.axes import find_axis
 from sde_ray.errors import UserError
 from sde_ray.pipeline.comparison import comparison_view
 from sde_ray.pipeline.context import Interrupted, PipelineContext, PipelineResult, StudyConclusion
 from sde_ray.pipeline.listener import PipelineListener
 from sde_ray.pipeline.notification import notified
-from sde_ray.pipeline.validation_trials import validation_trials
+from sde_ray.pipeline.validation_trials import repeated_trials, validation_trials
 from sde_ray.storage.layout import ADAPTER, SWEEP, TRIALS
 from sde_ray.storage.lease import refuse_if_held
 from sde_ray.storage.mirror import LocalFolder
@@ -189,8 +190,10 @@ def validate(context: PipelineContext, conclusion: StudyConclusion) -> StudyConc
     strategy = conclusion.strategy
     suffix = context.run_dir.suffix(strategy.task, strategy.model)
     trials = validation_trials(strategy, context.config, tuple(context.sweep_run.results.values()))
-    context.listener.on_validation_start(trials)
-    every = [trial for group in trials.values() for trial in group]
+    repeated = repeated_trials(strategy, context.config, trials)
+    at_values = {f"{name} at {at}": own for at, group in repeated.items() for name, own in group.items()}
+    context.listener.on_validation_start({**trials, **at_values})
+    every = [trial for group in (*trials.values(), *at_values.values()) for trial in group]
     write_phase(context.run_dir, "validation", validation=[trial.key for trial in every])
     outcome = run_trials(context.sweep_run, every, context.runner_factory, context.tracker, context.listener.progress)
     if outcome.interrupted:
@@ -198,7 +201,13 @@ def validate(context: PipelineContext, conclusion: StudyConclusion) -> StudyConc
     results = {result.key: result for result in outcome.results}
     path = context.run_dir.validation(strategy.task, strategy.model)
     verdict = validation.judge_validation(
-        strategy, trials, results, context.run_dir.trials, conclusion.study.results, verdicts.earlier_looks(path)
+        strategy,
+        trials,
+        results,
+        context.run_dir.trials,
+        conclusion.study.results,
+        verdicts.earlier_looks(path),
+        repeated,
     )
     strategy = replace(strategy, verdict=verdict.summary)
     strategies.save(strategy, conclusion.path)
@@ -275,12 +284,17 @@ def _chapters(
 
 
 def _final_results(sweep_run: SweepRun, study: Study) -> list[TrialResult]:
-    """The trials of the final comparison on a study's task and model, of the largest size that it has."""
+    """The trials of the final comparison on a study's task and model, of the largest size that it has.
+
+    Those at further values of nuisance axes are left out.
+    """
     contest = (study.group.task, study.group.model)
     final = [
         result
         for result in sweep_run.results.values()
-        if "test" in result.config["splits"] and (result.config["task"], result.config["model"]) == contest
+        if "test" in result.config["splits"]
+        and (result.config["task"], result.config["model"]) == contest
+        and not any(find_axis(axis).nuisance for axis in result.config["design"])
     ]
     largest = max((int(result.config["train_size"]) for result in final), default=0)
     return [result for result in final if int(result.config["train_size"]) == largest]

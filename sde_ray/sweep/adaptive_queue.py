@@ -8,21 +8,26 @@
 
 Every task, model and training size is a contest of its own with the same effects more or less; the contests of one
 model are worked on together, and models one after another, so that a worker changes its base as seldom as possible.
+
+With a nuisance axis the search asks for a *block*: the trials of a design and seed at every value. They run one after
+another to the rung that it asked for, and it hears of their mean when all are there.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 from sde_ray.config.load import open_tasks
 from sde_ray.config.trial import TrialConfig
+from sde_ray.design.designs import compared_size, without_nuisance
 from sde_ray.metrics import metric_bounds
 from sde_ray.search import METHODS
 from sde_ray.search.adaptive.request import TrialRequest
 from sde_ray.search.adaptive.search import Adaptive
+from sde_ray.sweep.block_progress import BlockProgress
 from sde_ray.sweep.budget import budget
 from sde_ray.sweep.plan import Plan
 from sde_ray.sweep.queue import DesignQueue, Score, TrialQueue
@@ -53,21 +58,22 @@ class AdaptiveQueue(TrialQueue):
     ) -> None:
         super().__init__(plan.trials, results, in_flight, ended=("finished",))  # a pruned trial may be asked for again
         self._plan, self._score = plan, score
-        self.names = list(dict.fromkeys((trial.task, trial.model, trial.train_size) for trial in _model_by_model(plan)))
+        self.names = list(dict.fromkeys(_contest_name(trial) for trial in _model_by_model(plan)))
         contests = {name: contest for contest, name in enumerate(self.names)}
-        self._trials = {
-            (contests[trial.task, trial.model, trial.train_size], trial.design, trial.seed): trial
-            for trial in plan.trials
-        }
-        self._requests = {trial.key: TrialRequest(*name, 0) for name, trial in self._trials.items()}
+        self._blocks: dict[tuple[int, Design, int], list[TrialConfig]] = {}
+        for trial in plan.trials:
+            contest = contests[_contest_name(trial)]
+            self._blocks.setdefault((contest, without_nuisance(trial.design), trial.seed), []).append(trial)
+        self._requests = {trial.key: TrialRequest(*name, 0) for name, block in self._blocks.items() for trial in block}
+        self._num_values = max(map(len, self._blocks.values()))
         self._rungs = plan.config.rungs()
         self.search = self._build()
-        for key, result in self.matched.items():
-            if result.status != "failed":  # a failed trial may be asked for again
-                self._replay_result(self._requests[key], result)
-        self._unfinished = deque(trial for trial in plan.trials if trial.key in self.in_flight)
-        for trial in self._unfinished:
-            self._resume_trial(trial, self.in_flight[trial.key])
+        self._progress: dict[TrialRequest, BlockProgress] = {}
+        self._unfinished: deque[TrialConfig] = deque()
+        if self._num_values > 1:
+            self._resume_blocks()
+        else:
+            self._resume_trials()
         # Whether there is anything to do is known before Ray starts; what follows an unfinished trial is not.
         self._next_request = None if self._unfinished else self.search.suggest()
 
@@ -76,10 +82,10 @@ class AdaptiveQueue(TrialQueue):
         if self._next_request is None and not self._unfinished:
             return 0
         used = sum(self.search.used_budget(contest) for contest in range(len(self.names)))
-        rungs = [self.in_flight[trial.key].promoted_rungs for trial in self._unfinished]
+        rungs = [self._target(trial) for trial in self._unfinished]
         if self._next_request is not None:
-            rungs = [self._next_request.rung]
-        return max(self._plan.count - used, 0) + sum(self._rungs[rung] for rung in rungs)
+            rungs = [self._next_request.rung] * self._num_values
+        return max(self._plan.count - used * self._num_values, 0) + sum(self._rungs[rung] for rung in rungs)
 
     @property
     def blocked(self) -> bool:
@@ -93,14 +99,30 @@ class AdaptiveQueue(TrialQueue):
         if self._unfinished:
             return self._unfinished.popleft()
         request, self._next_request = self._next_request or self.search.suggest(), None
-        return None if request is None else self._trials[request.contest, request.design, request.seed]
+        if request is None:
+            return None
+        first, *others = self._blocks[request.contest, request.design, request.seed]
+        if others:
+            self._begin(request, [first, *others])
+            self._unfinished.extend(others)
+        return first
 
     def should_continue(self, trial: TrialConfig, rung: int, score: float | None) -> bool:
         """Early-stopping decision at a rung: True = train the trial to the next rung."""
-        return self.search.report(self._requests[trial.key], rung, score)
+        block = self._progress.get(self._requests[trial.key])
+        if block is None:
+            return self.search.report(self._requests[trial.key], rung, score)
+        return rung < block.request.rung  # together, so that its design is seen at all values alike
 
     def on_trial_end(self, result: TrialResult) -> None:
-        self._replay_result(self._requests[result.key], result)
+        request = self._requests[result.key]
+        if request not in self._progress:
+            self._replay_result(request, result)
+            return
+        block = self._progress[request]
+        block.end(result, self._scores_by_rung(result))
+        if block.ended:
+            self._report_block(self._progress.pop(request))
 
     def recommendation(self, name: tuple[str, str, int]) -> list[tuple[Design, float]]:
         """The best design of a task, model and training size and its near-ties, best first, with expected scores.
@@ -121,7 +143,7 @@ class AdaptiveQueue(TrialQueue):
     def _build(self) -> Adaptive:
         config = self._plan.config
         contests: list[list[Design]] = [[] for _ in self.names]
-        for contest, design, seed in self._trials:
+        for contest, design, seed in self._blocks:
             if seed == config.seeds[0]:
                 contests[contest].append(design)
         models = list(dict.fromkeys(model for _, model, _ in self.names))
@@ -154,6 +176,81 @@ class AdaptiveQueue(TrialQueue):
             for contest in chosen
         ]
 
+    # ---- blocks ------------------------------------------------------------------------------------------------------
+
+    def _begin(self, request: TrialRequest, trials: Iterable[TrialConfig]) -> BlockProgress:
+        """Expect the trials of a block, which go to the rung of its request."""
+        block = BlockProgress(request, {trial.key for trial in trials})
+        self._progress[replace(request, rung=0)] = block
+        return block
+
+    def _report_block(self, block: BlockProgress) -> None:
+        """Let the search observe a block whose trials have all ended: the mean at each rung that all have reached."""
+        means = block.means()
+        for rung, mean in means.items():
+            self.search.observe(block.request, rung, mean)
+        self.search.on_trial_end(block.request, None if block.failed or not means else max(means))
+
+    def _scores_by_rung(self, result: TrialResult) -> dict[int, float]:
+        """A result's scores by the number of the sweep's rung; none of a failed trial."""
+        if result.status == "failed":
+            return {}
+        shares, scores = result.config["rungs"], {}
+        for rung in result.rungs:
+            if float(shares[rung.rung]) in self._rungs:
+                partial = replace(result, status="pruned", scores=rung.scores)
+                scores[self._rungs.index(float(shares[rung.rung]))] = self._score(partial)
+        if result.status == "finished":
+            scores[len(self._rungs) - 1] = self._score(result)
+        return {rung: score for rung, score in scores.items() if score is not None}
+
+    def _target(self, trial: TrialConfig) -> int:
+        """The rung that an unfinished trial is on its way to."""
+        block = self._progress.get(self._requests[trial.key])
+        return block.request.rung if block else self.in_flight[trial.key].promoted_rungs
+
+    def _resume_blocks(self) -> None:
+        """Let the search observe the blocks that an earlier run has finished; what others lack of theirs runs first.
+
+        A block that was begun goes on to the furthest rung that one of its trials has reached or was on its way to.
+        """
+        for (contest, design, seed), trials in self._blocks.items():
+            counted = [self.matched[trial.key] for trial in trials if trial.key in self.matched]
+            results = {one.key: one for one in counted if one.status != "failed"}
+            marks = [self.in_flight[trial.key] for trial in trials if trial.key in self.in_flight]
+            if not results and not marks:
+                continue
+            reached = [max(scores) for one in results.values() if (scores := self._scores_by_rung(one))]
+            target = max([*reached, *(mark.promoted_rungs for mark in marks)], default=len(self._rungs) - 1)
+            request = TrialRequest(contest, design, seed, target)
+            block = self._begin(request, trials)
+            self.search.resume_trial(request)
+            missing = []
+            for trial in trials:
+                scores = self._scores_by_rung(result) if (result := self._result_of(trial)) else {}
+                if result and scores and max(scores) >= target:
+                    block.end(replace(result, key=trial.key), scores)
+                else:
+                    missing.append(trial)
+            if block.ended:
+                self._report_block(self._progress.pop(replace(request, rung=0)))
+            self._unfinished.extend(sorted(missing, key=lambda trial: trial.key not in self.in_flight))
+
+    def _result_of(self, trial: TrialConfig) -> TrialResult | None:
+        result = self.matched.get(trial.key)
+        return None if result is None or result.status == "failed" else result
+
+    # ---- single trials -----------------------------------------------------------------------------------------------
+
+    def _resume_trials(self) -> None:
+        """Let the search observe what an earlier run has finished; what that run left unfinished runs first."""
+        for key, result in self.matched.items():
+            if result.status != "failed":  # a failed trial may be asked for again
+                self._replay_result(self._requests[key], result)
+        self._unfinished.extend(trial for trial in self._plan.trials if trial.key in self.in_flight)
+        for trial in self._unfinished:
+            self._resume_trial(trial, self.in_flight[trial.key])
+
     def _resume_trial(self, trial: TrialConfig, checkpoint: Checkpoint) -> None:
         """Resume a trial of an earlier run: the search observes its scores at the rungs where it was promoted.
 
@@ -180,6 +277,10 @@ class AdaptiveQueue(TrialQueue):
             self.search.observe(request, last, self._score(result))
         useless = result.status == "failed" or self._score(result) is None
         self.search.on_trial_end(request, None if useless else last)
+
+
+def _contest_name(trial: TrialConfig) -> tuple[str, str, int]:
+    return trial.task, trial.model, compared_size(dict(trial.design.options), trial.train_size)
 
 
 def _model_by_model(plan: Plan) -> list[TrialConfig]:

@@ -1,6 +1,6 @@
 """How many trials a search may use in a contest, what it takes at least, and that in words.
 
-budget(config, designs)             -> 22     trials; for `adaptive` full trainings, whatever they are spent on
+budget(config, designs)             -> 22     designs; for `adaptive` full trainings, whatever they are spent on
 describe_budget(config, designs)    -> "screening: 20 designs ..."     for `sde-ray plan`; "" where nothing needs saying
 """
 
@@ -57,8 +57,8 @@ def repeats(config: SweepConfig) -> int:
     return sizes if METHODS[config.search.method].trials else sizes * len(config.seeds)
 
 
-def describe_budget(config: SweepConfig, designs: Sequence[Design]) -> str:
-    """What `adaptive` will do with its budget in a contest."""
+def describe_budget(config: SweepConfig, designs: Sequence[Design], num_values: int = 1) -> str:
+    """What `adaptive` will do with its budget in a contest, whose designs are trained at so many nuisance values."""
     if not METHODS[config.search.method].trials or not designs:
         return ""
     from sde_ray.search.factorial import screening_size
@@ -72,4 +72,5 @@ def describe_budget(config: SweepConfig, designs: Sequence[Design]) -> str:
     end = f"{total} full trials"
     if config.search.confidence < 1:
         end += f", or before when {config.search.confidence:.0%} sure to be within {config.search.margin:g} of the best"
-    return f"{begin}; then where a score is worth most for its cost ({again}), to the end of {end}"
+    words = f"{begin}; then where a score is worth most for its cost ({again}), to the end of {end}"
+    return f"{words}; each stands for one at each of {num_values} nuisance values" if num_values > 1 else words

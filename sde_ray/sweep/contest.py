@@ -13,7 +13,10 @@ from sde_ray.types import Design
 
 @dataclass(frozen=True)
 class Contest:
-    """The designs that compete on a task and a model, each with its trials (seeds × training sizes).
+    """The designs that compete on a task and a model, each with its trials (seeds × training sizes × nuisance values).
+
+    A design here is one without nuisance axes: it stands for its trials at every combination of their values, its
+    *block*, so that whatever a search method compares has seen the same values.
 
     `points_to_evaluate` are tried first; `repeated` is the design that has a second seed also where others have one.
     """
@@ -25,6 +28,11 @@ class Contest:
     axes: Mapping[str, tuple[str, ...]]
     points_to_evaluate: tuple[Design, ...] = ()
     repeated: Design | None = None
+
+    @property
+    def num_values(self) -> int:
+        """How many combinations of nuisance values each design is trained at; 1 without a nuisance axis."""
+        return max((len({trial.design for trial in trials}) for trials in self.trials.values()), default=1)
 
     def searcher(self, config: SweepConfig) -> Searcher:
         """The search method over this contest's designs."""

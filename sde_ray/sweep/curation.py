@@ -1,6 +1,6 @@
 """What the data and training axes of a sweep mean for its plan: settings, data read, faults, rungs, cost.
 
-carried_out(trial)              the trial with the settings that its nuisance axes name, and the data that it reads
+carried_out(trial)              the trial with the settings that its axes name, and the data that it reads
 check_methods(trials)           UserError with every trial that its methods cannot carry out
 located(config, design, ...)    the settings of the axes, with where the sweep's memory levels are
 home_option(config, axis, ...)  the option that a design has which says nothing of the axis
@@ -21,22 +21,24 @@ from sde_ray.config.schema import SweepConfig
 from sde_ray.config.section import Section
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.axes import find_axis, find_option, spell
+from sde_ray.design.designs import SIZE
 from sde_ray.errors import FaultList
 from sde_ray.safe_json import stream_hash
-from sde_ray.search import METHODS
 from sde_ray.tasks import fingerprint, resolve_task
 from sde_ray.training.curation import methods_of
 from sde_ray.types import Design
 
 
 def carried_out(trial: TrialConfig) -> TrialConfig:
-    """The trial with the values of its nuisance axes in its settings, and other tasks' data in its `data`."""
+    """The trial with the options of its axes that are settings in these, and other tasks' data in its `data`."""
     changes: dict[str, Any] = {}
     for axis, option in trial.curated.items():
-        section, _, name = find_axis(axis).setting.partition(".")
+        section, _, name = find_axis(axis).setting.rpartition(".")
+        value = getattr(find_option(axis, option), "value", None)
+        if name and not section:
+            changes[name] = value
         if section:
             settings: Section = changes.get(section, getattr(trial, section))
-            value = getattr(find_option(axis, option), "value", None)
             changes[section] = _with_setting(type(settings), settings.model_dump_json(), name, value)
     if trial.tasks_read:
         changes["data"] = _with_data(trial.data, trial.tasks_read)
@@ -72,12 +74,21 @@ def _with_levels(curation: str, location: str, digest: str) -> Curation:
     return settings.model_copy(update={"memory_level": levels})
 
 
+def configured_value(config: SweepConfig, axis_name: str) -> str:
+    """The option of an axis that is the value of a setting which the sweep's own settings have; "" for other axes."""
+    section, _, name = find_axis(axis_name).setting.rpartition(".")
+    if axis_name == SIZE:
+        return spell(axis_name, config.train_sizes[0])
+    return spell(axis_name, getattr(getattr(config, section), name)) if section else ""
+
+
 def home_option(config: SweepConfig, axis_name: str, options: Sequence[str]) -> str:
     """Of these options that of a design which says nothing of the axis: the default, or as it is configured."""
     axis = find_axis(axis_name)
-    section, _, name = axis.setting.partition(".")
-    homes = [axis.default] + ([spell(axis_name, getattr(getattr(config, section), name))] if section else [])
-    return next((home for home in homes if home in options), options[0] if options else axis.default)
+    homes = (axis.default, configured_value(config, axis_name))
+    if not options:
+        return homes[axis.resource]  # an amount is a number, also where it is the configured one
+    return next((home for home in homes if home in options), options[0])
 
 
 def check_methods(trials: Iterable[TrialConfig]) -> None:
@@ -101,14 +112,7 @@ def cost(trial: TrialConfig) -> float:
     return math.prod([*options, *(method.cost() for method in methods_of(trial))])
 
 
-_SEARCHED = "this search spends less on values that score low: grid, random or factorial without asha see them alike"
-
-
-def _goes_after_scores(config: SweepConfig) -> bool:
-    return METHODS[config.search.method].adaptive or config.search.asha is not None
-
-
-def describe(config: SweepConfig, axes: Iterable[str], trials: Sequence[TrialConfig]) -> tuple[str, ...]:
+def describe(axes: Iterable[str], trials: Sequence[TrialConfig]) -> tuple[str, ...]:
     """What a person should know of the data and training axes that are tried, a line each."""
     lines = []
     for name in axes:
@@ -120,8 +124,9 @@ def describe(config: SweepConfig, axes: Iterable[str], trials: Sequence[TrialCon
         alone = {trial.design[name]: _with_axis_alone(trial, name) for trial in reversed(trials)}
         costs = {option: cost(alone[option]) for option in options}
         words += [f"{option} takes {times:g} times as long" for option, times in costs.items() if times != 1]
-        words += ["a test of robustness, never a reason for a design"] * axis.nuisance
-        words += [_SEARCHED] * (axis.nuisance and _goes_after_scores(config))
+        words += ["a test of robustness, never a reason for a design: each is trained at all of them"] * axis.nuisance
+        sizes = [trial.train_size for trial in trials]
+        words += [f"the largest trains on {max(sizes) / min(sizes):.3g} times the samples"] * (name == SIZE)
         words += ["scored at the end of the training only"] * axis.one_rung
         lines.append("; ".join(words))
     return (*lines, *_notes(trials))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 
 from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design.axes import find_axis
 from sde_ray.sweep.queue import TrialQueue
 from sde_ray.types import TrialResult
 
@@ -41,9 +40,6 @@ def best_peer(
 
 
 def _is_comparable(result: TrialResult, trial: TrialConfig) -> bool:
-    """Whether both ask the same of a model: a design at another value of a nuisance axis is no opponent."""
     resolved = trial.resolved()
     same = all(result.config[name] == resolved[name] for name in ("task", "model", "train_size"))
-    designs = [result.config["design"], resolved["design"]]
-    nuisance = [{axis: option for axis, option in one.items() if find_axis(axis).nuisance} for one in designs]
-    return bool(result.rungs) and same and nuisance[0] == nuisance[1]
+    return bool(result.rungs) and same

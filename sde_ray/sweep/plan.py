@@ -2,7 +2,8 @@
 
     config ──designs × seeds × train sizes × models × tasks──▶ contests ──search method──▶ trials
 
-A *contest* is one task on one model: the designs in it compete with each other. Methods that do not look at scores
+A *contest* is one task on one model: the designs in it compete with each other, each trained at every value of the
+nuisance axes. Methods that do not look at scores
 have their trials in the plan one by one; for the others the plan holds every trial that may run, and how many will.
 """
 
@@ -20,6 +21,7 @@ from sde_ray.errors import FaultList, UserError
 from sde_ray.metrics import try_plugins
 from sde_ray.safe_json import stream_hash
 from sde_ray.search import METHODS
+from sde_ray.sweep.blocks import blocks, check_blocks, num_values, without_nuisance_axes
 from sde_ray.sweep.budget import budget, describe_budget, repeats
 from sde_ray.sweep.contest import Contest
 from sde_ray.sweep.cost_estimate import Estimate, estimate
@@ -32,6 +34,7 @@ from sde_ray.sweep.points_to_evaluate import (
     second_seeds,
     seeds_of,
 )
+from sde_ray.sweep.train_size import check_sizes, sized, sized_axes, sizes_of
 from sde_ray.tasks import fingerprint, resolve_task
 from sde_ray.types import Design, Split, Task, TrialResult
 
@@ -71,8 +74,10 @@ def plan(config: SweepConfig, results: Mapping[str, TrialResult] | None = None) 
     pinned: dict[str, str] = {}
     spaces = [_space(config, task, pinned, dropped) for task in tasks]
     counts = _counts(config, spaces)
+    check_blocks(config, spaces)
+    check_sizes(config, spaces)
     _refuse_too_many(config, counts, spaces)
-    eval_sizes = [_eval_size(config, task) for task in tasks]
+    eval_sizes = [_eval_size(config, task, space) for task, space in zip(tasks, spaces, strict=True)]
     contests = tuple(
         _contest(config, task, model, space, eval_size)
         for model in config.model
@@ -98,15 +103,13 @@ def assemble_plan(
 ) -> Plan:
     """The plan of these contests: their trials, the budget, and what it costs."""
     trials = tuple(trial for contest in contests for group in contest.trials.values() for trial in group)
-    count = sum(budget(config, tuple(contest.trials)) for contest in contests) * repeats(config)
+    count = sum(budget(config, tuple(contest.trials)) * contest.num_values for contest in contests) * repeats(config)
     count += sum(len(second_seeds(config, contest)) for contest in contests)
-    words = describe_budget(config, tuple(contests[0].trials))
+    words = describe_budget(config, tuple(contests[0].trials), contests[0].num_values)
     costs = estimate(config, contests, count, results)
     first = describe_points(config, contests[0])
     axes = dict.fromkeys(axis for contest in contests for axis in contest.axes)
-    return Plan(
-        config, contests, trials, count, pinned, dropped, counts, words, first, costs, describe(config, axes, trials)
-    )
+    return Plan(config, contests, trials, count, pinned, dropped, counts, words, first, costs, describe(axes, trials))
 
 
 def make_trial(
@@ -165,10 +168,10 @@ def fingerprint_all(config: SweepConfig, task: Task) -> str:
 
 def _space(config: SweepConfig, task: Task, pinned: dict[str, str], dropped: dict[Dropped, None]) -> DesignSpace:
     rationales = task.has_rationales
-    space = design_space(task, rationales, axes=config.axes)
+    space = design_space(task, rationales, axes=sized_axes(config, task))
     pinned.update(space.pinned)
     if config.designs:
-        space = _with_listed_axes(config, space)
+        space = _with_listed_axes(config, task, space)
         space = replace(space, designs=_listed(config, task, space, dropped))
     if config.objective.split == "dev_ood":
         space = replace(space, designs=_answerable(config, task, space, dropped))
@@ -180,11 +183,11 @@ def _space(config: SweepConfig, task: Task, pinned: dict[str, str], dropped: dic
 _NOT_ASKED = "not applicable: without an instruction a model cannot be asked for other slots than it was trained on"
 
 
-def _with_listed_axes(config: SweepConfig, space: DesignSpace) -> DesignSpace:
+def _with_listed_axes(config: SweepConfig, task: Task, space: DesignSpace) -> DesignSpace:
     """The space with the data and training axes that the listed designs have: each of them has all."""
     listed: dict[str, dict[str, None]] = {}
     for given in config.designs:
-        for axis, option in designs.parse_design(given).options:
+        for axis, option in sized(designs.parse_design(given), task).options:
             if axis not in space.axes:
                 listed.setdefault(axis, {home_option(config, axis, ()): None})[option] = None
     return replace(space, axes={**space.axes, **{axis: tuple(options) for axis, options in listed.items()}})
@@ -194,7 +197,7 @@ def _listed(config: SweepConfig, task: Task, space: DesignSpace, dropped: dict[D
     """The designs that the configuration lists, with pinned axes at their option, each once."""
     kept: dict[Design, str] = {}
     for given in config.designs:
-        fitted = fit_design(config, designs.parse_design(given), space)
+        fitted = fit_design(config, sized(designs.parse_design(given), task), space)
         if fitted in kept:
             dropped[(f"design {given} on {task.name}", f"makes the same samples as {kept[fitted]}")] = None
         kept.setdefault(fitted, str(given))
@@ -217,10 +220,7 @@ def _answerable(
 
 
 def _reference_design(config: SweepConfig, space: DesignSpace) -> Design:
-    """`search.reference_design` within the space: where an axis has not the wanted option, its default or first one.
-
-    Of a nuisance axis it is the option that the settings have.
-    """
+    """`search.reference_design` within the space: where an axis has not the wanted option, its default or first one."""
     wanted = dict(designs.parse_design(config.search.reference_design).options)
 
     def nearest(axis: str, options: tuple[str, ...]) -> str:
@@ -234,18 +234,20 @@ def _reference_design(config: SweepConfig, space: DesignSpace) -> Design:
 
 def _contest(config: SweepConfig, task: Task, model: str, space: DesignSpace, eval_size: int) -> Contest:
     data = fingerprint_all(config, task)
-    reference_design = _reference_design(config, space)
-    if reference_design not in space.designs and space.designs:
-        reference_design = space.designs[0]
-    points = points_to_evaluate(config, space)
+    searched = without_nuisance_axes(space)
+    reference_design = _reference_design(config, searched)
+    if reference_design not in searched.designs and searched.designs:
+        reference_design = searched.designs[0]
+    points = points_to_evaluate(config, searched)
     repeated = repeated_design(config, points, reference_design)
     trials = {
         design: tuple(
-            make_trial(config, task, model, design, seed, size, eval_size, data)
+            make_trial(config, task, model, whole, seed, size, eval_size, data)
             for size in config.train_sizes
             for seed in seeds_of(config, design, repeated)
+            for whole in block
         )
-        for design in space.designs
+        for design, block in blocks(space.designs).items()
     }
     return Contest(task.name, model, trials, reference_design, space.axes, points, repeated)
 
@@ -260,8 +262,10 @@ def _fix_order(config: SweepConfig, contest: Contest) -> Contest:
 
 
 def _counts(config: SweepConfig, spaces: Sequence[DesignSpace]) -> dict[str, int]:
+    values = max(map(num_values, spaces))
     return {
-        "designs": max(len(space.designs) for space in spaces),
+        "designs": max(len(blocks(space.designs)) for space in spaces),
+        **({"nuisance_values": values} if values > 1 else {}),
         "seeds": len(config.seeds),
         "train_sizes": len(config.train_sizes),
         "models": len(config.model),
@@ -271,11 +275,13 @@ def _counts(config: SweepConfig, spaces: Sequence[DesignSpace]) -> dict[str, int
 
 def _refuse_too_many(config: SweepConfig, counts: Mapping[str, int], spaces: Sequence[DesignSpace]) -> None:
     if config.search.method == "one_at_a_time":
-        each = [1 + sum(len(options) - 1 for options in space.axes.values()) for space in spaces]
+        searched = [without_nuisance_axes(space) for space in spaces]
+        each = [1 + sum(len(options) - 1 for options in space.axes.values()) for space in searched]
         each = [n if config.search.n_trials is None else min(n, config.search.n_trials) for n in each]
     else:
-        each = [budget(config, space.designs) for space in spaces]
-    total = sum(each) * repeats(config) * len(config.model)
+        each = [budget(config, tuple(blocks(space.designs))) for space in spaces]
+    trials = sum(designs * num_values(space) for designs, space in zip(each, spaces, strict=True))
+    total = trials * repeats(config) * len(config.model)
     if total > config.search.max_trials:
         product = " × ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
         raise UserError(
@@ -285,13 +291,13 @@ def _refuse_too_many(config: SweepConfig, counts: Mapping[str, int], spaces: Seq
         )
 
 
-def _eval_size(config: SweepConfig, task: Task) -> int:
+def _eval_size(config: SweepConfig, task: Task, space: DesignSpace) -> int:
     """The number of items a trial is scored on; `UserError` where a split has too few examples."""
     faults = FaultList(f"Task {task.name}")
     available = len(task.load("train"))
-    for size in config.train_sizes:
+    for size, key in sizes_of(config, space.designs).items():
         if size > available:
-            faults.add(f"train_sizes has {size}, but the train split has {available} examples. Lower it or add data.")
+            faults.add(f"{key} has {size}, but the train split has {available} examples. Lower it or add data.")
     held: list[int] = []
     split: Split = "dev"
     for other in (task, *(resolve_task(name) for name in out_of_domain(config, task))):

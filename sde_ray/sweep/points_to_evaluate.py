@@ -36,7 +36,8 @@ def points_to_evaluate(config: SweepConfig, space: DesignSpace) -> tuple[Design,
     """
     if config.search.method == "one_at_a_time":
         return ()
-    fitted = [fit_design(config, designs.parse_design(name), space) for name in config.search.points_to_evaluate]
+    wanted = [designs.without_nuisance(designs.parse_design(name)) for name in config.search.points_to_evaluate]
+    fitted = [fit_design(config, design, space) for design in wanted]
     return tuple(design for design in dict.fromkeys(fitted) if design in space.designs)
 
 

@@ -164,9 +164,14 @@ class DesignQueue(TrialQueue):
                 state.trials.extend(sorted(missing, key=lambda trial: trial.key not in self.in_flight))
 
     def _mean(self, state: _ContestState, design: Design) -> float | None:
-        results = [self._results[trial.key] for trial in state.contest.trials[design]]
-        scores = [score for score in map(self._score, results) if score is not None]
-        return sum(scores) / len(scores) if scores else None
+        """Mean score of a design; of its means at the nuisance values, each of which must have a score."""
+        by_value: dict[Design, list[float]] = {trial.design: [] for trial in state.contest.trials[design]}
+        for trial in state.contest.trials[design]:
+            score = self._score(self._results[trial.key])
+            if score is not None:
+                by_value[trial.design].append(score)
+        means = [sum(scores) / len(scores) for scores in by_value.values() if scores]
+        return sum(means) / len(means) if len(means) == len(by_value) else None
 
 
 class _ContestState:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from sde_ray.analysis.report.html import Html, joined, table, tag
 from sde_ray.analysis.study import Study
-from sde_ray.design.designs import NAMED, design_of, essential
+from sde_ray.design.designs import NAMED, at_amounts_of, design_of, essential
 from sde_ray.errors import UserError
 from sde_ray.evaluation.batch_retries import parse_answers
 from sde_ray.evaluation.predictions import completions_by_task
@@ -70,7 +70,7 @@ def write_by_slot(study: Study, name: str, design: Design, final: Sequence[Trial
 
 
 def _shown(name: str, design: Design) -> dict[str, Design]:
-    baseline = NAMED["baseline"]
+    baseline = at_amounts_of(NAMED["baseline"], design)
     same = dict(baseline.options) == dict(design.options)
     return {name: design} if same else {name: design, "baseline": baseline}
 

@@ -17,7 +17,7 @@ from sde_ray.analysis.report.samples import AnsweredItem, held_out_answers, rend
 from sde_ray.analysis.strategy import Strategy, strategy_table
 from sde_ray.analysis.study import Study
 from sde_ray.analysis.verdict import Verdict, verdict_table
-from sde_ray.design.designs import NAMED, essential, paper_label
+from sde_ray.design.designs import NAMED, essential, paper_label, without_amounts
 from sde_ray.types import Design, TrialResult
 
 SPLITS = {"test": "in-domain", "test_ood": "out-of-domain"}
@@ -146,13 +146,14 @@ def _validation(verdict: Verdict) -> Html:
                 "scores": " / ".join(_three(row[name]) for name in ("assembled", "score")),
                 "tokens": " / ".join(_whole(count) for count in (verdict.cost.tokens, row["tokens"])),
                 "on": f"{row['seeds']} × {row['items']}" if row["items"] else str(row["seeds"]),
+                "at": (row.get("at") or "").replace("=", " "),
                 "size": "all" if row["train_size"] is None else str(row["train_size"]),
                 "difference": format_signed(row["difference"]),
                 "interval": format_interval(row["low"], row["high"]),
                 "claim": tag(
                     "span", row["claim"], class_=row["claim"] if row["claim"] in ("better", "worse") else None
                 ),
-                "class_": "chosen" if row["control"] == verdict.recommended else None,
+                "class_": "chosen" if row["control"] == verdict.recommended and not row.get("at") else None,
             }
         )
     columns = {
@@ -169,8 +170,15 @@ def _validation(verdict: Verdict) -> Html:
         f"Look {verdict.look} at the test items: claims at level {verdict.level:g}. Scores and output tokens: of the "
         "assembled design / of the control."
     )
-    splits = list(dict.fromkeys(row["where"] for row in rows))
-    tables = [table(columns, [row for row in rows if row["where"] == where], where) for where in splits]
+    blocks = list(dict.fromkeys((row["at"], row["where"]) for row in rows))
+    tables = [
+        table(
+            {name: key for name, key in columns.items() if not at or key not in ("action", "tokens")},
+            [row for row in rows if (row["at"], row["where"]) == (at, where)],
+            f"{where}, all trained again at {at}: a test of robustness" if at else where,
+        )
+        for at, where in blocks
+    ]
     return joined([tag("h3", "Final comparison"), tag("p", note, class_="quiet"), *tables])
 
 
@@ -213,7 +221,7 @@ def _leaderboard(study: Study, strategy: Strategy | None) -> Html:
 
 
 def _row(rank: int, row: RankedDesign, strategy: Strategy | None) -> dict[str, Any]:
-    names = [name for name, design in NAMED.items() if design == essential(row.design)]
+    names = [name for name, design in NAMED.items() if design == without_amounts(essential(row.design))]
     cells: dict[str, Any] = {
         **row.to_dict(),
         "place": rank,

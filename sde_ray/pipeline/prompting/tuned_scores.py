@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 from sde_ray.analysis.leaderboard import rank_designs
+from sde_ray.analysis.nuisance import results_without_nuisance
 from sde_ray.design.axes import AXES
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError, unknown
@@ -22,7 +23,7 @@ TunedScores = Mapping[Design, float]
 
 
 def from_results(results: Sequence[TrialResult], task: str, model: str, metric: str, split: str) -> TunedScores:
-    """The mean over seeds by design, at the largest training size that the sweep has finished."""
+    """The mean over seeds and nuisance values by design, at the largest training size that the sweep has finished."""
     finished = [
         result
         for result in results
@@ -34,7 +35,7 @@ def from_results(results: Sequence[TrialResult], task: str, model: str, metric: 
         return {}
     sizes = {int(result.config["train_size"]) for result in finished}
     largest = [result for result in finished if result.config["train_size"] == max(sizes)]
-    return {row.design: row.score for row in rank_designs(largest, metric, split)}
+    return {row.design: row.score for row in rank_designs(results_without_nuisance(largest), metric, split)}
 
 
 def from_table(path: Path, metric: str) -> TunedScores:
