@@ -118,10 +118,13 @@ class BestVsBaseline:
         if low is None or high is None:
             return "One trial a design and too few designs: whether the best is better than the baseline is not known."
         difference = format_estimate(self.estimate.value, low, high)
+        rows = {axis: find_axis(axis) for axis, _ in self.design.options}
+        alike = " and ".join(axis for axis, row in rows.items() if row.nuisance or row.resource)
+        baseline = f"the baseline at the same {alike}" if alike else "the baseline"
         if low > 0:
             name = paper_label(self.design)
-            return f"{name} is better than the baseline by {difference}, also as the best of {self.compared}."
-        return f"The best is not shown to be better than the baseline: {difference}, as the best of {self.compared}."
+            return f"{name} is better than {baseline} by {difference}, also as the best of {self.compared}."
+        return f"The best is not shown to be better than {baseline}: {difference}, as the best of {self.compared}."
 
     def to_dict(self) -> dict[str, Any]:
         """For a program."""

@@ -386,7 +386,13 @@ def refusal(strategy: Strategy, kept: Strategy, path: Path) -> str:
 def strategy_table(strategy: Strategy) -> list[dict[str, str]]:
     """A row an axis, for CLI and report: option, its label, the reason for it."""
     return [
-        {"axis": axis, "option": option, "label": find_axis(axis).options[option].label
-         if option in find_axis(axis).options else option, "reason": strategy.reasons.get(axis, "")}
+        {"axis": axis, "option": option, "label": _label(axis, option), "reason": strategy.reasons.get(axis, "")}
         for axis, option in strategy.design.options
-    ]  # fmt: skip
+    ]
+
+
+def _label(axis_name: str, option: str) -> str:
+    """The label of an option of the tables or of a number; one of the user's own is called by its name."""
+    axis = find_axis(axis_name)
+    row = axis.options.get(option) or axis.number_option(option)
+    return row.label if row else option

@@ -133,6 +133,7 @@ def make_verdict(
     home = [row for row in rows if row.split == "test" and row.train_size is None]
     away = [row for row in rows if row.split == "test_ood" and row.train_size is None]
     action = choose(home, cost)
+    words = " ".join(part for part in (action.words, _reversed_at(home, repeated)) if part)
     parts = [_headline(home, action.use), *_sentences(home)]
     if away:
         parts += ["Out-of-domain:", *_sentences(away)]
@@ -150,7 +151,7 @@ def make_verdict(
         number,
         tuple(looks),
         tuple(dropped),
-        action.words,
+        words,
         cost,
         tuple(repeated),
     )
@@ -184,6 +185,17 @@ def _repetitions(home: Sequence[Comparison], repeated: Sequence[Comparison]) -> 
         opening = "The same is found at" if same else "It is not the same at"
         parts += [f"{opening} {at.replace('=', ' ')}:", *_sentences(rows)]
     return parts
+
+
+def _reversed_at(home: Sequence[Comparison], repeated: Sequence[Comparison]) -> str:
+    """Where the opposite was found at another value of a nuisance axis: what to do then depends on it."""
+    opposite, claims = {BETTER: WORSE, WORSE: BETTER}, {row.control: row.claim for row in home}
+    against: dict[str, list[str]] = {}
+    for row in repeated:
+        if row.split == "test" and row.train_size is None and row.claim == opposite.get(claims.get(row.control, "")):
+            against.setdefault(row.at.replace("=", " "), []).append(row.control)
+    places = " and ".join(f"at {at} against {_joined(controls)}" for at, controls in against.items())
+    return f"This holds as it is configured; {places} it is the other way round." if places else ""
 
 
 def _foundations(rows: Sequence[Comparison], looks: Sequence[Look], dropped: Sequence[DroppedSeeds]) -> list[str]:

@@ -285,7 +285,8 @@ class SweepConfig(Section):
     """Each design is trained once with each seed: draw of the examples, order, dropout, initial adapter.
     `adaptive` repeats with further seeds only the designs that may be the best."""
     train_sizes: Annotated[Sizes, Field(min_length=1)] = (500,)
-    """Numbers of training examples; each design is trained with each."""
+    """Numbers of training examples; each design is trained with each, in a study of its own
+    (`axes: {train_size: [...]}` compares sizes in one, and chooses)."""
     eval_size: Size = 200
     """Dev items a trial is scored on, at most."""
     out_of_domain: Literal["auto"] | tuple[str, ...] = "auto"

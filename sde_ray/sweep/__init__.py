@@ -3,7 +3,8 @@
 sweep_run.py                    SweepRun: configuration, directory, plan, results and queue of one run
 plan.py  contest.py  budget.py  which trials a configuration means, how many a search may use
 points_to_evaluate.py           the designs that every search tries first, and the second seed of the first one
-curation.py                     what data and training axes mean for a plan
+curation.py  train_size.py      what data and training axes mean for a plan
+blocks.py  block_progress.py    a design's trials at every nuisance value, which a search takes as one
 cost_estimate.py                characters, seconds and GPU hours of a plan
 data_summary.py                 items, metric, over-long texts and odd labels of each task
 tokenizer_check.py              designs that a model's tokenizer cannot write

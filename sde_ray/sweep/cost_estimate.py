@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, linear_regression
 
 from sde_ray.config.load import open_tasks
 from sde_ray.config.schema import SweepConfig
@@ -43,15 +44,31 @@ def estimate(
     used = sum(trial_cost(config, result) for result in done if result.status != "failed")
     tasks = open_tasks(config)
     characters = sum(_characters(contest, tasks[contest.task], config) for contest in contests)
-    measured = [result.seconds["total"] for result in done if result.status == "finished" and "total" in result.seconds]
+    measured = [
+        (int(result.config["train_size"]), result.seconds["total"])
+        for result in done
+        if result.status == "finished" and "total" in result.seconds
+    ]
     seconds = gpu_hours = None
     if measured:
-        each = sum(measured) / len(measured)
+        each = mean_seconds(measured, [trial.train_size for trial in trials])
         left = max(0, count - used)
         seconds = each * left / (config.resources.max_concurrent_trials or 1)
         workers = config.resources.num_workers * config.resources.resources_per_worker.GPU
         gpu_hours = each * left * workers / 3600
     return Estimate(count, finished, characters, seconds, gpu_hours)
+
+
+def mean_seconds(measured: Sequence[tuple[int, float]], sizes: Sequence[int]) -> float:
+    """Mean time of trials of these training sizes, from (size, seconds) of some.
+
+    By a line through those measured, as a larger size takes longer; by their mean where they have one size.
+    """
+    seconds = [each for _, each in measured]
+    if len({size for size, _ in measured}) < 2:
+        return fmean(seconds)
+    slope, intercept = linear_regression([size for size, _ in measured], seconds)
+    return fmean(max(min(seconds), intercept + slope * size) for size in sizes)
 
 
 def _characters(contest: Contest, task: Task, config: SweepConfig) -> int:

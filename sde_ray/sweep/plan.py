@@ -16,6 +16,7 @@ from sde_ray.config.load import definition_of, open_tasks
 from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import designs
+from sde_ray.design.designs import SIZE
 from sde_ray.design.space import DesignSpace, design_space
 from sde_ray.errors import FaultList, UserError
 from sde_ray.metrics import try_plugins
@@ -267,7 +268,7 @@ def _counts(config: SweepConfig, spaces: Sequence[DesignSpace]) -> dict[str, int
         "designs": max(len(blocks(space.designs)) for space in spaces),
         **({"nuisance_values": values} if values > 1 else {}),
         "seeds": len(config.seeds),
-        "train_sizes": len(config.train_sizes),
+        **({} if any(SIZE in space.axes for space in spaces) else {"train_sizes": len(config.train_sizes)}),
         "models": len(config.model),
         "tasks": len(spaces),
     }

@@ -3,8 +3,8 @@
     sized_axes(config, task)          {"train_size": ["60", "240", "1500"], ...}     [60, 240, all] of 1,500 examples
     sized(design, task)               the same for a design that is listed
 
-`train_sizes`, the list of a sweep, makes blocks: each size is a study of its own, none is chosen, and the final
-comparison may be at other sizes. As an axis the size is one of the choices: it has an effect, interacts, and is part of
+`train_sizes`, the list of a sweep, makes a study of each size: none is chosen, and the final comparison may be at other
+sizes. As an axis the size is one of the choices: it has an effect, interacts, and is part of
 the combination. A sweep has one or the other.
 """
 

@@ -20,6 +20,8 @@ from sde_ray.cli.views.plan import summary
 from sde_ray.config.load import load_config
 from sde_ray.sweep.plan import plan
 from sde_ray.training.runner import RunnerResources
+from sde_ray.training.trial_runner import TrialRunner
+from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import RungResult
 
 pytestmark = pytest.mark.slow
@@ -105,6 +107,10 @@ def test_the_final_comparison_uses_the_whole_combination(helping: tuple[Path, sd
     assert row.claim == "better" and row.paired is not None
     assert row.paired.difference == pytest.approx(0.18, abs=0.03)
     assert "The ranking of designs holds at each learning_rate" in verdict.summary
+    again = {row.at: row for row in verdict.repeated if row.control == "baseline"}
+    assert list(again) == ["learning_rate=0.001", "learning_rate=0.006"]
+    assert {row.claim for row in again.values()} == {"better"}
+    assert "The same is found at learning_rate 0.001:" in verdict.summary
 
 
 def test_page_and_mlflow_have_them(helping: tuple[Path, sde_ray.Run]) -> None:
@@ -119,6 +125,28 @@ def test_page_and_mlflow_have_them(helping: tuple[Path, sde_ray.Run]) -> None:
     params = {(run.data.params["repeat"], run.data.params["learning_rate"]) for run in runs}
     assert params == {(repeat, rate) for repeat in ("1", "4") for rate in ("0.001", "0.006")}
     assert {run.data.params["train.learning_rate"] for run in runs} == {"0.001", "0.006"}
+
+
+def test_the_shipped_sweep_trains_and_is_judged_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """sweeps/crossed.yaml with a real, small training: both kinds of axes are in plan, strategy, verdict and page."""
+    monkeypatch.setattr("sde_ray.sweep.run._tune", in_process.Tune())
+    runners: list[TrialRunner] = []
+
+    def factory(place: RunnerResources) -> TrialRunner:
+        runners[:] = runners or [TrialRunner(WorkerGroup(RunnerResources(), in_process=True))]
+        return runners[0]
+
+    sets = ["axes.instruction=last", "axes.train_size=[8, 16]", "seeds=[0]", "eval_size=20", "mlflow.enabled=false"]
+    sets += ["validation.seeds=[101]", "validation.test_size=20", "validation.controls=[baseline]"]
+    shipped = Path(__file__).parents[2] / "sweeps" / "crossed.yaml"
+    run = sde_ray.run(shipped, [*sets, f"storage_path={tmp_path}"], runner_factory=factory)
+    trials = run.trials()
+    search = trials[trials["phase"] == "search"]
+    assert set(search["status"]) == {"finished"} and len(search) == 2 * 2 * 2 + 2  # a second seed of the first design
+    assert run.strategy is not None and {"format", "train_size"} < set(dict(run.strategy.design.options))
+    assert {check.option for check in run.strategy.robustness} == {"0.002", "0.006"}
+    assert run.verdict is not None and {row.at for row in run.verdict.repeated} == {"learning_rate=0.002"}
+    assert "all trained again at learning_rate 0.002" in (tmp_path / "crossed" / "report.html").read_text()
 
 
 def test_what_does_not_help_keeps_its_neutral_option(tmp_path: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.plans import plan_of
 
 from sde_ray.analysis.effects import estimate_effects, estimate_interactions, group_results
-from sde_ray.analysis.strategy import Strategy, assemble
+from sde_ray.analysis.strategy import Strategy, assemble, strategy_table
+from sde_ray.analysis.strategy import load as load_strategy
+from sde_ray.analysis.strategy import save as save_strategy
 from sde_ray.analysis.study import studies
 from sde_ray.analysis.validation import judge_validation
 from sde_ray.analysis.verdict import Verdict, load, save, verdict_table
@@ -19,10 +22,13 @@ from sde_ray.config.load import check
 from sde_ray.config.trial import TrialConfig
 from sde_ray.data import draw
 from sde_ray.design.axes import AXES, find_axis
-from sde_ray.design.designs import make_design, paper_label
+from sde_ray.design.designs import make_design, paper_label, parse_design
+from sde_ray.design.render import parse_completion, prompt_of, render_sample
 from sde_ray.errors import UserError
+from sde_ray.models.predictor import read_card, write_card
 from sde_ray.pipeline.validation_trials import repeated_trials, validation_trials
 from sde_ray.sweep.adaptive_queue import AdaptiveQueue, make_trial_queue
+from sde_ray.sweep.cost_estimate import mean_seconds
 from sde_ray.sweep.plan import Plan
 from sde_ray.tasks import get_task
 from sde_ray.types import TrialResult
@@ -77,6 +83,12 @@ def test_the_cost_grows_with_the_size() -> None:
     small, large = (plan_of(axes={**SIZES, "train_size": sizes}) for sizes in ([60, 240], [60, 960]))
     ratio = large.estimate.train_characters / small.estimate.train_characters
     assert ratio == pytest.approx((60 + 960) / (60 + 240), rel=0.01)
+
+
+def test_time_is_told_by_the_sizes_that_are_left() -> None:
+    """A line through what was measured: two seconds and a tenth for each sample."""
+    assert mean_seconds([(60, 8.0), (240, 26.0), (60, 8.0)], [960]) == pytest.approx(98.0)
+    assert mean_seconds([(60, 8.0), (60, 10.0)], [60, 960]) == 9.0, "of one size nothing is known of others"
 
 
 def test_plain_trials_are_those_of_before() -> None:
@@ -150,6 +162,24 @@ def test_the_search_itself_may_choose_a_size() -> None:
     assert design["format"] == "lines" and int(design["train_size"]) >= 240
 
 
+def test_strategy_and_adapter_name_data_and_training_axes(tmp_path: Path) -> None:
+    """They say what the adapter has learned from; how it is asked and read is the samples' form alone."""
+    task, form = get_task("masa:d1"), make_design(format="lines")
+    design = make_design(format="lines", train_size=240, repeat=4, mix=0.25, learning_rate=0.006)
+    write_card(tmp_path, TrialConfig("masa:d1", design, "tiny", 0, 240, 20), 8)
+    named = parse_design(read_card(tmp_path).design)
+    assert named == design
+    example = task.load("train")[0]
+    assert prompt_of(example.text, task, named) == prompt_of(example.text, task, form)
+    completion = render_sample(example, task, form).completion.text
+    assert parse_completion(completion, task, named) == parse_completion(completion, task, form)
+    strategy = Strategy("masa:d1", "tiny", design, "x", "weighted_kappa", 0.5)
+    save_strategy(strategy, tmp_path / "strategy.yaml")
+    assert load_strategy(tmp_path / "strategy.yaml").design == design
+    labels = {row["axis"]: row["label"] for row in strategy_table(strategy)}
+    assert (labels["train_size"], labels["repeat"], labels["mix"]) == ("240 samples", "4 epochs of 1/4", "25% mixed in")
+
+
 # ---- final comparison ------------------------------------------------------------------------------------------------
 
 
@@ -177,7 +207,7 @@ def test_controls_have_as_many_samples_as_the_assembled_design(results: list[Tri
     assert {trial.train_size for own in trials.values() for trial in own} == {60, 100}
 
 
-def test_the_verdict_is_repeated_at_each_value_of_a_nuisance_axis(tmp_path: Any) -> None:
+def test_the_verdict_is_repeated_at_each_value_of_a_nuisance_axis(tmp_path: Path) -> None:
     def reversing(trial: TrialConfig) -> float:
         return 0.5 + 0.1 * (trial.design["format"] == "lines") * (1 if trial.train.learning_rate == 0.001 else -0.6)
 
@@ -192,6 +222,7 @@ def test_the_verdict_is_repeated_at_each_value_of_a_nuisance_axis(tmp_path: Any)
     assert {one.claim for one in verdict.overall() if one.control == "baseline"} == {"better"}
     assert "It is not the same at learning_rate 0.006: Worse than baseline" in verdict.summary
     assert verdict.recommended == "assembled", "what other rates say decides nothing"
+    assert verdict.action.endswith("at learning_rate 0.006 against baseline it is the other way round.")
     save(verdict, tmp_path / "validation.json")
     assert load(tmp_path / "validation.json") == verdict
     assert {row["at"] for row in verdict_table(verdict)} == {"", "learning_rate=0.006"}

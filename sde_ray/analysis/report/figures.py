@@ -16,6 +16,7 @@ from sde_ray.analysis.estimate import Estimate, format_estimate, format_signed
 from sde_ray.analysis.pareto import undominated
 from sde_ray.analysis.report.html import Html, tag
 from sde_ray.analysis.report.style import VARIABLES
+from sde_ray.design.axes import find_axis
 from sde_ray.types import TrialResult
 
 WIDTH = 420
@@ -169,9 +170,10 @@ def interactions(rows: Sequence[Interaction], metric: str) -> Html | None:
     index = {name: n for n, name in enumerate(names)}
     parts: list[Html] = []
     for name, n in index.items():
-        parts.append(text(left_margin - 6, top_margin + (n + 0.5) * cell + 4, name[1], "end"))
+        title = _title(*name)
+        parts.append(text(left_margin - 6, top_margin + (n + 0.5) * cell + 4, title, "end"))
         x, y = left_margin + (n + 0.5) * cell, top_margin - 8
-        parts.append(tag("text", name[1], x=f"{x:g}", y=f"{y:g}", class_="label", transform=f"rotate(-45 {x:g} {y:g})"))
+        parts.append(tag("text", title, x=f"{x:g}", y=f"{y:g}", class_="label", transform=f"rotate(-45 {x:g} {y:g})"))
     for interaction in rows:
         a, b = (index[name] for name in zip(interaction.axes, interaction.options, strict=True))
         for column, row in ((a, b), (b, a)):
@@ -179,9 +181,17 @@ def interactions(rows: Sequence[Interaction], metric: str) -> Html | None:
     return svg(top_margin + len(names) * cell + 4, f"Interactions on {metric}", parts)
 
 
+def _title(axis_name: str, option: str) -> str:
+    """An option by its name; a number by its label, as it alone does not say of what it is."""
+    axis = find_axis(axis_name)
+    number = None if option in axis.options else axis.number_option(option)
+    return number.label if number else option
+
+
 def _cell(interaction: Interaction, x: float, y: float, size: float, strongest: float) -> Html:
     difference = format_estimate(interaction.difference, interaction.low, interaction.high, unknown=", no interval")
-    words = f"{interaction.options[0]} with {interaction.options[1]}: {difference}"
+    first, second = map(_title, interaction.axes, interaction.options)
+    words = f"{first} with {second}: {difference}"
     strength = abs(interaction.difference) / strongest
     kind, opacity = ("gain" if interaction.difference > 0 else "loss"), 0.08 + 0.92 * strength
     if not interaction.estimate.excludes_zero:
