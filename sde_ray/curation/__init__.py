@@ -1,6 +1,7 @@
 """Curation: what the axes of the stages data and training do to a trial, a file for each method.
 
 filter.py    samples of the best texts only; filter_rules.py what is dropped beside the worst
+balance.py   each label equally often
 mix.py       a share of another task's samples
 augment/     examples that a teacher model writes, for what the student gets wrong
 repeat.py    fewer samples, more often, at the same number of steps
