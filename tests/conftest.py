@@ -90,3 +90,22 @@ def names_of_one_module_are_not_trusted_in_the_next() -> Iterator[None]:
     yield
     os.environ["SDE_TRUSTED"] = TRUSTED
     sys.path[:] = folders
+
+
+def pytest_unconfigure() -> None:
+    """Nothing of a process stays, whoever ends it."""
+    _own_sweeps.cleanup()
+    _hypothesis_home.cleanup()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The last gate stands last, also beside tests of other folders."""
+    items.sort(key=lambda item: item.get_closest_marker("walk") is not None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many hostile cases were tried, in whichever process (`tests/fuzz/conftest.py` tells it by a property)."""
+    ended = [one for one in terminalreporter.stats.get("", []) if getattr(one, "when", None) == "teardown"]
+    cases = [count for one in ended for name, count in one.user_properties if name == "hostile cases"]
+    if cases:
+        terminalreporter.write_line(f"{sum(cases):,} hostile cases in {len(cases)} tests")

@@ -10,7 +10,6 @@ import pytest
 from fuzz.hostile import Outcomes
 
 MAX_MEMORY = 800  # MiB that the cases of a test may add
-_tried: dict[str, int] = {}
 
 
 @pytest.fixture
@@ -20,7 +19,7 @@ def outcomes(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     counts, before = Outcomes(), _peak_memory()
     yield counts
-    _tried[request.node.name] = counts.cases
+    request.node.user_properties.append(("hostile cases", counts.cases))  # tests/conftest.py adds them up
     grown = _peak_memory() - before
     assert grown < MAX_MEMORY, f"{request.node.name} added {grown} MiB"
     one_sided = f"one-sided: {counts.accepted} accepted, {counts.refused} refused"
@@ -31,8 +30,3 @@ def outcomes(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
 def _peak_memory() -> int:
     """The most memory that this process has had, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _tried:
-        terminalreporter.write_line(f"{sum(_tried.values()):,} hostile cases in {len(_tried)} tests")
