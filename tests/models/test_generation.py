@@ -53,9 +53,15 @@ def stops(base: model.LoadedModel, prompts: list[list[int]]) -> list[int]:
     return [2, *{row[draw.randrange(2, NEW)] for row in free[:6]}]
 
 
+@pytest.fixture(scope="module")
+def expected(base: model.LoadedModel, prompts: list[list[int]], stops: list[int]) -> list[list[int]]:
+    return reference(base, prompts, stops)
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 32])
-def test_equals_generate(base: model.LoadedModel, prompts: list[list[int]], stops: list[int], batch_size: int) -> None:
-    expected = reference(base, prompts, stops)
+def test_equals_generate(
+    base: model.LoadedModel, prompts: list[list[int]], stops: list[int], expected: list[list[int]], batch_size: int
+) -> None:
     lengths = {len(row) for row in expected}
     assert len(lengths) > 3 and NEW in lengths, f"rows must end at different steps to test compaction: {lengths}"
     generated = generation.generate(

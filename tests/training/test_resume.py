@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,14 @@ def cut_off(runner: TrialRunner, config: TrialConfig, folder: Path, after: int) 
     for rung in range(len(resumed.rungs), after + 1):
         runner.train_rung(rung)
     scramble()
+
+
+@pytest.fixture(scope="module")
+def one_rung(worker: Worker, config: TrialConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a trial that was cut off after its first rung. Tests spoil copies of it."""
+    folder = tmp_path_factory.mktemp("cut")
+    cut_off(runner_on(worker), config, folder, after=0)
+    return folder
 
 
 def scramble() -> None:
@@ -255,10 +264,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize("what", DAMAGE)
 def test_a_damaged_or_foreign_checkpoint_is_told_and_not_used(
-    what: str, worker: Worker, config: TrialConfig, tmp_path: Path
+    what: str, worker: Worker, config: TrialConfig, one_rung: Path, tmp_path: Path
 ) -> None:
     harm, told = DAMAGE[what]
-    cut_off(runner_on(worker), config, tmp_path, after=0)
+    shutil.copytree(one_rung, tmp_path, dirs_exist_ok=True)
     harm(tmp_path)
     resumed = runner_on(worker).start(config, tmp_path)
     assert resumed.rungs == () and resumed.promoted_rungs == 0
@@ -267,9 +276,9 @@ def test_a_damaged_or_foreign_checkpoint_is_told_and_not_used(
 
 
 def test_a_checkpoint_of_other_libraries_is_told_and_not_used(
-    worker: Worker, config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, config: TrialConfig, one_rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut_off(runner_on(worker), config, tmp_path, after=0)
+    shutil.copytree(one_rung, tmp_path, dirs_exist_ok=True)
     versions = engine_state._versions()
     assert set(versions) == {"sde_ray", "torch", "transformers", "peft", "deepspeed"}
     monkeypatch.setattr(engine_state, "_versions", lambda: {**versions, "torch": "99.0"})
@@ -288,14 +297,19 @@ def test_after_a_checkpoint_that_does_not_serve_the_trial_is_as_undisturbed(
 
 
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
-    worker: Worker, config: TrialConfig, whole: tuple[TrialResult, Path], steps: list[int], tmp_path: Path
+    worker: Worker,
+    config: TrialConfig,
+    whole: tuple[TrialResult, Path],
+    one_rung: Path,
+    steps: list[int],
+    tmp_path: Path,
 ) -> None:
     """The moment after the newer file of the worker, or a part of it, and before the new `checkpoint.json`."""
-    cut_off(runner_on(worker), config, tmp_path, after=0)
+    shutil.copytree(one_rung, tmp_path, dirs_exist_ok=True)
     (tmp_path / checkpoint.worker_file((2, 4), 0)).write_bytes(b"a newer state")
     (tmp_path / (checkpoint.NAME + ".new")).write_bytes(b"{")
     result = run_trial(runner_on(worker), config, tmp_path)
-    assert steps == list(range(6))
+    assert steps == [2, 3, 4, 5]
     assert_same(result, tmp_path, whole)
 
 
