@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +22,15 @@ from sde_ray.config.curation import Curation
 from sde_ray.config.curation import Mixup as Settings
 from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.curation import mixup
-from sde_ray.curation.mixup import Mixup, draw_weights, mixed_cross_entropy, order_in_pairs, pairs_of, shared_positions
+from sde_ray.curation.mixup import (
+    Mixup,
+    draw_weights,
+    mixed_cross_entropy,
+    order_in_pairs,
+    pairs_of,
+    reference_key,
+    shared_positions,
+)
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.models.tokenization import TokenizedSample
@@ -29,11 +38,12 @@ from sde_ray.sweep.curation import carried_out, check_methods
 from sde_ray.tasks.trial_task import trial_examples
 from sde_ray.training import trial_runner
 from sde_ray.training.batching import batch_indices, collate, split_micro_batches
+from sde_ray.training.curation import methods_of
 from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trainer import Trainer
 from sde_ray.training.trial_runner import TrialRunner
 from sde_ray.training.worker_group import WorkerGroup
-from sde_ray.types import Example, Split
+from sde_ray.types import Example, Sample, Segment, Split, TrialResult
 
 TRAIN = Train(learning_rate=5e-3, train_batch_size=4)
 SHORT = Generation(max_new_tokens=4)
@@ -54,6 +64,15 @@ def runner() -> Iterator[TrialRunner]:
     one = in_process()
     yield one
     one.close()
+
+
+@pytest.fixture(scope="module")
+def mixed(runner: TrialRunner, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialResult, Path]:
+    """The usual trial with mixup, in a run of its own: the result, and the trial's folder, which nobody may change."""
+    folder = tmp_path_factory.mktemp("run") / "mixed"
+    result = run_trial(runner, trial(mixup=0.2), folder)
+    assert result.status == "finished", result.error
+    return result, folder
 
 
 def trainer_of(runner: TrialRunner) -> Trainer:
@@ -280,11 +299,10 @@ def test_mu_0_is_the_plain_run_and_a_last_odd_batch_trains_all_samples(runner: T
     assert values == sorted(values, reverse=True) and all(value <= -1.0 for value in values)
 
 
-def test_the_confidence_is_minus_the_mean_perplexity_at_the_checkpoints(runner: TrialRunner, tmp_path: Path) -> None:
-    config = trial(mixup=0.2)
-    result = run_trial(runner, config, tmp_path / "mixed")
-    assert result.status == "finished", result.error
-    plain = replace(config, design=make_design())
+def test_the_confidence_is_minus_the_mean_perplexity_at_the_checkpoints(
+    runner: TrialRunner, mixed: tuple[TrialResult, Path], tmp_path: Path
+) -> None:
+    plain = replace(trial(mixup=0.2), design=make_design())
     expected: dict[str, float] = {}
     for steps in (round(3 / 2), 3):
         runner.start(plain, tmp_path / f"plain{steps}")
@@ -295,26 +313,52 @@ def test_the_confidence_is_minus_the_mean_perplexity_at_the_checkpoints(runner: 
                 loss = trainer.cross_entropy([one]) / len(one.completion)
             expected[one.id] = expected.get(one.id, 0.0) - math.exp(float(loss)) / 2
         runner.finish("failed", "enough seen")
-    measured = {one["id"]: one["confidence"] for one in confident(tmp_path / "mixed")}
+    measured = {one["id"]: one["confidence"] for one in confident(mixed[1])}
     assert measured == pytest.approx(expected, rel=1e-4)
 
 
-def test_trials_share_a_reference_run_where_only_mu_or_alpha_differs(runner: TrialRunner, tmp_path: Path) -> None:
-    first = run_trial(runner, trial(mixup=0.2), tmp_path / "a" / "first")
-    shared = run_trial(runner, trial(mixup=0.5, settings=Settings(alpha=2.0, checkpoints=2)), tmp_path / "a" / "shared")
-    alone = run_trial(runner, trial(mixup=0.5, settings=Settings(alpha=2.0, checkpoints=2)), tmp_path / "b" / "alone")
-    assert shared.status == alone.status == "finished", shared.error + alone.error
-    assert [one.curation.get("mixup/reference_runs") for one in (first, shared, alone)] == [1.0, None, 1.0]
+SAME = {
+    "mu and alpha": trial(mixup=0.5, settings=Settings(alpha=2.0, checkpoints=2)),
+    "what is scored": replace(trial(mixup=0.2), eval_size=5, splits=("dev", "test")),
+    "rungs": replace(trial(mixup=0.2), rungs=(0.5, 1.0)),
+}
+OTHERS = {
+    "seed": trial(mixup=0.2, seed=2),
+    "design": trial(mixup=0.2, format="lines"),
+    "checkpoints": trial(mixup=0.2, settings=Settings(checkpoints=1)),
+    "reference model": trial(mixup=0.2, settings=Settings(checkpoints=2, reference="other")),
+    "model": replace(trial(mixup=0.2), model="another"),
+    "rank": replace(trial(mixup=0.2), lora=Lora(r=4, lora_dropout=0.0)),
+    "learning rate": replace(trial(mixup=0.2), train=TRAIN.model_copy(update={"learning_rate": 1e-3})),
+}
+
+
+def test_trials_share_a_reference_run_where_only_mu_or_alpha_differs(
+    runner: TrialRunner, mixed: tuple[TrialResult, Path], tmp_path: Path
+) -> None:
+    first, folder = mixed
+    shared = run_trial(runner, SAME["mu and alpha"], folder.with_name("shared"))
+    alone = run_trial(runner, SAME["mu and alpha"], tmp_path / "alone")
+    other = run_trial(runner, OTHERS["seed"], folder.with_name("other"))
+    assert shared.status == alone.status == other.status == "finished", shared.error + alone.error + other.error
+    made = [one.curation.get("mixup/reference_runs") for one in (first, shared, alone, other)]
+    assert made == [1.0, None, 1.0, 1.0]
     assert shared.losses == alone.losses and shared.scores == alone.scores  # whoever has made the reference run
-    others = {
-        "seed": trial(mixup=0.2, seed=2),
-        "design": trial(mixup=0.2, format="lines"),
-        "checkpoints": trial(mixup=0.2, settings=Settings(checkpoints=1)),
-        "rank": replace(trial(mixup=0.2), lora=Lora(r=4, lora_dropout=0.0)),
-    }
-    for name, config in others.items():
-        result = run_trial(runner, config, tmp_path / "a" / name)
-        assert result.curation.get("mixup/reference_runs") == 1.0, (name, result.error)
+
+
+def test_the_key_of_a_reference_run_has_all_that_decides_its_confidences() -> None:
+    def key(config: TrialConfig, text: str = "good soup") -> str:
+        (method,) = methods_of(config)
+        return reference_key(config, method.settings, [written_out("a", text), written_out("b", "cold tea")])
+
+    usual = key(trial(mixup=0.2))
+    assert {name: key(config) == usual for name, config in SAME.items()} == dict.fromkeys(SAME, True)
+    keys = {usual, key(trial(mixup=0.2), "bad soup"), *(key(config) for config in OTHERS.values())}
+    assert len(keys) == 2 + len(OTHERS)
+
+
+def written_out(name: str, text: str) -> Sample:
+    return Sample(name, (Segment(text, False, "text"),), Segment("food: positive", True, "completion"))
 
 
 def test_a_resumed_trial_goes_on_to_the_digit(runner: TrialRunner, tmp_path: Path) -> None:
@@ -352,30 +396,33 @@ def test_where_all_samples_are_alike_mixup_changes_nothing(
     assert mixed.scores == plain.scores
 
 
-def test_accumulation_changes_nothing_but_rounding(runner: TrialRunner, tmp_path: Path) -> None:
-    whole = run_trial(runner, trial(mixup=0.4), tmp_path / "whole")
+def test_accumulation_changes_nothing_but_rounding(
+    runner: TrialRunner, mixed: tuple[TrialResult, Path], tmp_path: Path
+) -> None:
     train = TRAIN.model_copy(update={"gradient_accumulation_steps": 2})
-    parts = run_trial(runner, replace(trial(mixup=0.4), train=train), tmp_path / "parts")
+    parts = run_trial(runner, replace(trial(mixup=0.2), train=train), tmp_path / "parts")
     assert parts.status == "finished", parts.error
-    assert parts.losses == pytest.approx(whole.losses, rel=1e-3)
+    assert parts.losses == pytest.approx(mixed[0].losses, rel=1e-3)
 
 
-def test_the_reference_may_be_another_model(runner: TrialRunner, tiny_llama: Path, tmp_path: Path) -> None:
-    own = run_trial(runner, trial(mixup=0.2), tmp_path / "own")
+def test_the_reference_may_be_another_model(
+    runner: TrialRunner, mixed: tuple[TrialResult, Path], tiny_llama: Path, tmp_path: Path
+) -> None:
+    own, folder = mixed
     settings = Settings(checkpoints=1, reference=str(tiny_llama))
     other = run_trial(runner, trial(mixup=0.2, settings=settings), tmp_path / "other")
     assert other.status == "finished", other.error
     assert other.tokens == own.tokens  # the trial itself is trained on its own model
-    of_llama, of_tiny = ({one["id"]: one["confidence"] for one in confident(tmp_path / n)} for n in ("other", "own"))
+    of_llama, of_tiny = ({one["id"]: one["confidence"] for one in confident(n)} for n in (tmp_path / "other", folder))
     assert of_llama.keys() == of_tiny.keys() and of_llama != of_tiny
     missing = Settings(reference=str(tmp_path / "nowhere"))
     failed = run_trial(runner, trial(mixup=0.2, settings=missing), tmp_path / "missing")
     assert failed.status == "failed" and "nowhere" in failed.error
 
 
-def test_damaged_confidences_are_refused(runner: TrialRunner, tmp_path: Path) -> None:
+def test_damaged_confidences_are_refused(runner: TrialRunner, mixed: tuple[TrialResult, Path], tmp_path: Path) -> None:
     config = trial(mixup=0.2)
-    assert run_trial(runner, config, tmp_path / "one").status == "finished"
+    shutil.copytree(mixed[1], tmp_path / "one")
     kept = tmp_path / "one" / "curation" / "confidence.json"
     for value in ([1.0], ["a"] * 10, None, [True] * 9, [float("nan")] * 10):
         kept.write_text(json.dumps({"key": config.key, "value": value, "counts": {}}))
