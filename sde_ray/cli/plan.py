@@ -26,6 +26,7 @@ def plan(
     """List what a sweep would run, what was pinned or dropped and why, and what it costs. Trains nothing."""
     from sde_ray.cli.views import plan as view
     from sde_ray.config.load import load_config
+    from sde_ray.sweep.curation import check_reachable
     from sde_ray.sweep.sweep_run import SweepRun
 
     config = load_config(sweep, sets or [])
@@ -33,6 +34,8 @@ def plan(
     models = _check_models(config) if model else []
     local = model and all(each.is_local for each in models)  # others need a download
     sweep_run = SweepRun(config, check_tokenizer=local)
+    if model and not local:
+        check_reachable(trial for trial in sweep_run.plan.trials if trial.key not in sweep_run.results)
     view.print_notes([*(each.note for each in models if each.note), *sweep_run.notes()])
     if as_json:
         return emit(view.to_dict(sweep_run.plan, sweep_run.data))

@@ -36,7 +36,7 @@ class Augment(Section):
 
     teacher: Annotated[str, Field(min_length=1), AfterValidator(_without_query)] = "same"
     """Who writes: `same`, the trial's own base model; another model by its name or folder, which every worker then
-    holds beside the base; or the address of an OpenAI-compatible endpoint, such as http://127.0.0.1:8000/v1."""
+    loads once and holds beside the base; or the address of an OpenAI-compatible endpoint, such as http://127.0.0.1:8000/v1."""
     teacher_model: str = ""
     """The model's name at the endpoint."""
     key_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"), Neutral()] = "OPENAI_API_KEY"
@@ -230,5 +230,6 @@ class Curation(Section):
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Base models that these settings name, beside the sweep's own."""
-        return tuple(name for name in (self.mixup.reference,) if name)
+        """Models that these settings name, beside the sweep's own, and that workers load."""
+        teacher = "" if self.augment.is_endpoint or self.augment.teacher == "same" else self.augment.teacher
+        return tuple(name for name in (self.mixup.reference, teacher) if name)

@@ -9,6 +9,7 @@ mixup.py     pairs of confident and unconfident samples, mixed in the last layer
 memory/      memory levels of facts: how well the untuned model knows them
 federated.py federated averaging of clients' adapters, and clients that train alone
 clients.py   which client has which sample
+pairs.py     pairs of axes that one trial cannot have
 
 An axis is declared in `design/data.py` or `design/training.py`, its settings in `config/curation.py`; the interface is
 `Method` in `training/curation.py`. Nothing here imports a heavy library at module level.

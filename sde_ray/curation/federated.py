@@ -5,6 +5,7 @@
     local        one client alone, in as many steps: number seed % clients, so that the mean over as many seeds as
                  clients is the mean over clients
     2            client number 2 alone
+    pooled       one client that has all samples, in the same rounds: what a new optimizer each round does by itself
 
 Each client takes the steps of the plain trial, so one that has a third of the samples sees each three times. The
 samples are split by `clients.py`, the rounds are `training/federated_trainer.py`. FedAvg is as in FederatedScope-LLM
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Federated(Method):
-    """Rounds of clients, or one client alone; `value` is "federated", "local" or a client's number.
+    """Rounds of clients, or one client alone; `value` is "federated", "local", "pooled" or a client's number.
 
     `prepared` has each client's samples by their index; of a client alone only its own.
     """
@@ -47,8 +48,6 @@ class Federated(Method):
                 f"to {settings.clients - 1}."
             )
         yield from self._budget_faults()
-        if "mixup" in config.curated:
-            yield "federated and mixup both decide what is in a step. Cross them in two sweeps, not in one."
         if config.num_workers > 1:
             yield (
                 f"federated trains the clients of a trial one after another, on one worker; resources.num_workers "
@@ -97,6 +96,9 @@ class Federated(Method):
         return examples
 
     def samples(self, samples: Sequence[Sample], preparation: Preparation) -> Sequence[Sample]:
+        if self.value == "pooled":
+            self.prepared = [list(range(len(samples)))]
+            return samples
         by_id = {example.id: example for example in self._seen}
         foreign = Example("", "", {})  # a sample that another method has added: without label
         clients = self._clients([by_id.get(sample.id, foreign) for sample in samples])

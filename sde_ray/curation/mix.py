@@ -46,8 +46,6 @@ class Mix(Method):
                 "or raise train_sizes."
             )
             return
-        if self.config.curated.get("memory_level") == "divided":
-            yield "mix and memory_level=divided, which orders its facts by level, do not go together. Take one of them."
         wanted, size = round(self.value * self.config.train_size), self.config.train_size
         available = len(other.load("train"))
         if not wanted:

@@ -51,6 +51,7 @@ FEDERATED = Axis(
         "central": TrainingOption("all samples in one place"),
         "federated": TrainingOption("Federated", "federated", cost=3.0),
         "local": TrainingOption("one client alone", "local"),
+        "pooled": TrainingOption("all samples at one client", "pooled"),
     },
     numbers=Numbers(lambda client: f"client {client:g} alone", low=0, high=9_999, whole=True),
     carrier="sde_ray.curation.federated:Federated",

@@ -2,6 +2,7 @@
 
 carried_out(trial)              the trial with the settings that its axes name, and the data that it reads
 check_methods(trials)           UserError with every trial that its methods cannot carry out
+check_reachable(trials)         UserError where an endpoint or the like, which they need, does not answer
 located(config, design, ...)    the settings of the axes, with where the sweep's memory levels are
 home_option(config, axis, ...)  the option that a design has which says nothing of the axis
 """
@@ -20,9 +21,10 @@ from sde_ray.config.memory_file import digest_of_levels
 from sde_ray.config.schema import SweepConfig
 from sde_ray.config.section import Section
 from sde_ray.config.trial import TrialConfig
+from sde_ray.curation.pairs import undone
 from sde_ray.design.axes import find_axis, find_option, spell
 from sde_ray.design.designs import SIZE
-from sde_ray.errors import FaultList
+from sde_ray.errors import FaultList, UserError
 from sde_ray.safe_json import stream_hash
 from sde_ray.tasks import fingerprint, resolve_task
 from sde_ray.training.curation import methods_of
@@ -99,11 +101,25 @@ def check_methods(trials: Iterable[TrialConfig]) -> None:
         if signature in seen or not trial.curated:
             continue
         seen.add(signature)
-        for method in methods_of(trial):
-            for fault in method.faults():
-                if fault not in faults.faults:  # what is wrong with all options of an axis is said once
-                    faults.add(fault)
+        own = (fault for method in methods_of(trial) for fault in method.faults())
+        for fault in dict.fromkeys([*undone(trial.curated), *own]):
+            if fault not in faults.faults:  # what is wrong with all options of an axis is said once
+                faults.add(fault)
     faults.raise_if_any()
+
+
+def check_reachable(trials: Iterable[TrialConfig]) -> None:
+    """Raises UserError: where what the methods of these trials need cannot be reached, each asked once."""
+    asked: set[Any] = set()
+    for trial in trials:
+        for method in methods_of(trial) if trial.curated else ():
+            needed = (method.axis, method.settings.model_dump_json() if method.settings else "")
+            if needed not in asked:
+                asked.add(needed)
+                try:
+                    method.check_reachable()
+                except UserError as error:
+                    raise UserError(f"{method.axis}={trial.design[method.axis]}: {error}") from None
 
 
 def cost(trial: TrialConfig) -> float:

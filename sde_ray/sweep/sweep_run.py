@@ -17,6 +17,7 @@ from sde_ray.config.schema import SweepConfig
 from sde_ray.storage.ledger import Ledger, supersedes
 from sde_ray.storage.run_directory import RunDirectory
 from sde_ray.sweep.adaptive_queue import AdaptiveQueue, make_trial_queue
+from sde_ray.sweep.curation import check_reachable
 from sde_ray.sweep.data_summary import DataSummary, overlong_notes, summarize
 from sde_ray.sweep.plan import Plan, plan
 from sde_ray.sweep.queue import TrialQueue
@@ -31,7 +32,8 @@ class SweepRun:
 
     Args:
         config: The configuration.
-        check_tokenizer: Leave designs out of the plan that a model's tokenizer cannot write. Loads the tokenizers.
+        check_tokenizer: Leave designs out of the plan that a model's tokenizer cannot write, and refuse one whose
+            models or endpoints cannot be reached. Loads the tokenizers.
     """
 
     def __init__(self, config: SweepConfig, check_tokenizer: bool = False) -> None:
@@ -92,6 +94,7 @@ class SweepRun:
 
         for model in (*self.config.model, *self.config.curation.models):
             check_model(model, self.config.trust_remote_code, must_load=True)
+        check_reachable(trial for trial in expanded.trials if trial.key not in self.results)
         return drop_unencodable(expanded, self.results)
 
     @cached_property

@@ -50,6 +50,12 @@ class Method:
         """Why this trial cannot run, in sentences: what is set, what is possible, what to do. Asked by the plan."""
         return ()
 
+    def check_reachable(self) -> None:
+        """Raises UserError: where what the trial needs beside its model cannot be reached, such as an endpoint.
+
+        Asked by the plan and before the first trial runs, once for all trials with these settings.
+        """
+
     def cost(self) -> float:
         """The time of a trial by these settings, in plain ones; the option's own `cost` counts besides."""
         return 1.0

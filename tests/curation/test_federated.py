@@ -203,6 +203,19 @@ def test_a_client_alone_has_its_own_samples_and_as_many_steps(
     assert local.losses == results[1].losses and local.scores == results[1].scores
 
 
+def test_all_samples_at_one_client_is_central_in_rounds(runner: TrialRunner, tiny_llama: Path, tmp_path: Path) -> None:
+    def run(option: object, **settings: Any) -> TrialResult:
+        config = replace(trial(8, option=option, rounds=2, **settings), model=str(tiny_llama))
+        return run_trial(runner, config, tmp_path / f"{option}-{settings}")
+
+    central, carried, fresh = run("central"), run("pooled", optimizer_state="carried"), run("pooled")
+    assert carried.losses == central.losses and carried.scores == central.scores
+    assert fresh.losses[0] == central.losses[0] and fresh.status == "finished", fresh.error
+    one = run("federated", clients=1)
+    assert fresh.losses == one.losses and fresh.scores == one.scores
+    assert fresh.curation == {"samples": 8} and one.curation["federated/clients"] == 1
+
+
 @pytest.mark.parametrize("optimizer_state", ["carried", "fresh"])
 def test_a_trial_resumes_between_rounds_to_the_digit(base: Base, tmp_path: Path, optimizer_state: Any) -> None:
     config = trial(rounds=2, optimizer_state=optimizer_state)

@@ -21,11 +21,13 @@ from sde_ray.curation.memory.memory_level import MemoryLevel, in_turn
 from sde_ray.data.facts import relation_of
 from sde_ray.errors import UserError
 from sde_ray.sweep.plan import plan
+from sde_ray.tasks.trial_task import trial_examples
 from sde_ray.training.curation import methods_of
+from sde_ray.training.preparation import Preparation as TrialPreparation
 from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import TrialRunner
 from sde_ray.training.worker_group import WorkerGroup
-from sde_ray.types import Example
+from sde_ray.types import Example, Sample
 
 LEVELS = [0, 1, 2, 3, 4]
 COUNTS = {"P17": 8, "P19": 8, "P36": 3}  # training facts of each level, by relation; D4 has no P36
@@ -94,12 +96,22 @@ class Preparation:
 
 
 def drawn(config: TrialConfig) -> tuple[list[Example], MemoryLevel, dict[str, float]]:
-    from sde_ray.tasks.trial_task import trial_examples
-
     (method,) = methods_of(config)
     assert isinstance(method, MemoryLevel)
     preparation: Any = Preparation(trial_examples(config.task, "train", config.definition))
     return list(method.examples([], preparation)), method, preparation.counts
+
+
+class Counting:
+    """Workers that count one token a sample."""
+
+    def call(self, method: str, config: TrialConfig, samples: Sequence[Sample]) -> list[list[int]]:
+        return [[1] * len(samples)]
+
+
+def written(config: TrialConfig, folder: Path) -> list[Sample]:
+    """The samples that a trial trains on."""
+    return TrialPreparation(config, folder, Counting(), [], methods_of(config)).run()  # type: ignore[arg-type]
 
 
 def relations(examples: Sequence[Example]) -> Counter[str]:
@@ -206,6 +218,17 @@ def test_a_folder_of_results_does_not_lead_to_a_file(folder: Path, tmp_path: Pat
     values = {"name": "x", "task": "qa", "curation": {"memory_level": {"levels": "/somebody/elses.json"}}}
     with pytest.raises(UserError, match="/somebody/elses.json"):
         check(values, trusted=False)
+
+
+def test_a_mix_takes_the_place_of_the_last_facts_of_the_level(folder: Path, tmp_path: Path) -> None:
+    """The level is drawn first; so facts of the level and samples of the other task are both nested over shares."""
+    axes = {**sweep(folder).axes, "memory_level": [2], "mix": [0, 0.25, 0.5]}
+    made = plan(sweep(folder, axes=axes, train_sizes=[8], curation={"mix": {"task": "qa"}})).trials
+    ids = {one.design["mix"]: [sample.id for sample in written(one, tmp_path / one.key)] for one in made}
+    level = [one.id for one in drawn(next(one for one in made if one.design["mix"] == "0"))[0]]
+    facts = {one.id for one in trial_examples("qa", "train")}
+    assert ids["0"] == level and ids["0.25"][:6] == level[:6] and ids["0.5"][:4] == level[:4]
+    assert ids["0.5"][4:6] == ids["0.25"][6:] and set(ids["0.5"][4:]) <= facts and len(ids["0.5"]) == 8
 
 
 # ---- trials ----------------------------------------------------------------------------------------------------------

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.run_trial import run_trial
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sde_ray.config.curation import Augment, Curation
-from sde_ray.config.trial import Train, TrialConfig
+from sde_ray.config.trial import Generation, Train, TrialConfig
 from sde_ray.curation.augment.self_guide import (
     ask_for,
     balanced,
@@ -28,12 +29,24 @@ from sde_ray.curation.augment.teacher import Prompt
 from sde_ray.curation.augment.written import ANSWER, write_example
 from sde_ray.data import draw
 from sde_ray.design.designs import make_design
+from sde_ray.safe_json import read_json
 from sde_ray.tasks import get_task
 from sde_ray.training.curation import methods_of
 from sde_ray.training.preparation import Preparation
+from sde_ray.training.runner import RunnerResources
+from sde_ray.training.trial_runner import TrialRunner
+from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import Example
 
 MASA = get_task("masa:d1")
+AFTER_ANSWERS = (
+    "inconsistent",
+    "unreadable",
+    "faulty_answer",
+    "no_text",
+    "too_long",
+    "no_reply",
+)  # no text is dropped so
 TEXTS = st.lists(st.sampled_from(["", "soup", "soup!", "Sure! soup", "tea is here", "a" * 50, "nice"]), max_size=12)
 
 
@@ -127,6 +140,33 @@ def test_slots_and_labels_are_drawn_uniformly() -> None:
     assert len(asked) == sum(len(MASA.labels_of(slot)) + 1 for slot in MASA.slots)
     assert max(asked.values()) < 1.5 * min(asked.values())
     assert ask_for(get_task("nested_ner"), choose).slot == ""
+
+
+@pytest.mark.slow
+def test_a_trial_whose_base_is_its_own_teacher_counts_every_text_and_answer(tiny_llama: Path, tmp_path: Path) -> None:
+    """Real generation: a random base writes texts of about the right length, and answers that no reader can read."""
+    plain = TrialConfig("masa:d1", make_design(), str(tiny_llama), 1, 8, 2, train=Train(train_batch_size=4))
+    plain = replace(plain, generation=Generation(max_new_tokens=4))
+    settings = Augment(texts=12, outputs=3, rounds=2, max_new_tokens=70)
+    config = replace(plain, design=make_design(augment="self_guide"), curation=Curation(augment=settings))
+    runner = TrialRunner(WorkerGroup(RunnerResources(), in_process=True))
+    done, result = (run_trial(runner, one, tmp_path / one.key) for one in (plain, config))
+    runner.close()
+    assert done.status == result.status == "finished", done.error + result.error
+    audit = read_json((tmp_path / config.key / "curation" / "augment.json").read_text())
+    counted = {name.partition("/")[2]: int(number) for name, number in result.curation.items()}
+    dropped: Counter[str] = Counter()
+    for one in audit["rounds"]:
+        assert one["texts"] == one["kept"] + sum(one["dropped"].values()) == 12
+        answered = one["kept"] + sum(one["dropped"].get(reason, 0) for reason in AFTER_ANSWERS)
+        assert one["requests"] == 12 + 3 * answered
+        dropped += Counter(one["dropped"])
+    assert {name.removeprefix("dropped_"): n for name, n in counted.items() if name.startswith("dropped_")} == dropped
+    assert sum(dropped[reason] for reason in AFTER_ANSWERS) > 0  # so texts have passed, and answers were read
+    assert counted["kept"] == audit["written"] + audit["cut"] == 0 and counted["rounds"] == 2
+    assert counted["requests"] == sum(one["requests"] for one in audit["rounds"])
+    assert 24 < counted["teacher_tokens"] <= 70 * counted["requests"]
+    assert result.losses == done.losses and result.scores == done.scores  # nothing was left, so it is the plain trial
 
 
 # ---- filters ---------------------------------------------------------------------------------------------------------

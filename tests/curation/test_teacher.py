@@ -11,25 +11,33 @@ from typing import Any
 
 import pytest
 from helpers.model_server import Answer, said, serving
-from helpers.plans import plan_of
+from helpers.plans import BASE, plan_of
 
+from sde_ray.analysis.effects import Group
+from sde_ray.analysis.report import Report, render_page
+from sde_ray.analysis.report.chapter import Chapter
+from sde_ray.analysis.report.curation import useless_teachers
+from sde_ray.analysis.study import Study
 from sde_ray.cli.views.plan import summary
 from sde_ray.config.curation import Augment, Curation
 from sde_ray.config.load import check
 from sde_ray.config.names import refuse_untrusted, trust_named
 from sde_ray.config.trial import Generation, Train, TrialConfig
+from sde_ray.curation.augment import teacher as teacher_module
 from sde_ray.curation.augment.llm2llm import prompt_for
 from sde_ray.curation.augment.teacher import REPLIES, EndpointTeacher, ModelTeacher, open_teacher
 from sde_ray.data import draw
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.plugins import TRUSTED
+from sde_ray.sweep.curation import check_reachable
+from sde_ray.sweep.sweep_run import SweepRun
 from sde_ray.tasks import get_task
 from sde_ray.training.curation import methods_of
 from sde_ray.training.preparation import Preparation
 from sde_ray.training.runner import RunnerResources
 from sde_ray.training.worker_group import WorkerGroup
-from sde_ray.types import Segment
+from sde_ray.types import Segment, TrialResult
 
 SOUP, TEA = ((Segment(f"Write about {what}.", loss=False),) for what in ("soup", "tea"))
 KEY = "sk-not-for-any-file"
@@ -73,6 +81,23 @@ def test_the_base_teaches_without_what_the_student_has_learned(workers: WorkerGr
     greedy = [ModelTeacher("same", preparation).answer(prompts[:1], 3, 0.0, seed) for seed in (1, 2)]
     assert greedy[0] == greedy[1] != student
     assert preparation.complete([("s", prompts[0])]) == student
+
+
+def test_a_warm_worker_loads_a_named_teacher_once_and_holds_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[tuple[Any, ...]] = []
+    held: list[int] = []
+
+    def load(*identity: Any) -> object:
+        held.append(len(teacher_module._residents))
+        loaded.append(identity)
+        return object()
+
+    monkeypatch.setattr("sde_ray.models.base.load_base", load)
+    monkeypatch.setattr(teacher_module, "_residents", {})
+    asked = [("a", False, "float32"), ("a", False, "float32"), ("b", False, "float32"), ("a", False, "float32")]
+    first, again, _, third = [teacher_module._resident_teacher(*identity) for identity in asked]
+    assert first is again is not third and loaded == [asked[0], asked[2], asked[3]]
+    assert held == [0, 0, 0]  # what was there is released before the next is loaded
 
 
 # ---- endpoints -------------------------------------------------------------------------------------------------------
@@ -145,6 +170,53 @@ def test_the_plan_refuses_an_endpoint_that_cannot_work(settings: dict[str, Any],
     augment = {"teacher": "http://127.0.0.1:9/v1", "teacher_model": "m", **settings}
     with pytest.raises(UserError, match=message):
         plan_of(axes=AXES, curation={"augment": augment})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"teacher": "models/nowhere"}, '"models/nowhere" is neither a folder here nor in the cache of the hub'),
+        ({"teacher": "./nowhere"}, "nowhere"),
+        ({"teacher": "http://127.0.0.1:9/v1", "teacher_model": "m"}, "augment=llm2llm: http://127.0.0.1:9/v1 does not"),
+    ],
+    ids=["hub", "folder", "endpoint"],
+)
+def test_a_teacher_that_is_not_there_is_told_before_anything_trains(
+    settings: dict[str, str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `plan`, and by whatever starts trials; not in a trial."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    values = {**BASE, "axes": AXES, "curation": {"augment": settings}, "storage_path": str(tmp_path)}
+    with pytest.raises(UserError) as error:
+        _ = SweepRun(check(values), check_tokenizer=True).plan
+    assert message in str(error.value)
+    without = {**values, "axes": {**AXES, "augment": ["none"]}, "curation": {"augment": {"teacher": "same"}}}
+    assert SweepRun(check(without), check_tokenizer=True).plan.trials
+
+
+def test_an_endpoint_is_not_asked_for_trials_that_have_ended(tmp_path: Path) -> None:
+    augment = {"teacher": "http://127.0.0.1:9/v1", "teacher_model": "m"}
+    trials = plan_of(axes=AXES, curation={"augment": augment}).trials
+    check_reachable(one for one in trials if not one.curated)
+    with pytest.raises(UserError, match="does not answer"):
+        check_reachable(trials)
+
+
+def test_a_teacher_that_gave_nothing_is_told_beside_the_tables(tmp_path: Path) -> None:
+    def result(seed: int, **counts: float) -> TrialResult:
+        config = TrialConfig("masa:d1", make_design(augment="llm2llm"), "tiny", seed, 8, 4)
+        named = {f"augment/{name}": number for name, number in {"requests": 8, **counts}.items()}
+        return TrialResult(config.key, config.resolved(), "finished", {"dev": {"kappa": 0.5}}, curation=named)
+
+    refused = result(0, kept=0, dropped_unreadable=6, dropped_near_copy=2)
+    useful = result(1, kept=7, dropped_unreadable=1)
+    assert list(useless_teachers([useful])) == []
+    assert list(useless_teachers([refused, useful])) == [
+        "augment=llm2llm: in 1 of 2 trials nothing of what the teacher wrote was left (unreadable 6, near copy 2), so "
+        "these are plain trials."
+    ]
+    study = Study(Group("masa:d1", "tiny", 8), "kappa", "dev", (refused, useful), tmp_path)
+    assert "nothing of what the teacher wrote was left" in render_page(Report("x", [Chapter(study)]))
 
 
 @pytest.mark.parametrize("address", ["https://me:secret@host/v1", "https://host/v1?key=secret"])

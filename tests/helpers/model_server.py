@@ -46,9 +46,14 @@ class Served:
     paths: list[str] = field(default_factory=list)
 
 
+def listing(*names: str) -> Answer:
+    """The list of models that a server has."""
+    return Answer(body=json.dumps({"object": "list", "data": [{"id": name} for name in names]}).encode())
+
+
 @contextmanager
-def serving(answer: Callable[[dict[str, Any], int], Answer]) -> Iterator[Served]:
-    """Serve `answer(request, number of the request)` until the block ends."""
+def serving(answer: Callable[[dict[str, Any], int], Answer], models: Answer | None = None) -> Iterator[Served]:
+    """Serve `answer(request, number of the request)` until the block ends; to a GET, `models` (default: not found)."""
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -63,6 +68,11 @@ def serving(answer: Callable[[dict[str, Any], int], Answer]) -> Iterator[Served]
                 self._send(answer(body, number))
             except (BrokenPipeError, ConnectionResetError):
                 pass  # whoever asked has lost patience
+
+        def do_GET(self) -> None:
+            with lock:
+                served.paths.append(self.path)
+            self._send(models or Answer(status=404))
 
         def _send(self, one: Answer) -> None:
             time.sleep(one.pause)

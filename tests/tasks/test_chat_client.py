@@ -7,10 +7,17 @@ from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
-from helpers.model_server import Answer, said, serving
+from helpers.model_server import Answer, listing, said, serving
 
 from sde_ray.errors import UserError
-from sde_ray.tasks.rationales.chat_client import MAX_BYTES, Endpoint, Reply, chat_completion, check_endpoint
+from sde_ray.tasks.rationales.chat_client import (
+    MAX_BYTES,
+    Endpoint,
+    Reply,
+    chat_completion,
+    check_answers,
+    check_endpoint,
+)
 
 HELLO = [{"role": "user", "content": "hello"}]
 KEY = "sk-very-secret-0001"
@@ -139,3 +146,45 @@ def test_addresses_and_keys_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(UserError, match="characters that no key has") as told:
         check_endpoint(good)
     assert "Evil" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        (Answer(status=404), ""),  # not every server lists its models
+        (Answer(body=b"<html>"), ""),
+        (listing("m", "n"), ""),
+        (listing("m:latest"), ""),
+        (listing("other"), ""),  # an alias that is not listed, and that answers
+        (Answer(status=401), r"wants a key: set the environment variable SDE_TEST_KEY \(HTTP 401\)"),
+    ],
+)
+def test_an_endpoint_is_asked_whether_it_is_there_and_has_the_model(models: Answer, message: str) -> None:
+    with serving(lambda request, number: said("hi"), models) as served:
+        endpoint = Endpoint(served.url, "m", "SDE_TEST_KEY")
+        if message:
+            with pytest.raises(UserError, match=message):
+                check_answers(endpoint)
+        else:
+            check_answers(endpoint)
+    assert served.paths[0] == "/v1/models"
+    assert [request["max_tokens"] for request in served.requests] == [1] * (models.body == listing("other").body)
+
+
+def test_a_model_that_an_endpoint_has_not_is_told_with_those_that_it_has() -> None:
+    has = 'The model is "qwen7b". Did you mean "qwen-7b"\\? It lists qwen-7b, llama'
+    with (
+        serving(lambda request, number: Answer(status=404), listing("qwen-7b", "llama")) as served,
+        pytest.raises(UserError, match=has),
+    ):
+        check_answers(Endpoint(served.url, "qwen7b"))
+
+
+def test_an_endpoint_that_is_silent_is_told_at_once() -> None:
+    with pytest.raises(UserError, match=r"127.0.0.1:9/v1 does not answer \(.*refused.*\)\. Start the server, or give"):
+        check_answers(Endpoint("http://127.0.0.1:9/v1", "m"))
+    with (
+        serving(lambda request, number: said("hi"), Answer(pause=1.0)) as served,
+        pytest.raises(UserError, match=r"does not answer \(no answer within 0.2 seconds\)"),
+    ):
+        check_answers(Endpoint(served.url, "m"), timeout=0.2)

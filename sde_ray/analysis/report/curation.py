@@ -6,6 +6,7 @@ filter's labels have two rows each, before and after, so that a rare label that 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import Any
@@ -24,7 +25,26 @@ def write_curation(studies: Sequence[Study]) -> Html | None:
     if not tables:
         return None
     note = "Counted by the methods of data and training axes, the mean over trials of an option."
-    return joined([tag("h2", "What data and training axes did"), tag("p", note, class_="quiet"), *tables])
+    heading = [tag("h2", "What data and training axes did"), tag("p", note, class_="quiet")]
+    return joined([*heading, *(tag("p", words) for words in useless_teachers(results)), *tables])
+
+
+def useless_teachers(results: Sequence[TrialResult]) -> Iterator[str]:
+    """Which trials are the plain trial since the teacher gave nothing usable, in a sentence for each option."""
+    asked = [one for one in results if one.curation.get("augment/requests")]
+    for option in dict.fromkeys(str(one.config["design"].get("augment")) for one in asked):
+        trials = [one.curation for one in asked if str(one.config["design"].get("augment")) == option]
+        empty = [counts for counts in trials if counts.get("augment/kept", 0) <= counts.get("augment/cut", 0)]
+        if empty:
+            dropped = Counter[str]()
+            for counts in empty:
+                names = (name for name in counts if name.startswith("augment/dropped_"))
+                dropped.update({name.partition("dropped_")[2].replace("_", " "): int(counts[name]) for name in names})
+            reasons = ", ".join(f"{name} {count}" for name, count in dropped.most_common())
+            yield (
+                f"augment={option}: in {len(empty)} of {len(trials)} trials nothing of what the teacher wrote was "
+                f"left ({reasons}), so these are plain trials."
+            )
 
 
 def _counts(axis: str, results: Sequence[TrialResult]) -> Iterator[Html]:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sde_ray.analysis.legend import legend
+from sde_ray.analysis.report.curation import useless_teachers
 from sde_ray.cli.console import interval, number, table
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def study_view(study: Study) -> Group:
     clear = [pair for pair in study.interactions if pair.clear]
     if clear:
         parts += ["", interactions_table(clear[:SHOWN_INTERACTIONS])]
-    parts += ["", *failures(study.results), *excluded(study)]
+    parts += ["", *failures(study.results), *excluded(study), *map(escape, useless_teachers(study.results))]
     return Group(*parts)
 
 

@@ -15,14 +15,14 @@ round is a function of its examples; and every round trains as the trial itself 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sde_ray.config.curation import Augment as Settings
+from sde_ray.curation.augment.round import Round
 from sde_ray.curation.augment.teacher import Prompt, Teacher
-from sde_ray.curation.augment.written import ANSWER, TEACHER_DESIGN, TEXT, NearCopies, example_of, read_written
+from sde_ray.curation.augment.written import ANSWER, TEACHER_DESIGN, TEXT, NearCopies, read_written
 from sde_ray.design import render
 from sde_ray.metrics.free import accepted
 from sde_ray.metrics.span_matching import words
@@ -60,24 +60,8 @@ def llm2llm(seeds: Sequence[Example], settings: Settings, preparation: Preparati
     return {"rounds": rounds, "ended": ended, "written": written}
 
 
-class _Round:
+class _Round(Round):
     """One round: what is wrong after training on D_i, and what the teacher writes for it."""
-
-    def __init__(
-        self,
-        seeds: Sequence[Example],
-        written: Sequence[dict[str, Any]],
-        number: int,
-        settings: Settings,
-        preparation: Preparation,
-        teacher: Teacher,
-    ) -> None:
-        self.seeds, self.number, self.settings = seeds, number, settings
-        self.preparation, self.teacher, self.task = preparation, teacher, preparation.task
-        self.written = [example_of(one) for one in written]
-        self.copies = NearCopies([one.text for one in (*seeds, *self.written)], settings.near_copy)
-        self.longest = LONGEST * max(len(one.text) for one in seeds)
-        self.dropped: Counter[str] = Counter()
 
     def run(self, left: float) -> dict[str, Any]:
         """The round, with at most `left` requests: its counts, what is new, and why it is the last, or ""."""
@@ -96,7 +80,7 @@ class _Round:
         requests = 0
         ends = "nothing_wrong" if not wrong else "budget" if len(wrong) > left else ""
         if not ends:
-            self.preparation.fit(self.preparation.render(self.seeds), steps=0)  # the teacher may be the base
+            self.clear_adapter()
             new, requests = self._ask(wrong, left)
             ends = "" if new else "nothing_new"
         counts |= {"requests": requests, "kept": len(new), "dropped": dict(sorted(self.dropped.items()))}
@@ -107,13 +91,15 @@ class _Round:
         """One new example for each wrong seed, where an attempt gives a usable one; and the requests it took."""
         new: dict[str, dict[str, Any]] = {}
         pending, requests = list(wrong), 0
+        self.copies = NearCopies([one.text for one in (*self.seeds, *self.written)], self.settings.near_copy)
         for attempt in range(self.settings.attempts):
             pending = pending[: int(min(len(pending), left - requests))]
             if not pending:
                 break
-            seed = (self.preparation.config.seed * 1000 + self.number) * 100 + attempt
             prompts = [prompt_for(one, self.task) for one in pending]
-            replies = self.teacher.answer(prompts, self.settings.max_new_tokens, self.settings.temperature, seed)
+            replies = self.teacher.answer(
+                prompts, self.settings.max_new_tokens, self.settings.temperature, self.seed * 100 + attempt
+            )
             requests += len(pending)
             for parent, reply in zip(pending, replies, strict=True):
                 if (example := self._usable(reply, parent)) is not None:
@@ -123,7 +109,8 @@ class _Round:
 
     def _usable(self, reply: str, parent: Example) -> Example | None:
         """The example of a reply, if there is a new one in it; else the reason is counted."""
-        read = read_written(reply, self.task, f"{parent.id}~{self.number}", self.longest)
+        longest = LONGEST * max(len(one.text) for one in self.seeds)
+        read = read_written(reply, self.task, f"{parent.id}~{self.number}", longest)
         example, reason = read.example, read.dropped
         if example is not None and self.copies.has(example.text):
             example, reason = None, "near_copy"

@@ -20,7 +20,7 @@ from sde_ray.curation.augment.self_guide import self_guide
 from sde_ray.curation.augment.teacher import generate_written  # what the workers are told to call is looked up here
 from sde_ray.curation.augment.written import example_of
 from sde_ray.errors import UserError
-from sde_ray.tasks.rationales.chat_client import check_endpoint
+from sde_ray.tasks.rationales.chat_client import check_answers, check_endpoint
 from sde_ray.training.curation import Method
 from sde_ray.types import Example
 
@@ -54,6 +54,10 @@ class Augment(Method):
                 f"{self.value} with {self.config.train_size} examples may need {self._first_round} requests. Set it to "
                 "that at least."
             )
+
+    def check_reachable(self) -> None:
+        if self.settings.is_endpoint:
+            check_answers(teacher.endpoint_of(self.settings))
 
     @property
     def _first_round(self) -> int:

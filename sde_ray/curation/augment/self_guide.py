@@ -22,6 +22,7 @@ from statistics import mean, pstdev
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sde_ray.config.curation import Augment as Settings
+from sde_ray.curation.augment.round import Round
 from sde_ray.curation.augment.teacher import Prompt, Teacher
 from sde_ray.curation.augment.written import ANSWER, TEACHER_DESIGN, TEXT, read_written, write_example
 from sde_ray.design import render
@@ -87,27 +88,13 @@ def self_guide(
     return {"rounds": rounds, "ended": ended, "cut": len(written) - len(kept), "written": kept}
 
 
-class _Round:
+class _Round(Round):
     """One round: texts, then their answers."""
-
-    def __init__(
-        self,
-        seeds: Sequence[Example],
-        written: Sequence[dict[str, Any]],
-        number: int,
-        settings: Settings,
-        preparation: Preparation,
-        teacher: Teacher,
-    ) -> None:
-        self.seeds, self.written, self.number, self.settings = seeds, written, number, settings
-        self.preparation, self.teacher, self.task = preparation, teacher, preparation.task
-        self.seed = preparation.config.seed * 1000 + number
-        self.random = random.Random(f"self_guide {self.seed}")
-        self.dropped: Counter[str] = Counter()
 
     def run(self) -> dict[str, Any]:
         """The round's counts, and its examples as plain values."""
-        self.preparation.fit(self.preparation.render(self.seeds), steps=0)  # the teacher may be the base
+        self.random = random.Random(f"self_guide {self.seed}")
+        self.clear_adapter()
         texts = self._texts()
         examples = self._answered(texts)
         counts = {
@@ -121,7 +108,7 @@ class _Round:
     def _texts(self) -> list[Asked]:
         """The texts of the round that pass the filters."""
         asked = [ask_for(self.task, self.random) for _ in range(self.settings.texts)]
-        earlier = [row["text"] for row in self.written]
+        earlier = [one.text for one in self.written]
         prompts = [
             text_prompt(one, self._demonstrations(), _some(earlier, MOST_EARLIER, self.random), self.task)
             for one in asked

@@ -3,9 +3,10 @@
     teacher = open_teacher(settings, preparation)
     teacher.answer(prompts, max_new_tokens=200, temperature=1.0, seed=3)     -> a text a prompt, "" where there is none
 
-`teacher: same` is the trial's base model without its adapter; a name is another model, which every worker holds beside
-the base while it answers; http(s)://... is an OpenAI-compatible endpoint. Its key comes from an environment variable,
-its replies are kept in the trial's folder as they come, so that a trial that fails and runs again asks for none twice.
+`teacher: same` is the trial's base model without its adapter; a name is another model, which every warm worker loads
+once and holds beside the base; http(s)://... is an OpenAI-compatible endpoint. Its key comes from an environment
+variable, its replies are kept in the trial's folder as they come, so that a trial that fails and runs again asks for
+none twice.
 """
 
 from __future__ import annotations
@@ -91,11 +92,25 @@ def generate_written(
             stack.enter_context(worker._peft_model.disable_adapter())
             loaded: Any = worker._loaded
         else:
-            loaded = base.load_base(name, config.trust_remote_code, base.resolve_dtype(config.train.dtype))
+            loaded = _resident_teacher(name, config.trust_remote_code, base.resolve_dtype(config.train.dtype))
         decoder = LoraDecoder(loaded, max_length=loaded.max_positions, chat_template=config.chat_template)
         return decoder.generate(
             share, max_new_tokens, batch_size=config.generation.batch_size, sampling=sampling, share_prefix=True
         )
+
+
+_residents: dict[tuple[str, bool, str], Any] = {}  # the teacher that this process has asked last, and no other
+
+
+def _resident_teacher(name: str, trust_remote_code: bool, dtype: str) -> Any:
+    """A named teacher, loaded once by a warm worker: it stays until another one is asked for."""
+    from sde_ray.models import base
+
+    identity = (name, trust_remote_code, dtype)
+    if identity not in _residents:
+        _residents.clear()  # before the next is loaded: both would need room
+        _residents[identity] = base.load_base(name, trust_remote_code, dtype)
+    return _residents[identity]
 
 
 class EndpointTeacher:

@@ -1,6 +1,7 @@
 """Chat client of an OpenAI-compatible endpoint: plain HTTP with retries, and the key never leaves its header.
 
     endpoint = Endpoint("http://127.0.0.1:8000/v1", "qwen2.5-7b-instruct")
+    check_answers(endpoint)                                                            UserError where it is not there
     chat_completion(endpoint, [{"role": "user", "content": "..."}], max_tokens=200)    -> Reply("...")
 
 A busy or failing server (429, 5xx, no answer) is asked again after its Retry-After, else with exponential backoff. A
@@ -21,16 +22,18 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from sde_ray.errors import UserError
+from sde_ray.errors import UserError, suggest
 
 MAX_BYTES = 4 * 2**20  # of an answer
 MAX_PAUSE_S = 30.0  # seconds between two attempts where the server names none
 SHOWN_CHARS = 200
+SHOWN_MODELS = 10
+PROBE_TIMEOUT_S = 5.0  # of the question whether an endpoint is there
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,33 @@ def check_endpoint(endpoint: Endpoint) -> None:
         raise UserError(f"The environment variable {endpoint.key_variable} holds characters that no key has.")
 
 
+def check_answers(endpoint: Endpoint, timeout: float = PROBE_TIMEOUT_S) -> None:
+    """Ask an endpoint which models it serves, once: whether it is there, takes the key, and has the model.
+
+    A server that lists no models passes; one that lists others is asked for one token by the model.
+
+    Raises UserError: when it does not answer within `timeout` seconds, refuses the key, or has no such model.
+    """
+    check_endpoint(endpoint)
+    try:
+        names = _listed(_send(replace(endpoint, timeout=timeout), "/models"))
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            raise _refusal(endpoint, error) from None
+        return  # it is there; not every server lists its models
+    except _Busy as busy:
+        raise UserError(
+            f"{_shown(endpoint)} does not answer ({busy}). Start the server, or give the address of one that runs."
+        ) from None
+    if names and endpoint.model not in names and f"{endpoint.model}:latest" not in names:
+        try:
+            chat_completion(replace(endpoint, attempts=1), [{"role": "user", "content": "Hello"}], 1)
+        except UserError as error:
+            shown = ", ".join(names[:SHOWN_MODELS]) + ", ..." * (len(names) > SHOWN_MODELS)
+            words = f'{error} The model is "{endpoint.model}".{suggest(endpoint.model, names)} It lists {shown}.'
+            raise UserError(words) from None
+
+
 def chat_completion(
     endpoint: Endpoint,
     messages: Sequence[Mapping[str, str]],
@@ -127,17 +157,25 @@ def chat_completion(
 
 
 def _post(endpoint: Endpoint, body: bytes) -> bytes:
+    try:
+        return _send(endpoint, "/chat/completions", body)
+    except urllib.error.HTTPError as error:
+        raise _refusal(endpoint, error) from None
+
+
+def _send(endpoint: Endpoint, path: str, body: bytes | None = None) -> bytes:
+    """What it answers, to a GET without a body. Raises HTTPError for a status that says no, _Busy for silence."""
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     if _key(endpoint):
         headers["Authorization"] = f"Bearer {_key(endpoint)}"
-    request = urllib.request.Request(endpoint.url.rstrip("/") + "/chat/completions", body, headers)
+    request = urllib.request.Request(endpoint.url.rstrip("/") + path, body, headers)
     opener = urllib.request.build_opener(_NoRedirect)
     end = time.monotonic() + endpoint.timeout
     try:
         with opener.open(request, timeout=endpoint.timeout) as response:
             return _read(response, end)
-    except urllib.error.HTTPError as error:
-        raise _refusal(endpoint, error) from None
+    except urllib.error.HTTPError:
+        raise
     except TimeoutError:
         raise _Busy(f"no answer within {endpoint.timeout:g} seconds") from None
     except (OSError, http.client.HTTPException) as error:
@@ -207,6 +245,14 @@ def _reply(body: bytes) -> Reply:
     except (ValueError, TypeError, LookupError, RecursionError):
         return Reply("", f"no chat completion: {text[:SHOWN_CHARS]!r}")
     return Reply(said) if isinstance(said, str) else Reply("", "a chat completion without text")
+
+
+def _listed(body: bytes) -> list[str]:
+    """The models that a server lists; none where it says something else."""
+    try:
+        return [str(one["id"]) for one in json.loads(body.decode("utf-8", "replace"))["data"]]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return []
 
 
 def _key(endpoint: Endpoint) -> str:
