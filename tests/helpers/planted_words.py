@@ -34,7 +34,7 @@ FIELDS = ("ABCD", "EFGH", "IJKL")
 LETTERS = "".join(FIELDS)
 OTHERS = "abcdefghijklmnopqrstuvwxyz"
 TRAIN_LETTERS, DEV_LETTERS, TEST_LETTERS = OTHERS[:16], OTHERS[16:21], OTHERS[21:]
-TRAIN = Train(learning_rate=5e-3, train_batch_size=8, num_train_epochs=4)
+TRAIN = Train(learning_rate=5e-3, train_batch_size=8, num_train_epochs=6)
 DESIGN = {"instruction": "none", "format": "natural", "unmentioned": "omit"}
 
 
@@ -126,7 +126,11 @@ class World:
             for config in configs
         }
         designs = {"first": first[0].design, "other": other[0].design}
-        return tabulate(values, {}, designs, "first", draws=500).compare(["first", "other"])["other"]
+        lead = tabulate(values, {}, designs, "first", draws=500).compare(["first", "other"])["other"]
+        for name in ("first", "other"):
+            print(name, [round(values[name, config.seed, 0], 3) for config in first])  # shown by `pytest -s`
+        print(lead)
+        return lead
 
     def close(self) -> None:
         self.runner.close()
