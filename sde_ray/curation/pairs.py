@@ -3,8 +3,9 @@
     list(undone({"memory_level": "divided", "mixup": "0.2"}))    -> ["memory_level=divided and mixup do not ..."]
 
 Methods act in the order of the tables of axes, those of the data before those of the training: `filter` narrows the
-pool, `memory_level` draws from it, `augment` adds, `mix` replaces; then `repeat` takes the first part, `mixup` pairs,
-`federated` splits among clients. So a pair that is not listed here is what its two options say, one after the other.
+pool, `memory_level` or `balance` draws from it, `augment` adds, `mix` replaces; then `repeat` takes the first part,
+`mixup` pairs, `federated` splits among clients. So a pair that is not listed here is what its two options say, one
+after the other.
 """
 
 from __future__ import annotations

@@ -83,3 +83,13 @@ def test_a_teacher_that_knows_helps_and_one_that_is_wrong_does_not(world: World,
         assert min(one["augment/kept"] for one in counts) > 0, counts
     assert comparison_claim(leads[True]) == BETTER, leads
     assert comparison_claim(leads[False]) != BETTER, leads
+
+
+# ---- mixup -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_mixup_is_not_better_where_all_labels_are_right(world: World) -> None:
+    """No planted case was found in which it is (`docs/studies.md`); here there is nothing that it could put right."""
+    plain, mixed = ([world.trial(seed, 48, mixup=mu) for seed in SEEDS] for mu in (0, 0.2))
+    assert comparison_claim(world.lead(mixed, plain)) != BETTER
