@@ -111,8 +111,8 @@ def check_methods(trials: Iterable[TrialConfig]) -> None:
 def check_reachable(trials: Iterable[TrialConfig]) -> None:
     """Raises UserError: where what the methods of these trials need cannot be reached, each asked once."""
     asked: set[Any] = set()
-    for trial in trials:
-        for method in methods_of(trial) if trial.curated else ():
+    for trial in {tuple(trial.curated.items()): trial for trial in trials if trial.curated}.values():
+        for method in methods_of(trial):
             needed = (method.axis, method.settings.model_dump_json() if method.settings else "")
             if needed not in asked:
                 asked.add(needed)
