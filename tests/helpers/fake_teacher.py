@@ -1,9 +1,10 @@
-"""Teachers that answer by a rule instead of a model: right, repeating, refusing."""
+"""Teachers that answer by a rule instead of a model: right, wrong, repeating, refusing."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sde_ray.config.trial import TrialConfig
 from sde_ray.curation.augment.teacher import Prompt
@@ -23,6 +24,7 @@ class FakeTeacher:
     unused: list[Example]
     write: Write
     prompts: list[str] = field(default_factory=list)
+    random: random.Random = field(default_factory=lambda: random.Random(0))
 
     def answer(self, prompts: Sequence[Prompt], max_new_tokens: int, temperature: float, seed: int) -> list[str]:
         self.prompts += ["".join(segment.text for segment in prompt) for prompt in prompts]
@@ -45,6 +47,16 @@ def fake_teacher(config: TrialConfig, write: Write) -> FakeTeacher:
 def right(seed: str, teacher: FakeTeacher) -> str:
     """A new example with its gold answer."""
     return write_example(teacher.unused.pop(), teacher.task)
+
+
+def wrong(seed: str, teacher: FakeTeacher) -> str:
+    """A new example whose slots have labels that are not gold's."""
+    example = teacher.unused.pop()
+    answer = {}
+    for slot in teacher.task.slots:
+        gold = example.answer.get(slot, ())
+        answer[slot] = (teacher.random.choice([label for label in teacher.task.labels_of(slot) if (label,) != gold]),)
+    return write_example(replace(example, answer=answer), teacher.task)
 
 
 def repeating(seed: str, teacher: FakeTeacher) -> str:
