@@ -10,7 +10,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 SWEEP  ?= sweeps/quickstart.yaml
 MODEL  ?= HuggingFaceTB/SmolLM2-135M-Instruct
-# Processes of the tests, each of one thread and about 1 GiB. Those that start Ray with several nodes run one after the other.
+# Processes of the tests, each of one thread and about 1 GiB; 0 is none beside pytest's own. What starts Ray with several
+# nodes does not count: it runs one by one.
 TESTERS ?= 2
 # The pinned set needs Python 3.11; an older one gets the newest versions that still support it.
 PINS    = $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" if sys.version_info >= (3, 11) else "")' 2>/dev/null)
@@ -26,7 +27,7 @@ demo-real: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet $(PINS) -e '.[gguf]'
 	$(BIN)/sde-ray run sweeps/mams_smollm2.yaml --set task=mams@$(abspath $(DATA)) --set model=$(MODEL)
 
-# The files of a process' tests are its own (loadfile), and so are the models and sweeps that the tests of a file share.
+# Tests of one file stay in one process (loadfile): they share models and sweeps.
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q -n $(TESTERS) --dist loadfile -m "not slow and not cluster and not faults and not realdata and not long and not walk"
 	$(BIN)/python -m pytest -q -n $(TESTERS) --dist loadfile -m "slow and not cluster and not faults and not realdata and not long and not walk"
