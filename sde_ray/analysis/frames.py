@@ -79,7 +79,8 @@ def _trial(result: TrialResult) -> Row:
     config = result.config
     phase = "search" if "dev" in config["splits"] else "validation"
     named = {name: config[name] for name in (*STUDY, "seed")}
-    return {"key": result.key, "status": result.status, "phase": phase, **named, **dict(design_of(result).options)}
+    own = {**dict(design_of(result).options), **named}  # a size that is an axis, too, is a number
+    return {"key": result.key, "status": result.status, "phase": phase, **named, **own}
 
 
 def leaderboard_frame(studies: Sequence[Study]) -> pd.DataFrame:

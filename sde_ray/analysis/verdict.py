@@ -282,9 +282,10 @@ def load(path: Path) -> Verdict:
     """The inverse of `save`; `UserError` for any other file."""
     try:
         values = read_json(path.read_bytes())
+        by_name = {"rows": values["rows"], "repeated": values.get("repeated", [])}
         rows = {
-            name: [{**row, "design": make_design(**row["design"])} for row in values.get(name, ())]
-            for name in ("rows", "repeated")
+            name: [{**row, "design": make_design(**row["design"])} for row in several]
+            for name, several in by_name.items()
         }
         return _VERDICT.validate_python({**values, "strategy_design": make_design(**values["strategy_design"]), **rows})
     except OSError as error:

@@ -128,6 +128,11 @@ def cost(trial: TrialConfig) -> float:
     return math.prod([*options, *(method.cost() for method in methods_of(trial))])
 
 
+_ROBUSTNESS = (
+    "a test of robustness, never a reason for a design: each is trained at all of them, in the final comparison, too"
+)
+
+
 def describe(axes: Iterable[str], trials: Sequence[TrialConfig]) -> tuple[str, ...]:
     """What a person should know of the data and training axes that are tried, a line each."""
     lines = []
@@ -140,7 +145,7 @@ def describe(axes: Iterable[str], trials: Sequence[TrialConfig]) -> tuple[str, .
         alone = {trial.design[name]: _with_axis_alone(trial, name) for trial in reversed(trials)}
         costs = {option: cost(alone[option]) for option in options}
         words += [f"{option} takes {times:g} times as long" for option, times in costs.items() if times != 1]
-        words += ["a test of robustness, never a reason for a design: each is trained at all of them"] * axis.nuisance
+        words += [_ROBUSTNESS] * axis.nuisance
         sizes = [trial.train_size for trial in trials]
         words += [f"the largest trains on {max(sizes) / min(sizes):.3g} times the samples"] * (name == SIZE)
         words += ["scored at the end of the training only"] * axis.one_rung
