@@ -10,8 +10,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 SWEEP  ?= sweeps/quickstart.yaml
 MODEL  ?= HuggingFaceTB/SmolLM2-135M-Instruct
-# Processes of the tests, each of one thread and about 1 GiB; 0 is none beside pytest's own. What starts Ray with several
-# nodes does not count: it runs one by one.
+# Processes of the tests, each of one thread and about 1 GiB; 0 is none beside pytest's own. What starts Ray
+# does not count: it runs one by one.
 TESTERS ?= 2
 # The pinned set needs Python 3.11; an older one gets the newest versions that still support it.
 PINS    = $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" if sys.version_info >= (3, 11) else "")' 2>/dev/null)

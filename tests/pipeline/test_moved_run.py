@@ -15,7 +15,7 @@ import sde_ray
 from sde_ray.cli.app import app
 from sde_ray.models.predictor import read_card
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 
 FRAMES = ("trials", "leaderboard", "effects", "predictions", "validation")

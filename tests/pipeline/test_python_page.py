@@ -14,7 +14,7 @@ from helpers.small_run import train, write_sweep_file
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 CELLS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 
 class Notebook:

@@ -36,6 +36,7 @@ def test_a_few_calls_are_made_here_on_one_object() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.cluster
 def test_many_calls_go_to_workers_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two workers answer 40 calls, each on an object of its own; what one of them refuses is told as it is."""
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
