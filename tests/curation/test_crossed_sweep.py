@@ -144,9 +144,9 @@ def test_the_shipped_sweep_trains_and_is_judged_whole(tmp_path: Path, monkeypatc
     search = trials[trials["phase"] == "search"]
     assert set(search["status"]) == {"finished"} and len(search) == 2 * 2 * 2 + 2  # a second seed of the first design
     assert run.strategy is not None and {"format", "train_size"} < set(dict(run.strategy.design.options))
-    assert {check.option for check in run.strategy.robustness} == {"0.002", "0.006"}
-    assert run.verdict is not None and {row.at for row in run.verdict.repeated} == {"learning_rate=0.002"}
-    assert "all trained again at learning_rate 0.002" in (tmp_path / "crossed" / "report.html").read_text()
+    assert {check.option for check in run.strategy.robustness} == {"0.004", "0.006"}
+    assert run.verdict is not None and {row.at for row in run.verdict.repeated} == {"learning_rate=0.004"}
+    assert "all trained again at learning_rate 0.004" in (tmp_path / "crossed" / "report.html").read_text()
 
 
 def test_what_does_not_help_keeps_its_neutral_option(tmp_path: Path) -> None:
