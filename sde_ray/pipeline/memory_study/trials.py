@@ -87,7 +87,10 @@ def _level(result: TrialResult) -> str:
 
 
 def _alike(results: Sequence[TrialResult]) -> list[TrialResult]:
-    """The finished trials of the design that most of them have, whatever its level."""
+    """The finished trials of the design that most of them have, whatever its level.
+
+    Facts measured anew give levels, and so trials, of their own: of two that differ in nothing else the later counts.
+    """
     finished = [one for one in results if one.status == "finished"]
     designs = {
         one.key: tuple(sorted((k, v) for k, v in one.config["design"].items() if k not in OF_THE_STUDY))
@@ -96,7 +99,12 @@ def _alike(results: Sequence[TrialResult]) -> list[TrialResult]:
     if not finished:
         return []
     ((common, _),) = Counter(designs.values()).most_common(1)
-    return [one for one in finished if designs[one.key] == common]
+    latest = {
+        (one.config["model"], _level(one), one.config["train_size"], one.config["seed"]): one
+        for one in finished
+        if designs[one.key] == common
+    }
+    return list(latest.values())
 
 
 def _trial(result: TrialResult, items: ItemCounts, known: set[str]) -> StudyTrial:
