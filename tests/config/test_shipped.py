@@ -72,7 +72,7 @@ def test_the_list() -> None:
 
 
 def test_a_copy_has_its_data_and_runs_as_ones_own(empty: Path) -> None:
-    said = call("demo", "bring_your_own", "--copy").output
+    said = " ".join(call("demo", "bring_your_own", "--copy").output.split())
     assert "Wrote bring_your_own.yaml, bring_your_own.jsonl. Next: sde-ray plan bring_your_own.yaml" in said
     assert {path.name for path in empty.iterdir()} == {"bring_your_own.yaml", "bring_your_own.jsonl"}
     assert load_config("bring_your_own.yaml").task[0]["data"]["path"] == str(empty / "bring_your_own.jsonl")  # type: ignore[index]

@@ -142,7 +142,9 @@ def test_one_step_of_plain_sgd_is_one_step_on_the_joint_batch(base: Base) -> Non
     assert len(losses) == 1
     moved = {name: (whole[name] - before[name]).abs().max().item() for name in whole}
     assert max(moved.values()) > 1e-3
-    assert all(torch.allclose(whole[name], parts[name], rtol=1e-4, atol=1e-7) for name in whole)
+    assert all(
+        torch.allclose(whole[name], parts[name], rtol=1e-4, atol=1e-6) for name in whole
+    )  # float32 sums in another order
 
 
 @pytest.mark.parametrize("aggregate", ["weighted", "mean"])

@@ -62,7 +62,7 @@ def few_rows(name: str, folder: Path) -> str:
             (folder / f"{split}.csv").write_text("\n".join(lines) + "\n")
         return f"masa_zh:all@{folder}"
     if name == "qa_memory":
-        for split, numbers in (("train", range(200)), ("dev", range(200, 220))):
+        for split, numbers in (("train", range(240)), ("dev", range(240, 260))):
             (folder / split).mkdir(exist_ok=True)
             for relation in (*LOCATION, "P50", "P264"):
                 question = TEMPLATES[relation].question
@@ -71,7 +71,7 @@ def few_rows(name: str, folder: Path) -> str:
         facts = {
             f"{relation}.train:{n + 1}": {"split": "train", "level": {"words": n % 2}}
             for relation in LOCATION
-            for n in range(200)
+            for n in range(240)
         }
         measured = folder / "runs" / name / "memory.json"
         measured.parent.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,8 @@ from helpers.run_trial import run_trial
 from sde_ray import data
 from sde_ray.config.load import check
 from sde_ray.config.trial import Generation, Train, TrialConfig
-from sde_ray.design import render
 from sde_ray.design.designs import make_design
+from sde_ray.evaluation import batch_retries
 from sde_ray.models.base import load_base
 from sde_ray.models.decoder import LoraDecoder, completion_budget
 from sde_ray.models.lora import load_adapter
@@ -77,8 +77,10 @@ def test_trial_predict_robustness_and_prompting_give_the_same_completions(
     untuned = _UntunedModel(str(tiny_llama), sweep)
     untuned.decoder.peft_model = load_adapter(untuned.decoder.loaded.model, find_adapter(tmp_path))
     generated: list[str] = []
-    parse = render.parse_completion
-    monkeypatch.setattr(render, "parse_completion", lambda text, *more: (generated.append(text), parse(text, *more))[1])
+    parse = batch_retries.parse_completion
+    monkeypatch.setattr(
+        batch_retries, "parse_completion", lambda text, *more: (generated.append(text), parse(text, *more))[1]
+    )
     (measurement,) = measurements(sweep, TASK, "tiny", [config.design], examples, [], (0,))
     assert "score" in untuned(measurement, 0)
     prompting = dict(zip((example.id for example in examples), generated, strict=True))

@@ -238,7 +238,7 @@ def test_tokens_are_drawn_as_transformers_weighs_them(top_k: int, top_p: float) 
     filtered = TopPLogitsWarper(top_p)(None, filtered) if top_p < 1 else filtered
     expected = filtered.softmax(-1)[0]
     count = 20_000
-    draw = generation._Sampler(generation.Sampling(5, 0.7, top_k, top_p), range(count), 1)
+    draw = generation._Sampler(generation.Sampling(5, 0.7, top_k, top_p), [(row,) for row in range(count)], 1)
     found = torch.bincount(draw(logits.expand(count, -1), range(count), 0), minlength=12) / count
     assert ((found > 0) == (expected > 0)).all()
     assert (found - expected).abs().max() < 0.015

@@ -282,8 +282,8 @@ class TestRun:
             + "".join(f"{f},{m},omit,first,{n / 10}\n" for n, (f, m) in enumerate(
                 (f, m) for f in ("natural", "lines", "json") for m in ("off", "on")))
         )  # fmt: skip
-        priced = call("analyze", sweep, "--dry-run")
-        assert "12 measurements of 6 designs" in priced.stderr and "36 completions" in priced.stderr
+        priced = " ".join(call("analyze", sweep, "--dry-run").stderr.split())
+        assert "12 measurements of 6 designs" in priced and "36 completions" in priced
         first = call("analyze", sweep, "--tuned", table, "--json")
         (one,) = json.loads(first.stdout)
         assert len(one["rows"]) == 6 and len({row["output_log_likelihood"] for row in one["rows"]}) == 3

@@ -171,7 +171,7 @@ class TestCommand:
     def test_a_template_makes_the_axis_sweep(self, tmp_path: Path) -> None:
         sweep, to = self.bare(tmp_path), tmp_path / "with"
         shown = call("rationales", sweep, "--template", "{slot} is called {value}", "--out", to).stdout
-        assert f"path: {to}" in shown
+        assert f"path: {to}" in " ".join(shown.split())
         planned = json.loads(
             call("plan", sweep, "--set", f"task.data={{format: jsonl, path: {to}}}", "--set",
                  f"storage_path={tmp_path}", "--json").stdout
