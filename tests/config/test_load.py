@@ -68,6 +68,12 @@ def test_bare_on_and_off_are_options(tmp_path: Path) -> None:
     assert config.axes == {"input_modeling": [True, False], "reasoning": ["none"]}
 
 
+@pytest.mark.parametrize("written", ["off", "'off'"])
+def test_the_chat_template_may_be_off(tmp_path: Path, written: str) -> None:
+    """YAML reads a bare `off` as false."""
+    assert load(tmp_path, f"name: x\ntask: masa:d1\nchat_template: {written}\n").chat_template == "off"
+
+
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     text = """
 task: masa:d1

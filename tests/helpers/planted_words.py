@@ -42,20 +42,18 @@ def label(letter: str) -> str:
     return ("yes", "no")[LETTERS.index(letter) % 2]
 
 
-def texts(seconds: str, wrong: float = 0.0) -> list[Example]:
+def texts(seconds: str) -> list[Example]:
     """A text for each first letter and each of the second ones, such as "A q", in a random order.
 
-    Ids begin with the field's number. Of the share `wrong` of all, the answer is the other one, and the id ends with w.
+    Ids begin with the field's number.
     """
     random = Random(f"planted {seconds}")
     pairs = [(first, second) for first in LETTERS for second in seconds]
     random.shuffle(pairs)
     rows = []
-    for place, (first, second) in enumerate(pairs):
-        is_wrong = place < wrong * len(pairs)
-        answer = {"yes": "no", "no": "yes"}[label(first)] if is_wrong else label(first)
+    for first, second in pairs:
         number = next(n for n, letters in enumerate(FIELDS) if first in letters)
-        rows.append(Example(f"{number}.{first}{second}{'w' * is_wrong}", f"{first} {second}", {"good": (answer,)}))
+        rows.append(Example(f"{number}.{first}{second}", f"{first} {second}", {"good": (label(first),)}))
     return rows
 
 
