@@ -8,7 +8,8 @@
     pooled       one client that has all samples, in the same rounds: what a new optimizer each round does by itself
 
 Each client takes the steps of the plain trial, so one that has a third of the samples sees each three times. The
-samples are split by `clients.py`, the rounds are `training/federated_trainer.py`. FedAvg is as in FederatedScope-LLM
+samples are split by `clients.py`, the rounds are `training/federated_trainer.py`: with several workers
+(`resources.num_workers`) clients train at the same time. FedAvg is as in FederatedScope-LLM
 (2309.00363): by number of samples, A and B each by themselves, with a new optimizer each round.
 """
 
@@ -48,10 +49,10 @@ class Federated(Method):
                 f"to {settings.clients - 1}."
             )
         yield from self._budget_faults()
-        if config.num_workers > 1:
+        if self.value == "federated" and config.num_workers > settings.clients:
             yield (
-                f"federated trains the clients of a trial one after another, on one worker; resources.num_workers "
-                f"is {config.num_workers}. Set it to 1."
+                f"federated trains a client on one worker, and resources.num_workers is {config.num_workers} for "
+                f"{settings.clients} clients. Set it to {settings.clients} at most."
             )
         if config.deepspeed.get("zero_optimization", {}).get("stage") == 3:
             yield (

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -96,6 +97,51 @@ def init_group(rank: int, workers: int, address: str, port: int) -> None:
         # needs a compiler, and a process killed meanwhile leaves a lock that hangs all later ones. Training needs none.
         deepspeed.ops.__compatible_ops__ = {}
     deepspeed.init_distributed(dist_backend="nccl" if torch.cuda.is_available() else "gloo")
+
+
+class OneWorker:
+    """An engine's groups (Megatron's `mpu`) where each worker trains by itself: every group is this worker alone."""
+
+    def __init__(self) -> None:
+        from torch import distributed
+
+        ranks = range(distributed.get_world_size())
+        self._group = [distributed.new_group([rank]) for rank in ranks][distributed.get_rank()]  # all make all groups
+        self._rank = distributed.get_rank()
+
+    def get_model_parallel_rank(self) -> int:
+        return 0
+
+    def get_model_parallel_world_size(self) -> int:
+        return 1
+
+    def get_model_parallel_group(self) -> Any:
+        return self._group
+
+    def get_data_parallel_rank(self) -> int:
+        return 0
+
+    def get_data_parallel_world_size(self) -> int:
+        return 1
+
+    def get_data_parallel_group(self) -> Any:
+        return self._group
+
+    def get_data_parallel_group_ranks(self) -> list[int]:
+        return [self._rank]
+
+
+@cache
+def one_worker() -> OneWorker:
+    """The groups of an engine that trains by itself; made once in a process, by all workers at the same time."""
+    return OneWorker()
+
+
+def forget_groups() -> None:
+    """DeepSpeed keeps an engine's groups for all that come later in the process: the next one has its own."""
+    from deepspeed.utils import groups
+
+    groups.mpu = None
 
 
 @contextmanager

@@ -3,9 +3,11 @@
     common adapter ─▶ client 0: some steps ─▶ adapter 0 ─┐
                   └─▶ client 1: some steps ─▶ adapter 1 ─┴─ mean by number of samples ─▶ common adapter
 
-One engine on one worker trains the clients one after another: between two of them the adapter, the optimizer's state,
-the learning rate and the random generator are exchanged. All clients have the trial's seed, so that one client with
-`carried` is the plain trial to the digit, and alike clients are as one.
+One engine trains the clients one after another: between two of them the adapter, the optimizer's state, the learning
+rate and the random generator are exchanged. Of several workers each trains clients of its own, number `rank`, `rank` +
+workers, ..., with an engine that shares nothing; between them travel adapters and losses only, and all take the mean in
+the same order, so that it is the same to the digit on any number of workers. All clients have the trial's seed, so that
+one client with `carried` is the plain trial to the digit, and alike clients are as one.
 
 A step of the trial is one step of every client. A round is never cut: training stops, and is saved, between rounds.
 """
@@ -21,6 +23,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from torch import distributed
 
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
@@ -66,7 +69,7 @@ class FederatedTrainer(Trainer):
         exchange: bool = True,
         **options: Any,
     ) -> None:
-        super().__init__(peft_model, samples, config, **options)
+        super().__init__(peft_model, samples, config, apart=True, **options)
         self._weighted, self._carried, self._exchange = weighted, carried, exchange
         self._gaps: list[float] = []
         count = len(self.steps)
@@ -77,13 +80,17 @@ class FederatedTrainer(Trainer):
         self._clients = [self._client(indices) for indices in clients]
 
     def run(self, until: int, seconds: float = math.inf) -> list[float]:
-        """Train whole rounds, up to step number `until` at least; returns the new losses, means over the clients."""
+        """Train whole rounds, up to step number `until` at least; returns the new losses, means over the clients.
+
+        Of several workers the first one returns the losses, the others 0, as the parts of them are summed up.
+        """
         first, deadline = len(self.losses), time.perf_counter() + seconds
         self.engine.train()
         while len(self.losses) < min(until, len(self.steps)):
             losses = self._round()
-            self.losses += losses
-            if time.perf_counter() >= deadline or not all(map(math.isfinite, losses)):
+            self.losses += losses if self.rank == 0 else [0.0] * len(losses)
+            late = self.config.num_workers == 1 and time.perf_counter() >= deadline
+            if late or not all(map(math.isfinite, losses)):
                 break
         self.engine.eval()
         return self.losses[first:]
@@ -98,11 +105,15 @@ class FederatedTrainer(Trainer):
         adapters: list[Tensors] = []
         losses = torch.zeros(len(self._clients), until - first, dtype=torch.float64, device=self.device)
         for number, client in enumerate(self._clients):
+            if not self._is_mine(number):
+                adapters.append([torch.empty_like(weight) for weight in common])
+                continue
             self._set_weights(common)
             self.engine.lr_scheduler.load_state_dict(deepcopy(schedule))
             self._set_rates(rates)
             losses[number] = torch.tensor(self._train(client, first, until), dtype=torch.float64)
             adapters.append(self._weights())
+        self._share_with_workers(adapters, losses)
         shares = [client.size if self._weighted else 1 for client in self._clients]
         if self._exchange:
             self._gaps.append(self._gap(adapters, shares))
@@ -111,6 +122,19 @@ class FederatedTrainer(Trainer):
         weights = torch.tensor(shares, dtype=torch.float64, device=self.device)
         means: list[float] = ((losses * weights[:, None]).sum(0) / weights.sum()).tolist()
         return means
+
+    def _is_mine(self, number: int) -> bool:
+        """Whether this worker trains the client; one that has none does the same as another, so as to have a state."""
+        return number % self.config.num_workers == self.rank or self.rank % len(self._clients) == number
+
+    def _share_with_workers(self, adapters: list[Tensors], losses: torch.Tensor) -> None:
+        """Take over what the other workers' clients have trained."""
+        workers = self.config.num_workers
+        if workers == 1:
+            return
+        for number, adapter in enumerate(adapters):
+            for tensor in (*adapter, losses[number]):
+                distributed.broadcast(tensor, src=number % workers)
 
     def _train(self, client: _Client, first: int, until: int) -> list[float]:
         """The client's losses in these steps, after which the engine holds its adapter."""

@@ -14,6 +14,7 @@ import math
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ class Trainer:
     """A trial's engine. `losses`: the mean loss of each optimiser step, or this worker's part of it.
 
     `methods` are the trial's curation methods (`curation.py`). `counts`: what a method's own trainer has counted, by
-    "axis/name".
+    "axis/name". `apart`: of several workers each trains by itself, as if it were the only one.
     """
 
     def __init__(
@@ -56,21 +57,24 @@ class Trainer:
         pad_token_id: int,
         rank: int = 0,
         methods: Sequence[Any] = (),
+        apart: bool = False,
     ) -> None:
         self.peft_model, self.samples, self.config = peft_model, samples, config
         self.rank, self.pad_token_id, self.dtype = rank, pad_token_id, dtype
         self.methods = methods
+        self._share = (0, 1) if apart else (rank, config.num_workers)  # of each batch: this part, of so many
         self.steps = batching.batch_indices(len(samples), config.train, config.seed)
         for method in methods:
             self.steps = method.steps(self.steps, samples)
         self.losses: list[float] = []
         self.counts: dict[str, float] = {}
-        self.engine = _engine(peft_model, config, len(self.steps), dtype)
+        self.engine = _engine(peft_model, config, len(self.steps), dtype, apart)
         self.device = next(peft_model.parameters()).device
         self._selects_logits = "logits_to_keep" in inspect.signature(peft_model.get_base_model().forward).parameters
         noise = config.train.neftune_noise_alpha
         self._noise = add_embedding_noise(peft_model.get_base_model(), noise) if noise else None
-        seed_everything(config.seed + rank)  # dropout differs between workers; the adapter's start was drawn before
+        # Dropout differs between workers that share a batch; the adapter's start was drawn before.
+        seed_everything(config.seed + self._share[0])
 
     def run(self, until: int, seconds: float = math.inf) -> list[float]:
         """Train up to step number `until` and return the new losses.
@@ -95,6 +99,7 @@ class Trainer:
         if self._noise is not None:
             self._noise.remove()
         self.engine.destroy()
+        deepspeed_engine.forget_groups()
         self.peft_model.zero_grad(set_to_none=True)
 
     def more_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -105,9 +110,9 @@ class Trainer:
         """Take over what `more_state` gave; among `tensors` are others, too."""
 
     def _step(self, step: batching.Step) -> float:
-        workers = self.config.num_workers
+        rank, workers = self._share
         num_loss_tokens = sum(self.samples[i].num_loss_tokens for i in step)
-        indices = batching.rank_slice(step, self.rank, workers)
+        indices = batching.rank_slice(step, rank, workers)
         loss = torch.zeros((), device=self.device)
         together = math.lcm(*(method.together for method in self.methods))
         parts = self.config.train.gradient_accumulation_steps
@@ -167,9 +172,11 @@ def _schedule(optimizer: torch.optim.Optimizer, train: Train, total_steps: int) 
     )
 
 
-def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype: str) -> Any:
+def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype: str, apart: bool) -> Any:
     import deepspeed
 
+    apart = apart and config.num_workers > 1
+    config = replace(config, num_workers=1) if apart else config
     section, train = deepspeed_engine.deepspeed_config(config, dtype), config.train
     trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
     optimizer = make_optimizer(trained, train)
@@ -181,6 +188,7 @@ def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype:
             model_parameters=trained,
             lr_scheduler=schedule,
             config=section,
+            mpu=deepspeed_engine.one_worker() if apart else None,
         )
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())

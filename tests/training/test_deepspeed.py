@@ -12,6 +12,7 @@ import pytest
 from helpers.run_trial import cut_within, run_trial
 from safetensors.torch import load_file
 
+from sde_ray.config.curation import Curation, Federated
 from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.design import designs
 from sde_ray.errors import UserError
@@ -162,3 +163,49 @@ def test_a_users_error_keeps_its_words(pair: TrialRunner, config: TrialConfig, t
     with pytest.raises(UserError, match=r"no config\.json"):
         pair.start(config, tmp_path / "trial")
     assert pair.finish("failed", "refused").error == "refused"
+
+
+# ---- clients on several workers --------------------------------------------------------------------------------------
+
+
+def clients_of(config: TrialConfig, option: str = "federated") -> TrialConfig:
+    """Three clients, of whom two share a worker; with dropout, which draws alike in each of them."""
+    settings = Federated(clients=3, rounds=2, optimizer_state="carried")
+    return replace(
+        config,
+        design=designs.make_design(**dict(config.design.options), federated=option),
+        curation=Curation(federated=settings),
+        lora=Lora(lora_dropout=0.3),
+        train=config.train.model_copy(update={"num_train_epochs": 2.0}),
+    )
+
+
+@pytest.mark.parametrize("option", ["federated", "local"])
+def test_clients_on_two_workers_are_those_on_one_to_the_digit(
+    option: str, pair: TrialRunner, config: TrialConfig, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Of a client alone the second worker has nothing to do: it does the same."""
+    config = clients_of(config, option)
+    runner = TrialRunner(WorkerGroup(RunnerResources(), in_process=True))
+    one = run_trial(runner, config, tmp_path / "one")
+    runner.close()
+    two = run_trial(pair, replace(config, num_workers=2), tmp_path / "two")
+    assert_equal_to_the_digit(two, tmp_path / "two", one, tmp_path / "one")
+    assert not [notice for notice in recwarn if "No checkpoint" in str(notice.message)]
+    assert two.curation == one.curation and ("federated/bytes" in two.curation) == (option == "federated")
+
+
+def test_clients_on_two_workers_go_on_from_a_rung_and_leave_no_groups_behind(
+    pair: TrialRunner, config: TrialConfig, alone: tuple[TrialResult, Path], tmp_path: Path
+) -> None:
+    plain, config = config, replace(clients_of(config), num_workers=2)
+    whole = run_trial(pair, config, tmp_path / "whole")
+    pair.start(config, tmp_path / "cut")
+    done = pair.train_rung(0)
+    resumed = pair.start(config, tmp_path / "cut")
+    assert (resumed.rungs, resumed.note) == ((done,), "")
+    pair.train_rung(1)
+    after = pair.finish()
+    assert_equal_to_the_digit(after, tmp_path / "cut", whole, tmp_path / "whole")
+    plain = run_trial(pair, replace(plain, num_workers=2), tmp_path / "plain")
+    assert plain.losses == pytest.approx(alone[0].losses, rel=1e-3)
