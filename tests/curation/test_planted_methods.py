@@ -7,14 +7,16 @@ comparison, with Holm's correction within a test's family.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from helpers.model_server import serving
-from helpers.planted_words import TRAIN, World, author
+from helpers.planted_words import TRAIN, TRAIN_LETTERS, World, author, label, texts
 
 from sde_ray.analysis.comparison import BETTER, comparison_claim
 from sde_ray.config.curation import Augment, Curation, Federated
 from sde_ray.config.trial import TrialConfig
+from sde_ray.types import Example
 
 SEEDS = range(6)
 
@@ -72,3 +74,42 @@ def test_self_guide_helps_by_a_teacher_that_knows_and_not_by_one_that_is_wrong(w
         assert min(one["augment/kept"] - one["augment/cut"] for one in counts) > 0, counts
     assert comparison_claim(leads[True]) == BETTER, leads
     assert comparison_claim(leads[False]) != BETTER, leads
+
+
+@pytest.mark.long
+def test_llm2llm_helps_by_a_teacher_that_knows_and_not_by_one_that_is_wrong(world: World) -> None:
+    """As published: each sample is seen as often, so more samples are more steps, the wrong teacher's no less."""
+    train = TRAIN.model_copy(update={"num_train_epochs": 10.0})
+    plain = [world.trial(seed, 12, train) for seed in SEEDS]
+    leads = {}
+    for is_right in (True, False):
+        with serving(author(is_right)) as served:
+            settings = Augment(rounds=5, equal="samples", teacher=served.url, teacher_model="author")
+            curation = Curation(augment=settings)
+            taught = [world.trial(seed, 12, train, curation, augment="llm2llm") for seed in SEEDS]
+            leads[is_right] = world.lead(taught, plain)
+        for one in taught:
+            rows = (world.folder / "trials" / one.key / "curation" / "augment.jsonl").read_text().splitlines()
+            counts = world.result(one).curation
+            assert 0 < len(rows) == counts["augment/kept"] == counts["samples"] - 12
+    assert comparison_claim(leads[True]) == BETTER, leads
+    assert comparison_claim(leads[False]) != BETTER, leads
+
+
+# ---- balance ---------------------------------------------------------------------------------------------------------
+
+
+def pool(rare: int) -> list[Example]:
+    """All texts whose label is "no", and the first `rare` of those with "yes"."""
+    found = {answer: [one for one in texts(TRAIN_LETTERS) if label(one.text[0]) == answer] for answer in ("yes", "no")}
+    return [*found["yes"][:rare], *found["no"]]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rare", [12, 96])
+def test_a_balanced_draw_helps_where_a_label_is_rare_and_not_where_both_are_frequent(rare: int, tmp_path: Path) -> None:
+    """In as many samples and steps; 12 of 108 texts are "yes", or 96 of 192, and half of the dev items are."""
+    world = World(tmp_path, pool(rare))
+    lead = world.lead(*([world.trial(seed, 48, balance=option) for seed in SEEDS] for option in ("equal", "drawn")))
+    world.close()
+    assert (comparison_claim(lead) == BETTER) == (rare == 12), lead
