@@ -157,6 +157,7 @@ def test_a_checkpoint_from_which_a_trial_only_fails_is_given_up(tmp_path: Path, 
     assert study.results()[-1].status == "finished"
 
 
+@pytest.mark.long
 def test_memory_that_runs_out_twice_fails_the_trial(tmp_path: Path, drivers: Drivers) -> None:
     study = Study(tmp_path, drivers)
     assert study.start(greed="natural=kill").wait(LIMIT) == 2
