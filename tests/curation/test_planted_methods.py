@@ -13,7 +13,7 @@ import pytest
 from helpers.model_server import serving
 from helpers.planted_words import TRAIN, TRAIN_LETTERS, World, author, label, texts
 
-from sde_ray.analysis.comparison import BETTER, comparison_claim
+from sde_ray.analysis.comparison import BETTER, WORSE, comparison_claim
 from sde_ray.config.curation import Augment, Curation, Federated
 from sde_ray.config.trial import TrialConfig
 from sde_ray.types import Example
@@ -113,3 +113,16 @@ def test_a_balanced_draw_helps_where_a_label_is_rare_and_not_where_both_are_freq
     lead = world.lead(*([world.trial(seed, 48, balance=option) for seed in SEEDS] for option in ("equal", "drawn")))
     world.close()
     assert (comparison_claim(lead) == BETTER) == (rare == 12), lead
+
+
+# ---- repetition ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_repetition_costs_nothing_while_each_letter_is_seen_and_much_when_most_are_not(world: World) -> None:
+    """In as many steps: 96 samples once, 48 of them twice, or 6 of them sixteen times; there are twelve letters."""
+    plain = [world.trial(seed, 96) for seed in SEEDS]
+    half, few = ([world.trial(seed, 96, repeat=times) for seed in SEEDS] for times in (2, 16))
+    leads = world.lead(half, plain), world.lead(few, plain)
+    assert comparison_claim(leads[0]) != WORSE and leads[0].difference > -0.05, leads
+    assert comparison_claim(leads[1]) == WORSE, leads
