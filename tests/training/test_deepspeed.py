@@ -180,12 +180,21 @@ def clients_of(config: TrialConfig, option: str = "federated") -> TrialConfig:
     )
 
 
-@pytest.mark.parametrize("option", ["federated", "local"])
+@pytest.mark.parametrize(
+    ("option", "dtype", "stage"), [("federated", "float32", 0), ("federated", "bfloat16", 2), ("local", "float32", 0)]
+)
 def test_clients_on_two_workers_are_those_on_one_to_the_digit(
-    option: str, pair: TrialRunner, config: TrialConfig, tmp_path: Path, recwarn: pytest.WarningsRecorder
+    option: str,
+    dtype: str,
+    stage: int,
+    pair: TrialRunner,
+    config: TrialConfig,
+    tmp_path: Path,
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
     """Of a client alone the second worker has nothing to do: it does the same."""
-    config = clients_of(config, option)
+    config = replace(clients_of(config, option), deepspeed={"zero_optimization": {"stage": stage}})
+    config = replace(config, train=config.train.model_copy(update={"dtype": dtype}))
     runner = TrialRunner(WorkerGroup(RunnerResources(), in_process=True))
     one = run_trial(runner, config, tmp_path / "one")
     runner.close()
