@@ -72,6 +72,7 @@ FOREIGN: Mapping[str, str] = {
     "gradient_clipping": "train.max_grad_norm",
     "clip_grad_norm": "train.max_grad_norm",
     "neftune_alpha": "train.neftune_noise_alpha",
+    "activation_checkpointing": "train.gradient_checkpointing",
     "max_seq_len": "train.max_length",
     "mixed_precision": "train.dtype",
     "cutoff_len": "train.max_length",
@@ -158,8 +159,6 @@ NEEDLESS: Mapping[str, str] = {
     "load_in_4bit": _BITS,
     "load_in_8bit": _BITS,
     "quantization_bit": _BITS,
-    "gradient_checkpointing": "activations are kept. For less memory set train.gradient_accumulation_steps higher, "
-    "train.max_length lower, or zero_optimization under deepspeed",
     "flash_attn": _ATTENTION,
     "flash_attention": _ATTENTION,
     "attn_implementation": _ATTENTION,

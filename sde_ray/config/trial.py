@@ -71,6 +71,9 @@ class Train(Section):
     """Uniform noise on the token embeddings in training, of this scale (NEFTune; 5 is usual). Empty: none."""
     label_smoothing_factor: Annotated[float, Field(ge=0, lt=1), TRANSFORMERS] = 0.0
     """Share of a counted token's target that is spread evenly over the vocabulary."""
+    gradient_checkpointing: Annotated[bool, TRANSFORMERS] = False
+    """Keep each layer's input only and compute its activations again in the backward pass: the same result, a third
+    more time for a step, and a fraction of the memory. For large models and long samples."""
 
     @model_validator(mode="after")
     def _betas_are_adams(self) -> Train:

@@ -27,6 +27,7 @@ from sde_ray.config.trial import Train, TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.models.tokenization import TokenizedSample
 from sde_ray.training import batching, deepspeed_engine
+from sde_ray.training.gradient_checkpointing import disable_gradient_checkpointing, enable_gradient_checkpointing
 from sde_ray.training.neftune import add_embedding_noise
 from sde_ray.training.optimizer import make_optimizer
 
@@ -68,7 +69,14 @@ class Trainer:
             self.steps = method.steps(self.steps, samples)
         self.losses: list[float] = []
         self.counts: dict[str, float] = {}
-        self.engine = _engine(peft_model, config, len(self.steps), dtype, apart)
+        self._checkpointing = config.train.gradient_checkpointing
+        if self._checkpointing:
+            enable_gradient_checkpointing(peft_model.get_base_model(), deepspeed_engine.stage(config) == 3)
+        try:
+            self.engine = _engine(peft_model, config, len(self.steps), dtype, apart)
+        except Exception:
+            self._end_checkpointing()  # the base goes on to other trials
+            raise
         self.device = next(peft_model.parameters()).device
         self._selects_logits = "logits_to_keep" in inspect.signature(peft_model.get_base_model().forward).parameters
         noise = config.train.neftune_noise_alpha
@@ -98,9 +106,14 @@ class Trainer:
         """Free the optimiser's state and take the engine's hooks off the model."""
         if self._noise is not None:
             self._noise.remove()
+        self._end_checkpointing()
         self.engine.destroy()
         deepspeed_engine.forget_groups()
         self.peft_model.zero_grad(set_to_none=True)
+
+    def _end_checkpointing(self) -> None:
+        if self._checkpointing:
+            disable_gradient_checkpointing(self.peft_model.get_base_model())
 
     def more_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """What is in a checkpoint beside the engine's state: tensors, and plain JSON values."""
