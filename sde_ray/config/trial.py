@@ -55,8 +55,8 @@ class Train(Section):
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
     """Gradients are clipped to this norm; 0 switches clipping off."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format of the base model and of training. `auto`: bfloat16 on a GPU that has it, else float32 on a CPU and
-    float16 on an older GPU."""
+    """Number format of the base model and of training. `auto`: float32 on a CPU, bfloat16 on a GPU that has it, float16
+    on an older one (V100, T4)."""
     optim: Annotated[Literal["adamw_torch_fused", "adamw_torch", "sgd", "rmsprop", "adafactor"], TRANSFORMERS] = (
         "adamw_torch_fused"
     )

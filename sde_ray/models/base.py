@@ -7,7 +7,7 @@ A model is named by hub name or path, a folder or a GGUF file; `tiny` is the mod
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,12 +73,15 @@ def device() -> torch.device:
 
 
 def resolve_dtype(dtype: str) -> str:
-    """The number format that `auto` means here: float32 on a CPU, bfloat16 where the GPU has it, else float16."""
+    """The number format that `auto` means here: float32 on a CPU, bfloat16 where the GPU has it, else float16.
+
+    A GPU that merely emulates bfloat16 (V100, T4) has it not: it would be slower there than float32.
+    """
     if dtype != "auto":
         return dtype
-    if not torch.cuda.is_available():
+    if device().type == "cpu":
         return "float32"
-    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
 def load_tokenizer(name: str, trust_remote_code: bool = False) -> Any:
@@ -108,12 +111,20 @@ def load_base(name: str, trust_remote_code: bool = False, dtype: str = "float32"
     with explained(name, "model"):
         where = {**pretrained(name), "trust_remote_code": trust_remote_code}
         config = AutoConfig.from_pretrained(**where)
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=weights, use_safetensors=True)
+        model = AutoModelForCausalLM.from_pretrained(**where, **_placement(where), dtype=weights, use_safetensors=True)
     gguf.forget_quantization(model)
     longest = getattr(config.get_text_config(), "max_position_embeddings", None)
     return LoadedModel(
         name, model.to(device()).eval(), tokenizer, int(longest or 10**6), _eos_token_ids(model, tokenizer)
     )
+
+
+def _placement(where: Mapping[str, Any]) -> dict[str, Any]:
+    """Straight onto a GPU, file by file, without a second copy of the weights in the host's memory.
+
+    A GGUF file is dequantised on the CPU first.
+    """
+    return {} if device().type == "cpu" or "gguf_file" in where else {"device_map": {"": device()}}
 
 
 @contextmanager
