@@ -180,8 +180,14 @@ class WorkerResources(Section):
 
     CPU: Annotated[float, Field(ge=0.1)] = 1.0
     """CPU cores of one worker."""
-    GPU: Annotated[float, Field(ge=0)] = 0.0
-    """GPUs of one worker. A fraction lets workers share a GPU; it is bookkeeping, not isolation."""
+    GPU: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
+    """GPUs of one worker; with 0 it sees none. `auto`: 1 where the machine, or the cluster when the sweep starts, has
+    one for each worker of a trial, else 0. A fraction lets workers share a GPU; it is bookkeeping, not isolation."""
+
+    @property
+    def gpus(self) -> float:
+        """`GPU` as a number; 0 for an `auto` that was not resolved (`sweep/cluster/gpus.py`)."""
+        return 0.0 if self.GPU == "auto" else self.GPU
 
 
 class Resources(Section):
@@ -204,7 +210,7 @@ class Resources(Section):
 
     @model_validator(mode="after")
     def _shared_gpu(self) -> Resources:
-        if self.num_workers > 1 and 0 < self.resources_per_worker.GPU < 1:
+        if self.num_workers > 1 and 0 < self.resources_per_worker.gpus < 1:
             raise ValueError(
                 "workers of one trial cannot share a GPU (NCCL refuses it). Set resources_per_worker.GPU: 1."
             )

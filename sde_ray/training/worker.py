@@ -41,10 +41,15 @@ class TrialInfo:
 
 
 class Worker:
-    """The resident process of one worker of a trial. `rank` counts from 0 to `workers` - 1."""
+    """The resident process of one worker of a trial. `rank` counts from 0 to `workers` - 1.
 
-    def __init__(self, rank: int = 0, workers: int = 1, cpus: float = 1.0) -> None:
+    `gpus`: its share of GPUs; None: what the process sees, for a worker inside of somebody's own process.
+    """
+
+    def __init__(self, rank: int = 0, workers: int = 1, cpus: float = 1.0, gpus: float | None = None) -> None:
         _quiet()
+        if gpus == 0:
+            hide_gpus()
         import torch
 
         torch.set_num_threads(max(1, round(cpus)))  # fixed, since the order of a sum decides its last digit
@@ -253,6 +258,11 @@ class Worker:
             self._loaded = base.load_base(config.model, config.trust_remote_code, dtype)
             self._loaded_for = identity
             gc.freeze()  # modules and base are here to stay: the collection after each trial need not walk them
+
+
+def hide_gpus() -> None:
+    """Let this process see no GPU; before its first look at them. Ray hides those of others only from who has some."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 class _Clock:
