@@ -197,7 +197,8 @@ class RungResult:
 class TrialResult:
     """Result of a trial: scores and fault counts by split, seconds by phase, token counts, training losses.
 
-    `curation`: what its data and training axes have counted, such as samples that a filter has dropped.
+    `curation`: what its data and training axes have counted, such as samples that a filter has dropped. `environment`:
+    the device, the dtype as resolved, the versions of the libraries, and the commit of a model of the hub.
     """
 
     key: str
@@ -212,3 +213,4 @@ class TrialResult:
     losses: tuple[float, ...] = ()
     peak_memory_mb: float = 0.0
     curation: Mapping[str, float] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)

@@ -277,7 +277,8 @@ class SweepConfig(Section):
     model: Annotated[tuple[Name, ...], Field(min_length=1), BeforeValidator(_as_tuple), AfterValidator(_no_repeats)] = (
         "tiny",
     )
-    """Base models by Hugging Face name, folder or GGUF file; `tiny` is the embedded one."""
+    """Base models by Hugging Face name, folder or GGUF file; `tiny` is the embedded one. `org/repo@REVISION` pins a
+    model of the hub to a commit, tag or branch, in the trials' keys and on the adapters' cards, too."""
     axes: dict[str, Annotated[list[OptionName], BeforeValidator(_as_list)]] = Field(default_factory=dict)
     """Options to try by axis: a list, or one option, which pins the axis. An axis that is not listed tries all of its
     options."""

@@ -1,7 +1,7 @@
 """Base models: load a causal language model and its tokenizer, once a process.
 
-A model is named by hub name or path, a folder or a GGUF file; `tiny` is the model inside this package. Adapters on it:
-`lora.py`.
+A model is named by hub name or path, a folder or a GGUF file; `tiny` is the model inside this package. A hub name may
+end with a revision: `org/repo@v1.1`. Adapters on it: `lora.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,16 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+from sde_ray import __version__
 from sde_ray.errors import UserError
 from sde_ray.models import gguf
 from sde_ray.models.tokenization import eos_token_id
 
 PACKAGED = {"tiny": Path(__file__).parent / "tiny"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+LIBRARIES = ("torch", "transformers", "peft", "deepspeed")  # another version may round otherwise
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,18 @@ class LoadedModel:
     tokenizer: Any
     max_positions: int
     eos_token_ids: tuple[int, ...]
+
+    def environment(self) -> dict[str, str]:
+        """What the digits depend on beside the settings: device, dtype, libraries, and the commit of a hub's model."""
+        weight = next(self.model.parameters())
+        gpu = weight.device.type == "cuda"
+        commit = getattr(getattr(self.model, "config", None), "_commit_hash", None)
+        return {
+            "device": torch.cuda.get_device_name(weight.device) if gpu else weight.device.type,
+            "dtype": str(weight.dtype).removeprefix("torch."),
+            **library_versions(),
+            **({"commit": commit} if commit else {}),
+        }
 
 
 def locate(name: str) -> str:
@@ -62,9 +80,34 @@ def pretrained(name: str) -> dict[str, Any]:
 
     Raises UserError: for a path that holds no model.
     """
+    name, revision = split_revision(name)
+    pinned = {"revision": revision} if revision else {}
     if (file := gguf.split(name)) is not None:
-        return {"pretrained_model_name_or_path": file[0], "gguf_file": file[1]}
-    return {"pretrained_model_name_or_path": locate(name)}
+        return {"pretrained_model_name_or_path": file[0], "gguf_file": file[1], **pinned}
+    return {"pretrained_model_name_or_path": locate(name), **pinned}
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """A model's name, and the commit, tag or branch of the hub that it asks for: `org/repo@v1.1`; None: it names none.
+
+    Raises UserError for a model that is not of the hub, which has one version only.
+    """
+    model, mark, revision = name.rpartition("@")
+    path = os.path.expanduser
+    if not mark or os.path.exists(path(name)):
+        return name, None
+    if model in PACKAGED or os.path.exists(path(model)) or name.startswith(("/", "./", "../", "~")) or not revision:
+        raise UserError(
+            f"{name} asks for a revision, which only a model of the hub has, such as org/repo@v1.1 (a commit, tag or "
+            f"branch). Give {model or 'the name'} without it."
+        )
+    return model, revision
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """The versions of the libraries that compute; read once, as a trial needs them."""
+    return {"sde_ray": __version__, **{name: version(name) for name in LIBRARIES}}
 
 
 def device() -> torch.device:

@@ -54,9 +54,7 @@ _DESCRIBED = TypeAdapter(_Described)
 def to_json(result: TrialResult) -> dict[str, Any]:
     """A result as plain JSON values; its error without secrets."""
     plain: dict[str, Any] = {"schema": SCHEMA, **asdict(result), "error": redact(result.error)}
-    if not result.curation:
-        del plain["curation"]
-    return plain
+    return {name: value for name, value in plain.items() if value or name not in ("curation", "environment")}
 
 
 def from_json(plain: Any) -> TrialResult:

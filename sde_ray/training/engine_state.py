@@ -17,8 +17,6 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +25,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from sde_ray import __version__
+from sde_ray.models.base import library_versions
 from sde_ray.storage.files import write_atomic
 from sde_ray.training import checkpoint
 from sde_ray.training.checkpoint import CheckpointError
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from sde_ray.training.trainer import Trainer
 
 VALUES = "values"  # the tensor that holds, as bytes of JSON, what is not a tensor
-LIBRARIES = ("torch", "transformers", "peft", "deepspeed")  # another version may round otherwise
 COUNTERS = ("global_steps", "global_samples", "micro_steps", "skipped_steps")
 SCALE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
 
@@ -130,18 +127,13 @@ def _restore_moments(state: dict[str, Any], prefix: str, tensors: Tensors, devic
 def _origin(trainer: Trainer) -> dict[str, str]:
     """What the digits of a state depend on: versions, device, dtype, ZeRO stage, workers."""
     return {
-        **_versions(),
+        **library_versions(),
         "device": trainer.device.type,
         "dtype": trainer.dtype,
         "worker": str(trainer.rank),
         "ZeRO stage": str(trainer.engine.zero_optimization_stage()),
         "workers": str(trainer.config.num_workers),
     }
-
-
-@cache
-def _versions() -> dict[str, str]:
-    return {"sde_ray": __version__, **{name: version(name) for name in LIBRARIES}}
 
 
 def _weights(trainer: Trainer) -> Tensors:

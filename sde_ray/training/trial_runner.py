@@ -82,6 +82,7 @@ class TrialRunner:
         trial.info = self.workers.call("start_trial", config, *(curated or [samples]))[0]
         trial.seconds |= trial.info.seconds
         trial.tokens |= trial.info.tokens
+        trial.environment |= trial.info.environment
         resumed = self._resume(trial)
         trial.log.start(trial.steps_since(0))
         trial.add_seconds("setup", started)
@@ -306,6 +307,7 @@ class _TrialState:
         self.seconds: dict[str, float] = {}
         self.tokens: dict[str, float] = {}
         self.curation: dict[str, float] = {}
+        self.environment: dict[str, str] = {}
         self.checkpoint: Checkpoint | None = None
         self.seconds_per_step = PART_S  # until it is measured
         self.must_leave = False
@@ -379,6 +381,7 @@ class _TrialState:
             tokens={part: round(number, 4) for part, number in self.tokens.items()},
             losses=tuple(self.losses),
             curation=dict(self.curation),
+            environment=dict(self.environment),
             peak_memory_mb=round(peak_memory_mb, 1),
         )
 

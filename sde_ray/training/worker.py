@@ -17,7 +17,7 @@ import socket
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ Prompts = Sequence[tuple[str, tuple[Segment, ...]]]
 @dataclass(frozen=True)
 class TrialInfo:
     """A trial after tokenization. `tokens`: means a sample by part, for the report; `seconds`: by phase;
-    `learning_rates`: of each step.
+    `learning_rates`: of each step; `environment`: as in `TrialResult`.
     """
 
     steps: int
@@ -38,6 +38,7 @@ class TrialInfo:
     tokens: dict[str, float]
     seconds: dict[str, float]
     learning_rates: tuple[float, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Worker:
@@ -152,7 +153,8 @@ class Worker:
         clock.lap("engine")
         steps = len(self._trainer.steps)
         rates = trainer.learning_rates(config.train, steps)
-        return TrialInfo(steps, self._max_new_tokens, _sizes(encoded), clock.seconds, rates)
+        environment = self._loaded.environment()
+        return TrialInfo(steps, self._max_new_tokens, _sizes(encoded), clock.seconds, rates, environment)
 
     def train(self, until: int, seconds: float = math.inf) -> list[float]:
         """Train up to step `until`, or for so long. Returns the losses of these steps, this worker's part of each."""

@@ -19,6 +19,7 @@ from sde_ray.design import designs, render
 from sde_ray.errors import UserError
 from sde_ray.evaluation.racing import Opponent
 from sde_ray.models import base
+from sde_ray.models.base import library_versions
 from sde_ray.models.predictor import Predictor, find_adapter
 from sde_ray.models.tokenization import IGNORE_INDEX, TokenizedSample
 from sde_ray.storage.train_log import TrainLog
@@ -206,6 +207,8 @@ def test_a_trial_leaves_its_files_and_can_be_used(runner: TrialRunner, config: T
     assert set(result.scores) == {"dev", "dev_ood"} and "weighted_kappa" in result.scores["dev_ood"]
     assert len(result.losses) == 2 and result.tokens["train"] > result.tokens["prompt"] > 0
     assert {"setup", "tokenize", "first_step", "train", "decode"} <= set(result.seconds)
+    assert result.environment == {"device": "cpu", "dtype": "float32", **library_versions()}
+    assert {"torch", "transformers", "peft", "deepspeed"} < set(result.environment)
     assert json.loads((tmp_path / "config.json").read_text())["key"] == config.key
     assert json.loads((tmp_path / "scores.json").read_text())["scores"]["dev"] == result.scores["dev"]
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
