@@ -309,7 +309,8 @@ class SweepConfig(Section):
     generation: Generation = Generation()
     """Decoding of the completions that are scored."""
     chat_template: Annotated[Literal["auto", "off"], BeforeValidator(_off)] = "auto"
-    """`auto`: a model with a chat template gets its prompts through it."""
+    """`auto`: a model with a chat template gets its prompts through it. Where that names today, it is 1 January 2025;
+    where it only knows thinking, the thought is empty. An adapter's card keeps what stands around its prompts."""
     deepspeed: Annotated[dict[str, Any], AfterValidator(_plain)] = Field(default_factory=dict)
     """DeepSpeed's own configuration, passed through, such as {zero_optimization: {stage: 2}}."""
     resources: Resources = Resources()

@@ -201,7 +201,7 @@ class TrialRunner:
                 self.workers.call("save", trial.folder / ADAPTER)
                 if trial.config.curated:
                     trial.curation |= self.workers.call("counts")[0]
-                write_card(trial.folder / ADAPTER, trial.config, trial.info.max_new_tokens)
+                write_card(trial.folder / ADAPTER, trial.config, trial.info.max_new_tokens, trial.info.chat_frame)
             if self.workers.running:
                 peak = max(self.workers.call("end_trial"))
         except Exception as failure:  # still the trial boundary: an adapter that cannot be saved fails its trial only

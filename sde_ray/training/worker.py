@@ -30,7 +30,8 @@ Prompts = Sequence[tuple[str, tuple[Segment, ...]]]
 @dataclass(frozen=True)
 class TrialInfo:
     """A trial after tokenization. `tokens`: means a sample by part, for the report; `seconds`: by phase;
-    `learning_rates`: of each step; `environment`: as in `TrialResult`.
+    `learning_rates`: of each step; `environment`: as in `TrialResult`; `chat_frame`: what is around each
+    prompt.
     """
 
     steps: int
@@ -39,6 +40,7 @@ class TrialInfo:
     seconds: dict[str, float]
     learning_rates: tuple[float, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    chat_frame: tuple[str, str] | None = None
 
 
 class Worker:
@@ -154,7 +156,7 @@ class Worker:
         steps = len(self._trainer.steps)
         rates = trainer.learning_rates(config.train, steps)
         environment = self._loaded.environment()
-        return TrialInfo(steps, self._max_new_tokens, _sizes(encoded), clock.seconds, rates, environment)
+        return TrialInfo(steps, self._max_new_tokens, _sizes(encoded), clock.seconds, rates, environment, encoder.frame)
 
     def train(self, until: int, seconds: float = math.inf) -> list[float]:
         """Train up to step `until`, or for so long. Returns the losses of these steps, this worker's part of each."""

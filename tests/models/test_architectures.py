@@ -6,6 +6,7 @@ stand for Baichuan, whose own code transformers does not have.
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
@@ -203,3 +204,62 @@ def test_a_template_that_cannot_be_used_is_told(tiny_llama: Path) -> None:
     tokenizer.chat_template = "{{ messages[0].content }}{{ messages[0].content }}"
     with pytest.raises(UserError, match="exactly once.*chat_template: off"):
         chat_frame(tokenizer, "auto")
+
+
+DATED = (
+    "{%- macro today() -%}{{ strftime_now('%Y-%m-%d') }}{%- endmacro -%}"
+    "<s>Today is {{ today() }}.\n" + TURNS + "{{ m['content'] }}{% endfor %}<s>"
+)
+
+
+def test_a_prompt_is_the_same_on_any_day(tiny_llama: Path) -> None:
+    tokenizer = model.load_tokenizer(str(tiny_llama))
+    tokenizer.chat_template = DATED
+    assert chat_frame(tokenizer, "auto") == ("<s>Today is 2025-01-01.\n", "<s>")
+    tokenizer.chat_template = DATED.replace("'%Y-%m-%d'", "'%Y' ~ '-%m'")
+    with pytest.raises(UserError, match="puts the date into every prompt.*chat_template: off"):
+        chat_frame(tokenizer, "auto")
+
+
+CLOSED = "<think>\n\n</think>\n\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "framed"),
+    [
+        ("<|Assistant|><think>\n", f"<|Assistant|>{CLOSED}"),  # R1 distills, Qwen3-Thinking, MiniMax-M2
+        ("<|Assistant|><think>", f"<|Assistant|>{CLOSED}"),
+        (f"<|Assistant|>{CLOSED}", f"<|Assistant|>{CLOSED}"),  # hybrids that were asked not to think
+        ("<|Assistant|></think>", "<|Assistant|></think>"),  # DeepSeek-V3.1
+        ("[THINK]", "[THINK]\n\n[/THINK]\n\n"),
+        ("<|start|>assistant", "<|start|>assistant<|channel|>final<|message|>"),  # GPT-OSS
+        ("<|im_start|>assistant\n", "<|im_start|>assistant\n"),
+    ],
+)
+def test_the_answer_begins_behind_the_thought(end: str, framed: str, tiny_llama: Path) -> None:
+    """Whatever the template is asked for; in GPT-OSS' words the final channel is what is not a thought."""
+    tokenizer = model.load_tokenizer(str(tiny_llama))
+    turns = "{% if m.get('thinking') %}<|channel|>final<|message|>{% endif %}{{ m['content'] }}"
+    tokenizer.chat_template = TURNS + turns + "{% endfor %}{% if add_generation_prompt %}" + end + "{% endif %}"
+    assert chat_frame(tokenizer, "auto") == ("", framed)
+
+
+def test_an_adapter_keeps_the_frame_it_was_trained_in(
+    saved: Callable[[str], Path], runner: TrialRunner, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(saved("llama"), folder)
+    template = folder / "chat_template.jinja"
+    template.write_text(DATED)
+    config = TrialConfig(
+        "masa:d1", designs.make_design(instruction="none"), str(folder), 1, 4, 1,
+        lora=Lora(r=2), generation=Generation(max_new_tokens=4),
+    )  # fmt: skip
+    result = run_trial(runner, config, tmp_path / "trial")
+    assert result.status == "finished", result.error
+    card = json.loads((tmp_path / "trial" / "adapter" / "sde.json").read_text())
+    assert card["chat_frame"] == ["<s>Today is 2025-01-01.\n", "<s>"]
+    template.write_text("{{ messages[0].content }}<s>another version of the model")
+    encoder = Predictor.load(tmp_path / "trial")._decoder.encoder
+    (ids,) = encoder.prompts([("x", (Segment("soup", False, "text"),))], 5)
+    assert encoder.tokenizer.decode(list(ids)) == "<s>Today is 2025-01-01.\nsoup<s>"
