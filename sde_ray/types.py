@@ -199,6 +199,7 @@ class TrialResult:
 
     `curation`: what its data and training axes have counted, such as samples that a filter has dropped. `environment`:
     the device, the dtype as resolved, the versions of the libraries, and the commit of a model of the hub.
+    `out_of_memory`: how many times memory was short in training, so that a step was cut into smaller parts.
     """
 
     key: str
@@ -214,3 +215,4 @@ class TrialResult:
     peak_memory_mb: float = 0.0
     curation: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    out_of_memory: int = 0

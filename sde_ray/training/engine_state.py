@@ -52,13 +52,25 @@ class WorkerState:
 def write(trainer: Trainer, path: Path) -> str:
     """Write this worker's state; returns the file's sha256. Raises CheckpointError when it is out of reach, OSError."""
     more, values = trainer.more_state()
-    tensors = {**_weights(trainer), **_moments(trainer), **_random_tensors(), **more}
     text = json.dumps({**_values(trainer), "more": values}).encode()
     # Copies: several parameters may be views of one buffer, which safetensors refuses.
-    whole = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    whole = _copies({**_weights(trainer), **_moments(trainer), **_random_tensors(), **more})
     content = save({**whole, VALUES: torch.frombuffer(bytearray(text), dtype=torch.uint8)})
     write_atomic(path, content, durable=True)
     return checkpoint.digest(content)
+
+
+def snapshot(trainer: Trainer) -> WorkerState:
+    """A copy of the engine's state alone, for another engine of the same trainer (`restore_engine`).
+
+    Raises CheckpointError when it is out of reach.
+    """
+    moments = _moments(trainer) if trainer.losses else {}  # none before the first step
+    return WorkerState(_copies({**_weights(trainer), **moments}), _values(trainer))
+
+
+def _copies(tensors: Tensors) -> Tensors:
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
 
 
 def read(path: Path, digest: str) -> WorkerState:
@@ -90,6 +102,14 @@ def check_compatible(trainer: Trainer, state: WorkerState) -> None:
 
 def restore(trainer: Trainer, state: WorkerState) -> None:
     """Load the state into the engine, the adapter and the random generators. Every worker must call it."""
+    restore_engine(trainer, state)
+    trainer.losses = list(state.values["losses"])
+    trainer.restore_more(state.tensors, state.values.get("more", {}))
+    _set_random(state)
+
+
+def restore_engine(trainer: Trainer, state: WorkerState) -> None:
+    """Load the state into the engine and the adapter."""
     engine, values = trainer.engine, state.values
     with torch.no_grad():
         for name, tensor in _weights(trainer).items():
@@ -108,9 +128,6 @@ def restore(trainer: Trainer, state: WorkerState) -> None:
     engine.lr_scheduler.load_state_dict(values["schedule"])
     for group, lr in zip(engine.basic_optimizer.param_groups, values["lr"], strict=True):
         group["lr"] = lr
-    trainer.losses = list(values["losses"])
-    trainer.restore_more(state.tensors, values.get("more", {}))
-    _set_random(state)
 
 
 def _restore_moments(state: dict[str, Any], prefix: str, tensors: Tensors, device: torch.device) -> None:

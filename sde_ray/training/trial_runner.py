@@ -201,6 +201,7 @@ class TrialRunner:
                 self.workers.call("save", trial.folder / ADAPTER)
                 if trial.config.curated:
                     trial.curation |= self.workers.call("counts")[0]
+                trial.out_of_memory = max(self.workers.call("out_of_memory"))
                 write_card(trial.folder / ADAPTER, trial.config, trial.info.max_new_tokens, trial.info.chat_frame)
             if self.workers.running:
                 peak = max(self.workers.call("end_trial"))
@@ -308,6 +309,7 @@ class _TrialState:
         self.tokens: dict[str, float] = {}
         self.curation: dict[str, float] = {}
         self.environment: dict[str, str] = {}
+        self.out_of_memory = 0
         self.checkpoint: Checkpoint | None = None
         self.seconds_per_step = PART_S  # until it is measured
         self.must_leave = False
@@ -382,6 +384,7 @@ class _TrialState:
             losses=tuple(self.losses),
             curation=dict(self.curation),
             environment=dict(self.environment),
+            out_of_memory=self.out_of_memory,
             peak_memory_mb=round(peak_memory_mb, 1),
         )
 

@@ -187,6 +187,10 @@ class Worker:
         """What a method has counted while it trained, by "axis/name"."""
         return dict(self._trainer.counts)
 
+    def out_of_memory(self) -> int:
+        """How many times memory was short in training, so that a step was cut into smaller parts."""
+        return int(self._trainer.out_of_memory)
+
     def apply(self, function: str, *arguments: Any) -> Any:
         """Call a function by its import path with this worker and plain values."""
         from types import FunctionType
