@@ -246,3 +246,13 @@ def test_the_plain_script_runs_alone_and_is_scored(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r'"process" failed with exit code 1'):
         ways.run_processes([Job(trial, {}, Work())], ways.Machine(), tmp_path)
+
+
+@pytest.mark.cluster
+@pytest.mark.long
+def test_the_three_ways_do_the_same_work() -> None:
+    measured = sweeps.compare(Size(2, 8, 4), ways.Machine(), repeats=1)
+    assert list(measured["phases"]) == ["process", "tune", "ours", "floor"] and len(measured["scores"]) == 2
+    assert all(gap["typical"] < 0.5 for gap in measured["score_differences"].values())
+    rows = {row["name"]: row["median"] for row in measured["rows"]}
+    assert all(rows[f"{way} / floor"] > 1 for way in ways.WAYS)

@@ -70,8 +70,8 @@ def load(job: dict[str, Any]) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(job["model"])
-    model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=getattr(torch, job["dtype"]))
+    tokenizer = AutoTokenizer.from_pretrained(**job["model"])
+    model = AutoModelForCausalLM.from_pretrained(**job["model"], dtype=getattr(torch, job["dtype"]))
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
 
 

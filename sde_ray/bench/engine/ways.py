@@ -34,8 +34,14 @@ class Machine:
 
     at_once: int = 2
     threads: int = 1
-    gpu_share: float = 0.0
     sets: tuple[str, ...] = ()
+
+    @property
+    def gpu_share(self) -> float:
+        """The GPU of one trial, in every way: all trials at a time share one, where there is one."""
+        import torch
+
+        return 1 / self.at_once if torch.cuda.is_available() else 0.0
 
 
 @dataclass(frozen=True)

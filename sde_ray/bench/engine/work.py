@@ -106,7 +106,7 @@ def make_job(trial: TrialConfig, decode_batch_size: int = 32, threads: int = 1, 
     steps = batch_indices(len(samples), trial.train, trial.seed)
     order = [index for step in steps for index in step]
     plain = {
-        "model": base.locate(trial.model),
+        "model": base.pretrained(trial.model),
         "dtype": base.resolve_dtype(trial.train.dtype),
         "seed": trial.seed,
         "threads": threads,

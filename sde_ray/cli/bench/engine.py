@@ -22,9 +22,8 @@ def sweeps(
     designs: Annotated[int, typer.Option(min=1, help="Designs, one trial each.")] = 16,
     train_size: TrainSize = 80,
     eval_size: Annotated[int, typer.Option(min=1, help="Items that each design answers.")] = 40,
-    at_once: Annotated[int, typer.Option(min=1, help="Trials at a time, in every way.")] = 2,
+    at_once: Annotated[int, typer.Option(min=1, help="Trials at a time, in every way; they share one GPU.")] = 2,
     threads: Threads = 1,
-    gpu_share: Annotated[float, typer.Option(min=0, max=1, help="GPU of one trial; 0.5: two share one.")] = 0.0,
     model: Model = "tiny",
     dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16, in every way.")] = "auto",
     repeats: Repeats = 3,
@@ -44,7 +43,7 @@ def sweeps(
     _names("dtype", dtype, ("auto", *DTYPES))
     measured = compare(
         Size(designs, train_size, eval_size),
-        Machine(at_once, threads, gpu_share, tuple(sets or ())),
+        Machine(at_once, threads, tuple(sets or ())),
         model=model,
         dtype=dtype,
         repeats=repeats,
