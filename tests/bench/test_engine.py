@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from sde_ray.bench.engine import decode, fidelity, measurement, plain_script, sweeps, ways
+from sde_ray.bench.engine import decode, fidelity, measurement, plain_script, shapes, sweeps, ways
 from sde_ray.bench.engine.floor import Parameters, Work, count_parameters
 from sde_ray.bench.engine.measurement import Measurement, ratio
 from sde_ray.bench.engine.work import Job, Size, choose_designs, make_job, make_trials, score, write_samples
@@ -246,6 +246,18 @@ def test_the_plain_script_runs_alone_and_is_scored(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r'"process" failed with exit code 1'):
         ways.run_processes([Job(trial, {}, Work())], ways.Machine(), tmp_path)
+
+
+@pytest.mark.slow
+def test_a_shape_is_trained_and_decoded_without_ray() -> None:
+    measured = shapes.compare(
+        ["test"], batch_size=2, length=32, new_tokens=4, steps=2, repeats=2, decode_batch_sizes=[2, 4], ways=["eager"]
+    )
+    rows = {row["unit"]: row for row in measured["rows"]}
+    assert set(rows) == {"Tflop/s", "samples/s", "%", "tokens/s"} and all(row["median"] > 0 for row in rows.values())
+    flops = 4 * (2 * 64 * (64 * 3 + 128 * 3) * 64 + 512 * 64 * 8)  # two layers of 64 tokens; 8 of them count
+    per_second = flops / 2 * rows["samples/s"]["low"]
+    assert rows["%"]["low"] == pytest.approx(100 * per_second / (rows["Tflop/s"]["median"] * 1e12))
 
 
 @pytest.mark.cluster

@@ -3,6 +3,7 @@
     sweeps.py         the same trials as a process each, as plain Ray Tune trials and as a sweep of ours; the floor
     decode.py         tokens a second of our decoding and of transformers' `generate` at its best batch size
     fidelity.py       losses of our trainer and of transformers' Trainer, step by step
+    shapes.py         samples and tokens a second at the shapes of 0.5B to 7B models, for a GPU
 
     work.py           the trials that all ways run: designs, samples, limits
     ways.py           the three ways of sweeps.py, each in processes of its own

@@ -15,6 +15,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 SECONDS = 3.0  # of multiplying, which the processes of one measurement spend side by side
 SIZE = {"cpu": 1024, "cuda": 8192}  # of the square matrices: large enough for a device's best rate
@@ -62,6 +63,13 @@ def count_parameters(model_name: str) -> Parameters:
 
     with torch.device("meta"), base.explained(model_name, "model"):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(**base.pretrained(model_name)))
+    return count_model_parameters(model)
+
+
+def count_model_parameters(model: Any) -> Parameters:
+    """The weights of the linear layers of a model, each once."""
+    import torch
+
     head = model.get_output_embeddings()
     body = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
     return Parameters(sum(layer.weight.numel() for layer in body), head.weight.numel())

@@ -113,6 +113,35 @@ def fidelity(
     return _show_settings(measured["settings"])
 
 
+def shapes(
+    shape: Annotated[str, typer.Option(help="Shapes, separated by commas: test,0.5b,1.5b,7b.")] = "0.5b,1.5b,7b",
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples of a step.")] = 4,
+    length: Annotated[int, typer.Option(min=16, help="Tokens of a sample, and of a prompt.")] = 512,
+    new_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer.")] = 64,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of one measure.")] = 20,
+    ways: Annotated[str, typer.Option(help="Only these ways to train, separated by commas: eager,compiled.")] = "",
+    repeats: Repeats = 3,
+    as_json: Json = False,
+) -> None:
+    """Speed and memory at the shapes of usual models, random weights; for a GPU."""
+    from sde_ray.bench.engine.shapes import SHAPES, STEPS, compare
+
+    measured = compare(
+        _names("shape", shape, tuple(SHAPES)),
+        batch_size=batch_size,
+        length=length,
+        new_tokens=new_tokens,
+        steps=steps,
+        repeats=repeats,
+        ways=_names("way", ways, tuple(STEPS)),
+        say=_say,
+    )
+    if as_json:
+        return emit(measured)
+    _show_rows("", measured["rows"])
+    return _show_settings(measured["settings"])
+
+
 def _names(what: str, text: str, choices: Sequence[str]) -> tuple[str, ...]:
     """Names separated by commas; none: all. Raises UserError for one that does not exist."""
     names = tuple(name.strip() for name in text.split(",") if name.strip()) or tuple(choices)
@@ -170,5 +199,5 @@ def _number(value: Any) -> str:
 
 
 def register(app: typer.Typer) -> None:
-    for command in (sweeps, decode, fidelity):
+    for command in (sweeps, decode, fidelity, shapes):
         app.command()(command)
