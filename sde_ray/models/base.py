@@ -20,7 +20,6 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from sde_ray import __version__
 from sde_ray.errors import UserError
 from sde_ray.models import gguf
 from sde_ray.models.tokenization import eos_token_id
@@ -107,7 +106,7 @@ def split_revision(name: str) -> tuple[str, str | None]:
 @cache
 def library_versions() -> dict[str, str]:
     """The versions of the libraries that compute; read once, as a trial needs them."""
-    return {"sde_ray": __version__, **{name: version(name) for name in LIBRARIES}}
+    return {name: version(name) for name in LIBRARIES}
 
 
 def device() -> torch.device:

@@ -18,27 +18,42 @@ import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from sde_ray import __version__
+from sde_ray.config.trial import TrialConfig
 from sde_ray.models.base import library_versions
 from sde_ray.storage.files import write_atomic
 from sde_ray.training import checkpoint
 from sde_ray.training.checkpoint import CheckpointError
 from sde_ray.training.optimizer import STATE
 
-if TYPE_CHECKING:
-    from sde_ray.training.trainer import Trainer
-
 VALUES = "values"  # the tensor that holds, as bytes of JSON, what is not a tensor
 COUNTERS = ("global_steps", "global_samples", "micro_steps", "skipped_steps")
 SCALE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
 
 Tensors = dict[str, torch.Tensor]
+
+
+class Trainer(Protocol):
+    """What has an engine (`trainer.py`)."""
+
+    engine: Any
+    peft_model: Any
+    config: TrialConfig
+    losses: list[float]
+    rank: int
+    dtype: str
+    device: torch.device
+
+    def more_state(self) -> tuple[Tensors, dict[str, Any]]: ...
+
+    def restore_more(self, tensors: Tensors, values: dict[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -144,6 +159,7 @@ def _restore_moments(state: dict[str, Any], prefix: str, tensors: Tensors, devic
 def _origin(trainer: Trainer) -> dict[str, str]:
     """What the digits of a state depend on: versions, device, dtype, ZeRO stage, workers."""
     return {
+        "sde_ray": __version__,
         **library_versions(),
         "device": trainer.device.type,
         "dtype": trainer.dtype,

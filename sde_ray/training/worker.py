@@ -117,6 +117,7 @@ class Worker:
     def _start(
         self, config: TrialConfig, samples: Sequence[Sample], drawn: Sequence[Sample], methods: Sequence[Any]
     ) -> TrialInfo:
+        from sde_ray import __version__
         from sde_ray.models import base
         from sde_ray.models.decoder import LoraDecoder, completion_budget
         from sde_ray.models.lora import add_lora
@@ -155,7 +156,7 @@ class Worker:
         clock.lap("engine")
         steps = len(self._trainer.steps)
         rates = trainer.learning_rates(config.train, steps)
-        environment = self._loaded.environment()
+        environment = {**self._loaded.environment(), "sde_ray": __version__}
         return TrialInfo(steps, self._max_new_tokens, _sizes(encoded), clock.seconds, rates, environment, encoder.frame)
 
     def train(self, until: int, seconds: float = math.inf) -> list[float]:
