@@ -197,7 +197,9 @@ class RungResult:
 class TrialResult:
     """Result of a trial: scores and fault counts by split, seconds by phase, token counts, training losses.
 
-    `curation`: what its data and training axes have counted, such as samples that a filter has dropped.
+    `curation`: what its data and training axes have counted, such as samples that a filter has dropped. `environment`:
+    the device, the dtype as resolved, the versions of the libraries, and the commit of a model of the hub.
+    `out_of_memory`: how many times memory was short in training, so that a step was cut into smaller parts.
     """
 
     key: str
@@ -212,3 +214,5 @@ class TrialResult:
     losses: tuple[float, ...] = ()
     peak_memory_mb: float = 0.0
     curation: Mapping[str, float] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    out_of_memory: int = 0

@@ -26,6 +26,7 @@ def plan(
     """List what a sweep would run, what was pinned or dropped and why, and what it costs. Trains nothing."""
     from sde_ray.cli.views import plan as view
     from sde_ray.config.load import load_config
+    from sde_ray.sweep.cluster.gpus import gpu_notes
     from sde_ray.sweep.curation import check_reachable
     from sde_ray.sweep.sweep_run import SweepRun
 
@@ -36,7 +37,7 @@ def plan(
     sweep_run = SweepRun(config, check_tokenizer=local)
     if model and not local:
         check_reachable(trial for trial in sweep_run.plan.trials if trial.key not in sweep_run.results)
-    view.print_notes([*(each.note for each in models if each.note), *sweep_run.notes()])
+    view.print_notes([*(each.note for each in models if each.note), *gpu_notes(config.resources), *sweep_run.notes()])
     if as_json:
         return emit(view.to_dict(sweep_run.plan, sweep_run.data))
     return view.show(sweep_run.plan, sweep_run.data, models)

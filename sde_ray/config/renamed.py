@@ -72,6 +72,7 @@ FOREIGN: Mapping[str, str] = {
     "gradient_clipping": "train.max_grad_norm",
     "clip_grad_norm": "train.max_grad_norm",
     "neftune_alpha": "train.neftune_noise_alpha",
+    "activation_checkpointing": "train.gradient_checkpointing",
     "max_seq_len": "train.max_length",
     "mixed_precision": "train.dtype",
     "cutoff_len": "train.max_length",
@@ -147,6 +148,7 @@ _BITS = "a base runs in 16 or 32 bits (train.dtype), also one that was stored in
 _ATTENTION = "the model takes the attention that transformers chooses for it. Leave the key out"
 
 # What every trial is, so that there is nothing to set.
+_REVISION = "it stands behind the model's name, as several may be compared. Write model: org/repo@REVISION"
 NEEDLESS: Mapping[str, str] = {
     "finetuning_type": "every trial trains a LoRA adapter. Leave the key out",
     "adapter": "every trial trains a LoRA adapter. Leave the key out",
@@ -155,11 +157,11 @@ NEEDLESS: Mapping[str, str] = {
     "packing": "each sample is a row of its own, as designs are compared sample by sample. Leave the key out",
     "sample_packing": "each sample is a row of its own, as designs are compared sample by sample. Leave the key out",
     "max_steps": "a trial is as long as train_sizes times train.num_train_epochs. Set these",
+    "revision": _REVISION,
+    "model_revision": _REVISION,
     "load_in_4bit": _BITS,
     "load_in_8bit": _BITS,
     "quantization_bit": _BITS,
-    "gradient_checkpointing": "activations are kept. For less memory set train.gradient_accumulation_steps higher, "
-    "train.max_length lower, or zero_optimization under deepspeed",
     "flash_attn": _ATTENTION,
     "flash_attention": _ATTENTION,
     "attn_implementation": _ATTENTION,

@@ -180,8 +180,14 @@ class WorkerResources(Section):
 
     CPU: Annotated[float, Field(ge=0.1)] = 1.0
     """CPU cores of one worker."""
-    GPU: Annotated[float, Field(ge=0)] = 0.0
-    """GPUs of one worker. A fraction lets workers share a GPU; it is bookkeeping, not isolation."""
+    GPU: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
+    """GPUs of one worker; with 0 it sees none. `auto`: 1 where the machine, or the cluster when the sweep starts, has
+    one for each worker of a trial, else 0. A fraction lets workers share a GPU; it is bookkeeping, not isolation."""
+
+    @property
+    def gpus(self) -> float:
+        """`GPU` as a number; 0 for an `auto` that was not resolved (`sweep/cluster/gpus.py`)."""
+        return 0.0 if self.GPU == "auto" else self.GPU
 
 
 class Resources(Section):
@@ -204,7 +210,7 @@ class Resources(Section):
 
     @model_validator(mode="after")
     def _shared_gpu(self) -> Resources:
-        if self.num_workers > 1 and 0 < self.resources_per_worker.GPU < 1:
+        if self.num_workers > 1 and 0 < self.resources_per_worker.gpus < 1:
             raise ValueError(
                 "workers of one trial cannot share a GPU (NCCL refuses it). Set resources_per_worker.GPU: 1."
             )
@@ -271,7 +277,8 @@ class SweepConfig(Section):
     model: Annotated[tuple[Name, ...], Field(min_length=1), BeforeValidator(_as_tuple), AfterValidator(_no_repeats)] = (
         "tiny",
     )
-    """Base models by Hugging Face name, folder or GGUF file; `tiny` is the embedded one."""
+    """Base models by Hugging Face name, folder or GGUF file; `tiny` is the embedded one. `org/repo@REVISION` pins a
+    model of the hub to a commit, tag or branch, in the trials' keys and on the adapters' cards, too."""
     axes: dict[str, Annotated[list[OptionName], BeforeValidator(_as_list)]] = Field(default_factory=dict)
     """Options to try by axis: a list, or one option, which pins the axis. An axis that is not listed tries all of its
     options."""
@@ -302,7 +309,8 @@ class SweepConfig(Section):
     generation: Generation = Generation()
     """Decoding of the completions that are scored."""
     chat_template: Annotated[Literal["auto", "off"], BeforeValidator(_off)] = "auto"
-    """`auto`: a model with a chat template gets its prompts through it."""
+    """`auto`: a model with a chat template gets its prompts through it. Where that names today, it is 1 January 2025;
+    where it only knows thinking, the thought is empty. An adapter's card keeps what stands around its prompts."""
     deepspeed: Annotated[dict[str, Any], AfterValidator(_plain)] = Field(default_factory=dict)
     """DeepSpeed's own configuration, passed through, such as {zero_optimization: {stage: 2}}."""
     resources: Resources = Resources()

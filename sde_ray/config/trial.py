@@ -55,8 +55,8 @@ class Train(Section):
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
     """Gradients are clipped to this norm; 0 switches clipping off."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format of the base model and of training. `auto`: bfloat16 on a GPU that has it, else float32 on a CPU and
-    float16 on an older GPU."""
+    """Number format of the base model and of training. `auto`: float32 on a CPU, bfloat16 on a GPU that has it, float16
+    on an older one (V100, T4)."""
     optim: Annotated[Literal["adamw_torch_fused", "adamw_torch", "sgd", "rmsprop", "adafactor"], TRANSFORMERS] = (
         "adamw_torch_fused"
     )
@@ -71,6 +71,9 @@ class Train(Section):
     """Uniform noise on the token embeddings in training, of this scale (NEFTune; 5 is usual). Empty: none."""
     label_smoothing_factor: Annotated[float, Field(ge=0, lt=1), TRANSFORMERS] = 0.0
     """Share of a counted token's target that is spread evenly over the vocabulary."""
+    gradient_checkpointing: Annotated[bool, TRANSFORMERS] = False
+    """Keep each layer's input only and compute its activations again in the backward pass: the same result, a third
+    more time for a step, and a fraction of the memory. For large models and long samples."""
 
     @model_validator(mode="after")
     def _betas_are_adams(self) -> Train:

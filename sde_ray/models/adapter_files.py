@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,8 @@ WITH_EFFECT = {
 class Adapter:
     """A LoRA adapter. `shapes`: inputs and outputs of each module that it changes; `swapped`: peft's fan_in_fan_out.
 
-    `ranks` and `alphas`: of the modules that have their own. `saved`: the shapes of the tensors of `modules_to_save`.
+    `ranks` and `alphas`: of the modules and parameters that have their own. `saved`: the shapes of the tensors of
+    `modules_to_save`.
     """
 
     rank: int
@@ -149,30 +150,50 @@ def _adapter(config: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) 
     """The adapter that the tensors are, as far as the configuration agrees with them."""
     pairs, magnitudes, saved = _sorted_tensors(tensors)
     shapes = {module: (pair["A"][1], pair["B"][0]) for module, pair in pairs.items()}
-    alphas = _by_module(config, "alpha_pattern", shapes)
+    modules = {name.removesuffix(".base_layer") for name in shapes}
+    parameters = _names(config, "target_parameters", modules, parents=True)
+    alphas = _by_module(config, "alpha_pattern", {*shapes, *parameters})
     adapter = Adapter(
         config["r"],
         _alpha(config.get("lora_alpha"), "lora_alpha"),
         shapes,
         config.get("fan_in_fan_out") is True,
-        _by_module(config, "rank_pattern", shapes),
+        _by_module(config, "rank_pattern", {*shapes, *parameters}),
         {name: _alpha(alpha, f"alpha_pattern.{name}") for name, alpha in alphas.items()},
         config.get("use_rslora") is True,
         config.get("use_dora") is True,
         _modules_to_save(config, saved),
         saved,
-        _names(config, "target_parameters", {name.removesuffix(".base_layer") for name in shapes}, parents=True),
+        parameters,
     )
-    whole = set(adapter.target_modules)
-    for module, pair in pairs.items():
-        rank, expected = pair["A"][0], adapter.ranks.get(module, adapter.rank)
-        counted = type(expected) is int and expected > 0
-        # A parameter of a mixture of experts has the matrices of all experts in one.
-        if not counted or (rank != expected and (module in whole or rank % expected)):
-            raise ValueError(f"{CONFIG} says r = {expected!r:.40}, its tensors have rank {rank}")
+    _check_ranks(adapter, {module: pair["A"][0] for module, pair in pairs.items()})
     if magnitudes != ({module: (shape[1],) for module, shape in shapes.items()} if adapter.use_dora else {}):
         raise ValueError(f"{CONFIG} says use_dora = {adapter.use_dora}, its tensors have {len(magnitudes)} magnitudes")
     return adapter
+
+
+def _check_ranks(adapter: Adapter, ranks: Mapping[str, int]) -> None:
+    """Raises ValueError unless each tensor has the rank that the configuration says, and no other rank is asked for.
+
+    A parameter of a mixture of experts has the matrices of all experts in one, and which of its module's parameters a
+    tensor belongs to is up to peft.
+    """
+    whole = set(adapter.target_modules)
+    of_parameters = {adapter.rank, *(adapter.ranks.get(name, adapter.rank) for name in adapter.target_parameters)}
+    matched: set[Any] = set()
+    for module, rank in ranks.items():
+        expected = {adapter.ranks.get(module, adapter.rank)} if module in whole else of_parameters
+        fitting = {one for one in expected if type(one) is int and one > 0 and _fits(rank, one, module in whole)}
+        if not fitting:
+            raise ValueError(f"{CONFIG} says r = {next(iter(expected))!r:.40}, its tensors have rank {rank}")
+        matched |= fitting
+    for name, rank in adapter.ranks.items():
+        if rank not in matched:
+            raise ValueError(f"{CONFIG} says r = {rank!r:.40} of {name[:80]}, its tensors have another rank")
+
+
+def _fits(rank: int, expected: int, whole: bool) -> bool:
+    return rank == expected if whole else rank % expected == 0
 
 
 def _sorted_tensors(tensors: Mapping[str, tuple[int, ...]]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -214,10 +235,10 @@ def _checked_keys(config: Any) -> dict[str, Any]:
     return config
 
 
-def _by_module(config: Mapping[str, Any], key: str, shapes: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping by module. Never a pattern: in peft's hands the names are regular expressions."""
+def _by_module(config: Mapping[str, Any], key: str, names: Collection[str]) -> dict[str, Any]:
+    """A mapping by module or parameter. Never a pattern: in peft's hands the names are regular expressions."""
     value = config.get(key) or {}
-    if not isinstance(value, dict) or not set(value) <= set(shapes):
+    if not isinstance(value, dict) or not set(value) <= set(names):
         raise ValueError(f"{CONFIG} asks for {key} {str(value)[:80]}, which names other modules than its tensors")
     return value
 

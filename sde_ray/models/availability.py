@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from sde_ray.errors import UserError, suggest
 from sde_ray.models import gguf
-from sde_ray.models.base import PACKAGED, explained, locate, pretrained
+from sde_ray.models.base import PACKAGED, explained, locate, pretrained, split_revision
 from sde_ray.models.tokenization import eos_token_id
 
 HUB_TIMEOUT_S = 5.0  # of the one question to the hub
@@ -73,6 +73,7 @@ def _read(name: str, trust_remote_code: bool, local_files_only: bool = False) ->
 
 def _is_hub_name(name: str) -> bool:
     """Whether the name leads to the hub; `locate` and `gguf.split` refuse paths that hold no model."""
+    name, _ = split_revision(name)
     if (file := gguf.split(name)) is not None:
         return not Path(file[0]).is_dir()
     return locate(name) == name and not Path(name).is_dir()
@@ -93,19 +94,20 @@ def _refuse_without_weights(name: str) -> None:
     )
 
 
-def _repository(name: str) -> tuple[str, str]:
-    """The hub repository of a model, and the file that tells that it is there."""
-    file = gguf.split(name)
-    return file if file is not None else (name, CONFIG)
+def _repository(name: str) -> tuple[str, str, str | None]:
+    """The hub repository of a model, the file that tells that it is there, and the revision that is asked for."""
+    name, revision = split_revision(name)
+    repository, file = gguf.split(name) or (name, CONFIG)
+    return repository, file, revision
 
 
 def _is_cached(name: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
-    repository, file = _repository(name)
+    repository, file, revision = _repository(name)
     try:
-        return isinstance(try_to_load_from_cache(repository, file), str)
+        return isinstance(try_to_load_from_cache(repository, file, revision=revision), str)
     except HFValidationError:
         raise UserError(
             f'"{name}" is no name of a model. Give org/repo of the Hugging Face hub, the path of a folder or of a GGUF '
@@ -116,13 +118,18 @@ def _is_cached(name: str) -> bool:
 def _ask_hub(name: str, must_load: bool) -> str:
     """Ask the hub for the model's file, once. Returns what could not be told. Raises UserError: see `check_model`."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
-    repository, file = _repository(name)
+    repository, file, revision = _repository(name)
     reason = "HF_HUB_OFFLINE is set"
     if not constants.HF_HUB_OFFLINE:
         try:
-            get_hf_file_metadata(hf_hub_url(repository, file), timeout=HUB_TIMEOUT_S)
+            get_hf_file_metadata(hf_hub_url(repository, file, revision=revision), timeout=HUB_TIMEOUT_S)
             return ""
         except GatedRepoError:
             raise UserError(
@@ -134,14 +141,20 @@ def _ask_hub(name: str, must_load: bool) -> str:
                 f'The hub has no model "{repository}", or it is private. Check the name on {constants.ENDPOINT}, give '
                 "a folder or a GGUF file, or log in: hf auth login (or set HF_TOKEN)."
             ) from None
+        except RevisionNotFoundError:
+            raise UserError(
+                f'{repository} of the hub has no revision "{revision}". Give a commit, tag or branch of '
+                f"{constants.ENDPOINT}/{repository}, or the name alone for its newest version."
+            ) from None
         except EntryNotFoundError:
             raise UserError(f"{repository} of the hub has no {file}: it is no model that can be loaded.") from None
         except Exception as error:  # no network, in the words of whatever library is at work
             reason = f"{constants.ENDPOINT} cannot be reached ({type(error).__name__})"
     words = f'"{name}" is neither a folder here nor in the cache of the hub, and {reason}'
     if must_load:
+        wanted = f"{repository} --revision {revision}" if revision else repository
         raise UserError(
             f"{words}.{suggest(name, PACKAGED)} Check the path or the name; without a network, copy the model into a "
-            f"folder and give its path, or fetch it where there is one: hf download {repository}"
+            f"folder and give its path, or fetch it where there is one: hf download {wanted}"
         )
     return f"{words}: it was not checked.{suggest(name, PACKAGED)}"

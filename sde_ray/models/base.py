@@ -1,15 +1,17 @@
 """Base models: load a causal language model and its tokenizer, once a process.
 
-A model is named by hub name or path, a folder or a GGUF file; `tiny` is the model inside this package. Adapters on it:
-`lora.py`.
+A model is named by hub name or path, a folder or a GGUF file; `tiny` is the model inside this package. A hub name may
+end with a revision: `org/repo@v1.1`. Adapters on it: `lora.py`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,9 @@ PACKAGED = {"tiny": Path(__file__).parent / "tiny"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+LIBRARIES = ("torch", "transformers", "peft", "deepspeed")  # another version may round otherwise
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A resident model with its tokenizer.
@@ -39,6 +44,18 @@ class LoadedModel:
     tokenizer: Any
     max_positions: int
     eos_token_ids: tuple[int, ...]
+
+    def environment(self) -> dict[str, str]:
+        """What the digits depend on beside the settings: device, dtype, libraries, and the commit of a hub's model."""
+        weight = next(self.model.parameters())
+        gpu = weight.device.type == "cuda"
+        commit = getattr(getattr(self.model, "config", None), "_commit_hash", None)
+        return {
+            "device": torch.cuda.get_device_name(weight.device) if gpu else weight.device.type,
+            "dtype": str(weight.dtype).removeprefix("torch."),
+            **library_versions(),
+            **({"commit": commit} if commit else {}),
+        }
 
 
 def locate(name: str) -> str:
@@ -62,9 +79,34 @@ def pretrained(name: str) -> dict[str, Any]:
 
     Raises UserError: for a path that holds no model.
     """
+    name, revision = split_revision(name)
+    pinned = {"revision": revision} if revision else {}
     if (file := gguf.split(name)) is not None:
-        return {"pretrained_model_name_or_path": file[0], "gguf_file": file[1]}
-    return {"pretrained_model_name_or_path": locate(name)}
+        return {"pretrained_model_name_or_path": file[0], "gguf_file": file[1], **pinned}
+    return {"pretrained_model_name_or_path": locate(name), **pinned}
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """A model's name, and the commit, tag or branch of the hub that it asks for: `org/repo@v1.1`; None: it names none.
+
+    Raises UserError for a model that is not of the hub, which has one version only.
+    """
+    model, mark, revision = name.rpartition("@")
+    path = os.path.expanduser
+    if not mark or os.path.exists(path(name)):
+        return name, None
+    if model in PACKAGED or os.path.exists(path(model)) or name.startswith(("/", "./", "../", "~")) or not revision:
+        raise UserError(
+            f"{name} asks for a revision, which only a model of the hub has, such as org/repo@v1.1 (a commit, tag or "
+            f"branch). Give {model or 'the name'} without it."
+        )
+    return model, revision
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """The versions of the libraries that compute; read once, as a trial needs them."""
+    return {name: version(name) for name in LIBRARIES}
 
 
 def device() -> torch.device:
@@ -73,12 +115,15 @@ def device() -> torch.device:
 
 
 def resolve_dtype(dtype: str) -> str:
-    """The number format that `auto` means here: float32 on a CPU, bfloat16 where the GPU has it, else float16."""
+    """The number format that `auto` means here: float32 on a CPU, bfloat16 where the GPU has it, else float16.
+
+    A GPU that merely emulates bfloat16 (V100, T4) has it not: it would be slower there than float32.
+    """
     if dtype != "auto":
         return dtype
-    if not torch.cuda.is_available():
+    if device().type == "cpu":
         return "float32"
-    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
 def load_tokenizer(name: str, trust_remote_code: bool = False) -> Any:
@@ -108,12 +153,20 @@ def load_base(name: str, trust_remote_code: bool = False, dtype: str = "float32"
     with explained(name, "model"):
         where = {**pretrained(name), "trust_remote_code": trust_remote_code}
         config = AutoConfig.from_pretrained(**where)
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=weights, use_safetensors=True)
+        model = AutoModelForCausalLM.from_pretrained(**where, **_placement(where), dtype=weights, use_safetensors=True)
     gguf.forget_quantization(model)
     longest = getattr(config.get_text_config(), "max_position_embeddings", None)
     return LoadedModel(
         name, model.to(device()).eval(), tokenizer, int(longest or 10**6), _eos_token_ids(model, tokenizer)
     )
+
+
+def _placement(where: Mapping[str, Any]) -> dict[str, Any]:
+    """Straight onto a GPU, file by file, without a second copy of the weights in the host's memory.
+
+    A GGUF file is dequantised on the CPU first.
+    """
+    return {} if device().type == "cpu" or "gguf_file" in where else {"device_map": {"": device()}}
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from sde_ray.models import generation
 from sde_ray.models.base import LoadedModel
 from sde_ray.models.generation import Sampling
 from sde_ray.models.lora import merged_lora
-from sde_ray.models.tokenization import Encoder, Prompt, completion_text, pad_token_id
+from sde_ray.models.tokenization import Encoder, Frame, Prompt, completion_text, pad_token_id
 from sde_ray.types import Sample
 
 
@@ -52,10 +52,14 @@ class LoraDecoder:
         *,
         max_length: int,
         chat_template: Literal["auto", "off"] = "auto",
+        frame: Frame | None = None,
     ) -> None:
-        """`max_length`: tokens of prompt and completion together; the model's own limit holds as well."""
+        """`max_length`: tokens of prompt and completion together; the model's own limit holds as well.
+
+        `frame`: see `Encoder`.
+        """
         self.loaded, self.peft_model = loaded, peft_model
-        self.encoder = Encoder(loaded.tokenizer, min(max_length, loaded.max_positions), chat_template)
+        self.encoder = Encoder(loaded.tokenizer, min(max_length, loaded.max_positions), chat_template, frame)
 
     def generate(
         self,

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
@@ -38,19 +39,18 @@ ROOT = "base_model.model."  # what peft puts before the names of a model's modul
 def add_lora(model: torch.nn.Module, settings: Lora) -> PeftModel:
     """Add a fresh LoRA adapter to a base model; its random start comes from torch's global generator.
 
-    Raises UserError when the settings name no layer of the model.
+    Raises UserError when the settings name no layer of the model, or one that cannot be adapted so.
     """
     values = json.loads(json.dumps(without_neutral(settings)))  # lists, which is what peft knows
+    layers = ", ".join(_linear_names(model)[:6])  # before peft has put its own among them
+    if settings.target_modules == "all-linear" and (other := _beside_language_model(model)):
+        values["exclude_modules"] = _either(other, values.get("exclude_modules"))
     try:
         lora = LoraConfig(**values, task_type="CAUSAL_LM")
         peft_model = get_peft_model(model, lora)  # type: ignore[arg-type]
     except (ValueError, TypeError, NotImplementedError) as error:  # what peft raises for settings it cannot combine
-        if "arget modules" not in str(error):
-            raise UserError(f"peft refuses the section lora: {format_error(error)}") from error
         raise UserError(
-            f"LoRA finds nothing to adapt for lora.target_modules = {settings.target_modules}: {error} Use "
-            '"all-linear", or names of the model\'s layers such as '
-            f"{', '.join(_linear_names(model)[:6])}."
+            _why_refused(str(error), settings, layers) or f"peft refuses the section lora: {format_error(error)}"
         ) from error
     if device().type == "cpu":
         fast_dropout.use_fast_dropout(peft_model)
@@ -84,7 +84,9 @@ def _exact_config(peft_model: PeftModel, names: Iterable[str]) -> LoraConfig:
     """The adapter's configuration with whole names of modules for patterns, as `adapter_files` reads it."""
     config = copy(peft_model.peft_config[ADAPTER])
     layers = {
-        name.removeprefix(ROOT): module for name, module in peft_model.named_modules() if isinstance(module, LoraLayer)
+        _pattern_name(name.removeprefix(ROOT), module): module
+        for name, module in peft_model.named_modules()
+        if isinstance(module, LoraLayer)
     }
     config.rank_pattern = {name: one.r[ADAPTER] for name, one in layers.items() if one.r[ADAPTER] != config.r}
     alphas = {name: one.lora_alpha[ADAPTER] for name, one in layers.items()}
@@ -93,12 +95,14 @@ def _exact_config(peft_model: PeftModel, names: Iterable[str]) -> LoraConfig:
         others = {name.removeprefix(ROOT).rpartition(".")[0] for name in names if ".lora_" not in name}
         config.modules_to_save = sorted(others)
     if getattr(config, "target_parameters", None):
-        config.target_parameters = [
-            f"{name.removesuffix('.base_layer')}.{module.parameter_name}"
-            for name, module in layers.items()
-            if hasattr(module, "parameter_name")
-        ]
+        config.target_parameters = [name for name, module in layers.items() if hasattr(module, "parameter_name")]
     return config
+
+
+def _pattern_name(name: str, layer: LoraLayer) -> str:
+    """What peft's patterns call a layer: by its module, or by the parameter that it adapts (experts.gate_up_proj)."""
+    parameter = getattr(layer, "parameter_name", None)
+    return f"{name.removesuffix('.base_layer')}.{parameter}" if parameter else name
 
 
 def load_adapter(model: torch.nn.Module, folder: Path) -> PeftModel:
@@ -162,6 +166,45 @@ def merged_lora(peft_model: PeftModel) -> Iterator[torch.nn.Module]:
     finally:
         for weight, original in originals:
             weight.data = original
+
+
+def _why_refused(error: str, settings: Lora, layers: str) -> str:
+    """The reason and the remedy behind what peft says; empty where its own words are clear."""
+    if "does not work with lora_dropout" in error:
+        return (
+            f"lora.target_modules = {settings.target_modules} takes the experts of this model, whose weights are one "
+            "parameter, and there peft has no dropout. Set lora.lora_dropout: 0, or leave the experts out and name the "
+            f"modules to be adapted, such as {layers}."
+        )
+    if "incompatible with Mamba" in error:
+        return (
+            f"lora.target_modules = {settings.target_modules} takes out_proj, but a Mamba layer uses the weight of its "
+            "out_proj by itself and would pass the adapter by. Set lora.exclude_modules: [out_proj]."
+        )
+    if "arget modules" in error:
+        return (
+            f"LoRA finds nothing to adapt for lora.target_modules = {settings.target_modules}: {error} Use "
+            f'"all-linear", or names of the model\'s layers such as {layers}.'
+        )
+    return ""
+
+
+def _beside_language_model(model: Any) -> str:
+    """A regular expression for the modules of a multimodal model that read no text; empty for a language model."""
+    config = getattr(model, "config", None)
+    if config is None or config.get_text_config() is config or not hasattr(model, "get_decoder"):
+        return ""
+    decoder = model.get_decoder()
+    name = next((name for name, module in model.named_modules() if module is decoder), "")
+    return rf"(?!{re.escape(name)}\.).*" if name else ""
+
+
+def _either(pattern: str, modules: str | list[str] | None) -> str:
+    """One regular expression for what it matches, and for what peft takes from `exclude_modules`."""
+    if not modules:
+        return pattern
+    own = modules if isinstance(modules, str) else "|".join(rf"(.*\.)?{re.escape(name)}" for name in modules)
+    return f"({pattern})|({own})"
 
 
 def _linear_names(model: torch.nn.Module) -> list[str]:

@@ -45,8 +45,8 @@ ADAPTER_CARD = "sde.json"
 NOT_ON_CARD = ("data", "metrics", "objective")
 
 
-def write_card(folder: Path, config: TrialConfig, max_new_tokens: int) -> None:
-    """Write an adapter's card: what its prompts are made of."""
+def write_card(folder: Path, config: TrialConfig, max_new_tokens: int, frame: tuple[str, str] | None = None) -> None:
+    """Write an adapter's card: what its prompts are made of. `frame`: what the chat template has put around them."""
     card = {
         "task": config.task,
         "design": dict(config.design.options),
@@ -57,6 +57,7 @@ def write_card(folder: Path, config: TrialConfig, max_new_tokens: int) -> None:
         "max_length": config.train.max_length,
         "max_new_tokens": max_new_tokens,
         "trial": config.key,
+        **({"chat_frame": frame} if frame else {}),
     }
     definition = read_yaml(fetch_file(config.task)) if config.task.endswith(YAML) else config.definition
     if definition:
@@ -101,6 +102,7 @@ class AdapterCard:
     instruction_variant: Annotated[int, Field(ge=0)] = 0
     chat_template: Literal["auto", "off"] = "auto"
     trust_remote_code: bool = False
+    chat_frame: tuple[str, str] | None = None
     definition: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -168,7 +170,11 @@ class Predictor:
         loaded = load_base(self.card.model, self.card.trust_remote_code, "auto")
         peft_model = load_adapter(loaded.model, folder)
         self._decoder = LoraDecoder(
-            loaded, peft_model, max_length=self.card.max_length, chat_template=self.card.chat_template
+            loaded,
+            peft_model,
+            max_length=self.card.max_length,
+            chat_template=self.card.chat_template,
+            frame=self.card.chat_frame,
         )
 
     @classmethod

@@ -15,8 +15,10 @@ The tokenizer is passed in (any Hugging Face tokenizer); nothing heavy is import
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 
@@ -25,6 +27,19 @@ from sde_ray.types import Sample, Segment
 
 Prompt = tuple[Segment, ...]
 IGNORE_INDEX = -100  # the label that torch's cross entropy skips
+Frame = tuple[str, str]  # what a chat template puts before and after a user's message
+TEMPLATE_DATE = datetime(2025, 1, 1)  # today, for templates that name it: else a prompt would change at midnight
+CLOCK = re.compile(r"""strftime_now\(\s*(?P<mark>["'])(?P<format>[^"'\\]*)(?P=mark)\s*\)""")  # as templates ask for it
+# How models think aloud: a template that only knows thinking ends its prompt with the first of a pair.
+THOUGHTS = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<seed:think>", "</seed:think>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+)
+CHANNEL_OPENING, FINAL_CHANNEL = "<|start|>assistant", "<|channel|>final<|message|>"  # of GPT-OSS
 PLACEHOLDER = "\u2063sde-content\u2063"  # stands for the prompt while a chat template is rendered around it
 
 
@@ -77,8 +92,11 @@ def bos_prefix(tokenizer: Any) -> tuple[int, ...]:
     return tuple(with_special[: with_special.index(without[0])])
 
 
-def chat_frame(tokenizer: Any, chat: Literal["auto", "off"]) -> tuple[str, str] | None:
-    """The text before and after a user's message in the tokenizer's chat template; None without a template."""
+def chat_frame(tokenizer: Any, chat: Literal["auto", "off"]) -> Frame | None:
+    """The text before and after a user's message in the tokenizer's chat template; None without a template.
+
+    The same on any day (`TEMPLATE_DATE`), and ending where the answer begins: behind a thought, not in it.
+    """
     if chat == "off" or not getattr(tokenizer, "chat_template", None):
         return None
     before, placeholder, after = _chat(tokenizer, PLACEHOLDER).partition(PLACEHOLDER)
@@ -87,7 +105,17 @@ def chat_frame(tokenizer: Any, chat: Literal["auto", "off"]) -> tuple[str, str] 
             f"The chat template of {tokenizer.name_or_path} does not show the user's message exactly once. "
             "Use `chat_template: off` to write prompts without it."
         )
-    return before, after
+    return before, _behind_thought(after, str(tokenizer.chat_template))
+
+
+def _behind_thought(after: str, template: str) -> str:
+    """The end of a frame with an empty thought, where the template opens one whatever it is asked for."""
+    for opening, closing in THOUGHTS:
+        if after.rfind(opening) > after.rfind(closing):
+            return after.rstrip("\n") + f"\n\n{closing}\n\n"
+    if after.endswith(CHANNEL_OPENING) and FINAL_CHANNEL in template:
+        return after + FINAL_CHANNEL
+    return after
 
 
 def _chat(tokenizer: Any, content: str) -> str:
@@ -98,13 +126,34 @@ def _chat(tokenizer: Any, content: str) -> str:
     try:
         # Templates that know no `enable_thinking` ignore it; the others must not think aloud before our answer.
         return str(
-            tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+            tokenizer.apply_chat_template(
+                message,
+                tokenize=False,
+                add_generation_prompt=True,
+                enable_thinking=False,
+                **_with_fixed_date(tokenizer),
+            )
         )
     except (TemplateError, ValueError) as error:
         raise UserError(
             f"The chat template of {tokenizer.name_or_path} cannot be used: {error}. "
             "Use `chat_template: off` to write prompts without it."
         ) from error
+
+
+def _with_fixed_date(tokenizer: Any) -> dict[str, str]:
+    """The chat template with `TEMPLATE_DATE` where it asks the clock; empty for one that does not.
+
+    Raises UserError for a template that computes the date's format.
+    """
+    template = str(tokenizer.get_chat_template())
+    fixed = CLOCK.sub(lambda call: repr(TEMPLATE_DATE.strftime(call["format"])), template)
+    if "strftime_now(" in fixed:
+        raise UserError(
+            f"The chat template of {tokenizer.name_or_path} puts the date into every prompt, in a format that it "
+            "computes, so that no two days have the same prompts. Use `chat_template: off` to write prompts without it."
+        )
+    return {"chat_template": fixed} if fixed != template else {}
 
 
 def completion_text(tokenizer: Any, ids: Sequence[int]) -> str:
@@ -127,12 +176,17 @@ def missing_characters(tokenizer: Any, texts: Iterable[str]) -> set[str]:
 class Encoder:
     """Tokenizes prompts and samples for one tokenizer; caches the ids of segments that come again."""
 
-    def __init__(self, tokenizer: Any, max_length: int, chat: Literal["auto", "off"] = "auto") -> None:
-        """`max_length`: the most tokens a sample may have, prompt and completion together."""
+    def __init__(
+        self, tokenizer: Any, max_length: int, chat: Literal["auto", "off"] = "auto", frame: Frame | None = None
+    ) -> None:
+        """`max_length`: the most tokens a sample may have, prompt and completion together.
+
+        `frame`: of an earlier training, in place of the chat template's own, which may have changed since.
+        """
         self.tokenizer, self.max_length = tokenizer, max_length
         self.eos_token_id = eos_token_id(tokenizer)
         self._ids: dict[str, tuple[int, ...]] = {}
-        frame = chat_frame(tokenizer, chat)
+        self.frame = frame = frame or chat_frame(tokenizer, chat)
         self._before = bos_prefix(tokenizer) if frame is None else self._frame(frame[0])
         self._after = () if frame is None else self._frame(frame[1])
 

@@ -36,6 +36,7 @@ from sde_ray.types import TrialResult
 
 SCHEMA = 2  # 1: version 0.1, whose trials carry settings of other names, so that no key of theirs is met again
 _TAIL_SECONDS = 0.05  # between two looks at a last line without an end: it is torn, or just being written
+ONLY_WHERE_SET = ("curation", "environment", "out_of_memory")  # of a result: on its line only where it says something
 RANK = {"failed": 0, "pruned": 1, "finished": 2}
 _RESULT = TypeAdapter(TrialResult)
 
@@ -54,9 +55,7 @@ _DESCRIBED = TypeAdapter(_Described)
 def to_json(result: TrialResult) -> dict[str, Any]:
     """A result as plain JSON values; its error without secrets."""
     plain: dict[str, Any] = {"schema": SCHEMA, **asdict(result), "error": redact(result.error)}
-    if not result.curation:
-        del plain["curation"]
-    return plain
+    return {name: value for name, value in plain.items() if value or name not in ONLY_WHERE_SET}
 
 
 def from_json(plain: Any) -> TrialResult:

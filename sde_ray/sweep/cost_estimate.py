@@ -15,6 +15,7 @@ from sde_ray.data import draw
 from sde_ray.design.render import render_sample
 from sde_ray.search import METHODS
 from sde_ray.sweep.budget import budget
+from sde_ray.sweep.cluster.gpus import with_gpus
 from sde_ray.sweep.contest import Contest
 from sde_ray.sweep.curation import cost
 from sde_ray.sweep.resume import match_finished, trial_cost
@@ -54,7 +55,7 @@ def estimate(
         each = mean_seconds(measured, [trial.train_size for trial in trials])
         left = max(0, count - used)
         seconds = each * left / (config.resources.max_concurrent_trials or 1)
-        workers = config.resources.num_workers * config.resources.resources_per_worker.GPU
+        workers = config.resources.num_workers * with_gpus(config.resources).resources_per_worker.gpus
         gpu_hours = each * left * workers / 3600
     return Estimate(count, finished, characters, seconds, gpu_hours)
 

@@ -199,11 +199,11 @@ class SweepMetrics:
             self._set(BEST, score, task=task, model=model, metric=metric, split=self._job.split)
 
     def _set_seconds(self) -> None:
-        resources = self._job.sweep_run.config.resources
+        resources = self._job.sweep_run.resources
         for (task, model), seconds in self._seconds.items():
             workers = seconds * resources.num_workers
             self._set(WORKER_SECONDS, workers, task=task, model=model)
-            self._set(GPU_SECONDS, workers * resources.resources_per_worker.GPU, task=task, model=model)
+            self._set(GPU_SECONDS, workers * resources.resources_per_worker.gpus, task=task, model=model)
 
     def _set(self, metric: Metric, value: float, /, **tags: str) -> None:
         every = {"sweep": self._sweep, "phase": self._job.phase, **tags}

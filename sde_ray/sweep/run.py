@@ -26,6 +26,7 @@ from sde_ray.storage.lease import lease
 from sde_ray.storage.ledger import Ledger
 from sde_ray.sweep.adaptive_queue import AdaptiveQueue
 from sde_ray.sweep.cluster.concurrency import Concurrency
+from sde_ray.sweep.cluster.gpus import with_gpus
 from sde_ray.sweep.cluster.preflight import check_nodes
 from sde_ray.sweep.cluster.ray_session import bundles, ray_session
 from sde_ray.sweep.opponents import opponent_key
@@ -211,6 +212,7 @@ def _tune(job: TuneJob, factory: RunnerFactory | None, tracker: Any, progress: P
     grows = ray.is_initialized() or config.resources.address is not None  # this machine's own Ray stays as it is
     interrupted: list[bool] = []
     with ray_session(config.resources, math.ceil(job.queue.remaining)) as room:
+        job.sweep_run.resources = with_gpus(config.resources)
         check_nodes(config, run_dir.folder)
         callback = SweepCallback(job, tracker, progress)
 
@@ -220,7 +222,7 @@ def _tune(job: TuneJob, factory: RunnerFactory | None, tracker: Any, progress: P
 
         with sigterm_is_ctrl_c(stop):
             try:
-                _run_tune(job, callback, factory, Concurrency(config.resources, room, grows))
+                _run_tune(job, callback, factory, Concurrency(job.sweep_run.resources, room, grows))
             finally:
                 shutil.rmtree(run_dir.tune, ignore_errors=True)
     if callback.error is not None:
@@ -235,12 +237,11 @@ def _run_tune(job: TuneJob, callback: Any, factory: RunnerFactory, concurrency: 
     from sde_ray.sweep.tune_patches import patched_tune
     from sde_ray.sweep.tune_search import StopOnRequest
 
-    config, folder = job.sweep_run.config, job.sweep_run.run_dir.folder
-    resources = config.resources
+    resources, folder = job.sweep_run.resources, job.sweep_run.run_dir.folder
     runner_resources = RunnerResources(
         resources.num_workers,
         bundles(resources)[-1]["CPU"],
-        resources.resources_per_worker.GPU,
+        resources.resources_per_worker.gpus,
         resources.checkpoint_interval_s,
     )
     with patched_tune(callback.failure_policy, concurrency.max_pending):

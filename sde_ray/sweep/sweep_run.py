@@ -38,6 +38,7 @@ class SweepRun:
 
     def __init__(self, config: SweepConfig, check_tokenizer: bool = False) -> None:
         self.config, self.check_tokenizer = config, check_tokenizer
+        self.resources = config.resources  # once Ray is there, with a number of GPUs
         self._results: Mapping[str, TrialResult] | None = None
         self._queue: TrialQueue | None = None
 

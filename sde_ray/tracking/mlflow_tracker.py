@@ -31,7 +31,7 @@ from sde_ray.storage.layout import CONFIG, PREDICTIONS, RESOLVED, RESULT, SCORES
 from sde_ray.storage.train_log import TrainLog, TrainStep
 from sde_ray.tracking.base import Tracker
 from sde_ray.tracking.comparison_view import ComparisonView
-from sde_ray.tracking.provenance import dataset_input, provenance_tags, trial_tags
+from sde_ray.tracking.provenance import dataset_input, environment_tags, provenance_tags, trial_tags
 from sde_ray.tracking.run_data import (
     MAX_CHARS,
     chunks,
@@ -263,6 +263,7 @@ class MlflowTracker(Tracker):
         with self._runs_may_be_lost():
             run, ended = self._trial_run(result.key, result.config), self._end_time_ms(result, folder)
             tags = self._trial_tags(result.key, result.config)
+            tags |= environment_tags(result.environment)
             tags |= {"sde.error": redact(result.error)[:MAX_CHARS]} if result.error else {}
             self.client.log_inputs(run, [dataset_input(result.config)])
             is_whole = self._log_artifacts(run, result, folder)

@@ -3,7 +3,7 @@
     provenance_tags()            {"mlflow.source.name": "sde-ray run", "mlflow.source.git.commit": "5b14cb9...", ...}
     dataset_input(config)        the task's examples, by name and content hash
 
-The hardware is that of the driver's machine; what a trial has used is among its metrics.
+The hardware is that of the driver's machine; a trial's run has the device and the versions of its own worker.
 """
 
 from __future__ import annotations
@@ -42,6 +42,14 @@ def provenance_tags() -> dict[str, str]:
 def trial_tags() -> dict[str, str]:
     """Those of them that a trial's run has, too: what MLflow shows in its columns of source and version."""
     return {name: value for name, value in provenance_tags().items() if name.startswith("mlflow.")}
+
+
+def environment_tags(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a trial ran on (`TrialResult.environment`): sde.device, sde.dtype, sde.commit of the model, sde.versions."""
+    own = {name: value for name, value in environment.items() if name not in LIBRARIES}
+    versions = ", ".join(f"{name} {number}" for name, number in environment.items() if name in LIBRARIES)
+    tags = {**own, **({"versions": versions} if versions else {})}
+    return {f"sde.{name}": value for name, value in tags.items()}
 
 
 def dataset_input(config: Mapping[str, Any]) -> Any:

@@ -75,6 +75,7 @@ def run_metrics(result: TrialResult) -> list[tuple[str, float, int]]:
         for kind, count in counts.items()
     ]
     values += [("peak_memory_mb", result.peak_memory_mb, last)]
+    values += [("out_of_memory", result.out_of_memory, last)] if result.out_of_memory else []
     return [(mlflow_name(name), float(value), step) for name, value, step in values if isfinite(value)]
 
 

@@ -7,7 +7,7 @@ curation.py          what a data or training axis does to a trial; preparation.p
 worker_group.py      the processes of a trial; worker.py one of them
 trainer.py           the loop over optimiser steps; batching.py which samples are in which step
 federated_trainer.py  the loop of clients that share their adapters after each round
-optimizer.py, neftune.py   what `train.optim` and `train.neftune_noise_alpha` name
+optimizer.py, neftune.py, gradient_checkpointing.py   what the settings of `train` of these names do
 nodes.py             which of Ray's nodes are gone or will be taken away
 deepspeed_engine.py  DeepSpeed's configuration, process group and gathered parameters
 checkpoint.py        from which an interrupted trial resumes; engine_state.py what of the engine is in it

@@ -17,10 +17,8 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,20 +26,34 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from sde_ray import __version__
+from sde_ray.config.trial import TrialConfig
+from sde_ray.models.base import library_versions
 from sde_ray.storage.files import write_atomic
 from sde_ray.training import checkpoint
 from sde_ray.training.checkpoint import CheckpointError
 from sde_ray.training.optimizer import STATE
 
-if TYPE_CHECKING:
-    from sde_ray.training.trainer import Trainer
-
 VALUES = "values"  # the tensor that holds, as bytes of JSON, what is not a tensor
-LIBRARIES = ("torch", "transformers", "peft", "deepspeed")  # another version may round otherwise
 COUNTERS = ("global_steps", "global_samples", "micro_steps", "skipped_steps")
 SCALE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
 
 Tensors = dict[str, torch.Tensor]
+
+
+class Trainer(Protocol):
+    """What has an engine (`trainer.py`)."""
+
+    engine: Any
+    peft_model: Any
+    config: TrialConfig
+    losses: list[float]
+    rank: int
+    dtype: str
+    device: torch.device
+
+    def more_state(self) -> tuple[Tensors, dict[str, Any]]: ...
+
+    def restore_more(self, tensors: Tensors, values: dict[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -55,13 +67,25 @@ class WorkerState:
 def write(trainer: Trainer, path: Path) -> str:
     """Write this worker's state; returns the file's sha256. Raises CheckpointError when it is out of reach, OSError."""
     more, values = trainer.more_state()
-    tensors = {**_weights(trainer), **_moments(trainer), **_random_tensors(), **more}
     text = json.dumps({**_values(trainer), "more": values}).encode()
     # Copies: several parameters may be views of one buffer, which safetensors refuses.
-    whole = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    whole = _copies({**_weights(trainer), **_moments(trainer), **_random_tensors(), **more})
     content = save({**whole, VALUES: torch.frombuffer(bytearray(text), dtype=torch.uint8)})
     write_atomic(path, content, durable=True)
     return checkpoint.digest(content)
+
+
+def snapshot(trainer: Trainer) -> WorkerState:
+    """A copy of the engine's state alone, for another engine of the same trainer (`restore_engine`).
+
+    Raises CheckpointError when it is out of reach.
+    """
+    moments = _moments(trainer) if trainer.losses else {}  # none before the first step
+    return WorkerState(_copies({**_weights(trainer), **moments}), _values(trainer))
+
+
+def _copies(tensors: Tensors) -> Tensors:
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
 
 
 def read(path: Path, digest: str) -> WorkerState:
@@ -93,6 +117,14 @@ def check_compatible(trainer: Trainer, state: WorkerState) -> None:
 
 def restore(trainer: Trainer, state: WorkerState) -> None:
     """Load the state into the engine, the adapter and the random generators. Every worker must call it."""
+    restore_engine(trainer, state)
+    trainer.losses = list(state.values["losses"])
+    trainer.restore_more(state.tensors, state.values.get("more", {}))
+    _set_random(state)
+
+
+def restore_engine(trainer: Trainer, state: WorkerState) -> None:
+    """Load the state into the engine and the adapter."""
     engine, values = trainer.engine, state.values
     with torch.no_grad():
         for name, tensor in _weights(trainer).items():
@@ -111,9 +143,6 @@ def restore(trainer: Trainer, state: WorkerState) -> None:
     engine.lr_scheduler.load_state_dict(values["schedule"])
     for group, lr in zip(engine.basic_optimizer.param_groups, values["lr"], strict=True):
         group["lr"] = lr
-    trainer.losses = list(values["losses"])
-    trainer.restore_more(state.tensors, values.get("more", {}))
-    _set_random(state)
 
 
 def _restore_moments(state: dict[str, Any], prefix: str, tensors: Tensors, device: torch.device) -> None:
@@ -130,18 +159,14 @@ def _restore_moments(state: dict[str, Any], prefix: str, tensors: Tensors, devic
 def _origin(trainer: Trainer) -> dict[str, str]:
     """What the digits of a state depend on: versions, device, dtype, ZeRO stage, workers."""
     return {
-        **_versions(),
+        "sde_ray": __version__,
+        **library_versions(),
         "device": trainer.device.type,
         "dtype": trainer.dtype,
         "worker": str(trainer.rank),
         "ZeRO stage": str(trainer.engine.zero_optimization_stage()),
         "workers": str(trainer.config.num_workers),
     }
-
-
-@cache
-def _versions() -> dict[str, str]:
-    return {"sde_ray": __version__, **{name: version(name) for name in LIBRARIES}}
 
 
 def _weights(trainer: Trainer) -> Tensors:

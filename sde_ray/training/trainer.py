@@ -9,12 +9,14 @@ before it in the process.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import math
 import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +28,9 @@ from transformers import get_scheduler
 from sde_ray.config.trial import Train, TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.models.tokenization import TokenizedSample
-from sde_ray.training import batching, deepspeed_engine
+from sde_ray.training import batching, deepspeed_engine, engine_state
+from sde_ray.training.checkpoint import CheckpointError
+from sde_ray.training.gradient_checkpointing import disable_gradient_checkpointing, enable_gradient_checkpointing
 from sde_ray.training.neftune import add_embedding_noise
 from sde_ray.training.optimizer import make_optimizer
 
@@ -42,6 +46,8 @@ def seed_everything(seed: int) -> None:
 
 class Trainer:
     """A trial's engine. `losses`: the mean loss of each optimiser step, or this worker's part of it.
+
+    `parts`: into how many a worker's share of a step is cut; more of them when memory was short, `out_of_memory` times.
 
     `methods` are the trial's curation methods (`curation.py`). `counts`: what a method's own trainer has counted, by
     "axis/name". `apart`: of several workers each trains by itself, as if it were the only one.
@@ -68,7 +74,16 @@ class Trainer:
             self.steps = method.steps(self.steps, samples)
         self.losses: list[float] = []
         self.counts: dict[str, float] = {}
-        self.engine = _engine(peft_model, config, len(self.steps), dtype, apart)
+        self.parts, self.out_of_memory = config.train.gradient_accumulation_steps, 0
+        self._checkpointing = config.train.gradient_checkpointing
+        if self._checkpointing:
+            enable_gradient_checkpointing(peft_model.get_base_model(), deepspeed_engine.stage(config) == 3)
+        self._make_engine = partial(_engine, peft_model, config, len(self.steps), dtype, apart)
+        try:
+            self.engine = self._make_engine(self.parts)
+        except Exception:
+            self._end_checkpointing()  # the base goes on to other trials
+            raise
         self.device = next(peft_model.parameters()).device
         self._selects_logits = "logits_to_keep" in inspect.signature(peft_model.get_base_model().forward).parameters
         noise = config.train.neftune_noise_alpha
@@ -98,9 +113,14 @@ class Trainer:
         """Free the optimiser's state and take the engine's hooks off the model."""
         if self._noise is not None:
             self._noise.remove()
+        self._end_checkpointing()
         self.engine.destroy()
         deepspeed_engine.forget_groups()
         self.peft_model.zero_grad(set_to_none=True)
+
+    def _end_checkpointing(self) -> None:
+        if self._checkpointing:
+            disable_gradient_checkpointing(self.peft_model.get_base_model())
 
     def more_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """What is in a checkpoint beside the engine's state: tensors, and plain JSON values."""
@@ -110,13 +130,51 @@ class Trainer:
         """Take over what `more_state` gave; among `tensors` are others, too."""
 
     def _step(self, step: batching.Step) -> float:
+        """Take a step; where memory is short, take it anew in smaller parts, which gives the same."""
+        random_state = _random_state(self.device)
+        while True:
+            try:
+                return self._take_step(step)
+            except torch.OutOfMemoryError as error:
+                problem = str(error).partition("\n")[0]
+            # Here nothing refers to the failed pass any more, so that what it held is free.
+            self._cut_smaller(problem)
+            _set_random_state(random_state)
+
+    def _cut_smaller(self, problem: str) -> None:
+        """A new engine in the old one's state, for the next larger number of parts.
+
+        Raises UserError where a step cannot be cut, or is not one worker's alone: the others would wait for ever.
+        """
+        size, more = self.config.train.train_batch_size, self.config.num_workers == 1
+        parts = next((n for n in range(2 * self.parts, size + 1) if size % n == 0), 0)
+        try:
+            if not (parts and more and self.engine.zero_optimization_stage() < 3):
+                raise CheckpointError("it cannot be cut further")
+            state = engine_state.snapshot(self)
+        except CheckpointError:
+            raise UserError(
+                f"A training step does not fit into memory ({problem}). Set train.gradient_checkpointing: true, a "
+                "higher train.gradient_accumulation_steps, or a lower train.max_length."
+            ) from None
+        self.engine.destroy()
+        self.peft_model.zero_grad(set_to_none=True)
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.engine = self._make_engine(parts)
+        self.parts, self.out_of_memory = parts, self.out_of_memory + 1
+        state.values["counters"]["micro_steps"] = self.engine.micro_steps  # counts parts
+        engine_state.restore_engine(self, state)
+        self.engine.train()
+
+    def _take_step(self, step: batching.Step) -> float:
         rank, workers = self._share
         num_loss_tokens = sum(self.samples[i].num_loss_tokens for i in step)
         indices = batching.rank_slice(step, rank, workers)
         loss = torch.zeros((), device=self.device)
         together = math.lcm(*(method.together for method in self.methods))
-        parts = self.config.train.gradient_accumulation_steps
-        for part in batching.split_micro_batches(indices, parts, together):
+        for part in batching.split_micro_batches(indices, self.parts, together):
             part_loss = self._loss([self.samples[i] for i in part], num_loss_tokens) / num_loss_tokens
             # DeepSpeed averages gradients over workers and accumulation; the division above has done both.
             self.engine.backward(part_loss * workers, scale_wrt_gas=False)
@@ -172,9 +230,21 @@ def _schedule(optimizer: torch.optim.Optimizer, train: Train, total_steps: int) 
     )
 
 
-def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype: str, apart: bool) -> Any:
+def _random_state(device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The state of the generators that dropout draws from."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+def _set_random_state(state: tuple[torch.Tensor, torch.Tensor | None]) -> None:
+    torch.set_rng_state(state[0])
+    if state[1] is not None:
+        torch.cuda.set_rng_state(state[1])
+
+
+def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype: str, apart: bool, parts: int) -> Any:
     import deepspeed
 
+    config = replace(config, train=config.train.model_copy(update={"gradient_accumulation_steps": parts}))
     apart = apart and config.num_workers > 1
     config = replace(config, num_workers=1) if apart else config
     section, train = deepspeed_engine.deepspeed_config(config, dtype), config.train

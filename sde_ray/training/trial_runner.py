@@ -82,6 +82,7 @@ class TrialRunner:
         trial.info = self.workers.call("start_trial", config, *(curated or [samples]))[0]
         trial.seconds |= trial.info.seconds
         trial.tokens |= trial.info.tokens
+        trial.environment |= trial.info.environment
         resumed = self._resume(trial)
         trial.log.start(trial.steps_since(0))
         trial.add_seconds("setup", started)
@@ -200,7 +201,8 @@ class TrialRunner:
                 self.workers.call("save", trial.folder / ADAPTER)
                 if trial.config.curated:
                     trial.curation |= self.workers.call("counts")[0]
-                write_card(trial.folder / ADAPTER, trial.config, trial.info.max_new_tokens)
+                trial.out_of_memory = max(self.workers.call("out_of_memory"))
+                write_card(trial.folder / ADAPTER, trial.config, trial.info.max_new_tokens, trial.info.chat_frame)
             if self.workers.running:
                 peak = max(self.workers.call("end_trial"))
         except Exception as failure:  # still the trial boundary: an adapter that cannot be saved fails its trial only
@@ -306,6 +308,8 @@ class _TrialState:
         self.seconds: dict[str, float] = {}
         self.tokens: dict[str, float] = {}
         self.curation: dict[str, float] = {}
+        self.environment: dict[str, str] = {}
+        self.out_of_memory = 0
         self.checkpoint: Checkpoint | None = None
         self.seconds_per_step = PART_S  # until it is measured
         self.must_leave = False
@@ -379,6 +383,8 @@ class _TrialState:
             tokens={part: round(number, 4) for part, number in self.tokens.items()},
             losses=tuple(self.losses),
             curation=dict(self.curation),
+            environment=dict(self.environment),
+            out_of_memory=self.out_of_memory,
             peak_memory_mb=round(peak_memory_mb, 1),
         )
 

@@ -17,7 +17,7 @@ import socket
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ Prompts = Sequence[tuple[str, tuple[Segment, ...]]]
 @dataclass(frozen=True)
 class TrialInfo:
     """A trial after tokenization. `tokens`: means a sample by part, for the report; `seconds`: by phase;
-    `learning_rates`: of each step.
+    `learning_rates`: of each step; `environment`: as in `TrialResult`; `chat_frame`: what is around each
+    prompt.
     """
 
     steps: int
@@ -38,13 +39,20 @@ class TrialInfo:
     tokens: dict[str, float]
     seconds: dict[str, float]
     learning_rates: tuple[float, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    chat_frame: tuple[str, str] | None = None
 
 
 class Worker:
-    """The resident process of one worker of a trial. `rank` counts from 0 to `workers` - 1."""
+    """The resident process of one worker of a trial. `rank` counts from 0 to `workers` - 1.
 
-    def __init__(self, rank: int = 0, workers: int = 1, cpus: float = 1.0) -> None:
+    `gpus`: its share of GPUs; None: what the process sees, for a worker inside of somebody's own process.
+    """
+
+    def __init__(self, rank: int = 0, workers: int = 1, cpus: float = 1.0, gpus: float | None = None) -> None:
         _quiet()
+        if gpus == 0:
+            hide_gpus()
         import torch
 
         torch.set_num_threads(max(1, round(cpus)))  # fixed, since the order of a sum decides its last digit
@@ -109,6 +117,7 @@ class Worker:
     def _start(
         self, config: TrialConfig, samples: Sequence[Sample], drawn: Sequence[Sample], methods: Sequence[Any]
     ) -> TrialInfo:
+        from sde_ray import __version__
         from sde_ray.models import base
         from sde_ray.models.decoder import LoraDecoder, completion_budget
         from sde_ray.models.lora import add_lora
@@ -147,7 +156,8 @@ class Worker:
         clock.lap("engine")
         steps = len(self._trainer.steps)
         rates = trainer.learning_rates(config.train, steps)
-        return TrialInfo(steps, self._max_new_tokens, _sizes(encoded), clock.seconds, rates)
+        environment = {**self._loaded.environment(), "sde_ray": __version__}
+        return TrialInfo(steps, self._max_new_tokens, _sizes(encoded), clock.seconds, rates, environment, encoder.frame)
 
     def train(self, until: int, seconds: float = math.inf) -> list[float]:
         """Train up to step `until`, or for so long. Returns the losses of these steps, this worker's part of each."""
@@ -177,6 +187,10 @@ class Worker:
     def counts(self) -> dict[str, float]:
         """What a method has counted while it trained, by "axis/name"."""
         return dict(self._trainer.counts)
+
+    def out_of_memory(self) -> int:
+        """How many times memory was short in training, so that a step was cut into smaller parts."""
+        return int(self._trainer.out_of_memory)
 
     def apply(self, function: str, *arguments: Any) -> Any:
         """Call a function by its import path with this worker and plain values."""
@@ -253,6 +267,11 @@ class Worker:
             self._loaded = base.load_base(config.model, config.trust_remote_code, dtype)
             self._loaded_for = identity
             gc.freeze()  # modules and base are here to stay: the collection after each trial need not walk them
+
+
+def hide_gpus() -> None:
+    """Let this process see no GPU; before its first look at them. Ray hides those of others only from who has some."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 class _Clock:

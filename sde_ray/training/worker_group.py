@@ -111,7 +111,7 @@ def _actor(resources: RunnerResources, rank: int) -> Any:
     group = ray.util.get_current_placement_group()
     if group is not None:
         options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=rank + 1)
-    return ray.remote(Worker).options(**options).remote(rank, resources.num_workers, resources.cpus)
+    return ray.remote(Worker).options(**options).remote(rank, resources.num_workers, resources.cpus, resources.gpus)
 
 
 def _death(waiting: list[Any]) -> WorkerDiedError | None:

@@ -209,4 +209,4 @@ def test_the_costs_on_the_page_are_those_of_the_plans(tmp_path: Path) -> None:
         made = planned(name, tmp_path / name)
         assert made.count == trials, name
         assert round(trials * each) == hours, name
-        assert made.config.resources.resources_per_worker.GPU > 0, "its cost is one of GPUs"
+        assert made.config.resources.resources_per_worker.gpus > 0, "its cost is one of GPUs"

@@ -6,6 +6,7 @@ stand for Baichuan, whose own code transformers does not have.
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
@@ -47,7 +48,46 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "phi3": ("Phi3Config", GROUPED),
     "bloom": ("BloomConfig", {"n_layer": 2, "n_head": 4}),
 }
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+VISION = {
+    "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28,
+    "patch_size": 14,
+}  # fmt: skip
+FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
+    "qwen3-moe": ("Qwen3MoeConfig", {**GROUPED, "head_dim": 8, **EXPERTS}),
+    "mixtral": ("MixtralConfig", {**GROUPED, "num_local_experts": 4}),
+    "gpt-oss": ("GptOssConfig", {**GROUPED, "head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2}),
+    "qwen3-next": (
+        "Qwen3NextConfig",
+        {
+            **GROUPED, **EXPERTS, "head_dim": 8, "num_hidden_layers": 4, "shared_expert_intermediate_size": 16,
+            "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 8,
+            "linear_value_head_dim": 8,
+        },
+    ),
+    "mamba": ("MambaConfig", {"state_size": 8}),
+    "gemma3": (
+        "Gemma3Config",
+        {
+            "text_config": {**SMALL, **GROUPED, "head_dim": 8, "sliding_window": 64}, "vision_config": VISION,
+            "mm_tokens_per_image": 4,
+        },
+    ),
+}  # fmt: skip
+ARCHITECTURES |= FURTHER
+SETTINGS: dict[str, dict[str, Any]] = {
+    "qwen3-moe": {"lora_dropout": 0.0},
+    "mixtral": {"lora_dropout": 0.0},
+    "qwen3-next": {"lora_dropout": 0.0},
+    "mamba": {"exclude_modules": ("out_proj",)},
+}  # where `all-linear` does not do by itself
 LAYERS = {
+    "qwen3-moe": "q_proj k_proj v_proj o_proj gate experts base_layer",
+    "mixtral": "q_proj k_proj v_proj o_proj gate experts base_layer",
+    "gpt-oss": "q_proj k_proj v_proj o_proj",
+    "qwen3-next": "q_proj k_proj v_proj o_proj in_proj_qkvz in_proj_ba out_proj shared_expert_gate gate experts "
+    "base_layer",
+    "mamba": "in_proj x_proj dt_proj",
     "llama": "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj",
     "gpt-neox": "query_key_value dense dense_h_to_4h dense_4h_to_h",
     "phi3": "qkv_proj o_proj gate_up_proj down_proj",
@@ -90,7 +130,8 @@ def test_an_architecture_is_trained_decoded_and_scored(
 ) -> None:
     config = TrialConfig(
         "masa:d1", designs.make_design(instruction="none", unmentioned="omit"), str(saved(name)), 1, 8, 3,
-        lora=Lora(r=4), train=Train(learning_rate=5e-3, num_train_epochs=2), generation=Generation(max_new_tokens=12),
+        lora=Lora(r=4, **SETTINGS.get(name, {})),
+        train=Train(learning_rate=5e-3, num_train_epochs=2), generation=Generation(max_new_tokens=12),
     )  # fmt: skip
     result = run_trial(runner, config, tmp_path / "trial")
     assert result.status == "finished", result.error
@@ -106,10 +147,11 @@ def test_an_architecture_is_trained_decoded_and_scored(
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_lora_adapts_every_projection_and_no_output_layer(name: str, saved: Callable[[str], Path]) -> None:
     base = model.load_base(str(saved(name)))
-    peft_model = lora.add_lora(base.model, Lora())
+    peft_model = lora.add_lora(base.model, Lora(**SETTINGS.get(name, {})))
     paths = [path for path, _ in peft_model.named_parameters() if ".lora_A." in path]
     layers = {path.partition(".lora_A.")[0].rpartition(".")[2] for path in paths}
     assert layers == set(LAYERS.get(name, LAYERS["llama"]).split())
+    assert not [path for path in paths if "vision" in path]
     lora.remove_lora(peft_model)
 
 
@@ -117,6 +159,32 @@ def test_the_papers_baichuan_target_is_named_where_it_is_missing(saved: Callable
     base = model.load_base(str(saved("llama")))
     with pytest.raises(UserError, match='lora.target_modules.*"all-linear", or names.*q_proj'):
         lora.add_lora(base.model, Lora(target_modules=("W_pack",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("qwen3-moe", "takes the experts.*Set lora.lora_dropout: 0, or .* such as q_proj, k_proj, v_proj, o_proj"),
+        ("mamba", r"out_proj by itself.*Set lora.exclude_modules: \[out_proj\]"),
+    ],
+)
+def test_what_cannot_be_adapted_is_refused_with_a_remedy(name: str, said: str, saved: Callable[[str], Path]) -> None:
+    with pytest.raises(UserError, match=said):
+        lora.add_lora(model.load_base(str(saved(name))).model, Lora())
+
+
+def test_the_experts_can_be_left_out(saved: Callable[[str], Path]) -> None:
+    attention = Lora(target_modules=("q_proj", "k_proj", "v_proj", "o_proj"))
+    peft_model = lora.add_lora(model.load_base(str(saved("qwen3-moe"))).model, attention)
+    assert not [path for path, _ in peft_model.named_parameters() if "lora_" in path and "experts" in path]
+
+
+def test_a_tower_that_reads_images_is_left_out_beside_what_the_user_excludes(saved: Callable[[str], Path]) -> None:
+    for excluded in (("o_proj", "mlp.gate_proj"), r".*\.(o_proj|gate_proj)"):
+        peft_model = lora.add_lora(model.load_base(str(saved("gemma3"))).model, Lora(exclude_modules=excluded))
+        paths = [path for path, _ in peft_model.named_parameters() if ".lora_A." in path]
+        names = {path.partition(".lora_A.")[0].rpartition(".")[2] for path in paths}
+        assert names == {"q_proj", "k_proj", "v_proj", "up_proj", "down_proj"} and len(paths) == 2 * 5
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -203,3 +271,62 @@ def test_a_template_that_cannot_be_used_is_told(tiny_llama: Path) -> None:
     tokenizer.chat_template = "{{ messages[0].content }}{{ messages[0].content }}"
     with pytest.raises(UserError, match="exactly once.*chat_template: off"):
         chat_frame(tokenizer, "auto")
+
+
+DATED = (
+    "{%- macro today() -%}{{ strftime_now('%Y-%m-%d') }}{%- endmacro -%}"
+    "<s>Today is {{ today() }}.\n" + TURNS + "{{ m['content'] }}{% endfor %}<s>"
+)
+
+
+def test_a_prompt_is_the_same_on_any_day(tiny_llama: Path) -> None:
+    tokenizer = model.load_tokenizer(str(tiny_llama))
+    tokenizer.chat_template = DATED
+    assert chat_frame(tokenizer, "auto") == ("<s>Today is 2025-01-01.\n", "<s>")
+    tokenizer.chat_template = DATED.replace("'%Y-%m-%d'", "'%Y' ~ '-%m'")
+    with pytest.raises(UserError, match="puts the date into every prompt.*chat_template: off"):
+        chat_frame(tokenizer, "auto")
+
+
+CLOSED = "<think>\n\n</think>\n\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "framed"),
+    [
+        ("<|Assistant|><think>\n", f"<|Assistant|>{CLOSED}"),  # R1 distills, Qwen3-Thinking, MiniMax-M2
+        ("<|Assistant|><think>", f"<|Assistant|>{CLOSED}"),
+        (f"<|Assistant|>{CLOSED}", f"<|Assistant|>{CLOSED}"),  # hybrids that were asked not to think
+        ("<|Assistant|></think>", "<|Assistant|></think>"),  # DeepSeek-V3.1
+        ("[THINK]", "[THINK]\n\n[/THINK]\n\n"),
+        ("<|start|>assistant", "<|start|>assistant<|channel|>final<|message|>"),  # GPT-OSS
+        ("<|im_start|>assistant\n", "<|im_start|>assistant\n"),
+    ],
+)
+def test_the_answer_begins_behind_the_thought(end: str, framed: str, tiny_llama: Path) -> None:
+    """Whatever the template is asked for; in GPT-OSS' words the final channel is what is not a thought."""
+    tokenizer = model.load_tokenizer(str(tiny_llama))
+    turns = "{% if m.get('thinking') %}<|channel|>final<|message|>{% endif %}{{ m['content'] }}"
+    tokenizer.chat_template = TURNS + turns + "{% endfor %}{% if add_generation_prompt %}" + end + "{% endif %}"
+    assert chat_frame(tokenizer, "auto") == ("", framed)
+
+
+def test_an_adapter_keeps_the_frame_it_was_trained_in(
+    saved: Callable[[str], Path], runner: TrialRunner, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(saved("llama"), folder)
+    template = folder / "chat_template.jinja"
+    template.write_text(DATED)
+    config = TrialConfig(
+        "masa:d1", designs.make_design(instruction="none"), str(folder), 1, 4, 1,
+        lora=Lora(r=2), generation=Generation(max_new_tokens=4),
+    )  # fmt: skip
+    result = run_trial(runner, config, tmp_path / "trial")
+    assert result.status == "finished", result.error
+    card = json.loads((tmp_path / "trial" / "adapter" / "sde.json").read_text())
+    assert card["chat_frame"] == ["<s>Today is 2025-01-01.\n", "<s>"]
+    template.write_text("{{ messages[0].content }}<s>another version of the model")
+    encoder = Predictor.load(tmp_path / "trial")._decoder.encoder
+    (ids,) = encoder.prompts([("x", (Segment("soup", False, "text"),))], 5)
+    assert encoder.tokenizer.decode(list(ids)) == "<s>Today is 2025-01-01.\nsoup<s>"

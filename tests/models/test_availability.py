@@ -15,7 +15,7 @@ import pytest
 from sde_ray.errors import UserError
 from sde_ray.models import availability
 from sde_ray.models.availability import check_model
-from sde_ray.models.base import PACKAGED
+from sde_ray.models.base import PACKAGED, pretrained
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -28,6 +28,8 @@ class Hub(BaseHTTPRequestHandler):
         status, code = {"gated": (403, "GatedRepo"), "empty": (404, "EntryNotFound"), "there": (200, "")}.get(
             owner, (404, "RepoNotFound")
         )
+        if "/resolve/v9/" in self.path:
+            status, code = 404, "RevisionNotFound"
         self.send_response(status)
         self.send_header("ETag", '"1"')
         self.send_header("X-Repo-Commit", "0" * 40)
@@ -125,3 +127,26 @@ def test_a_name_like_a_packaged_one_is_answered_with_it() -> None:
 
     constants.HF_HUB_OFFLINE = True  # the fixture puts it back
     assert 'Did you mean "tiny"?' in check_model("tinny").note
+
+
+# ---- revisions -------------------------------------------------------------------------------------------------------
+
+
+def test_a_revision_is_asked_for_wherever_a_model_is_loaded() -> None:
+    assert pretrained("org/repo@v1.1") == {"pretrained_model_name_or_path": "org/repo", "revision": "v1.1"}
+    gguf_file = {"pretrained_model_name_or_path": "org/repo", "gguf_file": "m.Q8_0.gguf", "revision": "main"}
+    assert pretrained("org/repo/m.Q8_0.gguf@main") == gguf_file
+    assert pretrained("org/repo") == {"pretrained_model_name_or_path": "org/repo"}
+    checked = check_model("there/model@v1", must_load=True)
+    assert (checked.is_local, checked.note) == (False, "")
+    with pytest.raises(UserError, match='there/model of the hub has no revision "v9".*commit, tag or branch'):
+        check_model("there/model@v9")
+
+
+def test_a_folder_with_the_sign_in_its_name_is_a_folder_and_has_no_revision(tmp_path: Path) -> None:
+    folder = tmp_path / "model@home"
+    shutil.copytree(PACKAGED["tiny"], folder)
+    assert check_model(str(folder)).is_local
+    for name in (f"{folder}@main", "tiny@main", "./nowhere@main", "org/repo@"):
+        with pytest.raises(UserError, match="asks for a revision, which only a model of the hub has"):
+            check_model(name)

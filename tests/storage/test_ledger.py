@@ -35,6 +35,7 @@ RESULT = TrialResult(
     tokens={"output": 20.0},
     losses=(1.5, 0.25),
     peak_memory_mb=12.5,
+    environment={"device": "cpu", "torch": "2.13.0"},
 )
 
 

@@ -133,13 +133,16 @@ def test_a_sweep_of_the_same_name_elsewhere_is_another_one(store: str, tmp_path:
 def test_every_end_is_true(store: str, tmp_path: Path, status: str, shown: str) -> None:
     tracker = track(store, tmp_path)
     tracker.on_trial_start(config(0))
-    tracker.on_trial_end(ended(config(0), status), tmp_path)
+    environment = {"device": "NVIDIA L4", "dtype": "bfloat16", "torch": "2.13.0", "peft": "0.21.2"}
+    tracker.on_trial_end(replace(ended(config(0), status), environment=environment), tmp_path)
     tracker.on_trial_start(config(1))
     tracker.on_sweep_end("KILLED")
     runs = {run.data.tags["sde.key"]: run for run in children(tracker)}
     assert runs[config(0).key].info.status == shown and runs[config(0).key].data.tags["sde.status"] == status
     assert runs[config(0).key].data.tags.get("sde.error") == ("boom" if status == "failed" else None)
     assert runs[config(1).key].info.status == "KILLED"
+    ran_on = {"sde.device": "NVIDIA L4", "sde.dtype": "bfloat16", "sde.versions": "torch 2.13.0, peft 0.21.2"}
+    assert ran_on.items() <= runs[config(0).key].data.tags.items()
     assert tracker.client.get_run(tracker.parent).info.status == "KILLED"
 
 

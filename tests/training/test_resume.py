@@ -279,9 +279,9 @@ def test_a_checkpoint_of_other_libraries_is_told_and_not_used(
     worker: Worker, config: TrialConfig, one_rung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(one_rung, tmp_path, dirs_exist_ok=True)
-    versions = engine_state._versions()
-    assert set(versions) == {"sde_ray", "torch", "transformers", "peft", "deepspeed"}
-    monkeypatch.setattr(engine_state, "_versions", lambda: {**versions, "torch": "99.0"})
+    versions = engine_state.library_versions()
+    assert set(versions) == {"torch", "transformers", "peft", "deepspeed"}
+    monkeypatch.setattr(engine_state, "library_versions", lambda: {**versions, "torch": "99.0"})
     resumed = runner_on(worker).start(config, tmp_path)
     assert resumed == ResumeState(note=resumed.note) and "torch" in resumed.note and "99.0" in resumed.note
 

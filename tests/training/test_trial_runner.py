@@ -13,12 +13,13 @@ import torch
 from helpers.one_worker import runner_on
 from helpers.run_trial import run_trial
 
-from sde_ray import data
+from sde_ray import __version__, data
 from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.design import designs, render
 from sde_ray.errors import UserError
 from sde_ray.evaluation.racing import Opponent
 from sde_ray.models import base
+from sde_ray.models.base import library_versions
 from sde_ray.models.predictor import Predictor, find_adapter
 from sde_ray.models.tokenization import IGNORE_INDEX, TokenizedSample
 from sde_ray.storage.train_log import TrainLog
@@ -206,6 +207,9 @@ def test_a_trial_leaves_its_files_and_can_be_used(runner: TrialRunner, config: T
     assert set(result.scores) == {"dev", "dev_ood"} and "weighted_kappa" in result.scores["dev_ood"]
     assert len(result.losses) == 2 and result.tokens["train"] > result.tokens["prompt"] > 0
     assert {"setup", "tokenize", "first_step", "train", "decode"} <= set(result.seconds)
+    assert set(library_versions()) == {"torch", "transformers", "peft", "deepspeed"}
+    ran_on = {"device": "cpu", "dtype": "float32", "sde_ray": __version__}
+    assert result.environment == {**ran_on, **library_versions()}
     assert json.loads((tmp_path / "config.json").read_text())["key"] == config.key
     assert json.loads((tmp_path / "scores.json").read_text())["scores"]["dev"] == result.scores["dev"]
     lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]

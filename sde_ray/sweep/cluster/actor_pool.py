@@ -3,7 +3,7 @@
     for n, value in map_on_actors(config.resources, partial(Reader, model), [(look, 0), (look, 2)]):
         ...                                     values with the index of their call, as they come
 
-A few calls, and those of a single worker, are made right here. Many, and all where models need GPUs or a cluster, go to
+A few calls, and those of a single worker, are made right here. Many, and all where there are GPUs or a cluster, go to
 as many Ray workers as trials would run at a time, each with a worker's share; each makes its own object once and keeps
 it to the end.
 """
@@ -15,7 +15,9 @@ from typing import Any
 
 from sde_ray.config.schema import Resources
 from sde_ray.errors import UserError
+from sde_ray.sweep.cluster.gpus import local_gpus, with_gpus
 from sde_ray.sweep.cluster.ray_session import bundles, ray_session
+from sde_ray.training.worker import hide_gpus
 
 Call = tuple[Any, ...]
 MAX_CALLS_WITHOUT_RAY = 24  # for so few, starting Ray costs more than it saves
@@ -41,12 +43,13 @@ def map_on_actors(
         return
     alone = resources.max_concurrent_trials == 1  # a single worker is as fast here as in a process of its own
     here = (alone or len(calls) <= MAX_CALLS_WITHOUT_RAY) and not resources.address
-    if here and not resources.resources_per_worker.GPU:
+    if here and not (resources.resources_per_worker.gpus or local_gpus()):
         answer = make()
         for n, call in enumerate(calls):
             yield n, answer(*call)
         return
     with ray_session(resources) as room:
+        resources = with_gpus(resources)
         actors = [_actor(resources, make) for _ in range(min(room, len(calls)))]
         yield from _answers(actors, calls)
 
@@ -54,7 +57,9 @@ def map_on_actors(
 class LazyActor:
     """A Ray actor that makes its object at the first call and keeps it."""
 
-    def __init__(self, make: Callable[[], Callable[..., Any]], cpus: float) -> None:
+    def __init__(self, make: Callable[[], Callable[..., Any]], cpus: float, gpus: float) -> None:
+        if not gpus:
+            hide_gpus()
         import torch
 
         torch.set_num_threads(max(1, round(cpus)))
@@ -71,7 +76,9 @@ def _actor(resources: Resources, make: Callable[[], Callable[..., Any]]) -> Any:
 
     worker = bundles(resources)[1]
     options = {"num_cpus": worker["CPU"], "num_gpus": worker.get("GPU", 0)}
-    return ray.remote(LazyActor).options(**options).remote(make, resources.resources_per_worker.CPU)
+    return (
+        ray.remote(LazyActor).options(**options).remote(make, resources.resources_per_worker.CPU, options["num_gpus"])
+    )
 
 
 def _answers(actors: Sequence[Any], calls: Sequence[Call]) -> Iterator[tuple[int, Any]]:

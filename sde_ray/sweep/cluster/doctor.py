@@ -133,7 +133,7 @@ def gpu(target: Target) -> list[Check]:
         return [Check("gpu", "ok", "none: trials run on the CPU (right for the embedded base)")]
     devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     found = ", ".join(f"{device.name} {device.total_memory / GIB:.0f} GiB" for device in devices)
-    return [Check("gpu", "ok", found, "Set resources.resources_per_worker.GPU: 1 to train on it.")]
+    return [Check("gpu", "ok", f"{found}: each worker takes one, unless resources.resources_per_worker.GPU says else")]
 
 
 def disk(target: Target) -> list[Check]:

@@ -20,6 +20,7 @@ from sde_ray.errors import FaultList, UserError
 from sde_ray.storage.mirror import LocalFolder
 from sde_ray.storage.remote import RemoteFolder, reason
 from sde_ray.storage.uri import MEMORY, is_uri, join, scheme
+from sde_ray.sweep.cluster.gpus import with_gpus
 from sde_ray.sweep.cluster.ray_session import bundles
 from sde_ray.tracking.tracking_uri import check_tracking_uri, resolve_tracking_uri
 
@@ -56,7 +57,7 @@ def check_nodes(config: SweepConfig, store: LocalFolder) -> None:
 
 def _check_room(config: SweepConfig, nodes: Sequence[Mapping[str, Any]]) -> None:
     """Raise UserError when no node can hold a whole trial: its workers write into one mirror of the store."""
-    worker, workers = bundles(config.resources)[-1], config.resources.num_workers
+    worker, workers = bundles(with_gpus(config.resources))[-1], config.resources.num_workers
     needed = {what: amount * workers for what, amount in worker.items()}
     if not any(all(node["Resources"].get(what, 0) >= amount for what, amount in needed.items()) for node in nodes):
         amounts = " and ".join(f"{amount:g} {what}" for what, amount in needed.items())

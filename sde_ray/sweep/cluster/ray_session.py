@@ -23,6 +23,7 @@ from sde_ray.safe_json import read_json
 from sde_ray.safe_text import SECRETS, secret_names
 from sde_ray.storage.files import write_atomic
 from sde_ray.storage.process import is_running, this_process
+from sde_ray.sweep.cluster.gpus import with_gpus
 
 MAX_START_ATTEMPTS = 3
 OWNER = "owner.json"  # in Ray's folder: the process that has made it
@@ -60,13 +61,13 @@ def ray_session(resources: Resources, trials: int = 1) -> Iterator[int]:
     import ray
 
     if ray.is_initialized():
-        yield trials_that_fit(resources, ray.cluster_resources())
+        yield trials_that_fit(with_gpus(resources), ray.cluster_resources())
         return
     folder = None if resources.address else short_folder()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial shows in its result, not as a traceback
     try:
         _init(_options(resources, folder))
-        yield _max_trials(resources, trials)
+        yield _max_trials(with_gpus(resources), trials)
     finally:
         gc.collect()  # what Tune leaves refers to Ray; freed by another thread during the shutdown, it ends the process
         ray.shutdown()
@@ -131,8 +132,8 @@ def _request_room(resources: Resources, trials: int) -> list[Any]:
 def bundles(resources: Resources) -> list[dict[str, float]]:
     """A trial's placement group: one for the trial's own process, one for each worker."""
     worker = {"CPU": round(resources.resources_per_worker.CPU - TRIAL_CPU, 4)}
-    if resources.resources_per_worker.GPU:
-        worker["GPU"] = resources.resources_per_worker.GPU
+    if resources.resources_per_worker.gpus:
+        worker["GPU"] = resources.resources_per_worker.gpus
     # Never {"CPU": 0}: Ray drops such a bundle, and the indexes shift.
     return [{"CPU": TRIAL_CPU}, *(dict(worker) for _ in range(resources.num_workers))]
 
