@@ -120,6 +120,7 @@ def safely(process: psutil.Process) -> str:
 # ---- memory ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_trial_that_runs_out_of_memory_is_a_result_with_its_reason(tmp_path: Path, drivers: Drivers) -> None:
     """By an exception where its own limit is met, by SIGKILL from the kernel; neither harms another trial."""
     study = Study(tmp_path, drivers, ["format=json", "labels=number", "baseline", "es-sde"])

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "sde_ray", "sweeps")
 SMALL = [
-    *("designs=[baseline,es-sde]", "search={method: grid}", "seeds=[0]", "train_sizes=[8]", "eval_size=4"),
+    *("designs=[baseline]", "search={method: grid}", "seeds=[0]", "train_sizes=[8]", "eval_size=4"),
     *("out_of_domain=[]", "mlflow.enabled=false", "validation={seeds: [101], test_size: 4, controls: [baseline]}"),
 ]
 
