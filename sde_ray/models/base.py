@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +105,12 @@ def split_revision(name: str) -> tuple[str, str | None]:
 
 @cache
 def library_versions() -> dict[str, str]:
-    """The versions of the libraries that compute; read once, as a trial needs them."""
-    return {name: version(name) for name in LIBRARIES}
+    """The versions of those libraries that compute which are installed; read once, as a trial needs them."""
+    versions: dict[str, str] = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):  # decoding needs no DeepSpeed
+            versions[name] = version(name)
+    return versions
 
 
 def device() -> torch.device:

@@ -138,7 +138,7 @@ def one_worker() -> OneWorker:
 
 
 def forget_groups() -> None:
-    """DeepSpeed keeps an engine's groups for all that come later in the process: the next one has its own."""
+    """Begin without the groups of an earlier engine, which DeepSpeed keeps for all that come later in the process."""
     from deepspeed.utils import groups
 
     groups.mpu = None

@@ -115,7 +115,6 @@ class Trainer:
             self._noise.remove()
         self._end_checkpointing()
         self.engine.destroy()
-        deepspeed_engine.forget_groups()
         self.peft_model.zero_grad(set_to_none=True)
 
     def _end_checkpointing(self) -> None:
@@ -247,6 +246,7 @@ def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype:
     config = replace(config, train=config.train.model_copy(update={"gradient_accumulation_steps": parts}))
     apart = apart and config.num_workers > 1
     config = replace(config, num_workers=1) if apart else config
+    deepspeed_engine.forget_groups()
     section, train = deepspeed_engine.deepspeed_config(config, dtype), config.train
     trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
     optimizer = make_optimizer(trained, train)

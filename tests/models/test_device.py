@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,3 +53,12 @@ def test_a_gguf_file_is_dequantised_on_the_cpu(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(base, "device", lambda: torch.device("cuda", 0))
     assert base._placement({"pretrained_model_name_or_path": "x", "gguf_file": "x.Q8_0.gguf"}) == {}
     assert base._placement({"pretrained_model_name_or_path": "x"}) == {"device_map": {"": torch.device("cuda", 0)}}
+
+
+def test_a_library_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "LIBRARIES", ("torch", "no_such_library"))
+    base.library_versions.cache_clear()
+    try:
+        assert base.library_versions() == {"torch": metadata.version("torch")}
+    finally:
+        base.library_versions.cache_clear()
