@@ -7,6 +7,9 @@ probability is right to 1/65536. Draws come from torch's global generator, so a 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 
 NUM_LEVELS = 2**16
@@ -23,10 +26,18 @@ class FastDropout(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training or self.p == 0.0:
             return x
-        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        units = words.view(torch.int16)[: x.numel()].view(x.shape)
-        scale = torch.ge(units, round(self.p * NUM_LEVELS) - INT16_OFFSET, out=torch.empty(x.shape, dtype=x.dtype))
+        scale = self.kept(x.shape, out=torch.empty(x.shape, dtype=x.dtype))
         return x * scale.mul_(1.0 / (1.0 - self.p))
+
+    def kept(
+        self, shape: Sequence[int], generator: torch.Generator | None = None, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Which units of a tensor of this shape are kept, as truth values or in the numbers of `out`."""
+        count = math.prod(shape)
+        words = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
+        units = words.view(torch.int16)[:count].view(*shape)
+        level = round(self.p * NUM_LEVELS) - INT16_OFFSET
+        return torch.ge(units, level) if out is None else torch.ge(units, level, out=out)
 
 
 def use_fast_dropout(model: torch.nn.Module) -> None:

@@ -57,6 +57,14 @@ def collate(rows: Sequence[TokenizedSample], pad_token_id: int) -> tuple[torch.T
     next tokens at the positions where any row has one that counts; the logits of other positions are never computed.
     Without rows it gives one padding token that does not count: a worker without samples must still take the step.
     """
+    ids, targets = pad_rows(rows, pad_token_id)
+    positions = (targets != IGNORE_INDEX).any(dim=0).nonzero().squeeze(1)
+    positions = positions if len(positions) else torch.zeros(1, dtype=torch.long)
+    return ids, targets[:, positions], positions
+
+
+def pad_rows(rows: Sequence[TokenizedSample], pad_token_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, targets), both [rows, length], padded on the right; one padding token that does not count for no rows."""
     length = max((len(row.input_ids) for row in rows), default=1)
     ids = torch.tensor(
         [[*row.input_ids, *[pad_token_id] * (length - len(row.input_ids))] for row in rows] or [[pad_token_id]]
@@ -64,7 +72,4 @@ def collate(rows: Sequence[TokenizedSample], pad_token_id: int) -> tuple[torch.T
     labels = torch.tensor(
         [[*row.labels, *[IGNORE_INDEX] * (length - len(row.input_ids))] for row in rows] or [[IGNORE_INDEX]]
     )
-    targets = torch.cat([labels[:, 1:], torch.full((len(labels), 1), IGNORE_INDEX)], dim=1)
-    positions = (targets != IGNORE_INDEX).any(dim=0).nonzero().squeeze(1)
-    positions = positions if len(positions) else torch.zeros(1, dtype=torch.long)
-    return ids, targets[:, positions], positions
+    return ids, torch.cat([labels[:, 1:], torch.full((len(labels), 1), IGNORE_INDEX)], dim=1)

@@ -16,7 +16,6 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -78,9 +77,9 @@ class Trainer:
         self._checkpointing = config.train.gradient_checkpointing
         if self._checkpointing:
             enable_gradient_checkpointing(peft_model.get_base_model(), deepspeed_engine.stage(config) == 3)
-        self._make_engine = partial(_engine, peft_model, config, len(self.steps), dtype, apart)
+        self._apart = apart
         try:
-            self.engine = self._make_engine(self.parts)
+            self.engine = self.make_engine(self.parts)
         except Exception:
             self._end_checkpointing()  # the base goes on to other trials
             raise
@@ -90,6 +89,10 @@ class Trainer:
         self._noise = add_embedding_noise(peft_model.get_base_model(), noise) if noise else None
         # Dropout differs between workers that share a batch; the adapter's start was drawn before.
         seed_everything(config.seed + self._share[0])
+
+    def make_engine(self, parts: int) -> Any:
+        """A fresh engine of the trial, for steps that are cut into so many parts."""
+        return _engine(self.peft_model, self.config, len(self.steps), self.dtype, self._apart, parts)
 
     def run(self, until: int, seconds: float = math.inf) -> list[float]:
         """Train up to step number `until` and return the new losses.
@@ -161,7 +164,7 @@ class Trainer:
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        self.engine = self._make_engine(parts)
+        self.engine = self.make_engine(parts)
         self.parts, self.out_of_memory = parts, self.out_of_memory + 1
         state.values["counters"]["micro_steps"] = self.engine.micro_steps  # counts parts
         engine_state.restore_engine(self, state)
@@ -212,7 +215,7 @@ def make_trainer(*arguments: Any, methods: Sequence[Any] = (), **options: Any) -
 def learning_rates(train: Train, total_steps: int) -> tuple[float, ...]:
     """The learning rate of each optimiser step of a training."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=train.learning_rate)
-    schedule, rates = _schedule(optimizer, train, total_steps), []
+    schedule, rates = make_schedule(optimizer, train, total_steps), []
     for _ in range(total_steps):
         rates.append(float(schedule.get_last_lr()[0]))
         optimizer.step()
@@ -220,7 +223,8 @@ def learning_rates(train: Train, total_steps: int) -> tuple[float, ...]:
     return tuple(rates)
 
 
-def _schedule(optimizer: torch.optim.Optimizer, train: Train, total_steps: int) -> Any:
+def make_schedule(optimizer: torch.optim.Optimizer, train: Train, total_steps: int) -> Any:
+    """The learning rate's schedule of a training, bound to its optimizer."""
     return get_scheduler(
         train.lr_scheduler_type,
         optimizer,
@@ -250,7 +254,7 @@ def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype:
     section, train = deepspeed_engine.deepspeed_config(config, dtype), config.train
     trained = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
     optimizer = make_optimizer(trained, train)
-    schedule = _schedule(optimizer, train, total_steps)
+    schedule = make_schedule(optimizer, train, total_steps)
     try:
         engine, *_ = deepspeed.initialize(
             model=peft_model,

@@ -144,7 +144,7 @@ class Worker:
         except Exception:
             self._loaded, self._loaded_for, self._decoder = None, (), None  # it may have part of an adapter in it
             raise
-        self._trainer = trainer.make_trainer(
+        self._trainer = self._make_trainer(
             self._peft_model,
             encoded,
             config,
@@ -158,6 +158,11 @@ class Worker:
         rates = trainer.learning_rates(config.train, steps)
         environment = {**self._loaded.environment(), "sde_ray": __version__}
         return TrialInfo(steps, self._max_new_tokens, _sizes(encoded), clock.seconds, rates, environment, encoder.frame)
+
+    def _make_trainer(self, *arguments: Any, **options: Any) -> Any:
+        from sde_ray.training import trainer
+
+        return trainer.make_trainer(*arguments, **options)
 
     def train(self, until: int, seconds: float = math.inf) -> list[float]:
         """Train up to step `until`, or for so long. Returns the losses of these steps, this worker's part of each."""

@@ -1,0 +1,363 @@
+"""Grouped LoRA: one forward and backward pass of a frozen base for the rows of several adapters.
+
+    joint = JointModel(base)                                  the base's modules once more, on the same weights
+    logits = joint(ids, members, positions)                   rows of all members; each through its own adapter
+    (loss_a + loss_b).backward()                              fills the gradients of each member's own parameters
+
+The base's products take all rows at once. The low-rank products of members with equally many rows are one batched
+product (smaller ranks are filled up with zeros, which adds nothing). Each member's dropout draws from its own random
+stream, in the order and shape in which it would alone, so that what a member computes does not depend on its
+neighbours, up to the rounding of sums.
+
+The idea is that of multi-LoRA training (mLoRA, LoRAFusion, PLoRA); the products themselves are plain batched ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.tuners.lora import Linear as LoraLinear
+from torch import nn
+from torch.nn import functional
+
+from sde_ray.models.fast_dropout import FastDropout
+from sde_ray.models.lora import ADAPTER, ROOT
+
+
+class UngroupedError(Exception):
+    """This model or adapter cannot be trained in a group: its layers do not see the rows one by one."""
+
+
+def shared_copy(model: nn.Module) -> nn.Module:
+    """The modules once more, on the same weights: parameters of their own on the same storage, the same buffers."""
+    memo: dict[int, Any] = {id(buffer): buffer for buffer in model.buffers()}
+    for weight in model.parameters():
+        plain = type(weight) is nn.Parameter  # a quantised one carries its state with it
+        memo[id(weight)] = nn.Parameter(weight.data, requires_grad=False) if plain else weight
+    return deepcopy(model, memo)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What the joint pass needs of a member's adapter: its LoRA layers by the module that they adapt."""
+
+    layers: Mapping[str, LoraLinear]
+
+    @classmethod
+    def of(cls, peft_model: PeftModel) -> Adapter:
+        """Raises UngroupedError where it is more than low-rank products beside linear layers."""
+        config = peft_model.peft_config[ADAPTER]
+        more = config.use_dora or config.modules_to_save or getattr(config, "target_parameters", None)
+        named = {
+            name.removeprefix(ROOT): module
+            for name, module in peft_model.named_modules()
+            if hasattr(module, "lora_A") and len(module.lora_A)
+        }
+        head = peft_model.get_base_model().get_output_embeddings()
+        if more or not all(_is_plain(layer) and layer is not head for layer in named.values()):
+            raise UngroupedError("an adapter of another kind than low-rank products beside linear layers")
+        trained = {id(weight) for weight in peft_model.parameters() if weight.requires_grad}
+        if trained != {id(w) for layer in named.values() for w in (_down(layer), _up(layer))}:
+            raise UngroupedError("more is trained than the adapter's matrices")
+        return cls(named)
+
+
+def _is_plain(layer: Any) -> bool:
+    """A LoRA layer over an ordinary linear one, with matrices alone."""
+    plain = type(layer) is LoraLinear and type(layer.base_layer) is nn.Linear and not layer.lora_variant
+    dropout = layer.lora_dropout[ADAPTER] if plain else None
+    return plain and layer.lora_B[ADAPTER].bias is None and isinstance(dropout, FastDropout | nn.Dropout | nn.Identity)
+
+
+def _down(layer: LoraLinear) -> nn.Parameter:
+    return layer.lora_A[ADAPTER].weight  # type: ignore[no-any-return]
+
+
+def _up(layer: LoraLinear) -> nn.Parameter:
+    return layer.lora_B[ADAPTER].weight  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member's rows in a joint pass: how many, and how long they are alone; `random`: what its dropout draws from."""
+
+    adapter: Adapter
+    rows: int
+    length: int
+    random: torch.Generator | None = None
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Neighbouring members with equally many rows each; `start`: the first row."""
+
+    start: int
+    members: tuple[Member, ...]
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.members) * self.members[0].rows
+
+
+def _groups(members: Sequence[Member]) -> list[_Group]:
+    groups: list[_Group] = []
+    start = 0
+    for member in members:
+        if groups and groups[-1].members[0].rows == member.rows:
+            groups[-1] = _Group(groups[-1].start, (*groups[-1].members, member))
+        else:
+            groups.append(_Group(start, (member,)))
+        start += member.rows
+    return groups
+
+
+class JointModel:
+    """A frozen base that takes rows of several adapters at once.
+
+    Its modules are copies on the base's own weights, so that the base itself stays free for other uses.
+    """
+
+    def __init__(self, base: nn.Module) -> None:
+        """Raises UngroupedError where a layer of the base does not see every token of every row."""
+        self.model: Any = shared_copy(base).eval()
+        self._head = self.model.get_output_embeddings()
+        if type(self._head) is not nn.Linear or _has_dropout(self.model):
+            raise UngroupedError("a model with dropout of its own, or without a linear output layer")
+        self._linears: dict[str, GroupedLinear] = {}
+        for name, module in list(self.model.named_modules()):
+            if type(module) is nn.Linear and module is not self._head:
+                parent, _, child = name.rpartition(".")
+                self._linears[name] = GroupedLinear(module)
+                setattr(self.model.get_submodule(parent), child, self._linears[name])
+        self._taken: torch.Tensor | None = None  # [rows, length]: where logits are wanted
+        self._head.register_forward_pre_hook(self._take)
+        self._probe()
+
+    def _probe(self) -> None:
+        """One pass of a few tokens, to know now what would fail in a trial."""
+        ids = torch.zeros(2, 3, dtype=torch.long, device=self._head.weight.device)
+        for linear in self._linears.values():
+            linear.shape, linear.probed = (2, 3), True
+        self._taken = torch.ones_like(ids, dtype=torch.bool)
+        try:
+            with torch.no_grad():
+                self.model(input_ids=ids, use_cache=False)
+        finally:
+            self._taken = None
+            for linear in self._linears.values():
+                linear.probed = False
+
+    def check(self, adapter: Adapter) -> None:
+        """Raises UngroupedError unless the adapter's modules are linear layers of this model."""
+        if not adapter.layers.keys() <= self._linears.keys():
+            raise UngroupedError("an adapter on a module that is not linear in the base")
+
+    def logits(self, ids: torch.Tensor, members: Sequence[Member], wanted: torch.Tensor) -> torch.Tensor:
+        """Logits [tokens, vocabulary] of the wanted positions [rows, length], row by row.
+
+        Args:
+            ids: [rows, length] of all members, one after another, padded on the right.
+            members: whose rows these are.
+            wanted: at which positions there shall be logits; the output layer sees no others.
+        """
+        self._set(members, tuple(ids.shape))
+        self._taken = wanted
+        try:
+            logits: torch.Tensor = self.model(input_ids=ids, use_cache=False).logits
+        finally:
+            self._taken = None
+            self._set((), (0, 0))
+        return logits.flatten(0, -2)
+
+    def _set(self, members: Sequence[Member], shape: tuple[int, int]) -> None:
+        """Whose the rows of the next pass are, and how many and how long they are."""
+        groups = _groups(members)
+        for name, linear in self._linears.items():
+            linear.shape, linear.groups = shape, [_LayerGroup.of(group, name) for group in groups]
+
+    def _take(self, head: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
+        hidden = inputs[0]
+        if self._taken is None:
+            return None
+        if hidden.shape[:2] != self._taken.shape:
+            raise UngroupedError("an output layer that does not see every position")
+        return (hidden[self._taken][None],)
+
+
+def _has_dropout(model: nn.Module) -> bool:
+    """Whether the base itself drops units in training, from a random stream that all rows would share."""
+    config = model.config.get_text_config()  # type: ignore[operator, union-attr]
+    modules = any(isinstance(module, nn.Dropout) and module.p for module in model.modules())
+    return modules or any(value for name, value in vars(config).items() if name.endswith(("dropout", "pdrop")))
+
+
+@dataclass(frozen=True)
+class _LayerGroup:
+    """A group's part of one layer; `layers`: None where a member does not adapt it."""
+
+    group: _Group
+    layers: tuple[LoraLinear | None, ...]
+
+    @classmethod
+    def of(cls, group: _Group, name: str) -> _LayerGroup:
+        return cls(group, tuple(member.adapter.layers.get(name) for member in group.members))
+
+
+class GroupedLinear(nn.Module):
+    """A linear layer of the base with the low-rank products of all members beside it."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.groups: list[_LayerGroup] = []
+        self.shape, self.probed = (0, 0), False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        active = [one for one in self.groups if any(layer is not None for layer in one.layers)]
+        rows, length = self.shape
+        if (active or self.probed) and x.numel() != rows * length * self.in_features:
+            raise UngroupedError("a layer that does not see every token of every row")
+        if not active:
+            return functional.linear(x, self.weight, self.bias)
+        groups = [self._products(one, x) for one in active]
+        matrices = [matrix for one in active for layer in one.layers if layer is not None for matrix in _matrices(layer)]
+        y: torch.Tensor = _LinearWithLora.apply(
+            x.reshape(rows, length, self.in_features), self.weight, self.bias, groups, *matrices
+        )
+        return y.view(*x.shape[:-1], self.out_features)
+
+    def _products(self, one: _LayerGroup, x: torch.Tensor) -> _Products:
+        scales = [layer.scaling[ADAPTER] if layer is not None else 0.0 for layer in one.layers]
+        keep = self._keep(one, x) if torch.is_grad_enabled() else None
+        if keep is not None:
+            scales = [scale / (1.0 - _dropout(layer)) for scale, layer in zip(scales, one.layers, strict=True)]
+        ranks = tuple(layer.r[ADAPTER] if layer is not None else 0 for layer in one.layers)
+        return _Products(one.group.start, one.group.end, ranks, torch.tensor(scales, device=x.device), keep)
+
+    def _keep(self, one: _LayerGroup, x: torch.Tensor) -> torch.Tensor | None:
+        """Which inputs dropout keeps, [members, rows of a member, length, width]; None where none has dropout.
+
+        On a CPU as numbers: it takes twice as long to multiply by truth values there.
+        """
+        if not any(map(_dropout, one.layers)):
+            return None
+        members, (_, length) = one.group.members, self.shape
+        dtype = x.dtype if x.device.type == "cpu" else torch.bool
+        keep = torch.empty(len(members), members[0].rows, length, self.in_features, dtype=dtype, device=x.device)
+        for part, layer, member in zip(keep, one.layers, members, strict=True):
+            if layer is None or not _dropout(layer):
+                part.fill_(1)
+                continue
+            part[:, member.length :].fill_(1)
+            _draw(layer, member, part[:, : member.length])
+        return keep
+
+
+def _dropout(layer: LoraLinear | None) -> float:
+    """The share of its inputs that an adapter's layer drops in training."""
+    return float(getattr(layer.lora_dropout[ADAPTER], "p", 0.0)) if layer is not None else 0.0
+
+
+def _draw(layer: LoraLinear, member: Member, keep: torch.Tensor) -> None:
+    """Fill `keep` with what a layer's dropout keeps in this pass."""
+    dropout = layer.lora_dropout[ADAPTER]
+    if isinstance(dropout, FastDropout):
+        dropout.kept(keep.shape, member.random, out=keep)
+    else:
+        torch.ge(torch.rand(keep.shape, generator=member.random, device=keep.device), dropout.p, out=keep)
+
+
+def _matrices(layer: LoraLinear) -> tuple[nn.Parameter, nn.Parameter]:
+    return _down(layer), _up(layer)
+
+
+@dataclass(frozen=True)
+class _Products:
+    """The low-rank products of rows `start` to `end`: ranks (0: none) and scales by member; what dropout keeps."""
+
+    start: int
+    end: int
+    ranks: tuple[int, ...]
+    scales: torch.Tensor
+    keep: torch.Tensor | None
+
+    def stack(self, matrices: list[torch.Tensor], shapes: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(A [members, rank, inputs], B [members, outputs, rank]) of the next matrices, which it takes off the list."""
+        if len(set(self.ranks)) == 1:
+            pairs = [matrices.pop(0) for _ in range(2 * len(self.ranks))]
+            return torch.stack(pairs[::2]), torch.stack(pairs[1::2])
+        inputs, outputs = shapes
+        down = self.scales.new_zeros(len(self.ranks), max(self.ranks), inputs, dtype=matrices[0].dtype)
+        up = down.new_zeros(len(self.ranks), outputs, max(self.ranks))
+        for n, rank in enumerate(self.ranks):
+            if rank:
+                down[n, :rank], up[n, :, :rank] = matrices.pop(0), matrices.pop(0)
+        return down, up
+
+    def unstack(self, down: torch.Tensor, up: torch.Tensor) -> list[torch.Tensor]:
+        """The gradients of the members' own matrices, in the order of `stack`."""
+        pairs = [(down[n, :rank], up[n, :, :rank]) for n, rank in enumerate(self.ranks) if rank]
+        return [matrix for pair in pairs for matrix in pair]
+
+
+class _LinearWithLora(torch.autograd.Function):
+    """y = x W' + b + scale (keep * x) A' B' for each member's rows; the base's weight has no gradient.
+
+    One function instead of a dozen operations: of the inputs only `x`, which layers share, and a byte a unit of dropout
+    are kept for the backward pass.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        groups: Sequence[_Products],
+        *matrices: torch.Tensor,
+    ) -> torch.Tensor:
+        y = functional.linear(x, weight, bias)
+        left = list(matrices)
+        kept: list[torch.Tensor] = []
+        for group in groups:
+            down, up = group.stack(left, (x.shape[-1], y.shape[-1]))
+            inner = torch.bmm(_dropped(x, group), down.mT).mul_(group.scales[:, None, None].to(x.dtype))
+            rows = y[group.start : group.end].view(len(group.ranks), -1, y.shape[-1])
+            rows.baddbmm_(inner, up.mT)
+            kept += [down, up, inner]
+        ctx.groups = groups
+        ctx.save_for_backward(x, weight, *kept)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        gradient = gradients[0].contiguous()
+        x, weight, *kept = ctx.saved_tensors
+        of_x = gradient @ weight if ctx.needs_input_grad[0] else None
+        of_matrices: list[torch.Tensor] = []
+        for number, group in enumerate(ctx.groups):
+            down, up, inner = kept[3 * number : 3 * number + 3]
+            own = gradient[group.start : group.end].view(len(group.ranks), -1, gradient.shape[-1])
+            of_inner = torch.bmm(own, up).mul_(group.scales[:, None, None].to(x.dtype))
+            of_up = torch.bmm(own.mT, inner)
+            of_down = torch.bmm(of_inner.mT, _dropped(x, group))
+            of_matrices += group.unstack(of_down, of_up)
+            if of_x is not None:
+                rows = of_x[group.start : group.end].view(len(group.ranks), -1, x.shape[-1])
+                if group.keep is None:
+                    rows.baddbmm_(of_inner, down)
+                else:
+                    rows += torch.bmm(of_inner, down).mul_(group.keep.view_as(rows))
+        return (of_x, None, None, None, *of_matrices)
+
+
+def _dropped(x: torch.Tensor, group: _Products) -> torch.Tensor:
+    """The group's inputs [members, rows x length, width], zero where dropout drops them."""
+    rows = x[group.start : group.end].view(len(group.ranks), -1, x.shape[-1])
+    return rows if group.keep is None else rows * group.keep.view_as(rows)
