@@ -13,7 +13,10 @@ import pytest
 from hypothesis import settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from sde_ray.cli.process_end import RAY, end_process
+
 ROOT = Path(__file__).parents[1]
+STATUS = pytest.StashKey[int]()
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Processes that a test starts, those of Ray too, must find the package and `helpers`.
@@ -92,10 +95,17 @@ def names_of_one_module_are_not_trusted_in_the_next() -> Iterator[None]:
     sys.path[:] = folders
 
 
-def pytest_unconfigure() -> None:
-    """Nothing of a process stays, whoever ends it."""
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Nothing of a process stays, whoever ends it; and one with a dozen Rays behind it ends as a command does."""
     _own_sweeps.cleanup()
     _hypothesis_home.cleanup()
+    if RAY in sys.modules and not hasattr(config, "workerinput"):
+        end_process(config.stash.get(STATUS, 0))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -47,6 +47,7 @@ from sde_ray.cli import (
 )
 from sde_ray.cli.bench import app as bench
 from sde_ray.cli.console import err, write_plainly
+from sde_ray.cli.process_end import end_process
 from sde_ray.errors import UserError
 
 # In the order of work, as `sde-ray --help` lists them.
@@ -131,11 +132,15 @@ for command in COMMANDS:
 def main() -> None:
     """The entry point of the command `sde-ray`."""
     warnings.showwarning = _show_warning
+    code: int | str | None = 0
     try:
         app()
+    except SystemExit as end:
+        code = end.code
     except Exception:
         write_plainly(traceback.format_exc())
-        raise SystemExit(1) from None
+        code = 1
+    end_process(code)
 
 
 def _show_warning(

@@ -226,7 +226,9 @@ class GroupedLinear(nn.Module):
         if not active:
             return functional.linear(x, self.weight, self.bias)
         groups = [self._products(one, x) for one in active]
-        matrices = [matrix for one in active for layer in one.layers if layer is not None for matrix in _matrices(layer)]
+        matrices = [
+            matrix for one in active for layer in one.layers if layer is not None for matrix in _matrices(layer)
+        ]
         y: torch.Tensor = _LinearWithLora.apply(
             x.reshape(rows, length, self.in_features), self.weight, self.bias, groups, *matrices
         )

@@ -183,9 +183,7 @@ def _pass(joint: JointModel, parts: Sequence[_Part], losses: torch.Tensor) -> No
     losses.index_add_(0, owners, weighted.detach())
 
 
-def _losses(
-    logits: torch.Tensor, targets: torch.Tensor, parts: Sequence[_Part], counts: Sequence[int]
-) -> torch.Tensor:
+def _losses(logits: torch.Tensor, targets: torch.Tensor, parts: Sequence[_Part], counts: Sequence[int]) -> torch.Tensor:
     """The cross entropy of each token [tokens], with each trial's own label smoothing."""
     smoothing = [part.trainer.config.train.label_smoothing_factor for part in parts]
     if len(set(smoothing)) == 1:

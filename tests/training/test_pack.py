@@ -37,7 +37,9 @@ def passes_are_dear(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(packed_training.PASS_COST, "cpu", 10**9)
 
 
-def config(model: Path, seed: int = 0, size: int = 16, rungs: tuple[float, ...] = (1.0,), **changes: Any) -> TrialConfig:
+def config(
+    model: Path, seed: int = 0, size: int = 16, rungs: tuple[float, ...] = (1.0,), **changes: Any
+) -> TrialConfig:
     design = designs.make_design(**changes.pop("design", {}))
     lora = Lora(**{"lora_dropout": 0.2, **changes.pop("lora", {})})
     train = Train(**{**TRAIN, **changes})
@@ -66,9 +68,7 @@ def packed(configs: Sequence[TrialConfig], folder: Path) -> list[TrialResult]:
     """All trials at once, each on a seat."""
     pack = Pack()
     with ThreadPoolExecutor(len(configs)) as threads:
-        runs = [
-            threads.submit(run_trial, on_seat(pack, n), one, folder / str(n)) for n, one in enumerate(configs)
-        ]
+        runs = [threads.submit(run_trial, on_seat(pack, n), one, folder / str(n)) for n, one in enumerate(configs)]
         return [run.result() for run in runs]
 
 
