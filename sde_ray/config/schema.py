@@ -197,6 +197,10 @@ class Resources(Section):
     """Workers that share one trial (ZeRO); each has a bundle of its own."""
     resources_per_worker: WorkerResources = WorkerResources()
     """What one worker occupies, such as {CPU: 4, GPU: 1}."""
+    pack: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = 1
+    """Trials that share one worker, its base model and each pass through it; their results are those that they have
+    alone. Each takes so small a part of the worker's CPUs and GPU. `auto`: 8 on a GPU, 1 on a CPU, where it gains
+    little."""
     max_concurrent_trials: Annotated[int, Field(ge=1)] | None = None
     """Trials at the same time; empty: as many as the machine or cluster has room for."""
     address: str | None = None
@@ -207,6 +211,15 @@ class Resources(Section):
     """Seconds of training after which a trial is saved within a rung, besides after each rung; empty: only then."""
     env_vars: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the workers, also on a cluster's other nodes."""
+
+    @model_validator(mode="after")
+    def _packed_alone(self) -> Resources:
+        if self.num_workers > 1 and self.pack not in (1, "auto"):
+            raise ValueError(
+                f"pack: {self.pack} is for trials of one worker, but num_workers is {self.num_workers}. Leave one of "
+                "them out."
+            )
+        return self
 
     @model_validator(mode="after")
     def _shared_gpu(self) -> Resources:

@@ -14,6 +14,7 @@ The idea is that of multi-LoRA training (mLoRA, LoRAFusion, PLoRA); the products
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -119,7 +120,8 @@ def _groups(members: Sequence[Member]) -> list[_Group]:
 class JointModel:
     """A frozen base that takes rows of several adapters at once.
 
-    Its modules are copies on the base's own weights, so that the base itself stays free for other uses.
+    Its modules are copies on the base's own weights, so that the base itself stays free for other uses. `max_tokens`:
+    how many, padding included, a pass of several members may have, as far as is known.
     """
 
     def __init__(self, base: nn.Module) -> None:
@@ -134,6 +136,7 @@ class JointModel:
                 parent, _, child = name.rpartition(".")
                 self._linears[name] = GroupedLinear(module)
                 setattr(self.model.get_submodule(parent), child, self._linears[name])
+        self.max_tokens = math.inf
         self._taken: torch.Tensor | None = None  # [rows, length]: where logits are wanted
         self._head.register_forward_pre_hook(self._take)
         self._probe()

@@ -27,6 +27,7 @@ from sde_ray.storage.ledger import Ledger
 from sde_ray.sweep.adaptive_queue import AdaptiveQueue
 from sde_ray.sweep.cluster.concurrency import Concurrency
 from sde_ray.sweep.cluster.gpus import with_gpus
+from sde_ray.sweep.cluster.packs import packed_runners
 from sde_ray.sweep.cluster.preflight import check_nodes
 from sde_ray.sweep.cluster.ray_session import bundles, ray_session
 from sde_ray.sweep.opponents import opponent_key
@@ -238,12 +239,15 @@ def _run_tune(job: TuneJob, callback: Any, factory: RunnerFactory, concurrency: 
     from sde_ray.sweep.tune_search import StopOnRequest
 
     resources, folder = job.sweep_run.resources, job.sweep_run.run_dir.folder
+    packed = resources.pack != 1
     runner_resources = RunnerResources(
         resources.num_workers,
-        bundles(resources)[-1]["CPU"],
+        resources.resources_per_worker.CPU if packed else bundles(resources)[-1]["CPU"],
         resources.resources_per_worker.gpus,
         resources.checkpoint_interval_s,
     )
+    if packed:
+        factory = packed_runners(factory, resources)
     with patched_tune(callback.failure_policy, concurrency.max_pending):
         tune.run(
             tune.with_parameters(TrialTrainable, factory=factory, resources=runner_resources),

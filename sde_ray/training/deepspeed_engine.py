@@ -151,11 +151,11 @@ def gathered_parameters(engine: Any, model: torch.nn.Module) -> Iterator[None]:
     Under ZeRO-3 a parameter is a shard that hooks fetch and drop layer by layer, in step with the other workers. To
     decode, each worker its own items, the hooks are taken off and all parameters are gathered. Every worker must enter.
     """
-    import deepspeed
-
     if engine is None or engine.zero_optimization_stage() < 3:
         yield
         return
+    import deepspeed
+
     offload = engine.optimizer.parameter_offload
     parameters = list(model.parameters())
     for hook in (*offload.forward_hooks, *offload.backward_hooks):

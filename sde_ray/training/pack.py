@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sde_ray.config.trial import TrialConfig
+from sde_ray.training.runner import WorkerDiedError
 from sde_ray.training.turns import Turns
 from sde_ray.training.worker import Worker
 
@@ -57,6 +58,21 @@ class Pack:
         with self._turns.turn(lambda: self._may_start(seat, arguments[0])), worker.streams.active():
             self._starts.remove(seat)
             return getattr(worker, method)(*arguments)
+
+    def leave(self, seat: int) -> None:
+        """Give a seat up, whatever its trial is doing."""
+        for request in list(self._training):
+            if request.worker is self._seats.get(seat):
+                request.error = WorkerDiedError("The trial has left its seat.")
+        with self._turns.turn():
+            worker = self._seats.pop(seat, None)
+            if worker is not None:
+                with worker.streams.active():
+                    worker.end_trial()
+
+    def ready(self) -> bool:
+        """Answers at once, also while others compute."""
+        return True
 
     def _may_start(self, seat: int, config: TrialConfig) -> bool:
         """Whether it is this seat's turn, and no other trial has another base."""
@@ -181,6 +197,7 @@ class Seat(Worker):
                 return PackedTrainer(adapter, peft_model, samples, config, **options)
             except UngroupedError:
                 pass  # it trains by turns
+        self.join(*self.address())
         return super()._make_trainer(peft_model, samples, config, **options)
 
 

@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -45,6 +46,8 @@ def may_be_packed(config: TrialConfig, dtype: str) -> bool:
 
 class PackedTrainer(Trainer):
     """A trial that trains in company: no DeepSpeed, and dropout from a generator of its own."""
+
+    environment = MappingProxyType({"training": "packed"})
 
     def __init__(self, adapter: Adapter, peft_model: Any, *arguments: Any, **options: Any) -> None:
         self.adapter = adapter
@@ -109,10 +112,13 @@ def packed_step(joint: JointModel, trainers: Sequence[PackedTrainer]) -> list[Lo
             trainer.losses.append(loss)
         return list(losses)
     _undo(trainers, states)
-    half = len(trainers) // 2
-    if half:
+    short = isinstance(problem, torch.OutOfMemoryError)
+    if len(trainers) > 1:
+        if short:  # remembered, so that the next step need not fail first
+            joint.max_tokens = _most_tokens(trainers) // 2
+        half = len(trainers) // 2
         return [*packed_step(joint, trainers[:half]), *packed_step(joint, trainers[half:])]
-    if not isinstance(problem, torch.OutOfMemoryError):
+    if not short:
         return [problem]
     try:
         trainers[0].cut_smaller(str(problem).partition("\n")[0])
@@ -137,7 +143,7 @@ def _gradients(joint: JointModel, trainers: Sequence[PackedTrainer]) -> list[flo
     losses = torch.zeros(len(trainers), device=device)
     for part in range(max(trainer.parts for trainer in trainers)):
         parts = [_part(n, one, part) for n, one in enumerate(trainers) if part < one.parts]
-        for together in split_passes(parts, PASS_COST.get(device.type, 0)):
+        for together in split_passes(parts, PASS_COST.get(device.type, 0), joint.max_tokens):
             _pass(joint, together, losses)
     return [float(loss) for loss in losses.tolist()]
 
@@ -149,16 +155,24 @@ def _part(number: int, trainer: PackedTrainer, part: int) -> _Part:
     return _Part(number, trainer, ids, targets, sum(samples[i].num_loss_tokens for i in step))
 
 
-def split_passes(parts: Sequence[_Part], pass_cost: int) -> Iterator[list[_Part]]:
+def _most_tokens(trainers: Sequence[PackedTrainer]) -> int:
+    """The tokens of a pass, padding included, that all trials' next parts take together."""
+    parts = [_part(n, trainer, 0) for n, trainer in enumerate(trainers)]
+    return sum(len(part.ids) for part in parts) * max(part.ids.shape[1] for part in parts)
+
+
+def split_passes(parts: Sequence[_Part], pass_cost: int, max_tokens: float) -> Iterator[list[_Part]]:
     """Parts that go through the base together: all, or several passes where these save more padding than they cost.
 
-    Parts with equally many rows are neighbours, since their low-rank products are one batched product.
+    No pass of several parts has more than so many tokens. Parts with equally many rows are neighbours, since their
+    low-rank products are one batched product.
     """
     together: list[_Part] = []
     for part in sorted(parts, key=lambda one: (one.ids.shape[1], one.ids.shape[0])):
         length = part.ids.shape[1]
         padding = sum(len(one.ids) * (length - one.ids.shape[1]) for one in together)
-        if together and padding > pass_cost:
+        tokens = (len(part.ids) + sum(len(one.ids) for one in together)) * length
+        if together and (padding > pass_cost or tokens > max_tokens):
             yield together
             together = []
         together.append(part)

@@ -14,8 +14,9 @@ import inspect
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -48,9 +49,13 @@ class Trainer:
 
     `parts`: into how many a worker's share of a step is cut; more of them when memory was short, `out_of_memory` times.
 
+    `environment`: what its digits depend on beside the settings.
+
     `methods` are the trial's curation methods (`curation.py`). `counts`: what a method's own trainer has counted, by
     "axis/name". `apart`: of several workers each trains by itself, as if it were the only one.
     """
+
+    environment: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,

@@ -39,6 +39,7 @@ from sde_ray.training.curation import methods_of
 from sde_ray.training.evaluated_items import Answered, Evaluation, evaluations
 from sde_ray.training.preparation import Preparation
 from sde_ray.training.runner import ResumeState, Runner, RunnerResources, WorkerDiedError
+from sde_ray.training.seat_group import SeatGroup
 from sde_ray.training.worker import TrialInfo
 from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import Example, Parsed, RungResult, Scores, Status, TrialResult
@@ -47,10 +48,15 @@ PART_S = 5.0  # seconds of training between two looks at whether a checkpoint is
 SHARE_BEFORE_DECODING = 0.1  # of the interval between checkpoints, after which the trial is saved before it decodes
 
 
-def make_runner(resources: RunnerResources) -> Runner:
-    """A runner whose workers are Ray actors if Ray is running or several are needed, else in this process."""
+def make_runner(resources: RunnerResources, packs: Any = None) -> Runner:
+    """A runner whose workers are Ray actors if Ray is running or several are needed, else in this process.
+
+    `packs`: the actor that gives a trial a seat in a process that it shares with others (`sweep.cluster.packs`).
+    """
     import ray
 
+    if packs is not None:
+        return TrialRunner(SeatGroup(resources, packs))
     if resources.num_workers > 1 and not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False)
     return TrialRunner(WorkerGroup(resources, in_process=not ray.is_initialized()))

@@ -156,7 +156,7 @@ class Worker:
         clock.lap("engine")
         steps = len(self._trainer.steps)
         rates = trainer.learning_rates(config.train, steps)
-        environment = {**self._loaded.environment(), "sde_ray": __version__}
+        environment = {**self._loaded.environment(), "sde_ray": __version__, **self._trainer.environment}
         return TrialInfo(steps, self._max_new_tokens, _sizes(encoded), clock.seconds, rates, environment, encoder.frame)
 
     def _make_trainer(self, *arguments: Any, **options: Any) -> Any:

@@ -48,6 +48,7 @@ def map_on_actors(
         for n, call in enumerate(calls):
             yield n, answer(*call)
         return
+    resources = resources.model_copy(update={"pack": 1})
     with ray_session(resources) as room:
         resources = with_gpus(resources)
         actors = [_actor(resources, make) for _ in range(min(room, len(calls)))]

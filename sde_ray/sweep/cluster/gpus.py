@@ -15,13 +15,19 @@ from sde_ray.config.schema import Resources
 KEY = "resources.resources_per_worker.GPU"
 
 
+PACKED_ON_GPU = 8  # trials a GPU where `resources.pack` is `auto`; passes that memory is too short for are split
+
+
 def with_gpus(resources: Resources) -> Resources:
-    """The resources with a number for `auto`: by Ray, where this process is connected, else by this machine."""
+    """The resources with numbers for `auto`: by Ray, where this process is connected, else by this machine."""
     worker = resources.resources_per_worker
-    if worker.GPU != "auto":
-        return resources
-    gpus = 1.0 if _available(resources) >= resources.num_workers else 0.0
-    return resources.model_copy(update={"resources_per_worker": worker.model_copy(update={"GPU": gpus})})
+    if worker.GPU == "auto":
+        gpus = 1.0 if _available(resources) >= resources.num_workers else 0.0
+        worker = worker.model_copy(update={"GPU": gpus})
+    pack = resources.pack
+    if pack == "auto":
+        pack = PACKED_ON_GPU if worker.gpus and resources.num_workers == 1 else 1
+    return resources.model_copy(update={"resources_per_worker": worker, "pack": pack})
 
 
 def _available(resources: Resources) -> float:

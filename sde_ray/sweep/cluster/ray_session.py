@@ -130,7 +130,13 @@ def _request_room(resources: Resources, trials: int) -> list[Any]:
 
 
 def bundles(resources: Resources) -> list[dict[str, float]]:
-    """A trial's placement group: one for the trial's own process, one for each worker."""
+    """A trial's placement group: one for the trial's own process, one for each worker.
+
+    A packed trial has its part of a worker, which is not in the group: the pack's process outlives it.
+    """
+    if isinstance(resources.pack, int) and resources.pack > 1:
+        parts = {"CPU": resources.resources_per_worker.CPU, "GPU": resources.resources_per_worker.gpus}
+        return [{name: int(amount / resources.pack * 1e4) / 1e4 for name, amount in parts.items() if amount}]
     worker = {"CPU": round(resources.resources_per_worker.CPU - TRIAL_CPU, 4)}
     if resources.resources_per_worker.gpus:
         worker["GPU"] = resources.resources_per_worker.gpus
@@ -171,8 +177,8 @@ def _options(resources: Resources, folder: str | None) -> dict[str, Any]:
     environment = {"runtime_env": {"env_vars": env_vars}} if env_vars else {}
     if resources.address:
         return {"address": resources.address, **quiet, **environment}
-    trial_cpus = resources.resources_per_worker.CPU * resources.num_workers
-    trials = resources.max_concurrent_trials or max(1, int(_cores() // trial_cpus))
+    trial_cpus = sum(bundle["CPU"] for bundle in bundles(with_gpus(resources)))
+    trials = resources.max_concurrent_trials or max(1, int((_cores() + 1e-6) // trial_cpus))
     return {
         "address": "local",  # never a cluster that happens to run here
         "num_cpus": max(1, -(-trials * trial_cpus // 1)),
