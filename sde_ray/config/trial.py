@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from sde_ray.config.curation import Curation
-from sde_ray.config.section import PEFT, TRANSFORMERS, Section, without_neutral
+from sde_ray.config.section import NEUTRAL, PEFT, TRANSFORMERS, Section, without_neutral
 from sde_ray.design.axes import CURATION, find_axis, is_neutral, without_neutral_options
 from sde_ray.safe_json import content_hash
 from sde_ray.types import Design
@@ -164,6 +164,10 @@ class Generation(Section):
     """Prompts decoded together."""
     max_new_tokens: Annotated[int, Field(ge=1)] | None = None
     """Longest completion; empty: 1.5 times the longest gold completion of the training samples."""
+    merge_adapter: Annotated[bool, NEUTRAL] = True
+    """Add the adapter to the weights while decoding (the base gets its own back), where it is a sum with them: not with
+    `use_dora`, `modules_to_save`, `target_parameters` or a quantised base. `false`: beside its layers, as in training;
+    slower. The same completions, but in half precision for near ties."""
 
 
 @dataclass(frozen=True)
