@@ -41,8 +41,8 @@ def plan(
     if model and not local:
         check_reachable(trial for trial in sweep_run.plan.trials if trial.key not in sweep_run.results)
     memory = sweep_run.memory(gpu_memory) if local else []
-    notes = [each.note for each in (*models, *memory) if each.note]
-    view.print_notes([*notes, *gpu_notes(config.resources), *sweep_run.notes()])
+    notes = [*(each.note for each in models), *(each.note for each in memory)]
+    view.print_notes([*filter(None, notes), *gpu_notes(config.resources), *sweep_run.notes()])
     if as_json:
         return emit(view.to_dict(sweep_run.plan, sweep_run.data, memory))
     return view.show(sweep_run.plan, sweep_run.data, models, memory)

@@ -43,7 +43,7 @@ def meta_model(
     where = {**pretrained(name), "trust_remote_code": trust_remote_code, "local_files_only": True}
     with explained(name, "configuration"), on_meta():
         config = AutoConfig.from_pretrained(**where)
-        model = None
+        model: Any = None
         for attention in ("eager",) if attn_implementation == "eager" else (FUSED, "eager"):
             try:
                 model = _from_config(config, attention, dtype, trust_remote_code)

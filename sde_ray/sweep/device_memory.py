@@ -187,7 +187,7 @@ def _of_contest(plan: Plan, contest: Contest, task: Task, device: Device) -> Tri
 def _sizes(trial: TrialConfig, length: int, positions: int, new_tokens: int) -> Sizes:
     """The sizes of a step. Positions that count differ from row to row, and all rows have those of all."""
     train, decoded = trial.train, trial.generation.batch_size
-    rows = max(1, train.train_batch_size // (trial.num_workers * train.gradient_accumulation_steps))
+    rows = max(1, train.train_batch_size // (trial.num_workers * train.parts))
     decoded = decoded if isinstance(decoded, int) else 1  # chosen by what is free
     return Sizes(rows, length, min(length, rows * positions), new_tokens, min(decoded, trial.eval_size))
 

@@ -93,12 +93,13 @@ class MemoryEstimate:
         return max(self.training, self.decoding)
 
 
-def estimate_memory(config: TrialConfig, sizes: Sizes, gpu: bool) -> MemoryEstimate:
+def estimate_memory(config: TrialConfig, sizes: Sizes, gpu: bool, dtype: str = "") -> MemoryEstimate:
     """The device memory of a trial. Reads the model's configuration, which must be on this machine.
 
+    `dtype`: what `train.dtype` has come to, where that is known.
     Raises UserError: for an adapter that the model cannot take.
     """
-    dtype = config.train.dtype
+    dtype = dtype or config.train.dtype
     dtype = dtype if dtype != "auto" else "bfloat16" if gpu else "float32"
     stage = deepspeed_engine.stage(config, dtype)
     shape = _ModelShape(
