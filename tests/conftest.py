@@ -26,6 +26,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(PATHS)
 # No note of a test's sweeps in the user's own cache, and the plugins of `helpers` are the tests' own.
 _own_sweeps = tempfile.TemporaryDirectory(prefix="sde-own-")
 os.environ["SDE_OWN_SWEEPS"] = _own_sweeps.name
+os.environ["SDE_MICRO_BATCHES"] = _own_sweeps.name
 TRUSTED = json.dumps(["helpers", "helpers.*", "nowhere.at", "no_such_module", "worked_example"])
 os.environ["SDE_TRUSTED"] = TRUSTED
 

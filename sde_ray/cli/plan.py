@@ -21,6 +21,9 @@ def plan(
     model: Annotated[
         bool, typer.Option("--model/--no-model", help="Look at the model, which may be on the cluster only.")
     ] = True,
+    gpu_memory: Annotated[
+        float | None, typer.Option(min=0, help="GB of a worker's GPU on the cluster: refuses trials that do not fit.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List what a sweep would run, what was pinned or dropped and why, and what it costs. Trains nothing."""
@@ -37,10 +40,12 @@ def plan(
     sweep_run = SweepRun(config, check_tokenizer=local)
     if model and not local:
         check_reachable(trial for trial in sweep_run.plan.trials if trial.key not in sweep_run.results)
-    view.print_notes([*(each.note for each in models if each.note), *gpu_notes(config.resources), *sweep_run.notes()])
+    memory = sweep_run.memory(gpu_memory) if local else []
+    notes = [*(each.note for each in models), *(each.note for each in memory)]
+    view.print_notes([*filter(None, notes), *gpu_notes(config.resources), *sweep_run.notes()])
     if as_json:
-        return emit(view.to_dict(sweep_run.plan, sweep_run.data))
-    return view.show(sweep_run.plan, sweep_run.data, models)
+        return emit(view.to_dict(sweep_run.plan, sweep_run.data, memory))
+    return view.show(sweep_run.plan, sweep_run.data, models, memory)
 
 
 def _check_models(config: SweepConfig) -> list[ModelCheck]:

@@ -31,7 +31,7 @@ class Neutral:
     library: str = ""
 
 
-PEFT, TRANSFORMERS = Neutral("peft"), Neutral("transformers")
+PEFT, TRANSFORMERS, NEUTRAL = Neutral("peft"), Neutral("transformers"), Neutral()
 
 
 def without_neutral(section: Section) -> dict[str, Any]:

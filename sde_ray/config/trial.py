@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from sde_ray.config.curation import Curation
-from sde_ray.config.section import PEFT, TRANSFORMERS, Section, without_neutral
+from sde_ray.config.section import NEUTRAL, PEFT, TRANSFORMERS, Section, without_neutral
 from sde_ray.design.axes import CURATION, find_axis, is_neutral, without_neutral_options
 from sde_ray.safe_json import content_hash
 from sde_ray.types import Design
@@ -40,8 +40,9 @@ class Train(Section):
     train_batch_size: Annotated[int, Field(ge=1)] = 4
     """Samples of one optimiser step, all workers and accumulated batches together. A multiple of `num_workers` times
     `gradient_accumulation_steps`."""
-    gradient_accumulation_steps: Annotated[int, Field(ge=1)] = 1
-    """Parts into which each worker cuts its share of a step, to need less memory. The result is the same."""
+    gradient_accumulation_steps: Literal["auto"] | Annotated[int, Field(ge=1)] = 1
+    """Parts into which each worker cuts its share of a step, to need less memory. The gradient is the same (dropout
+    draws otherwise). `auto`: as few as fit into the memory that is free, by the model's shapes; the node remembers."""
     learning_rate: Annotated[float, Field(gt=0, lt=100)] = 1e-4
     """Peak learning rate; 1e-4 suits models of 7B, small ones want more."""
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
@@ -91,6 +92,11 @@ class Train(Section):
             )
         return self
 
+    @property
+    def parts(self) -> int:
+        """`gradient_accumulation_steps` as a number; of `auto` the least."""
+        return 1 if self.gradient_accumulation_steps == "auto" else self.gradient_accumulation_steps
+
     def num_warmup_steps(self, total_steps: int) -> int:
         """`warmup_steps` as a number of steps."""
         share = 0 < self.warmup_steps < 1
@@ -99,12 +105,12 @@ class Train(Section):
 
 def check_batch_size(train: Train, num_workers: int) -> None:
     """Raises ValueError when the samples of a step cannot be spread evenly."""
-    parts = num_workers * train.gradient_accumulation_steps
+    parts = num_workers * train.parts
     if train.train_batch_size % parts:
         raise ValueError(
             f"train.train_batch_size {train.train_batch_size} counts all samples of an optimiser step and must be a "
             f"multiple of {parts}: resources.num_workers {num_workers} x train.gradient_accumulation_steps "
-            f"{train.gradient_accumulation_steps}."
+            f"{train.parts}."
         )
 
 
@@ -164,6 +170,10 @@ class Generation(Section):
     """Prompts decoded together."""
     max_new_tokens: Annotated[int, Field(ge=1)] | None = None
     """Longest completion; empty: 1.5 times the longest gold completion of the training samples."""
+    merge_adapter: Annotated[bool, NEUTRAL] = True
+    """Add the adapter to the weights while decoding (the base gets its own back), where it is a sum with them: not with
+    `use_dora`, `modules_to_save`, `target_parameters` or a quantised base. `false`: beside its layers, as in training;
+    slower. The same completions, but in half precision for near ties."""
 
 
 @dataclass(frozen=True)

@@ -269,7 +269,7 @@ def perplexities(worker: Worker) -> list[float]:
 
     trainer: Trainer = worker._trainer
     train, values = trainer.config.train, [math.nan] * len(trainer.samples)
-    size = max(1, train.train_batch_size // train.gradient_accumulation_steps)  # what training has room for
+    size = max(1, train.train_batch_size // trainer.parts)  # what training has room for
     order = sorted(range(len(values)), key=lambda index: (len(trainer.samples[index].input_ids), index))
     for start in range(0, len(order), size):
         part = order[start : start + size]

@@ -11,15 +11,16 @@ prompts give the same completions everywhere.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
+import torch
 from peft import PeftModel
 
 from sde_ray.models import generation
 from sde_ray.models.base import LoadedModel
 from sde_ray.models.generation import Sampling
-from sde_ray.models.lora import merged_lora
+from sde_ray.models.merged_lora import merged_lora
 from sde_ray.models.tokenization import Encoder, Frame, Prompt, completion_text, pad_token_id
 from sde_ray.types import Sample
 
@@ -53,12 +54,13 @@ class LoraDecoder:
         max_length: int,
         chat_template: Literal["auto", "off"] = "auto",
         frame: Frame | None = None,
+        merge_adapter: bool = True,
     ) -> None:
         """`max_length`: tokens of prompt and completion together; the model's own limit holds as well.
 
-        `frame`: see `Encoder`.
+        `frame`: see `Encoder`; `merge_adapter`: see `merged_lora`.
         """
-        self.loaded, self.peft_model = loaded, peft_model
+        self.loaded, self.peft_model, self.merge_adapter = loaded, peft_model, merge_adapter
         self.encoder = Encoder(loaded.tokenizer, min(max_length, loaded.max_positions), chat_template, frame)
 
     def generate(
@@ -71,7 +73,7 @@ class LoraDecoder:
         stop_token_ids: Collection[int] = (),
         share_prefix: bool = False,
     ) -> tuple[list[str], int]:
-        """Generate the completion of each prompt; the adapter is merged into the weights meanwhile.
+        """Generate the completion of each prompt, with the adapter merged into the weights where it is a sum with them.
 
         Args:
             prompts: (id, segments) pairs; the id is for messages.
@@ -88,7 +90,7 @@ class LoraDecoder:
             UserError: when a prompt without its text, and `max_new_tokens`, exceed the context.
         """
         loaded = self.loaded
-        with nullcontext(loaded.model) if self.peft_model is None else merged_lora(self.peft_model) as model:
+        with self._model() as model:
             generated = generation.generate(
                 model,
                 self.encoder.prompts(prompts, max_new_tokens),
@@ -100,3 +102,9 @@ class LoraDecoder:
                 share_prefix=share_prefix,
             )
         return [completion_text(loaded.tokenizer, ids) for ids in generated], sum(map(len, generated))
+
+    def _model(self) -> AbstractContextManager[torch.nn.Module]:
+        """The base model, with the adapter in its weights or beside them if there is one."""
+        if self.peft_model is None:
+            return nullcontext(self.loaded.model)
+        return merged_lora(self.peft_model, self.merge_adapter)

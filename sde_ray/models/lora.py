@@ -1,19 +1,17 @@
-"""LoRA adapters (peft) on a base model: add, remove, merge for decoding, save and load.
+"""LoRA adapters (peft) on a base model: add, remove, save and load; `merged_lora.py` decodes with them.
 
     peft_model = add_lora(loaded.model, settings)      a fresh adapter, to be trained
-    with merged_lora(peft_model) as model: ...         decoding at the speed of the base model
     save_adapter(peft_model, folder)
     remove_lora(peft_model)                            the base model as it was
 
-The base is loaded once and stays; neither training nor merging an adapter changes its weights, to the bit.
+The base is loaded once and stays; training an adapter does not change its weights, to the bit.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -141,31 +139,6 @@ def load_adapter(model: torch.nn.Module, folder: Path) -> PeftModel:
         return PeftModel.from_pretrained(model, str(folder), config=lora, use_safetensors=True).eval()  # type: ignore[arg-type]
     except (ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"The adapter in {folder} does not fit its base model: {format_error(error)}") from error
-
-
-@contextmanager
-def merged_lora(peft_model: PeftModel) -> Iterator[torch.nn.Module]:
-    """Merge the adapter into the weights while decoding, on copies: the base's own tensors are restored at the end.
-
-    Decoding is many small steps, and two more small products per layer would double their cost. peft's own merge and
-    unmerge would leave rounding in the base. Only full-precision weights are folded in; a bf16 weight would round the
-    adapter away, so there it stays beside its layer; so do DoRA, `modules_to_save` and `target_parameters`.
-    """
-    layers = [m for m in peft_model.modules() if hasattr(m, "get_delta_weight") and ADAPTER in getattr(m, "lora_A", {})]
-    config = peft_model.peft_config[ADAPTER]
-    more = config.use_dora or config.modules_to_save or getattr(config, "target_parameters", None)
-    if more or not layers or any(layer.get_base_layer().weight.dtype != torch.float32 for layer in layers):
-        yield peft_model.get_base_model()  # its layers carry the adapter; peft's own forward hides what the model takes
-        return
-    originals = [(layer.get_base_layer().weight, layer.get_base_layer().weight.data) for layer in layers]
-    try:
-        with peft_model.disable_adapter(), torch.no_grad():
-            for layer, (weight, original) in zip(layers, originals, strict=True):
-                weight.data = original + layer.get_delta_weight(ADAPTER).to(original.dtype)
-            yield peft_model.get_base_model()
-    finally:
-        for weight, original in originals:
-            weight.data = original
 
 
 def _why_refused(error: str, settings: Lora, layers: str) -> str:

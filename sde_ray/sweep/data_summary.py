@@ -163,7 +163,7 @@ def _overlong(
     per_token = CHARACTERS_PER_TOKEN[task.language]
     longest = max((len(row.text) for rows in examples.values() for row in rows), default=0) / per_token
     room = config.train.max_length - _needed(contest, task, config, None)
-    encoder = _encoder(contest.model, config) if longest > SUSPICIOUS * room else None
+    encoder = model_encoder(contest.model, config) if longest > SUSPICIOUS * room else None
     if encoder is not None:
         room = encoder.max_length - _needed(contest, task, config, encoder)
     sizes = {split: [_tokens(row.text, room, encoder, per_token) for row in rows] for split, rows in examples.items()}
@@ -172,7 +172,7 @@ def _overlong(
     return OverlongTexts(contest.model, counts, max(0, room), largest, encoder is None)
 
 
-def _encoder(name: str, config: SweepConfig) -> Encoder | None:
+def model_encoder(name: str, config: SweepConfig) -> Encoder | None:
     """The encoder of a model with the context that a trial has; None where the model is not on this machine."""
     from sde_ray.models.availability import check_model
     from sde_ray.models.base import load_tokenizer

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sde_ray.config.load import open_tasks
 from sde_ray.config.schema import SweepConfig
@@ -25,6 +26,9 @@ from sde_ray.sweep.stale import stale_result_notes
 from sde_ray.tasks.wording_notes import wording_notes
 from sde_ray.training.checkpoint import Checkpoint
 from sde_ray.types import Design, Task, TrialResult
+
+if TYPE_CHECKING:
+    from sde_ray.sweep.device_memory import TrialMemory
 
 
 class SweepRun:
@@ -91,12 +95,29 @@ class SweepRun:
         if not self.check_tokenizer:
             return expanded
         from sde_ray.models.availability import check_model
+        from sde_ray.sweep.device_memory import check_adapters, check_memory, trial_memory, worker_device
         from sde_ray.sweep.tokenizer_check import drop_unencodable
 
         for model in (*self.config.model, *self.config.curation.models):
             check_model(model, self.config.trust_remote_code, must_load=True)
         check_reachable(trial for trial in expanded.trials if trial.key not in self.results)
-        return drop_unencodable(expanded, self.results)
+        check_adapters(expanded)
+        expanded = drop_unencodable(expanded, self.results)
+        device = worker_device(self.config.resources)
+        if device.memory is not None:
+            check_memory(trial_memory(expanded, device))
+        return expanded
+
+    def memory(self, gpu_memory: float | None = None) -> list[TrialMemory]:
+        """What trials need of a device's memory. Raises UserError where that is known and too small (`worker_device`).
+
+        `gpu_memory`: GB of a worker's GPU, where it is not one of this machine.
+        """
+        from sde_ray.sweep import device_memory
+
+        memory = device_memory.trial_memory(self.plan, device_memory.worker_device(self.config.resources, gpu_memory))
+        device_memory.check_memory(memory)
+        return memory
 
     @cached_property
     def data(self) -> list[DataSummary]:

@@ -166,6 +166,12 @@ class TrialTrainable(tune.Trainable):
         self._close_trial()
         self._discard_runner()
 
+    def get_auto_filled_metrics(self, *arguments: Any, **keywords: Any) -> dict[str, Any]:
+        """What Tune adds to a report, without the trial's configuration: the driver has it, and would keep another."""
+        filled: dict[str, Any] = super().get_auto_filled_metrics(*arguments, **keywords)
+        filled.pop("config", None)
+        return filled
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: a trial that dies goes on from the checkpoint in its folder."""
 

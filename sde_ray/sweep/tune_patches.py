@@ -1,10 +1,13 @@
-"""What Ray Tune does when a trial's process dies, for the time of a sweep.
+"""What Ray Tune does when a trial's process dies, and what it keeps of a trial, for the time of a sweep.
 
 Tune knows an actor that died (`RayActorError`) and a task that raised (`RayTaskError`), and gives the whole run up at
 anything else. Ray's memory monitor ends processes with an `OutOfMemoryError`, which is neither: a trial that takes too
 much memory would end the sweep. And Tune counts the deaths of a trial's whole life against one number (`max_failures`);
 a sweep asks its own policy (`failure_policy.py`). Beside that, Tune lets one trial wait for room where the searcher is
 not its own; a sweep lets as many wait as may run (`cluster/concurrency.py`).
+
+Of every trial Tune also keeps the history of each metric, and at the end writes all trials into a file to resume from.
+A sweep has its ledger, so neither is kept: a driver's memory holds the results, and little else that grows.
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ from typing import Any
 
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
+from ray.tune.trainable.metadata import _TrainingRunMetadata
 
 from sde_ray.sweep.failure_policy import FailurePolicy
 
@@ -37,11 +42,7 @@ def patched_tune(policy: FailurePolicy, max_pending: int) -> Iterator[None]:
 
     `max_pending`: how many trials may wait for room.
     """
-    task_failed, handle_error, should_recover = (
-        RayActorManager._actor_task_failed,
-        Trial.handle_error,
-        Trial.should_recover,
-    )
+    task_failed, handle_error = RayActorManager._actor_task_failed, Trial.handle_error
 
     def failed(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:  # Ray gives them by name
         task_failed(manager, tracked_actor_task, as_actor_error(exception))
@@ -50,15 +51,23 @@ def patched_tune(policy: FailurePolicy, max_pending: int) -> Iterator[None]:
         handle_error(trial, exc)
         policy.on_death(trial, exc)
 
-    RayActorManager._actor_task_failed, Trial.handle_error = failed, died
-    Trial.should_recover = lambda trial: policy.should_recover(trial)
+    methods: list[tuple[type, str, Any]] = [
+        (RayActorManager, "_actor_task_failed", failed),
+        (Trial, "handle_error", died),
+        (Trial, "should_recover", lambda trial: policy.should_recover(trial)),
+        (_TrainingRunMetadata, "update_metric", lambda *arguments, **keywords: None),
+        (TuneController, "_get_trial_checkpoints", lambda controller: {}),
+    ]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in methods]
     pending = os.environ.get(MAX_PENDING)
     os.environ[MAX_PENDING] = str(max_pending)
     try:
+        for owner, name, method in methods:
+            setattr(owner, name, method)
         yield
     finally:
         os.environ.pop(MAX_PENDING)
         if pending is not None:
             os.environ[MAX_PENDING] = pending
-        RayActorManager._actor_task_failed, Trial.handle_error = task_failed, handle_error
-        Trial.should_recover = should_recover
+        for owner, name, method in before:
+            setattr(owner, name, method)

@@ -140,12 +140,18 @@ class BackgroundTracker(Tracker):
         self._put(_Call("register_adapter", (strategy, adapter), replay_key=f"adapter {adapter}"))
 
     def on_sweep_end(self, status: str = "FINISHED") -> None:
-        """Flush, and end the run. Waits as long as MLflow takes calls; warns of what it has not taken."""
+        """Flush, and end the run. Waits as long as MLflow takes calls; warns of what it has not taken.
+
+        After a Ctrl-C (KILLED) the user waits `flush_timeout_s` seconds at most, also for a server that is only slow.
+        """
         if self._thread is None:
             return
-        self._last_success = time.monotonic()
+        self._last_success = asked = time.monotonic()
         queued = False
-        while not self._finished.wait(0.1) and time.monotonic() - self._last_success < self._flush_timeout_s:
+        while not self._finished.wait(0.1):
+            since = asked if status == "KILLED" else self._last_success
+            if time.monotonic() - since >= self._flush_timeout_s:
+                break
             if not queued:
                 try:
                     self._queue.put_nowait(_Call("on_sweep_end", (status,)))

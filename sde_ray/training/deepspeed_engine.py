@@ -67,10 +67,10 @@ def deepspeed_config(config: TrialConfig, dtype: str) -> dict[str, Any]:
             "train.optim: adafactor works on whole matrices, which DeepSpeed flattens from ZeRO stage 1 on. Use one "
             "worker in float32 with stage 0, or train.optim: adamw_torch."
         )
-    parts = config.num_workers * train.gradient_accumulation_steps
+    parts = config.num_workers * train.parts
     defaults = {
         "train_micro_batch_size_per_gpu": train.train_batch_size // parts,
-        "gradient_accumulation_steps": train.gradient_accumulation_steps,
+        "gradient_accumulation_steps": train.parts,
         "gradient_clipping": train.max_grad_norm,
         "zero_optimization": {"stage": stage(config, dtype)},
         "zero_allow_untested_optimizer": True,

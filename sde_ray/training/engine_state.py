@@ -137,6 +137,7 @@ def restore_engine(trainer: Trainer, state: WorkerState) -> None:
         persistent[0].all_gather(persistent)
     for name in COUNTERS:
         setattr(engine, name, values["counters"][name])
+    engine.micro_steps -= engine.micro_steps % engine.gradient_accumulation_steps()  # saved under other parts, perhaps
     for holder, scale in zip(_scalers(engine), values["scale"], strict=True):
         for name, value in scale.items():
             setattr(holder, name, value)

@@ -31,6 +31,7 @@ from sde_ray.models.tokenization import TokenizedSample
 from sde_ray.training import batching, deepspeed_engine, engine_state
 from sde_ray.training.checkpoint import CheckpointError
 from sde_ray.training.gradient_checkpointing import disable_gradient_checkpointing, enable_gradient_checkpointing
+from sde_ray.training.micro_batch import MicroBatch
 from sde_ray.training.neftune import add_embedding_noise
 from sde_ray.training.optimizer import make_optimizer
 
@@ -78,7 +79,12 @@ class Trainer:
             self.steps = method.steps(self.steps, samples)
         self.losses: list[float] = []
         self.counts: dict[str, float] = {}
-        self.parts, self.out_of_memory = config.train.gradient_accumulation_steps, 0
+        self.device = next(peft_model.parameters()).device
+        auto = config.train.gradient_accumulation_steps == "auto"
+        self._micro_batch = MicroBatch(config, samples, dtype, self.device, self._share[1]) if auto else None
+        self.parts, self.out_of_memory = config.train.parts, 0
+        if self._micro_batch:
+            self.parts = self._micro_batch.choose()
         self._checkpointing = config.train.gradient_checkpointing
         if self._checkpointing:
             enable_gradient_checkpointing(peft_model.get_base_model(), deepspeed_engine.stage(config) == 3)
@@ -88,7 +94,6 @@ class Trainer:
         except Exception:
             self._end_checkpointing()  # the base goes on to other trials
             raise
-        self.device = next(peft_model.parameters()).device
         self._selects_logits = "logits_to_keep" in inspect.signature(peft_model.get_base_model().forward).parameters
         noise = config.train.neftune_noise_alpha
         self._noise = add_embedding_noise(peft_model.get_base_model(), noise) if noise else None
@@ -171,6 +176,8 @@ class Trainer:
             torch.cuda.empty_cache()
         self.engine = self.make_engine(parts)
         self.parts, self.out_of_memory = parts, self.out_of_memory + 1
+        if self._micro_batch:
+            self._micro_batch.remember(parts)
         state.values["counters"]["micro_steps"] = self.engine.micro_steps  # counts parts
         engine_state.restore_engine(self, state)
         self.engine.train()

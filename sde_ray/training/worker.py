@@ -132,7 +132,10 @@ class Worker:
         clock.lap("load")
         self._config = config
         self._decoder = LoraDecoder(
-            self._loaded, max_length=config.train.max_length, chat_template=config.chat_template
+            self._loaded,
+            max_length=config.train.max_length,
+            chat_template=config.chat_template,
+            merge_adapter=config.generation.merge_adapter,
         )
         encoder = self._decoder.encoder
         self._max_new_tokens = completion_budget(config.generation.max_new_tokens, encoder, drawn)

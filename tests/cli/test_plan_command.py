@@ -48,3 +48,21 @@ def test_a_hub_that_is_away_is_a_note(sweep: Path, monkeypatch: pytest.MonkeyPat
     shown = plan(sweep, "--set", "model=org/not-in-the-cache")
     assert "note:" in shown.stderr and "it was not checked" in shown.stderr
     assert "model    org/not-in-the-cache: not on this machine" in shown.stdout
+
+
+def test_memory_is_told_and_refused_before_it_is_paid_for(sweep: Path) -> None:
+    shown = plan(sweep).stdout
+    assert "memory   tiny: " in shown and "in float32 on a CPU, 4 samples of up to" in shown
+    memory = json.loads(plan(sweep, "--json").stdout)["memory"][0]
+    assert 5e6 < memory["weights"] < 1e7 and memory["training"] > memory["weights"] + memory["activations"]
+    roomy = json.loads(plan(sweep, "--json", "--gpu-memory", "40").stdout)["memory"][0]
+    assert roomy["gpu"] and roomy["weights"] == pytest.approx(memory["weights"] / 2, rel=0.01)
+    refused = " ".join(plan(sweep, "--gpu-memory", "1.0", code=2).stderr.split())
+    assert "A trial of tiny does not fit" in refused and "Set train.gradient_checkpointing: true" in refused
+    halved = ("--set", "train.train_batch_size=64", "--gpu-memory", "1.6")
+    assert "will be cut into smaller parts" in plan(sweep, *halved).stderr
+
+
+def test_an_adapter_that_the_model_cannot_take_is_refused(sweep: Path) -> None:
+    refused = " ".join(plan(sweep, "--set", "lora.target_modules=[qkv]", code=2).stderr.split())
+    assert "LoRA finds nothing to adapt for lora.target_modules" in refused and "q_proj" in refused

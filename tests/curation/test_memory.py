@@ -28,7 +28,8 @@ from sde_ray.data.entityquestions import LOCATION, OTHER, load_entityquestions, 
 from sde_ray.data.facts import Fact, facts_of, first_of_each_relation, prompts
 from sde_ray.errors import UserError
 from sde_ray.models.base import load_base
-from sde_ray.models.lora import add_lora, merged_lora, remove_lora
+from sde_ray.models.lora import add_lora, remove_lora
+from sde_ray.models.merged_lora import merged_lora
 from sde_ray.types import Example
 
 PROBABILITIES = [0.0, 0.03, 0.1, 0.2, 0.32, 0.37, 0.44, 0.56, 0.63, 0.7, 0.8, 0.9, 0.97, 1.0]

@@ -12,6 +12,7 @@ import torch
 from sde_ray.config.trial import Lora
 from sde_ray.models import base as model
 from sde_ray.models import generation, lora
+from sde_ray.models.merged_lora import merged_lora
 
 NEW = 24
 
@@ -72,7 +73,7 @@ def test_equals_generate(
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_is_decoded_in_batches(tiny_llama: Path, prompts: list[list[int]], dtype: str) -> None:
-    """One prefill a batch, with the adapter beside its layers: its weights change what is written."""
+    """One prefill a batch, with the adapter: its weights change what is written."""
     half = model.load_base(str(tiny_llama), dtype=dtype)
     plain = generation.generate(
         half.model, prompts, eos_token_ids=[2], pad_token_id=0, max_new_tokens=NEW, batch_size=6
@@ -82,7 +83,7 @@ def test_half_precision_is_decoded_in_batches(tiny_llama: Path, prompts: list[li
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.5, generator=torch.Generator().manual_seed(7))
     rows: list[int] = []
-    with lora.merged_lora(peft_model) as decoding:
+    with merged_lora(peft_model) as decoding:
         handle = decoding.register_forward_pre_hook(
             lambda _, given, named: rows.append(named["input_ids"].shape[0]), with_kwargs=True
         )
@@ -266,7 +267,7 @@ def test_merged_decoding_equals_the_adapter_and_leaves_the_base(
                 parameter.normal_(std=0.2)
     peft_model.eval()
     beside = generation.generate(peft_model, prompts, eos_token_ids=[2], pad_token_id=0, max_new_tokens=NEW)
-    with lora.merged_lora(peft_model) as folded:
+    with merged_lora(peft_model) as folded:
         generated = generation.generate(folded, prompts, eos_token_ids=[2], pad_token_id=0, max_new_tokens=NEW)
     assert generated == beside != plain
     again = lora.remove_lora(peft_model)

@@ -11,7 +11,8 @@ import torch
 from sde_ray.config.trial import Lora
 from sde_ray.errors import UserError
 from sde_ray.models.base import LoadedModel, load_base
-from sde_ray.models.lora import add_lora, load_adapter, merged_lora, remove_lora, save_adapter
+from sde_ray.models.lora import add_lora, load_adapter, remove_lora, save_adapter
+from sde_ray.models.merged_lora import merged_lora
 
 IDS = torch.arange(5, 17)[None]
 NEUTRAL: dict[str, Any] = {

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
-from ray.tune.execution.tune_controller import _get_max_pending_trials
+from ray.tune.execution.tune_controller import TuneController, _get_max_pending_trials
 from ray.tune.experiment import Trial
 
 from sde_ray.sweep import tune_patches
 from sde_ray.sweep.failure_policy import FailurePolicy
+from sde_ray.sweep.trainable import TrialTrainable
 from sde_ray.sweep.tune_search import QueueSearcher
 
 
@@ -48,6 +50,27 @@ def test_tune_asks_the_policy_whether_a_trial_goes_on(monkeypatch: pytest.Monkey
         assert not trial.should_recover()
         trial.handle_error(None)
     assert "died 3 times" in policy.reason(trial)
+
+
+def test_tune_keeps_no_history_of_a_trial() -> None:
+    """At 2,000 trials these were 70 MB of the driver, and seconds at the sweep's end."""
+    trial = Trial("sweep", stub=True)
+    controller = SimpleNamespace(_trials_to_cache={trial}, _trial_metadata={})
+    with tune_patches.patched_tune(FailurePolicy(lambda trial: (0, 0)), max_pending=1):
+        trial.update_last_result({"score": 0.5, "training_iteration": 1})
+        assert trial.metric_analysis == {} and trial.run_metadata.metric_n_steps == {}
+        assert trial.last_result["score"] == 0.5
+        assert TuneController._get_trial_checkpoints(controller) == {}
+    trial.update_last_result({"score": 0.5, "training_iteration": 2})
+    assert trial.metric_analysis["score"]["max"] == 0.5, "Tune is as it was"
+
+
+def test_a_report_has_no_second_copy_of_the_configuration() -> None:
+    trainable = object.__new__(TrialTrainable)
+    vars(trainable).update(_time_total=0.0, _local_ip="", _time_since_restore=0, _iterations_since_restore=0)
+    vars(trainable).update(config={"trial": "large"}, _timesteps_since_restore=0, _trial_info=None)
+    filled = trainable.get_auto_filled_metrics()
+    assert "config" not in filled and filled["pid"] == os.getpid()
 
 
 def test_after_a_sweep_tune_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

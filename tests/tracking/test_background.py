@@ -42,6 +42,7 @@ class Server:
         self.logged: list[str] = []
         self.status = ""
         self.calls, self.fails_every = 0, 0
+        self.takes_s = 0.0
 
     @property
     def num_logged(self) -> int:
@@ -50,6 +51,7 @@ class Server:
     def _enter(self, method: str) -> None:
         self.tried += 1
         assert self.lets_in.wait(60), "the test forgot to let it in"
+        time.sleep(self.takes_s)
         if self.away:
             raise ConnectionError("http://user:hush@mlflow:5000 refused")
         if method == self.breaks:
@@ -245,6 +247,21 @@ def test_a_server_that_hangs_holds_the_end_of_a_sweep_no_longer_than_its_grace()
         sweep.run(0)
         sweep.tracker.on_sweep_end()
     server.lets_in.set()
+
+
+def test_a_slow_server_holds_neither_trials_nor_a_ctrl_c_up_and_the_rest_is_told() -> None:
+    """It answers, so the end of a finished sweep waits for it; who stops a sweep waits for his patience only."""
+    server = Server()
+    server.takes_s = 0.05  # 50 s for these trials
+    sweep = Sweep(server, flush_timeout_s=0.3)
+    sweep.begin()
+    began = time.monotonic()
+    sweep.run(*range(1000))
+    assert time.monotonic() - began < 5, "no trial waits for it"
+    with pytest.warns(UserWarning, match=r"does not have everything .* sde-ray sync runs/x"):
+        sweep.tracker.on_sweep_end("KILLED")
+    assert time.monotonic() - began < 7
+    assert 0 < len(server.logged) < 1000
 
 
 def test_a_full_queue_leaves_trials_to_the_ledger() -> None:

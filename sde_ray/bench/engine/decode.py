@@ -131,8 +131,8 @@ def _own_generate(model: Any, tokenizer: Any, prompts: Tokens, max_new_tokens: i
 
 
 def _trial_generate(peft_model: Any, *rest: Any) -> Tokens:
-    """Merged or not, as a trial decides it by the number format."""
-    from sde_ray.models.lora import merged_lora
+    """Merged where the adapter allows it, as in a trial."""
+    from sde_ray.models.merged_lora import merged_lora
 
     with merged_lora(peft_model) as model:
         return _own_generate(model, *rest)

@@ -126,7 +126,7 @@ def differences(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any
 
 def trainers_apart(trial: TrialConfig, theirs: Sequence[float], threads: int) -> float:
     """The largest difference of any two runs of Trainer, one for each number of micro-batches that a step may have."""
-    size, parts = trial.train.train_batch_size, trial.train.gradient_accumulation_steps
+    size, parts = trial.train.train_batch_size, trial.train.parts
     others = [count for count in range(1, size + 1) if size % count == 0 and count != parts]
     cut = [trial.train.model_copy(update={"gradient_accumulation_steps": count}) for count in others]
     runs = [theirs, *(trainer_losses(replace(trial, train=train), threads) for train in cut)]

@@ -135,7 +135,7 @@ def plain_lora(lora: Lora) -> dict[str, Any]:
 
 def training_arguments(train: Train, total_steps: int) -> dict[str, Any]:
     """The fields of transformers' `TrainingArguments` that decide the same steps."""
-    parts = train.gradient_accumulation_steps
+    parts = train.parts
     return {
         "per_device_train_batch_size": train.train_batch_size // parts,
         "gradient_accumulation_steps": parts,

@@ -5,5 +5,6 @@ warm.py          seconds to a trial's first step, warm and cold
 table.py         recorded tables of designs and scores
 search.py        search methods against known truth: planted, recorded
 engine.py        speed and fidelity of the engine: sweeps, decode, fidelity, shapes
+overhead.py      time and memory of a sweep's driver, as trials go by
 calibration.py   intervals and claims against known truth, row by row
 """

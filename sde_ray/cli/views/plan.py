@@ -14,18 +14,25 @@ from sde_ray.cli.console import err, out, table
 if TYPE_CHECKING:
     from sde_ray.models.availability import ModelCheck
     from sde_ray.sweep.data_summary import DataSummary
+    from sde_ray.sweep.device_memory import TrialMemory
     from sde_ray.sweep.plan import Plan
 
 SHOWN_DESIGNS = 12
 
 
-def show(plan: Plan, data: Sequence[DataSummary], models: Sequence[ModelCheck] = ()) -> None:
+def show(
+    plan: Plan,
+    data: Sequence[DataSummary],
+    models: Sequence[ModelCheck] = (),
+    memory: Sequence[TrialMemory] = (),
+) -> None:
     """Print a plan for a person."""
     from sde_ray.analysis.legend import legend
     from sde_ray.design.designs import paper_label
     from sde_ray.tasks.titles import task_title
 
-    out().print("\n".join([*summary(plan, data), *_models(models)]), highlight=False)
+    lines = [*summary(plan, data), *_models(models), *(f"memory   {escape(each.line)}" for each in memory)]
+    out().print("\n".join(dict.fromkeys(lines)), highlight=False)
     trials = Counter((trial.task, trial.model, trial.design) for trial in plan.trials)
     title = f"\nThe first {min(SHOWN_DESIGNS, len(trials))} of {len(trials)} designs"
     designs = table(title, "task", "model", "design", "trials", right=("trials",))
@@ -76,7 +83,7 @@ def _models(models: Sequence[ModelCheck]) -> list[str]:
     ]
 
 
-def to_dict(plan: Plan, data: Sequence[DataSummary] = ()) -> dict[str, Any]:
+def to_dict(plan: Plan, data: Sequence[DataSummary] = (), memory: Sequence[TrialMemory] = ()) -> dict[str, Any]:
     """A plan as JSON types, for a program."""
     return {
         "name": plan.config.name,
@@ -89,6 +96,7 @@ def to_dict(plan: Plan, data: Sequence[DataSummary] = ()) -> dict[str, Any]:
         "dropped": [{"what": what, "reason": reason} for what, reason in plan.dropped],
         "estimate": _estimate(plan),
         "data": [asdict(each) for each in data],
+        "memory": [each.to_dict() for each in memory],
         "planned": [_trial(trial.resolved(), trial.key) for trial in plan.trials],
     }
 

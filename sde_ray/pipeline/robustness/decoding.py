@@ -92,7 +92,11 @@ class _AdapterDecoder:
         peft_model = load_adapter(self._loaded.model, adapter)
         try:
             decoder = LoraDecoder(
-                self._loaded, peft_model, max_length=card.max_length, chat_template=card.chat_template
+                self._loaded,
+                peft_model,
+                max_length=card.max_length,
+                chat_template=card.chat_template,
+                merge_adapter=trial.generation.merge_adapter,
             )
             texts, _ = decoder.generate(
                 prompts,
