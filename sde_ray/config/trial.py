@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sde_ray.config.curation import Curation
 from sde_ray.config.section import NEUTRAL, PEFT, TRANSFORMERS, Section, without_neutral
@@ -163,17 +163,39 @@ class Lora(Section):
         return self
 
 
+def _auto_or_count(value: Any) -> Any:
+    """One message for what is neither, instead of one for each."""
+    text = str(value).strip()
+    if value != "auto" and (isinstance(value, bool) or not text.isdecimal() or int(text) < 1):
+        raise ValueError(f"{value!r} is neither auto nor a whole number of at least 1.")
+    return value
+
+
+CPU_ROWS = 32  # decoded together: a CPU is no faster with more
+
+
 class Generation(Section):
     """Greedy decoding of the scored completions."""
 
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    """Prompts decoded together."""
+    batch_size: Annotated[Literal["auto"] | Annotated[int, Field(ge=1)], BeforeValidator(_auto_or_count)] = "auto"
+    """Prompts decoded together, or fewer where memory is short. `auto`: on a GPU up to 512, on a CPU 32. In float32 no
+    completion depends on it; in half precision near ties do."""
     max_new_tokens: Annotated[int, Field(ge=1)] | None = None
     """Longest completion; empty: 1.5 times the longest gold completion of the training samples."""
     merge_adapter: Annotated[bool, NEUTRAL] = True
     """Add the adapter to the weights while decoding (the base gets its own back), where it is a sum with them: not with
     `use_dora`, `modules_to_save`, `target_parameters` or a quantised base. `false`: beside its layers, as in training;
     slower. The same completions, but in half precision for near ties."""
+
+    @property
+    def rows(self) -> int | None:
+        """`batch_size` as a number; None: as many as suit the device."""
+        return None if self.batch_size == "auto" else self.batch_size
+
+    @cached_property
+    def key_values(self) -> Mapping[str, Any]:
+        """What is in a trial's key: of `auto` the rows of a CPU, since the batch decides no completion there."""
+        return {**without_neutral(self), "batch_size": self.rows or CPU_ROWS}
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,10 @@ from sde_ray.design.wording import call_wording, count_word, fill_template, is_f
 from sde_ray.errors import UserError
 from sde_ray.types import Design, Example, Fault, Line, Parsed, Sample, Segment, Task
 
+MAX_INSTRUCTIONS = 512  # instructions that stay rendered
+
+_instructions: dict[tuple[object, ...], tuple[object, str]] = {}
+
 
 def render_sample(example: Example, task: Task, design: Design, instruction_variant: int = 0) -> Sample:
     """Write an example as a training sample: what the model sees, and what it is to answer.
@@ -77,7 +81,7 @@ def prompt_of(text: str, task: Task, design: Design, instruction_variant: int = 
     for option in _options(design):
         if isinstance(option, PromptOption):
             segments = option.write(
-                segments, lambda where: render_instruction(task, design, instruction_variant, where)
+                segments, lambda where: _rendered_instruction(task, design, instruction_variant, where)
             )
     return segments
 
@@ -101,6 +105,21 @@ def form_of(task: Task, design: Design) -> OutputForm:
     for option in _answer_options(design):
         form = option.shape(form, task)
     return form
+
+
+def _rendered_instruction(task: Task, design: Design, instruction_variant: int, where: Where) -> str:
+    """`render_instruction`, once for all examples, seeds and trials of a process: no example changes it.
+
+    The key holds objects, not names: a task or an option that was defined anew is another one.
+    """
+    options = _options(design)
+    key = (id(task), *map(id, options), design, instruction_variant, where)
+    if (cached := _instructions.get(key)) is None:
+        if len(_instructions) >= MAX_INSTRUCTIONS:
+            _instructions.pop(next(iter(_instructions)), None)  # the oldest
+        # With what the ids are of: while an entry is here, no other object can have one of them.
+        cached = _instructions[key] = ((task, options), render_instruction(task, design, instruction_variant, where))
+    return cached[1]
 
 
 def render_instruction(task: Task, design: Design, instruction_variant: int, where: Where) -> str:

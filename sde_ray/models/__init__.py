@@ -3,9 +3,10 @@
 base.py             load a base model; gguf.py one that is a GGUF file; lora.py LoRA adapters on it
 availability.py     whether a model can be loaded, told without its weights; meta.py its modules without them
 adapter_files.py    an adapter's folder, checked before it is loaded
-tokenization.py     samples as ids and labels
+tokenization.py     samples as ids and labels; token_cache.py the ids of texts that come again
 merged_lora.py      an adapter in the weights while decoding; memory.py what memory is free
-generation.py       batched generation; kv_cache.py its cache; fast_dropout.py dropout on a CPU
+generation.py       batched generation; continuous_batch.py its rows, decoding_step.py a step of them, kv_cache.py
+                    their cache; fast_dropout.py dropout on a CPU
 decoder.py          prompts in, completions out: what trials, predict and the studies decode with
 perplexity.py       likelihoods of prompts and gold outputs, and perplexities of texts
 predictor.py        a trained adapter, applied in its design

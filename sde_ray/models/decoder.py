@@ -68,17 +68,17 @@ class LoraDecoder:
         prompts: Sequence[tuple[str, Prompt]],
         max_new_tokens: int,
         *,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         sampling: Sampling | None = None,
         stop_token_ids: Collection[int] = (),
-        share_prefix: bool = False,
+        share_prefix: bool = True,
     ) -> tuple[list[str], int]:
         """Generate the completion of each prompt, with the adapter merged into the weights where it is a sum with them.
 
         Args:
             prompts: (id, segments) pairs; the id is for messages.
             max_new_tokens: the length at which a completion stops; each prompt's text is cut to leave room for it.
-            batch_size: prompts at a time.
+            batch_size: prompts at a time; None: as many as suit the device.
             sampling: draw tokens instead of taking the likeliest.
             stop_token_ids: end a completion, in addition to the model's own end tokens.
             share_prefix: see `generation.generate`.

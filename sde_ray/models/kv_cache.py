@@ -1,4 +1,4 @@
-"""Key-value cache, preallocated: a new token is written in place, finished rows are dropped.
+"""Key-value cache, preallocated: a new token is written in place, finished rows are dropped, new ones join.
 
 transformers' own cache concatenates, which copies every key and value at every step; on a CPU that was a third of the
 decoding time. This one has a buffer of the final length and shows the model the part that is filled.
@@ -6,6 +6,7 @@ decoding time. This one has a buffer of the final length and shows the model the
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import torch
@@ -41,6 +42,35 @@ class PreallocatedLayer(DynamicLayer):
         self._buffers = tuple(buffer[indices] for buffer in self._buffers)
         self._show(self.get_seq_length())
 
+    def empty_like(self, rows: int, room: int, length: int) -> PreallocatedLayer:
+        """A layer of so many rows that shows `length` tokens, all of them zero, and has room for more.
+
+        Not uninitialised: what the mask leaves out is multiplied by zero, which makes no number of what is none.
+        """
+        layer = copy(self)
+        layer._buffers = tuple(
+            state.new_zeros((rows, state.shape[1], room, state.shape[3])) for state in (self.keys, self.values)
+        )
+        layer._show(length)
+        return layer
+
+    def join(self, rows: torch.Tensor, other: PreallocatedLayer) -> None:
+        """Make the rows of another layer the last tokens of these rows."""
+        end = self.get_seq_length()
+        for buffer, state in zip(self._buffers, (other.keys, other.values), strict=True):
+            buffer[rows, :, end - state.shape[2] : end] = state
+
+    def drop_first(self, count: int) -> None:
+        """Drop the first tokens of all rows."""
+        length = self.get_seq_length()
+        for buffer in self._buffers:
+            buffer[:, :, : length - count] = buffer[:, :, count:length].clone()
+        self._show(length - count)
+
+    def bytes_per_token(self) -> int:
+        """Bytes of one token of one row."""
+        return sum(buffer.shape[1] * buffer.shape[3] * buffer.element_size() for buffer in self._buffers)
+
     def _show(self, length: int) -> None:
         self.keys, self.values = (buffer[:, :, :length] for buffer in self._buffers)
 
@@ -54,11 +84,18 @@ def make_kv_cache(model: Any, max_new_tokens: int) -> DynamicCache:
     return cache
 
 
+def empty_like(cache: Any, rows: int, room: int, length: int) -> Any:
+    """A cache like a filled one, for other rows; see `PreallocatedLayer.empty_like`."""
+    other = copy(cache)
+    other.layers = [layer.empty_like(rows, room, length) for layer in cache.layers]
+    return other
+
+
 def can_drop_rows(cache: Any) -> bool:
     """Whether every layer of a filled cache can drop rows (states of linear attention may not)."""
     return isinstance(cache, DynamicCache) and all(isinstance(layer, DynamicLayer) for layer in cache.layers)
 
 
-def supports_prefix_sharing(cache: Any) -> bool:
-    """Whether a prefix' keys and values may serve many rows: in plain attention, where only the mask limits reach."""
+def is_plain_attention(cache: Any) -> bool:
+    """Whether only the mask limits what a row sees: then rows of other lengths can join, and many share a prefix."""
     return all(isinstance(layer, PreallocatedLayer) for layer in cache.layers)

@@ -23,6 +23,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from sde_ray.errors import UserError
+from sde_ray.models.token_cache import token_cache
 from sde_ray.types import Sample, Segment
 
 Prompt = tuple[Segment, ...]
@@ -174,7 +175,7 @@ def missing_characters(tokenizer: Any, texts: Iterable[str]) -> set[str]:
 
 
 class Encoder:
-    """Tokenizes prompts and samples for one tokenizer; caches the ids of segments that come again."""
+    """Tokenizes prompts and samples for one tokenizer; segments that came before are not tokenized again."""
 
     def __init__(
         self, tokenizer: Any, max_length: int, chat: Literal["auto", "off"] = "auto", frame: Frame | None = None
@@ -185,7 +186,8 @@ class Encoder:
         """
         self.tokenizer, self.max_length = tokenizer, max_length
         self.eos_token_id = eos_token_id(tokenizer)
-        self._ids: dict[str, tuple[int, ...]] = {}
+        self._cache = token_cache(tokenizer)
+        self._ids: dict[str, tuple[int, ...]] = {}  # of this encoder's texts, which none of them forgets
         self.frame = frame = frame or chat_frame(tokenizer, chat)
         self._before = bos_prefix(tokenizer) if frame is None else self._frame(frame[0])
         self._after = () if frame is None else self._frame(frame[1])
@@ -252,13 +254,10 @@ class Encoder:
         return (*ids, *self._after), (*loss, *[False] * len(self._after)), num_truncated
 
     def _tokenize(self, segments: Iterable[Segment]) -> None:
-        """Cache the ids of segments not seen before, in one call (a tokenizer's calls cost more than its tokens)."""
+        """Look up the ids of segments not seen before, in one call (a tokenizer's calls cost more than its tokens)."""
         texts = list(dict.fromkeys(segment.text for segment in segments if segment.text not in self._ids))
         if texts:
-            # A text that happens to hold "</s>" is text, not the end of a sample.
-            encoded = self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-            for text, ids in zip(texts, encoded, strict=True):
-                self._ids[text] = tuple(ids)
+            self._ids |= self._cache.ids(self.tokenizer, texts)
 
     def _frame(self, text: str) -> tuple[int, ...]:
         """The ids of a part of a chat template, which is made of special tokens."""

@@ -271,7 +271,8 @@ class TrialRunner:
         """Decode every part, together: longer batches of like length. Returns completions, new tokens, why it stopped.
 
         With racing the trial's own part is decoded in slices, with or without a rival: a completion must not depend
-        on that.
+        on that, and in float32 on a CPU it does not. In half precision, and on a GPU, which sums in no fixed order, a
+        near tie may come out otherwise in another batch.
         """
         config = self._running().config
         home, looks = parts[0], config.interim_looks

@@ -177,7 +177,7 @@ class Worker:
         from sde_ray.training import deepspeed_engine
 
         engine = self._trainer.engine if self._trainer else None
-        batch_size = self._config.generation.batch_size
+        batch_size = self._config.generation.rows
         with deepspeed_engine.gathered_parameters(engine, self._peft_model):
             texts, num_tokens = self._decoder.generate(prompts, self._max_new_tokens, batch_size=batch_size)
         return texts, num_tokens

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from sde_ray.config.load import check, load_config, open_tasks, resolved, write_sweep
 from sde_ray.config.schema import SweepConfig
-from sde_ray.config.trial import Lora, Train
+from sde_ray.config.trial import Generation, Lora, Train
 from sde_ray.errors import UserError
 from sde_ray.safe_text import mask
 from sde_ray.sweep.plan import plan
@@ -275,3 +275,17 @@ def test_storage_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     config = load(tmp_path, f"task: masa:d1\nstorage_path: {tmp_path / 'runs'}\n")
     with pytest.raises(UserError, match="Cannot write to .*Set storage_path to a folder with room"):
         write_sweep(config)
+
+
+def test_settings_of_decoding_make_no_other_key_where_they_are_not_named(tmp_path: Path) -> None:
+    assert Generation().rows is None
+    assert dict(Generation().key_values) == dict(Generation(batch_size=32).key_values)
+    assert dict(Generation().key_values) == {"batch_size": 32, "max_new_tokens": None}
+    assert Generation(merge_adapter=False, batch_size=4).key_values == {
+        "batch_size": 4,
+        "max_new_tokens": None,
+        "merge_adapter": False,
+    }
+    for wrong in ("0", "many", "true", "1.5"):
+        message = refused(tmp_path, f"task: masa:d1\ngeneration: {{batch_size: {wrong}}}\n")
+        assert message.count("is neither auto nor a whole number of at least 1") == 1, message

@@ -148,7 +148,7 @@ def test_trials_predict_and_the_prompting_study_ask_the_same_again(encoder):
     assert (row["completion"], row["faults"], row["retries"]) == ("1: yes, 3: no.", ["missing_slot"], {"2": "1: yes."})
 
     study = object.__new__(_UntunedModel)
-    study.decoder, study.batch_size, study.max_new_tokens, study.blank_line = decoder, 8, 9, []
+    study.decoder, study.rows, study.max_new_tokens, study.blank_line = decoder, 8, 9, []
     config = SweepConfig(name="x", task=TASK.name)
     (measured,) = measurements(config, TASK, "tiny", [BASE], EXAMPLES, TASK.load("train")[:1], (0, 1))
     for shots in (0, 1):

@@ -12,6 +12,7 @@ import torch
 from sde_ray.config.trial import Lora
 from sde_ray.models import base as model
 from sde_ray.models import generation, lora
+from sde_ray.models.decoding_step import NextLogits
 from sde_ray.models.merged_lora import merged_lora
 
 NEW = 24
@@ -165,9 +166,9 @@ def test_a_common_beginning_is_read_once(
     whole = [beginning + prompt[1:] for prompt in prompts]
     expected = reference(model.LoadedModel(kind, net, None, 512, (2,)), whole, stops)
     read: list[torch.Size] = []
-    forward = generation.DecodingBatch._forward
+    step = NextLogits.__call__
     monkeypatch.setattr(
-        generation.DecodingBatch, "_forward", lambda batch: (read.append(batch.ids.shape), forward(batch))[1]
+        NextLogits, "__call__", lambda self, ids, *rest: (read.append(ids.shape), step(self, ids, *rest))[1]
     )
     generated = generation.generate(
         net, whole, eos_token_ids=stops, pad_token_id=0, max_new_tokens=NEW, batch_size=6, share_prefix=True
@@ -240,7 +241,7 @@ def test_tokens_are_drawn_as_transformers_weighs_them(top_k: int, top_p: float) 
     expected = filtered.softmax(-1)[0]
     count = 20_000
     draw = generation._Sampler(generation.Sampling(5, 0.7, top_k, top_p), [(row,) for row in range(count)], 1)
-    found = torch.bincount(draw(logits.expand(count, -1), range(count), 0), minlength=12) / count
+    found = torch.bincount(draw(logits.expand(count, -1), range(count), [0] * count), minlength=12) / count
     assert ((found > 0) == (expected > 0)).all()
     assert (found - expected).abs().max() < 0.015
 

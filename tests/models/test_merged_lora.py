@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from sde_ray.config.trial import Generation, Lora
+from sde_ray.config.trial import Lora
 from sde_ray.models import merged_lora as merging
 from sde_ray.models.base import load_base
 from sde_ray.models.lora import add_lora, remove_lora
@@ -85,8 +85,3 @@ def test_the_logits_are_those_of_the_adapter_beside_its_layers(
         with merged_lora(peft_model, merge=False) as model:
             assert torch.equal(model(IDS).logits, beside)
         remove_lora(peft_model)
-
-
-def test_the_setting_is_in_no_key_that_does_not_name_it() -> None:
-    assert dict(Generation().key_values) == {"batch_size": 32, "max_new_tokens": None}
-    assert Generation(merge_adapter=False).key_values["merge_adapter"] is False

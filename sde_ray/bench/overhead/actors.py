@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-import ray
-
 
 @dataclass
 class Clock:
@@ -37,18 +35,22 @@ class Clock:
             self.cpu_seconds += time.thread_time() - cpu_began
 
 
-class _ActorClass(ray.actor.ActorClass):
-    """Stands for `ray.remote(cls)`; makes the object itself."""
+def _actor_class(trainable: type, clock: Clock) -> Any:
+    """Stands for `ray.remote(trainable)`; makes the object itself."""
+    from ray.actor import ActorClass
 
-    def __init__(self, cls: type, clock: Clock) -> None:
-        self._cls, self._clock = cls, clock
+    class InProcessClass(ActorClass):  # Tune makes remote what is none
+        def __init__(self) -> None:
+            """Nothing of Ray's own is needed."""
 
-    def options(self, **options: Any) -> _ActorClass:
-        return self
+        def options(self, **options: Any) -> InProcessClass:
+            return self
 
-    def remote(self, *arguments: Any, **keywords: Any) -> _Actor:
-        with self._clock.running():
-            return _Actor(self._cls(*arguments, **keywords), self._clock)
+        def remote(self, *arguments: Any, **keywords: Any) -> _Actor:
+            with clock.running():
+                return _Actor(trainable(*arguments, **keywords), clock)
+
+    return InProcessClass()
 
 
 class _Actor:
@@ -68,7 +70,9 @@ class _Method:
     def __init__(self, function: Any, clock: Clock) -> None:
         self._function, self._clock = function, clock
 
-    def remote(self, *arguments: Any, **keywords: Any) -> ray.ObjectRef:
+    def remote(self, *arguments: Any, **keywords: Any) -> Any:
+        import ray
+
         with self._clock.running():
             value = self._function(*arguments, **keywords)
         return ray.put(value)
@@ -83,8 +87,8 @@ class _ClassCache:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    def get(self, trainable_cls: type) -> _ActorClass:
-        return _ActorClass(trainable_cls, self._clock)
+    def get(self, trainable_cls: type) -> Any:
+        return _actor_class(trainable_cls, self._clock)
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ray
 from rich.console import Console
 
 from sde_ray.bench.engine.settings import settings
@@ -157,6 +156,8 @@ def _sweep(folder: str, trials: int, method: str) -> SweepConfig:
 @contextmanager
 def _cluster(nodes: int) -> Iterator[None]:
     """One Ray that says it has a CPU for each node."""
+    import ray
+
     os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
     ray.init(
         address="local",

@@ -94,9 +94,7 @@ def generate_written(
         else:
             loaded = _resident_teacher(name, config.trust_remote_code, base.resolve_dtype(config.train.dtype))
         decoder = LoraDecoder(loaded, max_length=loaded.max_positions, chat_template=config.chat_template)
-        return decoder.generate(
-            share, max_new_tokens, batch_size=config.generation.batch_size, sampling=sampling, share_prefix=True
-        )
+        return decoder.generate(share, max_new_tokens, batch_size=config.generation.rows, sampling=sampling)
 
 
 _residents: dict[tuple[str, bool, str], Any] = {}  # the teacher that this process has asked last, and no other

@@ -19,6 +19,7 @@ from sde_ray import data
 from sde_ray.config.alias_file import read_aliases
 from sde_ray.config.load import definition_of, open_tasks
 from sde_ray.config.schema import SweepConfig
+from sde_ray.config.trial import CPU_ROWS
 from sde_ray.curation.memory.completions import BATCHES, MemoryMeter, MemorySettings, memory_key
 from sde_ray.curation.memory.levels import FactMemory, fact_memory
 from sde_ray.data.completion_templates import TEMPLATES, RelationTemplates
@@ -80,7 +81,7 @@ class MemoryStudy:
     def facts_of_a_call(self, facts: Sequence[Fact]) -> int:
         """Facts that a worker measures together: as many as fill its batches."""
         most = max(map(self.num_completions, facts), default=1)
-        return max(1, BATCHES * self.config.generation.batch_size // most)
+        return max(1, BATCHES * (self.config.generation.rows or CPU_ROWS) // most)
 
     def num_completions(self, fact: Fact) -> int:
         return len(prompts(fact, self.templates, self.settings.templates)) * self.settings.samples
@@ -143,7 +144,7 @@ def measure(
     missing = [fact for fact, key in study.keys.items() if key not in stored]
     size = study.facts_of_a_call(missing)
     chunks = [missing[start : start + size] for start in range(0, len(missing), size)]
-    rows_at_a_time = config.generation.batch_size
+    rows_at_a_time = config.generation.rows or CPU_ROWS
     make = partial(
         MemoryMeter, study.model, study.settings, config.trust_remote_code, config.train.dtype, rows_at_a_time
     )

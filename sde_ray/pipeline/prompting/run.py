@@ -18,6 +18,7 @@ from typing import Any
 
 from sde_ray import data, metrics
 from sde_ray.config.schema import SweepConfig
+from sde_ray.config.trial import CPU_ROWS
 from sde_ray.errors import UserError
 from sde_ray.evaluation.batch_retries import Prompt, ask_again, parse_answers
 from sde_ray.pipeline.prompting.few_shot import BETWEEN, answer_of, fit
@@ -130,7 +131,7 @@ class _UntunedModel:
 
         loaded = load_base(model, config.trust_remote_code, config.train.dtype)
         self.decoder = LoraDecoder(loaded, max_length=config.train.max_length, chat_template=config.chat_template)
-        self.batch_size, self.max_new_tokens = config.generation.batch_size, config.generation.max_new_tokens
+        self.rows, self.max_new_tokens = config.generation.rows, config.generation.max_new_tokens
         # After demonstrations an answer ends at a blank line; where that is one token, no more need be written.
         blank_line = list(loaded.tokenizer(BETWEEN, add_special_tokens=False)["input_ids"])
         self.blank_line = blank_line if len(blank_line) == 1 else []
@@ -150,7 +151,7 @@ class _UntunedModel:
 
         loaded = self.decoder.loaded
         encoded = self.decoder.encoder.samples(measurement.samples)
-        items = likelihoods(loaded.model, encoded, pad_token_id(loaded.tokenizer), self.batch_size)
+        items = likelihoods(loaded.model, encoded, pad_token_id(loaded.tokenizer), self.rows or CPU_ROWS)
         return {
             "prompt_perplexity": fmean(item.prompt_perplexity for item in items),
             "output_perplexity": fmean(item.output_perplexity for item in items),
@@ -197,8 +198,7 @@ class _UntunedModel:
         texts, num_tokens = self.decoder.generate(
             prompts,
             budget,
-            batch_size=self.batch_size,
+            batch_size=self.rows,
             stop_token_ids=self.blank_line if shots else (),
-            share_prefix=True,  # all prompts of a design begin with the same demonstrations
         )
         return [answer_of(text) for text in texts], num_tokens

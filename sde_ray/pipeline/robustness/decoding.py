@@ -101,7 +101,7 @@ class _AdapterDecoder:
             texts, _ = decoder.generate(
                 prompts,
                 card.max_new_tokens,
-                batch_size=trial.generation.batch_size,
+                batch_size=trial.generation.rows,
                 sampling=None if condition.sampling_seed is None else Sampling(condition.sampling_seed),
             )
         finally:
