@@ -39,6 +39,9 @@ class LocalEngine:
     def zero_optimization_stage(self) -> int:
         return 0
 
+    def gradient_accumulation_steps(self) -> int:
+        return 1  # a step's parts are its pack's affair
+
     def train(self) -> None:
         self.module.train()
 

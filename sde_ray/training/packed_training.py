@@ -69,6 +69,8 @@ class PackedTrainer(Trainer):
                 "resources.pack, or train.gradient_checkpointing: true, with which a trial trains alone."
             )
         self.parts, self.out_of_memory = parts, self.out_of_memory + 1
+        if self._micro_batch:
+            self._micro_batch.remember(parts)
 
     def more_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Its generator in place of the process' own: alone, the trial would draw from that."""
