@@ -94,7 +94,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
     """Neighbouring members with equally many rows each; `start`: the first row."""
 
     start: int
@@ -105,14 +105,15 @@ class _Group:
         return self.start + len(self.members) * self.members[0].rows
 
 
-def _groups(members: Sequence[Member]) -> list[_Group]:
-    groups: list[_Group] = []
+def neighbours(members: Sequence[Member]) -> list[Group]:
+    """Members with equally many rows that follow one another, as one group each."""
+    groups: list[Group] = []
     start = 0
     for member in members:
         if groups and groups[-1].members[0].rows == member.rows:
-            groups[-1] = _Group(groups[-1].start, (*groups[-1].members, member))
+            groups[-1] = Group(groups[-1].start, (*groups[-1].members, member))
         else:
-            groups.append(_Group(start, (member,)))
+            groups.append(Group(start, (member,)))
         start += member.rows
     return groups
 
@@ -123,6 +124,8 @@ class JointModel:
     Its modules are copies on the base's own weights, so that the base itself stays free for other uses. `max_tokens`:
     how many, padding included, a pass of several members may have, as far as is known.
     """
+
+    groups = staticmethod(neighbours)  # how members come into batched products
 
     def __init__(self, base: nn.Module) -> None:
         """Raises UngroupedError where a layer of the base does not see every token of every row."""
@@ -179,7 +182,7 @@ class JointModel:
 
     def _set(self, members: Sequence[Member], shape: tuple[int, int]) -> None:
         """Whose the rows of the next pass are, and how many and how long they are."""
-        groups = _groups(members)
+        groups = self.groups(members)
         for name, linear in self._linears.items():
             linear.shape, linear.groups = shape, [_LayerGroup.of(group, name) for group in groups]
 
@@ -203,11 +206,11 @@ def _has_dropout(model: nn.Module) -> bool:
 class _LayerGroup:
     """A group's part of one layer; `layers`: None where a member does not adapt it."""
 
-    group: _Group
+    group: Group
     layers: tuple[LoraLinear | None, ...]
 
     @classmethod
-    def of(cls, group: _Group, name: str) -> _LayerGroup:
+    def of(cls, group: Group, name: str) -> _LayerGroup:
         return cls(group, tuple(member.adapter.layers.get(name) for member in group.members))
 
 

@@ -125,7 +125,7 @@ class Worker:
         from sde_ray.training import trainer
 
         self.end_trial()
-        _reset_peak_memory()
+        reset_peak_memory()
         clock = _Clock()
         dtype = base.resolve_dtype(config.train.dtype)
         self._load(config, dtype)
@@ -261,7 +261,7 @@ class Worker:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return _peak_memory_mb()
+        return peak_memory_mb()
 
     def _load(self, config: TrialConfig, dtype: str) -> None:
         """Load the trial's base model, unless it is resident. One that ZeRO-3 has sharded serves no other stage."""
@@ -314,7 +314,8 @@ def _quiet() -> None:
         warnings.filterwarnings("ignore", category=FutureWarning, module=library)
 
 
-def _reset_peak_memory() -> None:
+def reset_peak_memory() -> None:
+    """Begin anew what `peak_memory_mb` tells."""
     import torch
 
     if torch.cuda.is_available():
@@ -326,7 +327,7 @@ def _reset_peak_memory() -> None:
             pass
 
 
-def _peak_memory_mb() -> float:
+def peak_memory_mb() -> float:
     """Peak memory since the last reset: of the GPU if there is one, else of the process."""
     import torch
 

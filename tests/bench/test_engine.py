@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from sde_ray.bench.engine import decode, fidelity, measurement, plain_script, shapes, sweeps, ways
+from sde_ray.bench.engine import decode, fidelity, measurement, packed, plain_script, shapes, sweeps, ways
 from sde_ray.bench.engine.floor import Parameters, Work, count_parameters
 from sde_ray.bench.engine.measurement import Measurement, ratio
 from sde_ray.bench.engine.work import Job, Size, choose_designs, make_job, make_trials, score, write_samples
@@ -258,6 +258,20 @@ def test_a_shape_is_trained_and_decoded_without_ray() -> None:
     flops = 4 * (2 * 64 * (64 * 3 + 128 * 3) * 64 + 512 * 64 * 8)  # two layers of 64 tokens; 8 of them count
     per_second = flops / 2 * rows["samples/s"]["low"]
     assert rows["%"]["low"] == pytest.approx(100 * per_second / (rows["Tflop/s"]["median"] * 1e12))
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_packed_trials_are_those_alone_in_every_way(members: int) -> None:
+    """On a model with grouped heads and biases, of random weights; also in a loop over adapters."""
+    measured = packed.compare("test", members=[members], batch_sizes=[2], steps=2, repeats=1)
+    assert [row["name"].split(": ")[1] for row in measured["rows"]] == [
+        *("alone", "alone, peak memory", "loop", "loop, peak memory", "packed", "packed, peak memory"),
+        *("loop / alone", "packed / alone"),
+    ]
+    assert all(row["median"] > 0 for row in measured["rows"])
+    for gap in measured["equality"]:
+        assert gap["losses differ by"] < 1e-5
+        assert gap["adapters differ by"] < 1e-4, "Adam divides by gradients that are rounding alone"
 
 
 @pytest.mark.cluster

@@ -2,6 +2,7 @@
 
     sweeps.py         the same trials as a process each, as plain Ray Tune trials and as a sweep of ours; the floor
     decode.py         tokens a second of our decoding and of transformers' `generate` at its best batch size
+    packed.py         trials that share each pass through the base, beside each alone and beside a loop over adapters
     fidelity.py       losses of our trainer and of transformers' Trainer, step by step
     shapes.py         samples and tokens a second at the shapes of 0.5B to 7B models, for a GPU
 

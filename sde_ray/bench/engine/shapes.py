@@ -56,7 +56,7 @@ def compare(
     rate = matrix_rate(dtype)
     rows = [Measurement("matrix rate", "Tflop/s", (rate / 1e12,))]
     for shape in shapes:
-        model = _model(shape, dtype)
+        model = random_model(shape, dtype)
         for way in ways or STEPS:
             trained = train_rows(f"{shape}, {way}", model, STEPS[way], (batch_size, length), steps, repeats, rate)
             say(f"{trained[0].name}: {trained[0].median:.2f} {trained[0].unit}.")
@@ -180,7 +180,7 @@ def _lora_step(model: Any, batch: tuple[int, int], compiled: bool) -> Step:
     return step
 
 
-def _model(shape: str, dtype: str) -> Any:
+def random_model(shape: str, dtype: str) -> Any:
     """A model of a shape with random weights, made on its device."""
     import torch
     from transformers import AutoModelForCausalLM, Qwen2Config

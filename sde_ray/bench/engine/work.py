@@ -92,7 +92,7 @@ def make_job(trial: TrialConfig, decode_batch_size: int = 32, threads: int = 1, 
     from sde_ray.models.decoder import completion_budget
     from sde_ray.training.batching import batch_indices
 
-    encoder, samples = _encoder(trial.model), write_samples(trial)
+    encoder, samples = encoder_of(trial.model), write_samples(trial)
     budget = completion_budget(None, encoder, samples)
     encoded = encoder.samples(samples, budget)
     prompts = [(item.id, _prompt(trial, item)) for item in eval_items(trial)]
@@ -178,7 +178,7 @@ def _pieces(sample: Sample) -> dict[str, Any]:
 
 
 @cache
-def _encoder(model: str) -> Any:
+def encoder_of(model: str) -> Any:
     from sde_ray.models import base
     from sde_ray.models.tokenization import Encoder
 

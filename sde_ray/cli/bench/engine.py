@@ -142,6 +142,41 @@ def shapes(
     return _show_settings(measured["settings"])
 
 
+def packed(
+    model: Annotated[str, typer.Option(help="A model's name or folder, or a shape: 0.5b, 1.5b, 7b.")] = "tiny",
+    members: Annotated[str, typer.Option(help="Numbers of trials, separated by commas.")] = "1,2,4,8,16",
+    batch_sizes: Annotated[str, typer.Option(help="Batch sizes of a trial, separated by commas.")] = "1,4,8",
+    steps: Annotated[int, typer.Option(min=1, help="Steps of one measure.")] = 4,
+    ways: Annotated[
+        str, typer.Option(help="These ways, the first being what others are compared with.")
+    ] = "alone,loop,packed",
+    dropout: Annotated[float, typer.Option(min=0, max=0.99, help="Dropout of the adapters.")] = 0.1,
+    repeats: Repeats = 3,
+    threads: Threads = 1,
+    as_json: Json = False,
+) -> None:
+    """Trials that share each pass through the base, against each alone and against a loop over adapters."""
+    counts, sizes = _sizes(members), _sizes(batch_sizes)
+    from sde_ray.bench.engine.packed import WAYS, compare
+
+    measured = compare(
+        model,
+        members=counts,
+        batch_sizes=sizes,
+        steps=steps,
+        repeats=repeats,
+        threads=threads,
+        ways=_names("way", ways, tuple(WAYS)),
+        dropout=dropout,
+        say=_say,
+    )
+    if as_json:
+        return emit(measured)
+    _show_rows("", measured["rows"])
+    _show("\nLargest differences from the first way", measured["equality"])
+    return _show_settings(measured["settings"])
+
+
 def _names(what: str, text: str, choices: Sequence[str]) -> tuple[str, ...]:
     """Names separated by commas; none: all. Raises UserError for one that does not exist."""
     names = tuple(name.strip() for name in text.split(",") if name.strip()) or tuple(choices)
@@ -199,5 +234,5 @@ def _number(value: Any) -> str:
 
 
 def register(app: typer.Typer) -> None:
-    for command in (sweeps, decode, fidelity, shapes):
+    for command in (sweeps, decode, packed, fidelity, shapes):
         app.command()(command)
