@@ -13,6 +13,8 @@ MODEL  ?= HuggingFaceTB/SmolLM2-135M-Instruct
 # Processes of the tests, each of one thread and about 1 GiB; 0 is none beside pytest's own. What starts Ray
 # does not count: it runs one by one.
 TESTERS ?= 2
+RAY_LOG = $(VENV)/ray-tests.log
+WITHOUT_RAY = not cluster and not faults and not realdata and not long and not walk
 # The pinned set needs Python 3.11; an older one gets the newest versions that still support it.
 PINS    = $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" if sys.version_info >= (3, 11) else "")' 2>/dev/null)
 
@@ -27,11 +29,13 @@ demo-real: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet $(PINS) -e '.[gguf]'
 	$(BIN)/sde-ray run sweeps/mams_smollm2.yaml --set task=mams@$(abspath $(DATA)) --set model=$(MODEL)
 
-# Tests of one file stay in one process (loadfile): they share models and sweeps.
+# Tests of one file stay in one process (loadfile): they share models and sweeps. What starts Ray runs one by one beside
+# the others, since it mostly waits; what it says comes last.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -n $(TESTERS) --dist loadfile -m "not slow and not cluster and not faults and not realdata and not long and not walk"
-	$(BIN)/python -m pytest -q -n $(TESTERS) --dist loadfile -m "slow and not cluster and not faults and not realdata and not long and not walk"
-	$(BIN)/python -m pytest -q -m "(cluster or faults or walk) and not realdata and not long"
+	@$(BIN)/python -m pytest -q -m "(cluster or faults or walk) and not realdata and not long" > $(RAY_LOG) 2>&1 & with_ray=$$!; \
+	$(BIN)/python -m pytest -q -n $(TESTERS) --dist loadfile -m "not slow and $(WITHOUT_RAY)" && \
+	$(BIN)/python -m pytest -q -n $(TESTERS) --dist loadfile -m "slow and $(WITHOUT_RAY)"; code=$$?; \
+	wait $$with_ray || code=$$?; cat $(RAY_LOG); exit $$code
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q --hypothesis-profile=long
