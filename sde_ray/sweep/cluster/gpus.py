@@ -51,8 +51,10 @@ def gpu_notes(resources: Resources) -> list[str]:
     if not count:
         return []
     machine = f"This machine has {count} GPU{'s' * (count > 1)}"
-    gpus = with_gpus(resources).resources_per_worker.gpus
+    known = with_gpus(resources)
+    gpus = known.resources_per_worker.gpus
+    packed = f" and is shared by {known.pack} trials (resources.pack)" if known.pack != 1 else ""
     if not gpus:
         unused = f"{KEY}: 0" if resources.resources_per_worker.GPU != "auto" else f"{resources.num_workers} workers"
         return [f"{machine}, which trials of {unused} do not use: they see none. Set {KEY}: 1 to train on it."]
-    return [f"{machine}; each worker of a trial takes {gpus:g}. {KEY}: 0 trains on the CPU."]
+    return [f"{machine}; each worker of a trial takes {gpus:g}{packed}. {KEY}: 0 trains on the CPU."]
