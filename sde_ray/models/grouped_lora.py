@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -133,66 +133,74 @@ class JointModel:
         self._head = self.model.get_output_embeddings()
         if type(self._head) is not nn.Linear or _has_dropout(self.model):
             raise UngroupedError("a model with dropout of its own, or without a linear output layer")
-        self._linears: dict[str, GroupedLinear] = {}
+        self._pass = _Pass()
+        self._widths: dict[str, tuple[int, int]] = {}
         for name, module in list(self.model.named_modules()):
             if type(module) is nn.Linear and module is not self._head:
                 parent, _, child = name.rpartition(".")
-                self._linears[name] = GroupedLinear(module)
-                setattr(self.model.get_submodule(parent), child, self._linears[name])
+                setattr(self.model.get_submodule(parent), child, GroupedLinear(module, name, self._pass))
+                self._widths[name] = (module.in_features, module.out_features)
         self.max_tokens = math.inf
-        self._taken: torch.Tensor | None = None  # [rows, length]: where logits are wanted
+        self._plans: dict[tuple[int, ...], tuple[list[Adapter], Mapping[str, list[_LayerGroup]]]] = {}
+        self._taken: torch.Tensor | None = None  # where logits are wanted
         self._head.register_forward_pre_hook(self._take)
         self._probe()
 
     def _probe(self) -> None:
         """One pass of a few tokens, to know now what would fail in a trial."""
         ids = torch.zeros(2, 3, dtype=torch.long, device=self._head.weight.device)
-        for linear in self._linears.values():
-            linear.shape, linear.probed = (2, 3), True
-        self._taken = torch.ones_like(ids, dtype=torch.bool)
+        self._pass.shape, self._pass.probes = (2, 3), True
+        self._taken = torch.arange(6, device=ids.device)
         try:
             with torch.no_grad():
                 self.model(input_ids=ids, use_cache=False)
         finally:
-            self._taken = None
-            for linear in self._linears.values():
-                linear.probed = False
+            self._taken, self._pass.probes = None, False
 
     def check(self, adapter: Adapter) -> None:
         """Raises UngroupedError unless the adapter's modules are linear layers of this model."""
-        if not adapter.layers.keys() <= self._linears.keys():
+        if not adapter.layers.keys() <= self._widths.keys():
             raise UngroupedError("an adapter on a module that is not linear in the base")
 
     def logits(self, ids: torch.Tensor, members: Sequence[Member], wanted: torch.Tensor) -> torch.Tensor:
-        """Logits [tokens, vocabulary] of the wanted positions [rows, length], row by row.
+        """Logits [tokens, vocabulary] of the wanted tokens alone; the output layer sees no others.
 
         Args:
             ids: [rows, length] of all members, one after another, padded on the right.
             members: whose rows these are.
-            wanted: at which positions there shall be logits; the output layer sees no others.
+            wanted: [tokens], their indices in the flat `ids`.
         """
-        self._set(members, tuple(ids.shape))
+        self._pass.shape, self._pass.members = (ids.shape[0], ids.shape[1]), members
+        self._pass.layers = self._plan(members)
         self._taken = wanted
         try:
             logits: torch.Tensor = self.model(input_ids=ids, use_cache=False).logits
         finally:
-            self._taken = None
-            self._set((), (0, 0))
+            self._taken, self._pass.members, self._pass.layers = None, (), {}
         return logits.flatten(0, -2)
 
-    def _set(self, members: Sequence[Member], shape: tuple[int, int]) -> None:
-        """Whose the rows of the next pass are, and how many and how long they are."""
-        groups = self.groups(members)
-        for name, linear in self._linears.items():
-            linear.shape, linear.groups = shape, [_LayerGroup.of(group, name) for group in groups]
+    def forget(self) -> None:
+        """Keep nothing of adapters that have trained."""
+        self._plans.clear()
+
+    def _plan(self, members: Sequence[Member]) -> Mapping[str, list[_LayerGroup]]:
+        """What each layer needs to know of these members, made once for the same ones."""
+        key = tuple(number for member in members for number in (id(member.adapter), member.rows))
+        if key not in self._plans:
+            groups = self.groups(members)
+            device = self._head.weight.device
+            layers = {name: [_LayerGroup.of(group, members, name, device) for group in groups] for name in self._widths}
+            known = [member.adapter for member in members]  # held, so that no other one can have its id
+            self._plans[key] = known, {name: [one for one in of if any(one.ranks)] for name, of in layers.items()}
+        return self._plans[key][1]
 
     def _take(self, head: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
         hidden = inputs[0]
         if self._taken is None:
             return None
-        if hidden.shape[:2] != self._taken.shape:
+        if hidden.shape[:2] != self._pass.shape:
             raise UngroupedError("an output layer that does not see every position")
-        return (hidden[self._taken][None],)
+        return (hidden.flatten(0, 1)[self._taken][None],)
 
 
 def _has_dropout(model: nn.Module) -> bool:
@@ -202,87 +210,110 @@ def _has_dropout(model: nn.Module) -> bool:
     return modules or any(value for name, value in vars(config).items() if name.endswith(("dropout", "pdrop")))
 
 
+@dataclass
+class _Pass:
+    """What is in the base now: rows and length, whose rows these are, and by layer what to add for them."""
+
+    shape: tuple[int, int] = (0, 0)
+    members: Sequence[Member] = ()
+    layers: Mapping[str, Sequence[_LayerGroup]] = field(default_factory=dict)
+    probes: bool = False
+
+
 @dataclass(frozen=True)
 class _LayerGroup:
-    """A group's part of one layer; `layers`: None where a member does not adapt it."""
+    """A group's part of one layer, by member: rank (0: it does not adapt it), scale, dropout.
 
-    group: Group
-    layers: tuple[LoraLinear | None, ...]
+    `first`: the group's first member. `matrices`: A and B of each that adapts it.
+    """
+
+    start: int
+    end: int
+    first: int
+    ranks: tuple[int, ...]
+    scales: torch.Tensor
+    scales_in_training: torch.Tensor
+    dropouts: tuple[nn.Module | None, ...]
+    matrices: tuple[nn.Parameter, ...]
 
     @classmethod
-    def of(cls, group: Group, name: str) -> _LayerGroup:
-        return cls(group, tuple(member.adapter.layers.get(name) for member in group.members))
+    def of(cls, group: Group, members: Sequence[Member], name: str, device: torch.device) -> _LayerGroup:
+        layers = [member.adapter.layers.get(name) for member in group.members]
+        scales = [layer.scaling[ADAPTER] if layer is not None else 0.0 for layer in layers]
+        shares = [_share(layer) for layer in layers]
+        return cls(
+            group.start,
+            group.end,
+            next(n for n, member in enumerate(members) if member is group.members[0]),
+            tuple(layer.r[ADAPTER] if layer is not None else 0 for layer in layers),
+            torch.tensor(scales, device=device),
+            torch.tensor([scale / (1 - share) for scale, share in zip(scales, shares, strict=True)], device=device),
+            tuple(layer.lora_dropout[ADAPTER] if layer is not None and _share(layer) else None for layer in layers),
+            tuple(matrix for layer in layers if layer is not None for matrix in (_down(layer), _up(layer))),
+        )
+
+
+def _share(layer: LoraLinear | None) -> float:
+    """The share of its inputs that an adapter's layer drops in training."""
+    return float(getattr(layer.lora_dropout[ADAPTER], "p", 0.0)) if layer is not None else 0.0
 
 
 class GroupedLinear(nn.Module):
     """A linear layer of the base with the low-rank products of all members beside it."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, name: str, current: _Pass) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.groups: list[_LayerGroup] = []
-        self.shape, self.probed = (0, 0), False
+        self._name, self._pass = name, current
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        active = [one for one in self.groups if any(layer is not None for layer in one.layers)]
-        rows, length = self.shape
-        if (active or self.probed) and x.numel() != rows * length * self.in_features:
+        groups = self._pass.layers.get(self._name, ())
+        rows, length = self._pass.shape
+        if (groups or self._pass.probes) and x.numel() != rows * length * self.in_features:
             raise UngroupedError("a layer that does not see every token of every row")
-        if not active:
+        if not groups:
             return functional.linear(x, self.weight, self.bias)
-        groups = [self._products(one, x) for one in active]
-        matrices = [
-            matrix for one in active for layer in one.layers if layer is not None for matrix in _matrices(layer)
+        training = torch.is_grad_enabled()
+        products = [
+            _Products(
+                one.start,
+                one.end,
+                one.ranks,
+                one.scales_in_training if training else one.scales,
+                self._keep(one, x) if training and any(one.dropouts) else None,
+            )
+            for one in groups
         ]
-        y: torch.Tensor = _LinearWithLora.apply(
-            x.reshape(rows, length, self.in_features), self.weight, self.bias, groups, *matrices
-        )
+        matrices = [matrix for one in groups for matrix in one.matrices]
+        flat = x.reshape(rows, length, self.in_features)
+        y: torch.Tensor = _LinearWithLora.apply(flat, self.weight, self.bias, products, *matrices)
         return y.view(*x.shape[:-1], self.out_features)
 
-    def _products(self, one: _LayerGroup, x: torch.Tensor) -> _Products:
-        scales = [layer.scaling[ADAPTER] if layer is not None else 0.0 for layer in one.layers]
-        keep = self._keep(one, x) if torch.is_grad_enabled() else None
-        if keep is not None:
-            scales = [scale / (1.0 - _dropout(layer)) for scale, layer in zip(scales, one.layers, strict=True)]
-        ranks = tuple(layer.r[ADAPTER] if layer is not None else 0 for layer in one.layers)
-        return _Products(one.group.start, one.group.end, ranks, torch.tensor(scales, device=x.device), keep)
-
-    def _keep(self, one: _LayerGroup, x: torch.Tensor) -> torch.Tensor | None:
-        """Which inputs dropout keeps, [members, rows of a member, length, width]; None where none has dropout.
+    def _keep(self, one: _LayerGroup, x: torch.Tensor) -> torch.Tensor:
+        """Which inputs dropout keeps, [members, rows of a member, length, width].
 
         On a CPU as numbers: it takes twice as long to multiply by truth values there.
         """
-        if not any(map(_dropout, one.layers)):
-            return None
-        members, (_, length) = one.group.members, self.shape
+        members = self._pass.members[one.first : one.first + len(one.ranks)]
+        length = self._pass.shape[1]
         dtype = x.dtype if x.device.type == "cpu" else torch.bool
         keep = torch.empty(len(members), members[0].rows, length, self.in_features, dtype=dtype, device=x.device)
-        for part, layer, member in zip(keep, one.layers, members, strict=True):
-            if layer is None or not _dropout(layer):
+        for part, dropout, member in zip(keep, one.dropouts, members, strict=True):
+            if dropout is None:
                 part.fill_(1)
                 continue
             part[:, member.length :].fill_(1)
-            _draw(layer, member, part[:, : member.length])
+            _draw(dropout, member, part[:, : member.length])
         return keep
 
 
-def _dropout(layer: LoraLinear | None) -> float:
-    """The share of its inputs that an adapter's layer drops in training."""
-    return float(getattr(layer.lora_dropout[ADAPTER], "p", 0.0)) if layer is not None else 0.0
-
-
-def _draw(layer: LoraLinear, member: Member, keep: torch.Tensor) -> None:
+def _draw(dropout: nn.Module, member: Member, keep: torch.Tensor) -> None:
     """Fill `keep` with what a layer's dropout keeps in this pass."""
-    dropout = layer.lora_dropout[ADAPTER]
     if isinstance(dropout, FastDropout):
         dropout.kept(keep.shape, member.random, out=keep)
     else:
         torch.ge(torch.rand(keep.shape, generator=member.random, device=keep.device), dropout.p, out=keep)
-
-
-def _matrices(layer: LoraLinear) -> tuple[nn.Parameter, nn.Parameter]:
-    return _down(layer), _up(layer)
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,8 @@ class Seat(Worker):
 
     def end_trial(self) -> float:
         peak = super().end_trial()
+        if self._pack.joint is not None:
+            self._pack.joint.forget()
         self._loaded = None  # the copy of the modules; the weights are the pack's
         return peak
 

@@ -57,7 +57,8 @@ class Trials:
     """Trials on one base, and the ways to train them."""
 
     def __init__(self, base: Any, trials: Sequence[tuple[TrialConfig, Samples]], dtype: str, pad_id: int) -> None:
-        self.base, self._trials, self._dtype, self._pad_id = base, trials, dtype, pad_id
+        self._base, self._trials, self._dtype, self._pad_id = base, trials, dtype, pad_id
+        self.joint = {kind: kind(base) for kind in (JointModel, LoopModel)}
 
     def trainers(self) -> list[PackedTrainer]:
         """Every trial anew, before its first step."""
@@ -65,7 +66,7 @@ class Trials:
 
     def _trainer(self, config: TrialConfig, samples: Samples) -> PackedTrainer:
         seed_everything(config.seed)
-        peft_model = add_lora(shared_copy(self.base), config.lora)
+        peft_model = add_lora(shared_copy(self._base), config.lora)
         adapter = Adapter.of(peft_model)
         trainer = PackedTrainer(adapter, peft_model, samples, config, dtype=self._dtype, pad_token_id=self._pad_id)
         trainer.engine.train()
@@ -100,12 +101,12 @@ def _alone(trainers: Sequence[PackedTrainer], ready: Callable[[Any], Any]) -> No
 
 def loop(trials: Trials, trainers: Sequence[PackedTrainer]) -> None:
     """All trials together, the adapters one after another."""
-    _together(LoopModel(trials.base), trainers)
+    _together(trials.joint[LoopModel], trainers)
 
 
 def packed(trials: Trials, trainers: Sequence[PackedTrainer]) -> None:
     """All trials together."""
-    _together(JointModel(trials.base), trainers)
+    _together(trials.joint[JointModel], trainers)
 
 
 def _together(joint: JointModel, trainers: Sequence[PackedTrainer]) -> None:
