@@ -23,6 +23,7 @@ from sde_ray.config.names import trust_own_run_of
 from sde_ray.config.trial import TrialConfig
 from sde_ray.data.batches import join_texts, split_texts
 from sde_ray.design import render
+from sde_ray.design.answer_end import answer_end
 from sde_ray.design.designs import parse_design
 from sde_ray.errors import UserError, format_error
 from sde_ray.evaluation.batch_retries import ask_again, parse_answers, retries_of
@@ -218,7 +219,8 @@ class Predictor:
         examples = [Example(f"text {n}", text, {}) for n, text in enumerate(texts, 1)]
         prompts = [(one.id, render.prompt_of(one.text, task, design, variant)) for one in examples]
         decode = partial(self._decoder.generate, max_new_tokens=self.card.max_new_tokens, batch_size=batch_size)
-        (by_id,), _ = ask_again([(task, examples, decode(prompts)[0])], design, variant, decode)
+        texts, _ = decode(prompts, ends=[answer_end(task, design)] * len(prompts))
+        (by_id,), _ = ask_again([(task, examples, texts)], design, variant, decode)
         return [
             Answered(parse_answers(by_id, one, task, design), by_id[one.id], retries_of(by_id, one, task))
             for one in examples

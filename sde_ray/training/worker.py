@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.config.trial import TrialConfig
+from sde_ray.design.answer_end import AnswerEnd
 from sde_ray.types import Sample, Segment
 
 Prompts = Sequence[tuple[str, tuple[Segment, ...]]]
@@ -172,14 +173,17 @@ class Worker:
         losses: list[float] = self._trainer.run(until, seconds)
         return losses
 
-    def generate(self, prompts: Prompts) -> tuple[list[str], int]:
-        """The completion of each (id, prompt), greedily, and how many tokens they have in all."""
+    def generate(self, prompts: Prompts, ends: Sequence[AnswerEnd | None] = ()) -> tuple[list[str], int]:
+        """The completion of each (id, prompt), greedily, and how many tokens they have in all.
+
+        `ends`: when the answer of each is settled.
+        """
         from sde_ray.training import deepspeed_engine
 
         engine = self._trainer.engine if self._trainer else None
         batch_size = self._config.generation.rows
         with deepspeed_engine.gathered_parameters(engine, self._peft_model):
-            texts, num_tokens = self._decoder.generate(prompts, self._max_new_tokens, batch_size=batch_size)
+            texts, num_tokens = self._decoder.generate(prompts, self._max_new_tokens, batch_size=batch_size, ends=ends)
         return texts, num_tokens
 
     def count_tokens(self, config: TrialConfig, samples: Sequence[Sample]) -> list[int]:
