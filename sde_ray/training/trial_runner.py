@@ -209,6 +209,7 @@ class TrialRunner:
                 if trial.config.curated:
                     trial.curation |= self.workers.call("counts")[0]
                 trial.out_of_memory = max(self.workers.call("out_of_memory"))
+                trial.skipped_steps = max(self.workers.call("skipped_steps"))
                 write_card(trial.folder / ADAPTER, trial.config, trial.info.max_new_tokens, trial.info.chat_frame)
             if self.workers.running:
                 peak = max(self.workers.call("end_trial"))
@@ -319,7 +320,7 @@ class _TrialState:
         self.tokens: dict[str, float] = {}
         self.curation: dict[str, float] = {}
         self.environment: dict[str, str] = {}
-        self.out_of_memory = 0
+        self.out_of_memory = self.skipped_steps = 0
         self.checkpoint: Checkpoint | None = None
         self.seconds_per_step = PART_S  # until it is measured
         self.must_leave = False
@@ -395,6 +396,7 @@ class _TrialState:
             curation=dict(self.curation),
             environment=dict(self.environment),
             out_of_memory=self.out_of_memory,
+            skipped_steps=self.skipped_steps,
             peak_memory_mb=round(peak_memory_mb, 1),
         )
 

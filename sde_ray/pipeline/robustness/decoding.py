@@ -114,7 +114,8 @@ class _AdapterDecoder:
         from sde_ray.models.base import load_base
 
         if self._loaded is None or self._loaded.name != trial.model:
-            self._loaded = load_base(trial.model, trial.trust_remote_code, trial.train.dtype)
+            train = trial.train
+            self._loaded = load_base(trial.model, trial.trust_remote_code, train.dtype, **train.base_options)
 
 
 def _key(trial: TrialConfig, condition: Condition) -> str:
