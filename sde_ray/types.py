@@ -200,6 +200,7 @@ class TrialResult:
     `curation`: what its data and training axes have counted, such as samples that a filter has dropped. `environment`:
     the device, the dtype as resolved, the versions of the libraries, and the commit of a model of the hub.
     `out_of_memory`: how many times memory was short in training, so that a step was cut into smaller parts.
+    `skipped_steps`: how many steps changed nothing, as gradients overflowed in float16.
     """
 
     key: str
@@ -216,3 +217,4 @@ class TrialResult:
     curation: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     out_of_memory: int = 0
+    skipped_steps: int = 0

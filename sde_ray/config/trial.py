@@ -75,6 +75,15 @@ class Train(Section):
     gradient_checkpointing: Annotated[bool, TRANSFORMERS] = False
     """Keep each layer's input only and compute its activations again in the backward pass: the same result, a third
     more time for a step, and a fraction of the memory. For large models and long samples."""
+    quantization: Annotated[Literal["none", "int8", "nf4"], NEUTRAL] = "none"
+    """Weights of the frozen base in 8 bits (LLM.int8) or 4 (NF4, as in QLoRA), by bitsandbytes: `sde-ray[quant]`. The
+    adapter is trained, and answers, beside them."""
+    attn_implementation: Annotated[Literal["sdpa", "eager", "flash_attention_2"], NEUTRAL] = "sdpa"
+    """Attention, by transformers' names. `eager` keeps the scores of all pairs of tokens. `flash_attention_2` needs a
+    GPU, the package flash-attn and half precision."""
+    torch_compile: Annotated[bool, TRANSFORMERS] = False
+    """Compile the layers for training (torch.compile): faster steps, after a first one that waits for the compiler. For
+    long trainings on a GPU; on a CPU it takes a minute."""
 
     @model_validator(mode="after")
     def _betas_are_adams(self) -> Train:
@@ -91,6 +100,11 @@ class Train(Section):
                 "Use constant_with_warmup, or warmup_steps: 0."
             )
         return self
+
+    @property
+    def base_options(self) -> dict[str, Any]:
+        """How the base model is loaded, beside its number format: what `load_base` takes."""
+        return {"quantization": self.quantization, "attn_implementation": self.attn_implementation}
 
     @property
     def parts(self) -> int:

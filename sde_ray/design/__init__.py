@@ -7,7 +7,7 @@ prompt.py  answer.py  labels.py    options of the prompt, options of the answer
 format_text.py  format_json.py  format_json_object.py    options of the format; lexer.py quotes what needs it
 wording.py                    the prompt's sentences
 designs.py  space.py          make, name and parse a design; the design space of a task
-render.py                     example -> sample, completion -> answer
+render.py                     example -> sample, completion -> answer; answer_end.py when the rest does not matter
 
 For an axis, an option or a format of one's own, in a module of one's own:
 

@@ -110,6 +110,11 @@ def no_sentence(context: InstructionContext) -> str:
     return ""
 
 
+def never_settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
+    """Say of no unfinished completion that its rest cannot matter."""
+    return False
+
+
 @dataclass(frozen=True)
 class AnswerOption:
     """Option of an answer axis: rewrites lines; `read` is the inverse of `write`.
@@ -134,6 +139,8 @@ class FormatOption:
     ends with `terminator`. `marker` is the whole answer when there is no line, so that a legal completion is never
     empty. `read(write(lines)) == lines`. A slot with a list of values is one for which `form.holds_list` says so.
     `has_numbers`: numbers stand without quotes, and so does `form.number_nouns` in a schematic.
+    `settled(text, slots, form)`: whether an unfinished completion has a fault and an answer that no continuation
+    changes. It may say no where it does not know.
     """
 
     label: str
@@ -145,6 +152,7 @@ class FormatOption:
     opening: str = ""
     closing: str = ""
     has_numbers: bool = False
+    settled: Callable[[str, Sequence[str], OutputForm], bool] = never_settled
     swept: bool = True
     stage: ClassVar[Stage] = "format"
 
@@ -178,6 +186,16 @@ def rows(text: str) -> list[str]:
     """Rows of a text without outer blanks; empty ones are dropped."""
     # Only "\n" ends a row: `splitlines` would also cut at \x85 or \u2028, which may stand inside a quoted value.
     return [row.strip() for row in text.split("\n") if row.strip()]
+
+
+def finished_rows(text: str) -> str:
+    """The part of an unfinished text that no continuation changes, of a format that is read row by row."""
+    return text[: text.rfind("\n") + 1]
+
+
+def covers_and_goes_on(lines: Lines, faults: Faults, slots: Sequence[str]) -> bool:
+    """Whether all slots have their line, the first of which counts, and something beside these lines is a fault."""
+    return set(slots) <= {line.slot for line in lines} and bool(faults or len(lines) > len(slots))
 
 
 def collect(pieces: Iterable[Piece], read_piece: Callable[[Piece], Line]) -> tuple[Lines, Faults]:

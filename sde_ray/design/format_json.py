@@ -7,8 +7,18 @@ with `json` alone: never `eval`.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
-from sde_ray.design.base import Faults, FormatOption, Lines, OutputForm, collect, rows
+from sde_ray.design.base import (
+    Faults,
+    FormatOption,
+    Lines,
+    OutputForm,
+    collect,
+    covers_and_goes_on,
+    finished_rows,
+    rows,
+)
 from sde_ray.safe_json import read_json
 from sde_ray.types import Line
 
@@ -100,12 +110,22 @@ def _merge(pairs: Lines, form: OutputForm) -> Lines:
     return tuple(Line(key[0], tuple(several), rationales[key]) for key, several in values.items())
 
 
+def _objects_settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
+    return covers_and_goes_on(*_read_objects(finished_rows(text), form), slots)
+
+
+def _pairs_settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
+    # A slot with a list takes a value from any row to come.
+    return not form.many and covers_and_goes_on(*_read_pairs(finished_rows(text), form), slots)
+
+
 JSON = FormatOption(
     label="JSON",
     entry=_write_object,
     separator=lambda form: "\n",
     marker=lambda form: "{}",
     read=_read_objects,
+    settled=_objects_settled,
 )
 PAIRS = FormatOption(
     label="Pairs",
@@ -113,5 +133,6 @@ PAIRS = FormatOption(
     separator=lambda form: "\n",
     marker=lambda form: "[]",
     read=_read_pairs,
+    settled=_pairs_settled,
     swept=False,
 )

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from functools import partial
 
 from sde_ray.design.base import Faults, FormatOption, Lines, OutputForm, collect
 from sde_ray.design.format_json import absent_value
-from sde_ray.safe_json import JsonNumber, JsonObject, read_json_object
+from sde_ray.safe_json import MAX_DEPTH, JsonNumber, JsonObject, read_json_object
 from sde_ray.types import Fault, Line
 
+_HALF = "\ufffd"  # what a tokenizer makes of a character's first bytes: it may yet become a blank
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,20})(?:\.\d{1,20})?", re.ASCII)
 """What is written as a number; others that JSON knows (1e400) are kept as strings."""
 
@@ -93,6 +95,20 @@ def _string(value: object, form: OutputForm) -> str:
     return str(value)
 
 
+def _settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
+    """Whether it is no object, or something follows its end: either way nothing of it will be read."""
+    body = text.strip()
+    if not body.startswith("{"):
+        return body.strip(_HALF) != ""
+    if body.count("{") > MAX_DEPTH:  # deep texts are costly to look at again and again
+        return False
+    try:
+        _, end = json.JSONDecoder().raw_decode(body)
+    except (ValueError, RecursionError):  # not finished, or never to be
+        return False
+    return body[end:].strip().strip(_HALF) != ""
+
+
 JSON_OBJECT = FormatOption(
     label="JSON-object",
     entry=_write_member,
@@ -102,5 +118,6 @@ JSON_OBJECT = FormatOption(
     has_numbers=True,
     marker=lambda form: "{}",
     read=_read,
+    settled=_settled,
     swept=False,
 )

@@ -10,7 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sde_ray.design.base import Faults, FormatOption, Lines, OutputForm, collect, rows
+from sde_ray.design.base import (
+    Faults,
+    FormatOption,
+    Lines,
+    OutputForm,
+    collect,
+    covers_and_goes_on,
+    finished_rows,
+    rows,
+)
 from sde_ray.design.lexer import Token, Word, is_plain, quote_if_needed, tokenize
 from sde_ray.types import Line
 
@@ -103,6 +112,18 @@ def _read_lines(text: str, form: OutputForm) -> tuple[Lines, Faults]:
     return collect([tokenize(row, delimiters) for row in rows(text)], lambda entry: _read_entry(entry, form))
 
 
+def _natural_settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
+    separator = _natural_separator(form)
+    if '"' in text or text.count(separator) <= len(slots):  # a quote that is open may swallow what reads as entries
+        return False
+    entries = _split(tokenize(text.strip(), _delimiters(form, separator)), separator)[:-1]
+    return covers_and_goes_on(*collect(entries, lambda entry: _read_entry(entry, form)), slots)
+
+
+def _lines_settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
+    return covers_and_goes_on(*_read_lines(finished_rows(text), form), slots)
+
+
 NATURAL = FormatOption(
     label="Natural",
     entry=lambda line, form: _write_entry(line, form, _natural_separator(form), form.marks.stop),
@@ -110,6 +131,7 @@ NATURAL = FormatOption(
     terminator=lambda form: form.marks.stop,
     marker=lambda form: form.placeholder,
     read=_read_natural,
+    settled=_natural_settled,
 )
 LINES = FormatOption(
     label="Lines",
@@ -117,4 +139,5 @@ LINES = FormatOption(
     separator=lambda form: "\n",
     marker=lambda form: form.placeholder,
     read=_read_lines,
+    settled=_lines_settled,
 )

@@ -1,6 +1,7 @@
 """Models: the resident base, adapters on it, tokens, decoding.
 
 base.py             load a base model; gguf.py one that is a GGUF file; lora.py LoRA adapters on it
+base_settings.py    quantization, attention and compilation: what this machine can do of it
 availability.py     whether a model can be loaded, told without its weights; meta.py its modules without them
 adapter_files.py    an adapter's folder, checked before it is loaded
 tokenization.py     samples as ids and labels; token_cache.py the ids of texts that come again

@@ -22,6 +22,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from sde_ray.errors import UserError
 from sde_ray.models import gguf
+from sde_ray.models.base_settings import keep_packing, quantization_config
 from sde_ray.models.tokenization import eos_token_id
 
 PACKAGED = {"tiny": Path(__file__).parent / "tiny"}
@@ -136,13 +137,22 @@ def load_tokenizer(name: str, trust_remote_code: bool = False) -> Any:
         return AutoTokenizer.from_pretrained(**pretrained(name), trust_remote_code=trust_remote_code)
 
 
-def load_base(name: str, trust_remote_code: bool = False, dtype: str = "float32") -> LoadedModel:
+def load_base(
+    name: str,
+    trust_remote_code: bool = False,
+    dtype: str = "float32",
+    *,
+    quantization: str = "none",
+    attn_implementation: str = "sdpa",
+) -> LoadedModel:
     """Load a causal language model and its tokenizer; safetensors only, and code of the hub only if trusted.
 
     Args:
         name: hub name, folder written by `save_pretrained`, GGUF file, or a name of `PACKAGED`.
         trust_remote_code: run the model's own code, as in `AutoModel.from_pretrained`.
         dtype: the weights' number format, as in `train.dtype`; `auto` is what `resolve_dtype` says.
+        quantization: as in `train.quantization`; checked by `base_settings.py`.
+        attn_implementation: as in `train.attn_implementation`.
 
     Returns:
         The model on this process' device, in evaluation mode.
@@ -157,12 +167,15 @@ def load_base(name: str, trust_remote_code: bool = False, dtype: str = "float32"
     with explained(name, "model"):
         where = {**pretrained(name), "trust_remote_code": trust_remote_code}
         config = AutoConfig.from_pretrained(**where)
-        model = AutoModelForCausalLM.from_pretrained(**where, **_placement(where), dtype=weights, use_safetensors=True)
-    gguf.forget_quantization(model)
+        how = {**_placement(where), **_how(quantization, attn_implementation, weights)}
+        model = AutoModelForCausalLM.from_pretrained(**where, **how, dtype=weights, use_safetensors=True)
+    if quantization == "none":
+        gguf.forget_quantization(model)
+        model = model.to(device())
+    else:
+        keep_packing(model)
     longest = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return LoadedModel(
-        name, model.to(device()).eval(), tokenizer, int(longest or 10**6), _eos_token_ids(model, tokenizer)
-    )
+    return LoadedModel(name, model.eval(), tokenizer, int(longest or 10**6), _eos_token_ids(model, tokenizer))
 
 
 def _placement(where: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,6 +186,14 @@ def _placement(where: Mapping[str, Any]) -> dict[str, Any]:
     return {} if device().type == "cpu" or "gguf_file" in where else {"device_map": {"": device()}}
 
 
+def _how(quantization: str, attn_implementation: str, dtype: torch.dtype) -> dict[str, Any]:
+    """What `from_pretrained` is told beyond its own defaults, which take sdpa where the model has it."""
+    how: dict[str, Any] = {} if attn_implementation == "sdpa" else {"attn_implementation": attn_implementation}
+    if quantization != "none":
+        how |= {"quantization_config": quantization_config(quantization, dtype), "device_map": {"": device()}}
+    return how
+
+
 @contextmanager
 def explained(name: str, part: str) -> Iterator[None]:
     """Turn what transformers raises for a wrong name, a missing file or foreign code into one clear message."""
@@ -180,7 +201,7 @@ def explained(name: str, part: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, SafetensorError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(
             f"The {part} of {name} cannot be loaded: {reason} Check the name or path; the folder needs config.json, "

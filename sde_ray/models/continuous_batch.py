@@ -235,7 +235,7 @@ class ContinuousBatch:
 
 def common_prefix(prompts: Sequence[Ids]) -> int:
     """Length of the prompts' common prefix, at least one token of each left over; 0 if it is not worth sharing."""
-    least, most = min(prompts), max(prompts)  # what these two share, all between them do
+    least, most = min(map(tuple, prompts)), max(map(tuple, prompts))  # what these two share, all between them do
     length = next((n for n, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), min(map(len, prompts)))
     length = min(length, min(map(len, prompts)) - 1)
     return length if len(prompts) > 1 and length >= MIN_SHARED_PREFIX else 0

@@ -12,17 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Literal
 
 import torch
 from peft import PeftModel
 
+from sde_ray.design.answer_end import AnswerEnd
 from sde_ray.models import generation
 from sde_ray.models.base import LoadedModel
 from sde_ray.models.generation import Sampling
 from sde_ray.models.merged_lora import merged_lora
 from sde_ray.models.tokenization import Encoder, Frame, Prompt, completion_text, pad_token_id
 from sde_ray.types import Sample
+
+LOOK_EVERY = 8  # new tokens, at whether an answer is settled: the text has to be made and parsed each time
 
 
 def completion_budget(max_new_tokens: int | None, encoder: Encoder, samples: Sequence[Sample]) -> int:
@@ -72,6 +76,7 @@ class LoraDecoder:
         sampling: Sampling | None = None,
         stop_token_ids: Collection[int] = (),
         share_prefix: bool = True,
+        ends: Sequence[AnswerEnd | None] = (),
     ) -> tuple[list[str], int]:
         """Generate the completion of each prompt, with the adapter merged into the weights where it is a sum with them.
 
@@ -82,6 +87,7 @@ class LoraDecoder:
             sampling: draw tokens instead of taking the likeliest.
             stop_token_ids: end a completion, in addition to the model's own end tokens.
             share_prefix: see `generation.generate`.
+            ends: of each prompt, when its answer is settled: then the completion ends, a few tokens later.
 
         Returns:
             The completions' texts in the order of the prompts, and how many tokens they have in all.
@@ -100,8 +106,15 @@ class LoraDecoder:
                 batch_size=batch_size,
                 sampling=sampling,
                 share_prefix=share_prefix,
+                is_complete=partial(self._is_settled, ends) if any(ends) else None,
             )
         return [completion_text(loaded.tokenizer, ids) for ids in generated], sum(map(len, generated))
+
+    def _is_settled(self, ends: Sequence[AnswerEnd | None], row: int, ids: Sequence[int]) -> bool:
+        end = ends[row]
+        if end is None or len(ids) % LOOK_EVERY:
+            return False
+        return end.is_settled(completion_text(self.loaded.tokenizer, ids))
 
     def _model(self) -> AbstractContextManager[torch.nn.Module]:
         """The base model, with the adapter in its weights or beside them if there is one."""

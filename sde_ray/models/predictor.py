@@ -20,9 +20,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from sde_ray.config.names import trust_own_run_of
-from sde_ray.config.trial import TrialConfig
+from sde_ray.config.trial import Train, TrialConfig
 from sde_ray.data.batches import join_texts, split_texts
 from sde_ray.design import render
+from sde_ray.design.answer_end import answer_end
 from sde_ray.design.designs import parse_design
 from sde_ray.errors import UserError, format_error
 from sde_ray.evaluation.batch_retries import ask_again, parse_answers, retries_of
@@ -58,6 +59,7 @@ def write_card(folder: Path, config: TrialConfig, max_new_tokens: int, frame: tu
         "max_new_tokens": max_new_tokens,
         "trial": config.key,
         **({"chat_frame": frame} if frame else {}),
+        **({"quantization": config.train.quantization} if config.train.quantization != "none" else {}),
     }
     definition = read_yaml(fetch_file(config.task)) if config.task.endswith(YAML) else config.definition
     if definition:
@@ -103,6 +105,7 @@ class AdapterCard:
     chat_template: Literal["auto", "off"] = "auto"
     trust_remote_code: bool = False
     chat_frame: tuple[str, str] | None = None
+    quantization: Literal["none", "int8", "nf4"] = "none"
     definition: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -156,6 +159,7 @@ class Predictor:
     def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
         """`folder`: an adapter with its card. Raises UserError when the model or the adapter cannot be loaded."""
         from sde_ray.models.base import load_base
+        from sde_ray.models.base_settings import check_base_settings
         from sde_ray.models.decoder import LoraDecoder
         from sde_ray.models.lora import load_adapter
 
@@ -167,7 +171,8 @@ class Predictor:
             )
         self.task = read_task(self.card)
         self.design = parse_design(self.card.design)
-        loaded = load_base(self.card.model, self.card.trust_remote_code, "auto")
+        check_base_settings(self.card.model, Train(quantization=self.card.quantization), 0, gpu=False)
+        loaded = load_base(self.card.model, self.card.trust_remote_code, "auto", quantization=self.card.quantization)
         peft_model = load_adapter(loaded.model, folder)
         self._decoder = LoraDecoder(
             loaded,
@@ -218,7 +223,8 @@ class Predictor:
         examples = [Example(f"text {n}", text, {}) for n, text in enumerate(texts, 1)]
         prompts = [(one.id, render.prompt_of(one.text, task, design, variant)) for one in examples]
         decode = partial(self._decoder.generate, max_new_tokens=self.card.max_new_tokens, batch_size=batch_size)
-        (by_id,), _ = ask_again([(task, examples, decode(prompts)[0])], design, variant, decode)
+        texts, _ = decode(prompts, ends=[answer_end(task, design)] * len(prompts))
+        (by_id,), _ = ask_again([(task, examples, texts)], design, variant, decode)
         return [
             Answered(parse_answers(by_id, one, task, design), by_id[one.id], retries_of(by_id, one, task))
             for one in examples

@@ -19,12 +19,14 @@ from sde_ray.config.schema import Resources
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.render import render_sample
 from sde_ray.errors import UserError
+from sde_ray.models.base_settings import check_base_settings
 from sde_ray.models.decoder import completion_budget
 from sde_ray.models.meta import check_lora
 from sde_ray.sweep.cluster.gpus import with_gpus
 from sde_ray.sweep.contest import Contest
 from sde_ray.sweep.data_summary import model_encoder
 from sde_ray.sweep.plan import Plan
+from sde_ray.training import deepspeed_engine
 from sde_ray.training.device_memory import GIB, MemoryEstimate, Sizes, estimate_memory
 
 if TYPE_CHECKING:
@@ -108,6 +110,15 @@ class TrialMemory:
         }
 
 
+def check_bases(plan: Plan, device: Device) -> None:
+    """Raises UserError where this machine cannot load or compile a model as its trials want it."""
+    distinct = {(trial.model, trial.train.model_dump_json()): trial for trial in plan.trials}
+    for trial in distinct.values():
+        train, half = trial.train, trial.train.dtype != "float32" and device.gpu
+        stage = deepspeed_engine.stage(trial, "bfloat16" if half else "float32")
+        check_base_settings(trial.model, train, stage, device.gpu)
+
+
 def check_adapters(plan: Plan) -> None:
     """Raises UserError where a model cannot take the adapter of its trials, before any weight is read."""
     distinct = {(trial.model, trial.lora.model_dump_json(), trial.trust_remote_code) for trial in plan.trials}
@@ -157,6 +168,8 @@ def _remedy(memory: TrialMemory, whole: bool) -> str:
     train, remedies = memory.trial.train, []
     if not train.gradient_checkpointing:
         remedies.append("train.gradient_checkpointing: true")
+    if train.quantization == "none":
+        remedies.append("train.quantization: nf4")
     if whole and memory.sizes.rows > 1:
         remedies.append("a higher train.gradient_accumulation_steps")
     remedies.append("a lower train.max_length")

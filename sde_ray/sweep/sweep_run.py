@@ -95,15 +95,16 @@ class SweepRun:
         if not self.check_tokenizer:
             return expanded
         from sde_ray.models.availability import check_model
-        from sde_ray.sweep.device_memory import check_adapters, check_memory, trial_memory, worker_device
+        from sde_ray.sweep.device_memory import check_adapters, check_bases, check_memory, trial_memory, worker_device
         from sde_ray.sweep.tokenizer_check import drop_unencodable
 
         for model in (*self.config.model, *self.config.curation.models):
             check_model(model, self.config.trust_remote_code, must_load=True)
         check_reachable(trial for trial in expanded.trials if trial.key not in self.results)
+        device = worker_device(self.config.resources)
+        check_bases(expanded, device)
         check_adapters(expanded)
         expanded = drop_unencodable(expanded, self.results)
-        device = worker_device(self.config.resources)
         if device.memory is not None:
             check_memory(trial_memory(expanded, device))
         return expanded

@@ -76,6 +76,7 @@ def run_metrics(result: TrialResult) -> list[tuple[str, float, int]]:
     ]
     values += [("peak_memory_mb", result.peak_memory_mb, last)]
     values += [("out_of_memory", result.out_of_memory, last)] if result.out_of_memory else []
+    values += [("skipped_steps", result.skipped_steps, last)] if result.skipped_steps else []
     return [(mlflow_name(name), float(value), step) for name, value, step in values if isfinite(value)]
 
 

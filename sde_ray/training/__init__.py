@@ -7,7 +7,7 @@ curation.py          what a data or training axis does to a trial; preparation.p
 worker_group.py      the processes of a trial; worker.py one of them
 trainer.py           the loop over optimiser steps; batching.py which samples are in which step
 federated_trainer.py  the loop of clients that share their adapters after each round
-optimizer.py, neftune.py, gradient_checkpointing.py   what the settings of `train` of these names do
+optimizer.py, neftune.py, gradient_checkpointing.py, compiled.py   what the settings of `train` of these names do
 device_memory.py     what a trial needs of its device, computed from the model's configuration
 micro_batch.py       into how many parts a step is cut, by the memory that is free
 nodes.py             which of Ray's nodes are gone or will be taken away

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -29,6 +30,8 @@ RESERVED_KEYS = {
     "fp16": "train.dtype",
     "steps_per_print": "nothing: progress is shown by the sweep",
 }
+
+GROUP_TIMEOUT = timedelta(minutes=30)  # DeepSpeed's own: a worker may wait so long for the others
 
 SECTIONS = {"bfloat16": "bf16", "float16": "fp16"}  # what DeepSpeed calls a number format
 
@@ -82,8 +85,21 @@ def deepspeed_config(config: TrialConfig, dtype: str) -> dict[str, Any]:
     return _merge(defaults, config.deepspeed)
 
 
-def init_group(rank: int, workers: int, address: str, port: int) -> None:
-    """Join the process group that every engine of this process will use; once, before any ZeRO-3 model is made."""
+def open_store(host: str, workers: int) -> Any:
+    """The place where the workers of a group meet, at a port that the system has chosen and that is held from now on.
+
+    A port that is only looked up could be somebody else's by the time it is used.
+    """
+    from torch.distributed import TCPStore
+
+    return TCPStore(host, 0, workers, is_master=True, wait_for_workers=False)
+
+
+def init_group(rank: int, workers: int, address: str, port: int, store: Any = None) -> None:
+    """Join the process group that every engine of this process will use; once, before any ZeRO-3 model is made.
+
+    `store`: that of the first worker (`open_store`); the others find it at its address.
+    """
     os.environ.update(
         RANK=str(rank), LOCAL_RANK="0", WORLD_SIZE=str(workers), MASTER_ADDR=address, MASTER_PORT=str(port)
     )
@@ -96,7 +112,12 @@ def init_group(rank: int, workers: int, address: str, port: int) -> None:
         # On a CPU DeepSpeed compiles a kernel here that serves its inference all-reduce only. It takes half a minute,
         # needs a compiler, and a process killed meanwhile leaves a lock that hangs all later ones. Training needs none.
         deepspeed.ops.__compatible_ops__ = {}
-    deepspeed.init_distributed(dist_backend="nccl" if torch.cuda.is_available() else "gloo")
+    from torch import distributed
+
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    store = store or distributed.TCPStore(address, port, workers, is_master=False)
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=workers, timeout=GROUP_TIMEOUT)
+    deepspeed.init_distributed(dist_backend=backend)  # finds the group
 
 
 class OneWorker:

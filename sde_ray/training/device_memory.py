@@ -25,6 +25,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sde_ray.config.trial import Lora, TrialConfig
+from sde_ray.models.base import DTYPES
+from sde_ray.models.base_settings import BYTES
 from sde_ray.models.kv_cache import make_kv_cache
 from sde_ray.models.lora import add_lora
 from sde_ray.models.merged_lora import mergeable_layers
@@ -102,13 +104,16 @@ def estimate_memory(config: TrialConfig, sizes: Sizes, gpu: bool, dtype: str = "
     dtype = dtype or config.train.dtype
     dtype = dtype if dtype != "auto" else "bfloat16" if gpu else "float32"
     stage = deepspeed_engine.stage(config, dtype)
+    train = config.train
     shape = _ModelShape(
         config.model,
         config.trust_remote_code,
         config.lora.model_dump_json(),
         dtype,
         gpu,
-        config.train.gradient_checkpointing,
+        train.gradient_checkpointing,
+        train.attn_implementation,
+        train.quantization,
     )
     fixed = _fixed(shape, config.train.optim)
     offload = config.deepspeed.get("zero_optimization", {})
@@ -137,12 +142,14 @@ class _ModelShape:
     dtype: str
     gpu: bool
     checkpointing: bool
+    attention: str
+    quantization: str
 
 
 @lru_cache(maxsize=4)
 def _model(shape: _ModelShape) -> Any:
     """The model with its adapter, on the meta device."""
-    base = meta_model(shape.name, shape.trust_remote_code, shape.dtype)
+    base = meta_model(shape.name, shape.trust_remote_code, shape.dtype, shape.attention)
     with on_meta():
         peft_model = add_lora(base, Lora.model_validate_json(shape.lora))
         peft_model.to(next(base.parameters()).dtype)  # DeepSpeed does that
@@ -163,12 +170,25 @@ def _fixed(shape: _ModelShape, optim: str) -> MemoryEstimate:
     # Per trained number: moments, the gradient in full precision, and a copy of the weight in full precision.
     numbers = len(STATE.get(optim, ())) + (2 if half else 0)
     merged = _bytes(layer.get_base_layer().weight for layer in mergeable_layers(peft_model))
+    frozen = [weight for weight in peft_model.parameters() if not weight.requires_grad]
+    weights = _bytes(frozen) + _bytes(peft_model.buffers())
+    if shape.quantization != "none":
+        quantized = _quantized(peft_model.get_base_model())
+        weights += round(BYTES[shape.quantization] * sum(weight.numel() for weight in quantized)) - _bytes(quantized)
+        merged = 0
     return MemoryEstimate(
-        _bytes(weight for weight in peft_model.parameters() if not weight.requires_grad) + _bytes(peft_model.buffers()),
+        weights,
         _bytes(trained),
         4 * numbers * count,
         merged=merged,
     )
+
+
+def _quantized(model: Any) -> list[torch.Tensor]:
+    """The weights that bitsandbytes quantises: of linear layers, but for the head."""
+    head = model.get_output_embeddings()
+    linear = (module for module in model.modules() if isinstance(module, torch.nn.Linear) and module is not head)
+    return [module.weight for module in linear if not module.weight.requires_grad]
 
 
 def _bytes(tensors: Iterable[torch.Tensor]) -> int:
@@ -183,13 +203,16 @@ def _training(shape: _ModelShape, rows: int, length: int, loss_positions: int) -
     selects = "logits_to_keep" in inspect.signature(peft_model.get_base_model().forward).parameters
     with on_meta():
         ids = torch.zeros(rows, length, dtype=torch.long)
+        mask = {}
+        if shape.attention == "eager":  # made by transformers, by values
+            mask = {"attention_mask": torch.zeros(rows, 1, length, length, dtype=DTYPES[shape.dtype])}
         positions = torch.zeros(min(loss_positions, length), dtype=torch.long)
         targets = torch.zeros(rows * len(positions), dtype=torch.long)
         live = LiveBytes(peft_model)
         try:
             with live:
                 selection = {"logits_to_keep": positions} if selects else {}
-                logits = peft_model(input_ids=ids, use_cache=False, **selection).logits
+                logits = peft_model(input_ids=ids, use_cache=False, **selection, **mask).logits
                 held = live.now - _bytes([logits])
                 logits = logits if selects else logits[:, positions]
                 loss = _loss(logits, targets)

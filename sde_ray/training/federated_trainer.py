@@ -144,7 +144,7 @@ class FederatedTrainer(Trainer):
         for number in range(first, until):
             for method in self.methods:
                 method.before_step(self, number)
-            losses.append(self._step(client.steps[number]))
+            losses.append(self._step(client.steps[number]).item())
         client.random = _random()
         if self._carried:
             client.optimizer = self._optimizer_state()

@@ -111,6 +111,7 @@ class MicroBatch:
             "length": -(-sizes.length // ROUNDED_TO),
             "loss_positions": -(-sizes.loss_positions // ROUNDED_TO),
             "checkpointing": config.train.gradient_checkpointing,
+            "base": config.train.base_options,
             "dtype": self.dtype,
             "deepspeed": json.loads(json.dumps(dict(config.deepspeed))),
             "device": torch.cuda.get_device_name(self.device) if gpu else self.device.type,

@@ -15,6 +15,7 @@ import math
 import random
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -30,10 +31,13 @@ from sde_ray.errors import UserError
 from sde_ray.models.tokenization import TokenizedSample
 from sde_ray.training import batching, deepspeed_engine, engine_state
 from sde_ray.training.checkpoint import CheckpointError
+from sde_ray.training.compiled import CompiledLayers
 from sde_ray.training.gradient_checkpointing import disable_gradient_checkpointing, enable_gradient_checkpointing
 from sde_ray.training.micro_batch import MicroBatch
 from sde_ray.training.neftune import add_embedding_noise
 from sde_ray.training.optimizer import make_optimizer
+
+READ_EVERY = {"cuda": 16, "cpu": 1}  # steps after which losses are read: on a GPU that waits for all that it has to do
 
 
 def seed_everything(seed: int) -> None:
@@ -78,6 +82,7 @@ class Trainer:
         for method in methods:
             self.steps = method.steps(self.steps, samples)
         self.losses: list[float] = []
+        self._unread: list[torch.Tensor] = []  # losses of the last steps, still on the device
         self.counts: dict[str, float] = {}
         self.device = next(peft_model.parameters()).device
         auto = config.train.gradient_accumulation_steps == "auto"
@@ -94,6 +99,7 @@ class Trainer:
         except Exception:
             self._end_checkpointing()  # the base goes on to other trials
             raise
+        self._compiled = CompiledLayers(peft_model.get_base_model()) if config.train.torch_compile else nullcontext()
         self._selects_logits = "logits_to_keep" in inspect.signature(peft_model.get_base_model().forward).parameters
         noise = config.train.neftune_noise_alpha
         self._noise = add_embedding_noise(peft_model.get_base_model(), noise) if noise else None
@@ -107,20 +113,39 @@ class Trainer:
     def run(self, until: int, seconds: float = math.inf) -> list[float]:
         """Train up to step number `until` and return the new losses.
 
-        One worker stops before it after so many seconds, or at a loss that is not finite. Of several workers none may
-        stop alone.
+        One worker stops before it after so many seconds, or at a loss that is not finite; it looks every `READ_EVERY`
+        steps. Of several workers none may stop alone.
         """
+        with self._compiled:
+            return self._run(until, seconds)
+
+    def _run(self, until: int, seconds: float) -> list[float]:
         first, deadline = len(self.losses), time.perf_counter() + seconds
         alone = self.config.num_workers == 1
         self.engine.train()
         for number, step in enumerate(self.steps[first:until], first):
             for method in self.methods:
                 method.before_step(self, number)
-            self.losses.append(self._step(step))
-            if alone and (time.perf_counter() >= deadline or not math.isfinite(self.losses[-1])):
-                break
+            self._unread.append(self._step(step))
+            if len(self._unread) >= READ_EVERY[self.device.type]:
+                finite = self._read_losses()
+                if alone and (time.perf_counter() >= deadline or not finite):
+                    break
+        self._read_losses()
         self.engine.eval()
         return self.losses[first:]
+
+    def _read_losses(self) -> bool:
+        """Take the losses over from the device, in one transfer. Returns whether all are finite."""
+        new: list[float] = torch.stack(self._unread).tolist() if self._unread else []
+        self._unread.clear()
+        self.losses += new
+        return all(map(math.isfinite, new))
+
+    @property
+    def skipped_steps(self) -> int:
+        """How many steps changed nothing, as float16 gradients overflowed; the loss scale was halved after each."""
+        return int(self.engine.skipped_steps)
 
     def destroy(self) -> None:
         """Free the optimiser's state and take the engine's hooks off the model."""
@@ -141,7 +166,7 @@ class Trainer:
     def restore_more(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
         """Take over what `more_state` gave; among `tensors` are others, too."""
 
-    def _step(self, step: batching.Step) -> float:
+    def _step(self, step: batching.Step) -> torch.Tensor:
         """Take a step; where memory is short, take it anew in smaller parts, which gives the same."""
         random_state = _random_state(self.device)
         while True:
@@ -150,6 +175,7 @@ class Trainer:
             except torch.OutOfMemoryError as error:
                 problem = str(error).partition("\n")[0]
             # Here nothing refers to the failed pass any more, so that what it held is free.
+            self._read_losses()
             self._cut_smaller(problem)
             _set_random_state(random_state)
 
@@ -182,7 +208,8 @@ class Trainer:
         engine_state.restore_engine(self, state)
         self.engine.train()
 
-    def _take_step(self, step: batching.Step) -> float:
+    def _take_step(self, step: batching.Step) -> torch.Tensor:
+        """One optimiser step. Returns the loss, on the device: reading it would wait for the step to end."""
         rank, workers = self._share
         num_loss_tokens = sum(self.samples[i].num_loss_tokens for i in step)
         indices = batching.rank_slice(step, rank, workers)
@@ -194,7 +221,7 @@ class Trainer:
             self.engine.backward(part_loss * workers, scale_wrt_gas=False)
             self.engine.step()
             loss += part_loss.detach()
-        return loss.item()
+        return loss
 
     def _loss(self, rows: list[TokenizedSample], num_loss_tokens: int) -> torch.Tensor:
         """The summed loss of `rows`: a method's, else the cross entropy."""

@@ -24,6 +24,7 @@ from typing import Any
 from sde_ray import data, metrics
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
+from sde_ray.design.answer_end import AnswerEnd, answer_end
 from sde_ray.errors import UserError
 from sde_ray.evaluation.batch_retries import ask_again, parse_answers
 from sde_ray.evaluation.predictions import Prediction, write_predictions
@@ -208,6 +209,7 @@ class TrialRunner:
                 if trial.config.curated:
                     trial.curation |= self.workers.call("counts")[0]
                 trial.out_of_memory = max(self.workers.call("out_of_memory"))
+                trial.skipped_steps = max(self.workers.call("skipped_steps"))
                 write_card(trial.folder / ADAPTER, trial.config, trial.info.max_new_tokens, trial.info.chat_frame)
             if self.workers.running:
                 peak = max(self.workers.call("end_trial"))
@@ -276,25 +278,27 @@ class TrialRunner:
         """
         config = self._running().config
         home, looks = parts[0], config.interim_looks
-        prompts = home.prompts(config)
+        prompts, end = home.prompts(config), answer_end(home.task, config.design)
         early: list[str] = []
         count = 0
         for interval in slices(len(prompts), looks)[:-1] if looks else ():
-            texts, num_tokens = self._decode(prompts[interval])
+            texts, num_tokens = self._decode(prompts[interval], [end] * len(prompts[interval]))
             early, count = early + texts, count + num_tokens
             examples = home.examples[: len(early)]
             reason = rival.reason_to_stop(name, home.task, config.design, examples, early, len(looks)) if rival else ""
             if reason:
                 return [(Evaluation(home.split, home.name, home.task, examples), early)], count, reason
         rest = prompts[len(early) :] + [pair for part in parts[1:] for pair in part.prompts(config)]
-        texts, num_tokens = self._decode(rest)
+        ends = [end] * (len(home.examples) - len(early))
+        ends += [answer_end(part.task, config.design) for part in parts[1:] for _ in part.examples]
+        texts, num_tokens = self._decode(rest, ends)
         texts = early + texts
         return [(part, [texts.pop(0) for _ in part.examples]) for part in parts], count + num_tokens, ""
 
-    def _decode(self, prompts: list[Any]) -> tuple[list[str], int]:
+    def _decode(self, prompts: list[Any], ends: Sequence[AnswerEnd | None] = ()) -> tuple[list[str], int]:
         """Decode prompts on all workers. Returns completions in the prompts' order, and the number of new tokens."""
         count = self.workers.resources.num_workers
-        results = self.workers.map("generate", [(prompts[rank::count],) for rank in range(count)])
+        results = self.workers.map("generate", [(prompts[rank::count], ends[rank::count]) for rank in range(count)])
         completions = [""] * len(prompts)
         for rank, (texts, _) in enumerate(results):
             completions[rank::count] = texts
@@ -316,7 +320,7 @@ class _TrialState:
         self.tokens: dict[str, float] = {}
         self.curation: dict[str, float] = {}
         self.environment: dict[str, str] = {}
-        self.out_of_memory = 0
+        self.out_of_memory = self.skipped_steps = 0
         self.checkpoint: Checkpoint | None = None
         self.seconds_per_step = PART_S  # until it is measured
         self.must_leave = False
@@ -392,6 +396,7 @@ class _TrialState:
             curation=dict(self.curation),
             environment=dict(self.environment),
             out_of_memory=self.out_of_memory,
+            skipped_steps=self.skipped_steps,
             peak_memory_mb=round(peak_memory_mb, 1),
         )
 

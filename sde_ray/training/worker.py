@@ -13,7 +13,6 @@ import gc
 import math
 import os
 import resource
-import socket
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sde_ray.config.trial import TrialConfig
+from sde_ray.design.answer_end import AnswerEnd
 from sde_ray.types import Sample, Segment
 
 Prompts = Sequence[tuple[str, tuple[Segment, ...]]]
@@ -63,17 +63,19 @@ class Worker:
         self._peft_model: Any = None
         self._trainer: Any = None
         self._loaded_state: Any = None
+        self._store: Any = None
 
     def address(self) -> tuple[str, int]:
-        """An address and a free port of this worker's host, for the process group."""
-        with socket.socket() as listener:
-            listener.bind(("", 0))
-            port = int(listener.getsockname()[1])
-        if self.workers == 1:
-            return "127.0.0.1", port
-        import ray
+        """Where the workers of a trial meet, on this worker's host; it listens there from now on."""
+        from sde_ray.training import deepspeed_engine
 
-        return ray.util.get_node_ip_address(), port
+        host = "127.0.0.1"
+        if self.workers > 1:
+            import ray
+
+            host = ray.util.get_node_ip_address()
+        self._store = deepspeed_engine.open_store(host, self.workers)
+        return host, int(self._store.port)
 
     def node(self) -> str:
         """The id of the Ray node that this worker is on."""
@@ -88,7 +90,7 @@ class Worker:
         from sde_ray.training import deepspeed_engine
 
         if not distributed.is_initialized():
-            deepspeed_engine.init_group(self.rank, self.workers, address, port)
+            deepspeed_engine.init_group(self.rank, self.workers, address, port, self._store)
 
     def start_trial(
         self,
@@ -172,14 +174,17 @@ class Worker:
         losses: list[float] = self._trainer.run(until, seconds)
         return losses
 
-    def generate(self, prompts: Prompts) -> tuple[list[str], int]:
-        """The completion of each (id, prompt), greedily, and how many tokens they have in all."""
+    def generate(self, prompts: Prompts, ends: Sequence[AnswerEnd | None] = ()) -> tuple[list[str], int]:
+        """The completion of each (id, prompt), greedily, and how many tokens they have in all.
+
+        `ends`: when the answer of each is settled.
+        """
         from sde_ray.training import deepspeed_engine
 
         engine = self._trainer.engine if self._trainer else None
         batch_size = self._config.generation.rows
         with deepspeed_engine.gathered_parameters(engine, self._peft_model):
-            texts, num_tokens = self._decoder.generate(prompts, self._max_new_tokens, batch_size=batch_size)
+            texts, num_tokens = self._decoder.generate(prompts, self._max_new_tokens, batch_size=batch_size, ends=ends)
         return texts, num_tokens
 
     def count_tokens(self, config: TrialConfig, samples: Sequence[Sample]) -> list[int]:
@@ -199,6 +204,10 @@ class Worker:
     def out_of_memory(self) -> int:
         """How many times memory was short in training, so that a step was cut into smaller parts."""
         return int(self._trainer.out_of_memory)
+
+    def skipped_steps(self) -> int:
+        """How many steps of the trial changed nothing, as gradients overflowed in float16."""
+        return int(self._trainer.skipped_steps)
 
     def apply(self, function: str, *arguments: Any) -> Any:
         """Call a function by its import path with this worker and plain values."""
@@ -266,13 +275,17 @@ class Worker:
     def _load(self, config: TrialConfig, dtype: str) -> None:
         """Load the trial's base model, unless it is resident. One that ZeRO-3 has sharded serves no other stage."""
         from sde_ray.models import base
+        from sde_ray.models.base_settings import check_base_settings
         from sde_ray.training import deepspeed_engine
 
         sharded = deepspeed_engine.stage(config) == 3
-        identity = (config.model, config.trust_remote_code, dtype, sharded)
+        gpu = base.device().type == "cuda"
+        check_base_settings(config.model, config.train, deepspeed_engine.stage(config, dtype), gpu)
+        options = config.train.base_options
+        identity = (config.model, config.trust_remote_code, dtype, sharded, *options.values())
         if identity != self._loaded_for:
             self._loaded, self._loaded_for = None, ()
-            self._loaded = base.load_base(config.model, config.trust_remote_code, dtype)
+            self._loaded = base.load_base(config.model, config.trust_remote_code, dtype, **options)
             self._loaded_for = identity
             gc.freeze()  # modules and base are here to stay: the collection after each trial need not walk them
 

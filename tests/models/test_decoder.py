@@ -12,10 +12,11 @@ from helpers.run_trial import run_trial
 from sde_ray import data
 from sde_ray.config.load import check
 from sde_ray.config.trial import Generation, Train, TrialConfig
+from sde_ray.design.answer_end import answer_end
 from sde_ray.design.designs import make_design
 from sde_ray.evaluation import batch_retries
 from sde_ray.models.base import load_base
-from sde_ray.models.decoder import LoraDecoder, completion_budget
+from sde_ray.models.decoder import LOOK_EVERY, LoraDecoder, completion_budget
 from sde_ray.models.lora import load_adapter
 from sde_ray.models.predictor import Predictor, find_adapter
 from sde_ray.models.tokenization import Encoder
@@ -97,3 +98,14 @@ def test_a_decoder_without_an_adapter_is_the_base_model(tiny_llama: Path) -> Non
     assert 0 < count <= 5 and text
     everything = range(len(loaded.tokenizer))
     assert decoder.generate(prompts, 5, stop_token_ids=everything) == ([""], 0)
+
+
+def test_a_settled_answer_ends_its_own_completion_only(tiny_llama: Path) -> None:
+    """No text of this random model is an object, so each is settled at the first look; of a format of rows none is."""
+    decoder = LoraDecoder(load_base(str(tiny_llama)), max_length=10**6)
+    prompts = [(word, sample(word, "").prompt) for word in ("good", "bad food", "a")]
+    whole, _ = decoder.generate(prompts, 30)
+    ends = [answer_end(TASK, make_design(format=name)) for name in ("json_object", "lines", "json_object")]
+    texts, count = decoder.generate(prompts, 30, ends=ends)
+    assert count == 2 * LOOK_EVERY + 30
+    assert texts[1] == whole[1] and all(w.startswith(t) and t != w for t, w in zip(texts[::2], whole[::2], strict=True))

@@ -129,7 +129,7 @@ class _UntunedModel:
         from sde_ray.models.base import load_base
         from sde_ray.models.decoder import LoraDecoder
 
-        loaded = load_base(model, config.trust_remote_code, config.train.dtype)
+        loaded = load_base(model, config.trust_remote_code, config.train.dtype, **config.train.base_options)
         self.decoder = LoraDecoder(loaded, max_length=config.train.max_length, chat_template=config.chat_template)
         self.rows, self.max_new_tokens = config.generation.rows, config.generation.max_new_tokens
         # After demonstrations an answer ends at a blank line; where that is one token, no more need be written.

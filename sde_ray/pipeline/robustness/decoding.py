@@ -19,6 +19,7 @@ from sde_ray import data
 from sde_ray.config.schema import Resources
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
+from sde_ray.design.answer_end import answer_end
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts, count_items
 from sde_ray.models.predictor import find_adapter, read_card
@@ -102,6 +103,7 @@ class _AdapterDecoder:
                 prompts,
                 card.max_new_tokens,
                 batch_size=trial.generation.rows,
+                ends=[answer_end(task, trial.design)] * len(prompts),
                 sampling=None if condition.sampling_seed is None else Sampling(condition.sampling_seed),
             )
         finally:
@@ -112,7 +114,8 @@ class _AdapterDecoder:
         from sde_ray.models.base import load_base
 
         if self._loaded is None or self._loaded.name != trial.model:
-            self._loaded = load_base(trial.model, trial.trust_remote_code, trial.train.dtype)
+            train = trial.train
+            self._loaded = load_base(trial.model, trial.trust_remote_code, train.dtype, **train.base_options)
 
 
 def _key(trial: TrialConfig, condition: Condition) -> str:
