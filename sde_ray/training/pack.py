@@ -22,7 +22,7 @@ from typing import Any
 from sde_ray.config.trial import TrialConfig
 from sde_ray.training.runner import WorkerDiedError
 from sde_ray.training.turns import Turns
-from sde_ray.training.worker import Worker
+from sde_ray.training.worker import Worker, base_identity, load_base_of
 
 STARTS = ("start_trial", "start_plain", "count_tokens")  # what needs the base of its trial
 
@@ -81,13 +81,12 @@ class Pack:
 
     def base(self, config: TrialConfig) -> Any:
         """The shared base of a trial that may start."""
-        from sde_ray.models import base
         from sde_ray.models.grouped_lora import JointModel, UngroupedError
 
         if self._base_for != _identity(config):
             self._base = self._joint = None
             self._base_for = ()
-            self._base = base.load_base(config.model, config.trust_remote_code, _dtype(config))
+            self._base = load_base_of(config, _dtype(config))
             try:
                 self._joint = JointModel(self._base.model)
             except UngroupedError:
@@ -199,8 +198,15 @@ class Seat(Worker):
                 return PackedTrainer(adapter, peft_model, samples, config, **options)
             except UngroupedError:
                 pass  # it trains by turns
-        self.join(*self.address())
+        self._join_alone()
         return super()._make_trainer(peft_model, samples, config, **options)
+
+    def _join_alone(self) -> None:
+        """DeepSpeed's process group, for a trial that needs it; one for all seats."""
+        from torch import distributed
+
+        if not distributed.is_initialized():
+            self.join(*self.address())
 
 
 def _dtype(config: TrialConfig) -> str:
@@ -210,5 +216,4 @@ def _dtype(config: TrialConfig) -> str:
 
 
 def _identity(config: TrialConfig) -> tuple[Any, ...]:
-    """Trials for which it is the same share a base."""
-    return (config.model, config.trust_remote_code, _dtype(config))
+    return base_identity(config, _dtype(config))

@@ -274,20 +274,30 @@ class Worker:
 
     def _load(self, config: TrialConfig, dtype: str) -> None:
         """Load the trial's base model, unless it is resident. One that ZeRO-3 has sharded serves no other stage."""
-        from sde_ray.models import base
-        from sde_ray.models.base_settings import check_base_settings
-        from sde_ray.training import deepspeed_engine
-
-        sharded = deepspeed_engine.stage(config) == 3
-        gpu = base.device().type == "cuda"
-        check_base_settings(config.model, config.train, deepspeed_engine.stage(config, dtype), gpu)
-        options = config.train.base_options
-        identity = (config.model, config.trust_remote_code, dtype, sharded, *options.values())
-        if identity != self._loaded_for:
+        if base_identity(config, dtype) != self._loaded_for:
             self._loaded, self._loaded_for = None, ()
-            self._loaded = base.load_base(config.model, config.trust_remote_code, dtype, **options)
-            self._loaded_for = identity
+            self._loaded = load_base_of(config, dtype)
+            self._loaded_for = base_identity(config, dtype)
             gc.freeze()  # modules and base are here to stay: the collection after each trial need not walk them
+
+
+def base_identity(config: TrialConfig, dtype: str) -> tuple[Any, ...]:
+    """Trials for which it is the same may have the same base, one after another or together."""
+    from sde_ray.training import deepspeed_engine
+
+    sharded = deepspeed_engine.stage(config) == 3
+    return (config.model, config.trust_remote_code, dtype, sharded, *config.train.base_options.values())
+
+
+def load_base_of(config: TrialConfig, dtype: str) -> Any:
+    """A trial's base model, on the device of this process. Raises UserError where it cannot be had as it is set."""
+    from sde_ray.models import base
+    from sde_ray.models.base_settings import check_base_settings
+    from sde_ray.training import deepspeed_engine
+
+    gpu = base.device().type == "cuda"
+    check_base_settings(config.model, config.train, deepspeed_engine.stage(config, dtype), gpu)
+    return base.load_base(config.model, config.trust_remote_code, dtype, **config.train.base_options)
 
 
 def hide_gpus() -> None:
