@@ -186,7 +186,7 @@ def _pass(joint: JointModel, parts: Sequence[_Part], losses: torch.Tensor) -> No
     device, length = losses.device, max(part.ids.shape[1] for part in parts)
     ids = torch.cat([pad(part.ids, (0, length - part.ids.shape[1])) for part in parts]).to(device)
     targets = torch.cat([pad(p.targets, (0, length - p.targets.shape[1]), value=IGNORE_INDEX) for p in parts])
-    members = [Member(p.trainer.adapter, *p.ids.shape, p.trainer.random) for p in parts]
+    members = [Member(p.trainer.adapter, p.ids.shape[0], p.ids.shape[1], p.trainer.random) for p in parts]
     targets = targets.flatten()
     wanted = (targets != IGNORE_INDEX).nonzero().squeeze(1)
     counts = [int((part.targets != IGNORE_INDEX).sum()) for part in parts]

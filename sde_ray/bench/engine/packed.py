@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -213,7 +213,7 @@ def _measure(
         for way in ways:  # by turns, as the machine may change
             trainers = trials.trainers()
             reset_peak_memory()
-            seconds[way].append(timed(lambda way=way, trainers=trainers: WAYS[way](trials, trainers))[0])
+            seconds[way].append(timed(partial(WAYS[way], trials, trainers))[0])
             peaks[way].append(peak_memory_mb())
     for way in ways:
         rates[way] = Measurement(way, "samples/s", tuple(samples / one for one in seconds[way]))
