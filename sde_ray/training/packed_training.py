@@ -40,7 +40,7 @@ def may_be_packed(config: TrialConfig, dtype: str) -> bool:
     """Whether a trial's settings allow it: one worker, full or bfloat16 precision, and nothing that hooks the model."""
     train = config.train
     plain = config.num_workers == 1 and not config.deepspeed and deepspeed_engine.stage(config, dtype) < 2
-    hooks = train.neftune_noise_alpha or train.gradient_checkpointing
+    hooks = train.neftune_noise_alpha or train.gradient_checkpointing or train.torch_compile
     return plain and not hooks and not config.curated and dtype in ("float32", "bfloat16")
 
 
