@@ -53,6 +53,8 @@ class Trainer(Protocol):
 
     def more_state(self) -> tuple[Tensors, dict[str, Any]]: ...
 
+    def prepare_restore(self, values: dict[str, Any]) -> None: ...
+
     def restore_more(self, tensors: Tensors, values: dict[str, Any]) -> None: ...
 
 
@@ -117,6 +119,7 @@ def check_compatible(trainer: Trainer, state: WorkerState) -> None:
 
 def restore(trainer: Trainer, state: WorkerState) -> None:
     """Load the state into the engine, the adapter and the random generators. Every worker must call it."""
+    trainer.prepare_restore(state.values.get("more", {}))
     restore_engine(trainer, state)
     trainer.losses = list(state.values["losses"])
     trainer.restore_more(state.tensors, state.values.get("more", {}))

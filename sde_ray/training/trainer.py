@@ -161,7 +161,14 @@ class Trainer:
 
     def more_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """What is in a checkpoint beside the engine's state: tensors, and plain JSON values."""
-        return {}, {}
+        return {}, {"parts": self.parts}
+
+    def prepare_restore(self, values: dict[str, Any]) -> None:
+        """Cut steps as they were when `values` of `more_state` were saved: dropout draws otherwise in other parts."""
+        parts, size = values.get("parts", self.parts), self.config.train.train_batch_size
+        if parts != self.parts and type(parts) is int and 0 < parts <= size and size % parts == 0:
+            self.engine.destroy()
+            self.engine, self.parts = self.make_engine(parts), parts
 
     def restore_more(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
         """Take over what `more_state` gave; among `tensors` are others, too."""

@@ -19,7 +19,7 @@ from sde_ray.training import micro_batch
 from sde_ray.training.device_memory import Sizes, estimate_memory
 from sde_ray.training.micro_batch import MicroBatch
 from sde_ray.training.worker import Worker
-from sde_ray.types import TrialResult
+from sde_ray.types import Sample, Segment, TrialResult
 
 PLENTY = 2**40
 
@@ -71,6 +71,28 @@ def test_the_result_is_that_of_the_number(
     chosen, adapter = run(worker, config, tmp_path / "chosen")
     set_so, same = run(worker, config, tmp_path / "set", gradient_accumulation_steps=4)
     assert (chosen.losses, adapter) == (set_so.losses, same)
+
+
+def test_a_trial_goes_on_in_the_parts_that_it_had(
+    worker: Worker, config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where more memory is free by then: the rest is the same to the digit."""
+    samples = [
+        Sample(f"s{n}", (Segment("good food " * n, False, "text"),), Segment(" positive", True, "completion"))
+        for n in range(16)
+    ]
+    free(monkeypatch, 1)
+    worker.start_trial(config, samples)
+    worker.train(2)
+    digest, problem = worker.save_state(tmp_path / "state")
+    rest = worker.train(4)
+    free(monkeypatch, PLENTY)
+    worker.start_trial(config, samples)
+    assert worker._trainer.parts == 1 and not problem
+    assert worker.load_state(tmp_path / "state", digest) == ""
+    worker.restore_state()
+    assert worker._trainer.parts == 4 and worker.train(4) == rest and len(rest) == 2
+    worker.end_trial()
 
 
 def test_what_memory_was_short_for_is_remembered(
