@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from sde_ray.models.decoding_step import Choose, Ids, IsComplete, NextLogits, pad_left, positions_of
+from sde_ray.models.decoding_step import Choose, Ids, IsComplete, NextLogits, OnRows, pad_left, positions_of
 from sde_ray.models.kv_cache import empty_like, make_kv_cache
 from sde_ray.models.memory import free_memory
 
@@ -48,12 +48,14 @@ class ContinuousBatch:
         choose: Choose,
         is_complete: IsComplete,
         share_prefix: bool,
+        on_rows: OnRows | None = None,
     ) -> None:
         self.model, self.next_logits = model, NextLogits(model)
         self.prompts = [tuple(prompt) for prompt in prompts]
         self.eos_token_ids, self.pad_token_id = eos_token_ids, pad_token_id
         self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
         self.choose, self.is_complete, self.share_prefix = choose, is_complete, share_prefix
+        self.on_rows: OnRows = on_rows or (lambda rows: None)
         self.device = next(model.parameters()).device
         self.read_tokens = READ_TOKENS
         self.generated: list[list[int]] = [[] for _ in prompts]
@@ -130,6 +132,7 @@ class ContinuousBatch:
             layer.update(*(state.expand(len(rest), -1, -1, -1) for state in (shared.keys, shared.values)))
         ids, real = pad_left(rest, self.pad_token_id, self.device)
         mask = torch.cat([real.new_ones(len(rest), len(prefix)), real], dim=1)
+        self.on_rows(rows)
         logits, cache = self.next_logits(ids, mask, positions_of(mask)[:, len(prefix) :], cache)
         if len(distinct) < len(prompts):
             number = {prompt: n for n, prompt in enumerate(distinct)}
@@ -188,6 +191,7 @@ class ContinuousBatch:
         self._make_room()
         self.mask[:, self.length] = 1
         self.length += 1
+        self.on_rows(self.rows)
         logits, self.cache = self.next_logits(self.ids, self.mask[:, : self.length], self.positions, self.cache)
         counts = [min(len(self.generated[row]), self.max_new_tokens - 1) for row in self.rows]
         tokens = self.choose(logits, self.rows, counts)

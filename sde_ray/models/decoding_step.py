@@ -11,6 +11,7 @@ import torch
 Ids = Sequence[int]
 # logits [rows, vocabulary], the rows' prompts, how many tokens each has so far -> tokens [rows]
 Choose = Callable[[torch.Tensor, Sequence[int], Sequence[int]], torch.Tensor]
+OnRows = Callable[[Sequence[int]], None]  # the prompts of the rows that the model reads next
 IsComplete = Callable[[int, Ids], bool]  # the prompt's index, its new tokens so far -> whether the rest is of no use
 
 

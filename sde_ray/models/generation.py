@@ -20,7 +20,7 @@ import torch
 
 from sde_ray.config.trial import CPU_ROWS
 from sde_ray.models.continuous_batch import COMPACT_BELOW, ContinuousBatch
-from sde_ray.models.decoding_step import Choose, Ids, IsComplete, NextLogits, pad_left, positions_of
+from sde_ray.models.decoding_step import Choose, Ids, IsComplete, NextLogits, OnRows, pad_left, positions_of
 from sde_ray.models.kv_cache import can_drop_rows, is_plain_attention, make_kv_cache
 
 BLOCK = 256  # tokens of the vocabulary that are summed together, to draw one without a running sum over all of them
@@ -50,6 +50,7 @@ def generate(
     share_prefix: bool = False,
     streams: Sequence[Sequence[int]] | None = None,
     is_complete: IsComplete | None = None,
+    on_rows: OnRows | None = None,
 ) -> list[list[int]]:
     """Generate the continuation of each prompt, greedily unless `sampling` is given.
 
@@ -65,6 +66,8 @@ def generate(
             order, so that a last digit (and a near tie) may come out otherwise.
         streams: the seed of each prompt's random stream, when sampling; by default the seed and the prompt's index.
         is_complete: called with a prompt's index and its new tokens after each one; a row for which it is true stops.
+        on_rows: told whose rows the model reads next, before each pass; for a model with plain attention, and without
+            `share_prefix`.
 
     Returns:
         The new token ids of each prompt, in the order given, without the end token.
@@ -86,7 +89,8 @@ def generate(
     }
     if is_plain_attention(make_kv_cache(model, 0)):
         size = batch_size or default_batch_size(next(model.parameters()).device)
-        return ContinuousBatch(model, prompts, batch_size=size, share_prefix=share_prefix, **settings).run()
+        batch = ContinuousBatch(model, prompts, batch_size=size, share_prefix=share_prefix, on_rows=on_rows, **settings)
+        return batch.run()
     return _in_batches(model, prompts, batch_size or CPU_ROWS, settings)
 
 

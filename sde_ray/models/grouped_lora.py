@@ -15,7 +15,8 @@ The idea is that of multi-LoRA training (mLoRA, LoRAFusion, PLoRA); the products
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import nn
 from torch.nn import functional
 
+from sde_ray.models.decoding_step import OnRows
 from sde_ray.models.fast_dropout import FastDropout
 from sde_ray.models.lora import ADAPTER, ROOT
 
@@ -179,6 +181,29 @@ class JointModel:
             self._taken, self._pass.members, self._pass.layers = None, (), {}
         return logits.flatten(0, -2)
 
+    @contextmanager
+    def decoding(self, adapters: Sequence[Adapter], owners: Sequence[int]) -> Iterator[OnRows]:
+        """Inside, `model` decodes rows of several adapters, in any order; what is given is told whose they are.
+
+        Args:
+            adapters: of the rows.
+            owners: of each prompt, the number of its adapter.
+        """
+        device = self._head.weight.device
+        self._pass.stacks = {
+            name: _stacked([adapter.layers.get(name) for adapter in adapters], widths, self._head.weight)
+            for name, widths in self._widths.items()
+            if any(name in adapter.layers for adapter in adapters)
+        }
+
+        def on_rows(rows: Sequence[int]) -> None:
+            self._pass.owners = torch.tensor([owners[row] for row in rows], device=device)
+
+        try:
+            yield on_rows
+        finally:
+            self._pass.stacks = {}
+
     def forget(self) -> None:
         """Keep nothing of adapters that have trained."""
         self._plans.clear()
@@ -218,6 +243,8 @@ class _Pass:
     members: Sequence[Member] = ()
     layers: Mapping[str, Sequence[_LayerGroup]] = field(default_factory=dict)
     probes: bool = False
+    stacks: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)  # in decoding: of all
+    owners: torch.Tensor | None = None  # and of each row
 
 
 @dataclass(frozen=True)
@@ -268,6 +295,8 @@ class GroupedLinear(nn.Module):
         self._name, self._pass = name, current
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self._name in self._pass.stacks:
+            return self._decoded(x, *self._pass.stacks[self._name])
         groups = self._pass.layers.get(self._name, ())
         rows, length = self._pass.shape
         if (groups or self._pass.probes) and x.numel() != rows * length * self.in_features:
@@ -290,6 +319,15 @@ class GroupedLinear(nn.Module):
         y: torch.Tensor = _LinearWithLora.apply(flat, self.weight, self.bias, products, *matrices)
         return y.view(*x.shape[:-1], self.out_features)
 
+    def _decoded(self, x: torch.Tensor, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        """Each row through its own adapter, in whatever order they are."""
+        owners = self._pass.owners
+        assert owners is not None
+        y = functional.linear(x, self.weight, self.bias)
+        inner = torch.bmm(x.view(len(owners), -1, self.in_features), down[owners].mT)
+        y.view(len(owners), -1, self.out_features).baddbmm_(inner, up[owners].mT)
+        return y
+
     def _keep(self, one: _LayerGroup, x: torch.Tensor) -> torch.Tensor:
         """Which inputs dropout keeps, [members, rows of a member, length, width].
 
@@ -306,6 +344,21 @@ class GroupedLinear(nn.Module):
             part[:, member.length :].fill_(1)
             _draw(dropout, member, part[:, : member.length])
         return keep
+
+
+def _stacked(
+    layers: Sequence[LoraLinear | None], widths: tuple[int, int], like: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(A [adapters, rank, inputs], scale * B [adapters, outputs, rank]), filled up with zeros."""
+    rank = max(layer.r[ADAPTER] for layer in layers if layer is not None)
+    down = like.new_zeros(len(layers), rank, widths[0])
+    up = like.new_zeros(len(layers), widths[1], rank)
+    with torch.no_grad():
+        for n, layer in enumerate(layers):
+            if layer is not None:
+                down[n, : layer.r[ADAPTER]] = _down(layer)
+                up[n, :, : layer.r[ADAPTER]] = _up(layer) * layer.scaling[ADAPTER]
+    return down, up
 
 
 def _draw(dropout: nn.Module, member: Member, keep: torch.Tensor) -> None:

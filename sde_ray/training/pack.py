@@ -24,6 +24,9 @@ from sde_ray.training.runner import WorkerDiedError
 from sde_ray.training.turns import Turns
 from sde_ray.training.worker import Worker, base_identity, load_base_of
 
+# Devices on which trials decode in common batches, each adapter beside the layers: where a pass costs about the same
+# for many rows as for few. On a CPU one after another is faster, each with its adapter merged.
+TOGETHER = ("cuda",)
 STARTS = ("start_trial", "start_plain", "count_tokens")  # what needs the base of its trial
 
 
@@ -41,6 +44,7 @@ class Pack:
         self._seats: dict[int, Seat] = {}
         self._starts: list[int] = []  # seats whose trial is to start, in the order in which they have asked
         self._training: list[_Request] = []
+        self._decoding: list[_Decoding] = []
         self._base: Any = None
         self._base_for: tuple[Any, ...] = ()
         self._joint: Any = None
@@ -51,6 +55,8 @@ class Pack:
             worker = self._seats.setdefault(seat, Seat(self, self._cpus))
         if method == "train":
             return self._train(worker, *arguments)
+        if method == "generate" and worker.decodes_together:
+            return self._generate(worker, *arguments)
         if method not in STARTS:
             with self._turns.turn(), worker.streams.active():
                 return getattr(worker, method)(*arguments)
@@ -114,6 +120,35 @@ class Pack:
             raise request.error
         return list(worker.trainer.losses[request.first :])
 
+    def _generate(self, worker: Seat, *arguments: Any) -> tuple[list[str], int]:
+        """Decode in one batch with whoever decodes now; see `Worker.generate`."""
+        request = _Decoding(worker, arguments)
+        self._decoding.append(request)
+        while request.answer is None and request.error is None:
+            with self._turns.turn():
+                if request.answer is None and request.error is None:
+                    self._decode()
+        if request.error is not None:
+            raise request.error
+        assert request.answer is not None
+        return request.answer
+
+    def _decode(self) -> None:
+        """The completions of every trial that decodes now; of one alone with its adapter merged."""
+        from sde_ray.models.decoder import generate_together
+
+        waiting = [self._decoding.pop(0) for _ in range(len(self._decoding))]
+        if len(waiting) > 1:
+            try:
+                answers = generate_together(self._joint, [one.worker.to_decode(*one.arguments) for one in waiting])
+            except Exception:
+                answers = []  # each by itself, which tells whose fault it is
+            for one, answer in zip(waiting, answers, strict=False):
+                one.answer = answer
+        for one in waiting:
+            if one.answer is None:
+                one.decode_alone()
+
     def _step(self) -> None:
         """One step of every trial that trains now."""
         from sde_ray.training.packed_training import PackedTrainer, packed_step
@@ -155,6 +190,23 @@ class _Request:
             self.error = error
 
 
+@dataclass(eq=False)
+class _Decoding:
+    """A trial that decodes."""
+
+    worker: Seat
+    arguments: tuple[Any, ...]
+    answer: tuple[list[str], int] | None = None
+    error: Exception | None = None
+
+    def decode_alone(self) -> None:
+        try:
+            with self.worker.streams.active():
+                self.answer = self.worker.generate(*self.arguments)
+        except Exception as error:
+            self.error = error
+
+
 class Seat(Worker):
     """A worker on the pack's base, with random generators of its own."""
 
@@ -172,6 +224,22 @@ class Seat(Worker):
     @property
     def trainer(self) -> Any:
         return self._trainer
+
+    @property
+    def decodes_together(self) -> bool:
+        """Whether its adapter may be in one batch with others: a packed trial, on a model with plain attention."""
+        from sde_ray.models.kv_cache import is_plain_attention, make_kv_cache
+        from sde_ray.training.packed_training import PackedTrainer
+
+        if not isinstance(self._trainer, PackedTrainer) or self._trainer.device.type not in TOGETHER:
+            return False
+        return is_plain_attention(make_kv_cache(self._loaded.model, 0))
+
+    def to_decode(self, prompts: Any, ends: Sequence[Any] = ()) -> Any:
+        """What `generate` with these arguments asks for."""
+        from sde_ray.models.decoder import Request
+
+        return Request(self._decoder, self._trainer.adapter, prompts, self._max_new_tokens, ends)
 
     def end_trial(self) -> float:
         peak = super().end_trial()

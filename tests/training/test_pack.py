@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 
 from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.design import designs
+from sde_ray.models import decoder
 from sde_ray.storage.layout import ADAPTER, PREDICTIONS, TRAIN_LOG
 from sde_ray.storage.train_log import TrainLog
-from sde_ray.training import packed_training
+from sde_ray.training import pack, packed_training
 from sde_ray.training.pack import Pack
 from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import TrialRunner
@@ -66,9 +67,9 @@ def on_seat(pack: Pack, number: int) -> TrialRunner:
 
 def packed(configs: Sequence[TrialConfig], folder: Path) -> list[TrialResult]:
     """All trials at once, each on a seat."""
-    pack = Pack()
+    shared = Pack()
     with ThreadPoolExecutor(len(configs)) as threads:
-        runs = [threads.submit(run_trial, on_seat(pack, n), one, folder / str(n)) for n, one in enumerate(configs)]
+        runs = [threads.submit(run_trial, on_seat(shared, n), one, folder / str(n)) for n, one in enumerate(configs)]
         return [run.result() for run in runs]
 
 
@@ -100,6 +101,32 @@ def test_packed_equals_alone(tiny_llama: Path, worker: Worker, tmp_path: Path) -
     for n, result in enumerate(packed(configs, tmp_path / "packed")):
         assert result.status == "finished", result.error
         assert_equal(tmp_path / "alone" / str(n), tmp_path / "packed" / str(n))
+
+
+def test_trials_decode_together_what_they_decode_alone(
+    tiny_llama: Path, worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Different adapters, prompts and limits in one batch, as on a GPU."""
+    configs = [
+        config(tiny_llama, 1),
+        config(tiny_llama, 2, lora={"r": 2, "target_modules": ("q_proj", "up_proj")}),
+        replace(config(tiny_llama, 3), generation=Generation(max_new_tokens=20)),
+    ]
+    together: list[int] = []
+    generate = decoder.generate_together
+
+    def counted(joint: Any, requests: Sequence[Any]) -> Any:
+        together.append(len(requests))
+        return generate(joint, requests)
+
+    monkeypatch.setattr(decoder, "generate_together", counted)
+    monkeypatch.setattr(pack, "TOGETHER", ("cpu",))
+    packed(configs, tmp_path)
+    assert max(together, default=0) >= 2
+    assert len({(tmp_path / str(n) / PREDICTIONS).read_text() for n in (0, 1)}) == 2, "each its own adapter"
+    for n, one in enumerate(configs):
+        run_trial(runner_on(worker), one, tmp_path / "alone")
+        assert_equal(tmp_path / "alone", tmp_path / str(n))
 
 
 def test_neither_failure_nor_lack_of_memory_nor_another_kind_reaches_a_neighbour(
