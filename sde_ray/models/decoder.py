@@ -11,19 +11,17 @@ prompts give the same completions everywhere.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Literal
 
-import torch
 from peft import PeftModel
 
 from sde_ray.design.answer_end import AnswerEnd
-from sde_ray.models import generation
+from sde_ray.models.backends import make_backend
+from sde_ray.models.backends.request import BackendSettings, Request
 from sde_ray.models.base import LoadedModel
 from sde_ray.models.generation import Sampling
-from sde_ray.models.merged_lora import merged_lora
-from sde_ray.models.tokenization import Encoder, Frame, Prompt, completion_text, pad_token_id
+from sde_ray.models.tokenization import Encoder, Frame, Prompt, completion_text
 from sde_ray.types import Sample
 
 LOOK_EVERY = 8  # new tokens, at whether an answer is settled: the text has to be made and parsed each time
@@ -58,13 +56,17 @@ class LoraDecoder:
         max_length: int,
         chat_template: Literal["auto", "off"] = "auto",
         frame: Frame | None = None,
+        backend: str = "builtin",
         merge_adapter: bool = True,
+        trust_remote_code: bool = False,
     ) -> None:
         """`max_length`: tokens of prompt and completion together; the model's own limit holds as well.
 
-        `frame`: see `Encoder`; `merge_adapter`: see `merged_lora`.
+        `frame`: see `Encoder`; `backend`: a name of `BACKENDS`; the rest: `BackendSettings`.
         """
-        self.loaded, self.peft_model, self.merge_adapter = loaded, peft_model, merge_adapter
+        self.loaded, self.peft_model = loaded, peft_model
+        settings = BackendSettings(max_length, merge_adapter, trust_remote_code)
+        self.backend = make_backend(backend, loaded, settings)
         self.encoder = Encoder(loaded.tokenizer, min(max_length, loaded.max_positions), chat_template, frame)
 
     def generate(
@@ -95,29 +97,20 @@ class LoraDecoder:
         Raises:
             UserError: when a prompt without its text, and `max_new_tokens`, exceed the context.
         """
-        loaded = self.loaded
-        with self._model() as model:
-            generated = generation.generate(
-                model,
-                self.encoder.prompts(prompts, max_new_tokens),
-                eos_token_ids=(*loaded.eos_token_ids, *stop_token_ids),
-                pad_token_id=pad_token_id(loaded.tokenizer),
-                max_new_tokens=max_new_tokens,
-                batch_size=batch_size,
-                sampling=sampling,
-                share_prefix=share_prefix,
-                is_complete=partial(self._is_settled, ends) if any(ends) else None,
-            )
-        return [completion_text(loaded.tokenizer, ids) for ids in generated], sum(map(len, generated))
+        tokenizer = self.loaded.tokenizer
+        request = Request(
+            eos_token_ids=(*self.loaded.eos_token_ids, *stop_token_ids),
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            sampling=sampling,
+            share_prefix=share_prefix,
+            is_complete=partial(self._is_settled, ends) if any(ends) else None,
+        )
+        generated = self.backend.generate(self.peft_model, self.encoder.prompts(prompts, max_new_tokens), request)
+        return [completion_text(tokenizer, ids) for ids in generated], sum(map(len, generated))
 
     def _is_settled(self, ends: Sequence[AnswerEnd | None], row: int, ids: Sequence[int]) -> bool:
         end = ends[row]
         if end is None or len(ids) % LOOK_EVERY:
             return False
         return end.is_settled(completion_text(self.loaded.tokenizer, ids))
-
-    def _model(self) -> AbstractContextManager[torch.nn.Module]:
-        """The base model, with the adapter in its weights or beside them if there is one."""
-        if self.peft_model is None:
-            return nullcontext(self.loaded.model)
-        return merged_lora(self.peft_model, self.merge_adapter)

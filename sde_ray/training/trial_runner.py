@@ -24,7 +24,7 @@ from typing import Any
 from sde_ray import data, metrics
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
-from sde_ray.design.answer_end import AnswerEnd, answer_end
+from sde_ray.design.answer_end import AnswerEnd
 from sde_ray.errors import UserError
 from sde_ray.evaluation.batch_retries import ask_again, parse_answers
 from sde_ray.evaluation.predictions import Prediction, write_predictions
@@ -278,20 +278,18 @@ class TrialRunner:
         """
         config = self._running().config
         home, looks = parts[0], config.interim_looks
-        prompts, end = home.prompts(config), answer_end(home.task, config.design)
+        prompts, ends = home.prompts(config), [end for part in parts for end in part.ends(config)]
         early: list[str] = []
         count = 0
         for interval in slices(len(prompts), looks)[:-1] if looks else ():
-            texts, num_tokens = self._decode(prompts[interval], [end] * len(prompts[interval]))
+            texts, num_tokens = self._decode(prompts[interval], ends[interval])
             early, count = early + texts, count + num_tokens
             examples = home.examples[: len(early)]
             reason = rival.reason_to_stop(name, home.task, config.design, examples, early, len(looks)) if rival else ""
             if reason:
                 return [(Evaluation(home.split, home.name, home.task, examples), early)], count, reason
         rest = prompts[len(early) :] + [pair for part in parts[1:] for pair in part.prompts(config)]
-        ends = [end] * (len(home.examples) - len(early))
-        ends += [answer_end(part.task, config.design) for part in parts[1:] for _ in part.examples]
-        texts, num_tokens = self._decode(rest, ends)
+        texts, num_tokens = self._decode(rest, ends[len(early) :])
         texts = early + texts
         return [(part, [texts.pop(0) for _ in part.examples]) for part in parts], count + num_tokens, ""
 
