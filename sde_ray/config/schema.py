@@ -361,6 +361,7 @@ class SweepConfig(Section):
         resources = self.resources
         reasons = refused_by_vllm(
             self.lora,
+            quantization=self.train.quantization,
             num_workers=resources.num_workers,
             pack=resources.pack,
             gpus=resources.resources_per_worker.GPU,

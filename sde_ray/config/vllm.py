@@ -1,6 +1,6 @@
 """What `generation.backend: vllm` cannot decode, told from the configuration alone.
 
-refused_by_vllm(Lora(use_dora=True), num_workers=1, pack=1, gpus="auto", models=["tiny"])   ->  ["lora.use_dora, ..."]
+refused_by_vllm(Lora(use_dora=True), ...)   ->  ["lora.use_dora, which vLLM does not read"]
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ NOT_READ = ("use_dora", "modules_to_save", "target_parameters", "rank_pattern", 
 
 
 def refused_by_vllm(
-    lora: Lora, *, num_workers: int, pack: int | str, gpus: float | str, models: Sequence[str]
+    lora: Lora, *, quantization: str, num_workers: int, pack: int | str, gpus: float | str, models: Sequence[str]
 ) -> list[str]:
     """The settings that vLLM does not go with, in words; empty where it can decode."""
     reasons = [f"lora.{name}, which vLLM does not read" for name in NOT_READ if getattr(lora, name)]
+    if quantization != "none":
+        reasons.append(f"train.quantization: {quantization}, as its engine has a base of its own, and that a whole one")
     if num_workers > 1:
         reasons.append(f"resources.num_workers: {num_workers}, as its engine takes one GPU")
     if pack != 1:

@@ -174,6 +174,7 @@ def test_a_plan_refuses_what_vllm_cannot_do(monkeypatch: pytest.MonkeyPatch) -> 
     for changes in (
         {"lora": {"use_dora": True}},
         {"lora": {"rank_pattern": {"q_proj": 2}}},
+        {"train": {"quantization": "nf4"}},
         {"resources": {"num_workers": 2}},
         {"resources": {"pack": 4}},
         {"resources": {"resources_per_worker": {"GPU": 0}}},
