@@ -10,7 +10,7 @@ load.py      read, override, check; the resolved configuration back as JSON
 open.py      the configuration of a run that exists, by its folder, its YAML file or its address
 names.py     what it names beyond the package's own, and whether that may be imported and read
 checks.py    what is wrong with a file, in sentences
-installed.py what the installed peft does not have
+installed.py what the installed peft does not have; vllm.py what vLLM cannot decode
 renamed.py   what the keys of other tools, and of version 0.1, are called here
 scaffold.py  a sweep drafted from a user's data; sweep_yaml.py writes it out, with comments
 shipped.py   the sweeps that come with the package, by name

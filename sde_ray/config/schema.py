@@ -25,6 +25,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from sde_ray.config.curation import Curation
 from sde_ray.config.section import Section
 from sde_ray.config.trial import Generation, Lora, Train, check_batch_size
+from sde_ray.config.vllm import refused_by_vllm
 from sde_ray.design.axes import find_axis
 from sde_ray.safe_text import MASK, VARIABLE, mask_webhook
 from sde_ray.storage.run_directory import RunDirectory
@@ -353,6 +354,24 @@ class SweepConfig(Section):
     @model_validator(mode="after")
     def _even_batches(self) -> SweepConfig:
         check_batch_size(self.train, self.resources.num_workers)
+        return self
+
+    @model_validator(mode="after")
+    def _vllm_can_decode(self) -> SweepConfig:
+        resources = self.resources
+        reasons = refused_by_vllm(
+            self.lora,
+            quantization=self.train.quantization,
+            num_workers=resources.num_workers,
+            pack=resources.pack,
+            gpus=resources.resources_per_worker.GPU,
+            models=self.model,
+        )
+        if reasons and self.generation.backend == "vllm":
+            raise ValueError(
+                f"generation.backend: vllm does not go with {'; with '.join(reasons)}. Use backend: builtin, or leave "
+                f"{'it' if len(reasons) == 1 else 'these'} out."
+            )
         return self
 
     @property

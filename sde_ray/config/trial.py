@@ -201,6 +201,11 @@ class Generation(Section):
     `use_dora`, `modules_to_save`, `target_parameters` or a quantised base. `false`: beside its layers, as in training;
     slower. The same completions, but in half precision for near ties."""
 
+    backend: Annotated[Literal["builtin", "vllm"], NEUTRAL] = "builtin"
+    """What decodes a trial's completions. `vllm`: vLLM's engine, on the trial's GPU beside the trained model and asleep
+    while that trains (`pip install "sde_ray[vllm]"`); the same completions but for near ties. One worker a trial, a
+    plain adapter."""
+
     @property
     def rows(self) -> int | None:
         """`batch_size` as a number; None: as many as suit the device."""

@@ -8,6 +8,7 @@ tokenization.py     samples as ids and labels; token_cache.py the ids of texts t
 merged_lora.py      an adapter in the weights while decoding; memory.py what memory is free
 generation.py       batched generation; continuous_batch.py its rows, decoding_step.py a step of them, kv_cache.py
                     their cache; fast_dropout.py dropout on a CPU
+backends/           what decodes: our own generation, or vLLM
 decoder.py          prompts in, completions out: what trials, predict and the studies decode with
 perplexity.py       likelihoods of prompts and gold outputs, and perplexities of texts
 predictor.py        a trained adapter, applied in its design

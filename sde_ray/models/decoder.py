@@ -11,21 +11,17 @@ prompts give the same completions everywhere.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-import torch
 from peft import PeftModel
 
 from sde_ray.design.answer_end import AnswerEnd
-from sde_ray.models import generation
+from sde_ray.models.backends import make_backend
+from sde_ray.models.backends.request import BackendSettings, Request
 from sde_ray.models.base import LoadedModel
 from sde_ray.models.generation import Sampling
-from sde_ray.models.grouped_lora import Adapter, JointModel
-from sde_ray.models.merged_lora import merged_lora
-from sde_ray.models.tokenization import Encoder, Frame, Prompt, completion_text, pad_token_id
+from sde_ray.models.tokenization import Encoder, Frame, Prompt, completion_text
 from sde_ray.types import Sample
 
 LOOK_EVERY = 8  # new tokens, at whether an answer is settled: the text has to be made and parsed each time
@@ -60,13 +56,17 @@ class LoraDecoder:
         max_length: int,
         chat_template: Literal["auto", "off"] = "auto",
         frame: Frame | None = None,
+        backend: str = "builtin",
         merge_adapter: bool = True,
+        trust_remote_code: bool = False,
     ) -> None:
         """`max_length`: tokens of prompt and completion together; the model's own limit holds as well.
 
-        `frame`: see `Encoder`; `merge_adapter`: see `merged_lora`.
+        `frame`: see `Encoder`; `backend`: a name of `BACKENDS`; the rest: `BackendSettings`.
         """
-        self.loaded, self.peft_model, self.merge_adapter = loaded, peft_model, merge_adapter
+        self.loaded, self.peft_model = loaded, peft_model
+        settings = BackendSettings(max_length, merge_adapter, trust_remote_code)
+        self.backend = make_backend(backend, loaded, settings)
         self.encoder = Encoder(loaded.tokenizer, min(max_length, loaded.max_positions), chat_template, frame)
 
     def generate(
@@ -97,81 +97,20 @@ class LoraDecoder:
         Raises:
             UserError: when a prompt without its text, and `max_new_tokens`, exceed the context.
         """
-        loaded = self.loaded
-        with self._model() as model:
-            generated = generation.generate(
-                model,
-                self.encoder.prompts(prompts, max_new_tokens),
-                eos_token_ids=(*loaded.eos_token_ids, *stop_token_ids),
-                pad_token_id=pad_token_id(loaded.tokenizer),
-                max_new_tokens=max_new_tokens,
-                batch_size=batch_size,
-                sampling=sampling,
-                share_prefix=share_prefix,
-                is_complete=partial(self.is_settled, ends) if any(ends) else None,
-            )
-        return [completion_text(loaded.tokenizer, ids) for ids in generated], sum(map(len, generated))
+        tokenizer = self.loaded.tokenizer
+        request = Request(
+            eos_token_ids=(*self.loaded.eos_token_ids, *stop_token_ids),
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            sampling=sampling,
+            share_prefix=share_prefix,
+            is_complete=partial(self.is_settled, ends) if any(ends) else None,
+        )
+        generated = self.backend.generate(self.peft_model, self.encoder.prompts(prompts, max_new_tokens), request)
+        return [completion_text(tokenizer, ids) for ids in generated], sum(map(len, generated))
 
     def is_settled(self, ends: Sequence[AnswerEnd | None], row: int, ids: Sequence[int]) -> bool:
         end = ends[row]
         if end is None or len(ids) % LOOK_EVERY:
             return False
         return end.is_settled(completion_text(self.loaded.tokenizer, ids))
-
-    def _model(self) -> AbstractContextManager[torch.nn.Module]:
-        """The base model, with the adapter in its weights or beside them if there is one."""
-        if self.peft_model is None:
-            return nullcontext(self.loaded.model)
-        return merged_lora(self.peft_model, self.merge_adapter)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What one of several adapters is to answer: (id, segments) pairs, at most so many new tokens each, and when an
-    answer is settled (see `LoraDecoder.generate`).
-    """
-
-    decoder: LoraDecoder
-    adapter: Adapter
-    prompts: Sequence[tuple[str, Prompt]]
-    max_new_tokens: int
-    ends: Sequence[AnswerEnd | None] = ()
-
-
-def generate_together(
-    joint: JointModel, requests: Sequence[Request], batch_size: int | None = None
-) -> list[tuple[list[str], int]]:
-    """The completions of several adapters in common batches, each beside the base's layers; greedily.
-
-    Texts are those that each would have alone, but for near ties: sums are taken in another order. Prompts that begin
-    alike are read one by one, since each adapter sees another beginning.
-
-    Returns:
-        By request its texts and how many tokens they have in all, as of `LoraDecoder.generate`.
-    """
-    first = requests[0].decoder
-    rows = [(owner, n) for owner, request in enumerate(requests) for n in range(len(request.prompts))]
-    ids = [
-        one for request in requests for one in request.decoder.encoder.prompts(request.prompts, request.max_new_tokens)
-    ]
-
-    def is_complete(row: int, tokens: Sequence[int]) -> bool:
-        owner, n = rows[row]
-        request = requests[owner]
-        ended = len(tokens) >= request.max_new_tokens
-        return ended or (any(request.ends) and request.decoder.is_settled(request.ends, n, tokens))
-
-    with joint.decoding([request.adapter for request in requests], [owner for owner, _ in rows]) as on_rows:
-        generated = generation.generate(
-            joint.model,
-            ids,
-            eos_token_ids=first.loaded.eos_token_ids,
-            pad_token_id=pad_token_id(first.loaded.tokenizer),
-            max_new_tokens=max(request.max_new_tokens for request in requests),
-            batch_size=batch_size,
-            is_complete=is_complete,
-            on_rows=on_rows,
-        )
-    left = iter(generated)
-    own = [[next(left) for _ in request.prompts] for request in requests]
-    return [([completion_text(first.loaded.tokenizer, one) for one in some], sum(map(len, some))) for some in own]

@@ -95,9 +95,11 @@ class SweepRun:
         if not self.check_tokenizer:
             return expanded
         from sde_ray.models.availability import check_model
+        from sde_ray.sweep.backend_check import check_backend
         from sde_ray.sweep.device_memory import check_adapters, check_bases, check_memory, trial_memory, worker_device
         from sde_ray.sweep.tokenizer_check import drop_unencodable
 
+        check_backend(self.config)
         for model in (*self.config.model, *self.config.curation.models):
             check_model(model, self.config.trust_remote_code, must_load=True)
         check_reachable(trial for trial in expanded.trials if trial.key not in self.results)

@@ -7,6 +7,7 @@ from typing import Any
 from sde_ray import data
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
+from sde_ray.design.answer_end import AnswerEnd, answer_end
 from sde_ray.evaluation.predictions import ReportedSplit
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.types import Example, Task
@@ -23,6 +24,10 @@ class Evaluation:
             (example.id, render.prompt_of(example.text, self.task, config.design, config.instruction_variant))
             for example in self.examples
         ]
+
+    def ends(self, config: TrialConfig) -> list[AnswerEnd | None]:
+        """When the answer to each is settled."""
+        return [answer_end(self.task, config.design)] * len(self.examples)
 
 
 Answered = tuple[Evaluation, list[str]]

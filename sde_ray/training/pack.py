@@ -135,7 +135,7 @@ class Pack:
 
     def _decode(self) -> None:
         """The completions of every trial that decodes now; of one alone with its adapter merged."""
-        from sde_ray.models.decoder import generate_together
+        from sde_ray.models.joint_decoding import generate_together
 
         waiting = [self._decoding.pop(0) for _ in range(len(self._decoding))]
         if len(waiting) > 1:
@@ -233,13 +233,13 @@ class Seat(Worker):
 
         if not isinstance(self._trainer, PackedTrainer) or self._trainer.device.type not in TOGETHER:
             return False
-        return is_plain_attention(make_kv_cache(self._loaded.model, 0))
+        return self._config.generation.backend == "builtin" and is_plain_attention(make_kv_cache(self._loaded.model, 0))
 
     def to_decode(self, prompts: Any, ends: Sequence[Any] = ()) -> Any:
         """What `generate` with these arguments asks for."""
-        from sde_ray.models.decoder import Request
+        from sde_ray.models.joint_decoding import JointRequest
 
-        return Request(self._decoder, self._trainer.adapter, prompts, self._max_new_tokens, ends)
+        return JointRequest(self._decoder, self._trainer.adapter, prompts, self._max_new_tokens, ends)
 
     def end_trial(self) -> float:
         peak = super().end_trial()

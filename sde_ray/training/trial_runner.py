@@ -24,7 +24,7 @@ from typing import Any
 from sde_ray import data, metrics
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
-from sde_ray.design.answer_end import AnswerEnd, answer_end
+from sde_ray.design.answer_end import AnswerEnd
 from sde_ray.errors import UserError
 from sde_ray.evaluation.batch_retries import ask_again, parse_answers
 from sde_ray.evaluation.predictions import Prediction, write_predictions
@@ -272,28 +272,23 @@ class TrialRunner:
     ) -> tuple[list[Answered], int, str]:
         """Decode every part, together: longer batches of like length. Returns completions, new tokens, why it stopped.
 
-        With racing the trial's own part is decoded in slices, with or without a rival: a completion must not depend
-        on that, and in float32 on a CPU it does not. In half precision, and on a GPU, which sums in no fixed order, a
-        near tie may come out otherwise in another batch.
+        With racing the own part is decoded in slices, rival or not: no completion but a near tie may depend on that.
         """
         config = self._running().config
         home, looks = parts[0], config.interim_looks
-        prompts, end = home.prompts(config), answer_end(home.task, config.design)
-        early: list[str] = []
-        count = 0
-        for interval in slices(len(prompts), looks)[:-1] if looks else ():
-            texts, num_tokens = self._decode(prompts[interval], [end] * len(prompts[interval]))
+        prompts = [pair for part in parts for pair in part.prompts(config)]
+        ends = [end for part in parts for end in part.ends(config)]
+        early, count = list[str](), 0
+        for interval in slices(len(home.examples), looks)[:-1] if looks else ():
+            texts, num_tokens = self._decode(prompts[interval], ends[interval])
             early, count = early + texts, count + num_tokens
             examples = home.examples[: len(early)]
             reason = rival.reason_to_stop(name, home.task, config.design, examples, early, len(looks)) if rival else ""
             if reason:
                 return [(Evaluation(home.split, home.name, home.task, examples), early)], count, reason
-        rest = prompts[len(early) :] + [pair for part in parts[1:] for pair in part.prompts(config)]
-        ends = [end] * (len(home.examples) - len(early))
-        ends += [answer_end(part.task, config.design) for part in parts[1:] for _ in part.examples]
-        texts, num_tokens = self._decode(rest, ends)
-        texts = early + texts
-        return [(part, [texts.pop(0) for _ in part.examples]) for part in parts], count + num_tokens, ""
+        texts, num_tokens = self._decode(prompts[len(early) :], ends[len(early) :])
+        left = iter(early + texts)
+        return [(part, [next(left) for _ in part.examples]) for part in parts], count + num_tokens, ""
 
     def _decode(self, prompts: list[Any], ends: Sequence[AnswerEnd | None] = ()) -> tuple[list[str], int]:
         """Decode prompts on all workers. Returns completions in the prompts' order, and the number of new tokens."""

@@ -137,7 +137,9 @@ class Worker:
             self._loaded,
             max_length=config.train.max_length,
             chat_template=config.chat_template,
+            backend=config.generation.backend,
             merge_adapter=config.generation.merge_adapter,
+            trust_remote_code=config.trust_remote_code,
         )
         encoder = self._decoder.encoder
         self._max_new_tokens = completion_budget(config.generation.max_new_tokens, encoder, drawn)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.design import designs
-from sde_ray.models import decoder
+from sde_ray.models import joint_decoding
 from sde_ray.storage.layout import ADAPTER, PREDICTIONS, TRAIN_LOG
 from sde_ray.storage.train_log import TrainLog
 from sde_ray.training import pack, packed_training
@@ -113,13 +113,13 @@ def test_trials_decode_together_what_they_decode_alone(
         replace(config(tiny_llama, 3), generation=Generation(max_new_tokens=20)),
     ]
     together: list[int] = []
-    generate = decoder.generate_together
+    generate = joint_decoding.generate_together
 
     def counted(joint: Any, requests: Sequence[Any]) -> Any:
         together.append(len(requests))
         return generate(joint, requests)
 
-    monkeypatch.setattr(decoder, "generate_together", counted)
+    monkeypatch.setattr(joint_decoding, "generate_together", counted)
     monkeypatch.setattr(pack, "TOGETHER", ("cpu",))
     packed(configs, tmp_path)
     assert max(together, default=0) >= 2
