@@ -232,7 +232,8 @@ def _has_dropout(model: nn.Module) -> bool:
     """Whether the base itself drops units in training, from a random stream that all rows would share."""
     config = model.config.get_text_config()  # type: ignore[operator, union-attr]
     modules = any(isinstance(module, nn.Dropout) and module.p for module in model.modules())
-    return modules or any(value for name, value in vars(config).items() if name.endswith(("dropout", "pdrop")))
+    names = (name for name in vars(config) if not name.startswith(("classifier", "summary")))  # of other heads
+    return modules or any(getattr(config, name) for name in names if name.endswith(("dropout", "pdrop")))
 
 
 @dataclass
@@ -315,7 +316,7 @@ class GroupedLinear(nn.Module):
             for one in groups
         ]
         matrices = [matrix for one in groups for matrix in one.matrices]
-        flat = x.reshape(rows, length, self.in_features)
+        flat = x.reshape(rows, length, self.in_features).contiguous()
         y: torch.Tensor = _LinearWithLora.apply(flat, self.weight, self.bias, products, *matrices)
         return y.view(*x.shape[:-1], self.out_features)
 
@@ -324,7 +325,7 @@ class GroupedLinear(nn.Module):
         owners = self._pass.owners
         assert owners is not None
         y = functional.linear(x, self.weight, self.bias)
-        inner = torch.bmm(x.view(len(owners), -1, self.in_features), down[owners].mT)
+        inner = torch.bmm(x.reshape(len(owners), -1, self.in_features), down[owners].mT)
         y.view(len(owners), -1, self.out_features).baddbmm_(inner, up[owners].mT)
         return y
 

@@ -22,7 +22,7 @@ from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.design import designs
 from sde_ray.errors import UserError
 from sde_ray.models import base as model
-from sde_ray.models import generation, lora
+from sde_ray.models import generation, grouped_lora, lora
 from sde_ray.models.predictor import Predictor
 from sde_ray.models.tokenization import Encoder, chat_frame, completion_text
 from sde_ray.training.runner import RunnerResources
@@ -330,3 +330,41 @@ def test_an_adapter_keeps_the_frame_it_was_trained_in(
     encoder = Predictor.load(tmp_path / "trial")._decoder.encoder
     (ids,) = encoder.prompts([("x", (Segment("soup", False, "text"),))], 5)
     assert encoder.tokenizer.decode(list(ids)) == "<s>Today is 2025-01-01.\nsoup<s>"
+
+
+UNGROUPED = {"qwen3-moe", "mixtral", "qwen3-next"}  # experts do not see every token: trials take turns
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_rows_of_two_adapters_in_one_pass_are_those_of_each_alone(saved: Callable[[str], Path], name: str) -> None:
+    """Outputs and gradients, for adapters of different ranks; or the model is known to be none for packed training."""
+    base = model.load_base(str(saved(name))).model
+    settings = [Lora(**{"lora_dropout": 0.0, **SETTINGS.get(name, {}), "r": rank}) for rank in (3, 8)]
+    pairs: list[tuple[Any, grouped_lora.Adapter]] = []
+    try:
+        joint = grouped_lora.JointModel(base)
+        for one in settings:
+            torch.manual_seed(one.r)
+            peft_model = lora.add_lora(grouped_lora.shared_copy(base), one)
+            for weight in peft_model.parameters():
+                if weight.requires_grad:
+                    torch.nn.init.normal_(weight, std=0.1)
+            pairs.append((peft_model, grouped_lora.Adapter.of(peft_model)))
+            joint.check(pairs[-1][1])
+    except grouped_lora.UngroupedError:
+        assert name in UNGROUPED
+        return
+    assert name not in UNGROUPED
+    ids = torch.randint(3, 400, (3, 7), generator=torch.Generator().manual_seed(0))
+    members = [grouped_lora.Member(adapter, rows, 7) for (_, adapter), rows in zip(pairs, (2, 1), strict=True)]
+    together = joint.logits(ids, members, torch.arange(21)).view(3, 7, -1)
+    together.logsumexp(-1).sum().backward()
+    gradients = [[layer.lora_A["default"].weight.grad for layer in one.layers.values()] for _, one in pairs]
+    for n, (peft_model, adapter) in enumerate(pairs):
+        for weight in peft_model.parameters():
+            weight.grad = None
+        logits = peft_model(input_ids=ids[:2] if n == 0 else ids[2:], use_cache=False).logits
+        torch.testing.assert_close(together[:2] if n == 0 else together[2:], logits, atol=1e-4, rtol=1e-4)
+        logits.logsumexp(-1).sum().backward()
+        for layer, gradient in zip(adapter.layers.values(), gradients[n], strict=True):
+            torch.testing.assert_close(gradient, layer.lora_A["default"].weight.grad, atol=1e-4, rtol=1e-3)
