@@ -420,7 +420,7 @@ class _LinearWithLora(torch.autograd.Function):
         kept: list[torch.Tensor] = []
         for group in groups:
             down, up = group.stack(left, (x.shape[-1], y.shape[-1]))
-            inner = torch.bmm(_dropped(x, group), down.mT).mul_(group.scales[:, None, None].to(x.dtype))
+            inner = torch.bmm(_dropped(x, group), down.mT).mul_(group.scales[:, None, None])
             rows = y[group.start : group.end].view(len(group.ranks), -1, y.shape[-1])
             rows.baddbmm_(inner, up.mT)
             kept += [down, up, inner]
@@ -437,7 +437,7 @@ class _LinearWithLora(torch.autograd.Function):
         for number, group in enumerate(ctx.groups):
             down, up, inner = kept[3 * number : 3 * number + 3]
             own = gradient[group.start : group.end].view(len(group.ranks), -1, gradient.shape[-1])
-            of_inner = torch.bmm(own, up).mul_(group.scales[:, None, None].to(x.dtype))
+            of_inner = torch.bmm(own, up).mul_(group.scales[:, None, None])
             of_up = torch.bmm(own.mT, inner)
             of_down = torch.bmm(of_inner.mT, _dropped(x, group))
             of_matrices += group.unstack(of_down, of_up)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from sde_ray.bench.engine import decode, fidelity, measurement, packed, plain_script, shapes, sweeps, ways
+from sde_ray.bench.engine import decode, fidelity, measurement, packed, plain_script, roofline, shapes, sweeps, ways
 from sde_ray.bench.engine.floor import Parameters, Work, count_parameters
 from sde_ray.bench.engine.measurement import Measurement, ratio
 from sde_ray.bench.engine.work import Job, Size, choose_designs, make_job, make_trials, score, write_samples
@@ -272,6 +272,27 @@ def test_packed_trials_are_those_alone_in_every_way(members: int) -> None:
     for gap in measured["equality"]:
         assert gap["losses differ by"] < 1e-5
         assert gap["adapters differ by"] < 1e-4, "Adam divides by gradients that are rounding alone"
+
+
+def test_the_roofline_counts_kernels_and_takes_the_longer_of_starting_and_computing() -> None:
+    """On the meta device; packed trials share the base's kernels: each has fewer, and equally much arithmetic."""
+    slow_host, slow_gpu = roofline.Gpu(launch_us=1e6), roofline.Gpu(peak_tflops=1e-3, launch_us=0.0)
+    for gpu, at_least, at_most in ((slow_host, 2.5, 16), (slow_gpu, 0.9, 1.3)):
+        rows = roofline.estimate(["test"], members=[1, 16], batch_size=2, length=32, gpu=gpu)["rows"]
+        alone, one, many = rows
+        assert alone["x alone"] == 1
+        assert one["kernels a trial's step"] == pytest.approx(alone["kernels a trial's step"], rel=0.15)
+        assert at_least < many["x alone"] < at_most
+        for row in rows:
+            longer = max(row["started in ms"], row["computed in ms"])
+            assert row["samples/s"] == pytest.approx(2 / (longer * 1e-3))
+    arithmetic = roofline.estimate(["test"], members=[1], dropout=0.0, gpu=slow_gpu)["rows"][0]["computed in ms"]
+    tokens, width, inner, layers, rank = 4 * 512, 64, 128, 2, 8
+    sides = 2 * (width + width) + 2 * (width + width // 2) + 2 * (width + inner) + (inner + width)
+    base = layers * (2 * width * width + 2 * width * width // 2 + 3 * width * inner)
+    products = tokens * 2 * (2 * base + 3 * layers * rank * sides)
+    head = 4 * 64 * 2 * 2 * width * 512
+    assert arithmetic == pytest.approx(1e3 * (products + head) / (1e9 * 0.45), rel=0.2)
 
 
 @pytest.mark.cluster

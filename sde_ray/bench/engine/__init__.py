@@ -5,6 +5,7 @@
     packed.py         trials that share each pass through the base, beside each alone and beside a loop over adapters
     fidelity.py       losses of our trainer and of transformers' Trainer, step by step
     shapes.py         samples and tokens a second at the shapes of 0.5B to 7B models, for a GPU
+    roofline.py       what packing can gain on a GPU that is not at hand: kernels counted, their times assumed
 
     work.py           the trials that all ways run: designs, samples, limits
     ways.py           the three ways of sweeps.py, each in processes of its own

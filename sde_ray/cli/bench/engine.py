@@ -177,6 +177,37 @@ def packed(
     return _show_settings(measured["settings"])
 
 
+def roofline(
+    shape: Annotated[str, typer.Option(help="Shapes, separated by commas: test,0.5b,1.5b,7b.")] = "0.5b,1.5b,7b",
+    members: Annotated[str, typer.Option(help="Numbers of packed trials, separated by commas.")] = "1,4,16",
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples of a trial's step.")] = 4,
+    length: Annotated[int, typer.Option(min=16, help="Tokens of a sample.")] = 512,
+    dropout: Annotated[float, typer.Option(min=0, max=0.99, help="Dropout of the adapters.")] = 0.1,
+    peak_tflops: Annotated[float, typer.Option(min=0.001, help="The GPU's nominal bfloat16 matrix rate.")] = 989.0,
+    share: Annotated[float, typer.Option(min=0.01, max=1, help="Share of it that products reach.")] = 0.45,
+    bandwidth_tbs: Annotated[float, typer.Option(min=0.001, help="The GPU's nominal memory bandwidth, TB/s.")] = 3.35,
+    launch_us: Annotated[float, typer.Option(min=0, help="Microseconds in which the host starts a kernel.")] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """What packing can gain on a GPU that is not at hand: kernels counted, their times assumed. No measurement."""
+    counts = _sizes(members)
+    from sde_ray.bench.engine.roofline import Gpu, estimate
+    from sde_ray.bench.engine.shapes import SHAPES
+
+    estimated = estimate(
+        _names("shape", shape, tuple(SHAPES)),
+        members=counts,
+        batch_size=batch_size,
+        length=length,
+        dropout=dropout,
+        gpu=Gpu(peak_tflops, share, bandwidth_tbs, launch_us),
+    )
+    if as_json:
+        return emit(estimated)
+    _show("", estimated["rows"])
+    return _show_settings(estimated["settings"])
+
+
 def _names(what: str, text: str, choices: Sequence[str]) -> tuple[str, ...]:
     """Names separated by commas; none: all. Raises UserError for one that does not exist."""
     names = tuple(name.strip() for name in text.split(",") if name.strip()) or tuple(choices)
@@ -234,5 +265,5 @@ def _number(value: Any) -> str:
 
 
 def register(app: typer.Typer) -> None:
-    for command in (sweeps, decode, packed, fidelity, shapes):
+    for command in (sweeps, decode, packed, fidelity, shapes, roofline):
         app.command()(command)
