@@ -11,6 +11,7 @@ configuration is on this machine are looked at.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from sde_ray.config.schema import Resources
 from sde_ray.config.trial import CPU_ROWS, TrialConfig
 from sde_ray.design.render import render_sample
 from sde_ray.errors import UserError
+from sde_ray.models.availability import check_model
 from sde_ray.models.base_settings import check_base_settings
 from sde_ray.models.decoder import completion_budget
 from sde_ray.models.meta import check_lora
@@ -121,10 +123,14 @@ def check_bases(plan: Plan, device: Device) -> None:
 
 
 def check_adapters(plan: Plan) -> None:
-    """Raises UserError where a model cannot take the adapter of its trials, before any weight is read."""
+    """Raises UserError where a model cannot take the adapter of its trials, before any weight is read.
+
+    A model that is not on this machine yet is fetched by the trial that needs it, and checked there.
+    """
     distinct = {(trial.model, trial.lora.model_dump_json(), trial.trust_remote_code) for trial in plan.trials}
     for model, lora, trusted in sorted(distinct):
-        check_lora(model, lora, trusted)
+        if check_model(model, trusted, must_load=True).is_local:
+            check_lora(model, lora, trusted)
 
 
 def worker_device(resources: Resources, gpu_memory: float | None = None) -> Device:
@@ -145,8 +151,11 @@ def worker_device(resources: Resources, gpu_memory: float | None = None) -> Devi
 def trial_memory(plan: Plan, device: Device) -> list[TrialMemory]:
     """Of each contest the trials that need most. Models that are not on this machine are left out."""
     tasks = open_tasks(plan.config)
-    estimates = (_of_contest(plan, contest, tasks[contest.task], device) for contest in plan.contests if contest.trials)
-    return [each for each in estimates if each is not None]
+    memory = []
+    for contest in (contest for contest in plan.contests if contest.trials):
+        with suppress(UserError):  # shapes alone do not tell: nothing is said, and nothing refused
+            memory.append(_of_contest(plan, contest, tasks[contest.task], device))
+    return [each for each in memory if each is not None]
 
 
 def check_memory(memory: Sequence[TrialMemory]) -> None:
