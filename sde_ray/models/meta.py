@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sde_ray.config.trial import Lora
+from sde_ray.errors import UserError, format_error
 from sde_ray.models.base import DTYPES, explained, pretrained
 from sde_ray.models.lora import add_lora
 
@@ -38,25 +39,26 @@ def meta_model(
         attn_implementation: `eager` has the scores of all pairs of tokens, all others compute them piece by piece.
 
     Raises:
-        UserError: when the model cannot be built.
+        UserError: when the model cannot be built without its weights.
     """
     where = {**pretrained(name), "trust_remote_code": trust_remote_code, "local_files_only": True}
     with explained(name, "configuration"), on_meta():
         config = AutoConfig.from_pretrained(**where)
-        model: Any = None
-        for attention in ("eager",) if attn_implementation == "eager" else (FUSED, "eager"):
-            try:
-                model = _from_config(config, attention, dtype, trust_remote_code)
-                break
-            except (ValueError, ImportError):  # it has an attention of its own
-                if attention == "eager":
-                    raise
+        try:
+            model = _from_config(config, attn_implementation, dtype, trust_remote_code)
+        except RuntimeError as error:  # code of its own that computes as it is built
+            raise UserError(f"{name} cannot be built without its weights: {format_error(error)}") from error
     return model.train()
 
 
-def _from_config(config: Any, attention: str, dtype: str, trust_remote_code: bool) -> Any:
+def _from_config(config: Any, attn_implementation: str, dtype: str, trust_remote_code: bool) -> Any:
     settings = {"dtype": DTYPES[dtype], "trust_remote_code": trust_remote_code}
-    return AutoModelForCausalLM.from_config(config, attn_implementation=attention, **settings)
+    if attn_implementation != "eager":
+        try:
+            return AutoModelForCausalLM.from_config(config, attn_implementation=FUSED, **settings)
+        except (ValueError, ImportError):  # it has an attention of its own
+            pass
+    return AutoModelForCausalLM.from_config(config, attn_implementation="eager", **settings)
 
 
 @lru_cache(maxsize=32)
@@ -64,9 +66,9 @@ def check_lora(name: str, lora: str, trust_remote_code: bool = False) -> None:
     """Raises UserError where an adapter cannot be added to a model. `lora`: the section as JSON, which is hashable."""
     try:
         model = meta_model(name, trust_remote_code)
-    except (RuntimeError, NotImplementedError):  # code of its own that computes as it is built
+    except UserError:  # what it takes to load it is checked elsewhere (`availability.py`)
         return
-    with on_meta():
+    with on_meta(), suppress(RuntimeError):  # a start of the adapter that computes with the weights
         add_lora(model, Lora.model_validate_json(lora))
 
 

@@ -11,14 +11,16 @@ configuration is on this machine are looked at.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sde_ray.config.load import open_tasks
 from sde_ray.config.schema import Resources
-from sde_ray.config.trial import TrialConfig
+from sde_ray.config.trial import CPU_ROWS, TrialConfig
 from sde_ray.design.render import render_sample
 from sde_ray.errors import UserError
+from sde_ray.models.availability import check_model
 from sde_ray.models.base_settings import check_base_settings
 from sde_ray.models.decoder import completion_budget
 from sde_ray.models.meta import check_lora
@@ -71,7 +73,8 @@ class TrialMemory:
             )
         parts += [("activations", estimate.activations), ("logits and workspace", estimate.workspace or 0)]
         told = ", ".join(f"{name} {_size(count)}" for name, count in parts)
-        decoding = f"decoding {sizes.decoded_rows} answers takes {_size(estimate.decoding)}" if sizes.new_tokens else ""
+        answers = f"{sizes.decoded_rows} answers" if sizes.decoded_rows > 1 else "an answer"
+        decoding = f"decoding {answers} at a time takes {_size(estimate.decoding)}" if sizes.new_tokens else ""
         copies = f", merged weights {_size(estimate.merged)}" if estimate.merged else ""
         if decoding and estimate.cache is not None:
             decoding += f" (cache {_size(estimate.cache)}{copies})"
@@ -120,10 +123,14 @@ def check_bases(plan: Plan, device: Device) -> None:
 
 
 def check_adapters(plan: Plan) -> None:
-    """Raises UserError where a model cannot take the adapter of its trials, before any weight is read."""
+    """Raises UserError where a model cannot take the adapter of its trials, before any weight is read.
+
+    A model that is not on this machine yet is fetched by the trial that needs it, and checked there.
+    """
     distinct = {(trial.model, trial.lora.model_dump_json(), trial.trust_remote_code) for trial in plan.trials}
     for model, lora, trusted in sorted(distinct):
-        check_lora(model, lora, trusted)
+        if check_model(model, trusted, must_load=True).is_local:
+            check_lora(model, lora, trusted)
 
 
 def worker_device(resources: Resources, gpu_memory: float | None = None) -> Device:
@@ -144,8 +151,11 @@ def worker_device(resources: Resources, gpu_memory: float | None = None) -> Devi
 def trial_memory(plan: Plan, device: Device) -> list[TrialMemory]:
     """Of each contest the trials that need most. Models that are not on this machine are left out."""
     tasks = open_tasks(plan.config)
-    estimates = (_of_contest(plan, contest, tasks[contest.task], device) for contest in plan.contests if contest.trials)
-    return [each for each in estimates if each is not None]
+    memory = []
+    for contest in (contest for contest in plan.contests if contest.trials):
+        with suppress(UserError):  # shapes alone do not tell: nothing is said, and nothing refused
+            memory.append(_of_contest(plan, contest, tasks[contest.task], device))
+    return [each for each in memory if each is not None]
 
 
 def check_memory(memory: Sequence[TrialMemory]) -> None:
@@ -189,19 +199,19 @@ def _of_contest(plan: Plan, contest: Contest, task: Task, device: Device) -> Tri
     estimates = []
     lengths = _longest(contest, task, encoder, plan.config.instruction_variant)
     for trial in list(trials.values())[:MAX_ESTIMATES]:
-        sizes = _sizes(trial, *lengths)
+        sizes = _sizes(trial, device.gpu, *lengths)
         estimate = estimate_memory(trial, sizes, device.gpu)
         one = Sizes(1, sizes.length, lengths[1])
-        smallest = estimate if sizes.rows == 1 else estimate_memory(trial, one, device.gpu)
+        smallest = estimate if sizes.rows == 1 or device.memory is None else estimate_memory(trial, one, device.gpu)
         estimates.append(TrialMemory(trial, device, sizes, estimate, smallest))
     return max(estimates, key=lambda each: each.estimate.peak)
 
 
-def _sizes(trial: TrialConfig, length: int, positions: int, new_tokens: int) -> Sizes:
+def _sizes(trial: TrialConfig, gpu: bool, length: int, positions: int, new_tokens: int) -> Sizes:
     """The sizes of a step. Positions that count differ from row to row, and all rows have those of all."""
-    train, decoded = trial.train, trial.generation.batch_size
+    train = trial.train
     rows = max(1, train.train_batch_size // (trial.num_workers * train.parts))
-    decoded = decoded if isinstance(decoded, int) else 1  # chosen by what is free
+    decoded = trial.generation.rows or (1 if gpu else CPU_ROWS)  # a GPU decodes as many as there is room for
     return Sizes(rows, length, min(length, rows * positions), new_tokens, min(decoded, trial.eval_size))
 
 

@@ -25,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sde_ray.config.trial import Lora, TrialConfig
+from sde_ray.errors import UserError, format_error
 from sde_ray.models.base import DTYPES
 from sde_ray.models.base_settings import BYTES
 from sde_ray.models.kv_cache import make_kv_cache
@@ -99,7 +100,7 @@ def estimate_memory(config: TrialConfig, sizes: Sizes, gpu: bool, dtype: str = "
     """The device memory of a trial. Reads the model's configuration, which must be on this machine.
 
     `dtype`: what `train.dtype` has come to, where that is known.
-    Raises UserError: for an adapter that the model cannot take.
+    Raises UserError: for an adapter that the model cannot take, and where shapes alone do not tell.
     """
     dtype = dtype or config.train.dtype
     dtype = dtype if dtype != "auto" else "bfloat16" if gpu else "float32"
@@ -151,7 +152,10 @@ def _model(shape: _ModelShape) -> Any:
     """The model with its adapter, on the meta device."""
     base = meta_model(shape.name, shape.trust_remote_code, shape.dtype, shape.attention)
     with on_meta():
-        peft_model = add_lora(base, Lora.model_validate_json(shape.lora))
+        try:
+            peft_model = add_lora(base, Lora.model_validate_json(shape.lora))
+        except RuntimeError as error:
+            raise UserError(f"The adapter's start needs the weights of {shape.name}: {format_error(error)}") from error
         peft_model.to(next(base.parameters()).dtype)  # DeepSpeed does that
         if shape.gpu:
             _use_byte_masks(peft_model)

@@ -88,7 +88,10 @@ class MicroBatch:
 
     def _fits(self, parts: int) -> bool:
         """Whether a part fits into what is free beside the model, which is on its device."""
-        estimate = estimate_memory(self.config, self._sizes(parts), self.device.type == "cuda", self.dtype)
+        try:
+            estimate = estimate_memory(self.config, self._sizes(parts), self.device.type == "cuda", self.dtype)
+        except UserError:
+            return True
         if estimate.activations is None or estimate.workspace is None:
             return True  # not known: a step that does not fit is cut when it comes to it
         needed = estimate.optimizer + estimate.activations + estimate.workspace

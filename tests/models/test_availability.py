@@ -150,3 +150,14 @@ def test_a_folder_with_the_sign_in_its_name_is_a_folder_and_has_no_revision(tmp_
     for name in (f"{folder}@main", "tiny@main", "./nowhere@main", "org/repo@"):
         with pytest.raises(UserError, match="asks for a revision, which only a model of the hub has"):
             check_model(name)
+
+
+def test_a_model_that_is_still_to_be_fetched_is_not_asked_for_its_layers(hub: str) -> None:
+    """Its first trial checks the adapter; no configuration is looked for that is not here."""
+    from helpers.plans import plan_of
+
+    from sde_ray.sweep.device_memory import check_adapters, trial_memory, worker_device
+
+    plan = plan_of(model="there/model", designs=["baseline"])
+    check_adapters(plan)
+    assert trial_memory(plan, worker_device(plan.config.resources, 40)) == []

@@ -122,9 +122,9 @@ def test_a_quantised_base_learns_answers_and_predicts(kind: str, dtype: str, wor
     assert predictor.predict(["The soup was cold."])[0][1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_layers_give_the_losses_of_plain_ones(worker: Worker, tmp_path: Path) -> None:
-    """With dropout, samples of many lengths, and checkpointing; decoding is plain."""
+    """With dropout and samples of many lengths; decoding is plain."""
     plain = run_trial(runner_on(worker), trial(), tmp_path / "plain")
     compiled = run_trial(runner_on(worker), trial(torch_compile=True), tmp_path / "compiled")
     assert compiled.status == "finished", compiled.error

@@ -141,3 +141,22 @@ def test_nothing_is_read_but_the_configuration(shape: Callable[..., str]) -> Non
     )
     assert [file.name for file in folder.iterdir()] == ["config.json"]
     assert estimate_memory(trial(str(folder)), Sizes(2, 64, 8), gpu=True).activations
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("MambaConfig", {"state_size": 8}),
+        ("BloomConfig", {"n_layer": 2, "n_head": 4}),
+        ("Gemma2Config", {"head_dim": 8}),
+    ],
+)
+def test_other_architectures_are_told_as_far_as_their_shapes_tell(
+    kind: str, more: dict[str, Any], shape: Callable[..., str]
+) -> None:
+    small = {"vocab_size": 400, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    small |= {} if kind != "Gemma2Config" else {"num_attention_heads": 4, "num_key_value_heads": 2}
+    lora = Lora(exclude_modules=("out_proj",)) if kind == "MambaConfig" else Lora()
+    told = estimate_memory(replace(trial(shape(kind, **small, **more)), lora=lora), Sizes(2, 64, 8, 4), gpu=True)
+    assert told.weights > 2 * 400 * 32 and told.adapter > 0
+    assert told.activations is None or told.activations > 2 * 2 * 64 * 32

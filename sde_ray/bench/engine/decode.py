@@ -116,7 +116,9 @@ def ways(job: Job) -> dict[str, Generate]:
     }
 
 
-def _own_generate(model: Any, tokenizer: Any, prompts: Tokens, max_new_tokens: int, batch_size: int) -> Tokens:
+def _own_generate(
+    model: Any, tokenizer: Any, prompts: Tokens, max_new_tokens: int, batch_size: int, share_prefix: bool = False
+) -> Tokens:
     from sde_ray.models import generation
     from sde_ray.models.tokenization import pad_token_id
 
@@ -127,15 +129,16 @@ def _own_generate(model: Any, tokenizer: Any, prompts: Tokens, max_new_tokens: i
         pad_token_id=pad_token_id(tokenizer),
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
+        share_prefix=share_prefix,
     )
 
 
 def _trial_generate(peft_model: Any, *rest: Any) -> Tokens:
-    """Merged where the adapter allows it, as in a trial."""
+    """Merged where the adapter allows it, and common beginnings read once, as in a trial."""
     from sde_ray.models.merged_lora import merged_lora
 
     with merged_lora(peft_model) as model:
-        return _own_generate(model, *rest)
+        return _own_generate(model, *rest, share_prefix=True)
 
 
 def measure(
