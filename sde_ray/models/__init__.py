@@ -6,6 +6,8 @@ availability.py     whether a model can be loaded, told without its weights; met
 adapter_files.py    an adapter's folder, checked before it is loaded
 tokenization.py     samples as ids and labels; token_cache.py the ids of texts that come again
 merged_lora.py      an adapter in the weights while decoding; memory.py what memory is free
+joint_model.py      a base that trains several adapters in one pass; lora_group.py whose rows these are,
+                    grouped_linear.py one layer of it, joint_decoding.py their completions in common batches
 generation.py       batched generation; continuous_batch.py its rows, decoding_step.py a step of them, kv_cache.py
                     their cache; fast_dropout.py dropout on a CPU
 backends/           what decodes: our own generation, or vLLM

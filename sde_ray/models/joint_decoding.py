@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from sde_ray.design.answer_end import AnswerEnd
 from sde_ray.models import generation
 from sde_ray.models.decoder import LoraDecoder
-from sde_ray.models.grouped_lora import Adapter, JointModel
+from sde_ray.models.joint_model import JointModel
+from sde_ray.models.lora_group import Adapter
 from sde_ray.models.tokenization import Prompt, completion_text, pad_token_id
 
 

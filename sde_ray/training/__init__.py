@@ -5,6 +5,8 @@ trial_runner.py      one trial: write the samples, train rung by rung, decode, s
 evaluated_items.py   what a trial is scored on
 curation.py          what a data or training axis does to a trial; preparation.py what it may use for that
 worker_group.py      the processes of a trial; worker.py one of them
+pack.py              a process that several trials share; seat_group.py a trial's seat in it, turns.py who computes
+packed_training.py   their steps in common passes; local_engine.py the optimiser of each, random_state.py its draws
 trainer.py           the loop over optimiser steps; batching.py which samples are in which step
 federated_trainer.py  the loop of clients that share their adapters after each round
 optimizer.py, neftune.py, gradient_checkpointing.py, compiled.py   what the settings of `train` of these names do

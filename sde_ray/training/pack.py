@@ -87,7 +87,8 @@ class Pack:
 
     def base(self, config: TrialConfig) -> Any:
         """The shared base of a trial that may start."""
-        from sde_ray.models.grouped_lora import JointModel, UngroupedError
+        from sde_ray.models.joint_model import JointModel
+        from sde_ray.models.lora_group import UngroupedError
 
         if self._base_for != _identity(config):
             self._base = self._joint = None
@@ -249,13 +250,13 @@ class Seat(Worker):
         return peak
 
     def _load(self, config: TrialConfig, dtype: str) -> None:
-        from sde_ray.models.grouped_lora import shared_copy
+        from sde_ray.models.joint_model import shared_copy
 
         base = self._pack.base(config)
         self._loaded = replace(base, model=shared_copy(base.model))
 
     def _make_trainer(self, peft_model: Any, samples: Any, config: TrialConfig, **options: Any) -> Any:
-        from sde_ray.models.grouped_lora import Adapter, UngroupedError
+        from sde_ray.models.lora_group import Adapter, UngroupedError
         from sde_ray.training.packed_training import PackedTrainer, may_be_packed
 
         joint = self._pack.joint

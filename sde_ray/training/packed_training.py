@@ -23,7 +23,8 @@ from torch.nn.functional import cross_entropy, pad
 
 from sde_ray.config.trial import TrialConfig
 from sde_ray.errors import UserError
-from sde_ray.models.grouped_lora import Adapter, JointModel, Member
+from sde_ray.models.joint_model import JointModel
+from sde_ray.models.lora_group import Adapter, Member
 from sde_ray.models.tokenization import IGNORE_INDEX
 from sde_ray.training import batching, deepspeed_engine
 from sde_ray.training.batching import Step

@@ -22,7 +22,7 @@ from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.design import designs
 from sde_ray.errors import UserError
 from sde_ray.models import base as model
-from sde_ray.models import generation, grouped_lora, lora
+from sde_ray.models import generation, joint_model, lora, lora_group
 from sde_ray.models.predictor import Predictor
 from sde_ray.models.tokenization import Encoder, chat_frame, completion_text
 from sde_ray.training.runner import RunnerResources
@@ -340,23 +340,23 @@ def test_rows_of_two_adapters_in_one_pass_are_those_of_each_alone(saved: Callabl
     """Outputs and gradients, for adapters of different ranks; or the model is known to be none for packed training."""
     base = model.load_base(str(saved(name))).model
     settings = [Lora(**{"lora_dropout": 0.0, **SETTINGS.get(name, {}), "r": rank}) for rank in (3, 8)]
-    pairs: list[tuple[Any, grouped_lora.Adapter]] = []
+    pairs: list[tuple[Any, lora_group.Adapter]] = []
     try:
-        joint = grouped_lora.JointModel(base)
+        joint = joint_model.JointModel(base)
         for one in settings:
             torch.manual_seed(one.r)
-            peft_model = lora.add_lora(grouped_lora.shared_copy(base), one)
+            peft_model = lora.add_lora(joint_model.shared_copy(base), one)
             for weight in peft_model.parameters():
                 if weight.requires_grad:
                     torch.nn.init.normal_(weight, std=0.1)
-            pairs.append((peft_model, grouped_lora.Adapter.of(peft_model)))
+            pairs.append((peft_model, lora_group.Adapter.of(peft_model)))
             joint.check(pairs[-1][1])
-    except grouped_lora.UngroupedError:
+    except lora_group.UngroupedError:
         assert name in UNGROUPED
         return
     assert name not in UNGROUPED
     ids = torch.randint(3, 400, (3, 7), generator=torch.Generator().manual_seed(0))
-    members = [grouped_lora.Member(adapter, rows, 7) for (_, adapter), rows in zip(pairs, (2, 1), strict=True)]
+    members = [lora_group.Member(adapter, rows, 7) for (_, adapter), rows in zip(pairs, (2, 1), strict=True)]
     together = joint.logits(ids, members, torch.arange(21)).view(3, 7, -1)
     together.logsumexp(-1).sum().backward()
     gradients = [[layer.lora_A["default"].weight.grad for layer in one.layers.values()] for _, one in pairs]

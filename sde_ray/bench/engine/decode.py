@@ -138,7 +138,7 @@ def _trial_generate(peft_model: Any, *rest: Any) -> Tokens:
     from sde_ray.models.merged_lora import merged_lora
 
     with merged_lora(peft_model) as model:
-        return _own_generate(model, *rest, share_prefix=True)
+        return _own_generate(model, *rest, share_prefix=True)  # type: ignore[misc] # it is none of the rest
 
 
 def measure(

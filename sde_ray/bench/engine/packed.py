@@ -26,8 +26,9 @@ from sde_ray.bench.engine.shapes import LOSS_SHARE, SHAPES, random_model
 from sde_ray.bench.engine.work import TASK, Size, encoder_of, make_trials, write_samples
 from sde_ray.config.trial import Lora, Train, TrialConfig
 from sde_ray.models.base import load_base
-from sde_ray.models.grouped_lora import Adapter, Group, JointModel, Member, neighbours, shared_copy
+from sde_ray.models.joint_model import JointModel, shared_copy
 from sde_ray.models.lora import add_lora
+from sde_ray.models.lora_group import Adapter, Group, Member, neighbours
 from sde_ray.models.tokenization import TokenizedSample, pad_token_id
 from sde_ray.training.batching import collate
 from sde_ray.training.packed_training import PackedTrainer, packed_step

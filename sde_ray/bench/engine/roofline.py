@@ -23,7 +23,8 @@ from torch.utils.flop_counter import flop_registry
 
 from sde_ray.bench.engine.shapes import LOSS_SHARE, SHAPES
 from sde_ray.bench.engine.work import LORA, plain_lora
-from sde_ray.models.grouped_lora import Adapter, JointModel, Member, shared_copy
+from sde_ray.models.joint_model import JointModel, shared_copy
+from sde_ray.models.lora_group import Adapter, Member
 from sde_ray.models.meta import FUSED, on_meta
 
 ALLOCATIONS = (
