@@ -204,18 +204,18 @@ def gathered(engine: Any, parameters: Iterable[torch.Tensor]) -> Any:
 
 
 @contextmanager
-def decoding(engine: Any, peft_model: Any) -> Iterator[bool]:
-    """Inside, each worker may decode its own items; gives whether it has the whole weights, as merging needs them.
+def decoding(engine: Any, peft_model: Any) -> Iterator[None]:
+    """Inside, each worker may decode its own items; every worker must enter.
 
-    Under ZeRO-3 it has a layer at a time (`zero3.in_step`). Every worker must enter.
+    Under ZeRO-3 it has one layer's weights at a time (`zero3.in_step`), so that no adapter can be merged into them.
     """
     if engine is None or engine.zero_optimization_stage() < 3:
-        yield True
+        yield
         return
     from sde_ray.training import zero3
 
     with zero3.in_step(engine, peft_model):
-        yield False
+        yield
 
 
 def broadcast_trained(engine: Any) -> None:

@@ -125,7 +125,7 @@ class Worker:
         from sde_ray.models.decoder import LoraDecoder, completion_budget
         from sde_ray.models.lora import add_lora
         from sde_ray.models.tokenization import pad_token_id
-        from sde_ray.training import trainer
+        from sde_ray.training import deepspeed_engine, trainer
 
         self.end_trial()
         reset_peak_memory()
@@ -139,7 +139,7 @@ class Worker:
             max_length=config.train.max_length,
             chat_template=config.chat_template,
             backend=config.generation.backend,
-            merge_adapter=config.generation.merge_adapter,
+            merge_adapter=config.generation.merge_adapter and deepspeed_engine.stage(config) != 3,  # no shard can be
             trust_remote_code=config.trust_remote_code,
         )
         encoder = self._decoder.encoder
@@ -186,8 +186,7 @@ class Worker:
 
         engine = self._trainer.engine if self._trainer else None
         batch_size = self._config.generation.rows
-        with deepspeed_engine.decoding(engine, self._peft_model) as whole:
-            self._decoder.merge_adapter = whole and self._config.generation.merge_adapter
+        with deepspeed_engine.decoding(engine, self._peft_model):
             texts, num_tokens = self._decoder.generate(prompts, self._max_new_tokens, batch_size=batch_size, ends=ends)
         return texts, num_tokens
 
