@@ -56,5 +56,7 @@ def test_steps_that_can_be_cut_are_told_and_others_refused() -> None:
     sharded = plan_of(
         train={"train_batch_size": 64}, designs=["baseline"], deepspeed={"zero_optimization": {"stage": 3}}
     )
-    with pytest.raises(UserError, match=r"with 64 samples of .* gradient_checkpointing: true.* accumulation_steps"):
+    with pytest.raises(
+        UserError, match=r"with 64 samples of .*gradient_checkpointing: true.*accumulation_steps.*more workers"
+    ):
         check_memory(trial_memory(sharded, Device(True, enough // 2)))
