@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils.logging import disable_progress_bar
 
 from sde_ray.errors import UserError
@@ -181,9 +182,10 @@ def load_base(
 def _placement(where: Mapping[str, Any]) -> dict[str, Any]:
     """Straight onto a GPU, file by file, without a second copy of the weights in the host's memory.
 
-    A GGUF file is dequantised on the CPU first.
+    A GGUF file is dequantised on the CPU first; under ZeRO-3 each worker has its shard on its GPU at once.
     """
-    return {} if device().type == "cpu" or "gguf_file" in where else {"device_map": {"": device()}}
+    elsewhere = device().type == "cpu" or "gguf_file" in where or is_deepspeed_zero3_enabled()
+    return {} if elsewhere else {"device_map": {"": device()}}
 
 
 def _how(quantization: str, attn_implementation: str, dtype: torch.dtype) -> dict[str, Any]:

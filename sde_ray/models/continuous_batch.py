@@ -21,7 +21,7 @@ from sde_ray.models.decoding_step import Choose, Ids, IsComplete, NextLogits, On
 from sde_ray.models.kv_cache import empty_like, make_kv_cache
 from sde_ray.models.memory import free_memory
 
-READ_TOKENS = 8192  # of prompts that are read together: enough to keep any device busy
+READ_TOKENS = 4096  # of prompts that are read together: enough to keep any device busy
 REFILL_FROM = 8  # one row of so many that is idle is worth reading a prompt for
 COMPACT_BELOW = 0.75  # dropping rows copies the cache, so it waits until no more than this share is unfinished
 MAX_SPARE = 0.25  # of the tokens that are needed, may stand unused at the cache's front until they are dropped
@@ -109,12 +109,16 @@ class ContinuousBatch:
         """Read prompts for the idle slots."""
         while self.queue and (self.cache is None or len(self.live) < len(self.rows)):
             idle = [slot for slot in range(len(self.rows)) if slot not in self.live]
-            rows = self._first_in_queue(len(idle) or self.batch_size)
-            cache, mask, logits = self._read(rows)
-            if self.cache is None:
-                self._allocate(cache, len(rows), mask.shape[1])
-                idle = list(range(len(self.rows)))
-            self._join(rows, idle[: len(rows)], cache, mask, logits)
+            self._read_and_join(idle)
+
+    def _read_and_join(self, idle: list[int]) -> None:
+        """Read what is next in the queue; a function of its own, so that its cache is gone before more is read."""
+        rows = self._first_in_queue(len(idle) or self.batch_size)
+        cache, mask, logits = self._read(rows)
+        if self.cache is None:
+            self._allocate(cache, len(rows), mask.shape[1])
+            idle = list(range(len(self.rows)))
+        self._join(rows, idle[: len(rows)], cache, mask, logits)
 
     def _first_in_queue(self, most: int) -> list[int]:
         """The rows that are read next: so many at most, and not more tokens than are read together."""
@@ -127,7 +131,7 @@ class ContinuousBatch:
         distinct = list(dict.fromkeys(prompts)) if self.share_prefix else prompts
         prefix, read = self._shared_prefix(distinct)
         rest = [prompt[len(prefix) :] for prompt in distinct]
-        cache = make_kv_cache(self.model, max(map(len, rest)))
+        cache = make_kv_cache(self.model, max(map(len, rest)) if prefix else 0)
         for layer, shared in zip(cache.layers, read.layers if prefix else (), strict=False):
             layer.update(*(state.expand(len(rest), -1, -1, -1) for state in (shared.keys, shared.values)))
         ids, real = pad_left(rest, self.pad_token_id, self.device)

@@ -49,9 +49,11 @@ class PreallocatedLayer(DynamicLayer):
         """
         layer = copy(self)
         layer._buffers = tuple(
-            state.new_zeros((rows, state.shape[1], room, state.shape[3])) for state in (self.keys, self.values)
+            state.new_empty((rows, state.shape[1], room, state.shape[3])) for state in (self.keys, self.values)
         )
         layer._show(length)
+        for shown in (layer.keys, layer.values):
+            shown.zero_()
         return layer
 
     def join(self, rows: torch.Tensor, other: PreallocatedLayer) -> None:

@@ -10,6 +10,7 @@ configuration is on this machine are looked at.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from sde_ray.types import Task
 
 CONTEXT = GIB  # bytes of a GPU that its context, workspaces of kernels and fragmentation take, at least
+DRIVER_TIMEOUT_S = 10.0
 LOOKED_AT = 6  # examples with the longest texts, and as many with the longest answers
 LONGEST_DESIGNS = 4
 MAX_ESTIMATES = 8  # of trials with different settings, a contest
@@ -143,9 +145,18 @@ def worker_device(resources: Resources, gpu_memory: float | None = None) -> Devi
         return Device(resources.resources_per_worker.GPU == "auto" or gpus > 0)
     if not gpus:
         return Device(False)
-    import torch
+    memory = local_gpu_memory()
+    return Device(True, memory and int(memory * min(1.0, gpus)))
 
-    return Device(True, int(torch.cuda.get_device_properties(0).total_memory * min(1.0, gpus)))
+
+def local_gpu_memory() -> int | None:
+    """Bytes of this machine's smallest GPU, asked of the driver: torch would take a part of the GPU to tell."""
+    question = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(question, capture_output=True, text=True, timeout=DRIVER_TIMEOUT_S, check=True)
+        return min(int(line) for line in answer.stdout.split()) * 2**20
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
 
 
 def trial_memory(plan: Plan, device: Device) -> list[TrialMemory]:
@@ -178,13 +189,14 @@ def _remedy(memory: TrialMemory, whole: bool) -> str:
     train, remedies = memory.trial.train, []
     if not train.gradient_checkpointing:
         remedies.append("train.gradient_checkpointing: true")
-    if train.quantization == "none":
+    sharded = memory.trial.deepspeed.get("zero_optimization", {}).get("stage") == 3
+    if train.quantization == "none" and not sharded:
         remedies.append("train.quantization: nf4")
     if whole and memory.sizes.rows > 1:
         remedies.append("a higher train.gradient_accumulation_steps")
     remedies.append("a lower train.max_length")
-    remedies.append("a smaller model, or several workers with deepspeed.zero_optimization.stage: 3")
-    return f"Set {', or '.join(remedies)}."
+    remedies.append("more workers" if sharded else "several workers with deepspeed.zero_optimization.stage: 3")
+    return f"Set {', or '.join(remedies)}; or take a smaller model."
 
 
 def _of_contest(plan: Plan, contest: Contest, task: Task, device: Device) -> TrialMemory | None:

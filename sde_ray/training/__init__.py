@@ -14,5 +14,6 @@ device_memory.py     what a trial needs of its device, computed from the model's
 micro_batch.py       into how many parts a step is cut, by the memory that is free
 nodes.py             which of Ray's nodes are gone or will be taken away
 deepspeed_engine.py  DeepSpeed's configuration, process group and gathered parameters
+zero3.py             parameters that stay in shards while a model loads and decodes, and between trials
 checkpoint.py        from which an interrupted trial resumes; engine_state.py what of the engine is in it
 """

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from typing import Any
+from weakref import WeakSet
 
 import torch
 
@@ -169,24 +170,90 @@ def forget_groups() -> None:
 def gathered_parameters(engine: Any, model: torch.nn.Module) -> Iterator[None]:
     """Inside, every worker holds the model's full parameters, and ordinary forward passes are safe.
 
-    Under ZeRO-3 a parameter is a shard that hooks fetch and drop layer by layer, in step with the other workers. To
-    decode, each worker its own items, the hooks are taken off and all parameters are gathered. Every worker must enter.
+    Under ZeRO-3 a parameter is a shard that hooks fetch and drop layer by layer, in step with the other workers. For
+    passes that these know nothing of, the hooks are taken off and all parameters are gathered. Every worker must enter.
     """
     if engine is None or engine.zero_optimization_stage() < 3:
         yield
         return
-    import deepspeed
-
     offload = engine.optimizer.parameter_offload
-    parameters = list(model.parameters())
     for hook in (*offload.forward_hooks, *offload.backward_hooks):
         hook.remove()
     offload.forward_hooks, offload.backward_hooks = [], []
     try:
-        with deepspeed.zero.GatheredParameters(parameters):
+        with gathered(engine, model.parameters()):
             yield
     finally:
         offload._register_deepspeed_module(offload.module)
+
+
+@contextmanager
+def gathered_adapter(engine: Any, model: torch.nn.Module) -> Iterator[None]:
+    """Inside, every worker holds all that is trained, and of the rest its shards; every worker must enter."""
+    if engine is None or engine.zero_optimization_stage() < 3:
+        yield
+        return
+    with gathered(engine, (parameter for parameter in model.parameters() if parameter.requires_grad)):
+        yield
+
+
+def gathered(engine: Any, parameters: Iterable[torch.Tensor]) -> Any:
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters(list(parameters))
+
+
+@contextmanager
+def decoding(engine: Any, peft_model: Any) -> Iterator[None]:
+    """Inside, each worker may decode its own items; every worker must enter.
+
+    Under ZeRO-3 it has one layer's weights at a time (`zero3.in_step`), so that no adapter can be merged into them.
+    """
+    if engine is None or engine.zero_optimization_stage() < 3:
+        yield
+        return
+    from sde_ray.training import zero3
+
+    with zero3.in_step(engine, peft_model):
+        yield
+
+
+def broadcast_trained(engine: Any) -> None:
+    """Send the first worker's trained parameters to the others, not the frozen base: all have read the same files.
+
+    In place of the engine's own broadcast, which sends every parameter (`DeepSpeedEngine._broadcast_model`).
+    """
+    from deepspeed import comm
+    from deepspeed.utils import groups
+
+    if engine.dist_backend is None:
+        return
+    for parameter in engine.module.parameters():
+        if parameter.requires_grad and not hasattr(parameter, "ds_tensor"):
+            data = parameter.data.view(torch.uint8)
+            comm.broadcast(data, groups._get_broadcast_src_rank(), group=engine.seq_data_parallel_group)
+
+
+@contextmanager
+def base_sent_once(base: torch.nn.Module, alone: bool) -> Iterator[None]:
+    """Inside, an engine on this base sends it to the other workers if none has before, else the adapter only.
+
+    `alone`: the engine's group is one worker, whose sending tells the others nothing.
+    """
+    from deepspeed.runtime.engine import DeepSpeedEngine
+
+    whole = DeepSpeedEngine._broadcast_model
+    if base in _sent:
+        DeepSpeedEngine._broadcast_model = broadcast_trained
+    try:
+        yield
+    finally:
+        DeepSpeedEngine._broadcast_model = whole
+    if not alone:
+        _sent.add(base)
+
+
+_sent: WeakSet[torch.nn.Module] = WeakSet()  # bases that all workers have from the first one
 
 
 def _merge(defaults: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, Any]:

@@ -123,8 +123,8 @@ def estimate_memory(config: TrialConfig, sizes: Sizes, gpu: bool, dtype: str = "
     shard = workers if stage == 3 else 1
     weights = 0 if offload.get("offload_param") and stage == 3 else -(-whole // shard)
     optimizer = 0 if offload.get("offload_optimizer") else -(-fixed.optimizer // (workers if stage else 1))
-    # ZeRO-3 decodes with all parameters gathered beside the shards.
-    merged = (fixed.merged if config.generation.merge_adapter else 0) + (whole if stage == 3 and workers > 1 else 0)
+    # ZeRO-3 decodes a layer at a time, the adapter beside it.
+    merged = fixed.merged if config.generation.merge_adapter and stage != 3 else 0
     activations, workspace = _training(shape, sizes.rows, sizes.length, sizes.loss_positions)
     prompt = max(1, sizes.length - sizes.new_tokens)
     cache, work = _decoding(shape, sizes.decoded_rows, prompt, sizes.new_tokens)

@@ -29,7 +29,7 @@ from transformers import get_scheduler
 from sde_ray.config.trial import Train, TrialConfig
 from sde_ray.errors import UserError
 from sde_ray.models.tokenization import TokenizedSample
-from sde_ray.training import batching, deepspeed_engine, engine_state
+from sde_ray.training import batching, deepspeed_engine, engine_state, zero3
 from sde_ray.training.checkpoint import CheckpointError
 from sde_ray.training.compiled import CompiledLayers
 from sde_ray.training.gradient_checkpointing import disable_gradient_checkpointing, enable_gradient_checkpointing
@@ -153,6 +153,8 @@ class Trainer:
             self._noise.remove()
         self._end_checkpointing()
         self.engine.destroy()
+        if self.engine.zero_optimization_stage() == 3:
+            zero3.forget_engine(self.peft_model)
         self.peft_model.zero_grad(set_to_none=True)
 
     def _end_checkpointing(self) -> None:
@@ -302,14 +304,15 @@ def _engine(peft_model: PeftModel, config: TrialConfig, total_steps: int, dtype:
     optimizer = make_optimizer(trained, train)
     schedule = make_schedule(optimizer, train, total_steps)
     try:
-        engine, *_ = deepspeed.initialize(
-            model=peft_model,
-            optimizer=optimizer,
-            model_parameters=trained,
-            lr_scheduler=schedule,
-            config=section,
-            mpu=deepspeed_engine.one_worker() if apart else None,
-        )
+        with deepspeed_engine.base_sent_once(peft_model.get_base_model(), apart):
+            engine, *_ = deepspeed.initialize(
+                model=peft_model,
+                optimizer=optimizer,
+                model_parameters=trained,
+                lr_scheduler=schedule,
+                config=section,
+                mpu=deepspeed_engine.one_worker() if apart else None,
+            )
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise UserError(f"deepspeed section: {faults}. See https://www.deepspeed.ai/docs/config-json/.") from error

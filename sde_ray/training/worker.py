@@ -16,6 +16,7 @@ import resource
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ class Worker:
         from sde_ray.models.decoder import LoraDecoder, completion_budget
         from sde_ray.models.lora import add_lora
         from sde_ray.models.tokenization import pad_token_id
-        from sde_ray.training import trainer
+        from sde_ray.training import deepspeed_engine, trainer
 
         self.end_trial()
         reset_peak_memory()
@@ -138,7 +139,7 @@ class Worker:
             max_length=config.train.max_length,
             chat_template=config.chat_template,
             backend=config.generation.backend,
-            merge_adapter=config.generation.merge_adapter,
+            merge_adapter=config.generation.merge_adapter and deepspeed_engine.stage(config) != 3,  # no shard can be
             trust_remote_code=config.trust_remote_code,
         )
         encoder = self._decoder.encoder
@@ -185,7 +186,7 @@ class Worker:
 
         engine = self._trainer.engine if self._trainer else None
         batch_size = self._config.generation.rows
-        with deepspeed_engine.gathered_parameters(engine, self._peft_model):
+        with deepspeed_engine.decoding(engine, self._peft_model):
             texts, num_tokens = self._decoder.generate(prompts, self._max_new_tokens, batch_size=batch_size, ends=ends)
         return texts, num_tokens
 
@@ -225,7 +226,7 @@ class Worker:
         from sde_ray.training import deepspeed_engine
 
         engine = self._trainer.engine if self._trainer else None
-        with deepspeed_engine.gathered_parameters(engine, self._peft_model):
+        with deepspeed_engine.gathered_adapter(engine, self._peft_model):
             if self.rank == 0:
                 save_adapter(self._peft_model, folder)
 
@@ -293,13 +294,16 @@ def base_identity(config: TrialConfig, dtype: str) -> tuple[Any, ...]:
 
 def load_base_of(config: TrialConfig, dtype: str) -> Any:
     """A trial's base model, on the device of this process. Raises UserError where it cannot be had as it is set."""
-    from sde_ray.models import base
+    from sde_ray.models import base, gguf
     from sde_ray.models.base_settings import check_base_settings
-    from sde_ray.training import deepspeed_engine
+    from sde_ray.training import deepspeed_engine, zero3
 
     gpu = base.device().type == "cuda"
     check_base_settings(config.model, config.train, deepspeed_engine.stage(config, dtype), gpu)
-    return base.load_base(config.model, config.trust_remote_code, dtype, **config.train.base_options)
+    in_shards = deepspeed_engine.stage(config) == 3 and gguf.split(config.model) is None  # that is read as a whole
+    section = deepspeed_engine.deepspeed_config(config, dtype) if in_shards else None
+    with zero3.sharded_loading(section) if section else nullcontext():
+        return base.load_base(config.model, config.trust_remote_code, dtype, **config.train.base_options)
 
 
 def hide_gpus() -> None:

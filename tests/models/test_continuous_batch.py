@@ -70,10 +70,10 @@ def test_tokens_depend_on_no_neighbour(way: str, net: Any, prompts: list[list[in
         f"rows must end at different steps: {lengths}"
     )
     for batch_size, share_prefix, read_tokens, spare in [
-        (2, False, 8192, 0.25),
+        (2, False, 4096, 0.25),
         (3, True, 100, 0.0),
         (7, False, 1, 0.0),
-        (16, True, 8192, 9.0),
+        (16, True, 4096, 9.0),
         (64, True, 200, 0.25),
     ]:
         monkeypatch.setattr(continuous_batch, "READ_TOKENS", read_tokens)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from helpers.run_trial import cut_within, run_trial
+from helpers.worker_memory import base_bytes, bytes_sent, count_broadcasts, decoding_peak, live_bytes, watch_decoding
 from safetensors.torch import load_file
 
 from sde_ray.config.curation import Curation, Federated
@@ -163,6 +164,77 @@ def test_a_users_error_keeps_its_words(pair: TrialRunner, config: TrialConfig, t
     with pytest.raises(UserError, match=r"no config\.json"):
         pair.start(config, tmp_path / "trial")
     assert pair.finish("failed", "refused").error == "refused"
+
+
+# ---- what ZeRO-3 holds -----------------------------------------------------------------------------------------------
+
+ALL_SHARDED = {"zero_optimization": SECTIONS["zero 3, all sharded"]}
+
+
+def in_workers(runner: TrialRunner, function: Any) -> list[Any]:
+    """What a function says of each worker, where it is."""
+    import ray
+
+    return list(ray.get([worker.__ray_call__.remote(function) for worker in runner.workers._workers]))
+
+
+def test_the_base_is_in_shards_as_soon_as_it_is_loaded_and_while_it_decodes(
+    pair: TrialRunner, config: TrialConfig, tmp_path: Path
+) -> None:
+    """Five items over two workers: one of them has a pass more than the other."""
+    config = replace(config, num_workers=2, deepspeed=ALL_SHARDED)
+    pair.workers.close()
+    pair.workers.call("count_tokens", config, [])  # loads the base, and nothing else
+    for held in in_workers(pair, base_bytes):
+        assert held["full"] == 0 and 0 < held["shards"] < 0.51 * held["all"]
+    pair.start(config, tmp_path)
+    pair._train(3, "train")
+    in_workers(pair, watch_decoding)
+    pair.train_rung(1)
+    assert pair.finish().status == "finished"
+    for held, peak in zip(in_workers(pair, base_bytes), in_workers(pair, decoding_peak), strict=True):
+        assert held["shards"] < peak < held["shards"] + 2 * held["largest"] < held["all"]
+
+
+def test_zero_3_leaves_nothing_of_a_trial_behind_and_repeats_it_to_the_digit(
+    pair: TrialRunner, config: TrialConfig, tmp_path: Path
+) -> None:
+    """Its first trial reads the base; from then on a trial leaves the process as it was."""
+    config = replace(config, num_workers=2, deepspeed=ALL_SHARDED)
+    results, sizes = [], []
+    for number in range(5):
+        results.append(run_trial(pair, config, tmp_path / str(number)))
+        sizes.append(in_workers(pair, live_bytes))
+    assert [result.error for result in results] == [""] * 5
+    assert {result.losses for result in results} == {results[0].losses}
+    assert sizes[1:] == [sizes[0]] * 4
+
+
+def test_zero_3_takes_the_steps_of_stage_0(pair: TrialRunner, config: TrialConfig, tmp_path: Path) -> None:
+    train = config.train.model_copy(update={"learning_rate": 1e-3})
+    losses = []
+    for section in ({"zero_optimization": {"stage": 0}}, ALL_SHARDED):
+        trial = replace(config, num_workers=2, deepspeed=section, train=train)
+        losses.append(run_trial(pair, trial, tmp_path / str(len(losses))).losses)
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5) and len(losses[0]) == 3
+
+
+def test_the_frozen_base_is_sent_to_the_other_workers_once(
+    pair: TrialRunner, config: TrialConfig, tmp_path: Path
+) -> None:
+    config = replace(config, num_workers=2, deepspeed={"zero_optimization": {"stage": 2}})
+    pair.workers.close()
+    pair.workers.call("count_tokens", config, [])
+    in_workers(pair, count_broadcasts)
+    first = run_trial(pair, config, tmp_path / "1")
+    whole = in_workers(pair, bytes_sent)
+    second = run_trial(pair, config, tmp_path / "2")
+    both = in_workers(pair, bytes_sent)
+    pair.workers.close()  # with what was patched in them
+    assert second.losses == first.losses
+    adapter = sum(tensor.nbytes for tensor in load_file(tmp_path / "1/adapter/adapter_model.safetensors").values())
+    assert [total - before for total, before in zip(both, whole, strict=True)] == [adapter, adapter]
+    assert all(sent > 2 * adapter for sent in whole)
 
 
 # ---- clients on several workers --------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def ways(job: Job) -> dict[str, Generate]:
 
 
 def _own_generate(
-    model: Any, tokenizer: Any, prompts: Tokens, max_new_tokens: int, batch_size: int, share_prefix: bool = False
+    model: Any, tokenizer: Any, prompts: Tokens, max_new_tokens: int, batch_size: int, *, share_prefix: bool = False
 ) -> Tokens:
     from sde_ray.models import generation
     from sde_ray.models.tokenization import pad_token_id
