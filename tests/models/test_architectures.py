@@ -23,6 +23,7 @@ from sde_ray.design import designs
 from sde_ray.errors import UserError
 from sde_ray.models import base as model
 from sde_ray.models import generation, joint_model, lora, lora_group
+from sde_ray.models.availability import check_model
 from sde_ray.models.predictor import Predictor
 from sde_ray.models.tokenization import Encoder, chat_frame, completion_text
 from sde_ray.training.runner import RunnerResources
@@ -153,6 +154,24 @@ def test_lora_adapts_every_projection_and_no_output_layer(name: str, saved: Call
     assert layers == set(LAYERS.get(name, LAYERS["llama"]).split())
     assert not [path for path in paths if "vision" in path]
     lora.remove_lora(peft_model)
+
+
+UNLOADABLE = {
+    "mistral3": ("Mistral3Config", {"text_config": {**SMALL, **GROUPED}, "vision_config": VISION}),
+    "distilbert": ("DistilBertConfig", {}),
+}  # and the kind that the refusal names
+
+
+@pytest.mark.parametrize("name", UNLOADABLE)
+def test_what_transformers_cannot_load_is_refused_by_the_plan(name: str, tiny_llama: Path, tmp_path: Path) -> None:
+    import transformers
+
+    kind, more = UNLOADABLE[name]
+    shutil.copytree(tiny_llama, tmp_path, dirs_exist_ok=True)
+    getattr(transformers, kind)(**more).save_pretrained(tmp_path)
+    for load in (model.load_base, check_model):
+        with pytest.raises(UserError, match=f"is of the kind {name}, for which transformers has no causal language"):
+            load(str(tmp_path))
 
 
 def test_the_papers_baichuan_target_is_named_where_it_is_missing(saved: Callable[[str], Path]) -> None:
