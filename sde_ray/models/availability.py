@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from sde_ray.errors import UserError, suggest
 from sde_ray.models import gguf
-from sde_ray.models.base import PACKAGED, explained, locate, pretrained, split_revision
+from sde_ray.models.base import PACKAGED, explained, locate, pretrained, refuse_other_kinds, split_revision
 from sde_ray.models.tokenization import eos_token_id
 
 HUB_TIMEOUT_S = 5.0  # of the one question to the hub
@@ -67,6 +67,7 @@ def _read(name: str, trust_remote_code: bool, local_files_only: bool = False) ->
         eos_token_id(AutoTokenizer.from_pretrained(**where))
     with explained(name, "configuration"):
         config = AutoConfig.from_pretrained(**where)
+        refuse_other_kinds(name, config, trust_remote_code)
     longest = getattr(config.get_text_config(), "max_position_embeddings", None)
     return ModelCheck(name, int(longest) if longest else None)
 

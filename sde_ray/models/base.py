@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils.logging import disable_progress_bar
 
@@ -168,6 +168,7 @@ def load_base(
     with explained(name, "model"):
         where = {**pretrained(name), "trust_remote_code": trust_remote_code}
         config = AutoConfig.from_pretrained(**where)
+        refuse_other_kinds(name, config, trust_remote_code)
         how = {**_placement(where), **_how(quantization, attn_implementation, weights)}
         model = AutoModelForCausalLM.from_pretrained(**where, **how, dtype=weights, use_safetensors=True)
     if quantization == "none":
@@ -194,6 +195,17 @@ def _how(quantization: str, attn_implementation: str, dtype: torch.dtype) -> dic
     if quantization != "none":
         how |= {"quantization_config": quantization_config(quantization, dtype), "device_map": {"": device()}}
     return how
+
+
+def refuse_other_kinds(name: str, config: Any, trust_remote_code: bool) -> None:
+    """Raises UserError for a configuration that transformers, or trusted code of its own, has no language model for."""
+    own = trust_remote_code and "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    if not own and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UserError(
+            f"{name} is of the kind {config.model_type}, for which transformers has no causal language model "
+            "(AutoModelForCausalLM): it may read images, or encode only. Give a model that continues text; one with "
+            "code of its own needs trust_remote_code: true."
+        )
 
 
 @contextmanager

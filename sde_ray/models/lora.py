@@ -32,6 +32,14 @@ from sde_ray.models.base import device
 
 ADAPTER = "default"  # peft's name of the one adapter a trial has
 ROOT = "base_model.model."  # what peft puts before the names of a model's modules
+# Layers whose weight a model takes by itself, always, in training, or in the fused kernels of mamba_ssm: an adapter
+# beside one would not be called there, and learn nothing. peft knows some of them.
+WEIGHT_ONLY = {
+    **dict.fromkeys(("mamba", "falcon_mamba"), ("x_proj", "dt_proj", "out_proj")),
+    **dict.fromkeys(("mamba2", "bamba", "granitemoehybrid", "zamba2", "falcon_h1", "nemotron_h"), ("out_proj",)),
+    "jamba": ("dt_proj",),
+    **dict.fromkeys(("gemma3n", "gemma3n_text"), ("correction_coefs",)),
+}
 
 
 def add_lora(model: torch.nn.Module, settings: Lora) -> PeftModel:
@@ -41,15 +49,23 @@ def add_lora(model: torch.nn.Module, settings: Lora) -> PeftModel:
     """
     values = json.loads(json.dumps(without_neutral(settings)))  # lists, which is what peft knows
     layers = ", ".join(_linear_names(model)[:6])  # before peft has put its own among them
-    if settings.target_modules == "all-linear" and (other := _beside_language_model(model)):
-        values["exclude_modules"] = _either(other, values.get("exclude_modules"))
+    passed_by = WEIGHT_ONLY.get(getattr(getattr(model, "config", None), "model_type", ""), ())
+    if settings.target_modules == "all-linear":
+        for pattern in (_beside_language_model(model), "|".join(rf".*\.{name}" for name in passed_by)):
+            if pattern:
+                values["exclude_modules"] = _either(pattern, values.get("exclude_modules"))
     try:
         lora = LoraConfig(**values, task_type="CAUSAL_LM")
         peft_model = get_peft_model(model, lora)  # type: ignore[arg-type]
     except (ValueError, TypeError, NotImplementedError) as error:  # what peft raises for settings it cannot combine
         raise UserError(
-            _why_refused(str(error), settings, layers) or f"peft refuses the section lora: {format_error(error)}"
+            _why_refused(str(error), settings, layers, passed_by)
+            or f"peft refuses the section lora: {format_error(error)}"
         ) from error
+    adapted = (name.rpartition(".")[2] for name, module in peft_model.named_modules() if isinstance(module, LoraLayer))
+    if not set(passed_by).isdisjoint(adapted):
+        remove_lora(peft_model)  # type: ignore[arg-type]
+        raise UserError(_why_passed_by(settings, passed_by))
     if device().type == "cpu":
         fast_dropout.use_fast_dropout(peft_model)
     return peft_model  # type: ignore[return-value]
@@ -141,7 +157,16 @@ def load_adapter(model: torch.nn.Module, folder: Path) -> PeftModel:
         raise UserError(f"The adapter in {folder} does not fit its base model: {format_error(error)}") from error
 
 
-def _why_refused(error: str, settings: Lora, layers: str) -> str:
+def _why_passed_by(settings: Lora, passed_by: Iterable[str]) -> str:
+    """The refusal of an adapter on layers whose weight the model takes by itself."""
+    return (
+        f"lora.target_modules = {settings.target_modules} takes layers of which this model uses the weight by itself "
+        f"({', '.join(passed_by)}), and would pass the adapter by. Take them out, or set lora.target_modules: "
+        "all-linear, which leaves them out."
+    )
+
+
+def _why_refused(error: str, settings: Lora, layers: str, passed_by: Iterable[str]) -> str:
     """The reason and the remedy behind what peft says; empty where its own words are clear."""
     if "does not work with lora_dropout" in error:
         return (
@@ -150,10 +175,7 @@ def _why_refused(error: str, settings: Lora, layers: str) -> str:
             f"modules to be adapted, such as {layers}."
         )
     if "incompatible with Mamba" in error:
-        return (
-            f"lora.target_modules = {settings.target_modules} takes out_proj, but a Mamba layer uses the weight of its "
-            "out_proj by itself and would pass the adapter by. Set lora.exclude_modules: [out_proj]."
-        )
+        return _why_passed_by(settings, passed_by)
     if "arget modules" in error:
         return (
             f"LoRA finds nothing to adapt for lora.target_modules = {settings.target_modules}: {error} Use "

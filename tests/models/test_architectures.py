@@ -1,7 +1,7 @@
 """Other models: each architecture is trained, decoded and scored; LoRA finds its layers, and a chat template its frame.
 
-Tiny random configurations, the tokenizer of `tiny_llama`. Packed projections (Phi-3, GPT-NeoX, Bloom) and ALiBi (Bloom)
-stand for Baichuan, whose own code transformers does not have.
+Tiny random configurations, the tokenizer of `tiny_llama`; those in LONG are for `make test-all`. Packed projections
+(Phi-3, GPT-NeoX, Bloom) and ALiBi (Bloom) stand for Baichuan, whose own code transformers does not have.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ from typing import Any
 import pytest
 import torch
 from helpers.run_trial import run_trial
+from safetensors.torch import load_file
 
 from sde_ray.config.trial import Generation, Lora, Train, TrialConfig
 from sde_ray.design import designs
 from sde_ray.errors import UserError
 from sde_ray.models import base as model
 from sde_ray.models import generation, joint_model, lora, lora_group
+from sde_ray.models.availability import check_model
 from sde_ray.models.predictor import Predictor
 from sde_ray.models.tokenization import Encoder, chat_frame, completion_text
 from sde_ray.training.runner import RunnerResources
@@ -75,23 +77,112 @@ FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }  # fmt: skip
 ARCHITECTURES |= FURTHER
+LOCAL = {"sliding_window": 64, "layer_types": ["sliding_attention", "full_attention"]}
+STATE_SPACE = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_chunk_size": 16}
+STAND_FOR_MORE: dict[str, tuple[str, dict[str, Any]]] = {
+    "gemma3n": (
+        "Gemma3nTextConfig",
+        {
+            **GROUPED, **LOCAL, "head_dim": 8, "num_hidden_layers": 4, "layer_types": LOCAL["layer_types"] * 2,
+            "num_kv_shared_layers": 2, "vocab_size_per_layer_input": 400, "hidden_size_per_layer_input": 8,
+            "altup_num_inputs": 2, "laurel_rank": 8, "activation_sparsity_pattern": [0.95, 0.0, 0.0, 0.0],
+        },
+    ),
+    "bamba": ("BambaConfig", {**GROUPED, **STATE_SPACE, "attn_layer_indices": [1]}),
+}  # fmt: skip
+ARCHITECTURES |= STAND_FOR_MORE
+MAMBA2 = {"n_groups": 1, "chunk_size": 16}
+LONG: dict[str, tuple[str, dict[str, Any]]] = {
+    "phi": ("PhiConfig", GROUPED),
+    "smollm3": ("SmolLM3Config", {**GROUPED, "no_rope_layer_interval": 2}),
+    "gemma3-text": ("Gemma3TextConfig", {**GROUPED, **LOCAL, "head_dim": 8}),
+    "olmo3": ("Olmo3Config", {**GROUPED, **LOCAL}),
+    "glm4": ("Glm4Config", {**GROUPED, "head_dim": 8}),
+    "exaone4": ("Exaone4Config", {**GROUPED, **LOCAL}),
+    "granitemoe": ("GraniteMoeConfig", {**GROUPED, "num_local_experts": 4}),
+    "granitemoehybrid": (
+        "GraniteMoeHybridConfig",
+        {
+            **GROUPED, **STATE_SPACE, "layer_types": ["linear_attention", "full_attention"], "num_local_experts": 4,
+            "shared_intermediate_size": 16,
+        },
+    ),
+    "jamba": (
+        "JambaConfig",
+        {
+            **GROUPED, "num_experts": 4, "attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 8,
+            "mamba_dt_rank": 4,
+        },
+    ),
+    "qwen3.5": (
+        "Qwen3_5TextConfig",
+        {
+            **GROUPED, "head_dim": 8, "num_hidden_layers": 4, "linear_num_value_heads": 4, "linear_num_key_heads": 2,
+            "linear_key_head_dim": 8, "linear_value_head_dim": 8,
+        },
+    ),
+    "lfm2": ("Lfm2Config", {**GROUPED, "layer_types": ["conv", "full_attention"], "block_auto_adjust_ff_dim": False}),
+    "rwkv": ("RwkvConfig", {}),
+    "mamba2": ("Mamba2Config", {**MAMBA2, "num_heads": 8, "head_dim": 8, "state_size": 8}),
+    "falcon-h1": ("FalconH1Config", {**GROUPED, **STATE_SPACE, "mamba_d_ssm": 64}),
+    "nemotron-h": (
+        "NemotronHConfig",
+        {
+            **GROUPED, **MAMBA2, "head_dim": 8, "num_hidden_layers": 4, "mamba_num_heads": 8, "mamba_head_dim": 8,
+            "ssm_state_size": 8, "n_routed_experts": 4, "moe_intermediate_size": 16,
+            "moe_shared_expert_intermediate_size": 16,
+        },
+    ),
+    "deepseek-v3": (
+        "DeepseekV3Config",
+        {
+            "num_key_value_heads": 4, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 4,
+            "qk_nope_head_dim": 8, "v_head_dim": 8, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 2,
+            "topk_group": 1, "first_k_dense_replace": 1, "moe_intermediate_size": 16,
+        },
+    ),
+}  # fmt: skip
+ARCHITECTURES |= LONG
+
+
+def each(names: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.long) if name in LONG else name for name in names]
+
+
 SETTINGS: dict[str, dict[str, Any]] = {
-    "qwen3-moe": {"lora_dropout": 0.0},
-    "mixtral": {"lora_dropout": 0.0},
-    "qwen3-next": {"lora_dropout": 0.0},
-    "mamba": {"exclude_modules": ("out_proj",)},
+    name: {"lora_dropout": 0.0} for name in ("qwen3-moe", "mixtral", "qwen3-next", "deepseek-v3")
 }  # where `all-linear` does not do by itself
+BY_WEIGHT = {
+    "mamba": "dt_proj", "gemma3n": "correction_coefs", "bamba": "out_proj", "jamba": "dt_proj", "mamba2": "out_proj",
+    "granitemoehybrid": "out_proj", "falcon-h1": "out_proj", "nemotron-h": "out_proj",
+}  # a layer whose weight the model takes by itself  # fmt: skip
 LAYERS = {
     "qwen3-moe": "q_proj k_proj v_proj o_proj gate experts base_layer",
     "mixtral": "q_proj k_proj v_proj o_proj gate experts base_layer",
     "gpt-oss": "q_proj k_proj v_proj o_proj",
     "qwen3-next": "q_proj k_proj v_proj o_proj in_proj_qkvz in_proj_ba out_proj shared_expert_gate gate experts "
     "base_layer",
-    "mamba": "in_proj x_proj dt_proj",
+    "mamba": "in_proj",
     "llama": "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj",
     "gpt-neox": "query_key_value dense dense_h_to_4h dense_4h_to_h",
     "phi3": "qkv_proj o_proj gate_up_proj down_proj",
     "bloom": "query_key_value dense dense_h_to_4h dense_4h_to_h",
+    "gemma3n": "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj prediction_coefs "
+    "modality_router linear_left linear_right per_layer_input_gate per_layer_projection per_layer_model_projection 0",
+    "bamba": "in_proj q_proj k_proj v_proj o_proj gate_proj up_proj down_proj",
+    "phi": "q_proj k_proj v_proj dense fc1 fc2",
+    "glm4": "q_proj k_proj v_proj o_proj gate_up_proj down_proj",
+    "granitemoe": "q_proj k_proj v_proj o_proj",
+    "granitemoehybrid": "in_proj q_proj k_proj v_proj o_proj input_linear output_linear",
+    "jamba": "in_proj x_proj out_proj q_proj k_proj v_proj o_proj gate_proj up_proj down_proj",
+    "qwen3.5": "in_proj_qkv in_proj_z in_proj_b in_proj_a out_proj q_proj k_proj v_proj o_proj gate_proj up_proj "
+    "down_proj",
+    "lfm2": "in_proj q_proj k_proj v_proj out_proj w1 w2 w3",
+    "rwkv": "key value receptance output",
+    "mamba2": "in_proj",
+    "falcon-h1": "in_proj q_proj k_proj v_proj o_proj gate_proj up_proj down_proj",
+    "nemotron-h": "in_proj q_proj k_proj v_proj o_proj up_proj down_proj",
+    "deepseek-v3": "q_a_proj q_b_proj kv_a_proj_with_mqa kv_b_proj o_proj gate experts base_layer",
 }  # all others have Llama's names
 
 
@@ -108,7 +199,11 @@ def saved(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
             kind, more = ARCHITECTURES[name]
             torch.manual_seed(0)
             config = getattr(transformers, kind)(**{**SMALL, **more})
-            transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+            made = transformers.AutoModelForCausalLM.from_config(config)
+            for weight in made.parameters():
+                if not weight.any():  # a layer behind zeros (Gemma 3n has some at its start) could not learn
+                    torch.nn.init.normal_(weight, std=0.2)
+            made.save_pretrained(folder)
             for file in tiny_llama.glob("tokenizer*"):
                 shutil.copy(file, folder)
         return folder
@@ -124,7 +219,7 @@ def runner() -> Iterator[TrialRunner]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", each(ARCHITECTURES))
 def test_an_architecture_is_trained_decoded_and_scored(
     name: str, saved: Callable[[str], Path], runner: TrialRunner, tmp_path: Path
 ) -> None:
@@ -138,13 +233,17 @@ def test_an_architecture_is_trained_decoded_and_scored(
     assert len(result.losses) == 4 and all(math.isfinite(loss) for loss in result.losses)
     assert result.losses[-1] < result.losses[0], "it learns"
     assert 0 <= result.scores["dev"]["format_adherence"] <= 1
+    adapter = tmp_path / "trial" / "adapter" / "adapter_model.safetensors"
+    unused = [path for path, weight in load_file(adapter).items() if "lora_B" in path and not weight.any()]
+    assert not unused, "no layer passes its adapter by"
     answers = Predictor.load(tmp_path / "trial").predict(["Good soup.", "Rude waiter, cheap wine."])
     assert len(answers) == 2
     again = run_trial(runner, replace(config, eval_size=2), tmp_path / "again")
     assert again.losses == result.losses, "the base is as it was"
+    assert (tmp_path / "again" / "adapter" / adapter.name).read_bytes() == adapter.read_bytes()
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", each(ARCHITECTURES))
 def test_lora_adapts_every_projection_and_no_output_layer(name: str, saved: Callable[[str], Path]) -> None:
     base = model.load_base(str(saved(name)))
     peft_model = lora.add_lora(base.model, Lora(**SETTINGS.get(name, {})))
@@ -155,22 +254,44 @@ def test_lora_adapts_every_projection_and_no_output_layer(name: str, saved: Call
     lora.remove_lora(peft_model)
 
 
+UNLOADABLE = {
+    "mistral3": ("Mistral3Config", {"text_config": {**SMALL, **GROUPED}, "vision_config": VISION}),
+    "distilbert": ("DistilBertConfig", {}),
+}  # and the kind that the refusal names
+
+
+@pytest.mark.parametrize("name", UNLOADABLE)
+def test_what_transformers_cannot_load_is_refused_by_the_plan(name: str, tiny_llama: Path, tmp_path: Path) -> None:
+    import transformers
+
+    kind, more = UNLOADABLE[name]
+    shutil.copytree(tiny_llama, tmp_path, dirs_exist_ok=True)
+    getattr(transformers, kind)(**more).save_pretrained(tmp_path)
+    for load in (model.load_base, check_model):
+        with pytest.raises(UserError, match=f"is of the kind {name}, for which transformers has no causal language"):
+            load(str(tmp_path))
+
+
 def test_the_papers_baichuan_target_is_named_where_it_is_missing(saved: Callable[[str], Path]) -> None:
     base = model.load_base(str(saved("llama")))
     with pytest.raises(UserError, match='lora.target_modules.*"all-linear", or names.*q_proj'):
         lora.add_lora(base.model, Lora(target_modules=("W_pack",)))
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("qwen3-moe", "takes the experts.*Set lora.lora_dropout: 0, or .* such as q_proj, k_proj, v_proj, o_proj"),
-        ("mamba", r"out_proj by itself.*Set lora.exclude_modules: \[out_proj\]"),
-    ],
-)
-def test_what_cannot_be_adapted_is_refused_with_a_remedy(name: str, said: str, saved: Callable[[str], Path]) -> None:
+@pytest.mark.parametrize("name", each(SETTINGS))
+def test_experts_are_refused_with_a_remedy(name: str, saved: Callable[[str], Path]) -> None:
+    said = "takes the experts.*Set lora.lora_dropout: 0, or .* such as .*_proj"
     with pytest.raises(UserError, match=said):
         lora.add_lora(model.load_base(str(saved(name))).model, Lora())
+
+
+@pytest.mark.parametrize("name", each(BY_WEIGHT))
+def test_an_adapter_that_the_model_would_pass_by_is_refused(name: str, saved: Callable[[str], Path]) -> None:
+    base = model.load_base(str(saved(name))).model
+    with pytest.raises(UserError, match=rf"by itself \(.*{BY_WEIGHT[name]}.*\).*target_modules: all-linear, which"):
+        lora.add_lora(base, Lora(target_modules=(BY_WEIGHT[name],), lora_dropout=0.0))
+    assert not [path for path, _ in base.named_parameters() if "lora_" in path], "the base is as it was"
+    lora.add_lora(base, Lora())
 
 
 def test_the_experts_can_be_left_out(saved: Callable[[str], Path]) -> None:
@@ -187,7 +308,7 @@ def test_a_tower_that_reads_images_is_left_out_beside_what_the_user_excludes(sav
         assert names == {"q_proj", "k_proj", "v_proj", "up_proj", "down_proj"} and len(paths) == 2 * 5
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", each(ARCHITECTURES))
 def test_decoding_equals_transformers_own(name: str, saved: Callable[[str], Path]) -> None:
     base = model.load_base(str(saved(name)))
     prompts = [[1, *range(10, 10 + length)] for length in (3, 9, 90)]
@@ -332,10 +453,10 @@ def test_an_adapter_keeps_the_frame_it_was_trained_in(
     assert encoder.tokenizer.decode(list(ids)) == "<s>Today is 2025-01-01.\nsoup<s>"
 
 
-UNGROUPED = {"qwen3-moe", "mixtral", "qwen3-next"}  # experts do not see every token: trials take turns
+UNGROUPED = {"qwen3-moe", "mixtral", "qwen3-next", "deepseek-v3"}  # experts do not see every token: trials take turns
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", each(ARCHITECTURES))
 def test_rows_of_two_adapters_in_one_pass_are_those_of_each_alone(saved: Callable[[str], Path], name: str) -> None:
     """Outputs and gradients, for adapters of different ranks; or the model is known to be none for packed training."""
     base = model.load_base(str(saved(name))).model
@@ -367,4 +488,5 @@ def test_rows_of_two_adapters_in_one_pass_are_those_of_each_alone(saved: Callabl
         torch.testing.assert_close(together[:2] if n == 0 else together[2:], logits, atol=1e-4, rtol=1e-4)
         logits.logsumexp(-1).sum().backward()
         for layer, gradient in zip(adapter.layers.values(), gradients[n], strict=True):
-            torch.testing.assert_close(gradient, layer.lora_A["default"].weight.grad, atol=1e-4, rtol=1e-3)
+            rounding = 1e-4 * max(1.0, float(gradient.abs().max()))
+            torch.testing.assert_close(gradient, layer.lora_A["default"].weight.grad, atol=rounding, rtol=1e-3)
