@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -29,6 +31,7 @@ from sde_ray.training.worker_group import WorkerGroup
 from sde_ray.types import TrialResult
 
 # SGD, since Adam divides by the size of a gradient: where that is rounding alone, so is the step.
+PATIENCE_S = 30.0
 TRAIN: dict[str, Any] = {"learning_rate": 0.5, "optim": "sgd", "max_length": 2048}
 
 
@@ -49,27 +52,72 @@ def config(
                        generation=generation)  # fmt: skip
 
 
-class OnSeat:
-    """A seat as a worker group calls its worker."""
+class Together(Pack):
+    """A pack whose first step, and whose first completions, wait until so many trials have asked for theirs."""
 
-    def __init__(self, pack: Pack, number: int) -> None:
-        self.pack, self.number = pack, number
+    def __init__(self, trials: int) -> None:
+        super().__init__()
+        self.meeting = threading.Event()
+        self.trials, self.started = trials, threading.Barrier(trials, self.meeting.set, timeout=PATIENCE_S)
+        self.answering = threading.Barrier(trials, timeout=PATIENCE_S)
+        self.trained = self.decoded = 0  # the most at a time
+
+    def _step(self) -> None:
+        if not self.trained:
+            wait_for(lambda: len(self._training) >= self.trials)
+        self.trained = max(self.trained, len(self._training))
+        super()._step()
+
+    def _decode(self) -> None:
+        if not self.decoded:
+            wait_for(lambda: len(self._decoding) >= self.trials)
+        self.decoded = max(self.decoded, len(self._decoding))
+        super()._decode()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+class OnSeat:
+    """A seat as a worker group calls its worker. `meets`: it trains when all that share its base have started.
+
+    One with another base asks for its start after them: those behind it would have to wait for it.
+    """
+
+    def __init__(self, pack: Pack, number: int, meets: bool = False, decodes: bool = False) -> None:
+        self.pack, self.number, self.meets, self.decodes = pack, number, meets, decodes
 
     def __getattr__(self, method: str) -> Any:
+        if method == "train" and self.meets and isinstance(self.pack, Together):
+            self.meets = False
+            self.pack.started.wait()
+        if method == "generate" and self.decodes and isinstance(self.pack, Together):
+            self.decodes = False
+            self.pack.answering.wait()
+        if method == "start_trial" and not self.meets and isinstance(self.pack, Together):
+            assert self.pack.meeting.wait(PATIENCE_S)
         return partial(self.pack.call, self.number, method)
 
 
-def on_seat(pack: Pack, number: int) -> TrialRunner:
+def on_seat(pack: Pack, number: int, meets: bool = False, decodes: bool = False) -> TrialRunner:
     group = WorkerGroup(RunnerResources(), in_process=True)
-    group._workers = [OnSeat(pack, number)]
+    group._workers = [OnSeat(pack, number, meets, decodes)]
     return TrialRunner(group)
 
 
-def packed(configs: Sequence[TrialConfig], folder: Path) -> list[TrialResult]:
-    """All trials at once, each on a seat."""
-    shared = Pack()
+def packed(configs: Sequence[TrialConfig], folder: Path, decodes: bool = False) -> list[TrialResult]:
+    """All trials at once, each on a seat; those with the base of the first begin to train together, or to decode."""
+    meets = [one.model == configs[0].model for one in configs]
+    shared = Together(sum(meets))
     with ThreadPoolExecutor(len(configs)) as threads:
-        runs = [threads.submit(run_trial, on_seat(shared, n), one, folder / str(n)) for n, one in enumerate(configs)]
+        runs = [
+            threads.submit(run_trial, on_seat(shared, n, meets[n], decodes), one, folder / str(n))
+            for n, one in enumerate(configs)
+        ]
         return [run.result() for run in runs]
 
 
@@ -121,8 +169,8 @@ def test_trials_decode_together_what_they_decode_alone(
 
     monkeypatch.setattr(joint_decoding, "generate_together", counted)
     monkeypatch.setattr(pack, "TOGETHER", ("cpu",))
-    packed(configs, tmp_path)
-    assert max(together, default=0) >= 2
+    packed(configs, tmp_path, decodes=True)
+    assert together == [3]
     assert len({(tmp_path / str(n) / PREDICTIONS).read_text() for n in (0, 1)}) == 2, "each its own adapter"
     for n, one in enumerate(configs):
         run_trial(runner_on(worker), one, tmp_path / "alone")
@@ -140,6 +188,7 @@ def test_neither_failure_nor_lack_of_memory_nor_another_kind_reaches_a_neighbour
         "not finite": config(tiny_llama, 2, **noise),
         "a hook on the base": config(tiny_llama, 3, neftune_noise_alpha=5.0),
         "another kind of adapter": config(tiny_llama, 4, lora={"use_dora": True}),
+        "a data axis": config(tiny_llama, 7, 8, design={"repeat": "2"}),
         "large batches": config(tiny_llama, 5, train_batch_size=8),
         "another base": config(other, 6, 8),
     }
