@@ -23,7 +23,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from sde_ray.errors import UserError
-from sde_ray.models.token_cache import token_cache
+from sde_ray.models.token_cache import plain_ids, token_cache
 from sde_ray.types import Sample, Segment
 
 Prompt = tuple[Segment, ...]
@@ -189,6 +189,8 @@ class Encoder:
         self._cache = token_cache(tokenizer)
         self._ids: dict[str, tuple[int, ...]] = {}  # of this encoder's texts, which none of them forgets
         self.frame = frame = frame or chat_frame(tokenizer, chat)
+        self._spaced = frame is None and self._cache.adds_space(tokenizer)  # a prompt's first text begins with one
+        self._first: dict[str, tuple[int, ...]] = {}
         self._before = bos_prefix(tokenizer) if frame is None else self._frame(frame[0])
         self._after = () if frame is None else self._frame(frame[1])
 
@@ -222,12 +224,13 @@ class Encoder:
     def length(self, prompt: Prompt) -> int:
         """Tokens of a whole prompt, nothing cut."""
         self._tokenize(prompt)
-        return sum(len(self._ids[segment.text]) for segment in prompt) + len(self._before) + len(self._after)
+        return sum(map(len, self._pieces(prompt))) + len(self._before) + len(self._after)
 
     def fixed_length(self, prompt: Prompt) -> int:
         """Tokens of a prompt without its text: what is never cut."""
         self._tokenize(prompt)
-        fixed = sum(len(self._ids[segment.text]) for segment in prompt if segment.role != "text")
+        pieces = zip(prompt, self._pieces(prompt), strict=True)
+        fixed = sum(len(piece) for segment, piece in pieces if segment.role != "text")
         return fixed + len(self._before) + len(self._after)
 
     def _prompt(self, id: str, prompt: Prompt, budget: int) -> tuple[tuple[int, ...], tuple[bool, ...], int]:
@@ -239,7 +242,7 @@ class Encoder:
                 f"{budget}, together more than the context of {self.max_length}. Only the text may be cut. Use a model "
                 "with a longer context, raise train.max_length, or shorten the instruction or the answers."
             )
-        pieces = [list(self._ids[segment.text]) for segment in prompt]
+        pieces = [list(piece) for piece in self._pieces(prompt)]
         whole = sum(map(len, pieces)) + len(self._before) + len(self._after)
         remaining = num_truncated = max(0, whole + budget - self.max_length)
         for segment, piece in zip(reversed(prompt), reversed(pieces), strict=True):
@@ -258,6 +261,16 @@ class Encoder:
         texts = list(dict.fromkeys(segment.text for segment in segments if segment.text not in self._ids))
         if texts:
             self._ids |= self._cache.ids(self.tokenizer, texts)
+
+    def _pieces(self, prompt: Prompt) -> list[tuple[int, ...]]:
+        """The ids of each segment of a prompt, all of which have been looked up."""
+        pieces = [self._ids[segment.text] for segment in prompt]
+        if self._spaced and prompt:
+            text = prompt[0].text
+            if text not in self._first:
+                self._first[text] = plain_ids(self.tokenizer, [text])[0]
+            pieces[0] = self._first[text]
+        return pieces
 
     def _frame(self, text: str) -> tuple[int, ...]:
         """The ids of a part of a chat template, which is made of special tokens."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from sde_ray.errors import UserError
 from sde_ray.models.tokenization import (
@@ -159,3 +160,30 @@ def test_a_foreign_tokenizer_lacks_characters(realdata: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(realdata / "models" / "TinyStories-656K")
     lacking = set("#%&()*+/=@[\\]^`{}~é食")
     assert missing_characters(tokenizer, ['food: positive, 1 or -2; "x"?', "".join(lacking)]) == lacking
+
+
+@pytest.mark.parametrize("kind", ["normalizer", "pre-tokenizer", "none"])
+def test_segments_have_the_ids_of_the_whole_text(kind: str) -> None:
+    """Also with a tokenizer of SentencePiece's kind, which puts a space before each text that it is given."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE(byte_fallback=False, unk_token="<unk>"))
+    if kind == "normalizer":  # as Llama 2 and Phi-3 have it
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    elif kind == "pre-tokenizer":  # as newer ones have it
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=True)
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel() if kind == "none" else decoders.Metaspace()
+    texts = ["Great food.", "\nRate the review.", "\nfood: ", "1"]
+    trainer = trainers.BpeTrainer(vocab_size=120, special_tokens=["<unk>", "</s>"], show_progress=False)
+    tokenizer.train_from_iterator(["".join(texts).replace("\n", " \n "), *texts, "a | 1"] * 3, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="</s>")
+    whole = fast("".join(texts[:3]), add_special_tokens=False)["input_ids"]
+    encoder = Encoder(fast, 100, "off")
+    prompt = tuple(Segment(text, True) for text in texts[:3])
+    sample = Sample("s", prompt, Segment(texts[3], True, "completion"))
+    assert encoder.prompts([("p", prompt)], 5) == [tuple(whole)]
+    assert encoder.length(prompt) == len(whole)
+    assert fast.convert_ids_to_tokens(encoder.completions([sample])[0]) == ["1", "</s>"]
+    assert completion_text(fast, whole) == "".join(texts[:3])
