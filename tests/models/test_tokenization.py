@@ -186,4 +186,3 @@ def test_segments_have_the_ids_of_the_whole_text(kind: str) -> None:
     assert encoder.prompts([("p", prompt)], 5) == [tuple(whole)]
     assert encoder.length(prompt) == len(whole)
     assert fast.convert_ids_to_tokens(encoder.completions([sample])[0]) == ["1", "</s>"]
-    assert completion_text(fast, whole) == "".join(texts[:3])
