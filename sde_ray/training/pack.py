@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -42,6 +43,7 @@ class Pack:
         self._cpus = cpus
         self._turns = Turns()
         self._seats: dict[int, Seat] = {}
+        self._seating = threading.Lock()
         self._starts: list[int] = []  # seats whose trial is to start, in the order in which they have asked
         self._training: list[_Request] = []
         self._decoding: list[_Decoding] = []
@@ -51,8 +53,7 @@ class Pack:
 
     def call(self, seat: int, method: str, *arguments: Any) -> Any:
         """Call a method of the worker on a seat, which is made when it is first named."""
-        with self._turns.turn():
-            worker = self._seats.setdefault(seat, Seat(self, self._cpus))
+        worker = self._seat(seat)
         if method == "train":
             return self._train(worker, *arguments)
         if method == "generate" and worker.decodes_together:
@@ -64,6 +65,13 @@ class Pack:
         with self._turns.turn(lambda: self._may_start(seat, arguments[0])), worker.streams.active():
             self._starts.remove(seat)
             return getattr(worker, method)(*arguments)
+
+    def _seat(self, number: int) -> Seat:
+        """A seat; without a turn, so that who trains or decodes with others need not wait for them first."""
+        with self._seating:
+            if number not in self._seats:
+                self._seats[number] = Seat(self, self._cpus)
+            return self._seats[number]
 
     def leave(self, seat: int) -> None:
         """Give a seat up, whatever its trial is doing."""
@@ -82,7 +90,7 @@ class Pack:
 
     def _may_start(self, seat: int, config: TrialConfig) -> bool:
         """Whether it is this seat's turn, and no other trial has another base."""
-        others = (one for number, one in self._seats.items() if number != seat and one.has_trial)
+        others = (one for number, one in list(self._seats.items()) if number != seat and one.has_trial)
         return self._starts[0] == seat and (_identity(config) == self._base_for or not any(others))
 
     def base(self, config: TrialConfig) -> Any:
