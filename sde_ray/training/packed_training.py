@@ -108,12 +108,7 @@ def packed_step(joint: JointModel, trainers: Sequence[PackedTrainer]) -> list[Lo
         problem: Exception = error
         problem.__traceback__ = None  # it would hold the failed pass' tensors
     else:
-        for trainer, loss in zip(trainers, losses, strict=True):
-            if math.isfinite(loss):
-                trainer.engine.step(len(trainer.next_step), trainer.parts)
-            trainer.engine.forget_gradients()
-            trainer.losses.append(loss)
-        return list(losses)
+        return [_apply(trainer, loss) for trainer, loss in zip(trainers, losses, strict=True)]
     _undo(trainers, states)
     short = isinstance(problem, torch.OutOfMemoryError)
     if len(trainers) > 1:
@@ -128,6 +123,19 @@ def packed_step(joint: JointModel, trainers: Sequence[PackedTrainer]) -> list[Lo
     except UserError as error:
         return [error]
     return packed_step(joint, trainers)
+
+
+def _apply(trainer: PackedTrainer, loss: float) -> Loss:
+    """Let a trial's optimiser act on the gradients that it has."""
+    try:
+        if math.isfinite(loss):
+            trainer.engine.step(len(trainer.next_step), trainer.parts)
+    except Exception as error:  # the trial's own, whoever takes the step for all
+        return error
+    finally:
+        trainer.engine.forget_gradients()
+    trainer.losses.append(loss)
+    return loss
 
 
 def _undo(trainers: Sequence[PackedTrainer], states: Sequence[torch.Tensor]) -> None:

@@ -23,6 +23,7 @@ from sde_ray.models import joint_decoding
 from sde_ray.storage.layout import ADAPTER, PREDICTIONS, TRAIN_LOG
 from sde_ray.storage.train_log import TrainLog
 from sde_ray.training import pack, packed_training
+from sde_ray.training.local_engine import LocalEngine
 from sde_ray.training.pack import Pack
 from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import TrialRunner
@@ -213,6 +214,27 @@ def test_neither_failure_nor_lack_of_memory_nor_another_kind_reaches_a_neighbour
             assert results[name].status == "finished", results[name].error
             run_trial(runner_on(worker), one, tmp_path / "alone")
             assert_equal(tmp_path / "alone", tmp_path / str(n))
+
+
+def test_an_optimizer_that_fails_is_its_own_trials_alone(
+    tiny_llama: Path, worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever thread takes the step for all."""
+    configs = [config(tiny_llama, 1, 8), config(tiny_llama, 2, 8, weight_decay=0.5), config(tiny_llama, 3, 8)]
+    step = LocalEngine.step
+
+    def fails(engine: LocalEngine, samples: int, parts: int) -> None:
+        if engine.basic_optimizer.param_groups[0]["weight_decay"]:
+            raise RuntimeError("no room for its state")
+        step(engine, samples, parts)
+
+    monkeypatch.setattr(LocalEngine, "step", fails)
+    results = packed(configs, tmp_path)
+    assert [result.status for result in results] == ["finished", "failed", "finished"]
+    assert "no room for its state" in results[1].error
+    for n in (0, 2):
+        run_trial(runner_on(worker), configs[n], tmp_path / "alone")
+        assert_equal(tmp_path / "alone", tmp_path / str(n))
 
 
 @pytest.mark.parametrize("first", ["packed", "alone"])
