@@ -24,7 +24,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sde_ray.config.curation import Curation
 from sde_ray.config.section import Section
-from sde_ray.config.trial import Generation, Lora, Train, check_batch_size
+from sde_ray.config.trial import AutoOrCount, Generation, Lora, Train, check_batch_size
 from sde_ray.config.vllm import refused_by_vllm
 from sde_ray.design.axes import find_axis
 from sde_ray.safe_text import MASK, VARIABLE, mask_webhook
@@ -35,6 +35,7 @@ from sde_ray.types import Task
 Name = Annotated[str, Field(min_length=1)]
 OptionName = str | bool | int | float
 DesignName = str | dict[str, OptionName]
+MOST_PACKED = 64  # Ray counts parts of a GPU in ten-thousandths
 LONG = 400  # steps from which on a quarter of the training already tells something of a design
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -198,7 +199,7 @@ class Resources(Section):
     """Workers that share one trial (ZeRO); each has a bundle of its own."""
     resources_per_worker: WorkerResources = WorkerResources()
     """What one worker occupies, such as {CPU: 4, GPU: 1}."""
-    pack: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = 1
+    pack: AutoOrCount = 1
     """Trials that share one worker, its base model and each pass through it; their results are those that they have
     alone. Each takes so small a part of the worker's CPUs and GPU. `auto`: 8 on a GPU, 1 on a CPU, where it gains
     little."""
@@ -220,6 +221,8 @@ class Resources(Section):
                 f"pack: {self.pack} is for trials of one worker, but num_workers is {self.num_workers}. Leave one of "
                 "them out."
             )
+        if self.pack != "auto" and self.pack > MOST_PACKED:
+            raise ValueError(f"pack: {self.pack} is more than the {MOST_PACKED} trials that one worker takes.")
         return self
 
     @model_validator(mode="after")

@@ -32,6 +32,17 @@ def _steps_or_share(value: float) -> float:
     return int(value)
 
 
+def auto_or_count(value: Any) -> Any:
+    """One message for what is neither, instead of one for each."""
+    text = str(value).strip()
+    if value != "auto" and (isinstance(value, bool) or not text.isdecimal() or int(text) < 1):
+        raise ValueError(f"{value!r} is neither auto nor a whole number of at least 1.")
+    return value
+
+
+AutoOrCount = Annotated[Literal["auto"] | Annotated[int, Field(ge=1)], BeforeValidator(auto_or_count)]
+
+
 class Train(Section):
     """Training arguments."""
 
@@ -40,7 +51,7 @@ class Train(Section):
     train_batch_size: Annotated[int, Field(ge=1)] = 4
     """Samples of one optimiser step, all workers and accumulated batches together. A multiple of `num_workers` times
     `gradient_accumulation_steps`."""
-    gradient_accumulation_steps: Literal["auto"] | Annotated[int, Field(ge=1)] = 1
+    gradient_accumulation_steps: AutoOrCount = 1
     """Parts into which each worker cuts its share of a step, to need less memory. The gradient is the same (dropout
     draws otherwise). `auto`: as few as fit into the memory that is free, by the model's shapes; the node remembers."""
     learning_rate: Annotated[float, Field(gt=0, lt=100)] = 1e-4
@@ -177,21 +188,13 @@ class Lora(Section):
         return self
 
 
-def _auto_or_count(value: Any) -> Any:
-    """One message for what is neither, instead of one for each."""
-    text = str(value).strip()
-    if value != "auto" and (isinstance(value, bool) or not text.isdecimal() or int(text) < 1):
-        raise ValueError(f"{value!r} is neither auto nor a whole number of at least 1.")
-    return value
-
-
 CPU_ROWS = 32  # decoded together: a CPU is no faster with more
 
 
 class Generation(Section):
     """Greedy decoding of the scored completions."""
 
-    batch_size: Annotated[Literal["auto"] | Annotated[int, Field(ge=1)], BeforeValidator(_auto_or_count)] = "auto"
+    batch_size: AutoOrCount = "auto"
     """Prompts decoded together, or fewer where memory is short. `auto`: on a GPU up to 512, on a CPU 32. In float32 no
     completion depends on it; in half precision near ties do."""
     max_new_tokens: Annotated[int, Field(ge=1)] | None = None

@@ -206,6 +206,7 @@ def test_the_plain_script_knows_nothing_of_this_package() -> None:
         ("sweeps --designs 300", "masa:d1 has 216 designs"),
         ("sweeps --dtype float8", 'Unknown dtype "float8"'),
         ("decode --batch-sizes 8,0", "must be whole numbers from 1"),
+        ("packed --members two", '--members "two" must be whole numbers from 1'),
         ("fidelity --dtypes fp32", 'Unknown dtype "fp32"'),
         ("decode --model ./nowhere", "./nowhere is not a model"),
     ],

@@ -286,6 +286,16 @@ def test_settings_of_decoding_make_no_other_key_where_they_are_not_named(tmp_pat
         "max_new_tokens": None,
         "merge_adapter": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("section", "name"), [("generation", "batch_size"), ("train", "gradient_accumulation_steps"), ("resources", "pack")]
+)
+def test_a_number_or_auto_is_refused_in_one_message(tmp_path: Path, section: str, name: str) -> None:
     for wrong in ("0", "many", "true", "1.5"):
-        message = refused(tmp_path, f"task: masa:d1\ngeneration: {{batch_size: {wrong}}}\n")
+        message = refused(tmp_path, f"task: masa:d1\n{section}: {{{name}: {wrong}}}\n")
         assert message.count("is neither auto nor a whole number of at least 1") == 1, message
+
+
+def test_more_trials_in_a_pack_than_ray_can_count_are_refused(tmp_path: Path) -> None:
+    assert "more than the 64 trials" in refused(tmp_path, "task: masa:d1\nresources: {pack: 65}\n")

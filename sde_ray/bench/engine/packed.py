@@ -228,4 +228,7 @@ def _difference(one: Sequence[PackedTrainer], two: Sequence[PackedTrainer]) -> d
     pairs = [
         pair for x, y in zip(one, two, strict=True) for pair in zip(x.engine.masters, y.engine.masters, strict=True)
     ]
-    return {"losses differ by": losses, "adapters differ by": max(float((a - b).abs().max()) for a, b in pairs)}
+    return {
+        "losses differ by": losses,
+        "adapters differ by": max(float((a - b).detach().abs().max()) for a, b in pairs),
+    }

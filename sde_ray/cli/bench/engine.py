@@ -156,7 +156,7 @@ def packed(
     as_json: Json = False,
 ) -> None:
     """Trials that share each pass through the base, against each alone and against a loop over adapters."""
-    counts, sizes = _sizes(members), _sizes(batch_sizes)
+    counts, sizes = _sizes(members, "--members"), _sizes(batch_sizes)
     from sde_ray.bench.engine.packed import WAYS, compare
 
     measured = compare(
@@ -190,7 +190,7 @@ def roofline(
     as_json: Json = False,
 ) -> None:
     """What packing can gain on a GPU that is not at hand: kernels counted, their times assumed. No measurement."""
-    counts = _sizes(members)
+    counts = _sizes(members, "--members")
     from sde_ray.bench.engine.roofline import Gpu, estimate
     from sde_ray.bench.engine.shapes import SHAPES
 
@@ -217,14 +217,14 @@ def _names(what: str, text: str, choices: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _sizes(text: str) -> list[int]:
-    """Batch sizes separated by commas."""
+def _sizes(text: str, option: str = "--batch-sizes") -> list[int]:
+    """Whole numbers separated by commas."""
     try:
         sizes = [int(size) for size in text.split(",") if size.strip()]
     except ValueError:
         sizes = []
     if not sizes or min(sizes) < 1:
-        raise UserError(f'--batch-sizes "{text}" must be whole numbers from 1, separated by commas, such as 1,8,32.')
+        raise UserError(f'{option} "{text}" must be whole numbers from 1, separated by commas, such as 1,8,32.')
     return sizes
 
 
