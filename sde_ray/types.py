@@ -41,13 +41,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Segment:
-    """Segment, a piece of a sample. `loss`: its tokens are trained on.
+    """Segment, a piece of a sample. `loss`: its tokens are trained on; a number between 0 and 1 is their weight.
 
     `role`: "text" may be cut when over-long, the others never.
     """
 
     text: str
-    loss: bool
+    loss: bool | float
     role: Literal["instruction", "text", "glue", "completion"] = "glue"
 
 
@@ -74,6 +74,7 @@ class Fault:
         "unexpected_placeholder",
         "missing_rationale",
         "repeated_label",
+        "copy_error",
     ]
     detail: str = ""
 
@@ -116,7 +117,8 @@ class Task:
     the slots that hold any number of labels; `ranges`, the lowest and the highest value of each slot whose free value
     is a number; `positive`, the label that is looked for, whose F1 ranks designs; `answered`, whether every question
     that an example asks has an answer (a slot that its gold leaves out was not asked); `numbered`, whether the slots
-    are the numbers of instances that stand in one text (`data.batches`).
+    are the numbers of instances that stand in one text (`data.batches`); `definitions`, what slots and labels mean, by
+    name.
     """
 
     name: str
@@ -141,6 +143,7 @@ class Task:
     positive: str = ""
     answered: bool = False
     numbered: bool = False
+    definitions: Mapping[str, str] = field(default_factory=dict)
 
     def labels_of(self, slot: str) -> tuple[str, ...]:
         """Labels that a slot may have: its own, else those that all slots share; none where the task has no labels."""

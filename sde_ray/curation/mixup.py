@@ -116,7 +116,7 @@ class Mixup(Method):
         self._weights = iter(draw_weights(len(pairs), self.settings.alpha, self.config.seed, step))
         self._num_mixed = sum(len(shared_positions(pair)) for pair in pairs)
 
-    def loss(self, trainer: Trainer, rows: list[TokenizedSample], num_loss_tokens: int) -> Tensor | None:
+    def loss(self, trainer: Trainer, rows: list[TokenizedSample], total_weight: float) -> Tensor | None:
         from torch.nn.functional import cross_entropy
 
         pairs = pairs_of(rows)
@@ -129,7 +129,7 @@ class Mixup(Method):
         )
         weights = [next(self._weights) for _ in pairs]
         mixed = mixed_cross_entropy(straight, positions, pairs, weights, soft_cap(trainer), smoothing)
-        return plain + self.value * mixed * (num_loss_tokens / max(1, self._num_mixed))
+        return plain + self.value * mixed * (total_weight / max(1, self._num_mixed))
 
 
 # ---- samples: order and pairs ----------------------------------------------------------------------------------------

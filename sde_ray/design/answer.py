@@ -1,4 +1,4 @@
-"""The axes on lines: `unmentioned` and `reasoning`; `labels` is in labels.py.
+"""The axes on lines: `unmentioned`, `reasoning` and `order`; `labels` is in labels.py.
 
 The lines of {"food": ("positive",)} on their way through placeholder, number and cot, and back:
     (food, positive)
@@ -9,12 +9,17 @@ The lines of {"food": ("positive",)} on their way through placeholder, number an
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Literal
 
-from sde_ray.design.base import AnswerOption, Axis, Faults, InstructionContext, Lines, OutputForm
+from sde_ray.design.base import AnswerOption, Axis, Faults, Lines
+from sde_ray.design.output_form import InstructionContext, OutputForm
 from sde_ray.design.wording import wording
 from sde_ray.types import Example, Fault, Line, Task
+
+SCHEMATIC = "schematic"
+"""The id of the made-up example that the instruction shows."""
 
 
 def check_slots(lines: Lines, task: Task, form: OutputForm) -> tuple[Lines, Faults]:
@@ -102,3 +107,40 @@ REASONING = Axis(
     options={"none": AnswerOption("No-CoT"), "cot": _reasoned("CoT", "first"), "rcot": _reasoned("R-CoT", "last")},
     pinned=lambda task, rationales: "" if rationales else f"the examples of {task.name} have no rationales",
 )
+
+
+def _shuffle(lines: Lines, task: Task, example: Example) -> Lines:
+    shuffled = list(lines)
+    if example.id != SCHEMATIC:
+        random.Random(example.id).shuffle(shuffled)
+    return tuple(shuffled)
+
+
+def _by_place(lines: Lines, task: Task, example: Example) -> Lines:
+    """Values and lines by where they stand in the text; those that do not stand there keep their order at the end."""
+
+    def place(value: str) -> tuple[bool, int]:
+        start = example.text.find(value)
+        return start < 0, start
+
+    ordered = [replace(line, values=tuple(sorted(line.values, key=place))) for line in lines]
+    return tuple(sorted(ordered, key=lambda line: place(line.values[0]) if line.values else (True, len(example.text))))
+
+
+ORDER = Axis(
+    "order",
+    default="fixed",
+    options={
+        "fixed": AnswerOption("Fixed-order"),
+        "shuffled": AnswerOption("Shuffled", write=_shuffle, sentence=lambda context: context.wording("any_order")),
+        "text": AnswerOption(
+            "Text-order",
+            write=_by_place,
+            sentence=lambda context: context.wording("text_order"),
+            applies=lambda task: "" if task.kind == "span" else f"the answers of {task.name} are no words of the text",
+        ),
+    },
+    pinned=lambda task, rationales: "" if len(task.slots) > 1 else f"{task.name} has one {task.nouns.slot}",
+    optional=True,
+)
+"""The order of an answer's lines (element order: Hu et al. 2022, 2210.10291; MvP, 2305.12627). Read in any order."""

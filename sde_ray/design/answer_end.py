@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sde_ray.design.axes import AXES
-from sde_ray.design.base import FormatOption, OutputForm
+from sde_ray.design.base import FormatOption
+from sde_ray.design.output_form import OutputForm
 from sde_ray.design.render import form_of
 from sde_ray.types import Design, Task
 

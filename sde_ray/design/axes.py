@@ -52,17 +52,18 @@ is used as `axes: {format: [lines, "my_pkg.my_axes:ROWS"]}` in a sweep, and a wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from sde_ray.design.answer import REASONING, UNMENTIONED
+from sde_ray.design.answer import ORDER, REASONING, UNMENTIONED
 from sde_ray.design.base import Axis, Option
 from sde_ray.design.data import DATA
+from sde_ray.design.format_inline import INLINE, INLINE_XML
 from sde_ray.design.format_json import JSON, PAIRS
 from sde_ray.design.format_json_object import JSON_OBJECT
 from sde_ray.design.format_text import LINES, NATURAL
 from sde_ray.design.labels import LABELS
-from sde_ray.design.prompt import INPUT_MODELING, INSTRUCTION
+from sde_ray.design.prompt import DEFINITIONS, FORM_IN_PROMPT, INPUT_MODELING, INSTRUCTION, WORDINGS_IN_TRAINING
 from sde_ray.design.training import TRAINING
 from sde_ray.errors import UserError, unknown
 from sde_ray.plugins import is_path, load_object
@@ -70,18 +71,28 @@ from sde_ray.plugins import is_path, load_object
 FORMAT = Axis(
     "format",
     default="natural",
-    options={"natural": NATURAL, "lines": LINES, "json": JSON, "pairs": PAIRS, "json_object": JSON_OBJECT},
+    options={
+        "natural": NATURAL,
+        "lines": LINES,
+        "json": JSON,
+        "pairs": PAIRS,
+        "json_object": JSON_OBJECT,
+        "inline": INLINE,
+        "inline_xml": INLINE_XML,
+    },
 )
 
 AXES: Mapping[str, Axis] = {
     axis.name: axis for axis in (INSTRUCTION, INPUT_MODELING, FORMAT, UNMENTIONED, LABELS, REASONING)
 }
 
+OPTIONAL: Mapping[str, Axis] = {axis.name: axis for axis in (FORM_IN_PROMPT, DEFINITIONS, WORDINGS_IN_TRAINING, ORDER)}
+"""Axes of a sample's form beyond the paper's: a design has one only where a sweep names it."""
 
 CURATION: Mapping[str, Axis] = {axis.name: axis for axis in (*DATA, *TRAINING)}
 """The axes of the stages data and training: a design has one only where a sweep names it."""
 
-ALL_AXES: Mapping[str, Axis] = {**AXES, **CURATION}
+ALL_AXES: Mapping[str, Axis] = {**AXES, **OPTIONAL, **CURATION}
 
 
 def load_axis(path: str) -> Axis:
@@ -132,9 +143,15 @@ def spell(axis_name: str, option: object) -> str:
 
 
 def is_neutral(axis_name: str, option: str) -> bool:
-    """Whether the option leaves a trial as it is without the axis: the default of a data or training axis."""
+    """Whether the option leaves a trial as it is without the axis: the default of one that a design may lack."""
     axis = find_axis(axis_name)
-    return axis.curates and option == axis.default
+    return axis.neutral_default and option == axis.default
+
+
+def in_order(axes: Iterable[str]) -> list[str]:
+    """Axes in the order of the tables, those of the user's own after them as they come."""
+    places = {name: place for place, name in enumerate(ALL_AXES)}
+    return sorted(dict.fromkeys(axes), key=lambda name: places.get(name, len(places)))
 
 
 def without_neutral_options(options: Mapping[str, str]) -> dict[str, str]:

@@ -11,8 +11,7 @@ Two further stages leave the samples' form alone. An option of the stage *data* 
 stage *training* how they are learned. These are only declared here; a class named by the axis' `carrier` does the work
 (`training/curation.py`), or the trial's setting named by its `setting`.
 
-`OutputForm` is what the answer options tell the format option about the lines: the words, where the rationale stands,
-whether absent slots are written. The prompt's description of the form is made from the same `OutputForm`.
+An axis beyond the paper's is `optional`: a design has it only where a sweep names it, and its default changes nothing.
 """
 
 from __future__ import annotations
@@ -22,72 +21,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
-from sde_ray.types import Example, Fault, Line, PromptNouns, Segment, Task
+from sde_ray.design.output_form import InstructionContext, OutputForm, Where
+from sde_ray.types import Example, Fault, Line, Segment, Task
 
 Lines = tuple[Line, ...]
 Faults = tuple[Fault, ...]
 Stage = Literal["prompt", "format", "answer", "data", "training"]
-Where = Literal["above", "below"]
 Piece = TypeVar("Piece")
-
-
-@dataclass(frozen=True)
-class Punctuation:
-    """The punctuation of a language, blanks included."""
-
-    colon: str
-    comma: str
-    semicolon: str
-    stop: str
-
-
-MARKS: Mapping[str, Punctuation] = {"en": Punctuation(": ", ", ", "; ", "."), "zh": Punctuation("：", "，", "；", "。")}
-
-
-@dataclass(frozen=True)
-class OutputForm:
-    """Form of the output: how the lines of an answer are written.
-
-    `placeholder` is the word for an absent slot; `complete`: absent slots have a line; `rationale_position`: whether
-    the rationale stands before (first) or after (last) the value; `multilabel`: the slots with any number of labels;
-    `number_nouns`: what stands for a number in a schematic, which a format that has numbers writes without quotes.
-    """
-
-    kind: Literal["label", "span", "free"]
-    marks: Punctuation
-    nouns: PromptNouns
-    placeholder: str
-    complete: bool = True
-    rationale_position: Literal["first", "last"] | None = None
-    multilabel: tuple[str, ...] = ()
-    number_nouns: tuple[str, ...] = ()
-
-    @property
-    def many(self) -> bool:
-        """Whether any slot holds a list of values."""
-        return self.kind == "span" or bool(self.multilabel)
-
-    def holds_list(self, slot: str) -> bool:
-        """Whether this slot holds a list of values."""
-        return self.kind == "span" or slot in self.multilabel
-
-
-@dataclass(frozen=True)
-class InstructionContext:
-    """Context of an instruction: what an option's sentence may name, all of it written by the sample's own pipeline.
-
-    `labels` are the words that may stand for a value, the placeholder included where it is written (those of all slots
-    in one list; `task.labels_of` has each slot's own);
-    `placeholder_entry` is the entry of a slot without value, `marker` the completion when no slot has one.
-    `wording(key, **words)` fills one of the task's wordings.
-    """
-
-    task: Task
-    form: OutputForm
-    labels: tuple[str, ...]
-    placeholder_entry: str
-    marker: str
-    wording: Callable[..., str]
 
 
 def keep(lines: Lines, task: Task, example: Example) -> Lines:
@@ -110,6 +50,11 @@ def no_sentence(context: InstructionContext) -> str:
     return ""
 
 
+def any_task(task: Task) -> str:
+    """Apply to every task."""
+    return ""
+
+
 def never_settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
     """Say of no unfinished completion that its rest cannot matter."""
     return False
@@ -119,7 +64,9 @@ def never_settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
 class AnswerOption:
     """Option of an answer axis: rewrites lines; `read` is the inverse of `write`.
 
-    `label` is the paper's name. `shape` adapts the output form, `sentence` gives the words that the instruction needs.
+    `label` is the paper's name. `shape` adapts the output form, `sentence` gives the words that the instruction needs;
+    `about_form`: these tell how the answer is written, not what it means. `applies(task)`: why a task cannot have the
+    option, or "".
     """
 
     label: str
@@ -127,6 +74,8 @@ class AnswerOption:
     read: Callable[[Lines, Task], tuple[Lines, Faults]] = keep_read
     shape: Callable[[OutputForm, Task], OutputForm] = keep_form
     sentence: Callable[[InstructionContext], str] = no_sentence
+    about_form: bool = True
+    applies: Callable[[Task], str] = any_task
     swept: bool = True
     stage: ClassVar[Stage] = "answer"
 
@@ -141,6 +90,8 @@ class FormatOption:
     `has_numbers`: numbers stand without quotes, and so does `form.number_nouns` in a schematic.
     `settled(text, slots, form)`: whether an unfinished completion has a fault and an answer that no continuation
     changes. It may say no where it does not know.
+    `whole(lines, form)` writes a text that is not made of entries. `in_text`: it repeats the text, `form.text`, so that
+    values are read in its order. `sentence`: words of its own in the instruction.
     """
 
     label: str
@@ -153,16 +104,24 @@ class FormatOption:
     closing: str = ""
     has_numbers: bool = False
     settled: Callable[[str, Sequence[str], OutputForm], bool] = never_settled
+    whole: Callable[[Lines, OutputForm], str] | None = None
+    in_text: bool = False
+    sentence: Callable[[InstructionContext], str] = no_sentence
+    applies: Callable[[Task], str] = any_task
     swept: bool = True
     stage: ClassVar[Stage] = "format"
 
     def write(self, lines: Lines, form: OutputForm) -> str:
         """Text of a completion."""
+        if self.whole:
+            return self.whole(lines, form)
         body = self._enclose([self.entry(line, form) for line in lines], form)
         return (body if lines else self.marker(form)) + self.terminator(form)
 
     def sketch(self, lines: Lines, form: OutputForm) -> str:
         """Schematic of a longer completion: the entries, then `...`."""
+        if self.whole:
+            return self.whole(lines, form)
         return self._enclose([*(self.entry(line, form) for line in lines), "..."], form)
 
     def _enclose(self, entries: Sequence[str], form: OutputForm) -> str:
@@ -178,6 +137,7 @@ class PromptOption:
 
     label: str
     write: Callable[[tuple[Segment, ...], Callable[[Where], str]], tuple[Segment, ...]]
+    applies: Callable[[Task], str] = any_task
     swept: bool = True
     stage: ClassVar[Stage] = "prompt"
 
@@ -248,6 +208,8 @@ class Numbers:
     """Numbers that are options of an open axis: any of `low` to `high`, none of which the table lists.
 
     `above`: `low` itself is not among them. `label` names an option in a design's label, `cost` is that of its trials.
+    `named`: numbers that are listed options under a name; `option(number)` makes an option that is neither of the data
+    nor of the training stage.
     """
 
     label: Callable[[float], str]
@@ -256,6 +218,8 @@ class Numbers:
     whole: bool = False
     above: bool = False
     cost: Callable[[float], float] = lambda number: 1.0
+    named: Mapping[float, str] = field(default_factory=dict)
+    option: Callable[[float], PromptOption | AnswerOption] | None = None
 
     def read(self, text: str) -> float | None:
         """The number that a text spells; None for text that is none, or out of range."""
@@ -290,11 +254,13 @@ class Axis:
 
     `pinned(task, rationales)` gives the reason why the axis cannot change the task's samples, or "" where it can.
 
-    What follows is for the stages data and training. The default there is *neutral*: it leaves the trial as it is
-    without the axis.
-
     Args:
+        optional: a design has the axis only where a sweep names it. So it is in the stages data and training, always.
+            The default is then *neutral*: it leaves the trial as it is without the axis.
         numbers: the axis is open: each of these numbers is an option, besides those listed.
+
+    What follows is for the stages data and training:
+
         carrier: the class that carries the options out, by import path (`training/curation.py` has its interface).
         setting: the setting of a trial that the options are values of, such as "train.learning_rate"; needs no carrier.
         nuisance: a test of robustness: crossed with the other axes, and never a reason for a design.
@@ -310,6 +276,7 @@ class Axis:
     options: Mapping[str, Option]
     pinned: Callable[[Task, bool], str] = always_free
     numbers: Numbers | None = None
+    optional: bool = False
     carrier: str = ""
     setting: str = ""
     nuisance: bool = False
@@ -328,16 +295,25 @@ class Axis:
         """Whether it is an axis of the stages data or training."""
         return self.stage in ("data", "training")
 
+    @property
+    def neutral_default(self) -> bool:
+        """Whether a design without the axis is as one with its default."""
+        return self.optional or self.curates
+
     def spell(self, option: str) -> str:
         """The one spelling of an option: of an open axis 4.0 is 4."""
         number = self.numbers.read(option) if self.numbers and option not in self.options else None
-        return option if number is None else spell_number(number)
+        if self.numbers is None or number is None:
+            return option
+        return self.numbers.named.get(number) or spell_number(number)
 
     def number_option(self, name: str) -> Option | None:
         """The option that a number is; None where it is none, or the axis is not open."""
         number = self.numbers.read(name) if self.numbers else None
         if self.numbers is None or number is None:
             return None
+        if self.numbers.option:
+            return self.numbers.option(number)
         kind = DataOption if self.stage == "data" else TrainingOption
         value = int(number) if self.numbers.whole else number
         return kind(self.numbers.label(number), value, self.numbers.cost(number))
@@ -345,9 +321,10 @@ class Axis:
     def ordered(self, options: Iterable[str]) -> list[str]:
         """Options in the order of the table, numbers ascending after them, `all` after these, others last."""
         listed = list(self.options)
+        named = {name: number for number, name in self.numbers.named.items()} if self.numbers else {}
 
         def place(option: str) -> tuple[int, float, str]:
-            number = self.numbers.read(option) if self.numbers else None
+            number = named.get(option, self.numbers.read(option)) if self.numbers else None
             if number is not None:
                 return 1, number, option
             if option in self.options and getattr(self.options[option], "value", None) == math.inf:

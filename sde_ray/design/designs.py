@@ -11,7 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sde_ray.design.axes import AXES, find_axis, find_option, is_neutral, option_name, spell, without_neutral_options
+from sde_ray.design.axes import (
+    AXES,
+    find_axis,
+    find_option,
+    in_order,
+    is_neutral,
+    option_name,
+    spell,
+    without_neutral_options,
+)
 from sde_ray.errors import FaultList, UserError, suggest
 from sde_ray.types import Design, TrialResult
 
@@ -36,7 +45,7 @@ def make_design(**options: object) -> Design:
         except UserError as error:
             faults.add(str(error))
     faults.raise_if_any()
-    return Design(tuple(chosen.items()))
+    return Design(tuple((axis, chosen[axis]) for axis in in_order(chosen)))
 
 
 def design_of(result: TrialResult) -> Design:
@@ -71,14 +80,14 @@ def compared_size(design: Mapping[str, str], train_size: int) -> int:
 
 
 def completed(results: Sequence[TrialResult]) -> list[TrialResult]:
-    """Results whose designs all have the same axes: one without a data or training axis that others have is neutral.
+    """Results whose designs all have the same axes: one without an optional axis that others have is neutral there.
 
     A nuisance axis is its trial's own setting, where that is an option of another trial.
     """
     options: dict[str, set[str]] = {}
     for result in results:
         for axis, option in result.config["design"].items():
-            if axis not in AXES and find_axis(axis).curates:
+            if axis not in AXES and find_axis(axis).neutral_default:
                 options.setdefault(axis, set()).add(option)
     if not options:
         return list(results)

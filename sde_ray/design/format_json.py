@@ -9,16 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from sde_ray.design.base import (
-    Faults,
-    FormatOption,
-    Lines,
-    OutputForm,
-    collect,
-    covers_and_goes_on,
-    finished_rows,
-    rows,
-)
+from sde_ray.design.base import Faults, FormatOption, Lines, collect, covers_and_goes_on, finished_rows, rows
+from sde_ray.design.output_form import OutputForm
 from sde_ray.safe_json import read_json
 from sde_ray.types import Line
 

@@ -16,8 +16,9 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
-from sde_ray.design.base import Faults, FormatOption, Lines, OutputForm, collect
+from sde_ray.design.base import Faults, FormatOption, Lines, collect
 from sde_ray.design.format_json import absent_value
+from sde_ray.design.output_form import OutputForm
 from sde_ray.safe_json import MAX_DEPTH, JsonNumber, JsonObject, read_json_object
 from sde_ray.types import Fault, Line
 

@@ -10,17 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sde_ray.design.base import (
-    Faults,
-    FormatOption,
-    Lines,
-    OutputForm,
-    collect,
-    covers_and_goes_on,
-    finished_rows,
-    rows,
-)
+from sde_ray.design.base import Faults, FormatOption, Lines, collect, covers_and_goes_on, finished_rows, rows
 from sde_ray.design.lexer import Token, Word, is_plain, quote_if_needed, tokenize
+from sde_ray.design.output_form import OutputForm
 from sde_ray.types import Line
 
 ARROWS = {"first": " => ", "last": " <= "}
@@ -62,8 +54,8 @@ def _read_entry(tokens: Sequence[Token], form: OutputForm) -> Line:
     if arrow in rest:
         before, after = rest[: rest.index(arrow)], rest[rest.index(arrow) + 1 :]
         rest, rationale_tokens = (after, before) if form.rationale_position == "first" else (before, after)
-        rationale = _read_word(rationale_tokens)
-    return Line(_read_word(tokens[:1]), _read_values(rest, form), rationale)
+        rationale = read_word(rationale_tokens)
+    return Line(read_word(tokens[:1]), _read_values(rest, form), rationale)
 
 
 def _read_values(tokens: Sequence[Token], form: OutputForm) -> tuple[str, ...]:
@@ -73,10 +65,11 @@ def _read_values(tokens: Sequence[Token], form: OutputForm) -> tuple[str, ...]:
         raise ValueError("more than one value, or a delimiter too many")
     if Word(form.placeholder) in tokens:
         raise ValueError(f"{form.placeholder!r} beside other values")
-    return tuple(_read_word([token]) for token in tokens[::2])
+    return tuple(read_word([token]) for token in tokens[::2])
 
 
-def _read_word(tokens: Sequence[Token]) -> str:
+def read_word(tokens: Sequence[Token]) -> str:
+    """The word that tokens are. Raises ValueError where they are more, or none."""
     if len(tokens) != 1 or not isinstance(tokens[0], Word):
         raise ValueError("a delimiter too many")
     word = tokens[0]
@@ -105,7 +98,13 @@ def _split(tokens: Sequence[Token], separator: str) -> list[list[Token]]:
     return entries
 
 
-def _read_lines(text: str, form: OutputForm) -> tuple[Lines, Faults]:
+def write_line_entry(line: Line, form: OutputForm) -> str:
+    """An entry of the format `lines`."""
+    return _write_entry(line, form, "\n", stop="")
+
+
+def read_lines(text: str, form: OutputForm) -> tuple[Lines, Faults]:
+    """The lines that a text in the format `lines` has."""
     if text.strip() == form.placeholder:
         return (), ()
     delimiters = _delimiters(form, "\n")
@@ -121,7 +120,7 @@ def _natural_settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
 
 
 def _lines_settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
-    return covers_and_goes_on(*_read_lines(finished_rows(text), form), slots)
+    return covers_and_goes_on(*read_lines(finished_rows(text), form), slots)
 
 
 NATURAL = FormatOption(
@@ -135,9 +134,9 @@ NATURAL = FormatOption(
 )
 LINES = FormatOption(
     label="Lines",
-    entry=lambda line, form: _write_entry(line, form, "\n", stop=""),
+    entry=write_line_entry,
     separator=lambda form: "\n",
     marker=lambda form: form.placeholder,
-    read=_read_lines,
+    read=read_lines,
     settled=_lines_settled,
 )

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from sde_ray.data.schema import are_numbers
-from sde_ray.design.base import AnswerOption, Axis, Faults, InstructionContext, Lines, OutputForm
+from sde_ray.design.base import AnswerOption, Axis, Faults, Lines
+from sde_ray.design.output_form import InstructionContext, OutputForm
 from sde_ray.types import Example, Fault, Task
 
 
@@ -108,7 +109,12 @@ LABELS = Axis(
     options={
         "text": AnswerOption("TxtLabel", read=_read_text),
         "number": AnswerOption(
-            "NumLabel", write=_write_number, read=_read_number, shape=_number_form, sentence=_number_sentence
+            "NumLabel",
+            write=_write_number,
+            read=_read_number,
+            shape=_number_form,
+            sentence=_number_sentence,
+            about_form=False,
         ),
     },
     pinned=_pinned,

@@ -14,24 +14,16 @@ from dataclasses import replace
 from functools import partial
 
 from sde_ray.data.schema import are_numbers
-from sde_ray.design.answer import check_slots
+from sde_ray.design.answer import SCHEMATIC, check_slots
 from sde_ray.design.axes import find_option
-from sde_ray.design.base import (
-    MARKS,
-    AnswerOption,
-    FormatOption,
-    InstructionContext,
-    Lines,
-    Option,
-    OutputForm,
-    PromptOption,
-    Where,
-)
+from sde_ray.design.base import AnswerOption, Axis, FormatOption, Lines, Option, PromptOption
 from sde_ray.design.labels import numbers_of
-from sde_ray.design.prompt import initial_segments
-from sde_ray.design.wording import call_wording, count_word, fill_template, is_function, wording
+from sde_ray.design.output_form import MARKS, InstructionContext, OutputForm, Where
+from sde_ray.design.prompt import DEFINITIONS, FORM_IN_PROMPT, WORDINGS_IN_TRAINING, initial_segments
+from sde_ray.design.wording import call_wording, count_word, definitions_sentence, fill_template, is_function, wording
 from sde_ray.errors import UserError
-from sde_ray.types import Design, Example, Fault, Line, Parsed, Sample, Segment, Task
+from sde_ray.safe_json import content_hash
+from sde_ray.types import Answer, Design, Example, Fault, Line, Parsed, Sample, Segment, Task
 
 MAX_INSTRUCTIONS = 512  # instructions that stay rendered
 
@@ -45,26 +37,40 @@ def render_sample(example: Example, task: Task, design: Design, instruction_vari
         example: text and gold answer, with rationales where the design has them.
         task: what is asked.
         design: one option per axis.
-        instruction_variant: which of the task's instructions is used, from 0.
+        instruction_variant: which of the task's instructions is used, from 0; with `wordings=many` the example decides.
 
     Returns the prompt's segments, each with its loss flag, and the completion; paper section 1.3.
 
     Raises UserError: when the task has no such instruction.
     """
     completion = Segment(completion_of(example, task, design), loss=True, role="completion")
+    if option_of(design, WORDINGS_IN_TRAINING) == "many":
+        instruction_variant = int(content_hash(example.id), 16) % len(task.instructions)
     return Sample(example.id, prompt_of(example.text, task, design, instruction_variant), completion)
 
 
-def parse_completion(text: str, task: Task, design: Design) -> Parsed:
+def option_of(design: Design, axis: Axis) -> str:
+    """A design's option of an axis that it may lack."""
+    return dict(design.options).get(axis.name, axis.default)
+
+
+def parse_completion(text: str, task: Task, design: Design, source: str | None = None) -> Parsed:
     """Parse a completion: the answer, and the faults by which it departs from the form.
+
+    Args:
+        text: the completion.
+        task: what was asked.
+        design: one option per axis.
+        source: the text that was asked about, for a format that repeats it; None: whether it does is not checked.
 
     Total: any text gives a result, never an exception. Only the first line of a slot counts; what is not of the task
     is left out of the answer and listed as a fault. `parse_completion(render_sample(x).completion.text)` is x's answer.
     """
     if not text.strip():
         return Parsed({}, (Fault("empty"),))
-    lines, faults = _format(design).read(text, form_of(task, design))
-    lines, more = check_slots(lines, task, form_of(task, design))
+    form = form_of(task, design, source)
+    lines, faults = _format(design).read(text, form)
+    lines, more = check_slots(lines, task, form)
     faults += more
     for option in reversed(_answer_options(design)):
         lines, more = option.read(lines, task)
@@ -88,7 +94,7 @@ def prompt_of(text: str, task: Task, design: Design, instruction_variant: int = 
 
 def completion_of(example: Example, task: Task, design: Design) -> str:
     """Target text of an example; `parse_completion` is the inverse."""
-    return _format(design).write(write_lines(example, task, design), form_of(task, design))
+    return _format(design).write(write_lines(example, task, design), form_of(task, design, example.text))
 
 
 def write_lines(example: Example, task: Task, design: Design) -> Lines:
@@ -99,9 +105,10 @@ def write_lines(example: Example, task: Task, design: Design) -> Lines:
     return lines
 
 
-def form_of(task: Task, design: Design) -> OutputForm:
-    """Output form of a task in a design: what the format option has to know of the lines."""
-    form = OutputForm(task.kind, MARKS[task.language], task.nouns, task.placeholder, multilabel=task.multilabel)
+def form_of(task: Task, design: Design, text: str | None = None) -> OutputForm:
+    """Output form of a task in a design, for an answer of `text`: what the format option has to know of the lines."""
+    marks, several = MARKS[task.language], task.multilabel
+    form = OutputForm(task.kind, marks, task.nouns, task.placeholder, multilabel=several, text=text)
     for option in _answer_options(design):
         form = option.shape(form, task)
     return form
@@ -138,13 +145,19 @@ def render_instruction(task: Task, design: Design, instruction_variant: int, whe
     }
     text = call_wording(task, template, **words) if is_function(template) else fill_template(task, template, **words)
     shows_form = words["schematic"] in text if is_function(template) else "{schematic}" in template
+    form_in_prompt = option_of(design, FORM_IN_PROMPT)
+    says_form = shows_form or form_in_prompt == "described"
     parts = [
         text,
+        definitions_sentence(task, option_of(design, DEFINITIONS)),
         _multilabel_sentence(context),
         _range_sentence(context),
-        *(option.sentence(context) for option in _answer_options(design)),
+        _format(design).sentence(context),
+        *(option.sentence(context) for option in _answer_options(design) if says_form or not option.about_form),
     ]
-    if not shows_form:
+    if form_in_prompt == "example":
+        parts.append(wording(task, "form_example", example=made_up_answer(task, design)))
+    elif says_form and not shows_form:
         parts.append(wording(task, "form" if context.form.complete else "form_omit", **words))
     return wording(task, "join").join(filter(None, parts))
 
@@ -178,11 +191,27 @@ def _range_sentence(context: InstructionContext) -> str:
 def schematic(task: Task, design: Design) -> str:
     """Schematic of the output form: "aspect 1: sentiment, aspect 2: sentiment, ..."."""
     stand_in, example = _stand_in(task)
-    lines, form = write_lines(example, stand_in, design), form_of(stand_in, design)
+    lines, form = write_lines(example, stand_in, design), form_of(stand_in, design, example.text)
     if _format(design).has_numbers and _writes_numbers(task, design):
         form = replace(form, number_nouns=tuple(value for line in lines for value in line.values))
     write_form = _format(design).sketch if len(task.slots) > len(stand_in.slots) else _format(design).write
     return write_form(lines, form)
+
+
+def made_up_answer(task: Task, design: Design) -> str:
+    """A made-up answer with the task's own slots and labels: every other slot is absent, where one may be."""
+    value = wording(task, "schematic_value")
+    answer = {
+        slot: (labels[n % len(labels)] if (labels := task.labels_of(slot)) else value,)
+        for n, slot in enumerate(task.slots)
+        if n % 2 == 0 or not task.has_absent_slots
+    }
+    return completion_of(Example(SCHEMATIC, _text_with(answer), answer), task, design)
+
+
+def _text_with(answer: Answer) -> str:
+    """A made-up text with the values of an answer in it, in their order."""
+    return " ".join(["...", *(f"{value} ..." for values in answer.values() for value in values)])
 
 
 def _writes_numbers(task: Task, design: Design) -> bool:
@@ -209,7 +238,8 @@ def _stand_in(task: Task) -> tuple[Task, Example]:
         task, slots=slots, labels=task.labels and (value,), numbers=numbers, slot_labels={}, slot_numbers={},
         multilabel=multilabel, ranges={},
     )  # fmt: skip
-    return stand_in, Example("schematic", "", answer, rationale=dict.fromkeys(slots, task.nouns.rationale))
+    rationale = dict.fromkeys(slots, task.nouns.rationale)
+    return stand_in, Example(SCHEMATIC, _text_with(answer), answer, rationale)
 
 
 def _instruction_context(task: Task, design: Design) -> InstructionContext:
@@ -224,7 +254,7 @@ def _instruction_context(task: Task, design: Design) -> InstructionContext:
         if task.labels
         else (),
         placeholder_entry="".join(format_option.entry(line, form_of(stand_in, design)) for line in absent_lines),
-        marker=format_option.write((), form),
+        marker=wording(task, "unmarked") if format_option.in_text else format_option.write((), form),
         wording=partial(wording, task),
     )
 

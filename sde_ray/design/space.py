@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sde_ray.design.axes import AXES, find_axis, find_option, option_name, spell
+from sde_ray.design.axes import AXES, find_axis, find_option, in_order, option_name, spell
 from sde_ray.errors import FaultList, UserError
 from sde_ray.types import Design, Task
 
@@ -18,12 +18,14 @@ from sde_ray.types import Design, Task
 class DesignSpace:
     """Search space of a task: the valid designs, the options of each axis, and the axes that are not searched.
 
-    `pinned` gives, by axis, the reason why only one option of it is tried.
+    `pinned` gives, by axis, the reason why only one option of it is tried; `dropped`, by "axis=option", why one that
+    was asked for is not.
     """
 
     designs: tuple[Design, ...]
     pinned: Mapping[str, str]
     axes: Mapping[str, tuple[str, ...]]
+    dropped: Mapping[str, str] = field(default_factory=dict)
 
 
 def design_space(
@@ -46,17 +48,29 @@ def design_space(
     requested = {axis: tuple(dict.fromkeys(spell(axis, o) for o in options)) for axis, options in requested.items()}
     pinned: dict[str, str] = {}
     chosen: dict[str, tuple[str, ...]] = {}
-    for name in [*AXES, *(axis for axis in requested if axis not in AXES)]:
+    dropped: dict[str, str] = {}
+    for name in in_order([*AXES, *requested]):
         axis = find_axis(name)
         options = requested.get(name) or tuple(key for key, option in axis.options.items() if option.swept)
         reason = axis.pinned(task, rationales)
+        impossible = {option: why for option in options if (why := why_not(name, option, task))} if not reason else {}
+        dropped |= {f"{name}={option}": why for option, why in impossible.items()}
+        options = tuple(option for option in options if option not in impossible)
+        if not options:
+            reason = "; ".join(dict.fromkeys(impossible.values()))
         if reason:
             pinned[name], options = reason, (axis.default,)
-        elif len(requested.get(name, ())) == 1:
+        elif len(options) == 1 and len(requested.get(name, ())) >= 1:
             pinned[name] = "fixed by the sweep"
         chosen[name] = options
     designs = tuple(Design(tuple(zip(chosen, options, strict=True))) for options in itertools.product(*chosen.values()))
-    return DesignSpace(designs, pinned, chosen)
+    return DesignSpace(designs, pinned, chosen, dropped)
+
+
+def why_not(axis: str, option: str, task: Task) -> str:
+    """The reason why a task cannot have an option, or "" where it can."""
+    applies = getattr(find_option(axis, option), "applies", None)
+    return applies(task) if applies else ""
 
 
 def _check(requested: Mapping[str, tuple[str, ...]]) -> None:

@@ -34,6 +34,14 @@ WORDINGS: Mapping[str, Mapping[str, str]] = {
         "schematic_value": "{value}",
         "schematic_number": "number",
         "form": "Form:\n{schematic}",
+        "form_example": "For example:\n{example}",
+        "definitions": "Meanings:\n{entries}",
+        "definition": "- {name}: {meaning}",
+        "definition_comma": "\n",
+        "mark": "Write the {text} again and mark each {value} in it.",
+        "unmarked": "the {text} as it is",
+        "any_order": "The order does not matter.",
+        "text_order": "Follow the order of the {text}.",
         "placeholder": "If a {slot} has no {value}, write: {entry}",
         "placeholder_list": "If a {slot} with several {value}s has none, write: {entry}",
         "omit": "Leave out every {slot} that has no {value}; if none has one, write: {marker}",
@@ -60,6 +68,14 @@ WORDINGS: Mapping[str, Mapping[str, str]] = {
         "schematic_value": "{value}",
         "schematic_number": "数字",
         "form": '请用以下格式输出："{schematic}"',
+        "form_example": '例如："{example}"',
+        "definitions": "说明：{entries}。",
+        "definition": "{name}指{meaning}",
+        "definition_comma": "；",
+        "mark": "请重写{text}，并在其中标出每个{value}。",
+        "unmarked": "原{text}",
+        "any_order": "顺序不限。",
+        "text_order": "请按{text}中的顺序输出。",
         "placeholder": '没有{value}的{slot}写作："{entry}"。',
         "placeholder_list": '可以有多个{value}的{slot}若没有，写作："{entry}"。',
         "omit": '不要输出没有{value}的{slot}；如果都没有，输出："{marker}"。',
@@ -82,6 +98,17 @@ def wording(task: Task, key: str, **words: str) -> str:
         key = "form"
     template = task.wordings[key] if key in task.wordings else WORDINGS[task.language][key]
     return fill_template(task, template, **words)
+
+
+def definitions_sentence(task: Task, length: str) -> str:
+    """What slots and labels mean: "short" is a definition's first sentence, "guideline" all of it, "none" nothing."""
+    if length == "none" or not task.definitions:
+        return ""
+    meanings = {name: text.strip() for name, text in task.definitions.items()}
+    if length == "short":
+        meanings = {name: re.split(r"(?<=[.!?])\s|(?<=[。！？])", text)[0] for name, text in meanings.items()}
+    entries = [wording(task, "definition", name=name, meaning=text.rstrip("。")) for name, text in meanings.items()]
+    return wording(task, "definitions", entries=wording(task, "definition_comma").join(entries))
 
 
 def is_function(instruction: str) -> bool:

@@ -92,7 +92,7 @@ def parse_answers(texts: Mapping[str, str], example: Example, task: Task, design
     Where every question has an answer, one that has none is a fault, in whatever design; so is the answer to a number
     that a batch has not, as the last one of a split may be smaller.
     """
-    parsed = parse_completion(texts[example.id], task, design)
+    parsed = parse_completion(texts[example.id], task, design, example.text)
     if not task.answered:
         return parsed
     unanswered = _unanswered(example, parsed, task)

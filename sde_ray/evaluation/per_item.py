@@ -203,6 +203,6 @@ def count_items(
     task: Task, design: Design, examples: Sequence[Example], texts: Mapping[str, str], metric: str
 ) -> TaskItems:
     """Count completions item by item, without retries; `texts` are the completions by the id of their example."""
-    parsed = [parse_completion(texts[example.id], task, design) for example in examples]
+    parsed = [parse_completion(texts[example.id], task, design, example.text) for example in examples]
     rows = item_statistics(task, examples, parsed)
     return TaskItems(tuple(e.id for e in examples), rows, lambda sums: objective_from_items(task, metric, sums))

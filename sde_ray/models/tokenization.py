@@ -46,11 +46,14 @@ PLACEHOLDER = "\u2063sde-content\u2063"  # stands for the prompt while a chat te
 
 @dataclass(frozen=True)
 class TokenizedSample:
-    """A sample as token ids. `num_truncated`: how many tokens of its text were cut."""
+    """A sample as token ids. `prompt_loss`: the weight of each prompt token in the loss, where a completion's has 1.
+
+    `num_truncated`: how many tokens of its text were cut.
+    """
 
     id: str
     prompt: tuple[int, ...]
-    prompt_loss: tuple[bool, ...]
+    prompt_loss: tuple[float, ...]
     completion: tuple[int, ...]
     num_truncated: int = 0
 
@@ -69,6 +72,17 @@ class TokenizedSample:
     def num_loss_tokens(self) -> int:
         """How many tokens a next-token loss counts: the first token of a sequence is never predicted."""
         return sum(label != IGNORE_INDEX for label in self.labels[1:])
+
+    @cached_property
+    def weights(self) -> tuple[float, ...] | None:
+        """[length] the weight of each label in the loss; None where those that count have the same one."""
+        graded = any(0 < weight < 1 for weight in self.prompt_loss)
+        return (*self.prompt_loss, *[1.0] * len(self.completion)) if graded else None
+
+    @cached_property
+    def total_weight(self) -> float:
+        """What the summed loss is divided by: the weights of the tokens that count, their number where all have 1."""
+        return self.num_loss_tokens if self.weights is None else sum(self.weights[1:])
 
 
 def eos_token_id(tokenizer: Any) -> int:
@@ -233,8 +247,8 @@ class Encoder:
         fixed = sum(len(piece) for segment, piece in pieces if segment.role != "text")
         return fixed + len(self._before) + len(self._after)
 
-    def _prompt(self, id: str, prompt: Prompt, budget: int) -> tuple[tuple[int, ...], tuple[bool, ...], int]:
-        """Ids, loss flags and the number of tokens cut."""
+    def _prompt(self, id: str, prompt: Prompt, budget: int) -> tuple[tuple[int, ...], tuple[float, ...], int]:
+        """Ids, weights in the loss and the number of tokens cut."""
         fixed = self.fixed_length(prompt)
         if fixed + budget > self.max_length:
             raise UserError(
@@ -250,6 +264,7 @@ class Encoder:
                 dropped = min(remaining, len(piece))
                 del piece[len(piece) - dropped :]
                 remaining -= dropped
+        loss: list[float]
         ids, loss = list(self._before), [False] * len(self._before)
         for segment, piece in zip(prompt, pieces, strict=True):
             ids += piece

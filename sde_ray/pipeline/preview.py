@@ -101,5 +101,5 @@ def preview_task(name: str, designs: Sequence[str], n: int = 1, instruction_vari
 def preview_example(example: Example, task: Task, design: Design, instruction_variant: int = 0) -> SamplePreview:
     """An example in a design, and what comes back when its completion is read."""
     sample = render.render_sample(example, task, design, instruction_variant)
-    parsed = render.parse_completion(sample.completion.text, task, design)
+    parsed = render.parse_completion(sample.completion.text, task, design, example.text)
     return SamplePreview(task, design, example, sample, parsed, instruction_variant)

@@ -171,6 +171,7 @@ def _space(config: SweepConfig, task: Task, pinned: dict[str, str], dropped: dic
     rationales = task.has_rationales
     space = design_space(task, rationales, axes=sized_axes(config, task))
     pinned.update(space.pinned)
+    dropped.update({(f"{option} on {task.name}", why): None for option, why in space.dropped.items()})
     if config.designs:
         space = _with_listed_axes(config, task, space)
         space = replace(space, designs=_listed(config, task, space, dropped))

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from sde_ray.design.base import MARKS
 from sde_ray.design.labels import numbers_of
 from sde_ray.design.lexer import quote_if_needed
+from sde_ray.design.output_form import MARKS
 from sde_ray.errors import FaultList
 from sde_ray.types import Task
 

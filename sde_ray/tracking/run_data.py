@@ -50,9 +50,9 @@ def run_params(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def with_neutral_axes(config: Mapping[str, Any], axes: Iterable[str]) -> dict[str, Any]:
-    """A trial's configuration with the data and training axes of its sweep that leave it as it is."""
+    """A trial's configuration with the optional axes of its sweep that leave it as it is."""
     rows = {axis: find_axis(axis) for axis in axes if axis not in config["design"] and axis not in AXES}
-    neutral = {axis: row.default for axis, row in rows.items() if row.curates}
+    neutral = {axis: row.default for axis, row in rows.items() if row.neutral_default}
     return {**config, "design": {**config["design"], **neutral}}
 
 

@@ -3,8 +3,8 @@
     batch_indices(10, settings, seed)  ─▶  [(7, 1, 4, 0), (2, 9, ...), ...]  ─▶  each worker's slice  ─▶  ids, targets
 
 A step is one optimiser update on `train_batch_size` samples, spread evenly over the workers and their accumulated
-parts. Its loss is the mean over all loss tokens of the step, whichever worker holds them: so one worker and two take
-the same steps, up to rounding.
+parts. Its loss is the mean over all loss tokens of the step, each with its weight, whichever worker holds them: so one
+worker and two take the same steps, up to rounding.
 """
 
 from __future__ import annotations
@@ -61,6 +61,16 @@ def collate(rows: Sequence[TokenizedSample], pad_token_id: int) -> tuple[torch.T
     positions = (targets != IGNORE_INDEX).any(dim=0).nonzero().squeeze(1)
     positions = positions if len(positions) else torch.zeros(1, dtype=torch.long)
     return ids, targets[:, positions], positions
+
+
+def loss_weights(rows: Sequence[TokenizedSample], positions: torch.Tensor) -> torch.Tensor | None:
+    """[rows, positions] the weight of each target of `collate` in the loss; None where all that count have the same."""
+    if all(row.weights is None for row in rows):
+        return None
+    length = max(len(row.input_ids) for row in rows)
+    weights = [row.weights or [1.0] * len(row.input_ids) for row in rows]
+    padded = torch.tensor([[*weight[1:], *[0.0] * (length - len(weight) + 1)] for weight in weights])
+    return padded[:, positions]
 
 
 def pad_rows(rows: Sequence[TokenizedSample], pad_token_id: int) -> tuple[torch.Tensor, torch.Tensor]:

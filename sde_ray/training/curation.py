@@ -79,10 +79,10 @@ class Method:
     def before_step(self, trainer: Trainer, step: int) -> None:
         """Called before each optimiser step, numbered from 0; after a resume with the next one."""
 
-    def loss(self, trainer: Trainer, rows: list[TokenizedSample], num_loss_tokens: int) -> Any:
+    def loss(self, trainer: Trainer, rows: list[TokenizedSample], total_weight: float) -> Any:
         """The summed loss of `rows` [scalar tensor], in place of the trainer's; None: the trainer's own.
 
-        The trainer divides it by `num_loss_tokens`, the tokens that count in the whole step.
+        The trainer divides it by `total_weight`, the tokens that count in the whole step, each with its weight.
         """
         return None
 

@@ -87,13 +87,14 @@ class PackedTrainer(Trainer):
 
 @dataclass(frozen=True)
 class _Part:
-    """A trial's rows in one pass: ids and targets [rows, length], and the loss tokens of its whole step."""
+    """A trial's rows in one pass: ids, targets and their weights [rows, length]; the weight of its whole step."""
 
     number: int
     trainer: PackedTrainer
     ids: torch.Tensor
     targets: torch.Tensor
-    num_loss_tokens: int
+    weights: torch.Tensor | None
+    total_weight: float
 
 
 def packed_step(joint: JointModel, trainers: Sequence[PackedTrainer]) -> list[Loss]:
@@ -163,7 +164,8 @@ def _part(number: int, trainer: PackedTrainer, part: int) -> _Part:
     step, samples = trainer.next_step, trainer.samples
     rows = [samples[i] for i in batching.split_micro_batches(step, trainer.parts)[part]]
     ids, targets = batching.pad_rows(rows, trainer.pad_token_id)
-    return _Part(number, trainer, ids, targets, sum(samples[i].num_loss_tokens for i in step))
+    weights = batching.loss_weights(rows, torch.arange(ids.shape[1])) if rows else None
+    return _Part(number, trainer, ids, targets, weights, sum(samples[i].total_weight for i in step))
 
 
 def _most_tokens(trainers: Sequence[PackedTrainer]) -> int:
@@ -202,11 +204,19 @@ def _pass(joint: JointModel, parts: Sequence[_Part], losses: torch.Tensor) -> No
     logits = joint.logits(ids, members, wanted.to(device)).float()
     per_token = _losses(logits, targets[wanted].to(device), parts, counts)
     owners = torch.repeat_interleave(torch.tensor([p.number for p in parts]), torch.tensor(counts)).to(device)
-    weights = torch.tensor([1.0 / part.num_loss_tokens for part in parts])
-    weighted = per_token * torch.repeat_interleave(weights, torch.tensor(counts)).to(device)
+    shares = torch.tensor([1.0 / part.total_weight for part in parts])
+    weighted = per_token * torch.repeat_interleave(shares, torch.tensor(counts)).to(device)
+    if any(part.weights is not None for part in parts):
+        weighted = weighted * torch.cat([_weights(part) for part in parts]).to(weighted)
     if len(weighted):
         weighted.sum().backward()
     losses.index_add_(0, owners, weighted.detach())
+
+
+def _weights(part: _Part) -> torch.Tensor:
+    """The weights of a part's tokens that count [tokens]."""
+    counted = part.targets != IGNORE_INDEX
+    return torch.ones(int(counted.sum())) if part.weights is None else part.weights[counted]
 
 
 def _losses(logits: torch.Tensor, targets: torch.Tensor, parts: Sequence[_Part], counts: Sequence[int]) -> torch.Tensor:

@@ -156,7 +156,8 @@ class Preparation:
         """The answers to examples in the trial's design, read from the completions."""
         design, variant = self.config.design, self.config.instruction_variant
         prompts = [(one.id, render.prompt_of(one.text, self.task, design, variant)) for one in examples]
-        return [render.parse_completion(text, self.task, design) for text in self.complete(prompts)]
+        completions = zip(self.complete(prompts), examples, strict=True)
+        return [render.parse_completion(text, self.task, design, one.text) for text, one in completions]
 
     def count_tokens(self, samples: Sequence[Sample]) -> list[int]:
         """The tokens of each sample, prompt and completion, as the trial would train on it."""

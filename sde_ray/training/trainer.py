@@ -220,30 +220,34 @@ class Trainer:
     def _take_step(self, step: batching.Step) -> torch.Tensor:
         """One optimiser step. Returns the loss, on the device: reading it would wait for the step to end."""
         rank, workers = self._share
-        num_loss_tokens = sum(self.samples[i].num_loss_tokens for i in step)
+        total_weight = sum(self.samples[i].total_weight for i in step)
         indices = batching.rank_slice(step, rank, workers)
         loss = torch.zeros((), device=self.device)
         together = math.lcm(*(method.together for method in self.methods))
         for part in batching.split_micro_batches(indices, self.parts, together):
-            part_loss = self._loss([self.samples[i] for i in part], num_loss_tokens) / num_loss_tokens
+            part_loss = self._loss([self.samples[i] for i in part], total_weight) / total_weight
             # DeepSpeed averages gradients over workers and accumulation; the division above has done both.
             self.engine.backward(part_loss * workers, scale_wrt_gas=False)
             self.engine.step()
             loss += part_loss.detach()
         return loss
 
-    def _loss(self, rows: list[TokenizedSample], num_loss_tokens: int) -> torch.Tensor:
+    def _loss(self, rows: list[TokenizedSample], total_weight: float) -> torch.Tensor:
         """The summed loss of `rows`: a method's, else the cross entropy."""
-        losses = (method.loss(self, rows, num_loss_tokens) for method in self.methods)
+        losses = (method.loss(self, rows, total_weight) for method in self.methods)
         loss: torch.Tensor | None = next((one for one in losses if one is not None), None)
         return self.cross_entropy(rows) if loss is None else loss
 
     def cross_entropy(self, rows: list[TokenizedSample]) -> torch.Tensor:
-        """The summed cross entropy over the loss tokens of `rows`."""
-        logits, targets, _ = self.logits(rows)
+        """The summed cross entropy over the loss tokens of `rows`, each with its weight."""
+        logits, targets, positions = self.logits(rows)
         smoothing = self.config.train.label_smoothing_factor
         scores = logits.flatten(0, 1).float()
-        return cross_entropy(scores, targets.flatten(), reduction="sum", label_smoothing=smoothing)
+        weights = batching.loss_weights(rows, positions.cpu())
+        if weights is None:
+            return cross_entropy(scores, targets.flatten(), reduction="sum", label_smoothing=smoothing)
+        losses = cross_entropy(scores, targets.flatten(), reduction="none", label_smoothing=smoothing)
+        return losses @ weights.flatten().to(losses)
 
     def logits(self, rows: list[TokenizedSample]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(logits [rows, positions, vocabulary], targets, positions), the latter as `collate` gives them."""

@@ -21,13 +21,17 @@ def test_table_of_axes():
     assert {axis.name: list(axis.options) for axis in AXES.values()} == {
         "instruction": ["first", "last", "none"],
         "input_modeling": ["off", "on"],
-        "format": ["natural", "lines", "json", "pairs", "json_object"],
+        "format": ["natural", "lines", "json", "pairs", "json_object", "inline", "inline_xml"],
         "unmentioned": ["placeholder", "omit"],
         "labels": ["text", "number"],
         "reasoning": ["none", "cot", "rcot"],
     }
     assert [axis.stage for axis in AXES.values()] == ["prompt", "prompt", "format", "answer", "answer", "answer"]
-    assert [name for name, option in AXES["format"].options.items() if not option.swept] == ["pairs", "json_object"]
+    swept = {name for axis in AXES.values() for name, option in axis.options.items() if option.swept}
+    assert swept == {
+        *("first", "last", "none", "off", "on", "natural", "lines", "json"),
+        *("placeholder", "omit", "text", "number", "cot", "rcot"),
+    }
 
 
 def test_labels_are_the_papers_names():
@@ -73,7 +77,7 @@ def test_yaml_truth_values_are_options():
         ("formt=lines", 'Unknown axis "formt". Did you mean "format"? Known: augment, '),
         (
             "format=line",
-            'Unknown option of format "line". Did you mean "lines"? Known: json, json_object, lines, natural, pairs.',
+            'Unknown option of format "line". Did you mean "lines"? Known: inline, inline_xml, json, ',
         ),
         ({"format": None}, 'Unknown option of format "None".'),
     ],

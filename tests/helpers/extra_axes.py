@@ -7,7 +7,8 @@ from dataclasses import replace
 from html import escape, unescape
 
 from sde_ray.design import AnswerOption, Axis, FormatOption, PromptOption, collect
-from sde_ray.design.base import Faults, Lines, OutputForm
+from sde_ray.design.base import Faults, Lines
+from sde_ray.design.output_form import OutputForm
 from sde_ray.types import Example, Line, Segment, Task
 
 _ENTRY = re.compile(r"<slot>([^<>]*)</slot>((?:<value>[^<>]*</value>)*)(?:<why>([^<>]*)</why>)?")

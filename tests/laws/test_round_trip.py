@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sde_ray.design import designs
-from sde_ray.design.axes import AXES
+from sde_ray.design.axes import AXES, OPTIONAL
 from sde_ray.design.render import completion_of, parse_completion, prompt_of, render_sample
 from sde_ray.tasks import TASKS, get_task
-from sde_ray.testing.axis_option import HOSTILE, PIECES, assert_is_an_answer
+from sde_ray.testing.axis_option import HOSTILE, PIECES, assert_is_an_answer, is_possible, read_back
 from sde_ray.testing.tasks import (
     ALL,
     ENTITIES,
@@ -35,12 +35,33 @@ from sde_ray.testing.tasks import (
 )
 from sde_ray.types import Design, Example, Fault, Parsed, Task
 
-EVERY_DESIGN = [
-    Design(tuple(zip(AXES, options, strict=True)))
-    for options in itertools.product(*(axis.options for axis in AXES.values()))
+KNOWN = ("pairs", "json_object")  # not swept by default, and crossed with all others
+CORE = {name: [o for o, option in axis.options.items() if option.swept or o in KNOWN] for name, axis in AXES.items()}
+EVERY_DESIGN = [Design(tuple(zip(CORE, options, strict=True))) for options in itertools.product(*CORE.values())]
+PLAIN = {"instruction": ["last"], "input_modeling": ["off"]}  # what the prompt's axes do not touch
+
+
+def forms(axes: dict[str, list[str]]) -> list[Design]:
+    """The designs that write completions differently, of these options of the axes."""
+    return [designs.make_design(**dict(zip(axes, o, strict=True))) for o in itertools.product(*axes.values())]
+
+
+CORE_FORMS = forms(CORE | PLAIN)
+ALL_FORMATS = list(AXES["format"].options)
+BEYOND = [
+    design
+    for name, axis in {**AXES, **OPTIONAL}.items()
+    for option in axis.options
+    if axis.stage in ("answer", "format") and option not in CORE.get(name, ())
+    for design in forms(CORE | PLAIN | ({"format": ALL_FORMATS} if name != "format" else {}) | {name: [option]})
 ]
-# What the prompt's axes do not touch: enough where only completions matter.
-EVERY_FORM = [d for d in EVERY_DESIGN if (d["instruction"], d["input_modeling"]) == ("last", "off")]
+"""Every further option in every design of the others; every further format also with each of these options."""
+EVERY_FORM = list(dict.fromkeys([*CORE_FORMS, *BEYOND]))
+
+
+def forms_of(task: Task) -> list[Design]:
+    """The forms that a task can have."""
+    return [design for design in EVERY_FORM if is_possible(task, design)]
 
 
 def made_examples(task: Task) -> list[Example]:
@@ -56,20 +77,20 @@ TABLES = ("matching", "imputation:batch=3", "errors:batch=2,serialization=senten
 
 
 def test_every_option_is_in_the_designs():
-    assert len(EVERY_DESIGN) == 3 * 2 * 5 * 2 * 2 * 3 and len(EVERY_FORM) == 60
+    assert len(EVERY_DESIGN) == 3 * 2 * 5 * 2 * 2 * 3 and len(CORE_FORMS) == 60
+    written = {pair for design in EVERY_FORM for pair in design.options}
+    written |= {pair for design in EVERY_DESIGN for pair in design.options}
+    axes = {**AXES, **{name: axis for name, axis in OPTIONAL.items() if axis.stage != "prompt"}}
+    assert {(name, option) for name, axis in axes.items() for option in axis.options} <= written
     assert len([d for d in EVERY_DESIGN if d["format"] not in ("pairs", "json_object")]) == 216
 
 
 @pytest.mark.parametrize(("task", "examples"), CASES, ids=NAMES)
 def test_reading_undoes_writing(task: Task, examples: list[Example]):
-    for design, example in itertools.product(EVERY_FORM, examples):
+    for design, example in itertools.product(forms_of(task), examples):
         completion = completion_of(example, task, design)
         assert completion.strip() == completion != "", (design.slug, completion)
-        assert parse_completion(completion, task, design) == Parsed(example.answer), (
-            design.slug,
-            example.id,
-            completion,
-        )
+        assert read_back(example, task, design) == Parsed(example.answer), (design.slug, example.id, completion)
 
 
 @pytest.mark.parametrize(("task", "examples"), CASES, ids=NAMES)
@@ -99,6 +120,12 @@ def answers(task: Task) -> st.SearchStrategy[dict[str, tuple[str, ...]]]:
     return st.fixed_dictionaries({}, optional={slot: values(slot) for slot in task.slots})
 
 
+def some_forms(data: st.DataObject, task: Task) -> list[Design]:
+    """All forms of the paper's options and some of the others: which ones, each example decides anew."""
+    further = [design for design in BEYOND if is_possible(task, design)]
+    return [*CORE_FORMS, *(data.draw(st.lists(st.sampled_from(further), max_size=40)) if further else [])]
+
+
 TASKS_TO_FUZZ = [REVIEWS, ODD_LABELS, ENTITIES, ENTITIES_ZH, QUESTIONS, TICKETS, TOPICS, TAGS, STARS, PRICES]
 fuzz = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
@@ -108,10 +135,11 @@ fuzz = settings(max_examples=30, deadline=None, suppress_health_check=[HealthChe
 @given(data=st.data())
 def test_reading_undoes_writing_of_any_value(task: Task, data: st.DataObject):
     why = data.draw(st.dictionaries(st.sampled_from(task.slots), anything, max_size=2))
-    example = Example("x", "", data.draw(answers(task)), why)
-    for design in EVERY_FORM:
-        completion = completion_of(example, task, design)
-        assert parse_completion(completion, task, design) == Parsed(example.answer), (design.slug, completion)
+    answer = data.draw(answers(task))
+    in_text = data.draw(st.permutations([value for values in answer.values() for value in values]))
+    example = Example("x", data.draw(st.sampled_from([" ", "", "---\n"])).join(in_text), answer, why)
+    for design in some_forms(data, task):
+        assert read_back(example, task, design) == Parsed(example.answer), design.slug
 
 
 @pytest.mark.parametrize("slot", ["none", "a: b", "x, y", "", " ", '"', "=>", "f\ng", "unmentioned", "s."])
@@ -119,10 +147,8 @@ def test_reading_undoes_writing_of_any_slot_name(slot: str):
     for base in (REVIEWS, ENTITIES):
         task = replace(base, slots=(slot, "other"))
         example = Example("x", "", {slot: (base.labels[0] if base.labels else "IL-2",)})
-        for design in EVERY_FORM:
-            assert parse_completion(completion_of(example, task, design), task, design) == Parsed(example.answer), (
-                design.slug
-            )
+        for design in forms_of(task):
+            assert read_back(example, task, design) == Parsed(example.answer), design.slug
 
 
 # ---- any completion --------------------------------------------------------------------------------------------------
@@ -130,9 +156,9 @@ def test_reading_undoes_writing_of_any_slot_name(slot: str):
 
 @pytest.mark.parametrize("task", TASKS_TO_FUZZ, ids=lambda task: task.name)
 @fuzz
-@given(text=st.text() | nasty | st.lists(nasty, max_size=6).map("".join))
-def test_any_text_is_read(task: Task, text: str):
-    for design in EVERY_FORM:
+@given(data=st.data(), text=st.text() | nasty | st.lists(nasty, max_size=6).map("".join))
+def test_any_text_is_read(task: Task, data: st.DataObject, text: str):
+    for design in some_forms(data, task):
         parsed = parse_completion(text, task, design)
         assert_is_an_answer(parsed, task, design)
         if not text.strip():
@@ -143,7 +169,7 @@ def test_any_text_is_read(task: Task, text: str):
 @fuzz
 @given(data=st.data())
 def test_any_spoiled_completion_is_read(task: Task, data: st.DataObject):
-    design = data.draw(st.sampled_from(EVERY_FORM))
+    design = data.draw(st.sampled_from(forms_of(task)))
     text = completion_of(Example("x", "", data.draw(answers(task))), task, design)
     for _ in range(data.draw(st.integers(1, 3))):
         start, end = sorted(data.draw(st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))))
@@ -153,8 +179,8 @@ def test_any_spoiled_completion_is_read(task: Task, data: st.DataObject):
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:20])
 def test_hostile_text_is_read(text: str):
-    for design in EVERY_FORM:
-        parsed = parse_completion(text, ENTITIES, design)
+    for design in forms_of(ENTITIES):
+        parsed = parse_completion(text, ENTITIES, design, source="x")
         assert parsed.answer == {} and parsed.faults, design.slug
 
 
@@ -296,7 +322,5 @@ def test_core_imports_nothing_heavy():
 def test_bundled_examples_keep_the_law():
     for name in ("masa:d1", "masa:d2", "nested_ner", "events", "qa", *TABLES):
         task = get_task(name)
-        for example, design in itertools.product(task.load("dev")[:8], EVERY_FORM):
-            assert parse_completion(completion_of(example, task, design), task, design) == Parsed(example.answer), (
-                example
-            )
+        for example, design in itertools.product(task.load("dev")[:8], forms_of(task)):
+            assert read_back(example, task, design) == Parsed(example.answer), (design.slug, example)

@@ -33,6 +33,7 @@ from sde_ray.types import TrialResult
 
 # SGD, since Adam divides by the size of a gradient: where that is rounding alone, so is the step.
 PATIENCE_S = 300.0
+GRADED = {"input_modeling": 0.3}
 TRAIN: dict[str, Any] = {"learning_rate": 0.5, "optim": "sgd", "max_length": 2048}
 
 
@@ -142,7 +143,9 @@ def test_packed_equals_alone(tiny_llama: Path, worker: Worker, tmp_path: Path) -
         config(tiny_llama, 1, 10, design={"reasoning": "cot"}, lr_scheduler_type="cosine", warmup_steps=2),
         config(tiny_llama, 2, 12, lora={"r": 2, "lora_dropout": 0.0}, train_batch_size=3, max_grad_norm=0.1),
         config(tiny_llama, 3, 8, lora={"r": 4, "target_modules": ("q_proj", "down_proj"), "lora_alpha": 4}),
-        config(tiny_llama, 4, 8, gradient_accumulation_steps=2, label_smoothing_factor=0.1),
+        config(
+            tiny_llama, 4, 8, design={"input_modeling": 0.3}, gradient_accumulation_steps=2, label_smoothing_factor=0.1
+        ),
         config(tiny_llama, 5, 9, (0.5, 1.0), lora={"lora_dropout": 0.5, "use_rslora": True}, weight_decay=0.1),
     ]
     for n, one in enumerate(configs):

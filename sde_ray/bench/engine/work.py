@@ -161,7 +161,7 @@ def eval_items(trial: TrialConfig) -> list[Example]:
 def score(trial: TrialConfig, completions: Mapping[str, str]) -> float:
     """The task's objective of completions by id."""
     items, task = eval_items(trial), _task(trial)
-    parsed = [render.parse_completion(completions[item.id], task, trial.design) for item in items]
+    parsed = [render.parse_completion(completions[item.id], task, trial.design, item.text) for item in items]
     return metrics.score(task, items, parsed)[task.objective]
 
 

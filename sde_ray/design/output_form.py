@@ -1,0 +1,76 @@
+"""Output form: what the answer options tell the format option, and the instruction, about the lines of an answer.
+
+The words, where the rationale stands, whether absent slots are written. The prompt's description of the form is made
+from the same `OutputForm` as the completions, so that they cannot contradict each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sde_ray.types import PromptNouns, Task
+
+Where = Literal["above", "below"]
+
+
+@dataclass(frozen=True)
+class Punctuation:
+    """The punctuation of a language, blanks included."""
+
+    colon: str
+    comma: str
+    semicolon: str
+    stop: str
+
+
+MARKS: Mapping[str, Punctuation] = {"en": Punctuation(": ", ", ", "; ", "."), "zh": Punctuation("：", "，", "；", "。")}
+
+
+@dataclass(frozen=True)
+class OutputForm:
+    """Form of the output: how the lines of an answer are written.
+
+    `placeholder` is the word for an absent slot; `complete`: absent slots have a line; `rationale_position`: whether
+    the rationale stands before (first) or after (last) the value; `multilabel`: the slots with any number of labels;
+    `number_nouns`: what stands for a number in a schematic, which a format that has numbers writes without quotes.
+    `text`: what the answer is of, for a format that repeats it; None where it is not known.
+    """
+
+    kind: Literal["label", "span", "free"]
+    marks: Punctuation
+    nouns: PromptNouns
+    placeholder: str
+    complete: bool = True
+    rationale_position: Literal["first", "last"] | None = None
+    multilabel: tuple[str, ...] = ()
+    number_nouns: tuple[str, ...] = ()
+    text: str | None = None
+
+    @property
+    def many(self) -> bool:
+        """Whether any slot holds a list of values."""
+        return self.kind == "span" or bool(self.multilabel)
+
+    def holds_list(self, slot: str) -> bool:
+        """Whether this slot holds a list of values."""
+        return self.kind == "span" or slot in self.multilabel
+
+
+@dataclass(frozen=True)
+class InstructionContext:
+    """Context of an instruction: what an option's sentence may name, all of it written by the sample's own pipeline.
+
+    `labels` are the words that may stand for a value, the placeholder included where it is written (those of all slots
+    in one list; `task.labels_of` has each slot's own);
+    `placeholder_entry` is the entry of a slot without value, `marker` the completion when no slot has one.
+    `wording(key, **words)` fills one of the task's wordings.
+    """
+
+    task: Task
+    form: OutputForm
+    labels: tuple[str, ...]
+    placeholder_entry: str
+    marker: str
+    wording: Callable[..., str]
