@@ -1,10 +1,11 @@
 """Designs: axes and their options, most of them pairs of inverse functions that write a sample and parse a completion.
 
-base.py                       Axis, the kinds of options, OutputForm
-axes.py                       AXES, the table of the axes of sample design, CURATION of those of data and training
+base.py  output_form.py       Axis, the kinds of options; what these tell one another of an answer's lines
+axes.py                       AXES, the paper's axes of sample design, OPTIONAL beyond it, CURATION of data and training
 data.py  training.py          which samples there are, how they are learned: declared here, carried out in `curation/`
 prompt.py  answer.py  labels.py    options of the prompt, options of the answer
 format_text.py  format_json.py  format_json_object.py    options of the format; lexer.py quotes what needs it
+format_inline.py  inline_markup.py                       spans that are marked in the text
 wording.py                    the prompt's sentences
 designs.py  space.py          make, name and parse a design; the design space of a task
 render.py                     example -> sample, completion -> answer; answer_end.py when the rest does not matter
