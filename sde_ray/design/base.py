@@ -257,6 +257,7 @@ class Axis:
     Args:
         optional: a design has the axis only where a sweep names it. So it is in the stages data and training, always.
             The default is then *neutral*: it leaves the trial as it is without the axis.
+        of_instruction: it changes the instruction only, so without one all its options make the same samples.
         numbers: the axis is open: each of these numbers is an option, besides those listed.
 
     What follows is for the stages data and training:
@@ -277,6 +278,7 @@ class Axis:
     pinned: Callable[[Task, bool], str] = always_free
     numbers: Numbers | None = None
     optional: bool = False
+    of_instruction: bool = False
     carrier: str = ""
     setting: str = ""
     nuisance: bool = False

@@ -98,6 +98,7 @@ FORM_IN_PROMPT = Axis(
     },
     pinned=_form_in_wording,
     optional=True,
+    of_instruction=True,
 )
 DEFINITIONS = Axis(
     "definitions",
@@ -109,6 +110,7 @@ DEFINITIONS = Axis(
     },
     pinned=lambda task, rationales: "" if task.definitions else f"{task.name} defines neither slots nor labels",
     optional=True,
+    of_instruction=True,
 )
 WORDINGS_IN_TRAINING = Axis(
     "wordings",
@@ -116,4 +118,5 @@ WORDINGS_IN_TRAINING = Axis(
     options={"one": PromptOption("One-wording", _keep), "many": PromptOption("Many-wordings", _keep)},
     pinned=lambda task, rationales: "" if len(task.instructions) > 1 else f"{task.name} has one wording",
     optional=True,
+    of_instruction=True,
 )

@@ -19,7 +19,7 @@ class DesignSpace:
     """Search space of a task: the valid designs, the options of each axis, and the axes that are not searched.
 
     `pinned` gives, by axis, the reason why only one option of it is tried; `dropped`, by "axis=option", why one that
-    was asked for is not.
+    was asked for, or designs so named, are not.
     """
 
     designs: tuple[Design, ...]
@@ -63,8 +63,20 @@ def design_space(
         elif len(options) == 1 and len(requested.get(name, ())) >= 1:
             pinned[name] = "fixed by the sweep"
         chosen[name] = options
-    designs = tuple(Design(tuple(zip(chosen, options, strict=True))) for options in itertools.product(*chosen.values()))
+    products = [Design(tuple(zip(chosen, options, strict=True))) for options in itertools.product(*chosen.values())]
+    designs = tuple(dict.fromkeys(map(without_doublets, products)))
+    if len(designs) < len(products):
+        what = f"{len(products) - len(designs)} designs with instruction=none"
+        dropped[what] = "they make the same samples as others: what they differ in stands in the instruction"
     return DesignSpace(designs, pinned, chosen, dropped)
+
+
+def without_doublets(design: Design) -> Design:
+    """The design that stands for all with its samples: without an instruction, what varies that is at its default."""
+    if design["instruction"] != "none":
+        return design
+    rows = ((axis, option, find_axis(axis)) for axis, option in design.options)
+    return Design(tuple((axis, row.default if row.of_instruction else option) for axis, option, row in rows))
 
 
 def why_not(axis: str, option: str, task: Task) -> str:

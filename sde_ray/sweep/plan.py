@@ -17,7 +17,7 @@ from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import designs
 from sde_ray.design.designs import SIZE
-from sde_ray.design.space import DesignSpace, design_space
+from sde_ray.design.space import DesignSpace, design_space, why_not, without_doublets
 from sde_ray.errors import FaultList, UserError
 from sde_ray.metrics import try_plugins
 from sde_ray.safe_json import stream_hash
@@ -199,7 +199,11 @@ def _listed(config: SweepConfig, task: Task, space: DesignSpace, dropped: dict[D
     """The designs that the configuration lists, with pinned axes at their option, each once."""
     kept: dict[Design, str] = {}
     for given in config.designs:
-        fitted = fit_design(config, sized(designs.parse_design(given), task), space)
+        design = designs.parse_design(given)
+        for axis, option in design.options:
+            if reason := why_not(axis, option, task):
+                raise UserError(f"designs: {axis}={option} is nothing for {task.name}: {reason}. Leave it out.")
+        fitted = without_doublets(fit_design(config, sized(design, task), space))
         if fitted in kept:
             dropped[(f"design {given} on {task.name}", f"makes the same samples as {kept[fitted]}")] = None
         kept.setdefault(fitted, str(given))
