@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sde_ray.design.axes import find_option
+from sde_ray.design.axes import find_axis, find_option
 from sde_ray.types import Design
 
 MEANINGS: Mapping[str, Mapping[str, str]] = {
@@ -25,6 +25,8 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "json": "a JSON object for each slot",
         "pairs": "a JSON list for each slot",
         "json_object": "one JSON object",
+        "inline": "the text with its spans in brackets",
+        "inline_xml": "the text with its spans in tags",
     },
     "unmentioned": {
         "placeholder": "what is not mentioned has a placeholder",
@@ -32,7 +34,25 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
     },
     "labels": {"text": "labels as words", "number": "labels as numbers"},
     "reasoning": {"none": "no reason written", "cot": "reason before the label", "rcot": "reason after the label"},
+    "form_in_prompt": {
+        "described": "the instruction describes the form",
+        "example": "the instruction shows a made-up answer",
+        "none": "the instruction says nothing of the form",
+    },
+    "definitions": {
+        "none": "no definitions",
+        "short": "a sentence on each slot and label",
+        "guideline": "all that is written on each slot and label",
+    },
+    "wordings": {"one": "one wording of the instruction", "many": "all wordings of the instruction in training"},
+    "order": {
+        "fixed": "lines in the order of the slots",
+        "shuffled": "lines in any order",
+        "text": "lines in the order of the text",
+    },
 }
+WEIGHT = "loss on the input as well, each of its tokens with this weight"
+"""What a number of `input_modeling` says."""
 
 
 def legend_entries(designs: Iterable[Design]) -> list[list[tuple[str, str]]]:
@@ -43,9 +63,11 @@ def legend_entries(designs: Iterable[Design]) -> list[list[tuple[str, str]]]:
             met.setdefault(axis, {})[option] = None
     entries = []
     for axis, meanings in MEANINGS.items():
-        options = [option for option in meanings if option in met.get(axis, ())]
-        if options:
-            entries.append([(find_option(axis, option).label, meanings[option]) for option in options])
+        options = find_axis(axis).ordered(met.get(axis, ()))
+        said = {option: meanings.get(option, WEIGHT if axis == "input_modeling" else "") for option in options}
+        named = [(find_option(axis, option).label, meaning) for option, meaning in said.items() if meaning]
+        if named:
+            entries.append(named)
     return entries
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from helpers.planted import ALL
 
 from sde_ray.analysis.legend import MEANINGS, legend
-from sde_ray.design.axes import AXES
+from sde_ray.design.axes import AXES, OPTIONAL
 from sde_ray.design.designs import NAMED, make_design, paper_label
 
 
 def test_every_option_of_the_package_is_explained() -> None:
     assert {axis: set(meanings) for axis, meanings in MEANINGS.items()} == {
-        name: set(axis.options) for name, axis in AXES.items()
+        name: set(axis.options) for name, axis in {**AXES, **OPTIONAL}.items()
     }
     whole = legend(ALL)
     for design in ALL[::17]:
@@ -22,6 +22,7 @@ def test_every_option_of_the_package_is_explained() -> None:
 def test_only_what_occurs_is_explained() -> None:
     one = legend([NAMED["baseline"]])
     assert one.startswith("Inst-last: instruction after the text · No-MI: no loss on the input · Natural: ")
+    assert "MI-0.1: loss on the input as well, each of its tokens" in legend([make_design(input_modeling=0.1)])
     assert "OU" not in one and "CoT: no reason written" in one
     both = legend([make_design(), make_design(unmentioned="omit")])
     assert "PU: what is not mentioned has a placeholder, OU: what is not mentioned is left out" in both
