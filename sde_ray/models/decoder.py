@@ -79,6 +79,7 @@ class LoraDecoder:
         stop_token_ids: Collection[int] = (),
         share_prefix: bool = True,
         ends: Sequence[AnswerEnd | None] = (),
+        near_tie: float = 0.0,
     ) -> tuple[list[str], int]:
         """Generate the completion of each prompt, with the adapter merged into the weights where it is a sum with them.
 
@@ -90,6 +91,7 @@ class LoraDecoder:
             stop_token_ids: end a completion, in addition to the model's own end tokens.
             share_prefix: see `generation.generate`.
             ends: of each prompt, when its answer is settled: then the completion ends, a few tokens later.
+            near_tie: see `generation.generate`.
 
         Returns:
             The completions' texts in the order of the prompts, and how many tokens they have in all.
@@ -105,6 +107,7 @@ class LoraDecoder:
             sampling=sampling,
             share_prefix=share_prefix,
             is_complete=partial(self.is_settled, ends) if any(ends) else None,
+            near_tie=near_tie,
         )
         generated = self.backend.generate(self.peft_model, self.encoder.prompts(prompts, max_new_tokens), request)
         return [completion_text(tokenizer, ids) for ids in generated], sum(map(len, generated))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ def generate(
     streams: Sequence[Sequence[int]] | None = None,
     is_complete: IsComplete | None = None,
     on_rows: OnRows | None = None,
+    near_tie: float = 0.0,
 ) -> list[list[int]]:
     """Generate the continuation of each prompt, greedily unless `sampling` is given.
 
@@ -68,6 +70,8 @@ def generate(
         is_complete: called with a prompt's index and its new tokens after each one; a row for which it is true stops.
         on_rows: told whose rows the model reads next, before each pass; for a model with plain attention, and without
             `share_prefix`.
+        near_tie: a prompt that meets two likeliest tokens whose logits are nearer than this is continued again alone.
+            Sums in another order move logits by less, so a greedy row then never depends on its neighbours.
 
     Returns:
         The new token ids of each prompt, in the order given, without the end token.
@@ -80,18 +84,41 @@ def generate(
     if not prompts:
         return []
     draws = streams or _streams(sampling, len(prompts))
+    greedy = _Greedy(near_tie if len(prompts) > 1 else 0.0)
     settings: dict[str, Any] = {
         "eos_token_ids": set(eos_token_ids),
         "pad_token_id": pad_token_id,
         "max_new_tokens": max_new_tokens,
-        "choose": _Sampler(sampling, draws, max_new_tokens) if sampling else _argmax,
+        "choose": _Sampler(sampling, draws, max_new_tokens) if sampling else greedy,
         "is_complete": is_complete or (lambda row, tokens: False),
     }
     if is_plain_attention(make_kv_cache(model, 0)):
         size = batch_size or default_batch_size(next(model.parameters()).device)
         batch = ContinuousBatch(model, prompts, batch_size=size, share_prefix=share_prefix, on_rows=on_rows, **settings)
-        return batch.run()
-    return _in_batches(model, prompts, batch_size or CPU_ROWS, settings)
+        generated = batch.run()
+    else:
+        generated = _in_batches(model, prompts, batch_size or CPU_ROWS, settings)
+    return _near_ties_alone(greedy.near_ties(generated), generated, model, prompts, settings)
+
+
+def _near_ties_alone(
+    ties: Sequence[int],
+    generated: list[list[int]],
+    model: torch.nn.Module,
+    prompts: Sequence[Ids],
+    settings: Mapping[str, Any],
+) -> list[list[int]]:
+    """What was generated, with these prompts continued once more, each in a batch of its own."""
+    names = ("eos_token_ids", "pad_token_id", "max_new_tokens")
+    for row in ties:
+        is_complete = partial(_with_row, settings["is_complete"], row)
+        alone = {**{name: settings[name] for name in names}, "is_complete": is_complete}
+        (generated[row],) = generate(model, [prompts[row]], **alone)
+    return generated
+
+
+def _with_row(is_complete: IsComplete, row: int, _: int, tokens: Ids) -> bool:
+    return is_complete(row, tokens)
 
 
 def default_batch_size(device: torch.device) -> int:
@@ -121,8 +148,25 @@ def _streams(sampling: Sampling | None, count: int) -> list[list[int]]:
     return [[sampling.seed if sampling else 0, index] for index in range(count)]
 
 
-def _argmax(logits: torch.Tensor, rows: Sequence[int], counts: Sequence[int]) -> torch.Tensor:
-    return logits.argmax(-1)
+class _Greedy:
+    """Takes the likeliest token, and notes where the second was as near as `near_tie`; 0: nowhere."""
+
+    def __init__(self, near_tie: float = 0.0) -> None:
+        self.near_tie = near_tie
+        self._noted: set[tuple[int, int]] = set()
+
+    def __call__(self, logits: torch.Tensor, rows: Sequence[int], counts: Sequence[int]) -> torch.Tensor:
+        """Tokens [rows] from logits [rows, vocabulary]."""
+        if not self.near_tie:
+            return logits.argmax(-1)
+        top = logits.float().topk(2, dim=-1)
+        near = (top.values[:, 0] - top.values[:, 1] < self.near_tie).nonzero().flatten()
+        self._noted.update((rows[n], counts[n]) for n in near.tolist())
+        return top.indices[:, 0]
+
+    def near_ties(self, generated: Sequence[Sequence[int]]) -> list[int]:
+        """The prompts that have met one before they ended; a slot that is idle goes on, which means nothing."""
+        return sorted({row for row, count in self._noted if count <= len(generated[row])})
 
 
 class _Sampler:

@@ -38,9 +38,15 @@ from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri
 from sde_ray.tasks import YAML, resolve_task
 from sde_ray.tasks.custom import task_from_yaml, wordings_in
-from sde_ray.types import Example, Parsed, Task
+from sde_ray.types import Example, Parsed, Segment, Task
 
 ADAPTER_CARD = "sde.json"
+
+NEAR_TIE = {True: 1e-3, False: 0.25}
+"""By whether the model computes in float32: two logits nearer than this may change places in another batch.
+
+In float32 a batch moves a logit by 1e-5 or so (docs/serving.md), in bfloat16 by a hundred times the rounding of that.
+"""
 
 # Of a task's definition: not needed to write prompts and to read answers, and a card may be anybody's.
 NOT_ON_CARD = ("data", "metrics", "objective")
@@ -154,7 +160,9 @@ class Answered:
 
 
 class Predictor:
-    """A base model with one adapter, ready to answer."""
+    """A base model with one adapter, ready to answer; one thread at a time."""
+
+    is_exact = True  # float32: sums in another order move a logit by its last digits only
 
     def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
         """`folder`: an adapter with its card. Raises UserError when the model or the adapter cannot be loaded."""
@@ -163,6 +171,7 @@ class Predictor:
         from sde_ray.models.decoder import LoraDecoder
         from sde_ray.models.lora import load_adapter
 
+        self.folder = folder
         self.card = read_card(folder)
         if self.card.trust_remote_code and not trust_remote_code:  # the card may be somebody else's
             raise UserError(
@@ -181,6 +190,7 @@ class Predictor:
             chat_template=self.card.chat_template,
             frame=self.card.chat_frame,
         )
+        self.is_exact = loaded.environment()["dtype"] == "float32" and self.card.quantization == "none"
 
     @classmethod
     def load(cls, source: str | Path, trust_remote_code: bool = False, trusted_code: Sequence[str] = ()) -> Predictor:
@@ -200,35 +210,60 @@ class Predictor:
         trust_own_run_of(adapter)
         return cls(adapter, trust_remote_code)
 
-    def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[tuple[Parsed, str]]:
+    def predict(self, texts: Sequence[str], batch_size: int | None = 32) -> list[tuple[Parsed, str]]:
         """Answer texts, each in the prompt of the adapter's own design.
 
         Args:
             texts: the texts to be read, in any number.
-            batch_size: texts at a time.
+            batch_size: texts at a time; None: as many as suit the device.
 
         Returns:
             For each text, the parsed answer with its faults, and the completion it was parsed from.
         """
         return [(one.parsed, one.completion) for one in self.answer(texts, batch_size)]
 
-    def answer(self, texts: Sequence[str], batch_size: int = 32) -> list[Answered]:
+    def answer(self, texts: Sequence[str], batch_size: int | None = 32) -> list[Answered]:
         """As `predict`, with the retries: of a batch, a number without an answer is asked again alone.
 
+        A text's answer does not depend on the others: what might (`NEAR_TIE`) is decoded alone.
         A text of a batch has its instances below their numbers; one without numbers is asked as the only instance.
         """
         task, design, variant = self.task, self.design, self.card.instruction_variant
-        if task.numbered:
-            texts = [text if split_texts(text) else join_texts([text]) for text in texts]
-        examples = [Example(f"text {n}", text, {}) for n, text in enumerate(texts, 1)]
-        prompts = [(one.id, render.prompt_of(one.text, task, design, variant)) for one in examples]
-        decode = partial(self._decoder.generate, max_new_tokens=self.card.max_new_tokens, batch_size=batch_size)
+        examples = self._examples(texts)
+        prompts = self._prompts(examples)
+        decode = partial(
+            self._decoder.generate,
+            max_new_tokens=self.card.max_new_tokens,
+            batch_size=batch_size,
+            near_tie=NEAR_TIE[self.is_exact],
+        )
         texts, _ = decode(prompts, ends=[answer_end(task, design)] * len(prompts))
         (by_id,), _ = ask_again([(task, examples, texts)], design, variant, decode)
         return [
             Answered(parse_answers(by_id, one, task, design), by_id[one.id], retries_of(by_id, one, task))
             for one in examples
         ]
+
+    def num_truncated(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens of each text are cut, as the context has no room for them."""
+        encoder = self._decoder.encoder
+        numbers = encoder.num_truncated(self._prompts(self._examples(texts)), self.card.max_new_tokens)
+        encoder.forget()  # a server has no end of texts
+        return numbers
+
+    @property
+    def model_name(self) -> str:
+        """What a client may call it: the task that it answers."""
+        return self.task.name
+
+    def _examples(self, texts: Sequence[str]) -> list[Example]:
+        if self.task.numbered:
+            texts = [text if split_texts(text) else join_texts([text]) for text in texts]
+        return [Example(f"text {n}", text, {}) for n, text in enumerate(texts, 1)]
+
+    def _prompts(self, examples: Sequence[Example]) -> list[tuple[str, tuple[Segment, ...]]]:
+        variant = self.card.instruction_variant
+        return [(one.id, render.prompt_of(one.text, self.task, self.design, variant)) for one in examples]
 
 
 def prediction_rows(texts: Sequence[str], predictions: Sequence[Answered]) -> list[dict[str, Any]]:

@@ -235,6 +235,16 @@ class Encoder:
         self._tokenize(segment for _, prompt in prompts for segment in prompt)
         return [self._prompt(id, prompt, completion_budget)[0] for id, prompt in prompts]
 
+    def num_truncated(self, prompts: Sequence[tuple[str, Prompt]], completion_budget: int) -> list[int]:
+        """How many tokens of each prompt's text are cut to leave room for `completion_budget` new tokens."""
+        self._tokenize(segment for _, prompt in prompts for segment in prompt)
+        return [self._prompt(id, prompt, completion_budget)[2] for id, prompt in prompts]
+
+    def forget(self) -> None:
+        """Keep no text that was tokenized, but what the cache of the tokenizer has."""
+        self._ids.clear()
+        self._first.clear()
+
     def length(self, prompt: Prompt) -> int:
         """Tokens of a whole prompt, nothing cut."""
         self._tokenize(prompt)

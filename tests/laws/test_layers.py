@@ -30,6 +30,7 @@ tracking training
 curation
 sweep
 pipeline
+serving
 bench
 cli testing
 __main__ __init__

@@ -72,6 +72,28 @@ def test_equals_generate(
     assert generated == expected
 
 
+def test_no_row_depends_on_its_neighbours_where_near_ties_are_continued_alone(tiny_llama: Path) -> None:
+    """In bfloat16 a batch moves logits by more than near ties are apart; in float32 by its last digits."""
+    half = model.load_base(str(tiny_llama), dtype="bfloat16")
+    draw = random.Random(3)
+    many = [[1] + [draw.randrange(3, 400) for _ in range(draw.randrange(2, 40))] for _ in range(48)]
+    settings: dict[str, Any] = {"eos_token_ids": [2], "pad_token_id": 0, "max_new_tokens": NEW}
+    limit = {row: 3 + row % 5 for row in range(len(many))}
+
+    def is_complete(row: int, tokens: Any) -> bool:
+        return len(tokens) >= limit[row]
+
+    alone = [
+        generation.generate(half.model, [row], **settings, is_complete=lambda _, t, n=n: is_complete(n, t))[0]
+        for n, row in enumerate(many)
+    ]
+    batched = [
+        generation.generate(half.model, many, **settings, is_complete=is_complete, share_prefix=True, near_tie=tie)
+        for tie in (0.0, 0.25)
+    ]
+    assert batched[0] != alone and batched[1] == alone
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_is_decoded_in_batches(tiny_llama: Path, prompts: list[list[int]], dtype: str) -> None:
     """One prefill a batch, with the adapter: its weights change what is written."""

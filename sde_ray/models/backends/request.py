@@ -27,7 +27,8 @@ class BackendSettings:
 class Request:
     """How prompts are continued; the fields are the arguments of `generation.generate`.
 
-    `batch_size`, `share_prefix` and `is_complete` save time and memory, and a backend may do without.
+    `batch_size`, `share_prefix` and `is_complete` save time and memory, and a backend may do without; `near_tie` is for
+    the built-in one.
     """
 
     eos_token_ids: tuple[int, ...]
@@ -36,6 +37,7 @@ class Request:
     sampling: Sampling | None = None
     share_prefix: bool = True
     is_complete: IsComplete | None = None
+    near_tie: float = 0.0
 
 
 class Backend(Protocol):
