@@ -26,6 +26,7 @@ from sde_ray.cli import (
     demo,
     doctor,
     effects,
+    export,
     init,
     logs,
     memory,
@@ -55,6 +56,7 @@ COMMANDS = (
     *(demo, init, run, plan, show, axes, tasks, rationales, memory),
     *(analyze, score, effects, assemble, validate, report, robustness),
     *(predict, ui),
+    *(export,),
     *(submit, status, logs, stop, sync),
     *(doctor, bench),
 )

@@ -23,11 +23,19 @@ def score(
     completions: Annotated[
         str,
         typer.Argument(
-            help='A sweep\'s folder or address, or JSONL lines of {"target", "prediction"}.', metavar="PLACE"
+            help='A sweep\'s folder or address, or JSONL lines of {"target", "prediction"} or {"id", "prediction"}.',
+            metavar="PLACE",
         ),
     ],
     task: Annotated[str, typer.Option("--task", help="The task of the lines.")] = "",
-    design: Annotated[str, typer.Option("--design", help="The design in which the lines are written.")] = "baseline",
+    design: Annotated[
+        str,
+        typer.Option("--design", help="The design in which they are written; default: baseline, or the strategy's."),
+    ] = "",
+    strategy: Annotated[
+        str, typer.Option("--strategy", metavar="PLACE", help="The sweep that has the task and the design.")
+    ] = "",
+    split: Annotated[str, typer.Option("--split", help="Where the ids of lines without a target are.")] = "dev",
     form: Annotated[str, typer.Option("--form", help="Instead of a design: one of the paper's own forms.")] = "",
     compat: Annotated[bool, typer.Option("--compat", help="With --form: the published scorer's numbers.")] = False,
     trust_code: TrustCode = None,
@@ -47,15 +55,26 @@ def score(
         if (path / SWEEP).is_file():
             open_sweep(path)  # whose tasks are defined there
         return _print_run(rescore.score_run(path), as_json)
+    if strategy:
+        return _print_file(_score_in_strategy(path, strategy, task, design, split), as_json)
     if not task:
         raise UserError(f"Which task are the lines of {path}? Add --task, e.g. --task masa:d1 (list: sde-ray tasks).")
     if not form:
-        return _print_file(rescore.score_file(path, task, design), as_json)
+        return _print_file(rescore.score_file(path, task, design or "baseline", split), as_json)
     from sde_ray.evaluation import reference_scorers
 
     if compat:
         return _print_published(reference_scorers.score_as_published(path, task, form), as_json)
     return _print_file(reference_scorers.score_published_form(path, task, form), as_json)
+
+
+def _score_in_strategy(path: Path, strategy: str, task: str, design: str, split: str) -> FileScores:
+    """Completions of what `sde-ray export` has written: the task and the design are the sweep's."""
+    from sde_ray.evaluation.rescore import score_completions
+    from sde_ray.export.source import find_design
+
+    opened, chosen = find_design(strategy, task, design=design)
+    return score_completions(path, opened, chosen, split)
 
 
 def _print_file(file: FileScores, as_json: bool) -> None:

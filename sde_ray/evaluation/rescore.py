@@ -1,6 +1,7 @@
 """Offline scoring of predictions, without a model: of any JSONL file, or of a sweep's trials.
 
     score_file("out.jsonl", "masa_zh:d1", "baseline")   lines {"target": "口味: 积极", "prediction": "口味: 消极"}
+    score_completions(path, task, design)               the same for a task of one's own
     score_run("runs/quickstart")                        every trial's predictions.jsonl, scored again
 
 A target is the gold completion in the same design. Target and prediction go through the same reader (seqio's rule), so
@@ -18,8 +19,9 @@ from pydantic import TypeAdapter
 
 from sde_ray import metrics
 from sde_ray.design import designs, render
-from sde_ray.errors import FaultList, UserError, format_error
+from sde_ray.errors import UserError, format_error
 from sde_ray.evaluation.batch_retries import parse_answers
+from sde_ray.evaluation.completion_lines import EXPECTED, by_id, check_ids, read_completions
 from sde_ray.evaluation.predictions import completions_by_task
 from sde_ray.plugins import code_of, trust
 from sde_ray.safe_json import read_json
@@ -49,7 +51,6 @@ class _Reported:
 
 _TRIAL: TypeAdapter[Any] = TypeAdapter(_Trial)
 _REPORTED: TypeAdapter[Any] = TypeAdapter(_Reported)
-EXPECTED = '{"target": "...", "prediction": "..."}'
 
 
 @dataclass(frozen=True)
@@ -77,64 +78,50 @@ class TrialScores:
         return {**asdict(self), "design": dict(self.design.options)}
 
 
-def score_file(path: Path, task_name: str, design: str) -> FileScores:
-    """Score predictions against targets, both read in a design.
+def score_file(path: Path, task_name: str, design: str, split: str = "dev") -> FileScores:
+    """Score the completions of a file in a task and a design by their names; see `score_completions`."""
+    trust(*code_of(design))
+    return score_completions(path, get_task(task_name), designs.parse_design(design), split)
+
+
+def score_completions(path: Path, task: Task, design: Design, split: str = "dev") -> FileScores:
+    """Score predictions against gold, both read in a design.
 
     Args:
-        path: JSON lines with `target`, `prediction` and, for questions, `aliases`: a list, or lists by slot.
-        task_name: the task, as "masa_zh:d1".
-        design: a name ("es-sde") or a slug ("format=lines").
+        path: JSON lines in a form of `completion_lines`; for questions also `aliases`: a list, or lists by slot.
+        task: whose items they are.
+        design: in which targets and predictions are written.
+        split: of the task, in which an item is looked up by its id.
 
     Raises:
-        UserError: when the file cannot be read or has broken lines, or the task or the design does not exist.
+        UserError: when the file cannot be read or has broken lines, or no such item is there.
     """
-    trust(*code_of(design))
-    task, form = get_task(task_name), designs.parse_design(design)
+    lines = read_completions(path)
+    items = by_id(task.load(split)) if any(line.id for line in lines) else {}  # type: ignore[arg-type]
+    check_ids(path, lines, items, f"the {split} split of {task.name}")
     examples, parsed, bad_targets = [], [], []
-    for number, line in read_lines(path):
-        gold = render.parse_completion(line["target"], task, form)
+    for line in lines:
+        if line.id:
+            examples.append(items[line.id])
+            parsed.append(parse_answers({line.id: line.prediction}, items[line.id], task, design))
+            continue
+        gold = render.parse_completion(line.target, task, design)
         if gold.faults:
-            bad_targets.append(number)
-        examples.append(Example(str(number), "", gold.answer, aliases=_aliases(line.get("aliases"), task)))
-        parsed.append(render.parse_completion(line["prediction"], task, form))
+            bad_targets.append(line.number)
+        aliases = _aliases((line.values or {}).get("aliases"), task)
+        examples.append(Example(str(line.number), "", gold.answer, aliases=aliases))
+        parsed.append(render.parse_completion(line.prediction, task, design))
     scores, faults = metrics.score(task, examples, parsed), metrics.fault_counts(parsed)
     return FileScores(scores, faults, len(examples), tuple(bad_targets))
 
 
 def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """The numbered lines of the file. Raises UserError that lists all broken ones, or when there is none."""
-    faults, lines = FaultList(str(path)), []
-    for number, text in enumerate(_read(path).split("\n"), 1):
-        if not text.strip():
-            continue
-        try:
-            line = read_json(text)
-        except ValueError as error:
-            faults.add(f"line {number} is no JSON: {getattr(error, 'msg', error)}.")
-            continue
-        missing = [
-            key for key in ("target", "prediction") if not isinstance(line, dict) or not isinstance(line.get(key), str)
-        ]
-        if missing:
-            faults.add(f"line {number} has no text under {' and '.join(missing)}; expected {EXPECTED}.")
-            continue
-        lines.append((number, line))
-    del faults.faults[20:]  # a file of another kind would fill the screen
-    faults.raise_if_any()
-    if not lines:
-        raise UserError(f"{path} is empty. It needs lines such as {EXPECTED}.")
-    return lines
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(
-            f"Cannot read {path}: {error.strerror}. Give a JSONL file, or a sweep's YAML or folder."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
+    """The numbered lines of a file of targets and predictions. Raises UserError as `read_completions` does."""
+    lines = read_completions(path)
+    without = next((line.number for line in lines if line.id), None)
+    if without is not None:
+        raise UserError(f"{path}: line {without} has no text under target; expected {EXPECTED}.")
+    return [(line.number, {"target": line.target, "prediction": line.prediction}) for line in lines]
 
 
 def _aliases(value: Any, task: Task) -> dict[str, tuple[str, ...]]:

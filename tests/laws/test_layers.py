@@ -31,7 +31,7 @@ curation
 sweep
 pipeline
 serving
-bench
+bench export
 cli testing
 __main__ __init__
 """
