@@ -95,9 +95,10 @@ def open_source(
     trial = _trial(config, opened, model_name, chosen, train_size, seed)
     examples: dict[Split, list[Example]] = {split: _examples(config, opened, split, trial) for split in named}
     samples = {
-        split: _training_samples(trial, opened, each) if split == "train" else _render(trial, opened, each)
+        split: _training_samples(trial, opened, each) if split == "train" else _evaluated(trial, opened, each)
         for split, each in examples.items()
     }
+    _refuse_weights(trial, samples["train"])
     return ExportSource(trial, opened, samples, examples, origin)
 
 
@@ -217,6 +218,22 @@ def _examples(config: SweepConfig, task: Task, split: Split, trial: TrialConfig)
 
 def _render(trial: TrialConfig, task: Task, examples: Sequence[Example]) -> list[Sample]:
     return [render.render_sample(one, task, trial.design, trial.instruction_variant) for one in examples]
+
+
+def _evaluated(trial: TrialConfig, task: Task, examples: Sequence[Example]) -> list[Sample]:
+    """Samples of items that are asked: in the configured wording, also where the training has many."""
+    asked = [render.prompt_of(one.text, task, trial.design, trial.instruction_variant) for one in examples]
+    rendered = _render(trial, task, examples)
+    return [replace(sample, prompt=prompt) for sample, prompt in zip(rendered, asked, strict=True)]
+
+
+def _refuse_weights(trial: TrialConfig, samples: Sequence[Sample]) -> None:
+    """A prompt's tokens count or do not, in every tool: none has a weight for them."""
+    if any(0 < segment.loss < 1 for sample in samples for segment in sample.prompt):
+        raise UserError(
+            f"input_modeling={trial.design['input_modeling']} gives the prompt's tokens a weight in the loss, which "
+            "none of these tools has. Export the design with input_modeling=off or on: --design ..."
+        )
 
 
 def _training_samples(trial: TrialConfig, task: Task, drawn: Sequence[Example]) -> list[Sample]:

@@ -82,7 +82,10 @@ def test_forms_give_prompt_and_gold_answer(task: Task, examples: Any, design: De
         export = TARGETS[target](source)
         pairs = [texts_of(target, row) for row in rows_of(export)]
         assert [prompt for prompt, _ in pairs] == [prompt_text(sample) for sample in source.samples["train"]]
-        answers = [parse_completion(completion, task, design) for _, completion in pairs]
+        answers = [
+            parse_completion(completion, task, design, example.text)
+            for (_, completion), example in zip(pairs, examples, strict=True)
+        ]
         assert [(one.answer, one.faults) for one in answers] == [(example.answer, ()) for example in examples]
         asked = rows_of(export, "prompts.jsonl")
         assert [row["prompt"] for row in asked] == [prompt for prompt, _ in pairs]
@@ -217,6 +220,9 @@ def test_the_samples_are_those_of_the_trial(tmp_path: Path) -> None:
     assert source.samples["train"][0] == render_sample(drawn[0], task, NAMED["es-sde"])
     assert set(source.samples) == {"train", "dev"} and source.trial.seed == 101
     assert len(open_source("quickstart", design="es-sde", train_size="all").samples["train"]) == len(task.load("train"))
+    many = open_source("quickstart", design="wordings=many", train_size=12)
+    assert len({prompt_text(sample).rpartition("---")[2] for sample in many.samples["train"]}) > 1
+    assert len({prompt_text(sample).rpartition("---")[2] for sample in many.samples["dev"]}) == 1
     named = open_source("quickstart", design="es-sde", splits=["test"])
     assert set(named.samples) == {"train", "test"} and len(named.samples["test"]) == 150
 
@@ -264,6 +270,7 @@ def test_lines_of_no_item_are_refused(tmp_path: Path, lines: str, message: str) 
         (("--to", "openai", "--design", "es-sde", "--train-size", "0"), "no number of samples"),
         (("--to", "openai", "--design", "es-sde", "--train-size", "99999"), "are there. Lower --train-size"),
         (("--to", "openai", "--design", "es-sde", "--split", "dve"), 'Unknown split "dve"'),
+        (("--to", "trl", "--design", "input_modeling=0.1"), "a weight in the loss, which none of these tools has"),
         (("--to", "openai", "--design", "repeat=2"), "repeat=2 changes the training itself"),
         (("--to", "openai", "--design", "es-sde", "--out", "full"), "is not empty"),
     ],

@@ -45,7 +45,7 @@ COMMAND = "axolotl train axolotl.yaml"
 
 def row(sample: Sample, framing: Framing) -> dict[str, Any]:
     """A sample as segments; what frames the prompt never counts."""
-    parts = [(False, framing.before), *((segment.loss, segment.text) for segment in sample.prompt)]
+    parts = [(False, framing.before), *((bool(segment.loss), segment.text) for segment in sample.prompt)]
     parts += [(False, framing.after), (True, sample.completion.text + framing.end)]
     return {"segments": [{"label": loss, "text": text} for loss, text in parts if text]}
 
