@@ -16,12 +16,12 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from sde_ray.data import draw
-from sde_ray.design.axes import find_axis
 from sde_ray.design.render import render_sample
+from sde_ray.design.space import design_for
 from sde_ray.errors import UserError
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.training.curation import Method
-from sde_ray.types import Design, Example, Sample, Task
+from sde_ray.types import Example, Sample, Task
 
 if TYPE_CHECKING:
     from sde_ray.training.preparation import Preparation
@@ -126,18 +126,6 @@ class Mix(Method):
             f"mix={self.value:g} of {self.config.train_size} samples takes {wanted} of {task.name}, whose train split "
             f"has {available}. Lower the share or train_sizes, or add data."
         )
-
-
-def design_for(task: Task, design: Design) -> Design:
-    """The design as another task can have it: an axis that cannot change its samples stands at its default."""
-    rationales = task.has_rationales
-    rows = [(find_axis(axis), option) for axis, option in design.options]
-    return Design(
-        tuple(
-            (axis, row.default if row.pinned(task, rationales) else option)
-            for (axis, option), (row, _) in zip(design.options, rows, strict=True)
-        )
-    )
 
 
 def nearest_prefix(sizes: Sequence[int], budget: float) -> int:

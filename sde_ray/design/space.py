@@ -71,6 +71,18 @@ def design_space(
     return DesignSpace(designs, pinned, chosen, dropped)
 
 
+def design_for(task: Task, design: Design) -> Design:
+    """The design as another task can have it: an axis or an option that it cannot have stands at the axis' default."""
+    rationales = task.has_rationales
+    rows = [(axis, option, find_axis(axis)) for axis, option in design.options]
+    return Design(
+        tuple(
+            (axis, row.default if row.pinned(task, rationales) or why_not(axis, option, task) else option)
+            for axis, option, row in rows
+        )
+    )
+
+
 def without_doublets(design: Design) -> Design:
     """The design that stands for all with its samples: without an instruction, what varies that is at its default."""
     if design["instruction"] != "none":

@@ -22,7 +22,7 @@ from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.axes import find_axis
 from sde_ray.design.designs import at_amounts_of, essential, parse_design, without_amounts
-from sde_ray.design.space import design_space
+from sde_ray.design.space import design_for
 from sde_ray.errors import UserError
 from sde_ray.sweep.curation import carried_out, configured_value
 from sde_ray.sweep.plan import fingerprint_all, make_trial
@@ -50,7 +50,7 @@ def contenders(
     designs = {ASSEMBLED: essential(strategy.design), **best_seen}
     for control in config.validation.controls:
         name = control if isinstance(control, str) else parse_design(control).slug
-        designs[name] = _fitted(parse_design(control), task)
+        designs[name] = design_for(task, parse_design(control))
     # A control sees as many samples as the assembled design, whose size was chosen, or as the configuration lists.
     listed = bool(config.validation.train_sizes)
     return {
@@ -62,13 +62,6 @@ def contenders(
 def _selecting(results: Sequence[TrialResult]) -> list[TrialResult]:
     """The sweep's own results: those of an earlier final comparison stand in the same ledger and choose nothing."""
     return [result for result in results if "test" not in result.config["splits"]]
-
-
-def _fitted(design: Design, task: Task) -> Design:
-    """The design with the axes that cannot change this task's samples at their default."""
-    still = design_space(task, task.has_rationales)
-    pinned = {axis: still.axes[axis][0] for axis, _ in design.options if axis in still.pinned}
-    return design.replace(**pinned)
 
 
 def validation_trials(

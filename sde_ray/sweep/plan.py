@@ -200,9 +200,11 @@ def _listed(config: SweepConfig, task: Task, space: DesignSpace, dropped: dict[D
     kept: dict[Design, str] = {}
     for given in config.designs:
         design = designs.parse_design(given)
-        for axis, option in design.options:
-            if reason := why_not(axis, option, task):
-                raise UserError(f"designs: {axis}={option} is nothing for {task.name}: {reason}. Leave it out.")
+        if reasons := [why for axis, option in design.options if (why := why_not(axis, option, task))]:
+            if len(config.task) == 1:
+                raise UserError(f"designs: {given} is nothing for {task.name}: {reasons[0]}. Leave it out.")
+            dropped[(f"design {given} on {task.name}", reasons[0])] = None
+            continue
         fitted = without_doublets(fit_design(config, sized(design, task), space))
         if fitted in kept:
             dropped[(f"design {given} on {task.name}", f"makes the same samples as {kept[fitted]}")] = None

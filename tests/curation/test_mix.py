@@ -14,10 +14,11 @@ from helpers.plans import plan_of
 from sde_ray.config.curation import Curation, Mix
 from sde_ray.config.load import check
 from sde_ray.config.trial import TrialConfig
-from sde_ray.curation.mix import design_for, nearest_prefix
+from sde_ray.curation.mix import nearest_prefix
 from sde_ray.data import draw
 from sde_ray.design.designs import make_design
 from sde_ray.design.render import parse_completion, render_sample
+from sde_ray.design.space import design_for
 from sde_ray.errors import UserError
 from sde_ray.sweep.curation import carried_out
 from sde_ray.tasks import get_task

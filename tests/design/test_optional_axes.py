@@ -11,7 +11,7 @@ from sde_ray.config.load import load_config
 from sde_ray.design.axes import AXES, OPTIONAL, without_neutral_options
 from sde_ray.design.designs import make_design, paper_label, parse_design
 from sde_ray.design.render import completion_of, parse_completion, prompt_of, render_sample
-from sde_ray.design.space import design_space
+from sde_ray.design.space import design_for, design_space
 from sde_ray.errors import UserError
 from sde_ray.sweep.plan import plan
 from sde_ray.tasks import get_task
@@ -140,6 +140,17 @@ def test_a_listed_design_that_the_task_cannot_have_is_refused(tmp_path: Path) ->
     sweep.write_text("name: x\ntask: masa:d1\nmodel: tiny\ndesigns: [baseline, format=inline]\n")
     with pytest.raises(UserError, match="format=inline.*masa:d1.*no words of the text"):
         plan(load_config(sweep))
+    both = plan(load_config(sweep, ["task=[masa:d1,nested_ner]"]))
+    assert ("design format=inline on masa:d1", "the answers of masa:d1 are no words of the text") in both.dropped
+    assert {(trial.task, trial.design["format"]) for trial in both.trials} == {
+        ("masa:d1", "natural"), ("nested_ner", "natural"), ("nested_ner", "inline"),
+    }  # fmt: skip
+
+
+def test_a_design_is_fitted_to_a_task_that_cannot_have_it() -> None:
+    design = make_design(format="inline", labels="number", reasoning="cot", order="text")
+    assert design_for(REVIEWS, design) == make_design(labels="number", reasoning="cot", order="fixed")
+    assert design_for(ENTITIES, design) == make_design(format="inline", order="text")
 
 
 def test_axes_may_be_named_in_any_order() -> None:
