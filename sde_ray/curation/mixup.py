@@ -26,6 +26,7 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sde_ray.design.prompt import INPUT_MODELING
 from sde_ray.errors import UserError
 from sde_ray.safe_json import content_hash
 from sde_ray.training.curation import Method
@@ -59,6 +60,9 @@ class Mixup(Method):
             yield f"mixup pairs samples on one worker, and resources.num_workers is {workers}. Set it to 1."
         if self.config.train_size < 2:
             yield "mixup pairs samples, and train_sizes has 1. Set it to 2 or more."
+        graded = self.config.design["input_modeling"]
+        if graded not in INPUT_MODELING.options:
+            yield f"mixup mixes tokens that count alike, and input_modeling is {graded}. Take off or on."
 
     # ---- where the trial is written ----------------------------------------------------------------------------------
 

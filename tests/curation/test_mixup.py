@@ -31,6 +31,7 @@ from sde_ray.curation.mixup import (
     reference_key,
     shared_positions,
 )
+from sde_ray.design.axes import AXES
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.models.tokenization import TokenizedSample
@@ -439,13 +440,19 @@ def test_damaged_confidences_are_refused(runner: TrialRunner, mixed: tuple[Trial
         ({"train": Train(train_batch_size=5)}, "train.train_batch_size is 5. Set an even number"),
         ({"num_workers": 2}, "resources.num_workers is 2. Set it to 1"),
         ({"train_size": 1}, "train_sizes has 1. Set it to 2 or more"),
+        ({"input_modeling": "0.1"}, "input_modeling is 0.1. Take off or on"),
     ],
 )
 def test_what_cannot_be_paired_is_refused_by_the_plan(changes: dict[str, Any], message: str) -> None:
+    def changed(one: TrialConfig) -> TrialConfig:
+        options = {axis: option for axis, option in changes.items() if axis in AXES}
+        design = one.design.replace(**options)
+        return replace(one, design=design, **{name: value for name, value in changes.items() if name not in options})
+
     check_methods([trial(mixup=0.2)])
-    check_methods([replace(trial(), **changes)])  # a plain trial may have it
+    check_methods([changed(trial())])  # a plain trial may have it
     with pytest.raises(UserError, match=message):
-        check_methods([replace(trial(mixup=0.2), **changes)])
+        check_methods([changed(trial(mixup=0.2))])
 
 
 def test_another_axis_that_changes_samples_afterwards_is_told() -> None:
