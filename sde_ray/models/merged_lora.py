@@ -65,7 +65,7 @@ def merged_lora(peft_model: PeftModel, merge: bool = True) -> Iterator[torch.nn.
     try:
         with peft_model.disable_adapter(), torch.no_grad():
             for layer, weight in zip(layers, weights, strict=True):
-                merged = _merged(weight.data, layer)
+                merged = merged_weight(weight.data, layer)
                 originals.append((weight, weight.data.cpu() if to_host else weight.data))
                 weight.data = merged
             yield peft_model.get_base_model()
@@ -81,7 +81,7 @@ def waits_on_host(weights: Sequence[torch.Tensor]) -> bool:
     return device.type == "cuda" and copies * ROOM > free_memory(device)
 
 
-def _merged(weight: torch.Tensor, layer: Any) -> torch.Tensor:
+def merged_weight(weight: torch.Tensor, layer: Any) -> torch.Tensor:
     """Weight and adapter in one tensor like the weight: the sum in float32, rounded once."""
     delta = layer.lora_B[ADAPTER].weight.float() @ layer.lora_A[ADAPTER].weight.float()
     delta = (delta.T if layer.fan_in_fan_out else delta) * layer.scaling[ADAPTER]

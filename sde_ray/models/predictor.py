@@ -113,6 +113,7 @@ class AdapterCard:
     chat_frame: tuple[str, str] | None = None
     quantization: Literal["none", "int8", "nf4"] = "none"
     definition: Mapping[str, Any] = field(default_factory=dict)
+    merged: bool = False  # into its base: the folder is a whole model (`models/merge.py`)
 
 
 _CARD = TypeAdapter(AdapterCard)
@@ -137,6 +138,15 @@ def names_on_card(folder: Path) -> list[str]:
     """The names on an adapter's card that may be import paths: its task, its wordings, its axes and their options."""
     card = read_card(folder)
     return [card.task, *wordings_in(card.definition), *(name for pair in card.design.items() for name in pair)]
+
+
+def wants_trust(card: AdapterCard, folder: Path, trust_remote_code: bool) -> None:
+    """Raises UserError where the base wants to run code of its own, and the user has not said that it may."""
+    if card.trust_remote_code and not trust_remote_code:  # the card may be somebody else's
+        raise UserError(
+            f'The adapter in {folder} wants its base model "{card.model}" to run code of its own. If you trust that '
+            "model, say so: --trust-remote-code, or Predictor.load(path, trust_remote_code=True)."
+        )
 
 
 def read_task(card: AdapterCard) -> Task:
@@ -173,16 +183,13 @@ class Predictor:
 
         self.folder = folder
         self.card = read_card(folder)
-        if self.card.trust_remote_code and not trust_remote_code:  # the card may be somebody else's
-            raise UserError(
-                f'The adapter in {folder} wants its base model "{self.card.model}" to run code of its own. If you '
-                "trust that model, say so: --trust-remote-code, or Predictor.load(path, trust_remote_code=True)."
-            )
+        wants_trust(self.card, folder, trust_remote_code)
         self.task = read_task(self.card)
         self.design = parse_design(self.card.design)
         check_base_settings(self.card.model, Train(quantization=self.card.quantization), 0, gpu=False)
-        loaded = load_base(self.card.model, self.card.trust_remote_code, "auto", quantization=self.card.quantization)
-        peft_model = load_adapter(loaded.model, folder)
+        base = str(folder) if self.card.merged else self.card.model
+        loaded = load_base(base, self.card.trust_remote_code, "auto", quantization=self.card.quantization)
+        peft_model = None if self.card.merged else load_adapter(loaded.model, folder)
         self._decoder = LoraDecoder(
             loaded,
             peft_model,
