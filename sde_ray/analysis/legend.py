@@ -51,7 +51,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "text": "lines in the order of the text",
     },
 }
-WEIGHT = "loss on the input as well, each of its tokens with this weight"
+WEIGHT = "loss on the input with this weight"
 """What a number of `input_modeling` says."""
 
 
@@ -65,9 +65,12 @@ def legend_entries(designs: Iterable[Design]) -> list[list[tuple[str, str]]]:
     for axis, meanings in MEANINGS.items():
         options = find_axis(axis).ordered(met.get(axis, ()))
         said = {option: meanings.get(option, WEIGHT if axis == "input_modeling" else "") for option in options}
-        named = [(find_option(axis, option).label, meaning) for option, meaning in said.items() if meaning]
+        named: dict[str, list[str]] = {}
+        for option, meaning in said.items():
+            named.setdefault(meaning, []).append(find_option(axis, option).label)
+        named.pop("", None)
         if named:
-            entries.append(named)
+            entries.append([("/".join(labels), meaning) for meaning, labels in named.items()])
     return entries
 
 

@@ -22,7 +22,8 @@ def test_every_option_of_the_package_is_explained() -> None:
 def test_only_what_occurs_is_explained() -> None:
     one = legend([NAMED["baseline"]])
     assert one.startswith("Inst-last: instruction after the text · No-MI: no loss on the input · Natural: ")
-    assert "MI-0.1: loss on the input as well, each of its tokens" in legend([make_design(input_modeling=0.1)])
+    graded = [make_design(input_modeling=weight) for weight in ("on", 0.5, 0.1)]
+    assert "MI-0.1/MI-0.5: loss on the input with this weight, MI: loss on the input as well · " in legend(graded)
     assert "OU" not in one and "CoT: no reason written" in one
     both = legend([make_design(), make_design(unmentioned="omit")])
     assert "PU: what is not mentioned has a placeholder, OU: what is not mentioned is left out" in both
