@@ -39,6 +39,7 @@ from sde_ray.cli import (
     robustness,
     run,
     score,
+    serve,
     show,
     status,
     stop,
@@ -57,7 +58,7 @@ from sde_ray.errors import UserError
 COMMANDS = (
     *(demo, init, run, plan, show, axes, tasks, rationales, memory),
     *(analyze, score, effects, assemble, validate, report, robustness),
-    *(predict, ui),
+    *(predict, serve, ui),
     *(export, merge, check_endpoint),
     *(submit, status, logs, stop, sync),
     *(doctor, bench),

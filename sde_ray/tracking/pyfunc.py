@@ -14,19 +14,25 @@ from typing import Any
 import mlflow
 from pydantic import BaseModel
 
-from sde_ray.models.predictor import Predictor, names_on_card, prediction_rows
+from sde_ray.models.answer_rows import answer_rows
+from sde_ray.models.predictor import Predictor, names_on_card
 from sde_ray.plugins import code_of, trust
 
 
 class Answer(BaseModel):
     """What a text is answered with: values by slot, the completion that they were read from, faults by their kind.
 
-    The types are the model's signature. Answers are given as plain mappings.
+    `error`: why a text cannot be answered, where it cannot. The types are the model's signature. Answers are given as
+    plain mappings.
     """
 
     answer: dict[str, list[str]]
     completion: str
     faults: list[str]
+    error: str | None = None
+
+
+EMPTY = {"answer": {}, "completion": "", "faults": []}  # of a text that cannot be answered
 
 
 class SampleDesignModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
@@ -38,8 +44,9 @@ class SampleDesignModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         self.predictor = Predictor.load(adapter)
 
     def predict(self, context: Any, model_input: list[str]) -> list[Answer]:
-        rows = prediction_rows(model_input, self.predictor.answer(model_input))
-        return [Answer(**{name: row[name] for name in Answer.model_fields}).model_dump() for row in rows]  # type: ignore[misc]
+        rows = ({**EMPTY, **row} for row in answer_rows(self.predictor, model_input))
+        parts = ({name: row[name] for name in Answer.model_fields if name in row} for row in rows)
+        return [Answer(**part).model_dump(exclude_unset=True) for part in parts]  # type: ignore[misc]
 
 
 mlflow.models.set_model(SampleDesignModel())

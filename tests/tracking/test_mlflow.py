@@ -394,7 +394,7 @@ def test_a_registered_adapter_is_found_with_its_design_and_answers(
     about = mlflow.models.get_model_info(logged.artifact_location.removeprefix("file://"))
     assert about.signature.inputs.to_dict() == [{"type": "string", "required": True}]
     (answer,) = about.signature.outputs.to_dict()
-    assert set(answer["properties"]) == {"answer", "completion", "faults"}
+    assert set(answer["properties"]) == {"answer", "completion", "faults", "error"}
     assert about.saved_input_example_info
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     loaded = mlflow.pyfunc.load_model("models:/quick-masa-d1@validated")
