@@ -6,6 +6,8 @@ data.py  training.py          which samples there are, how they are learned: dec
 prompt.py  answer.py  labels.py    options of the prompt, options of the answer
 format_text.py  format_json.py  format_json_object.py    options of the format; lexer.py quotes what needs it
 format_inline.py  inline_markup.py                       spans that are marked in the text
+format_terse.py  format_tool_call.py  format_xml.py  format_yaml.py  format_code.py      formats beyond the paper's;
+                              literals.py has what YAML and Python spell alike, rationale_block.py reasons by themselves
 wording.py                    the prompt's sentences
 designs.py  space.py          make, name and parse a design; the design space of a task
 render.py                     example -> sample, completion -> answer; answer_end.py when the rest does not matter

@@ -55,7 +55,8 @@ def _placeholder_sentence(context: InstructionContext) -> str:
     if not context.task.has_absent_slots:
         return ""
     # The list of labels already shows the placeholder of a label task, where an absent slot is written so.
-    if context.task.kind == "label" and context.form.placeholder in context.placeholder_entry:
+    listed = context.task.kind == "label" and context.lists_absent
+    if listed and context.form.placeholder in context.placeholder_entry:
         return ""
     mixed = 0 < len(context.task.multilabel) < len(context.task.slots)
     return context.wording("placeholder_list" if mixed else "placeholder", entry=context.placeholder_entry)
@@ -127,15 +128,22 @@ def _by_place(lines: Lines, task: Task, example: Example) -> Lines:
     return tuple(sorted(ordered, key=lambda line: place(line.values[0]) if line.values else (True, len(example.text))))
 
 
+def _unordered(form: OutputForm, task: Task) -> OutputForm:
+    return replace(form, ordered=False)
+
+
 ORDER = Axis(
     "order",
     default="fixed",
     options={
         "fixed": AnswerOption("Fixed-order"),
-        "shuffled": AnswerOption("Shuffled", write=_shuffle, sentence=lambda context: context.wording("any_order")),
+        "shuffled": AnswerOption(
+            "Shuffled", write=_shuffle, shape=_unordered, sentence=lambda context: context.wording("any_order")
+        ),
         "text": AnswerOption(
             "Text-order",
             write=_by_place,
+            shape=_unordered,
             sentence=lambda context: context.wording("text_order"),
             applies=lambda task: "" if task.kind == "span" else f"the answers of {task.name} are no words of the text",
         ),

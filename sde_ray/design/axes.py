@@ -58,10 +58,15 @@ from typing import Any, cast
 from sde_ray.design.answer import ORDER, REASONING, UNMENTIONED
 from sde_ray.design.base import Axis, Option
 from sde_ray.design.data import DATA
+from sde_ray.design.format_code import CODE
 from sde_ray.design.format_inline import INLINE, INLINE_XML
 from sde_ray.design.format_json import JSON, PAIRS
 from sde_ray.design.format_json_object import JSON_OBJECT
+from sde_ray.design.format_terse import TERSE
 from sde_ray.design.format_text import LINES, NATURAL
+from sde_ray.design.format_tool_call import TOOL_CALL
+from sde_ray.design.format_xml import XML
+from sde_ray.design.format_yaml import YAML
 from sde_ray.design.labels import LABELS
 from sde_ray.design.prompt import DEFINITIONS, FORM_IN_PROMPT, INPUT_MODELING, INSTRUCTION, WORDINGS_IN_TRAINING
 from sde_ray.design.training import TRAINING
@@ -79,6 +84,11 @@ FORMAT = Axis(
         "json_object": JSON_OBJECT,
         "inline": INLINE,
         "inline_xml": INLINE_XML,
+        "terse": TERSE,
+        "tool_call": TOOL_CALL,
+        "xml": XML,
+        "yaml": YAML,
+        "code": CODE,
     },
 )
 

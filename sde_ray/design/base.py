@@ -91,7 +91,8 @@ class FormatOption:
     `settled(text, slots, form)`: whether an unfinished completion has a fault and an answer that no continuation
     changes. It may say no where it does not know.
     `whole(lines, form)` writes a text that is not made of entries. `in_text`: it repeats the text, `form.text`, so that
-    values are read in its order. `sentence`: words of its own in the instruction.
+    values are read in its order. `sentence`: words of its own in the instruction; `describes_form`: they describe the
+    form, in place of a schematic. `absent`: the word for an absent slot, in place of the task's.
     """
 
     label: str
@@ -107,6 +108,8 @@ class FormatOption:
     whole: Callable[[Lines, OutputForm], str] | None = None
     in_text: bool = False
     sentence: Callable[[InstructionContext], str] = no_sentence
+    describes_form: bool = False
+    absent: str = ""
     applies: Callable[[Task], str] = any_task
     swept: bool = True
     stage: ClassVar[Stage] = "format"

@@ -23,11 +23,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from sde_ray.design.base import Faults, FormatOption, Lines, collect, rows
-from sde_ray.design.format_text import read_lines, read_word, write_line_entry
+from sde_ray.design.base import Faults, FormatOption, Lines
+from sde_ray.design.format_text import read_lines, write_line_entry
 from sde_ray.design.inline_markup import BRACKETS, RULE, TAGS, Markup, place_marks, read_marks, with_marks
-from sde_ray.design.lexer import quote_if_needed, tokenize
 from sde_ray.design.output_form import InstructionContext, OutputForm
+from sde_ray.design.rationale_block import read_rationales, write_rationales
 from sde_ray.types import Fault, Line, Task
 
 # ---- write -----------------------------------------------------------------------------------------------------------
@@ -36,24 +36,15 @@ from sde_ray.types import Fault, Line, Task
 def _write(lines: Lines, form: OutputForm, markup: Markup) -> str:
     text = (form.text or "").strip()
     marks, rest = place_marks(lines, text)
-    why = [_why(line, form) for line in lines if line.rationale is not None and form.rationale_position]
+    why = write_rationales(lines, form) if form.rationale_position else ""
     bare = replace(form, rationale_position=None)
     sections = [
-        *(["\n".join(why)] if why and form.rationale_position == "first" else []),
+        *([why] if why and form.rationale_position == "first" else []),
         with_marks(text, marks, markup),
-        *(["\n".join(why)] if why and form.rationale_position == "last" else []),
+        *([why] if why and form.rationale_position == "last" else []),
         *(["\n".join(write_line_entry(line, bare) for line in rest)] if rest else []),
     ]
     return f"\n{RULE}\n".join(sections)
-
-
-def _why(line: Line, form: OutputForm) -> str:
-    words = [quote_if_needed(word, _why_marks(form), "", "") for word in (line.slot, line.rationale or "")]
-    return form.marks.colon.join(words)
-
-
-def _why_marks(form: OutputForm) -> list[str]:
-    return [form.marks.colon, "\n"]
 
 
 # ---- read ------------------------------------------------------------------------------------------------------------
@@ -70,7 +61,7 @@ def _read(completion: str, form: OutputForm, markup: Markup) -> tuple[Lines, Fau
         values.setdefault(slot, []).append(span)
     more, wrong = read_lines(tail, replace(form, rationale_position=None)) if tail else ((), ())
     lines, doubled = _merge(values, more)
-    reasons, unread = _rationales(before or why, form)
+    reasons, unread = read_rationales(before or why, form)
     if form.rationale_position:
         lines = tuple(replace(line, rationale=reasons.get(line.slot)) for line in lines)
     return lines, (*faults, *wrong, *doubled, *unread)
@@ -102,17 +93,6 @@ def _merge(values: dict[str, list[str]], more: Lines) -> tuple[Lines, Faults]:
     return (*lines.values(), *repeated), tuple(faults)
 
 
-def _rationales(text: str, form: OutputForm) -> tuple[dict[str, str], Faults]:
-    def read_row(row: str) -> Line:
-        tokens = tokenize(row, _why_marks(form))
-        if len(tokens) != 3 or tokens[1] != form.marks.colon:
-            raise ValueError(f"no {form.marks.colon!r} after the {form.nouns.slot}")
-        return Line(read_word(tokens[:1]), (), read_word(tokens[2:]))
-
-    lines, faults = collect(rows(text), read_row)
-    return {line.slot: line.rationale or "" for line in reversed(lines)}, faults
-
-
 def _difference(copied: str, text: str) -> str:
     place = next((n for n, (a, b) in enumerate(zip(copied, text, strict=False)) if a != b), min(len(copied), len(text)))
     return f"{copied[place : place + 40]!r} in place of {text[place : place + 40]!r}"
@@ -132,7 +112,7 @@ def _sentence(context: InstructionContext) -> str:
 def _option(label: str, markup: Markup) -> FormatOption:
     return FormatOption(
         label=label,
-        entry=write_line_entry,
+        entry=lambda line, form: write_line_entry(line, replace(form, rationale_position=None)),
         separator=lambda form: "\n",
         marker=lambda form: _write((), form, markup),
         read=lambda text, form: _read(text, form, markup),

@@ -12,19 +12,17 @@ twice is a repeated slot. Completions are read with `json` alone: never `eval`.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from functools import partial
 
 from sde_ray.design.base import Faults, FormatOption, Lines, collect
 from sde_ray.design.format_json import absent_value
+from sde_ray.design.literals import is_number
 from sde_ray.design.output_form import OutputForm
 from sde_ray.safe_json import MAX_DEPTH, JsonNumber, JsonObject, read_json_object
 from sde_ray.types import Fault, Line
 
 _HALF = "\ufffd"  # what a tokenizer makes of a character's first bytes: it may yet become a blank
-_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,20})(?:\.\d{1,20})?", re.ASCII)
-"""What is written as a number; others that JSON knows (1e400) are kept as strings."""
 
 
 def _write_member(line: Line, form: OutputForm) -> str:
@@ -46,9 +44,7 @@ def _write_values(line: Line, form: OutputForm) -> str:
 
 
 def _scalar(value: str, form: OutputForm) -> str:
-    # A span is a piece of the text, whatever it looks like.
-    bare = value in form.number_nouns or (form.kind != "span" and _NUMBER.fullmatch(value))
-    return value if bare else _quote(value)
+    return value if is_number(value, form) else _quote(value)
 
 
 def _member(key: str, value: str) -> str:

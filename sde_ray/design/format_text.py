@@ -55,10 +55,11 @@ def _read_entry(tokens: Sequence[Token], form: OutputForm) -> Line:
         before, after = rest[: rest.index(arrow)], rest[rest.index(arrow) + 1 :]
         rest, rationale_tokens = (after, before) if form.rationale_position == "first" else (before, after)
         rationale = read_word(rationale_tokens)
-    return Line(read_word(tokens[:1]), _read_values(rest, form), rationale)
+    return Line(read_word(tokens[:1]), read_values(rest, form), rationale)
 
 
-def _read_values(tokens: Sequence[Token], form: OutputForm) -> tuple[str, ...]:
+def read_values(tokens: Sequence[Token], form: OutputForm) -> tuple[str, ...]:
+    """The values that tokens list. Raises ValueError where they are none."""
     if list(tokens) == [Word(form.placeholder)]:
         return ()
     if any(token != form.marks.comma for token in tokens[1::2]):

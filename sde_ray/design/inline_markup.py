@@ -15,9 +15,9 @@ from sde_ray.design.base import Faults, Lines
 from sde_ray.types import Fault, Line
 
 RULE = "---"
-"""The line that parts the text from what follows it; one that stands in the text itself is escaped."""
+"""The line that parts the text from what follows it; one that stands in the text itself is escaped, as is `===`."""
 MAX_DEPTH = 50  # of spans within spans: a completion may be anything, and each span is a copy of its words
-_RULE_LINE = re.compile(rf"(?m)^{RULE}$")
+_RULE_LINE = re.compile(r"(?m)^(?:---|===)$")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Markup:
     opening: Callable[[str], str]
     closing: Callable[[str], str]
     escape: Callable[[str], str]
-    escaped_rule: str
+    escape_rule: Callable[[str], str]
     nothing: str
     read: Callable[[str], Marked]
 
@@ -96,7 +96,7 @@ def _fits(mark: Mark, others: Sequence[Mark]) -> bool:
 def with_marks(text: str, marks: Sequence[Mark], markup: Markup) -> str:
     """The text with its marks: of two at one place the longer one is outside, of equal ones the later."""
     marked = _enclose(text, marks, markup)
-    return _RULE_LINE.sub(lambda _: markup.escaped_rule, marked) or markup.nothing
+    return _RULE_LINE.sub(lambda rule: markup.escape_rule(rule.group()), marked) or markup.nothing
 
 
 def read_marks(text: str, markup: Markup) -> Marked:
@@ -178,12 +178,12 @@ def _close_bracket(slot: str) -> str:
     return f"{_BAR}{escaped}]"
 
 
-BRACKETS = Markup(lambda slot: "[", _close_bracket, _escape_brackets, f"\\{RULE}", "[]", _read_brackets)
+BRACKETS = Markup(lambda slot: "[", _close_bracket, _escape_brackets, lambda rule: f"\\{rule}", "[]", _read_brackets)
 
 
 # ---- tags ------------------------------------------------------------------------------------------------------------
 
-_ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&#47;": "/", "&#45;": "-"}
+_ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&#47;": "/", "&#45;": "-", "&#61;": "="}
 _TAG = re.compile(r"<(/?)([^<>]*)>|[<>]")
 
 
@@ -226,7 +226,7 @@ TAGS = Markup(
     lambda slot: f"<{_tag_name(slot)}>",
     lambda slot: f"</{_tag_name(slot)}>",
     _escape_tags,
-    f"&#45;{RULE[1:]}",
+    lambda rule: f"&#{ord(rule[0])};{rule[1:]}",
     "</>",
     _read_tags,
 )

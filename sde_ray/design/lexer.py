@@ -42,6 +42,11 @@ def quote_if_needed(text: str, delimiters: Sequence[str], placeholder: str, stop
     ambiguous = any(delimiter in f" {text} " for delimiter in delimiters) or (stop != "" and text.endswith(stop))
     if text != placeholder and is_plain(text) and not ambiguous:
         return text
+    return quote(text)
+
+
+def quote(text: str) -> str:
+    """A word as a JSON string."""
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -63,6 +68,12 @@ def tokenize(text: str, delimiters: Sequence[str]) -> list[Token]:
             return tokens
         tokens.append(delimiter.group())
         start = delimiter.end()
+
+
+def first_word(text: str, delimiter: str) -> tuple[Word, str]:
+    """The first word of a text, and what follows its delimiter; empty where there is none."""
+    word, end = _word_at(text, 0, re.compile(re.escape(delimiter)))
+    return word, text[end + len(delimiter) :]
 
 
 def _word_at(text: str, start: int, pattern: re.Pattern[str]) -> tuple[Word, int]:

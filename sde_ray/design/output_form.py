@@ -35,7 +35,8 @@ class OutputForm:
     `placeholder` is the word for an absent slot; `complete`: absent slots have a line; `rationale_position`: whether
     the rationale stands before (first) or after (last) the value; `multilabel`: the slots with any number of labels;
     `number_nouns`: what stands for a number in a schematic, which a format that has numbers writes without quotes.
-    `text`: what the answer is of, for a format that repeats it; None where it is not known.
+    `text`: what the answer is of, for a format that repeats it; None where it is not known. `slots`: those of the task,
+    in its order; `ordered`: the lines stand in that order.
     """
 
     kind: Literal["label", "span", "free"]
@@ -47,6 +48,8 @@ class OutputForm:
     multilabel: tuple[str, ...] = ()
     number_nouns: tuple[str, ...] = ()
     text: str | None = None
+    slots: tuple[str, ...] = ()
+    ordered: bool = True
 
     @property
     def many(self) -> bool:
@@ -65,7 +68,8 @@ class InstructionContext:
     `labels` are the words that may stand for a value, the placeholder included where it is written (those of all slots
     in one list; `task.labels_of` has each slot's own);
     `placeholder_entry` is the entry of a slot without value, `marker` the completion when no slot has one.
-    `wording(key, **words)` fills one of the task's wordings.
+    `wording(key, **words)` fills one of the task's wordings. `lists_absent`: the labels name the word for an absent
+    slot; `written(slot)`: the slot's labels as they are written, that word included where it is.
     """
 
     task: Task
@@ -74,3 +78,5 @@ class InstructionContext:
     placeholder_entry: str
     marker: str
     wording: Callable[..., str]
+    lists_absent: bool = True
+    written: Callable[[str], tuple[str, ...]] = lambda slot: ()

@@ -108,10 +108,11 @@ def write_lines(example: Example, task: Task, design: Design) -> Lines:
 def form_of(task: Task, design: Design, text: str | None = None) -> OutputForm:
     """Output form of a task in a design, for an answer of `text`: what the format option has to know of the lines."""
     marks, several = MARKS[task.language], task.multilabel
-    form = OutputForm(task.kind, marks, task.nouns, task.placeholder, multilabel=several, text=text)
+    form = OutputForm(task.kind, marks, task.nouns, task.placeholder, multilabel=several, text=text, slots=task.slots)
     for option in _answer_options(design):
         form = option.shape(form, task)
-    return form
+    absent = _format(design).absent
+    return replace(form, placeholder=absent) if absent and form.placeholder == task.placeholder else form
 
 
 def _rendered_instruction(task: Task, design: Design, instruction_variant: int, where: Where) -> str:
@@ -147,17 +148,18 @@ def render_instruction(task: Task, design: Design, instruction_variant: int, whe
     shows_form = words["schematic"] in text if is_function(template) else "{schematic}" in template
     form_in_prompt = option_of(design, FORM_IN_PROMPT)
     says_form = shows_form or form_in_prompt == "described"
+    format_option = _format(design)
     parts = [
         text,
         definitions_sentence(task, option_of(design, DEFINITIONS)),
         _multilabel_sentence(context),
         _range_sentence(context),
-        _format(design).sentence(context),
+        format_option.sentence(context) if says_form or not format_option.describes_form else "",
         *(option.sentence(context) for option in _answer_options(design) if says_form or not option.about_form),
     ]
     if form_in_prompt == "example":
         parts.append(wording(task, "form_example", example=made_up_answer(task, design)))
-    elif says_form and not shows_form:
+    elif says_form and not shows_form and not format_option.describes_form:
         parts.append(wording(task, "form" if context.form.complete else "form_omit", **words))
     return wording(task, "join").join(filter(None, parts))
 
@@ -167,7 +169,7 @@ def _labels(context: InstructionContext) -> str:
     task, comma = context.task, context.wording("label_comma")
     if not task.slot_labels:
         return comma.join(context.labels)
-    absent = [task.placeholder] if context.form.complete else []
+    absent = [task.placeholder] if context.form.complete and context.lists_absent else []
     return context.form.marks.comma.join(
         context.wording("slot_labels", name=slot, labels=comma.join([*task.labels_of(slot), *absent]))
         for slot in task.slots
@@ -244,19 +246,34 @@ def _stand_in(task: Task) -> tuple[Task, Example]:
 
 def _instruction_context(task: Task, design: Design) -> InstructionContext:
     form, format_option = form_of(task, design), _format(design)
+    lists_absent = not format_option.absent or form.placeholder != format_option.absent
     stand_in, example = _stand_in(task)
     # The last slot: of a mixed task that with a list, which some formats write in its own way when it is empty.
     absent_lines = write_lines(replace(example, answer={}), stand_in, design)[-1 if task.multilabel else 0 :][:1]
     return InstructionContext(
         task=task,
         form=form,
-        labels=(*task.labels, *([task.placeholder] if form.complete and task.has_absent_slots else ()))
+        labels=(
+            *task.labels,
+            *([task.placeholder] if form.complete and lists_absent and task.has_absent_slots else ()),
+        )
         if task.labels
         else (),
         placeholder_entry="".join(format_option.entry(line, form_of(stand_in, design)) for line in absent_lines),
         marker=wording(task, "unmarked") if format_option.in_text else format_option.write((), form),
         wording=partial(wording, task),
+        lists_absent=lists_absent,
+        written=partial(_written_labels, task, design),
     )
+
+
+def _written_labels(task: Task, design: Design, slot: str) -> tuple[str, ...]:
+    """A slot's labels as the answers have them: as words, numbers or letters; then the word for an absent slot."""
+    form, labels = form_of(task, design), task.labels_of(slot)
+    examples = (Example("", "", {slot: (label,)}) for label in labels)
+    words = [line.values[0] for one in examples for line in write_lines(one, task, design) if line.slot == slot]
+    absent = form.complete and task.has_absent_slots and not form.holds_list(slot)
+    return (*words, *([form.placeholder] if labels and absent else ()))
 
 
 def _options(design: Design) -> list[Option]:

@@ -7,6 +7,7 @@ They run over every design, those with `pairs` and `json_object` included, times
 from __future__ import annotations
 
 import itertools
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -47,21 +48,29 @@ def forms(axes: dict[str, list[str]]) -> list[Design]:
 
 
 CORE_FORMS = forms(CORE | PLAIN)
-ALL_FORMATS = list(AXES["format"].options)
+FURTHER_FORMATS = [name for name in AXES["format"].options if name not in CORE["format"]]
+WITH_A_FURTHER_FORMAT = CORE | PLAIN | {"format": FURTHER_FORMATS}
 BEYOND = [
     design
     for name, axis in {**AXES, **OPTIONAL}.items()
     for option in axis.options
     if axis.stage in ("answer", "format") and option not in CORE.get(name, ())
-    for design in forms(CORE | PLAIN | ({"format": ALL_FORMATS} if name != "format" else {}) | {name: [option]})
+    for axes in (CORE | PLAIN, WITH_A_FURTHER_FORMAT | {"labels": ["text"], "reasoning": ["none"]})
+    for design in forms(axes | {name: [option]})
 ]
-"""Every further option in every design of the others; every further format also with each of these options."""
+"""Every further option in every design of the others, and with every further format in their plain designs."""
 EVERY_FORM = list(dict.fromkeys([*CORE_FORMS, *BEYOND]))
 
 
 def forms_of(task: Task) -> list[Design]:
     """The forms that a task can have."""
     return [design for design in EVERY_FORM if is_possible(task, design)]
+
+
+def sample_of_forms(task: Task, seed: str) -> list[Design]:
+    """Those of the paper's options, and 60 of the others."""
+    further = [design for design in BEYOND if is_possible(task, design)]
+    return [*CORE_FORMS, *random.Random(seed).sample(further, min(60, len(further)))]
 
 
 def made_examples(task: Task) -> list[Example]:
@@ -179,7 +188,7 @@ def test_any_spoiled_completion_is_read(task: Task, data: st.DataObject):
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:20])
 def test_hostile_text_is_read(text: str):
-    for design in forms_of(ENTITIES):
+    for design in sample_of_forms(ENTITIES, text[:20]):
         parsed = parse_completion(text, ENTITIES, design, source="x")
         assert parsed.answer == {} and parsed.faults, design.slug
 
@@ -192,6 +201,8 @@ JSON_OMIT = {**OMIT, "format": "json"}
 PAIRS_OMIT = {**OMIT, "format": "pairs"}
 NUMBER_OMIT = {**OMIT, "labels": "number"}
 OBJECT_OMIT = {**OMIT, "format": "json_object"}
+TERSE = {"format": "terse"}
+TOOL_CALL, XML, YAML, CODE = ({**OMIT, "format": name} for name in ("tool_call", "xml", "yaml", "code"))
 COT_OMIT = {**OMIT, "reasoning": "cot"}
 
 FAULTS: list[tuple[Task, dict[str, str], str, dict[str, tuple[str, ...]], list[str]]] = [
@@ -281,6 +292,55 @@ FAULTS: list[tuple[Task, dict[str, str], str, dict[str, tuple[str, ...]], list[s
      {"protein": ("NaN",)}, ["syntax", "syntax"]),
     (QUESTIONS, {"format": "json_object"}, '{"answer": NaN}', {}, ["syntax", "missing_slot"]),
     (QUESTIONS, {"format": "json_object"}, '{"answer": 1e999}', {"answer": ("1e999",)}, []),
+    (REVIEWS, TERSE, "positive - negative", {"food": ("positive",), "price": ("negative",)}, []),
+    (REVIEWS, TERSE, "positive negative", {}, ["syntax", *["missing_slot"] * 3]),  # which two is not guessed
+    (REVIEWS, TERSE, "positive unmentioned great", {"food": ("positive",)}, ["unknown_label"] * 2),
+    (REVIEWS, TERSE | OMIT, "food positive price", {"food": ("positive",)}, ["syntax"]),
+    (REVIEWS, TERSE | OMIT, "food positive food negative wine neutral", {"food": ("positive",)},
+     ["repeated_slot", "unknown_slot"]),
+    (REVIEWS, TERSE | OMIT, "-", {}, []),
+    (REVIEWS, TERSE | {"reasoning": "cot"}, "tasty => positive\n-\ndear => negative",
+     {"food": ("positive",), "price": ("negative",)}, ["missing_rationale"]),
+    (ENTITIES, TERSE, "a, b\n-\n-, c", {"DNA": ("a", "b")}, ["syntax", "missing_slot"]),
+    (ENTITIES, TERSE | OMIT, "DNA a, b\nRNA\nprotein -", {"DNA": ("a", "b")}, ["syntax", "unexpected_placeholder"]),
+    (QUESTIONS, TERSE, "Iran", {"answer": ("Iran",)}, []),
+    (REVIEWS, TOOL_CALL, '<tool_call>{"name":"answer","arguments":{"food": "positive"}}</tool_call>',
+     {"food": ("positive",)}, []),
+    (REVIEWS, TOOL_CALL, '<tool_call>\n{"name": "other", "arguments": {}}\n</tool_call>', {}, ["syntax"]),
+    (REVIEWS, TOOL_CALL, '{"food": "positive"}', {}, ["syntax"]),
+    (REVIEWS, TOOL_CALL,
+     '<tool_call>\n{"name": "answer", "arguments": {"food": "positive", "price": 1, "wine": "neutral"}}\n</tool_call>',
+     {"food": ("positive",)}, ["unknown_label", "unknown_slot"]),
+    (REVIEWS, TOOL_CALL, '<tool_call>\n{"name": "answer", "arguments": {"food": "positive"}', {}, ["syntax"]),
+    (REVIEWS, XML, "<food>positive</food> and <price>neutral</price>",
+     {"food": ("positive",), "price": ("neutral",)}, ["syntax"]),
+    (REVIEWS, XML, "<food>positive</drinks>\n<price>neutral", {}, ["syntax"]),
+    (REVIEWS, XML, "<food>positive</food><food>neutral</food><price/>",
+     {"food": ("positive",)}, ["repeated_slot", "syntax"]),
+    (ENTITIES, XML, "<DNA>R&amp;D</DNA>\n<DNA>a & b</DNA>\n<RNA/>",
+     {"DNA": ("R&D",)}, ["syntax", "unexpected_placeholder"]),
+    (ENTITIES, XML | {"reasoning": "cot"}, "<DNA>a</DNA><RNA>b<reason>c</reason></RNA>",
+     {"DNA": ("a",)}, ["missing_rationale", "syntax"]),
+    (REVIEWS, YAML, "food: positive\n\nprice: no\ndrinks: [neutral]\nwine: neutral",
+     {"food": ("positive",)}, ["syntax", "syntax", "unknown_slot"]),
+    (REVIEWS, YAML, "food: 'positive'\nfood: neutral # so", {"food": ("positive",)}, ["syntax"]),
+    (REVIEWS, {"format": "yaml"}, "food: positive\nprice: null", {"food": ("positive",)},
+     ["syntax", *["missing_slot"] * 2]),
+    (ENTITIES, YAML, "DNA:\n- a\n  - b\nRNA: c\nprotein: []", {},
+     ["syntax", "syntax", "unexpected_placeholder"]),
+    (ENTITIES, YAML, "DNA:\n  - a\n  - 1\nRNA:\n- b\n-", {}, ["syntax", "syntax"]),
+    (ENTITIES, YAML | {"reasoning": "cot"}, "DNA:\n  reason: so\n  entity:\n  - a\nRNA:\n- b",
+     {"DNA": ("a",), "RNA": ("b",)}, ["missing_rationale"]),
+    (REVIEWS, CODE, 'result=[Food(sentiment="positive"),Price(sentiment = "neutral")]',
+     {"food": ("positive",), "price": ("neutral",)}, []),
+    (REVIEWS, CODE, 'result = [Food(sentiment="positive"), Price(sentiment=good), Drinks()]',
+     {"food": ("positive",)}, ["syntax"]),
+    (REVIEWS, CODE, 'result = [Food(label="positive"), Wine(sentiment="neutral"), food(sentiment="neutral")]',
+     {}, ["syntax", "unknown_slot", "unknown_slot"]),
+    (REVIEWS, CODE, '[Food(sentiment="positive")]', {}, ["syntax"]),
+    (REVIEWS, CODE, '__import__("os").abort()', {}, ["syntax"]),
+    (ENTITIES, CODE, 'result = [DNA(entity="a"), DNA(entity=1), RNA(entity=None)] # done',
+     {"DNA": ("a",)}, ["syntax", "syntax", "unexpected_placeholder"]),
     (QUESTIONS, {}, "answer: unknown.", {}, []),
     (QUESTIONS, {"format": "json"}, '{"field": "answer", "value": "unknown"}', {"answer": ("unknown",)}, []),
     (QUESTIONS, {"format": "json"}, '{"field": "answer", "value": null}', {}, []),
@@ -322,5 +382,5 @@ def test_core_imports_nothing_heavy():
 def test_bundled_examples_keep_the_law():
     for name in ("masa:d1", "masa:d2", "nested_ner", "events", "qa", *TABLES):
         task = get_task(name)
-        for example, design in itertools.product(task.load("dev")[:8], forms_of(task)):
+        for example, design in itertools.product(task.load("dev")[:8], sample_of_forms(task, name)):
             assert read_back(example, task, design) == Parsed(example.answer), (design.slug, example)

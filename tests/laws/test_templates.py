@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from sde_ray.design import designs
-from sde_ray.design.axes import AXES
+from sde_ray.design.axes import AXES, find_option
 from sde_ray.design.labels import numbers_of
 from sde_ray.design.render import (
     completion_of,
@@ -22,14 +22,30 @@ from sde_ray.design.render import (
 )
 from sde_ray.errors import UserError
 from sde_ray.tasks import TASKS, get_task
+from sde_ray.testing.axis_option import is_possible
 from sde_ray.testing.tasks import ALL, ENTITIES, PRICES, QUESTIONS, REVIEWS, STARS, TAGS, TICKETS, TOPICS
 from sde_ray.types import Design, Example, Parsed, Segment, Task
 
+PAPER = {name: [o for o, option in axis.options.items() if option.swept] for name, axis in AXES.items()}
+FREE = {**PAPER, "instruction": ["last"], "input_modeling": ["off"]}
+WITH_ONE_MORE = [
+    {**FREE, "labels": ["text"], "reasoning": ["none", "cot"], axis: [option]}
+    for axis in ("format", "labels", "reasoning")
+    for option in AXES[axis].options
+    if option not in PAPER[axis]
+]
 DESIGNS = [
     Design(tuple(zip(AXES, options, strict=True)))
-    for options in itertools.product(*(axis.options for axis in AXES.values()))
-    if options[:2] == ("last", "off")
+    for axes in (FREE, *WITH_ONE_MORE)
+    for options in itertools.product(*axes.values())
 ]
+"""Every design of the paper's options that writes answers differently; those with one option more."""
+
+
+def designs_of(task: Task) -> list[Design]:
+    return [design for design in DESIGNS if is_possible(task, design)]
+
+
 ALL_BY_NAME = [(task.name, examples) for task, examples in ALL]
 TASKS_AND_MORE = [*TASKS.values(), *(task for task, _ in ALL)]
 
@@ -331,10 +347,13 @@ def test_labels_that_are_numbers_pin_the_axis():
 # ---- nothing in the prompt contradicts the completion ----------------------------------------------------------------
 
 
+DOTS = r"[,;，；]? ?\n?\.\.\.(?=[}\]]*(\n</tool_call>|\n===\n(.|\n)*)?$)"
+
+
 @pytest.mark.parametrize("task", TASKS_AND_MORE, ids=lambda task: task.name)
 def test_schematic_reads_as_the_form_it_shows(task: Task):
     """The abstract form, without its dots, is a completion of the same design for a task with those slots."""
-    for design in DESIGNS:
+    for design in designs_of(task):
         slots = task.slots if len(task.slots) == 1 else (f"{task.nouns.slot} 1", f"{task.nouns.slot} 2")
         if task.language == "zh":
             slots = tuple(slot.replace(" ", "") for slot in slots)
@@ -345,10 +364,13 @@ def test_schematic_reads_as_the_form_it_shows(task: Task):
                            multilabel=() if not task.multilabel else slots if both else slots[1:],
                            numbers={value: number, task.placeholder: numbers_of(task)[task.placeholder]})  # fmt: skip
         text = schematic(task, design)
-        if design["format"] == "json_object":  # a number has no quotes, and so its noun has none
-            text = re.sub(rf"(?<=[ \[])({value}|{number})(?=[],}}])", r'"\1"', text)
-        assert text.endswith(("...", "...}")) == (len(task.slots) > 2)
-        parsed = parse_completion(re.sub(r"[,;，；]? ?\n?\.\.\.(?=}?$)", "", text), stand_in, design)
+        if design["format"] in ("json_object", "tool_call", "code"):  # a number has no quotes, and so its noun has none
+            text = re.sub(rf"(?<=[ \[=])({value}|{number})(?=[],}})])", r'"\1"', text)
+        if "inline" in design["format"]:  # its dots are words of the text
+            assert not parse_completion(text, stand_in, design).faults
+            continue
+        assert bool(re.search(DOTS, text)) == (len(task.slots) > 2)
+        parsed = parse_completion(re.sub(DOTS, "", text), stand_in, design)
         # A list is shown by the same noun twice: "aspect 1: label, label".
         assert {fault.kind for fault in parsed.faults} <= ({"repeated_label"} if task.multilabel else set())
         assert list(parsed.answer) == list(slots), (design.slug, text, parsed)
@@ -358,31 +380,34 @@ def test_schematic_reads_as_the_form_it_shows(task: Task):
 def test_instruction_speaks_of_its_own_design_only(task: Task):
     as_number = {"en": "{} as {}", "zh": "{}为{}"}[task.language]
     comma = {"en": ", ", "zh": "、"}[task.language]
-    for design in DESIGNS:
+    for design in designs_of(task):
         asked, form = render_instruction(task, design, 0, "above"), form_of(task, design)
-        assert asked.count(schematic(task, design)) == 1
+        if design["format"] != "terse" or len(task.slots) > 1:  # the form of a single value is its noun alone
+            assert asked.count(schematic(task, design)) == (design["format"] != "tool_call")
         others = [schematic(task, design.replace(format=name)) for name in AXES["format"].options]
         assert [other for other in others if other in asked and other not in schematic(task, design)] == []
         if task.labels and "{labels}" in task.instructions[0]:
             for labels in [task.labels_of(slot) for slot in task.slots]:
                 assert comma.join(labels) in asked
-                assert (comma.join([*labels, task.placeholder]) in asked) == (form.complete and task.has_absent_slots)
+                absent = form.complete and task.has_absent_slots and form.placeholder != "-"
+                assert (comma.join([*labels, task.placeholder]) in asked) == absent
         for name in task.slots:
             pairs = [as_number.format(label, numbers_of(task, name)[label]) for label in task.labels_of(name)]
             assert [pair in asked for pair in pairs] == [design["labels"] == "number"] * len(pairs), pairs
-        if not form.complete:
+        if not form.complete and not find_option("format", design["format"]).in_text:
             assert completion_of(Example("x", "", {}), task, design) in asked.replace(schematic(task, design), "")
 
 
 @pytest.mark.parametrize("task", [ENTITIES, QUESTIONS, TASKS["events"]], ids=lambda task: task.name)
 def test_entry_shown_for_an_absent_slot_reads_as_absent(task: Task):
     slot = task.slots[0] if len(task.slots) == 1 else "type 1"
-    for design in DESIGNS:
-        if design["unmentioned"] == "placeholder":
-            sentence = next(row for row in render_instruction(task, design, 0, "above").split("\n") if "write: " in row)
-            shown_entry = sentence.split("write: ")[1]
-            if design["format"] == "json_object":
-                shown_entry = "{" + shown_entry + "}"
+    for design in designs_of(task):
+        inline_with_why = "inline" in design["format"] and design["reasoning"] != "none"  # reasons stand elsewhere
+        if design["unmentioned"] == "placeholder" and not inline_with_why:
+            after = render_instruction(task, design, 0, "above").split("write: ")[1]
+            shown_entry = re.split(r"\n(?:Form:|Give )", after)[0]
+            option = find_option("format", design["format"])
+            shown_entry = f"x\n---\n{shown_entry}" if option.in_text else option.opening + shown_entry + option.closing
             assert parse_completion(shown_entry, replace(task, slots=(slot,)), design) == Parsed({}), (
                 design.slug,
                 shown_entry,
