@@ -34,6 +34,7 @@ from sde_ray.cli import (
     merge,
     plan,
     predict,
+    push,
     rationales,
     report,
     robustness,
@@ -59,7 +60,7 @@ COMMANDS = (
     *(demo, init, run, plan, show, axes, tasks, rationales, memory),
     *(analyze, score, effects, assemble, validate, report, robustness),
     *(predict, serve, ui),
-    *(export, merge, check_endpoint),
+    *(export, merge, check_endpoint, push),
     *(submit, status, logs, stop, sync),
     *(doctor, bench),
 )

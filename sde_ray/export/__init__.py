@@ -8,4 +8,6 @@ files.py       the files of an export, and how they are written
 
     ollama.py          a Modelfile with the prompt that a merged model was trained on
     endpoint_check.py  three prompts with their completions, asked of an endpoint
+    model_card.py      what the hub shows of an adapter: design, evidence, use, limits
+    push.py            what goes to the hub, and how
 """

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from peft import PeftModel
 
+from sde_ray.config.names import trust_own_run_of
 from sde_ray.design.designs import parse_design
 from sde_ray.design.render import prompt_of
 from sde_ray.errors import UserError
@@ -72,6 +73,7 @@ def merge_adapter(adapter: Path, out: Path, dtype: str = "auto", trust_remote_co
         UserError: for a quantised base, weights that are not finite, or a sum that does not answer as the adapter does.
     """
     card = read_card(adapter)
+    trust_own_run_of(adapter)
     _refuse(card, adapter, out, trust_remote_code)
     loaded = load_base(card.model, card.trust_remote_code, dtype)
     encoder = Encoder(loaded.tokenizer, min(card.max_length, loaded.max_positions), card.chat_template, card.chat_frame)
