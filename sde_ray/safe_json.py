@@ -35,17 +35,38 @@ class JsonObject(tuple[tuple[str, Any], ...]):
     """The members of a JSON object in their order; a key that stands twice is there twice."""
 
 
-def read_json_object(text: str) -> JsonObject:
-    """Parse one JSON object without losing anything of it: the order, keys that stand twice, how numbers are spelt.
+def read_json_exactly(text: str) -> Any:
+    """Parse JSON without losing anything of it: the order, keys that stand twice, how numbers are spelt.
 
-    Objects are `JsonObject`, numbers `JsonNumber`. Raises ValueError as `read_json`, and for what is no object.
+    Objects are `JsonObject`, numbers `JsonNumber`. Raises ValueError as `read_json`.
     """
-    value = _parse(
+    return _parse(
         text, object_pairs_hook=JsonObject, parse_int=JsonNumber, parse_float=JsonNumber, parse_constant=_refuse
     )
+
+
+def read_json_object(text: str) -> JsonObject:
+    """Parse one JSON object, exactly. Raises ValueError as `read_json`, and for what is no object."""
+    value = read_json_exactly(text)
     if not isinstance(value, JsonObject):
         raise ValueError("not a JSON object")
     return value
+
+
+def write_json_exactly(value: Any) -> str:
+    """JSON text of what `read_json_exactly` gives, and of plain JSON values; no deeper than `MAX_DEPTH`."""
+    if isinstance(value, JsonNumber):
+        return str(value)
+    if isinstance(value, JsonObject | dict):
+        pairs = value.items() if isinstance(value, dict) else value
+        return "{" + ", ".join(f"{_quoted(key)}: {write_json_exactly(inner)}" for key, inner in pairs) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(write_json_exactly, value)) + "]"
+    return _quoted(value)
+
+
+def _quoted(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _refuse(constant: str) -> Any:

@@ -7,6 +7,10 @@ An `Answer` has one shape for every task: slot -> values. A slot that is not in 
     sentiment   {"food": ("positive",)}
     entities    {"DNA": ("IL-2 gene", "kappa B site")}
     question    {"answer": ("Iran",)}
+    records     {"relation": ('{"head": "Marie Curie", "relation": "born in", "tail": "Warsaw"}',)}
+
+Of a task of records each value is one record as canonical JSON text (`data.record_values`), so that whatever carries
+answers carries records.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Answer = Mapping[str, tuple[str, ...]]
+TaskKind = Literal["label", "span", "free", "record"]
 Scores = Mapping[str, float]
 
 
@@ -60,22 +65,29 @@ class Sample:
     completion: Segment
 
 
+FaultKind = Literal[
+    "empty",
+    "syntax",
+    "repeated_slot",
+    "unknown_slot",
+    "unknown_label",
+    "missing_slot",
+    "unexpected_placeholder",
+    "missing_rationale",
+    "repeated_label",
+    "copy_error",
+    "unknown_field",
+    "missing_field",
+    "repeated_field",
+    "bad_value",
+]
+
+
 @dataclass(frozen=True)
 class Fault:
     """Parse fault: one way in which a completion departs from the form; `kind` is counted, `detail` is shown."""
 
-    kind: Literal[
-        "empty",
-        "syntax",
-        "repeated_slot",
-        "unknown_slot",
-        "unknown_label",
-        "missing_slot",
-        "unexpected_placeholder",
-        "missing_rationale",
-        "repeated_label",
-        "copy_error",
-    ]
+    kind: FaultKind
     detail: str = ""
 
 
@@ -97,12 +109,37 @@ class PromptNouns:
     rationale: str = "reason"
 
 
+FieldType = Literal["label", "span", "text", "number", "integer", "boolean", "record"]
+
+
+@dataclass(frozen=True)
+class RecordField:
+    """Field of a record: its name, and what its value is.
+
+    Args:
+        type: a closed `label`, a `span` (words of the text), any `text`, a `number`, an `integer`, a `boolean`, or a
+            nested `record`.
+        labels: the only values that it may have; always of a label, perhaps of a number.
+        optional: whether a record may lack it.
+        many: whether it holds a list of such values.
+        fields: those of a nested record.
+    """
+
+    name: str
+    type: FieldType = "text"
+    labels: tuple[str, ...] = ()
+    optional: bool = False
+    many: bool = False
+    fields: tuple[RecordField, ...] = ()
+
+
 Split = Literal["train", "dev", "test"]
 
 
 @dataclass(frozen=True)
 class Task:
-    """Task: what is asked of a text. `kind`: one closed label a slot, a list of spans a slot, or one free value a slot.
+    """Task: what is asked of a text. `kind`: one closed label a slot, a list of spans, one free value, or a list of
+    records.
 
     `labels` stand in the order of the prompt, without the `placeholder`; `numbers` maps every label and the
     placeholder to the number word used by `labels=number`. `instructions` are three wordings with the fields {where},
@@ -118,11 +155,11 @@ class Task:
     is a number; `positive`, the label that is looked for, whose F1 ranks designs; `answered`, whether every question
     that an example asks has an answer (a slot that its gold leaves out was not asked); `numbered`, whether the slots
     are the numbers of instances that stand in one text (`data.batches`); `definitions`, what slots and labels mean, by
-    name.
+    name; `fields`, those of each slot's records; `single`, the slots with one record a text at most.
     """
 
     name: str
-    kind: Literal["label", "span", "free"]
+    kind: TaskKind
     language: Literal["en", "zh"]
     slots: tuple[str, ...]
     nouns: PromptNouns
@@ -144,6 +181,8 @@ class Task:
     answered: bool = False
     numbered: bool = False
     definitions: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, tuple[RecordField, ...]] = field(default_factory=dict)
+    single: tuple[str, ...] = ()
 
     def labels_of(self, slot: str) -> tuple[str, ...]:
         """Labels that a slot may have: its own, else those that all slots share; none where the task has no labels."""

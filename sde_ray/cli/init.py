@@ -27,7 +27,7 @@ def init(
         list[str] | None,
         typer.Option("--slots", metavar="A,B", help="The columns that are answers; may be repeated; default: guessed."),
     ] = None,
-    kind: Annotated[str, typer.Option("--kind", help="label, span or free; default: told by the values.")] = "",
+    kind: Annotated[str, typer.Option("--kind", help="label, span, free or record; default: told by the values.")] = "",
     hub: Annotated[bool, typer.Option("--hub", help="DATA is the name of a data set on the Hugging Face hub.")] = False,
     config: Annotated[str | None, typer.Option("--config", help="The data set's configuration on the hub.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
@@ -74,6 +74,8 @@ def _show(data: str, path: Path, drafted: Scaffold) -> None:
 
 
 def _slot(slot: str, drafted: Scaffold) -> str:
+    if fields := drafted.draft.fields.get(slot):
+        return f"{slot} ({len(fields)} fields)"
     counts = drafted.draft.counts.get(slot)
     return f"{slot} ({len(counts)} labels)" if counts else slot
 

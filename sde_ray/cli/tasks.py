@@ -7,7 +7,7 @@ import typer
 from sde_ray.cli.console import emit, out, table
 from sde_ray.cli.options import Json
 
-KINDS = {"label": "a label a slot", "span": "spans of the text", "free": "free words"}
+KINDS = {"label": "a label a slot", "span": "spans of the text", "free": "free words", "record": "records"}
 KEYS = ("name", "kind", "language", "slots", "labels", "objective", "domains")
 
 

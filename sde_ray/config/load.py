@@ -36,6 +36,7 @@ from sde_ray.safe_yaml import assign, read_yaml
 from sde_ray.storage.files import write_atomic
 from sde_ray.tasks import TASKS, resolve_task
 from sde_ray.tasks.custom import task_from_yaml
+from sde_ray.tasks.yaml_records import inline_schema
 from sde_ray.types import Task
 
 DATA_PATHS = ("path", "train", "dev", "test")
@@ -103,7 +104,10 @@ def check(
 
 
 def _absolute(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
-    """Make data paths in written-out tasks absolute, since a worker may run elsewhere. Names on the hub stay."""
+    """Make data paths in written-out tasks absolute, since a worker may run elsewhere, and write out JSON schemas.
+
+    Names on the hub stay.
+    """
     task = values.get("task")
     if task is None:
         return dict(values)
@@ -112,7 +116,10 @@ def _absolute(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
 
 
 def _absolute_task(task: Any, base: Path) -> Any:
-    if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
+    if not isinstance(task, dict):
+        return task
+    task = inline_schema(task, base)
+    if not isinstance(task.get("data"), dict):
         return task
     paths = {
         key: str((base / value).resolve())

@@ -67,7 +67,7 @@ def scaffold(
         config: the data set's configuration on the hub.
         text: the column of the text; empty: guessed.
         slots: columns or slots that are answers; empty: guessed.
-        kind: label, span or free; empty: told by the values.
+        kind: label, span, free or record; empty: told by the values.
 
     Raises UserError: when there are no such data, or neither text nor answers can be told.
     """

@@ -21,6 +21,7 @@ KINDS = {
     "label": "label: one label a slot · span: words of the text · free: any words",
     "span": "span: words of the text · label: one label a slot · free: any words",
     "free": "free: any words · label: one label a slot · span: words of the text",
+    "record": "record: objects with fields of their own",
 }
 
 
@@ -70,6 +71,7 @@ def _task(survey: Survey, draft: TaskDraft, section: Mapping[str, Any], metric: 
     ]
     lines += [_line("  language", draft.language, "of the prompt")] if draft.language != "en" else []
     lines += _labels(draft, drafted)
+    lines += _records(draft, drafted)
     if draft.multilabel:
         lines.append(_line("  multilabel", drafted["multilabel"], "any number of labels a slot"))
     if draft.ranges:
@@ -104,6 +106,24 @@ def _labels(draft: TaskDraft, drafted: Mapping[str, Any]) -> list[str]:
     rows = ["  labels:"]
     for slot, labels in drafted["labels"].items():
         rows.append(_line(f"    {_word(slot)}", labels, _times({label: draft.counts[slot][label] for label in labels})))
+    return rows
+
+
+def _records(draft: TaskDraft, drafted: Mapping[str, Any]) -> list[str]:
+    """The fields of records, a line each."""
+    if not draft.fields:
+        return []
+    meaning = "span, text, number, integer, boolean; a list of labels; [type]: a list of it; {...}: a record"
+    rows = [_line("  fields", None, meaning)]
+    for name, one in drafted["fields"].items():
+        if len(draft.slots) > 1:
+            rows += [f"    {_word(name)}:", *(_line(f"      {_word(key)}", value) for key, value in one.items())]
+        else:
+            rows.append(_line(f"    {_word(name)}", one))
+    if "optional" in drafted:
+        rows.append(_line("  optional", drafted["optional"], "what a record may lack; true: any field"))
+    if "single" in drafted:
+        rows.append(_line("  single", True, "one record a text"))
     return rows
 
 
@@ -151,7 +171,7 @@ def _training(sizes: Sizes) -> list[str]:
 
 def _line(key: str, value: Any, comment: str = "") -> str:
     """`key: value    # comment`, the comments in one column."""
-    line = f"{key}: {_flow(value)}"
+    line = f"{key}: {_flow(value)}" if value is not None else f"{key}:"
     return f"{line.ljust(COMMENTS_AT)}  # {comment}" if comment else line
 
 

@@ -36,8 +36,7 @@ def read_answer(text: str, slots: Sequence[str] = ()) -> Any:
     Returns:
         A mapping by slot, a list, or a string where no slot is named. Values are as they stand: the caller checks them.
     """
-    fenced = _FENCE.fullmatch(text.strip())
-    text = (fenced[1] if fenced else text).strip()
+    text = _unfenced(text)
     if text[:1] in ("{", "["):
         try:
             return _by_slot(read_json(text))
@@ -48,6 +47,20 @@ def read_answer(text: str, slots: Sequence[str] = ()) -> Any:
     if pairs and all(pair is not None for pair in pairs) and _are_slots(pairs, slots):
         return _gathered([pair for pair in pairs if pair is not None])
     return text
+
+
+def _unfenced(text: str) -> str:
+    fenced = _FENCE.fullmatch(text.strip())
+    return (fenced[1] if fenced else text).strip()
+
+
+def fenced_json(text: str) -> Any:
+    """The object or list that a text holds as JSON, perhaps in a Markdown fence; None where it holds none."""
+    text = _unfenced(text)
+    try:
+        return read_json(text) if text[:1] in ("{", "[") else None
+    except ValueError:
+        return None
 
 
 def split_thought(text: str) -> tuple[str, str]:
@@ -63,10 +76,17 @@ def _by_slot(value: Any) -> Any:
         if isinstance(inner, list) and inner and all(isinstance(one, dict) for one in inner):
             return _by_slot(inner)
     if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        if any(_is_nested(inner) for one in value for inner in one.values()):
+            return value  # records, which have more to say than a slot and a value
         pairs = [(_first(one, SLOT_KEYS), one) for one in value]
         if all(slot is not None and _first(one, VALUE_KEYS, slot) is not None for slot, one in pairs):
             return _gathered([(str(one[slot]), one[_first(one, VALUE_KEYS, slot)]) for slot, one in pairs])
     return value
+
+
+def _is_nested(value: Any) -> bool:
+    several = value if isinstance(value, list) else [value]
+    return any(isinstance(one, dict) for one in several)
 
 
 def _first(fields: dict[str, Any], names: Sequence[str], other_than: str | None = None) -> str | None:

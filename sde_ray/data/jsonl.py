@@ -7,8 +7,8 @@
 
 The answer may also be a text that holds it as JSON or `slot: value` lines. An absent slot, null, an empty list and the
 task's placeholder all say "not mentioned". A label slot has one label, or several where the task says so
-(answer_values.py); of several free values the first is the answer and the others are aliases. `columns` renames:
-{"text": "sentence"}.
+(answer_values.py); of several free values the first is the answer and the others are aliases; records are objects
+(answer_records.py). `columns` renames: {"text": "sentence"}.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sde_ray.data.answer_records import read_records, records_by_slot
 from sde_ray.data.answer_text import read_answer
 from sde_ray.data.answer_values import plain_values, read_values
 from sde_ray.data.csv_file import read_csv
@@ -41,7 +42,8 @@ def convert(record: Record, schema: Schema, columns: Mapping[str, str] | None = 
             else f'the key "text" is missing{_near("text", fields) or _other_keys(fields)}'
         )
     answers = _mapping(fields, "answer", schema, faults)
-    values = {slot: read_values(slot, value, schema, faults) for slot, value in answers.items()}
+    read = read_records if schema.kind == "record" else read_values
+    values = {slot: read(slot, value, schema, faults) for slot, value in answers.items()}
     present = {slot: several for slot, several in values.items() if several}
     aliases = {slot: plain_values(slot, value, faults) for slot, value in _optional(fields, "aliases", schema, faults)}
     reasons = _optional(fields, "rationale", schema, faults)
@@ -86,11 +88,13 @@ def _named(record: Record, schema: Schema, columns: Mapping[str, str]) -> dict[s
         if key not in KEYS and key not in schema.slots and suggest(key, missing):
             raise BadRecord(f'unknown key "{key}".{suggest(key, missing)}')
     by_slot = [key for key in ("answer", "rationale", "aliases") if fields.get(key) not in (None, "")]
-    return {**fields, **{key: _by_slot(fields[key], schema) for key in ("answer", *by_slot)}}
+    return {**fields, **{key: _by_slot(fields[key], schema, key) for key in ("answer", *by_slot)}}
 
 
-def _by_slot(answer: Any, schema: Schema) -> Any:
+def _by_slot(answer: Any, schema: Schema, key: str) -> Any:
     """Values by slot. Of a task with one slot the value may stand alone, {"answer": "Iran"}; others have it as text."""
+    if key == "answer" and schema.kind == "record":
+        return records_by_slot(answer, schema)
     if isinstance(answer, str) and len(schema.slots) > 1:
         return read_answer(answer, schema.slots)
     return answer if isinstance(answer, dict) or len(schema.slots) > 1 else {schema.slots[0]: answer}

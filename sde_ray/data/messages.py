@@ -85,7 +85,10 @@ def plain_record(
     if keep_instruction:
         text = "\n".join([*instructions, text])
     answer, thought = split_thought(turns[-1][1])
-    values = _split(read_answer(answer, schema.slots if schema else ()), text, schema)
+    if schema and schema.kind == "record":
+        values: Any = answer  # `answer_records.py` reads it
+    else:
+        values = _split(read_answer(answer, schema.slots if schema else ()), text, schema)
     record = {key: fields[key] for key in ("id", "rationale", "aliases") if fields.get(key) not in (None, "")}
     reason = {"rationale": thought} if thought and schema and len(schema.slots) == 1 else {}
     return {**reason, **record, "text": text, "answer": values}

@@ -7,10 +7,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 from sde_ray.errors import UserError, suggest
-from sde_ray.types import Task
+from sde_ray.types import RecordField, Task, TaskKind
 
 SENTIMENT_NUMBERS: Mapping[str, str] = {
     "positive": "1",
@@ -28,10 +27,11 @@ class Schema:
     """Schema of a dataset's answers. `labels` is empty for spans and free values; `numbers` are by label.
 
     `slot_labels` are those of each slot, where slots have their own; `multilabel` the slots that hold several labels;
-    `ranges` the lowest and the highest value of each slot that holds a number.
+    `ranges` the lowest and the highest value of each slot that holds a number; `fields` those of a slot's records;
+    `single` the slots with one record at most.
     """
 
-    kind: Literal["label", "span", "free"]
+    kind: TaskKind
     slots: tuple[str, ...]
     labels: tuple[str, ...] = ()
     placeholder: str = "none"
@@ -39,6 +39,8 @@ class Schema:
     slot_labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
     multilabel: tuple[str, ...] = ()
     ranges: tuple[tuple[str, tuple[float, float]], ...] = ()
+    fields: tuple[tuple[str, tuple[RecordField, ...]], ...] = ()
+    single: tuple[str, ...] = ()
 
     def labels_of(self, slot: str) -> tuple[str, ...]:
         """Labels that a slot may have: its own, else those that all slots share."""
@@ -56,6 +58,8 @@ def schema_of(task: Task) -> Schema:
         tuple(task.slot_labels.items()),
         task.multilabel,
         tuple(task.ranges.items()),
+        tuple(task.fields.items()),
+        task.single,
     )
 
 

@@ -15,6 +15,7 @@ from textwrap import shorten
 from typing import Any
 
 from sde_ray.data import messages
+from sde_ray.data.answer_text import fenced_json, split_thought
 from sde_ray.data.columns import Values, as_values, infer_kind, is_answer_column, split_cells, text_column
 from sde_ray.data.formats import FORMATS
 from sde_ray.data.recognition import Shape, recognise
@@ -33,8 +34,8 @@ class Survey:
     """Survey of records: `texts` and `answers` by slot, one a record.
 
     `section` is what a task's `data` must say besides the place; `schema` that of a published set. `columns_left` are
-    columns that may be answers and were not taken, `nested` slots whose values are
-    objects. `instruction` is what the data themselves tell a model to do.
+    columns that may be answers and were not taken, `nested` slots whose values are objects; `objects` are then the
+    answers as they stand, one a record. `instruction` is what the data themselves tell a model to do.
     """
 
     title: str
@@ -47,6 +48,7 @@ class Survey:
     columns_left: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
+    objects: tuple[Any, ...] = ()
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -101,6 +103,7 @@ def _of_shape(title: str, shape: Shape, records: Sequence[Record], text: str, ki
         options |= more
     read = _translated(title, shape, records, options, notes)
     rows = [row for _, row in read]
+    nested = _nested([row["answer"] for row in rows])
     answers = [_by_slot(row["answer"]) for row in rows]
     if shape.format == "label_studio":
         answers = _of_one_kind([record for record, _ in read], options, answers, kind, notes)
@@ -112,8 +115,21 @@ def _of_shape(title: str, shape: Shape, records: Sequence[Record], text: str, ki
         has_rationales=any(row.get("rationale") for row in rows),
         instruction=instruction,
         notes=tuple(notes),
-        nested=_nested([row["answer"] for row in rows]),
+        nested=nested,
+        objects=_objects(shape, [record for record, _ in read], options) if nested or kind == "record" else (),
     )
+
+
+def _objects(shape: Shape, records: Sequence[Record], options: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The answers of records as the JSON that stands there, one a record."""
+    translate = FORMATS[shape.format].translate
+    assert translate is not None
+    rows = [translate(record.fields, Schema("record", (ALONE,)), **options) for record in records]
+    return tuple(_object(row["answer"]) for row in rows if row is not None)
+
+
+def _object(answer: Any) -> Any:
+    return fenced_json(split_thought(answer)[0]) if isinstance(answer, str) else answer
 
 
 def _translated(
@@ -272,7 +288,7 @@ def _of_plain(title: str, records: Sequence[Record], text: str, slots: Sequence[
     columns = {} if chosen == "text" else {"text": chosen}
     texts = [str(row[chosen]) if row.get(chosen) is not None else "" for row in rows]
     left: list[str] = []
-    nested: tuple[str, ...] = ()
+    nested, objects = tuple[str, ...](), tuple[Any, ...]()
     answers_in = "answer" if _has_answers(rows) else _mapping_column(rows)
     if answers_in and not (slots and slots[0] in names):
         columns |= {} if answers_in == "answer" else {"answer": answers_in}
@@ -280,6 +296,7 @@ def _of_plain(title: str, records: Sequence[Record], text: str, slots: Sequence[
             [_by_slot(row.get(answers_in)) for row in rows],
             _nested([row.get(answers_in) for row in rows]),
         )
+        objects = tuple(_object(row.get(answers_in)) for row in rows)
         answers = [{s: v for s, v in answer.items() if not slots or s in slots} for answer in answers]
     else:
         taken, left = (list(slots), []) if slots else _answer_columns(title, rows, names, chosen, texts)
@@ -287,7 +304,7 @@ def _of_plain(title: str, records: Sequence[Record], text: str, slots: Sequence[
     section = {"columns": columns} if columns else {}
     reasons = any(row.get("rationale") for row in rows)
     found = Survey("plain records", tuple(texts), tuple(answers), section, None, reasons, "", tuple(left), tuple(notes))
-    return replace(found, nested=nested)
+    return replace(found, nested=nested, objects=objects)
 
 
 def _refuse_headless(title: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:

@@ -8,6 +8,8 @@ format_text.py  format_json.py  format_json_object.py    options of the format; 
 format_inline.py  inline_markup.py                       spans that are marked in the text
 format_terse.py  format_tool_call.py  format_xml.py  format_yaml.py  format_code.py      formats beyond the paper's;
                               literals.py has what YAML and Python spell alike, rationale_block.py reasons by themselves
+record_lines.py  record_paths.py  record_json.py         records: checked, written as text, written as JSON
+record_schematic.py                                      their shape in the instruction
 wording.py                    the prompt's sentences
 designs.py  space.py          make, name and parse a design; the design space of a task
 render.py                     example -> sample, completion -> answer; answer_end.py when the rest does not matter

@@ -10,13 +10,14 @@ The lines of {"food": ("positive",)} on their way through placeholder, number an
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 from sde_ray.design.base import AnswerOption, Axis, Faults, Lines
 from sde_ray.design.output_form import InstructionContext, OutputForm
 from sde_ray.design.wording import wording
-from sde_ray.types import Example, Fault, Line, Task
+from sde_ray.types import Example, Fault, Line, RecordField, Task
 
 SCHEMATIC = "schematic"
 """The id of the made-up example that the instruction shows."""
@@ -51,6 +52,19 @@ def _drop_absent(lines: Lines, task: Task) -> tuple[Lines, Faults]:
     return tuple(line for line in lines if line.values), ()
 
 
+def _has_optional(fields: Sequence[RecordField]) -> bool:
+    return any(one.optional or _has_optional(one.fields) for one in fields)
+
+
+def _with_field_sentence(sentence: str, context: InstructionContext) -> str:
+    """The sentence on absent slots, and one on the fields that a record may lack."""
+    if not any(_has_optional(fields) for fields in context.task.fields.values()):
+        return sentence
+    entry = context.absent_field
+    of_fields = context.wording("field_placeholder", entry=entry) if entry else context.wording("field_omit")
+    return context.wording("join").join(filter(None, [sentence, of_fields]))
+
+
 def _placeholder_sentence(context: InstructionContext) -> str:
     if not context.task.has_absent_slots:
         return ""
@@ -59,7 +73,12 @@ def _placeholder_sentence(context: InstructionContext) -> str:
     if listed and context.form.placeholder in context.placeholder_entry:
         return ""
     mixed = 0 < len(context.task.multilabel) < len(context.task.slots)
-    return context.wording("placeholder_list" if mixed else "placeholder", entry=context.placeholder_entry)
+    sentence = context.wording("placeholder_list" if mixed else "placeholder", entry=context.placeholder_entry)
+    return _with_field_sentence(sentence, context)
+
+
+def _omit_sentence(context: InstructionContext) -> str:
+    return _with_field_sentence(context.wording("omit", marker=context.marker), context)
 
 
 UNMENTIONED = Axis(
@@ -71,7 +90,7 @@ UNMENTIONED = Axis(
             "OU",
             read=_drop_absent,
             shape=lambda form, task: replace(form, complete=False),
-            sentence=lambda context: context.wording("omit", marker=context.marker),
+            sentence=_omit_sentence,
         ),
     },
     pinned=lambda task, rationales: f"every {task.nouns.slot} of {task.name} has an answer" if task.answered else "",

@@ -92,7 +92,9 @@ class FormatOption:
     changes. It may say no where it does not know.
     `whole(lines, form)` writes a text that is not made of entries. `in_text`: it repeats the text, `form.text`, so that
     values are read in its order. `sentence`: words of its own in the instruction; `describes_form`: they describe the
-    form, in place of a schematic. `absent`: the word for an absent slot, in place of the task's.
+    form, in place of a schematic. `absent`: the word for an absent slot, in place of the task's. `absent_field`: what
+    it writes for a field that a record lacks, where the answer is complete. `positional`: it writes a record's values
+    in the order of the fields, without their names, and so absent ones always.
     """
 
     label: str
@@ -111,6 +113,8 @@ class FormatOption:
     describes_form: bool = False
     absent: str = ""
     applies: Callable[[Task], str] = any_task
+    absent_field: Callable[[OutputForm], str] = lambda form: form.placeholder
+    positional: bool = False
     swept: bool = True
     stage: ClassVar[Stage] = "format"
 

@@ -3,6 +3,8 @@
     {"product": "app", "urgency": "high", "price": 12.5}
     {"DNA": ["IL-2 gene", "kappa B site"], "RNA": []}                              lists where a slot holds several
     {"product": {"reason": "it crashes", "label": "app"}, "urgency": "unmentioned"}      reasoning=cot
+    {"relation": [{"head": "Curie", "relation": "born in", "tail": "Warsaw"}]}           records
+    {"name": "Ada", "address": {"city": "Rome"}}                                         the one record of the one slot
 
 A label or free value that is a number is written as one, and keeps its spelling (`4.0` stays `4.0`); a reader takes
 `"4.0"` as well. Absent slots say the placeholder (labels), `[]` (lists) or `null` (free values). A key that stands
@@ -19,13 +21,16 @@ from sde_ray.design.base import Faults, FormatOption, Lines, collect
 from sde_ray.design.format_json import absent_value
 from sde_ray.design.literals import is_number
 from sde_ray.design.output_form import OutputForm
-from sde_ray.safe_json import MAX_DEPTH, JsonNumber, JsonObject, read_json_object
+from sde_ray.design.record_json import write_members, write_object
+from sde_ray.safe_json import MAX_DEPTH, JsonNumber, JsonObject, read_json_object, write_json_exactly
 from sde_ray.types import Fault, Line
 
 _HALF = "\ufffd"  # what a tokenizer makes of a character's first bytes: it may yet become a blank
 
 
 def _write_member(line: Line, form: OutputForm) -> str:
+    if line.slot == form.bare_slot:
+        return write_members(line.values[0], line.slot, form) if line.values else ""
     text = _write_values(line, form)
     if form.rationale_position and line.rationale is not None:
         value, rationale = f"{_quote(form.nouns.value)}: {text}", _member(form.nouns.rationale, line.rationale)
@@ -38,6 +43,9 @@ def _write_values(line: Line, form: OutputForm) -> str:
     if not line.values:
         absent = absent_value(line.slot, form)
         return _scalar(absent, form) if isinstance(absent, str) else json.dumps(absent)
+    if form.kind == "record":
+        records = [write_object(value, line.slot, form) for value in line.values]
+        return f"[{', '.join(records)}]" if form.holds_list(line.slot) else records[0]
     if form.holds_list(line.slot):
         return "[" + ", ".join(_scalar(value, form) for value in line.values) + "]"
     return _scalar(line.values[0], form)
@@ -60,6 +68,10 @@ def _read(text: str, form: OutputForm) -> tuple[Lines, Faults]:
         members = read_json_object(text.strip())
     except ValueError as error:
         return (), (Fault("syntax", f"{str(error)[:100]}: {text[:100]!r}"),)
+    if form.bare_slot is not None:
+        if members:
+            return (Line(form.bare_slot, (write_json_exactly(members),)),), ()
+        return ((Line(form.bare_slot, ()),) if form.complete else ()), ()
     return collect(members, partial(_read_member, form=form))
 
 
@@ -78,10 +90,14 @@ def _read_values(slot: str, value: object, form: OutputForm) -> tuple[str, ...]:
     if form.holds_list(slot):
         if not isinstance(value, list):
             raise ValueError("not a list")
+        if form.kind == "record":
+            return tuple(map(write_json_exactly, value))
         return tuple(_string(each, form) for each in value)
     absent = absent_value(slot, form)
     if value is None and absent is None:
         return ()
+    if form.kind == "record":
+        return (write_json_exactly(value),)
     text = _string(value, form)
     return () if text == absent else (text,)
 
@@ -116,5 +132,6 @@ JSON_OBJECT = FormatOption(
     marker=lambda form: "{}",
     read=_read,
     settled=_settled,
+    absent_field=lambda form: "null",
     swept=False,
 )

@@ -3,19 +3,26 @@
     entry   slot: value                  or   slot: value, value
             slot: rationale => value     or   slot: value <= rationale
 
-Slots, values and rationales are words of the lexer: bare, or quoted where they hold a delimiter of their format.
+            slot: field = value, field = value, value, record.field = value            a record
+Slots, values and rationales are words of the lexer: bare, or quoted where they hold a delimiter of their format. Every
+record has an entry of its own, the first one with the rationale.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from sde_ray.data.record_values import exact_record
 from sde_ray.design.base import Faults, FormatOption, Lines, collect, covers_and_goes_on, finished_rows, rows
 from sde_ray.design.lexer import Token, Word, is_plain, quote_if_needed, tokenize
 from sde_ray.design.output_form import OutputForm
+from sde_ray.design.record_lines import grows, merge_records
+from sde_ray.design.record_paths import PathValues, read_paths, write_paths
+from sde_ray.safe_json import write_json_exactly
 from sde_ray.types import Line
 
 ARROWS = {"first": " => ", "last": " <= "}
+EQUALS = " = "
 
 
 def _natural_separator(form: OutputForm) -> str:
@@ -26,7 +33,8 @@ def _natural_separator(form: OutputForm) -> str:
 def _delimiters(form: OutputForm, separator: str) -> list[str]:
     within = [form.marks.comma] if form.many else []
     arrow = [ARROWS[form.rationale_position]] if form.rationale_position else []
-    return [form.marks.colon, separator, *within, *arrow]
+    equals = [EQUALS] if form.kind == "record" else []
+    return [form.marks.colon, separator, *within, *arrow, *equals]
 
 
 def _write_entry(line: Line, form: OutputForm, separator: str, stop: str) -> str:
@@ -35,14 +43,27 @@ def _write_entry(line: Line, form: OutputForm, separator: str, stop: str) -> str
     def word(text: str) -> str:
         return quote_if_needed(text, delimiters, form.placeholder, stop)
 
-    parts = [form.marks.comma.join(map(word, line.values)) if line.values else form.placeholder]
-    if form.rationale_position and line.rationale is not None:
-        parts.insert(0 if form.rationale_position == "first" else 1, word(line.rationale))
-    return (
-        word(line.slot)
-        + form.marks.colon
-        + (ARROWS[form.rationale_position] if form.rationale_position else "").join(parts)
-    )
+    if form.kind == "record":
+        bodies = [_write_record(text, line.slot, form, word) for text in line.values] or [form.placeholder]
+    else:
+        bodies = [form.marks.comma.join(map(word, line.values)) if line.values else form.placeholder]
+    entries = []
+    for number, body in enumerate(bodies):
+        parts = [body]
+        if form.rationale_position and line.rationale is not None and number == 0:
+            parts.insert(0 if form.rationale_position == "first" else 1, word(line.rationale))
+        arrow = ARROWS[form.rationale_position] if form.rationale_position else ""
+        entries.append(word(line.slot) + form.marks.colon + arrow.join(parts))
+    return separator.join(entries)
+
+
+def _write_record(text: str, slot: str, form: OutputForm, word: Callable[[str], str]) -> str:
+    """A canonical record as `field = value` parts."""
+    parts = [
+        word(path) + EQUALS + (form.marks.comma.join(map(word, values)) or form.placeholder)
+        for path, values in write_paths(exact_record(text), form.fields[slot], form.complete)
+    ]
+    return form.marks.comma.join(parts)
 
 
 def _read_entry(tokens: Sequence[Token], form: OutputForm) -> Line:
@@ -55,7 +76,42 @@ def _read_entry(tokens: Sequence[Token], form: OutputForm) -> Line:
         before, after = rest[: rest.index(arrow)], rest[rest.index(arrow) + 1 :]
         rest, rationale_tokens = (after, before) if form.rationale_position == "first" else (before, after)
         rationale = read_word(rationale_tokens)
-    return Line(read_word(tokens[:1]), read_values(rest, form), rationale)
+    slot = read_word(tokens[:1])
+    values = _read_record(rest, slot, form) if form.kind == "record" else read_values(rest, form)
+    return Line(slot, values, rationale)
+
+
+def _read_record(tokens: Sequence[Token], slot: str, form: OutputForm) -> tuple[str, ...]:
+    """The raw record that the tokens of an entry write, or none."""
+    if list(tokens) == [Word(form.placeholder)]:
+        return ()
+    pairs: list[PathValues] = []
+    path, values = "", list[Token]()
+    for place in range(0, len(tokens), 2):
+        mark = tokens[place + 1] if place + 1 < len(tokens) else form.marks.comma
+        if mark == EQUALS and (place == 0 or tokens[place - 1] == form.marks.comma):
+            if values or path:
+                pairs.append((path, _field_values(values, form)))
+            path, values = read_word(tokens[place : place + 1]), []
+            if not path:
+                raise ValueError("a field without a name")
+        elif mark != form.marks.comma or not path:
+            raise ValueError(f"no {EQUALS!r} between a field and its value")
+        else:
+            values.append(tokens[place])
+    pairs.append((path, _field_values(values, form)))
+    return (write_json_exactly(read_paths(pairs, form.fields.get(slot, ()))),)
+
+
+def _field_values(tokens: Sequence[Token], form: OutputForm) -> tuple[str, ...]:
+    """The values of a field; none where the placeholder stands for them."""
+    if list(tokens) == [Word(form.placeholder)]:
+        return ()
+    if not tokens:
+        raise ValueError("a field without a value")
+    if Word(form.placeholder) in tokens:
+        raise ValueError(f"{form.placeholder!r} beside other values")
+    return tuple(read_word([token]) for token in tokens)
 
 
 def read_values(tokens: Sequence[Token], form: OutputForm) -> tuple[str, ...]:
@@ -84,9 +140,8 @@ def _read_natural(text: str, form: OutputForm) -> tuple[Lines, Faults]:
     if body == form.placeholder:
         return (), ()
     separator = _natural_separator(form)
-    return collect(
-        _split(tokenize(body, _delimiters(form, separator)), separator), lambda entry: _read_entry(entry, form)
-    )
+    entries = _split(tokenize(body, _delimiters(form, separator)), separator)
+    return merge_records(*collect(entries, lambda entry: _read_entry(entry, form)), form)
 
 
 def _split(tokens: Sequence[Token], separator: str) -> list[list[Token]]:
@@ -109,19 +164,22 @@ def read_lines(text: str, form: OutputForm) -> tuple[Lines, Faults]:
     if text.strip() == form.placeholder:
         return (), ()
     delimiters = _delimiters(form, "\n")
-    return collect([tokenize(row, delimiters) for row in rows(text)], lambda entry: _read_entry(entry, form))
+    entries = [tokenize(row, delimiters) for row in rows(text)]
+    return merge_records(*collect(entries, lambda entry: _read_entry(entry, form)), form)
 
 
 def _natural_settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
     separator = _natural_separator(form)
-    if '"' in text or text.count(separator) <= len(slots):  # a quote that is open may swallow what reads as entries
+    if (
+        grows(form) or '"' in text or text.count(separator) <= len(slots)
+    ):  # a quote that is open may swallow what reads as entries
         return False
     entries = _split(tokenize(text.strip(), _delimiters(form, separator)), separator)[:-1]
     return covers_and_goes_on(*collect(entries, lambda entry: _read_entry(entry, form)), slots)
 
 
 def _lines_settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
-    return covers_and_goes_on(*read_lines(finished_rows(text), form), slots)
+    return not grows(form) and covers_and_goes_on(*read_lines(finished_rows(text), form), slots)
 
 
 NATURAL = FormatOption(

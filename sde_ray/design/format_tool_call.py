@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Sequence
 
+from sde_ray.data.json_schema import schema_of_fields
 from sde_ray.design.base import Faults, FormatOption, Lines
 from sde_ray.design.format_json_object import JSON_OBJECT
 from sde_ray.design.literals import is_number
@@ -58,9 +59,12 @@ def _settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
 
 def _sentence(context: InstructionContext) -> str:
     task, form = context.task, context.form
-    slots = {slot: _with_rationale(_schema(slot, context), form) for slot in task.slots}
-    required = {"required": list(task.slots)} if form.complete else {}
-    parameters = {"type": "object", "properties": slots, **required}
+    if form.bare_slot is not None:  # the call's arguments are the record
+        parameters = schema_of_fields(task.fields[form.bare_slot], with_null=form.complete)
+    else:
+        slots = {slot: _with_rationale(_schema(slot, context), form) for slot in task.slots}
+        required = {"required": list(task.slots)} if form.complete else {}
+        parameters = {"type": "object", "properties": slots, **required}
     tool = {"type": "function", "function": {"name": TOOL, "parameters": parameters}}
     call = f'<tool_call>\n{{"name": "{TOOL}", "arguments": {{...}}}}\n</tool_call>'
     return context.wording("tool", call=call, tool=json.dumps(tool, ensure_ascii=False))
@@ -70,9 +74,12 @@ def _schema(slot: str, context: InstructionContext) -> dict[str, object]:
     """JSON schema of a slot's value."""
     task, form = context.task, context.form
     absent = form.complete and task.has_absent_slots
-    if words := context.written(slot):
+    schema: dict[str, object]
+    if task.kind == "record":
+        schema = schema_of_fields(task.fields[slot], with_null=form.complete)
+    elif words := context.written(slot):
         numbers = all(is_number(word, form) for word in words)
-        schema: dict[str, object] = {"enum": [json.loads(word) if numbers else word for word in words]}
+        schema = {"enum": [json.loads(word) if numbers else word for word in words]}
     elif slot in task.ranges:
         low, high = task.ranges[slot]
         schema = {"type": ["number", "null"] if absent else "number", "minimum": low, "maximum": high}
@@ -101,5 +108,6 @@ TOOL_CALL = FormatOption(
     settled=_settled,
     sentence=_sentence,
     describes_form=True,
+    absent_field=JSON_OBJECT.absent_field,
     swept=False,
 )

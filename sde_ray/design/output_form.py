@@ -7,10 +7,10 @@ from the same `OutputForm` as the completions, so that they cannot contradict ea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from sde_ray.types import PromptNouns, Task
+from sde_ray.types import PromptNouns, RecordField, Task, TaskKind
 
 Where = Literal["above", "below"]
 
@@ -36,10 +36,11 @@ class OutputForm:
     the rationale stands before (first) or after (last) the value; `multilabel`: the slots with any number of labels;
     `number_nouns`: what stands for a number in a schematic, which a format that has numbers writes without quotes.
     `text`: what the answer is of, for a format that repeats it; None where it is not known. `slots`: those of the task,
-    in its order; `ordered`: the lines stand in that order.
+    in its order; `ordered`: the lines stand in that order. `fields`: those of each slot's records, whose values are
+    canonical JSON texts; `single`: the slots with one record at most.
     """
 
-    kind: Literal["label", "span", "free"]
+    kind: TaskKind
     marks: Punctuation
     nouns: PromptNouns
     placeholder: str
@@ -50,15 +51,25 @@ class OutputForm:
     text: str | None = None
     slots: tuple[str, ...] = ()
     ordered: bool = True
+    fields: Mapping[str, tuple[RecordField, ...]] = field(default_factory=dict)
+    single: tuple[str, ...] = ()
 
     @property
     def many(self) -> bool:
         """Whether any slot holds a list of values."""
-        return self.kind == "span" or bool(self.multilabel)
+        return self.kind in ("span", "record") or bool(self.multilabel)
 
     def holds_list(self, slot: str) -> bool:
         """Whether this slot holds a list of values."""
+        if self.kind == "record":
+            return slot not in self.single
         return self.kind == "span" or slot in self.multilabel
+
+    @property
+    def bare_slot(self) -> str | None:
+        """The slot whose one record is the whole answer, where a format has no need to name it; None in other tasks."""
+        alone = len(self.fields) == len(self.single) == 1 and self.rationale_position is None
+        return self.single[0] if alone else None
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,8 @@ class InstructionContext:
 
     `labels` are the words that may stand for a value, the placeholder included where it is written (those of all slots
     in one list; `task.labels_of` has each slot's own);
-    `placeholder_entry` is the entry of a slot without value, `marker` the completion when no slot has one.
+    `placeholder_entry` is the entry of a slot without value, `marker` the completion when no slot has one;
+    `absent_field` what stands for an absent field of a record, empty where it is left out.
     `wording(key, **words)` fills one of the task's wordings. `lists_absent`: the labels name the word for an absent
     slot; `written(slot)`: the slot's labels as they are written, that word included where it is.
     """
@@ -77,6 +89,7 @@ class InstructionContext:
     labels: tuple[str, ...]
     placeholder_entry: str
     marker: str
+    absent_field: str
     wording: Callable[..., str]
     lists_absent: bool = True
     written: Callable[[str], tuple[str, ...]] = lambda slot: ()

@@ -20,6 +20,8 @@ from sde_ray.design.base import AnswerOption, Axis, FormatOption, Lines, Option,
 from sde_ray.design.labels import numbers_of
 from sde_ray.design.output_form import MARKS, InstructionContext, OutputForm, Where
 from sde_ray.design.prompt import DEFINITIONS, FORM_IN_PROMPT, WORDINGS_IN_TRAINING, initial_segments
+from sde_ray.design.record_lines import check_records
+from sde_ray.design.record_schematic import labels_sentence, made_up_record, number_nouns, record_stand_in
 from sde_ray.design.wording import call_wording, count_word, definitions_sentence, fill_template, is_function, wording
 from sde_ray.errors import UserError
 from sde_ray.safe_json import content_hash
@@ -72,6 +74,8 @@ def parse_completion(text: str, task: Task, design: Design, source: str | None =
     lines, faults = _format(design).read(text, form)
     lines, more = check_slots(lines, task, form)
     faults += more
+    lines, more = check_records(lines, form)
+    faults += more
     for option in reversed(_answer_options(design)):
         lines, more = option.read(lines, task)
         faults += more
@@ -108,7 +112,8 @@ def write_lines(example: Example, task: Task, design: Design) -> Lines:
 def form_of(task: Task, design: Design, text: str | None = None) -> OutputForm:
     """Output form of a task in a design, for an answer of `text`: what the format option has to know of the lines."""
     marks, several = MARKS[task.language], task.multilabel
-    form = OutputForm(task.kind, marks, task.nouns, task.placeholder, multilabel=several, text=text, slots=task.slots)
+    form = OutputForm(task.kind, marks, task.nouns, task.placeholder, multilabel=several, text=text, slots=task.slots,
+                      fields=task.fields, single=task.single)  # fmt: skip
     for option in _answer_options(design):
         form = option.shape(form, task)
     absent = _format(design).absent
@@ -154,6 +159,7 @@ def render_instruction(task: Task, design: Design, instruction_variant: int, whe
         definitions_sentence(task, option_of(design, DEFINITIONS)),
         _multilabel_sentence(context),
         _range_sentence(context),
+        labels_sentence(task) if task.kind == "record" else "",
         format_option.sentence(context) if says_form or not format_option.describes_form else "",
         *(option.sentence(context) for option in _answer_options(design) if says_form or not option.about_form),
     ]
@@ -192,9 +198,11 @@ def _range_sentence(context: InstructionContext) -> str:
 
 def schematic(task: Task, design: Design) -> str:
     """Schematic of the output form: "aspect 1: sentiment, aspect 2: sentiment, ..."."""
-    stand_in, example = _stand_in(task)
+    stand_in, example = _stand_in(task, _format(design))
     lines, form = write_lines(example, stand_in, design), form_of(stand_in, design, example.text)
-    if _format(design).has_numbers and _writes_numbers(task, design):
+    if task.kind == "record":
+        form = replace(form, number_nouns=number_nouns(task, _format(design).positional))
+    elif _format(design).has_numbers and _writes_numbers(task, design):
         form = replace(form, number_nouns=tuple(value for line in lines for value in line.values))
     write_form = _format(design).sketch if len(task.slots) > len(stand_in.slots) else _format(design).write
     return write_form(lines, form)
@@ -204,8 +212,9 @@ def made_up_answer(task: Task, design: Design) -> str:
     """A made-up answer with the task's own slots and labels: every other slot is absent, where one may be."""
     value = wording(task, "schematic_value")
     answer = {
-        slot: (labels[n % len(labels)] if (labels := task.labels_of(slot)) else value,)
+        slot: (made_up_record(task, slot) if task.kind == "record" else labels[n % len(labels)] if labels else value,)
         for n, slot in enumerate(task.slots)
+        for labels in [task.labels_of(slot)]
         if n % 2 == 0 or not task.has_absent_slots
     }
     return completion_of(Example(SCHEMATIC, _text_with(answer), answer), task, design)
@@ -225,8 +234,11 @@ def _writes_numbers(task: Task, design: Design) -> bool:
     return all(are_numbers(value for line in lines for value in line.values) for lines in written)
 
 
-def _stand_in(task: Task) -> tuple[Task, Example]:
+def _stand_in(task: Task, format_option: FormatOption) -> tuple[Task, Example]:
     """Stand-in task whose slots and labels are nouns ("aspect 1", "sentiment"), and an example of it."""
+    if task.kind == "record":
+        stand_in, records = record_stand_in(task, format_option.positional)
+        return stand_in, Example(SCHEMATIC, "", records, rationale=dict.fromkeys(records, task.nouns.rationale))
     slots = task.slots
     if len(slots) > 1:
         slots = tuple(wording(task, "schematic_slot", n=str(n)) for n in (1, 2))
@@ -247,9 +259,10 @@ def _stand_in(task: Task) -> tuple[Task, Example]:
 def _instruction_context(task: Task, design: Design) -> InstructionContext:
     form, format_option = form_of(task, design), _format(design)
     lists_absent = not format_option.absent or form.placeholder != format_option.absent
-    stand_in, example = _stand_in(task)
+    stand_in, example = _stand_in(task, format_option)
     # The last slot: of a mixed task that with a list, which some formats write in its own way when it is empty.
     absent_lines = write_lines(replace(example, answer={}), stand_in, design)[-1 if task.multilabel else 0 :][:1]
+    stand_in_form = form_of(stand_in, design)
     return InstructionContext(
         task=task,
         form=form,
@@ -259,8 +272,10 @@ def _instruction_context(task: Task, design: Design) -> InstructionContext:
         )
         if task.labels
         else (),
-        placeholder_entry="".join(format_option.entry(line, form_of(stand_in, design)) for line in absent_lines),
+        placeholder_entry="".join(format_option.entry(line, stand_in_form) for line in absent_lines)
+        or format_option.write(absent_lines, stand_in_form),
         marker=wording(task, "unmarked") if format_option.in_text else format_option.write((), form),
+        absent_field=format_option.absent_field(form) if form.complete or format_option.positional else "",
         wording=partial(wording, task),
         lists_absent=lists_absent,
         written=partial(_written_labels, task, design),

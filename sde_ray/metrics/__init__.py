@@ -12,6 +12,7 @@ everywhere; gold answers give the maximum. Every metric is the better the higher
 label.py  slot_label.py  multilabel.py  one label a slot of one list; of the slot's own; several labels a slot
 positive.py                             one answer that is looked for: F1 of "yes"
 span.py  free.py  number.py             spans; free values; free values that are numbers
+record.py                               records with named fields
 base.py  span_matching.py               counts that add up; when two spans name the same thing
 meanings.py                             what each metric says, in half a sentence
 
@@ -34,6 +35,7 @@ from sde_ray.metrics.multilabel import MULTILABEL
 from sde_ray.metrics.number import NUMBER
 from sde_ray.metrics.plugin import Score, bounded, call_metric, load_metric, plugin_bounds
 from sde_ray.metrics.positive import POSITIVE
+from sde_ray.metrics.record import RECORD
 from sde_ray.metrics.slot_label import SLOT_LABEL
 from sde_ray.metrics.span import SPAN
 from sde_ray.plugins import is_path
@@ -68,6 +70,7 @@ KINDS: dict[str, Kind] = {
     "span": SPAN,
     "free": FREE,
     "number": NUMBER,
+    "record": RECORD,
 }
 
 ADHERENCE = "format_adherence"
@@ -80,6 +83,7 @@ NEEDS = {
     "span": "spans",
     "free": "free values",
     "number": "free values that are numbers (range)",
+    "record": "records",
 }
 """What a task of a kind has, for a metric that belongs to others."""
 JUDGED = ("rouge", "bleu", "bertscore", "meteor", "judge", "perplexity")

@@ -28,6 +28,8 @@ MEANINGS: Mapping[str, str] = {
     "precision_soft": "share of what was found that is right, near spans count; 1 = all",
     "recall_soft": "share of what there is that was found, near spans count; 1 = all",
     "f1_soft": "found and right, near spans count; 1 = perfect, 0 = nothing right",
+    "record_f1": "records found and right in every field; 1 = perfect, 0 = nothing right",
+    "field_f1": "fields found and right, parts of a record count; 1 = perfect, 0 = nothing right",
     "neg_mae": "mean absolute error with a minus; 0 = perfect",
     "neg_nmae": "mean absolute error as a share of the range, with a minus; 0 = perfect, -1 = worst",
     "parsable": "share of answers that are numbers of the range; 1 = all",

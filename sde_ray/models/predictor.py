@@ -30,14 +30,13 @@ from sde_ray.evaluation.batch_retries import ask_again, parse_answers, retries_o
 from sde_ray.models.adapter_files import read_file_inside
 from sde_ray.plugins import trust_code
 from sde_ray.safe_json import read_json
-from sde_ray.safe_yaml import read_yaml
 from sde_ray.storage.files import write_atomic
 from sde_ray.storage.layout import ADAPTER
 from sde_ray.storage.mirror import with_adapter
 from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri
 from sde_ray.tasks import YAML, resolve_task
-from sde_ray.tasks.custom import task_from_yaml, wordings_in
+from sde_ray.tasks.custom import read_section, task_from_yaml, wordings_in
 from sde_ray.types import Example, Parsed, Segment, Task
 
 ADAPTER_CARD = "sde.json"
@@ -67,7 +66,7 @@ def write_card(folder: Path, config: TrialConfig, max_new_tokens: int, frame: tu
         **({"chat_frame": frame} if frame else {}),
         **({"quantization": config.train.quantization} if config.train.quantization != "none" else {}),
     }
-    definition = read_yaml(fetch_file(config.task)) if config.task.endswith(YAML) else config.definition
+    definition = read_section(fetch_file(config.task)) if config.task.endswith(YAML) else config.definition
     if definition:
         card["definition"] = {key: value for key, value in definition.items() if key not in NOT_ON_CARD}
         card["task"] = str(definition["name"])  # not the file: whoever uses the adapter may not have it

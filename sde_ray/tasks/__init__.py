@@ -56,7 +56,10 @@ NATIVE_FORMATS: Mapping[str, str] = {
 }
 """What `task@path` is read as; of all other tasks the file's own format is recognised."""
 
-OPTIONAL = ("slot_labels", "slot_numbers", "multilabel", "ranges", "positive", "answered", "numbered", "definitions")
+OPTIONAL = (
+    *("slot_labels", "slot_numbers", "multilabel", "ranges", "positive", "answered", "numbered", "definitions"),
+    *("fields", "single"),
+)
 """Fields of a task that are empty for most tasks."""
 
 YAML = (".yaml", ".yml")

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from sde_ray.design.labels import numbers_of
 from sde_ray.design.lexer import quote_if_needed
 from sde_ray.design.output_form import MARKS
+from sde_ray.design.record_paths import shared_paths
 from sde_ray.errors import FaultList
-from sde_ray.types import Task
+from sde_ray.types import RecordField, Task
 
 
 def check_task(task: Task) -> Task:
@@ -31,6 +32,10 @@ def check_task(task: Task) -> Task:
         faults.add(f'kind "{task.kind}" {"needs labels" if task.kind == "label" else "takes no labels"}.')
     if task.labels:
         _check_labels(task, faults)
+    if (task.kind == "record") != bool(task.fields):
+        faults.add(f'kind "{task.kind}" {"needs fields" if task.kind == "record" else "takes no fields"}.')
+    if task.fields:
+        _check_fields(task, faults)
     if task.positive and (task.positive not in (task.labels or ()) or task.slot_labels or task.multilabel):
         faults.add(f'positive is "{task.positive}", expected a label of one list for all slots.')
     marks = MARKS[task.language]
@@ -78,6 +83,29 @@ def _check_numbers(of_slot: str, numbers: Mapping[str, str], faults: FaultList) 
     for number, same in words.items():
         if len(same) > 1 or not number.strip():
             faults.add(f'numbers{of_slot}: "{number}" stands for {" and ".join(same)}. Give each a number of its own.')
+
+
+def _check_fields(task: Task, faults: FaultList) -> None:
+    """Fields of records: every slot has some, their names are distinct, and so are their paths."""
+    if {*task.fields} != {*task.slots} or not {*task.single} <= {*task.slots}:
+        faults.add(f"fields or single name other slots than {', '.join(task.slots)}. Give every slot its fields.")
+    for slot, fields in task.fields.items():
+        _check_record(f"fields of {slot}", fields, faults)
+        if shared := shared_paths(fields):
+            faults.add(f'fields of {slot}: "{shared[0]}" may be two of them, as a name holds a dot. Rename one.')
+
+
+def _check_record(what: str, fields: Sequence[RecordField], faults: FaultList) -> None:
+    if not fields:
+        faults.add(f"{what}: a record without fields. Name one or more.")
+    _check_distinct(what, [one.name for one in fields], faults)
+    for one in fields:
+        if (one.type == "record") != bool(one.fields) or (one.type == "label" and not one.labels):
+            faults.add(
+                f"{what}: {one.name} is a {one.type}. A label needs labels, a record fields, no other has fields."
+            )
+        if one.type == "record":
+            _check_record(f"{what}.{one.name}", one.fields, faults)
 
 
 def _check_slots(task: Task, faults: FaultList) -> None:

@@ -1,14 +1,15 @@
 """A task of the user's own, defined in YAML alone.
 
     name: reviews
-    kind: label                          # one label a slot; span: strings of the text a slot; free: one value a slot
+    kind: label                          # one label a slot; span: strings of the text; free: one value; record: records
     slots: [food, service, price]
     labels: [positive, neutral, negative]   # or each slot's own: {urgency: [low, high], product: [app, router]}
     placeholder: unmentioned             # the word for a slot that the text does not mention
     instruction: "Read the {text} {where} and rate these {slot}s: {slots}. Ratings: {labels}."
     data: {format: jsonl, train: train.jsonl, dev: dev.jsonl, test: test.jsonl}
 
-Further keys: language (en, zh), multilabel, numbers and range (yaml_schema.py), nouns (text, slot, value, rationale),
+Further keys: language (en, zh), multilabel, numbers and range (yaml_schema.py), fields, optional, schema and single of
+records (yaml_records.py), nouns (text, slot, value, rationale),
 wordings (words of the prompt: design/wording.py), metrics, objective, domains (other tasks, out-of-domain for this
 one), span_match (within, near), rationale ({template: "the {slot} is called {value}"}, for examples without reasons).
 With `table` it is a task of tables.py, with other keys.
@@ -39,6 +40,8 @@ from sde_ray.tasks.defaults import METRICS, ONE_SLOT_WORDINGS, default_instructi
 from sde_ray.tasks.rationales.template import WithRationales, check_template
 from sde_ray.tasks.tables import table_task_from_yaml
 from sde_ray.tasks.yaml_fields import Section, check_keys, choice, hint, mapping, text, words
+from sde_ray.tasks.yaml_records import KEYS as RECORD_KEYS
+from sde_ray.tasks.yaml_records import inline_schema
 from sde_ray.tasks.yaml_schema import read_numbers, read_schema
 from sde_ray.types import PromptNouns, Task
 
@@ -46,6 +49,7 @@ REQUIRED = ("name", "kind", "slots", "data")
 KEYS = (
     *("name", "kind", "language", "slots", "labels", "multilabel", "numbers", "range", "placeholder", "nouns"),
     *("instruction", "wordings", "data", "metrics", "objective", "domains", "span_match", "rationale"),
+    *RECORD_KEYS,
 )
 FIELDS = ("where", "text", "slots", "labels", "count", "schematic", "slot", "value", "rationale")
 """Fields of an instruction, in braces; other braces stay as they are."""
@@ -66,10 +70,11 @@ def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = Tru
     if "table" in section:
         return table_task_from_yaml(section, base, with_data)
     faults = FaultList(f"Task {section.get('name', 'without a name')}")
-    named = isinstance(section.get("labels"), Mapping) and not section.get("slots")  # the labels name the slots
+    # The labels may name the slots, and so may the fields and the schema of records.
+    named = (isinstance(section.get("labels"), Mapping) or section.get("kind") == "record") and not section.get("slots")
     check_keys(section, KEYS, [key for key in REQUIRED if _is_needed(key, named, with_data)], faults)
     language = choice(section, "language", LANGUAGES, faults)
-    schema = read_schema(section, language, faults)
+    schema = read_schema(section, language, faults, base if with_data else None)
     kind, numbers = schema.kind, read_numbers(section, schema, faults)
     source = _source(section, base, schema, faults)
     task = Task(
@@ -83,7 +88,7 @@ def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = Tru
         ),
         instructions=_instructions(
             section,
-            default_instructions(language, "slot_label" if schema.slot_labels else kind, schema.slots),
+            default_instructions(language, _form_of(schema), schema.slots),
             faults,
         ),
         metrics=words(section, "metrics", faults),
@@ -102,6 +107,8 @@ def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = Tru
         slot_numbers=numbers.by_slot,
         multilabel=schema.multilabel,
         ranges=dict(schema.ranges),
+        fields=dict(schema.fields),
+        single=schema.single,
     )
     task = _with_metrics(task, faults)
     faults.raise_if_any()
@@ -109,10 +116,15 @@ def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = Tru
 
 
 def load_task(path: Path) -> Task:
-    """Task of a YAML file of the user's own; its data paths are relative to the file's folder."""
-    section = read_yaml(path)
+    """Task of a YAML file of the user's own; its paths are relative to the file's folder."""
+    section = read_section(path)
     trust(*code_in(section))
     return task_from_yaml(section, path.parent)
+
+
+def read_section(path: Path) -> dict[str, Any]:
+    """The section of a task's own YAML file, with the JSON schemas that it names written out."""
+    return inline_schema(read_yaml(path), path.parent)
 
 
 def code_in(section: Section) -> list[str]:
@@ -128,6 +140,13 @@ def wordings_in(section: Section) -> list[str]:
     asked = section.get("instruction", [])
     several = asked if isinstance(asked, list | tuple) else [asked]
     return [wording for wording in several if isinstance(wording, str) and is_function(wording)]
+
+
+def _form_of(schema: Schema) -> str:
+    """Which instructions a task gets that names none."""
+    if schema.kind == "record" and schema.single == schema.slots:
+        return "single_record"
+    return "slot_label" if schema.slot_labels else schema.kind
 
 
 def _is_needed(key: str, slots_are_named: bool, with_data: bool) -> bool:

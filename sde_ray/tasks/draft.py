@@ -16,9 +16,12 @@ from statistics import median
 from typing import Any, Literal
 
 from sde_ray.data.columns import IN_TEXT, Values, infer_kind, is_number, ordered
+from sde_ray.data.record_inference import optional_paths, short_form
 from sde_ray.data.survey import ALONE, Survey
 from sde_ray.errors import UserError
 from sde_ray.tasks.defaults import ONE_SLOT, PLACEHOLDERS
+from sde_ray.tasks.draft_records import draft_fields
+from sde_ray.types import RecordField, TaskKind
 
 ABSENT = (
     *("unmentioned", "not mentioned", "not said", "not given", "none", "absent", "unspecified", "unknown", "n/a", "-"),
@@ -32,15 +35,13 @@ MISSING = ("nan", "null", "na", "#n/a", "nat")
 RARE, FEW, PROSE = 5, 100, 6
 _CHINESE, _LETTER = re.compile(r"[\u4e00-\u9fff]"), re.compile(r"[^\W\d_]")
 
-TaskKind = Literal["label", "span", "free"]
-
 
 @dataclass(frozen=True)
 class TaskDraft:
     """Draft of a task: what its YAML section says, and `doubts`, each a sentence for its author.
 
     `counts`: how often each label stands in the train split, by slot. `ranges`: lowest and highest value of slots of
-    numbers.
+    numbers. `fields`: those of the records of each slot; `single`: slots with one record a text.
     """
 
     name: str
@@ -52,6 +53,8 @@ class TaskDraft:
     placeholder: str = ""
     language: Literal["en", "zh"] = "en"
     doubts: tuple[str, ...] = ()
+    fields: Mapping[str, tuple[RecordField, ...]] = field(default_factory=dict)
+    single: tuple[str, ...] = ()
 
     def labels_of(self, slot: str) -> tuple[str, ...]:
         """The labels of a slot, in the order of the prompt."""
@@ -87,7 +90,17 @@ class TaskDraft:
             section["multilabel"] = True if self.multilabel == self.slots else list(self.multilabel)
         if self.ranges:
             section["range"] = {slot: list(bounds) for slot, bounds in self.ranges.items()}
+        if self.fields:
+            section |= self._records()
         return section | {"placeholder": self.placeholder}
+
+    def _records(self) -> dict[str, Any]:
+        """What the section says of records: one mapping of fields where all slots share it."""
+        short = {slot: short_form(fields) for slot, fields in self.fields.items()}
+        section: dict[str, Any] = {"fields": short[self.slots[0]] if len(short) == 1 else short}
+        optional = dict.fromkeys(path for fields in self.fields.values() for path in optional_paths(fields))
+        section |= {"optional": list(optional)} if optional else {}
+        return section | ({"single": True} if self.single == self.slots else {})
 
 
 def draft_task(name: str, survey: Survey, kind: str = "") -> TaskDraft:
@@ -96,7 +109,7 @@ def draft_task(name: str, survey: Survey, kind: str = "") -> TaskDraft:
     Args:
         name: the task's.
         survey: its texts and answers.
-        kind: label, span or free; empty: told by the values.
+        kind: label, span, free or record; empty: told by the values.
 
     Raises UserError: when there is no answer in the data.
     """
@@ -105,6 +118,8 @@ def draft_task(name: str, survey: Survey, kind: str = "") -> TaskDraft:
         known = {slot: dict.fromkeys(schema.labels, 0) for slot in schema.slots} if schema.labels else {}
         language: Literal["en", "zh"] = _language(survey.texts)
         return TaskDraft(name, schema.kind, schema.slots, known, (), {}, schema.placeholder, language)
+    if kind == "record" or (not kind and survey.nested):
+        return _of_records(name, survey)
     if not survey.slots:
         raise UserError(_no_answer(name, survey.nested))
     doubts: list[str] = []
@@ -137,6 +152,22 @@ def draft_task(name: str, survey: Survey, kind: str = "") -> TaskDraft:
     )
 
 
+def _of_records(name: str, survey: Survey) -> TaskDraft:
+    """Draft of a task of records, whose fields are told by the data."""
+    fields, single, doubts = draft_fields(name, survey)
+    language = _language(survey.texts)
+    return TaskDraft(
+        name,
+        "record",
+        tuple(fields),
+        placeholder=PLACEHOLDERS[language]["record"],
+        language=language,
+        doubts=(*doubts, *_text_doubts(survey, [repr(one) if one else "" for one in survey.objects])),
+        fields=fields,
+        single=tuple(fields) if single else (),
+    )
+
+
 def _no_answer(name: str, nested: Sequence[str]) -> str:
     """What is wrong with data without an answer that can be read."""
     if not nested:
@@ -160,7 +191,7 @@ def _kind(
     if wanted in ("label", "span", "free"):
         return wanted  # type: ignore[return-value]
     if wanted:
-        raise UserError(f'There is no kind "{wanted}". Expected label, span or free.')
+        raise UserError(f'There is no kind "{wanted}". Expected label, span, free or record.')
     values = {value for column in columns.values() for row in column for value in row}
     pairs = [(v, text) for column in columns.values() for row, text in zip(column, texts, strict=True) for v in row]
     in_text = sum(value in text for value, text in pairs) >= IN_TEXT * len(pairs)
@@ -172,7 +203,8 @@ def _kind(
         odd = ", ".join(slot for slot, kind in kinds.items() if kind != "label")
         doubts.append(
             f"{odd} has other values than labels, and a task has one kind, so all slots are free words; "
-            f"for labels name the others only: --slots {','.join(s for s, kind in kinds.items() if kind == 'label')}"
+            f"for labels name the others only: --slots {','.join(s for s, kind in kinds.items() if kind == 'label')}; "
+            "or --kind record, where each field has its own"
         )
     return "free"
 
@@ -221,20 +253,22 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
-def _text_doubts(survey: Survey) -> list[str]:
+def _text_doubts(survey: Survey, said: Sequence[str] = ()) -> list[str]:
+    """What is odd about texts and answers; `said`: the answers as texts, empty where they name nothing."""
+    said = said or [repr(sorted(answer.items())) if answer else "" for answer in survey.answers]
     doubts = list(survey.notes)
     empty = sum(not text.strip() for text in survey.texts)
     if empty:
         doubts.append(f"{empty} texts are empty: a fault when they are loaded")
     answers: dict[str, set[str]] = {}
-    for text, answer in zip(survey.texts, survey.answers, strict=True):
-        answers.setdefault(" ".join(text.casefold().split()), set()).add(repr(sorted(answer.items())))
+    for text, answer in zip(survey.texts, said, strict=True):
+        answers.setdefault(" ".join(text.casefold().split()), set()).add(answer)
     differ = sum(len(several) > 1 for several in answers.values())
     if differ:
         doubts.append(f"{differ} texts stand in the data with different answers")
-    unanswered = sum(not answer for answer in survey.answers)
+    unanswered = sum(not answer for answer in said)
     if unanswered:
-        doubts.append(f"{unanswered} of {len(survey.answers)} records mention no slot: they count as examples of that")
+        doubts.append(f"{unanswered} of {len(said)} records mention no slot: they count as examples of that")
     if len(survey.texts) < FEW:
         doubts.append(f"{len(survey.texts)} examples are few: scores will have wide intervals")
     return doubts

@@ -6,20 +6,25 @@ numbers: {good: 1, bad: 0}                                by label; or by slot a
 numbers: {urgency: {low: 0, high: 1}, not said: -1}       the placeholder has one number for all slots
 multilabel: true                                          any number of labels a slot; [product]: in that one
 range: [0, 100]                                           free values are numbers; {price: [0, 100]}: in that slot
+fields: {head: span, tail: span}                          of records (yaml_records.py)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, get_args
 
 from sde_ray.data.schema import SENTIMENT_NUMBERS, Schema, parse_number
 from sde_ray.errors import FaultList
 from sde_ray.tasks.defaults import PLACEHOLDERS
 from sde_ray.tasks.yaml_fields import Section, choice, hint, mapping, several_words, text, words
+from sde_ray.tasks.yaml_records import KEYS, read_record_slots
+from sde_ray.types import TaskKind
 
-KINDS: tuple[Literal["label", "span", "free"], ...] = ("label", "span", "free")
+KINDS: tuple[TaskKind, ...] = get_args(TaskKind)
+OF_LABELS = ("labels", "multilabel", "range", "numbers")
 LARGEST = 1e300  # a range of such ends is still a number
 SlotLabels = tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -32,9 +37,16 @@ class Numbers:
     by_slot: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def read_schema(section: Section, language: str, faults: FaultList) -> Schema:
-    """Schema of the answers that a section describes; what is wrong goes to `faults`."""
+def read_schema(section: Section, language: str, faults: FaultList, base: Path | None = None) -> Schema:
+    """Schema of the answers that a section describes; what is wrong goes to `faults`.
+
+    `base`: the folder of a JSON schema's file; None: no file is read.
+    """
     kind = choice(section, "kind", KINDS, faults)
+    if kind == "record":
+        return _of_records(section, language, base, faults)
+    if foreign := [key for key in KEYS if key in section]:
+        faults.add(f'{", ".join(foreign)} are for the kind "record", not for "{kind}". Delete them, or set the kind.')
     slots = _slots(section, faults)
     labels, slot_labels = _all_labels(section, slots, faults)
     if kind == "label" and not labels and not section.get("labels"):
@@ -49,6 +61,17 @@ def read_schema(section: Section, language: str, faults: FaultList) -> Schema:
         faults.add(f'the kind "{kind}" takes no multilabel. Delete it; a slot of spans holds any number of them.')
     ranges = _ranges(section, kind, slots, faults)
     return Schema(kind, slots, labels, placeholder, slot_labels=slot_labels, multilabel=multilabel, ranges=ranges)
+
+
+def _of_records(section: Section, language: str, base: Path | None, faults: FaultList) -> Schema:
+    """Schema of slots that hold records."""
+    if foreign := [key for key in OF_LABELS if key in section]:
+        faults.add(
+            f'{", ".join(foreign)}: the kind "record" takes none. Closed labels are fields: {{mood: [good, bad]}}.'
+        )
+    records = read_record_slots(section, base, faults)
+    placeholder = text(section, "placeholder", PLACEHOLDERS[language]["record"], faults)
+    return Schema("record", records.slots, (), placeholder, fields=records.fields, single=records.single)
 
 
 def read_numbers(section: Section, schema: Schema, faults: FaultList) -> Numbers:

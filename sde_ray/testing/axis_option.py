@@ -15,6 +15,7 @@ import itertools
 import random
 from collections.abc import Sequence
 
+from sde_ray.data.record_values import canonical_text
 from sde_ray.design.axes import AXES, find_option
 from sde_ray.design.base import Axis
 from sde_ray.design.designs import make_design
@@ -49,7 +50,9 @@ def assert_is_an_answer(parsed: Parsed, task: Task, design: Design) -> None:
     for slot, values in parsed.answer.items():
         assert slot in task.slots and values
         assert all(isinstance(value, str) for value in values)
-        assert task.kind == "span" or slot in task.multilabel or len(values) == 1
+        several = task.kind == "span" or slot in task.multilabel or (task.kind == "record" and slot not in task.single)
+        assert several or len(values) == 1
+        assert task.kind != "record" or all(canonical_text(v, task.fields[slot]) == (v, ()) for v in values)
         assert task.labels is None or (set(values) <= set(task.labels_of(slot)) and len(set(values)) == len(values))
     str(parsed).encode()
     written = completion_of(Example("again", "", parsed.answer), task, design)

@@ -16,15 +16,15 @@ import numpy as np
 
 from sde_ray.metrics import item_statistics, load_metric, metric_bounds, objective_from_items, score
 from sde_ray.plugins import code_of, trust
-from sde_ray.testing.tasks import ALL, Kind
-from sde_ray.types import Example, Fault, Parsed, Task
+from sde_ray.testing.tasks import ALL
+from sde_ray.types import Example, Fault, Parsed, Task, TaskKind
 
 
 class MetricContract:
     """What holds for every metric, on tasks of the kinds that it is for; `metric` names it."""
 
     metric = ""
-    kinds: Sequence[Kind] = ("label", "span", "free")
+    kinds: Sequence[TaskKind] = ("label", "span", "free")
     tasks: Sequence[tuple[Task, list[Example]]] = ALL
     """Tasks with examples; add your own."""
 

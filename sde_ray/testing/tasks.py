@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
-from sde_ray.types import Example, PromptNouns, Split, Task
+from sde_ray.data.record_values import canonical
+from sde_ray.types import Example, PromptNouns, RecordField, Split, Task, TaskKind
 
-Kind = Literal["label", "span", "free"]
-METRIC = {"label": "accuracy", "span": "f1", "free": "accuracy"}
+METRIC = {"label": "accuracy", "span": "f1", "free": "accuracy", "record": "record_f1"}
 
 
-def _task(name: str, kind: Kind, slots: tuple[str, ...], nouns: str, instructions: Sequence[str], **rest: Any) -> Task:
+def _task(
+    name: str, kind: TaskKind, slots: tuple[str, ...], nouns: str, instructions: Sequence[str], **rest: Any
+) -> Task:
     """A task without data; `nouns` are those of the text, the slot, the value and the rationale, one word each."""
 
     def load(split: Split) -> list[Example]:
@@ -213,6 +215,146 @@ PRICE_EXAMPLES = [
     for n, (price, share) in enumerate([("12", "0.5"), ("12.50", "-0"), ("1e2", "+1"), ("007", ".5"), ("9" * 30, "1.")])
 ] + [Example("none", "x", {})]
 
+RELATIONS = _task(
+    "relations",
+    "record",
+    ("relation",),
+    "sentence type record reason",
+    ["List every {slots} of the {text} {where}."],
+    fields={
+        "relation": (
+            RecordField("head", "span"),
+            RecordField("relation", "label", ("born in", "works, for", "none", "null")),
+            RecordField("tail", "span"),
+            RecordField("year", "integer", optional=True),
+        )
+    },
+)
+"""Any number of flat records of one slot, which is also the name of a field."""
+
+
+def records(task: Task, slot: str, *values: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The answer with these records in a slot."""
+    texts = [canonical(value, task.fields[slot])[0] for value in values]
+    assert None not in texts, values
+    return {slot: tuple(text for text in texts if text is not None)}
+
+
+def _relation(head: str, relation: str, tail: str, **year: int) -> dict[str, Any]:
+    return {"head": head, "relation": relation, "tail": tail, **year}
+
+
+RELATION_EXAMPLES = [
+    Example("one", "x", records(RELATIONS, "relation", _relation("Marie Curie", "born in", "Warsaw", year=1867))),
+    Example(
+        "several",
+        "x",
+        records(
+            RELATIONS,
+            "relation",
+            _relation("a, b", "works, for", "c = d"),
+            _relation("none", "none", "null", year=-1),
+            _relation('"', "null", "relation: head = x"),
+            _relation("", "born in", " e; f.\n"),
+        ),
+        {"relation": "he said: x = y => z <= \n."},
+    ),
+    Example("duplicates", "x", records(RELATIONS, "relation", *[_relation("A", "none", "B")] * 2)),
+    Example("none", "x", {}, {"relation": "nothing, at all"}),
+]
+
+PERSON = _task(
+    "person",
+    "record",
+    ("person",),
+    "text form record reason",
+    ["Fill in the {slots} of the {text} {where}."],
+    fields={
+        "person": (
+            RecordField("name", "text", optional=True),
+            RecordField("height", "number", optional=True),
+            RecordField("stars", "integer", ("1", "2", "3"), optional=True),
+            RecordField("alive", "boolean", optional=True),
+            RecordField(
+                "home",
+                "record",
+                optional=True,
+                fields=(RecordField("city", "text", optional=True), RecordField("zip", "text", optional=True)),
+            ),
+            RecordField("tags", "text", many=True),
+            RecordField("moods", "label", ("so, so", "good"), optional=True, many=True),
+            RecordField(
+                "works",
+                "record",
+                optional=True,
+                many=True,
+                fields=(
+                    RecordField("title", "text"),
+                    RecordField("of", "record", fields=(RecordField("year", "integer"),)),
+                ),
+            ),
+            RecordField("odd = name: x", "text", optional=True),
+        )
+    },
+    single=("person",),
+)
+"""One nested record a text: lists, numbers, fields of odd names, almost all of them optional."""
+PERSON_EXAMPLES = [
+    Example("little", "x", records(PERSON, "person", {"tags": []})),
+    Example("name", "x", records(PERSON, "person", {"name": "none", "tags": ["none"], "stars": 3, "alive": False})),
+    Example(
+        "all",
+        "x",
+        records(
+            PERSON,
+            "person",
+            {
+                "name": 'Ada, "Countess"; of. Lovelace',
+                "height": 1.65,
+                "alive": True,
+                "home": {"zip": "EC1: x = y"},
+                "tags": ["a, b", "null", "", "[]", "\u2028", "日本：語，。"],
+                "moods": ["good", "so, so", "good"],
+                "works": [{"title": "Notes => 1", "of": {"year": 1843}}, {"title": ".", "of": {"year": 0}}],
+                "odd = name: x": "works.1.title = y",
+            },
+        ),
+        {"person": "the text; says, so"},
+    ),
+    Example("none", "x", {}),
+]
+
+EVENTS_ZH = _task(
+    "事件",
+    "record",
+    ("冲突", "会议：国际", "灾害"),
+    "句子 类型 事件 理由",
+    ["找出{where}的{text}中的{slots}。"],
+    language="zh",
+    placeholder="无",
+    fields={
+        "冲突": (RecordField("触发词", "span"), RecordField("地点", "span", optional=True, many=True)),
+        "会议：国际": (RecordField("触发词", "span"), RecordField("规模", "label", ("大", "小，中"), optional=True)),
+        "灾害": (RecordField("触发词", "span"), RecordField("人数", "number", optional=True)),
+    },
+    single=("灾害",),
+)
+"""Records of several slots, each of fields of its own; one of the slots has one record at most."""
+EVENT_ZH_EXAMPLES = [
+    Example(
+        "都有",
+        "x",
+        {
+            **records(EVENTS_ZH, "冲突", {"触发词": "无", "地点": ["北京", "甲，乙：丙；丁。"]}, {"触发词": "袭击"}),
+            **records(EVENTS_ZH, "会议：国际", {"触发词": "开会", "规模": "小，中"}),
+            **records(EVENTS_ZH, "灾害", {"触发词": "地震。", "人数": 0.5}),
+        },
+        {"冲突": "甲 => 乙，“丙” = 丁"},
+    ),
+    Example("一个", "x", records(EVENTS_ZH, "灾害", {"触发词": "洪水"})),
+    Example("都没有", "x", {}),
+]
+
 ALL: list[tuple[Task, list[Example]]] = [
     (REVIEWS, REVIEW_EXAMPLES),
     (ODD_LABELS, ODD_LABEL_EXAMPLES),
@@ -225,4 +367,7 @@ ALL: list[tuple[Task, list[Example]]] = [
     (TAGS, TAG_EXAMPLES),
     (STARS, STAR_EXAMPLES),
     (PRICES, PRICE_EXAMPLES),
+    (RELATIONS, RELATION_EXAMPLES),
+    (PERSON, PERSON_EXAMPLES),
+    (EVENTS_ZH, EVENT_ZH_EXAMPLES),
 ]

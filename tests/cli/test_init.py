@@ -310,7 +310,7 @@ class TestRefusals:
             (["owner/name"], "For a data set of the Hugging Face hub add --hub."),
             (["flat.jsonl", "--text", "txt"], 'has no column "txt". Did you mean "text"?'),
             (["flat.jsonl", "--slots", "labels"], 'has no column "labels". Did you mean "label"?'),
-            (["flat.jsonl", "--kind", "lable"], 'There is no kind "lable". Expected label, span or free.'),
+            (["flat.jsonl", "--kind", "lable"], 'There is no kind "lable". Expected label, span, free or record.'),
             (["flat.jsonl", "--out", "no/x.yaml"], 'There is no folder "no" for x.yaml.'),
             (["."], "has no train file. Expected train.*, dev.* or valid.*, test.*; it has"),
             (["."], "Or give one file, from which dev and test are cut."),
@@ -319,7 +319,7 @@ class TestRefusals:
             (["headless.csv"], "headless.csv: its first line (A bad stay., bad) looks like a row of data"),
             (["pairs.jsonl"], "looks like preference pairs"),
             (["empty.jsonl"], "is empty"),
-            (["nested.jsonl"], "nested: the answers hold objects or lists in lists (relations); a value is a word"),
+            (["nested.jsonl", "--kind", "span"], "nested: the answers hold objects or lists in lists (relations)"),
             (["tools.jsonl"], "looks like OpenAI messages, but no record can be read"),
         ],
     )

@@ -15,7 +15,7 @@ import pytest
 from sde_ray.design.axes import AXES
 from sde_ray.design.render import render_sample
 from sde_ray.tasks import OPTIONAL, TASKS, fingerprint
-from sde_ray.types import Design, Example, Task
+from sde_ray.types import Design, Example, RecordField, Task
 
 RECORDED = {
     "instruction": ("first", "last", "none"),
@@ -81,5 +81,8 @@ def test_what_few_tasks_have_is_in_the_fingerprint_where_it_is_used() -> None:
         replace(task, positive="positive"),
         replace(task, answered=True),
         replace(task, numbered=True),
+        replace(task, definitions={"food": "what was eaten"}),
+        replace(task, fields={"food": (RecordField("dish"),)}),
+        replace(task, single=("food",)),
     ]
     assert len({fingerprint(one) for one in (task, *used)}) == 1 + len(OPTIONAL)

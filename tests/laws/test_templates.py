@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from sde_ray.data.record_values import leaf_paths
 from sde_ray.design import designs
 from sde_ray.design.axes import AXES, find_option
 from sde_ray.design.labels import numbers_of
+from sde_ray.design.record_schematic import number_nouns, record_stand_in
 from sde_ray.design.render import (
     completion_of,
     form_of,
@@ -23,7 +25,7 @@ from sde_ray.design.render import (
 from sde_ray.errors import UserError
 from sde_ray.tasks import TASKS, get_task
 from sde_ray.testing.axis_option import is_possible
-from sde_ray.testing.tasks import ALL, ENTITIES, PRICES, QUESTIONS, REVIEWS, STARS, TAGS, TICKETS, TOPICS
+from sde_ray.testing.tasks import ALL, ENTITIES, PRICES, QUESTIONS, RELATIONS, REVIEWS, STARS, TAGS, TICKETS, TOPICS
 from sde_ray.types import Design, Example, Parsed, Segment, Task
 
 PAPER = {name: [o for o, option in axis.options.items() if option.swept] for name, axis in AXES.items()}
@@ -48,6 +50,8 @@ def designs_of(task: Task) -> list[Design]:
 
 ALL_BY_NAME = [(task.name, examples) for task, examples in ALL]
 TASKS_AND_MORE = [*TASKS.values(), *(task for task, _ in ALL)]
+OF_VALUES = [task for task in TASKS_AND_MORE if task.kind != "record"]
+OF_RECORDS = [task for task in TASKS_AND_MORE if task.kind == "record"]
 
 
 def shown(task: Task, example: Example, **options: str) -> str:
@@ -350,7 +354,7 @@ def test_labels_that_are_numbers_pin_the_axis():
 DOTS = r"[,;，；]? ?\n?\.\.\.(?=[}\]]*(\n</tool_call>|\n===\n(.|\n)*)?$)"
 
 
-@pytest.mark.parametrize("task", TASKS_AND_MORE, ids=lambda task: task.name)
+@pytest.mark.parametrize("task", OF_VALUES, ids=lambda task: task.name)
 def test_schematic_reads_as_the_form_it_shows(task: Task):
     """The abstract form, without its dots, is a completion of the same design for a task with those slots."""
     for design in designs_of(task):
@@ -374,6 +378,40 @@ def test_schematic_reads_as_the_form_it_shows(task: Task):
         # A list is shown by the same noun twice: "aspect 1: label, label".
         assert {fault.kind for fault in parsed.faults} <= ({"repeated_label"} if task.multilabel else set())
         assert list(parsed.answer) == list(slots), (design.slug, text, parsed)
+
+
+@pytest.mark.parametrize("task", OF_RECORDS, ids=lambda task: task.name)
+def test_schematic_of_records_reads_as_the_form_it_shows(task: Task):
+    """The schematic is a completion of the same design, of the task with nouns for values."""
+    for design in designs_of(task):
+        by_name = design["format"] == "pairs"
+        stand_in, answer = record_stand_in(task, by_name)
+        text, nouns = schematic(task, design), "|".join(map(re.escape, number_nouns(task, by_name)))
+        if design["format"] in (
+            "json",
+            "pairs",
+            "json_object",
+            "tool_call",
+        ):  # a number has no quotes, and so its noun has none
+            text = re.sub(rf"(?<=[ \[])({nouns or 'x'})(?=[],}}])", r'"\1"', text)
+        assert parse_completion(text, stand_in, design) == Parsed(answer), (design.slug, text)
+        asked = render_instruction(task, design, 0, "above")
+        for path, one in (each for fields in task.fields.values() for each in leaf_paths(fields)):
+            assert all(label in asked for label in one.labels)
+            assert path.rpartition(".")[2] in asked
+
+
+def test_records_are_asked_for_by_their_shape():
+    asked = render_instruction(RELATIONS, designs.make_design(format="lines", unmentioned="omit"), 0, "below")
+    assert asked == (
+        "List every relation of the sentence below.\n"
+        "Choose relation from born in, works, for, none, null.\n"
+        "Leave out every type that has no record; if none has one, write: none\n"
+        "Leave out what is not said of a record.\n"
+        "Form:\n"
+        "relation: head = words of the sentence, relation = label, tail = words of the sentence, year = whole number\n"
+        "relation: head = words of the sentence, relation = label, tail = words of the sentence, year = whole number"
+    )
 
 
 @pytest.mark.parametrize("task", TASKS_AND_MORE, ids=lambda task: task.name)
