@@ -243,6 +243,7 @@ class TrialResult:
     the device, the dtype as resolved, the versions of the libraries, and the commit of a model of the hub.
     `out_of_memory`: how many times memory was short in training, so that a step was cut into smaller parts.
     `skipped_steps`: how many steps changed nothing, as gradients overflowed in float16.
+    `general`: what training has done to the general set (`evaluation.general_set.forgetting`), if it was asked for.
     """
 
     key: str
@@ -260,3 +261,4 @@ class TrialResult:
     environment: Mapping[str, str] = field(default_factory=dict)
     out_of_memory: int = 0
     skipped_steps: int = 0
+    general: Mapping[str, float] = field(default_factory=dict)

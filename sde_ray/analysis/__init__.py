@@ -17,6 +17,7 @@ comparison.py  action.py              one comparison with its claim and cost; wh
 validation.py  paired.py  verdict.py  the final comparison: bootstrap over items, seeds, p-values with Holm's correction
 seed_noise.py                         the noise over seeds of contenders that have a few seeds each
 legend.py                             what the parts of a design's label say
+forgetting.py                         what training does to plain texts, by design
 looks.py  dropped_seeds.py            repeated looks at the test split; seeds on which nothing could be compared
 report/                               the HTML page
 """

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from sde_ray.analysis.effects import fit_results
-from sde_ray.config.schema import Constraints
+from sde_ray.config.constraints import Constraints
 from sde_ray.design.designs import design_of, paper_label
 from sde_ray.errors import UserError
 from sde_ray.types import Design, TrialResult

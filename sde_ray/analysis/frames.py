@@ -49,7 +49,8 @@ def trials_frame(results: Iterable[TrialResult], by_slot: bool = False) -> pd.Da
     Returns:
         key, status (finished, pruned, failed), phase ("search", or "validation" for the final comparison), task, model,
         train_size, seed, one column an axis, label (the paper's name of the design), a score column for each
-        split/metric ("dev/weighted_kappa", "dev/format_adherence"), tokens/<part>, seconds, peak_memory_mb, error.
+        split/metric ("dev/weighted_kappa", "dev/format_adherence"), tokens/<part>, general/<value>, seconds,
+        peak_memory_mb, error.
     """
     return _frame(
         [_trial_row(result, by_slot) for result in results], TRIAL, last=("seconds", "peak_memory_mb", "error")
@@ -68,6 +69,7 @@ def _trial_row(result: TrialResult, by_slot: bool) -> Row:
         "label": paper_label(design_of(result)),
         **scores,
         **{f"tokens/{part}": count for part, count in result.tokens.items()},
+        **{f"general/{name}": value for name, value in result.general.items()},
         "seconds": result.seconds.get("total"),
         "peak_memory_mb": result.peak_memory_mb or None,
         "error": result.error,

@@ -15,15 +15,16 @@ more than the luckiest of them all would be: its simultaneous confidence interva
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from sde_ray.analysis.effects import OUT_OF_DOMAIN, reference_of, scored_results
 from sde_ray.analysis.estimate import Estimate, format_estimate
+from sde_ray.analysis.forgetting import Forgetting, forgetting_by_design
 from sde_ray.analysis.response_surface import SurfaceFit, simultaneous_intervals
 from sde_ray.design.axes import find_axis
-from sde_ray.design.designs import design_of, paper_label
+from sde_ray.design.designs import design_of, essential, paper_label
 from sde_ray.types import Design, TrialResult
 
 
@@ -34,6 +35,7 @@ class RankedDesign:
     `expected`: what the response surface expects of the design, which ranks it; the mean `score` where none is given.
     `spread`: range of the score over seeds, None of a single one. `ood`: score out-of-domain, None where it is not
     applicable. `adherence`: format adherence, a share. `tokens`: output tokens of a completion. `seconds`: of a trial.
+    `general`: what its training does to the general set, where that was scored.
     """
 
     design: Design
@@ -45,6 +47,7 @@ class RankedDesign:
     tokens: float
     seconds: float
     trials: int
+    general: Forgetting | None = None
 
     @property
     def label(self) -> str:
@@ -53,7 +56,8 @@ class RankedDesign:
     def to_dict(self) -> dict[str, Any]:
         """For JSON and tables: the axes first."""
         numbers = ("score", "expected", "spread", "ood", "adherence", "tokens", "seconds", "trials")
-        return {**dict(self.design.options), **{name: getattr(self, name) for name in numbers}}
+        general = self.general.to_dict() if self.general else {}
+        return {**dict(self.design.options), **{name: getattr(self, name) for name in numbers}, **general}
 
 
 def rank_designs(
@@ -73,7 +77,11 @@ def rank_designs(
     by_design: dict[Design, list[TrialResult]] = {}
     for result in scored_results(results, objective, split):
         by_design.setdefault(design_of(result), []).append(result)
-    ranked = [_row(design, trials, objective, split, fitted) for design, trials in by_design.items()]
+    general = forgetting_by_design(results)
+    ranked = [
+        replace(_row(design, trials, objective, split, fitted), general=general.get(essential(design)))
+        for design, trials in by_design.items()
+    ]
     return sorted(ranked, key=lambda row: (-row.expected, row.tokens))
 
 

@@ -39,7 +39,7 @@ from sde_ray.analysis.nuisance import (
 from sde_ray.analysis.recommendation import Recommended, simplest
 from sde_ray.analysis.recommendation import reasons as recommendation_reasons
 from sde_ray.analysis.response_surface import SurfaceFit
-from sde_ray.config.schema import Constraints
+from sde_ray.config.constraints import Constraints
 from sde_ray.design.axes import find_axis
 from sde_ray.design.designs import completed, design_of, make_design, paper_label
 from sde_ray.errors import UserError, format_error

@@ -3,7 +3,7 @@
 schema.py    every key of the YAML, with its type, default and meaning
 section.py   a section of the YAML, and which of its settings are in a trial's key
 trial.py     everything that decides a trial's outcome, and its key
-curation.py  the settings of the axes of data and training
+curation.py  the settings of the axes of data and training; constraints.py, general.py two sections of their own
 memory_file.py memory levels of facts, as `sde-ray memory` has written them
 alias_file.py  further names of closed-book answers
 load.py      read, override, check; the resolved configuration back as JSON

@@ -104,11 +104,13 @@ def check(
 
 
 def _absolute(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
-    """Make data paths in written-out tasks absolute, since a worker may run elsewhere, and write out JSON schemas.
+    """Make the data paths of written-out tasks, and that of the general set, absolute: a worker may run elsewhere.
 
-    Names on the hub stay.
+    JSON schemas are written out. Names on the hub stay.
     """
-    task = values.get("task")
+    task, general = values.get("task"), values.get("general")
+    if isinstance(general, dict) and isinstance(general.get("path"), str):
+        values = {**values, "general": {**general, "path": str((base / general["path"]).resolve())}}
     if task is None:
         return dict(values)
     tasks = [_absolute_task(entry, base) for entry in task] if isinstance(task, list) else _absolute_task(task, base)

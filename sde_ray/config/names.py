@@ -171,10 +171,11 @@ def _task_names(values: Mapping[str, Any]) -> list[str]:
 
 
 def _files(values: Mapping[str, Any]) -> list[str]:
-    """Files and addresses that the settings of data and training axes name."""
+    """Files and addresses that the settings of data and training axes name, and the general set."""
     curation = values.get("curation")
     section = curation.get("memory_level") if isinstance(curation, Mapping) else None
     named = [section.get(name) for name in ("levels", "aliases")] if isinstance(section, Mapping) else []
+    named.append(_inner(values, "general", "path"))
     return [one for one in named if isinstance(one, str) and one]
 
 

@@ -22,7 +22,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from sde_ray.config.constraints import Constraints
 from sde_ray.config.curation import Curation
+from sde_ray.config.general import General
 from sde_ray.config.section import Section
 from sde_ray.config.trial import AutoOrCount, Generation, Lora, Train, check_batch_size
 from sde_ray.config.vllm import refused_by_vllm
@@ -275,15 +277,6 @@ class Notify(Section):
     """Seconds that each of them has; 10 at most where the sweep was interrupted."""
 
 
-class Constraints(Section):
-    """Constraints on the assembled design."""
-
-    min_format_adherence: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Least share of completions without a fault that the assembled design may have; empty: any."""
-    max_output_tokens: Annotated[float, Field(gt=0)] | None = None
-    """Most output tokens of a completion, in the mean, that the assembled design may need; empty: any."""
-
-
 class SweepConfig(Section):
     """A whole sweep. `config.load_config` makes it from a YAML file."""
 
@@ -342,6 +335,8 @@ class SweepConfig(Section):
     """What the assembled design must keep to."""
     validation: Validation = Validation()
     """The final comparison of the assembled design with its controls."""
+    general: General = General()
+    """What the trained models have forgotten."""
     trust_remote_code: bool = False
     """Let a model repository run its own Python code. Only for models you trust."""
 

@@ -230,6 +230,7 @@ class TrialConfig:
     from a trial's configuration; empty where the task's name says all.
     `curation`: settings of the data and training axes; in the key are those of the axes that the trial's design has.
     `rungs`: shares of the training at which the trial is scored, ascending, ending with 1.0.
+    `general`: the set on which forgetting is measured, as `evaluation.general_set.general_set_name` calls it.
     `interim_looks`: shares of the dev items after which a trial that is clearly behind its opponent is stopped.
     """
 
@@ -253,6 +254,7 @@ class TrialConfig:
     interim_looks: tuple[float, ...] = ()
     curation: Curation = field(default_factory=Curation)
     data: str = ""
+    general: str = ""
     definition: Mapping[str, Any] = field(default_factory=dict)
 
     def resolved(self) -> dict[str, Any]:
@@ -261,6 +263,8 @@ class TrialConfig:
         sections = {name: dict(value.key_values) for name, value in values.items() if isinstance(value, Section)}
         curation = {section: dict(settings.key_values) for section, settings in self.curation_settings.items()}
         design = without_neutral_options(dict(self.design.options))
+        if not self.general:
+            values.pop("general")
         whole = {**values, **sections, "design": design, **({"curation": curation} if curation else {})}
         plain: dict[str, Any] = json.loads(json.dumps(whole))
         return plain

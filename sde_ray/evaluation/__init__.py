@@ -6,6 +6,7 @@ item_cache.py         counts that were made once, kept in the run's folder
 batch_retries.py      numbers that a batch left out, asked again alone
 racing.py             futility stopping of a trial on its first items
 completion_lines.py   completions that another tool has written
+general_set.py        plain texts, scored before and after training: what a model forgets
 rescore.py            every metric again from the raw completions
 reference_scorers/    the paper's own file forms, and its scorers' numbers
 """

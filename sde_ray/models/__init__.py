@@ -12,7 +12,8 @@ generation.py       batched generation; continuous_batch.py its rows, decoding_s
                     their cache; fast_dropout.py dropout on a CPU
 backends/           what decodes: our own generation, or vLLM
 decoder.py          prompts in, completions out: what trials, predict and the studies decode with
-perplexity.py       likelihoods of prompts and gold outputs, and perplexities of texts
+perplexity.py       likelihoods of prompts and gold outputs, and perplexities of texts; general_values.py how well a
+                    model knows plain ones
 merge.py            an adapter and its base as one folder
 predictor.py        a trained adapter, applied in its design; answer_rows.py anybody's texts, one by one
 tiny/               the embedded base model

@@ -65,7 +65,7 @@ class LoraDecoder:
         `frame`: see `Encoder`; `backend`: a name of `BACKENDS`; the rest: `BackendSettings`.
         """
         self.loaded, self.peft_model = loaded, peft_model
-        settings = BackendSettings(max_length, merge_adapter, trust_remote_code)
+        settings = self.backend_settings = BackendSettings(max_length, merge_adapter, trust_remote_code)
         self.backend = make_backend(backend, loaded, settings)
         self.encoder = Encoder(loaded.tokenizer, min(max_length, loaded.max_positions), chat_template, frame)
 

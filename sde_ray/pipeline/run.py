@@ -22,8 +22,9 @@ from sde_ray.analysis import verdict as verdicts
 from sde_ray.analysis.cross_study import cross_studies
 from sde_ray.analysis.degenerate import degenerate_gold
 from sde_ray.analysis.study import Study, studies
+from sde_ray.config.constraints import Constraints
 from sde_ray.config.load import refuse_masked, resolved
-from sde_ray.config.schema import Constraints, SweepConfig
+from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design.axes import find_axis
 from sde_ray.errors import UserError

@@ -37,7 +37,7 @@ from sde_ray.types import TrialResult
 SCHEMA = 2  # 1: version 0.1, whose trials carry settings of other names, so that no key of theirs is met again
 _TAIL_SECONDS = 0.05  # between two looks at a last line without an end: it is torn, or just being written
 # Of a result: on its line only where it says something.
-ONLY_WHERE_SET = ("curation", "environment", "out_of_memory", "skipped_steps")
+ONLY_WHERE_SET = ("curation", "environment", "out_of_memory", "skipped_steps", "general")
 RANK = {"failed": 0, "pruned": 1, "finished": 2}
 _RESULT = TypeAdapter(TrialResult)
 

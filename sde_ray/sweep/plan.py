@@ -19,6 +19,7 @@ from sde_ray.design import designs
 from sde_ray.design.designs import SIZE
 from sde_ray.design.space import DesignSpace, design_space, why_not, without_doublets
 from sde_ray.errors import FaultList, UserError
+from sde_ray.evaluation.general_set import general_set_name
 from sde_ray.metrics import try_plugins
 from sde_ray.safe_json import stream_hash
 from sde_ray.search import METHODS
@@ -71,6 +72,8 @@ def plan(config: SweepConfig, results: Mapping[str, TrialResult] | None = None) 
     tasks = list(open_tasks(config).values())
     for task in tasks:
         try_plugins(task, task.load("dev")[:TRIED])
+    if config.general.score != "none":
+        general_set_name(config.general.path)  # the final comparison would be late to find a fault
     dropped: dict[Dropped, None] = {}
     pinned: dict[str, str] = {}
     spaces = [_space(config, task, pinned, dropped) for task in tasks]
@@ -147,10 +150,17 @@ def make_trial(
         rungs=rungs or config.rungs(),
         interim_looks=config.search.racing if rungs is None else (),  # a final comparison reports every item
         data=data,
+        general=_general_set(config, splits),
         curation=located(config, design, task.name, model),
         definition=definition_of(config, task.name),
     )
     return carried_out(trial)
+
+
+def _general_set(config: SweepConfig, splits: tuple[str, ...]) -> str:
+    """The set on which a trial's forgetting is measured; empty: it is not."""
+    wanted = config.general.score == "all" or (config.general.score == "validation" and "test" in splits)
+    return general_set_name(config.general.path) if wanted else ""
 
 
 def out_of_domain(config: SweepConfig, task: Task) -> tuple[str, ...]:

@@ -74,6 +74,7 @@ def run_metrics(result: TrialResult) -> list[tuple[str, float, int]]:
         for split, counts in result.faults.items()
         for kind, count in counts.items()
     ]
+    values += [(f"general/{name}", number, last) for name, number in result.general.items()]
     values += [("peak_memory_mb", result.peak_memory_mb, last)]
     values += [("out_of_memory", result.out_of_memory, last)] if result.out_of_memory else []
     values += [("skipped_steps", result.skipped_steps, last)] if result.skipped_steps else []

@@ -1,7 +1,7 @@
 """Training: one trial on one group of workers that keep the base model.
 
 runner.py            what a sweep needs of whatever runs its trials (a protocol)
-trial_runner.py      one trial: write the samples, train rung by rung, decode, score
+trial_runner.py      one trial: write the samples, train rung by rung, decode, score; trial_state.py its state
 evaluated_items.py   what a trial is scored on
 curation.py          what a data or training axis does to a trial; preparation.py what it may use for that
 worker_group.py      the processes of a trial; worker.py one of them

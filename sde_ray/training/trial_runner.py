@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from math import inf, isfinite
@@ -27,25 +26,24 @@ from sde_ray.design import render
 from sde_ray.design.answer_end import AnswerEnd
 from sde_ray.errors import UserError
 from sde_ray.evaluation.batch_retries import ask_again, parse_answers
+from sde_ray.evaluation.general_set import forgetting, open_general_set
 from sde_ray.evaluation.predictions import Prediction, write_predictions
 from sde_ray.evaluation.racing import Opponent, slices
 from sde_ray.models.predictor import write_card
 from sde_ray.storage.files import write_atomic
-from sde_ray.storage.layout import ADAPTER, CONFIG, PREDICTIONS, SCORES, TRAIN_LOG, predictions_name
-from sde_ray.storage.train_log import TrainLog, TrainStep
+from sde_ray.storage.layout import ADAPTER, CONFIG, PREDICTIONS, SCORES, predictions_name
 from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.training import checkpoint
-from sde_ray.training.checkpoint import Checkpoint, CheckpointError
+from sde_ray.training.checkpoint import CheckpointError
 from sde_ray.training.curation import methods_of
 from sde_ray.training.evaluated_items import Answered, Evaluation, evaluations
 from sde_ray.training.preparation import Preparation
 from sde_ray.training.runner import ResumeState, Runner, RunnerResources, WorkerDiedError
 from sde_ray.training.seat_group import SeatGroup
-from sde_ray.training.worker import TrialInfo
+from sde_ray.training.trial_state import PART_S, TrialState
 from sde_ray.training.worker_group import WorkerGroup
-from sde_ray.types import Example, Parsed, RungResult, Scores, Status, TrialResult
+from sde_ray.types import Example, RungResult, Scores, Status, TrialResult
 
-PART_S = 5.0  # seconds of training between two looks at whether a checkpoint is due, or the node will be taken away
 SHARE_BEFORE_DECODING = 0.1  # of the interval between checkpoints, after which the trial is saved before it decodes
 
 
@@ -68,10 +66,10 @@ class TrialRunner:
 
     def __init__(self, workers: WorkerGroup) -> None:
         self.workers = workers
-        self._trial: _TrialState | None = None
+        self._trial: TrialState | None = None
 
     def start(self, config: TrialConfig, folder: Path) -> ResumeState:
-        self._trial = trial = _TrialState(config, folder)
+        self._trial = trial = TrialState(config, folder)
         if config.num_workers != self.workers.resources.num_workers:
             raise UserError(
                 f"The trial wants {config.num_workers} workers, its runner has {self.workers.resources.num_workers}. "
@@ -95,7 +93,7 @@ class TrialRunner:
         trial.add_seconds("setup", started)
         return resumed
 
-    def _curate(self, trial: _TrialState, drawn: list[Example]) -> list[Any]:
+    def _curate(self, trial: TrialState, drawn: list[Example]) -> list[Any]:
         """The samples of a trial with data or training axes, with what else its workers need; empty for a plain one."""
         methods = methods_of(trial.config)
         if not methods:
@@ -107,7 +105,7 @@ class TrialRunner:
         trial.add_seconds("curate", started)
         return [samples, preparation.render(drawn), {method.axis: method.prepared for method in methods}]
 
-    def _resume(self, trial: _TrialState) -> ResumeState:
+    def _resume(self, trial: TrialState) -> ResumeState:
         """Resume from the checkpoint of this very trial, if its folder has a usable one."""
         try:
             saved = checkpoint.read(trial.folder, trial.config.key)
@@ -204,6 +202,11 @@ class TrialRunner:
         self._trial = None
         peak = 0.0
         try:
+            if status == "finished" and trial.config.general:
+                started = time.perf_counter()
+                values = self.workers.call("general_values", trial.config.general)[0]
+                trial.general = forgetting(open_general_set(trial.config.general), *values)
+                trial.add_seconds("general", started)
             if status != "failed":
                 self.workers.call("save", trial.folder / ADAPTER)
                 if trial.config.curated:
@@ -221,7 +224,7 @@ class TrialRunner:
     def close(self) -> None:
         self.workers.close()
 
-    def _running(self) -> _TrialState:
+    def _running(self) -> TrialState:
         assert self._trial is not None, "start() comes first"
         return self._trial
 
@@ -298,102 +301,6 @@ class TrialRunner:
         for rank, (texts, _) in enumerate(results):
             completions[rank::count] = texts
         return completions, sum(num_tokens for _, num_tokens in results)
-
-
-class _TrialState:
-    """The state of a running trial: rungs, losses, faults, seconds by phase, tokens by part."""
-
-    info: TrialInfo
-
-    def __init__(self, config: TrialConfig, folder: Path) -> None:
-        self.config, self.folder = config, folder
-        self.rungs: list[RungResult] = []
-        self.faults: dict[str, dict[str, int]] = {}
-        self.losses: list[float] = []
-        self.log = TrainLog(folder / TRAIN_LOG)
-        self.seconds: dict[str, float] = {}
-        self.tokens: dict[str, float] = {}
-        self.curation: dict[str, float] = {}
-        self.environment: dict[str, str] = {}
-        self.out_of_memory = self.skipped_steps = 0
-        self.checkpoint: Checkpoint | None = None
-        self.seconds_per_step = PART_S  # until it is measured
-        self.must_leave = False
-        self._started = self.saved_at = self.looked_at = time.perf_counter()
-        self._warned = False
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def add_seconds(self, phase: str, started: float) -> None:
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - started
-
-    def steps_since(self, done: int) -> list[TrainStep]:
-        """The steps after the first `done` ones, for the log."""
-        pairs = zip(self.losses[done:], self.info.learning_rates[done:], strict=False)
-        return [TrainStep(done + n, loss, rate) for n, (loss, rate) in enumerate(pairs, 1)]
-
-    @property
-    def is_saved(self) -> bool:
-        """Whether the checkpoint is of this very step."""
-        return self.checkpoint is not None and self.checkpoint.progress == (len(self.rungs), len(self.losses))
-
-    def seconds_unsaved(self) -> float:
-        """Seconds since the last attempt to save the trial."""
-        return time.perf_counter() - self.saved_at
-
-    def warn(self, text: str) -> None:
-        """Warn of checkpoints, once."""
-        if not self._warned:
-            warnings.warn(text, stacklevel=3)
-        self._warned = True
-
-    def to_checkpoint(self, worker_files: dict[str, str], rival: Opponent | None, promoted: bool) -> Checkpoint:
-        """The trial's progress; the engine's state is in the workers' files."""
-        total = self.seconds.get("total", 0.0) + time.perf_counter() - self._started
-        return Checkpoint(
-            key=self.config.key,
-            rungs=tuple(self.rungs),
-            losses=tuple(self.losses),
-            faults={split: dict(counts) for split, counts in self.faults.items()},
-            tokens=dict(self.tokens),
-            seconds={**self.seconds, "total": total},
-            rival=rival.folder.name if rival else "",
-            promoted=promoted,
-            worker_files=worker_files,
-        )
-
-    def resume_from(self, saved: Checkpoint) -> None:
-        """Take over the progress of a checkpoint."""
-        self.checkpoint, self.rungs, self.losses = saved, list(saved.rungs), list(saved.losses)
-        self.saved_at = time.perf_counter()
-        self.faults = {split: dict(counts) for split, counts in saved.faults.items()}
-        self.tokens = dict(saved.tokens)
-        for phase, seconds in saved.seconds.items():
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
-
-    def count_faults(self, split: str, parsed: Sequence[Parsed]) -> None:
-        counts = self.faults.setdefault(split, {})
-        for kind, number in metrics.fault_counts(parsed).items():
-            counts[kind] = counts.get(kind, 0) + number
-
-    def result(self, status: Status, error: str, peak_memory_mb: float) -> TrialResult:
-        self.add_seconds("total", self._started)
-        return TrialResult(
-            key=self.config.key,
-            config=self.config.resolved(),
-            status=status,
-            scores=self.rungs[-1].scores if self.rungs else {},
-            faults={split: dict(counts) for split, counts in self.faults.items()},
-            rungs=tuple(self.rungs),
-            error=error,
-            seconds={phase: round(seconds, 4) for phase, seconds in self.seconds.items()},
-            tokens={part: round(number, 4) for part, number in self.tokens.items()},
-            losses=tuple(self.losses),
-            curation=dict(self.curation),
-            environment=dict(self.environment),
-            out_of_memory=self.out_of_memory,
-            skipped_steps=self.skipped_steps,
-            peak_memory_mb=round(peak_memory_mb, 1),
-        )
 
 
 def _write_json(path: Path, value: Any) -> None:

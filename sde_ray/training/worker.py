@@ -65,6 +65,7 @@ class Worker:
         self._trainer: Any = None
         self._loaded_state: Any = None
         self._store: Any = None
+        self._general: tuple[Any, list[float]] = (None, [])  # of the base, for one set
 
     def address(self) -> tuple[str, int]:
         """Where the workers of a trial meet, on this worker's host; it listens there from now on."""
@@ -189,6 +190,25 @@ class Worker:
         with deepspeed_engine.decoding(engine, self._peft_model):
             texts, num_tokens = self._decoder.generate(prompts, self._max_new_tokens, batch_size=batch_size, ends=ends)
         return texts, num_tokens
+
+    def general_values(self, name: str) -> tuple[list[float], list[float]]:
+        """Values of a general set by the base and by the trained model; the base's are kept as long as it is."""
+        from sde_ray.evaluation.general_set import open_general_set
+        from sde_ray.models.general_values import general_values
+        from sde_ray.models.merged_lora import merged_lora
+        from sde_ray.training import deepspeed_engine
+
+        engine, loaded = self._trainer.engine if self._trainer else None, self._loaded
+        items, longest = open_general_set(name), min(self._config.train.max_length, loaded.max_positions)
+        kept = (self._loaded_for, name, longest)
+        merge = self._decoder.backend_settings.merge_adapter
+        with deepspeed_engine.decoding(engine, self._peft_model):
+            if self._general[0] != kept:
+                with self._peft_model.disable_adapter():
+                    base = self._peft_model.get_base_model()
+                    self._general = kept, general_values(base, loaded.tokenizer, items, longest)
+            with merged_lora(self._peft_model, merge) as model:
+                return self._general[1], general_values(model, loaded.tokenizer, items, longest)
 
     def count_tokens(self, config: TrialConfig, samples: Sequence[Sample]) -> list[int]:
         """The tokens of each sample, prompt and completion, as a trial would train on it."""

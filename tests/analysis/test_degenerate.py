@@ -10,7 +10,7 @@ from helpers.planted import ALL, additive, one_at_a_time, result, results
 
 from sde_ray.analysis.degenerate import degenerate_gold, degenerate_scores
 from sde_ray.analysis.strategy import assemble, load, save
-from sde_ray.config.schema import Constraints
+from sde_ray.config.constraints import Constraints
 from sde_ray.design.designs import make_design
 from sde_ray.tasks import get_task
 from sde_ray.types import Design, Example

@@ -10,8 +10,8 @@ from helpers.planted import ALL, additive, one_at_a_time, result, results
 
 from sde_ray.analysis.constraints import ConstraintCheck
 from sde_ray.analysis.strategy import assemble, load, save, strategy_table
+from sde_ray.config.constraints import Constraints
 from sde_ray.config.load import check
-from sde_ray.config.schema import Constraints
 from sde_ray.design.designs import make_design
 from sde_ray.errors import UserError
 from sde_ray.pipeline.run import constraints_of

@@ -7,7 +7,7 @@ models agree on, what was pinned, dropped, pruned or failed, and how to reproduc
 
 chapter.py      the part on one study; cross_study.py what several agree on
 by_slot.py      scores by slot and confusion matrices of the recommended design
-curation.py     what data and training axes counted
+curation.py     what data and training axes counted; general.py what training does to plain texts
 samples.py      samples of the best and the worst design; excluded.py what was dropped, pruned or failed
 extras.py       sections of the robustness and prompting studies
 figures.py      figures as SVG; html.py  style.py elements of the page

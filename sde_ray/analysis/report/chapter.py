@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sde_ray.analysis.claims import BETTER, MARGIN, NOT_SHOWN, PERHAPS_BETTER, PERHAPS_WORSE, SAME, UNKNOWN, WORSE
 from sde_ray.analysis.estimate import format_interval, format_signed
+from sde_ray.analysis.forgetting import Forgetting, forgetting_by_design
 from sde_ray.analysis.leaderboard import RankedDesign
 from sde_ray.analysis.legend import legend, legend_entries
 from sde_ray.analysis.report import figures
 from sde_ray.analysis.report.by_slot import write_by_slot
+from sde_ray.analysis.report.general import NOTE, general_cell, general_note
 from sde_ray.analysis.report.html import Html, escape, joined, table, tag
 from sde_ray.analysis.report.samples import AnsweredItem, held_out_answers, render_in_designs
 from sde_ray.analysis.strategy import Strategy, strategy_table
@@ -66,7 +68,7 @@ def _parts(chapter: Chapter) -> Iterator[Html | None]:
     if strategy is not None:
         yield _strategy(strategy, chapter.verdict is None)
     if chapter.verdict is not None:
-        yield _validation(chapter.verdict)
+        yield _validation(chapter.verdict, forgetting_by_design(chapter.final))
     if study.results and chapter.recommended is not None:
         yield write_by_slot(study, *chapter.recommended, chapter.final)
     if not study.ranked:
@@ -136,8 +138,8 @@ def _strategy(strategy: Strategy, open_: bool) -> Html:
     )
 
 
-def _validation(verdict: Verdict) -> Html:
-    rows = []
+def _validation(verdict: Verdict, general: Mapping[Design, Forgetting]) -> Html:
+    rows, designs = [], {row.control: row.design for row in verdict.rows}
     for row in verdict_table(verdict):
         rows.append(
             {
@@ -150,6 +152,7 @@ def _validation(verdict: Verdict) -> Html:
                 "size": "all" if row["train_size"] is None else str(row["train_size"]),
                 "difference": format_signed(row["difference"]),
                 "interval": format_interval(row["low"], row["high"]),
+                **general_cell(general, designs[row["control"]]),
                 "claim": tag(
                     "span", row["claim"], class_=row["claim"] if row["claim"] in ("better", "worse") else None
                 ),
@@ -170,6 +173,8 @@ def _validation(verdict: Verdict) -> Html:
         f"Look {verdict.look} at the test items: claims at level {verdict.level:g}. Scores and output tokens: of the "
         "assembled design / of the control."
     )
+    columns |= {"general": "general"} if general else {}
+    note += general_note(general, verdict.strategy_design)
     blocks = list(dict.fromkeys((row["at"], row["where"]) for row in rows))
     tables = [
         table(
@@ -199,7 +204,7 @@ def _leaderboard(study: Study, strategy: Strategy | None) -> Html:
     rows_shown = [
         (n, row) for n, row in ranked if n <= SHOWN_ROWS or n > len(ranked) - LAST_ROWS or row.design in always_shown
     ]
-    rows = [_row(rank, row, strategy) for rank, row in rows_shown]
+    rows = [_row(rank, row, strategy) | {"general": str(row.general or "")} for rank, row in rows_shown]
     columns = {
         "#": "place", "design": "label", study.objective: "score", "expected": "expected", "spread": "spread",
         "out of domain": "ood", "format ok": "adherence", "output tokens": "tokens", "seconds": "seconds",
@@ -207,6 +212,7 @@ def _leaderboard(study: Study, strategy: Strategy | None) -> Html:
     }  # fmt: skip
     if all(row.ood is None for row in study.ranked):
         columns.pop("out of domain")
+    columns |= {"general": "general"} if any(row.general for row in study.ranked) else {}
     selection_note = (
         f"The best {SHOWN_ROWS}, the named ones and the last {LAST_ROWS} of {len(ranked)} designs."
         if len(rows_shown) < len(ranked)
@@ -215,6 +221,7 @@ def _leaderboard(study: Study, strategy: Strategy | None) -> Html:
     note = (
         f"Mean over seeds on {_items(study)}; ranked by the expected score, a shrunken mean that draws designs of few "
         f"trials towards what their options promise; spread is the range over seeds. {selection_note}"
+        + (f" {NOTE}" if "general" in columns else "")
     )
     ahead = tag("p", study.best_vs_baseline.summary) if study.best_vs_baseline else None
     return joined([tag("h3", "Leaderboard"), tag("p", note, class_="quiet"), ahead, table(columns, rows)])
