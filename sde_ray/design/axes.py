@@ -58,6 +58,7 @@ from typing import Any, cast
 from sde_ray.design.answer import ORDER, REASONING, UNMENTIONED
 from sde_ray.design.base import Axis, Option
 from sde_ray.design.data import DATA
+from sde_ray.design.decoding import DECODING
 from sde_ray.design.format_code import CODE
 from sde_ray.design.format_inline import INLINE, INLINE_XML
 from sde_ray.design.format_json import JSON, PAIRS
@@ -96,7 +97,9 @@ AXES: Mapping[str, Axis] = {
     axis.name: axis for axis in (INSTRUCTION, INPUT_MODELING, FORMAT, UNMENTIONED, LABELS, REASONING)
 }
 
-OPTIONAL: Mapping[str, Axis] = {axis.name: axis for axis in (FORM_IN_PROMPT, DEFINITIONS, WORDINGS_IN_TRAINING, ORDER)}
+OPTIONAL: Mapping[str, Axis] = {
+    axis.name: axis for axis in (FORM_IN_PROMPT, DEFINITIONS, WORDINGS_IN_TRAINING, ORDER, DECODING)
+}
 """Axes of a sample's form beyond the paper's: a design has one only where a sweep names it."""
 
 CURATION: Mapping[str, Axis] = {axis.name: axis for axis in (*DATA, *TRAINING)}

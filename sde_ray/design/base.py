@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
+from sde_ray.design.grammar import EntryGrammar
 from sde_ray.design.output_form import InstructionContext, OutputForm, Where
 from sde_ray.types import Example, Fault, Line, Segment, Task
 
@@ -95,6 +96,7 @@ class FormatOption:
     form, in place of a schematic. `absent`: the word for an absent slot, in place of the task's. `absent_field`: what
     it writes for a field that a record lacks, where the answer is complete. `positional`: it writes a record's values
     in the order of the fields, without their names, and so absent ones always.
+    `grammar`: its entries for constrained decoding (`grammar.py`); None: it has none.
     """
 
     label: str
@@ -109,6 +111,7 @@ class FormatOption:
     settled: Callable[[str, Sequence[str], OutputForm], bool] = never_settled
     whole: Callable[[Lines, OutputForm], str] | None = None
     in_text: bool = False
+    grammar: EntryGrammar | None = None
     sentence: Callable[[InstructionContext], str] = no_sentence
     describes_form: bool = False
     absent: str = ""

@@ -13,6 +13,7 @@ import json
 from collections.abc import Sequence
 
 from sde_ray.design.base import Faults, FormatOption, Lines, collect, covers_and_goes_on, finished_rows, rows
+from sde_ray.design.grammar import FILLED, STRING, AskedSlot, Entry, literal, sequence
 from sde_ray.design.output_form import OutputForm
 from sde_ray.design.record_json import read_values, write_object, write_values
 from sde_ray.design.record_lines import grows, merge_records
@@ -176,6 +177,50 @@ def _pairs_settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
     )
 
 
+def _object_grammar(slots: Sequence[AskedSlot], form: OutputForm) -> tuple[str, list[Entry]]:
+    """See `grammar.Entry`; an entry is an object as `_write_object` writes it."""
+    nouns, position = form.nouns, form.rationale_position
+    why = sequence(literal(f"{_quote(nouns.rationale)}: "), FILLED)
+
+    def entry(slot: AskedSlot) -> Entry:
+        several = form.holds_list(slot.slot)
+        value = literal(f"{_quote(nouns.value)}: ")
+        head = literal(f"{{{_quote(nouns.slot)}: {_quote(slot.slot)}, ")
+        return Entry(
+            head=sequence(head, why, literal(", "), value) if position == "first" else sequence(head, value),
+            values=tuple(literal(_quote(label)) for label in slot.labels) or (STRING,),
+            absent=literal(json.dumps(absent_value(slot.slot, form), ensure_ascii=False)),
+            tail=sequence(literal(", "), why, literal("}")) if position == "last" else literal("}"),
+            opening=literal("[") if several else "",
+            comma=literal(", "),
+            closing=literal("]") if several else "",
+        )
+
+    return "", [entry(slot) for slot in slots]
+
+
+def _pair_grammar(slots: Sequence[AskedSlot], form: OutputForm) -> tuple[str, list[Entry]]:
+    """See `grammar.Entry`; a value is a row, so that an entry of a list has as many as values."""
+    position = form.rationale_position
+
+    def row(slot: str, value: str) -> str:
+        parts = [literal(f"[{_quote(slot)}, "), value, literal("]")]
+        if position:
+            parts[1:2] = [FILLED, literal(", "), value] if position == "first" else [value, literal(", "), FILLED]
+        return sequence(*parts)
+
+    def entry(slot: AskedSlot) -> Entry:
+        values = tuple(literal(_quote(label)) for label in slot.labels) or (STRING,)
+        return Entry(
+            head="",
+            values=tuple(row(slot.slot, value) for value in values),
+            absent=row(slot.slot, literal(json.dumps(_absent_item(form), ensure_ascii=False))),
+            comma=literal("\n"),
+        )
+
+    return "", [entry(slot) for slot in slots]
+
+
 JSON = FormatOption(
     label="JSON",
     entry=_write_object,
@@ -184,6 +229,7 @@ JSON = FormatOption(
     read=_read_objects,
     settled=_objects_settled,
     absent_field=lambda form: "null",
+    grammar=_object_grammar,
 )
 PAIRS = FormatOption(
     label="Pairs",
@@ -194,5 +240,6 @@ PAIRS = FormatOption(
     settled=_pairs_settled,
     absent_field=lambda form: "null",
     positional=True,
+    grammar=_pair_grammar,
     swept=False,
 )

@@ -19,7 +19,8 @@ from functools import partial
 
 from sde_ray.design.base import Faults, FormatOption, Lines, collect
 from sde_ray.design.format_json import absent_value
-from sde_ray.design.literals import is_number
+from sde_ray.design.grammar import FILLED, STRING, AskedSlot, Entry, choice, literal, sequence
+from sde_ray.design.literals import NUMBER, is_number
 from sde_ray.design.output_form import OutputForm
 from sde_ray.design.record_json import write_members, write_object
 from sde_ray.safe_json import MAX_DEPTH, JsonNumber, JsonObject, read_json_object, write_json_exactly
@@ -122,6 +123,32 @@ def _settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
     return body[end:].strip().strip(_HALF) != ""
 
 
+def _grammar(slots: Sequence[AskedSlot], form: OutputForm) -> tuple[str, list[Entry]]:
+    """See `grammar.Entry`; an entry is a member as `_write_member` writes it."""
+    nouns, position = form.nouns, form.rationale_position
+    why = sequence(literal(f"{_quote(nouns.rationale)}: "), FILLED)
+    value = literal(f"{_quote(nouns.value)}: ")
+    before = {"first": sequence(literal("{"), why, literal(", "), value), "last": sequence(literal("{"), value)}
+    after = {"first": literal("}"), "last": sequence(literal(", "), why, literal("}"))}
+    any_value = STRING if form.kind == "span" else choice(STRING, "NUMBER")
+
+    def entry(slot: AskedSlot) -> Entry:
+        several = form.holds_list(slot.slot)
+        absent = absent_value(slot.slot, form)
+        return Entry(
+            head=sequence(literal(f"{_quote(slot.slot)}: "), before.get(position or "", "")),
+            values=tuple(literal(_scalar(label, form)) for label in slot.labels) or (any_value,),
+            absent=literal(_scalar(absent, form) if isinstance(absent, str) else json.dumps(absent)),
+            tail=after.get(position or "", ""),
+            opening=literal("[") if several else "",
+            comma=literal(", "),
+            closing=literal("]") if several else "",
+        )
+
+    number = NUMBER.pattern.replace("(?:", "(").replace(r"\d", "[0-9]")
+    return f"NUMBER: /{number}/", [entry(slot) for slot in slots]
+
+
 JSON_OBJECT = FormatOption(
     label="JSON-object",
     entry=_write_member,
@@ -133,5 +160,6 @@ JSON_OBJECT = FormatOption(
     read=_read,
     settled=_settled,
     absent_field=lambda form: "null",
+    grammar=_grammar,
     swept=False,
 )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from sde_ray.data.record_values import exact_record
 from sde_ray.design.base import Faults, FormatOption, Lines, collect, covers_and_goes_on, finished_rows, rows
+from sde_ray.design.grammar import FILLED, STRING, AskedSlot, Entry, bare_word, choice, literal, sequence
 from sde_ray.design.lexer import Token, Word, is_plain, quote_if_needed, tokenize
 from sde_ray.design.output_form import OutputForm
 from sde_ray.design.record_lines import grows, merge_records
@@ -182,6 +183,32 @@ def _lines_settled(text: str, slots: Sequence[str], form: OutputForm) -> bool:
     return not grows(form) and covers_and_goes_on(*read_lines(finished_rows(text), form), slots)
 
 
+def _grammar(
+    slots: Sequence[AskedSlot], form: OutputForm, separator: str, stop: str = ""
+) -> tuple[str, tuple[Entry, ...]]:
+    """See `grammar.Entry`; an entry is as `_write_entry` writes it."""
+    delimiters = _delimiters(form, separator)
+    # Of the last word a stop is not read, so that "none." is the placeholder, too.
+    bare = bare_word(delimiters, [form.placeholder, form.placeholder + stop])
+    arrow = literal(ARROWS[form.rationale_position]) if form.rationale_position else ""
+
+    def word(text: str) -> str:
+        return literal(quote_if_needed(text, delimiters, form.placeholder, stop))
+
+    def entry(slot: AskedSlot) -> Entry:
+        head = sequence(word(slot.slot), literal(form.marks.colon))
+        return Entry(
+            head=sequence(head, "WHY", arrow) if form.rationale_position == "first" else head,
+            values=tuple(map(word, slot.labels)) or ("WORD",),
+            absent=literal(form.placeholder),
+            tail=sequence(arrow, "WHY") if form.rationale_position == "last" else "",
+            comma=literal(form.marks.comma),
+        )
+
+    definitions = f"BARE: {bare}\nWORD: {choice('BARE', STRING)}\nWHY: {choice('BARE', FILLED)}"
+    return definitions, tuple(map(entry, slots))
+
+
 NATURAL = FormatOption(
     label="Natural",
     entry=lambda line, form: _write_entry(line, form, _natural_separator(form), form.marks.stop),
@@ -190,6 +217,7 @@ NATURAL = FormatOption(
     marker=lambda form: form.placeholder,
     read=_read_natural,
     settled=_natural_settled,
+    grammar=lambda slots, form: _grammar(slots, form, _natural_separator(form), form.marks.stop),
 )
 LINES = FormatOption(
     label="Lines",
@@ -198,4 +226,5 @@ LINES = FormatOption(
     marker=lambda form: form.placeholder,
     read=read_lines,
     settled=_lines_settled,
+    grammar=lambda slots, form: _grammar(slots, form, "\n"),
 )

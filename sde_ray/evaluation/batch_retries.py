@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from sde_ray.data.batches import join_texts, split_texts
+from sde_ray.design.answer_end import answer_end
 from sde_ray.design.render import form_of, parse_completion, prompt_of
 from sde_ray.types import Design, Example, Fault, Parsed, Segment, Task
 
@@ -22,7 +23,7 @@ ALONE = "1"
 """The number of an instance that is asked alone."""
 
 Prompt = tuple[str, tuple[Segment, ...]]
-Decode = Callable[[list[Prompt]], tuple[list[str], int]]
+Decode = Callable[..., tuple[list[str], int]]  # prompts, and `ends` where these have grammars -> texts, new tokens
 
 
 def ask_again(
@@ -52,7 +53,14 @@ def ask_again(
     ]
     if not any(prompts):
         return by_part, 0
-    texts, num_tokens = decode([prompt for own in prompts for prompt in own])
+    ends = [
+        answer_end(task, design, join_texts([""]))
+        for (task, _, _), own in zip(parts, prompts, strict=True)
+        for _ in own
+    ]
+    constrained = any(end and end.grammar for end in ends)
+    flat = [prompt for own in prompts for prompt in own]
+    texts, num_tokens = decode(flat, ends=ends) if constrained else decode(flat)
     for completions, own_prompts in zip(by_part, prompts, strict=True):
         completions |= {name: texts.pop(0) for name, _ in own_prompts}
     return by_part, num_tokens

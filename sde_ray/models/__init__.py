@@ -9,7 +9,7 @@ merged_lora.py      an adapter in the weights while decoding; memory.py what mem
 joint_model.py      a base that trains several adapters in one pass; lora_group.py whose rows these are,
                     grouped_linear.py one layer of it, joint_decoding.py their completions in common batches
 generation.py       batched generation; continuous_batch.py its rows, decoding_step.py a step of them, kv_cache.py
-                    their cache; fast_dropout.py dropout on a CPU
+                    their cache; fast_dropout.py dropout on a CPU; constrained.py only what a grammar allows
 backends/           what decodes: our own generation, or vLLM
 decoder.py          prompts in, completions out: what trials, predict and the studies decode with
 perplexity.py       likelihoods of prompts and gold outputs, and perplexities of texts; general_values.py how well a

@@ -20,6 +20,7 @@ from sde_ray.design.answer_end import AnswerEnd
 from sde_ray.models.backends import make_backend
 from sde_ray.models.backends.request import BackendSettings, Request
 from sde_ray.models.base import LoadedModel
+from sde_ray.models.constrained import Constraint, make_constraint
 from sde_ray.models.generation import Sampling
 from sde_ray.models.tokenization import Encoder, Frame, Prompt, completion_text
 from sde_ray.types import Sample
@@ -90,7 +91,8 @@ class LoraDecoder:
             sampling: draw tokens instead of taking the likeliest.
             stop_token_ids: end a completion, in addition to the model's own end tokens.
             share_prefix: see `generation.generate`.
-            ends: of each prompt, when its answer is settled: then the completion ends, a few tokens later.
+            ends: of each prompt, when its answer is settled: then the completion ends, a few tokens later; and the
+                grammar of its completion, if it has one.
             near_tie: see `generation.generate`.
 
         Returns:
@@ -107,10 +109,16 @@ class LoraDecoder:
             sampling=sampling,
             share_prefix=share_prefix,
             is_complete=partial(self.is_settled, ends) if any(ends) else None,
+            constraint=self.constraint(ends, stop_token_ids),
             near_tie=near_tie,
         )
         generated = self.backend.generate(self.peft_model, self.encoder.prompts(prompts, max_new_tokens), request)
         return [completion_text(tokenizer, ids) for ids in generated], sum(map(len, generated))
+
+    def constraint(self, ends: Sequence[AnswerEnd | None], stop_token_ids: Collection[int] = ()) -> Constraint | None:
+        """The constraint of prompts whose answers end so."""
+        eos_token_ids = (*self.loaded.eos_token_ids, *stop_token_ids)
+        return make_constraint(self.loaded.tokenizer, eos_token_ids, [end.grammar if end else "" for end in ends])
 
     def is_settled(self, ends: Sequence[AnswerEnd | None], row: int, ids: Sequence[int]) -> bool:
         end = ends[row]

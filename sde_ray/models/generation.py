@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from sde_ray.config.trial import CPU_ROWS
+from sde_ray.models.constrained import Constraint
 from sde_ray.models.continuous_batch import COMPACT_BELOW, ContinuousBatch
 from sde_ray.models.decoding_step import Choose, Ids, IsComplete, NextLogits, OnRows, pad_left, positions_of
 from sde_ray.models.kv_cache import can_drop_rows, is_plain_attention, make_kv_cache
@@ -53,6 +54,7 @@ def generate(
     is_complete: IsComplete | None = None,
     on_rows: OnRows | None = None,
     near_tie: float = 0.0,
+    constraint: Constraint | None = None,
 ) -> list[list[int]]:
     """Generate the continuation of each prompt, greedily unless `sampling` is given.
 
@@ -72,24 +74,25 @@ def generate(
             `share_prefix`.
         near_tie: a prompt that meets two likeliest tokens whose logits are nearer than this is continued again alone.
             Sums in another order move logits by less, so a greedy row then never depends on its neighbours.
+        constraint: of these prompts, by the grammar of each.
 
     Returns:
         The new token ids of each prompt, in the order given, without the end token.
     """
     if "past_key_values" not in inspect.signature(model.forward).parameters:
-        return [
-            _generate_alone(model, prompt, eos_token_ids, pad_token_id, max_new_tokens, sampling, seed)
-            for prompt, seed in zip(prompts, streams or _streams(sampling, len(prompts)), strict=True)
-        ]
+        alone = (model, eos_token_ids, pad_token_id, max_new_tokens, sampling)
+        seeds = streams or _streams(sampling, len(prompts))
+        return [_generate_alone(*alone, one, seeds[n], _only(constraint, n)) for n, one in enumerate(prompts)]
     if not prompts:
         return []
     draws = streams or _streams(sampling, len(prompts))
     greedy = _Greedy(near_tie if len(prompts) > 1 else 0.0)
+    choose: Choose = _Sampler(sampling, draws, max_new_tokens) if sampling else greedy
     settings: dict[str, Any] = {
         "eos_token_ids": set(eos_token_ids),
         "pad_token_id": pad_token_id,
         "max_new_tokens": max_new_tokens,
-        "choose": _Sampler(sampling, draws, max_new_tokens) if sampling else greedy,
+        "choose": constraint(choose, greedy=sampling is None) if constraint else choose,
         "is_complete": is_complete or (lambda row, tokens: False),
     }
     if is_plain_attention(make_kv_cache(model, 0)):
@@ -98,7 +101,7 @@ def generate(
         generated = batch.run()
     else:
         generated = _in_batches(model, prompts, batch_size or CPU_ROWS, settings)
-    return _near_ties_alone(greedy.near_ties(generated), generated, model, prompts, settings)
+    return _near_ties_alone(greedy.near_ties(generated), generated, model, prompts, settings, constraint)
 
 
 def _near_ties_alone(
@@ -107,14 +110,19 @@ def _near_ties_alone(
     model: torch.nn.Module,
     prompts: Sequence[Ids],
     settings: Mapping[str, Any],
+    constraint: Constraint | None,
 ) -> list[list[int]]:
     """What was generated, with these prompts continued once more, each in a batch of its own."""
     names = ("eos_token_ids", "pad_token_id", "max_new_tokens")
     for row in ties:
         is_complete = partial(_with_row, settings["is_complete"], row)
         alone = {**{name: settings[name] for name in names}, "is_complete": is_complete}
-        (generated[row],) = generate(model, [prompts[row]], **alone)
+        (generated[row],) = generate(model, [prompts[row]], constraint=_only(constraint, row), **alone)
     return generated
+
+
+def _only(constraint: Constraint | None, row: int) -> Constraint | None:
+    return None if constraint is None else constraint.only(row)
 
 
 def _with_row(is_complete: IsComplete, row: int, _: int, tokens: Ids) -> bool:
@@ -214,12 +222,13 @@ def _inverse_transform(logits: torch.Tensor, draws: torch.Tensor) -> torch.Tenso
 
 def _generate_alone(
     model: Any,
-    prompt: Ids,
     eos_token_ids: Collection[int],
     pad_token_id: int,
     max_new_tokens: int,
     sampling: Sampling | None,
+    prompt: Ids,
     stream: Sequence[int],
+    constraint: Constraint | None,
 ) -> list[int]:
     """One prompt by transformers' own `generate`, for models without a key-value cache (state-space models)."""
     ids = torch.tensor([list(prompt)], device=next(model.parameters()).device)
@@ -228,6 +237,9 @@ def _generate_alone(
         torch.manual_seed(int(np.random.default_rng(list(stream)).integers(2**31)))
         strategy = {"do_sample": True, "temperature": sampling.temperature}
         strategy |= {"top_k": sampling.top_k, "top_p": sampling.top_p}
+    if constraint is not None:
+        length = len(prompt)
+        strategy["logits_processor"] = [lambda seen, scores: constraint.allowed(scores, 0, seen[0, length:].tolist())]
     out = model.generate(
         ids,
         attention_mask=torch.ones_like(ids),

@@ -32,6 +32,10 @@ class JointRequest:
     ends: Sequence[AnswerEnd | None] = ()
 
 
+def _ends(request: JointRequest) -> Sequence[AnswerEnd | None]:
+    return request.ends or [None] * len(request.prompts)
+
+
 def generate_together(
     joint: JointModel, requests: Sequence[JointRequest], batch_size: int | None = None
 ) -> list[tuple[list[str], int]]:
@@ -65,6 +69,7 @@ def generate_together(
             batch_size=batch_size,
             is_complete=is_complete,
             on_rows=on_rows,
+            constraint=first.constraint([end for request in requests for end in _ends(request)]),
         )
     left = iter(generated)
     own = [[next(left) for _ in request.prompts] for request in requests]

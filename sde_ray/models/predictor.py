@@ -243,7 +243,7 @@ class Predictor:
             batch_size=batch_size,
             near_tie=NEAR_TIE[self.is_exact],
         )
-        texts, _ = decode(prompts, ends=[answer_end(task, design)] * len(prompts))
+        texts, _ = decode(prompts, ends=[answer_end(task, design, one.text) for one in examples])
         (by_id,), _ = ask_again([(task, examples, texts)], design, variant, decode)
         return [
             Answered(parse_answers(by_id, one, task, design), by_id[one.id], retries_of(by_id, one, task))

@@ -27,7 +27,7 @@ class Evaluation:
 
     def ends(self, config: TrialConfig) -> list[AnswerEnd | None]:
         """When the answer to each is settled."""
-        return [answer_end(self.task, config.design)] * len(self.examples)
+        return [answer_end(self.task, config.design, example.text) for example in self.examples]
 
 
 Answered = tuple[Evaluation, list[str]]

@@ -25,6 +25,7 @@ from typing import Any, Protocol
 from sde_ray import data
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
+from sde_ray.design.answer_end import AnswerEnd, answer_end
 from sde_ray.design.axes import find_axis
 from sde_ray.errors import UserError
 from sde_ray.safe_json import read_json
@@ -142,10 +143,13 @@ class Preparation:
         config = replace(self.config, model=model) if model else self.config
         return int(self.workers.call("start_plain", config, list(samples), self.render(self.drawn))[0].steps)
 
-    def complete(self, prompts: Prompts) -> list[str]:
-        """The completions of (id, prompt) pairs, greedily, by the adapter that was fitted last."""
+    def complete(self, prompts: Prompts, ends: Sequence[AnswerEnd | None] = ()) -> list[str]:
+        """The completions of (id, prompt) pairs, greedily, by the adapter that was fitted last.
+
+        `ends`: when the answer of each is settled, and its grammar.
+        """
         count = self.workers.resources.num_workers
-        parts = self.workers.map("generate", [(list(prompts)[rank::count],) for rank in range(count)])
+        parts = self.workers.map("generate", [(list(prompts)[rank::count], ends[rank::count]) for rank in range(count)])
         completions = [""] * len(prompts)
         for rank, (texts, num_tokens) in enumerate(parts):
             completions[rank::count] = texts
@@ -156,7 +160,9 @@ class Preparation:
         """The answers to examples in the trial's design, read from the completions."""
         design, variant = self.config.design, self.config.instruction_variant
         prompts = [(one.id, render.prompt_of(one.text, self.task, design, variant)) for one in examples]
-        completions = zip(self.complete(prompts), examples, strict=True)
+        ends = [answer_end(self.task, design, one.text) for one in examples]
+        constrained = any(end and end.grammar for end in ends)
+        completions = zip(self.complete(prompts, ends if constrained else ()), examples, strict=True)
         return [render.parse_completion(text, self.task, design, one.text) for text, one in completions]
 
     def count_tokens(self, samples: Sequence[Sample]) -> list[int]:

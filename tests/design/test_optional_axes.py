@@ -22,6 +22,8 @@ from sde_ray.types import Example, Parsed, Task
 MEANINGS = {"food": "What is eaten. Not drinks.", "positive": "praise", "wine": "is not asked for"}
 DEFINED = replace(REVIEWS, definitions=MEANINGS)
 TASKS = [*ALL, (DEFINED, [Example("a", "Nice soup.", {"food": ("positive",)})])]
+OF_DECODING = ("decoding",)  # the axes that change no sample
+OF_DECODING = ("decoding",)  # the axes that change no sample
 OPTIONS = [(name, option) for name, axis in OPTIONAL.items() for option in axis.options if option != axis.default]
 
 
@@ -45,7 +47,7 @@ def test_a_sweep_that_names_none_has_none() -> None:
     assert {axis for design in design_space(REVIEWS, True).designs for axis, _ in design.options} == set(AXES)
 
 
-@pytest.mark.parametrize(("name", "option"), OPTIONS)
+@pytest.mark.parametrize(("name", "option"), [pair for pair in OPTIONS if pair[0] not in OF_DECODING])
 def test_an_option_changes_the_samples_of_a_task_that_it_is_not_pinned_on(name: str, option: str) -> None:
     changed = 0
     for task, examples in TASKS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from helpers.plans import BASE, FEW, plan_of
@@ -152,3 +153,19 @@ def test_the_estimate_comes_from_trials_that_have_ended() -> None:
 def test_a_result_of_the_ledger_matches_its_trial() -> None:
     trial = plan_of(**FEW).trials[0]
     assert from_json({"key": trial.key, "config": trial.resolved(), "status": "finished"}).key == trial.key
+
+
+def test_constrained_decoding_is_refused_where_there_is_no_grammar(monkeypatch: pytest.MonkeyPatch) -> None:
+    def planned(**changes: Any) -> None:
+        axes = {"instruction": ["last"], "input_modeling": ["off"], "labels": ["text"], "decoding": ["constrained"]}
+        values = {"name": "x", "task": "nested_ner", "seeds": [0], "train_sizes": [8], "search": {"method": "grid"}}
+        plan(check({**values, **changes, "axes": {**axes, "unmentioned": ["omit"], **changes.get("axes", {})}}))
+
+    planned(axes={"format": ["lines", "json_object"]})
+    with pytest.raises(UserError, match="the format inline has none. Leave out"):
+        planned(axes={"format": ["lines", "inline"]})
+    with pytest.raises(UserError, match="vllm is not told the grammar"):
+        planned(generation={"backend": "vllm"})
+    monkeypatch.setattr("sde_ray.sweep.decoding_check.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="llguidance, which is not installed"):
+        planned(axes={"format": ["lines"]})

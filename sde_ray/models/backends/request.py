@@ -11,6 +11,7 @@ from sde_ray.models.decoding_step import Ids, IsComplete
 if TYPE_CHECKING:
     from peft import PeftModel
 
+    from sde_ray.models.constrained import Constraint
     from sde_ray.models.generation import Sampling
 
 
@@ -27,8 +28,8 @@ class BackendSettings:
 class Request:
     """How prompts are continued; the fields are the arguments of `generation.generate`.
 
-    `batch_size`, `share_prefix` and `is_complete` save time and memory, and a backend may do without; `near_tie` is for
-    the built-in one.
+    `batch_size`, `share_prefix` and `is_complete` save time and memory, and a backend may do without; `near_tie` and
+    `constraint` are for the built-in one.
     """
 
     eos_token_ids: tuple[int, ...]
@@ -38,6 +39,7 @@ class Request:
     share_prefix: bool = True
     is_complete: IsComplete | None = None
     near_tie: float = 0.0
+    constraint: Constraint | None = None
 
 
 class Backend(Protocol):

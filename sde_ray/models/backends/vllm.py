@@ -87,6 +87,8 @@ class Vllm:
 
     def generate(self, peft_model: PeftModel | None, prompts: Sequence[Ids], request: Request) -> list[list[int]]:
         """See `Backend`."""
+        if request.constraint is not None:
+            raise UserError("decoding=constrained needs generation.backend: builtin; vllm is not told the grammar.")
         if not prompts:
             return []
         rank = peft_model.peft_config[ADAPTER].r if peft_model is not None else 0

@@ -17,6 +17,7 @@ from typing import Any
 
 from sde_ray.config.schema import SweepConfig
 from sde_ray.design import render
+from sde_ray.design.decoding import CONSTRAINED, DECODING
 from sde_ray.safe_json import content_hash
 from sde_ray.types import Design, Example, Sample, Task
 
@@ -57,6 +58,7 @@ class Measurement:
         """The cache key of a part."""
         shown = [sample.id for sample in self.demonstrations[: int(part)]] if part != PERPLEXITY else []
         names = [self.task.name, self.metric, *(example.id for example in self.examples)]
+        names += [CONSTRAINED] if render.option_of(self.design, DECODING) == CONSTRAINED else []
         return content_hash([SCHEMA, part, self._input_hash, shown, names, dict(self.settings)])
 
     @property

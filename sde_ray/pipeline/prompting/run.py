@@ -19,6 +19,7 @@ from typing import Any
 from sde_ray import data, metrics
 from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import CPU_ROWS
+from sde_ray.design.answer_end import AnswerEnd, answer_end
 from sde_ray.errors import UserError
 from sde_ray.evaluation.batch_retries import Prompt, ask_again, parse_answers
 from sde_ray.pipeline.prompting.few_shot import BETWEEN, answer_of, fit
@@ -176,12 +177,16 @@ class _UntunedModel:
         if shots and not any(prompt.num_demonstrations for prompt in fitted):
             return {"error": f"not one of {shots} demonstrations fits the context of {encoder.max_length} tokens"}
         names = [sample.id for sample in measurement.samples]
-        completions, _ = self._decode(list(zip(names, (one.prompt for one in fitted), strict=True)), budget, shots)
+        prompts = list(zip(names, (one.prompt for one in fitted), strict=True))
+        ends = [answer_end(task, design, example.text) for example in examples]
+        completions, _ = self._decode(prompts, budget, shots, ends)
         (texts,), _ = ask_again(
             [(task, examples, completions)],
             design,
             measurement.instruction_variant,
-            lambda prompts: self._decode([(name, in_context(one).prompt) for name, one in prompts], budget, shots),
+            lambda prompts, ends=(): self._decode(
+                [(name, in_context(one).prompt) for name, one in prompts], budget, shots, ends
+            ),
         )
         parsed = [parse_answers(texts, example, task, design) for example in examples]
         scores = metrics.score(task, examples, parsed)
@@ -193,12 +198,15 @@ class _UntunedModel:
             "cut": fmean(prompt.num_truncated > 0 for prompt in fitted),
         }
 
-    def _decode(self, prompts: list[Prompt], budget: int, shots: int) -> tuple[list[str], int]:
+    def _decode(
+        self, prompts: list[Prompt], budget: int, shots: int, ends: Sequence[AnswerEnd | None]
+    ) -> tuple[list[str], int]:
         """The answers in the completions of prompts, and how many tokens were generated."""
         texts, num_tokens = self.decoder.generate(
             prompts,
             budget,
             batch_size=self.rows,
             stop_token_ids=self.blank_line if shots else (),
+            ends=[end if end and end.grammar else None for end in ends],  # an untuned model may go on after its answer
         )
         return [answer_of(text) for text in texts], num_tokens

@@ -103,7 +103,7 @@ class _AdapterDecoder:
                 prompts,
                 card.max_new_tokens,
                 batch_size=trial.generation.rows,
-                ends=[answer_end(task, trial.design)] * len(prompts),
+                ends=[answer_end(task, trial.design, example.text) for example in examples],
                 sampling=None if condition.sampling_seed is None else Sampling(condition.sampling_seed),
             )
         finally:
