@@ -79,15 +79,14 @@ def generate(
     Returns:
         The new token ids of each prompt, in the order given, without the end token.
     """
+    draws = streams or _streams(sampling, len(prompts))
     if "past_key_values" not in inspect.signature(model.forward).parameters:
         alone = (model, eos_token_ids, pad_token_id, max_new_tokens, sampling)
-        seeds = streams or _streams(sampling, len(prompts))
-        return [_generate_alone(*alone, one, seeds[n], _only(constraint, n)) for n, one in enumerate(prompts)]
+        return [_generate_alone(*alone, one, draws[n], _only(constraint, n)) for n, one in enumerate(prompts)]
     if not prompts:
         return []
-    draws = streams or _streams(sampling, len(prompts))
     greedy = _Greedy(near_tie if len(prompts) > 1 else 0.0)
-    choose: Choose = _Sampler(sampling, draws, max_new_tokens) if sampling else greedy
+    choose = _Sampler(sampling, draws, max_new_tokens) if sampling else greedy
     settings: dict[str, Any] = {
         "eos_token_ids": set(eos_token_ids),
         "pad_token_id": pad_token_id,
@@ -96,9 +95,8 @@ def generate(
         "is_complete": is_complete or (lambda row, tokens: False),
     }
     if is_plain_attention(make_kv_cache(model, 0)):
-        size = batch_size or default_batch_size(next(model.parameters()).device)
-        batch = ContinuousBatch(model, prompts, batch_size=size, share_prefix=share_prefix, on_rows=on_rows, **settings)
-        generated = batch.run()
+        settings |= {"batch_size": batch_size or default_batch_size(next(model.parameters()).device)}
+        generated = ContinuousBatch(model, prompts, share_prefix=share_prefix, on_rows=on_rows, **settings).run()
     else:
         generated = _in_batches(model, prompts, batch_size or CPU_ROWS, settings)
     return _near_ties_alone(greedy.near_ties(generated), generated, model, prompts, settings, constraint)

@@ -99,13 +99,15 @@ def check(task: Task, examples: list[Example], designs: Iterator[Design], chance
 def test_gold_is_in_the_grammar_and_all_in_it_is_read_without_a_fault(task: Task, examples: list[Example]):
     chance = random.Random(task.name)
     some = [chance.choice([design for design in EVERY if design["format"] == name]) for name in FORMATS]
-    assert check(task, examples, designs_of(task, some), chance) > 0
+    drawn = check(task, examples, designs_of(task, some), chance)
+    assert drawn > 0 or task.kind == "record"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "examples"), ALL, ids=lambda value: getattr(value, "name", ""))
 def test_so_it_is_in_every_design(task: Task, examples: list[Example]):
-    assert check(task, examples, designs_of(task, EVERY), random.Random(task.name)) > 0
+    drawn = check(task, examples, designs_of(task, EVERY), random.Random(task.name))
+    assert drawn > 0 or task.kind == "record"
 
 
 def test_a_batch_answers_the_numbers_that_it_has():
