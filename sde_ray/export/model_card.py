@@ -24,6 +24,7 @@ from sde_ray.analysis.verdict import Verdict
 from sde_ray.config.open import open_sweep
 from sde_ray.design.axes import find_option, is_neutral
 from sde_ray.design.designs import essential, paper_label, parse_design
+from sde_ray.design.record_schematic import made_up_record
 from sde_ray.design.render import completion_of, prompt_of
 from sde_ray.errors import UserError
 from sde_ray.models.predictor import AdapterCard, read_card, read_task
@@ -64,14 +65,19 @@ def made_up_example(task: Task) -> Example:
     answer: dict[str, tuple[str, ...]] = {}
     for number, slot in enumerate(task.slots):
         if number % 2 == 0 or not task.has_absent_slots:
-            labels = task.labels_of(slot)
-            low = task.ranges.get(slot)
-            value = labels[number % len(labels)] if labels else f"{low[0]:g}" if low else f"{task.nouns.value} {number}"
-            answer[slot] = (value,)
+            answer[slot] = (_made_up_value(task, slot, number),)
     words = (f"{value} ..." for values in answer.values() for value in values)
     text = " ".join(["...", *words]) if task.kind == "span" else f"(a {task.nouns.text})"
     rationale = dict.fromkeys(answer, task.nouns.rationale)
     return Example("made-up", text, answer, rationale)
+
+
+def _made_up_value(task: Task, slot: str, number: int) -> str:
+    if task.kind == "record":
+        return made_up_record(task, slot)
+    if labels := task.labels_of(slot):
+        return labels[number % len(labels)]
+    return f"{task.ranges[slot][0]:g}" if slot in task.ranges else f"{task.nouns.value} {number + 1}"
 
 
 def model_card(folder: Path, evidence: Evidence | None, repo: str, base_model: str = "") -> str:
