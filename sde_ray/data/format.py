@@ -13,7 +13,7 @@ from sde_ray.data.hub import TABLES, read_table
 from sde_ray.data.records import BadRecord, Record
 from sde_ray.data.schema import Schema
 from sde_ray.errors import UserError, suggest
-from sde_ray.types import Example
+from sde_ray.types import Example, TaskKind
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Format:
     """Data format: `read` gives the records of a file, `convert` the examples of a record (none, one or several).
 
     `translate`: what makes a plain record (id, text, answer) of one in another tool's form; None leaves a record out.
-    `schema`: what the published set holds; None where the task's own is used. `options` are the names that `translate`,
+    `schema`: what the published set holds; None where the task's own is used; `further_kinds`: of tasks that it is read
+    for besides that schema's. `options` are the names that `translate`,
     or else `convert`, takes besides record and schema. `overlap`: what happens to texts in two splits; published sets
     hold some.
     """
@@ -32,6 +33,7 @@ class Format:
     options: tuple[str, ...] = ()
     overlap: Literal["error", "drop"] = "drop"
     translate: Callable[..., Mapping[str, Any] | None] | None = None
+    further_kinds: tuple[TaskKind, ...] = ()
 
     def __call__(self, path: str | Path, schema: Schema | None = None, **options: Any) -> list[Example]:
         """Examples of a file.

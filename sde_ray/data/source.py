@@ -224,7 +224,7 @@ def open_dataset(section: Mapping[str, Any], base: Path, schema: Schema | None =
     chosen = schema or published
     if chosen is None:
         faults.add(f'the format "{name}" needs the slots of a task.')
-    elif published and published.kind != chosen.kind:
+    elif published and chosen.kind not in (published.kind, *FORMATS[name].further_kinds):
         faults.add(
             f'the format "{name}" holds answers of the kind {published.kind}, the task is of the kind {chosen.kind}.'
         )

@@ -91,7 +91,7 @@ def _made_up(task: Task, fields: Fields) -> dict[str, Any]:
 
 
 def record_stand_in(task: Task, by_name: bool) -> tuple[Task, Answer]:
-    """Stand-in task whose records hold nouns, and an answer of it: two records where a slot may have several.
+    """Stand-in task whose records hold nouns, and an answer of it: two records where the only slot may have several.
 
     The slots are the task's own, as each has a shape of its own; nouns for two where all have the same.
     """
@@ -100,7 +100,7 @@ def record_stand_in(task: Task, by_name: bool) -> tuple[Task, Answer]:
         slots = tuple(wording(task, "schematic_slot", n=str(n)) for n in (1, 2))
     shapes = {slot: shape_of(task, own, by_name) for slot, own in zip(slots, task.slots, strict=False)}
     single = tuple(slot for slot, own in zip(slots, task.slots, strict=False) if own in task.single)
-    twice = next((slot for slot in slots if slot not in single), None)
+    twice = slots[0] if len(slots) == 1 and not single else None
     answer = {slot: (text, text) if slot == twice else (text,) for slot, (_, text) in shapes.items()}
     stand_in = replace(task, slots=slots, fields={slot: fields for slot, (fields, _) in shapes.items()}, single=single)
     return stand_in, answer

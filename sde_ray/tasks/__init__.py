@@ -26,7 +26,7 @@ from sde_ray.plugins import code_of, is_path, load_object, trust, untrusted
 from sde_ray.safe_json import stream_hash
 from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri
-from sde_ray.tasks import events, mams, masa, masa_zh, nested_ner, qa, tables
+from sde_ray.tasks import events, mams, masa, masa_zh, nested_ner, qa, relations, tables
 from sde_ray.tasks.bundled import no_examples
 from sde_ray.tasks.checks import check_task
 from sde_ray.tasks.table_settings import FORMATS as TABLE_FORMATS
@@ -38,6 +38,7 @@ TASKS: Mapping[str, Task] = {
     for task in (
         *(*masa.TASKS, *masa_zh.TASKS, mams.TASK, nested_ner.TASK, *events.TASKS, *qa.TASKS),
         *tables.TASKS,
+        *relations.TASKS,
     )
 }
 
@@ -49,6 +50,7 @@ NATIVE_FORMATS: Mapping[str, str] = {
     "nested_ner": "genia",
     "events": "maven",
     "events:phee": "phee",
+    "events:phee_arguments": "phee",
     "qa": "entityquestions",
     "qa:location": "entityquestions",
     "qa:other": "entityquestions",

@@ -9,10 +9,20 @@ from random import Random
 import pytest
 
 from sde_ray.data import synthetic
+from sde_ray.data.record_values import canonical_text, plain_record
 from sde_ray.data.synthetic import entities, events, questions, reviews
 from sde_ray.data.synthetic.lexicon import ASPECTS, FURTHER
+from sde_ray.tasks import get_task
 
-SETS = [("masa", "d1"), ("masa", "d2"), ("nested_ner", "all"), ("events", "all"), ("qa", "all")]
+SETS = [
+    ("masa", "d1"),
+    ("masa", "d2"),
+    ("nested_ner", "all"),
+    ("events", "all"),
+    ("qa", "all"),
+    ("relations", "d1"),
+    ("relations", "d2"),
+]
 
 
 @pytest.mark.parametrize(("task", "domain"), SETS)
@@ -59,6 +69,21 @@ def test_mentions_stand_in_the_text(task: str) -> None:
     assert all(span in example.text for example in examples for spans in example.answer.values() for span in spans)
     empty = sum(not example.answer for example in examples) / len(examples)
     assert 0.01 < empty < 0.25
+
+
+@pytest.mark.parametrize("name", ["relations:d1", "relations:d2"])
+def test_relations_stand_in_the_text(name: str) -> None:
+    task = get_task(name)
+    examples = task.load("train")
+    found = Counter()
+    for example in examples:
+        for text in example.answer.get("relation", ()):
+            assert canonical_text(text, task.fields["relation"]) == (text, ())
+            record = plain_record(text)
+            assert all(str(value) in example.text for key, value in record.items() if key != "relation")
+            found[record["relation"], "year" in record] += 1
+    assert {label for label, _ in found} == set(task.fields["relation"][1].labels) and min(found.values()) > 100
+    assert 0.05 < sum(not example.answer for example in examples) / len(examples) < 0.25
 
 
 def test_some_entities_are_nested() -> None:

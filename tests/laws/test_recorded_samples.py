@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 
 from sde_ray.design.axes import AXES
+from sde_ray.design.record_schematic import made_up_record
 from sde_ray.design.render import render_sample
 from sde_ray.tasks import OPTIONAL, TASKS, fingerprint
 from sde_ray.types import Design, Example, RecordField, Task
@@ -42,6 +43,9 @@ DIGESTS = {
     "imputation": ("b54e187866aa9d69", "bb802ebbae37122a"),
     "errors": ("a4216ffd4e9d7a98", "2da0e791f59fa999"),
     "schema": ("82cd4a2bc72e658f", "17a706fa03f7f9d1"),
+    "events:phee_arguments": ("4f411f04d1b81297", "67e8f3051de07919"),
+    "relations:d1": ("5c404a6fc19f64bf", "d13ffa33e81d2bd5"),
+    "relations:d2": ("296029551376e160", "990bcb5cf6730e40"),
 }
 """Fingerprint of the definition without data, and digest of the samples, by task."""
 
@@ -53,7 +57,8 @@ def without_data(task: Task) -> Task:
 def samples_digest(task: Task) -> str:
     """Digest of one example, in every recorded design and wording."""
     first = task.slots[0]
-    example = Example("1", "The text.", {first: (task.labels[0] if task.labels else "a, b",)}, {first: "why, so"})
+    value = made_up_record(task, first) if task.kind == "record" else task.labels[0] if task.labels else "a, b"
+    example = Example("1", "The text.", {first: (value,)}, {first: "why, so"})
     digest = hashlib.sha256()
     for options in itertools.product(*(RECORDED[axis] for axis in AXES)):
         design = Design(tuple(zip(AXES, options, strict=True)))

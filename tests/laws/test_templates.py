@@ -407,7 +407,7 @@ def test_records_are_asked_for_by_their_shape():
         "List every relation of the sentence below.\n"
         "Choose relation from born in, works, for, none, null.\n"
         "Leave out every type that has no record; if none has one, write: none\n"
-        "Leave out what is not said of a record.\n"
+        "Leave out every field that the sentence does not tell.\n"
         "Form:\n"
         "relation: head = words of the sentence, relation = label, tail = words of the sentence, year = whole number\n"
         "relation: head = words of the sentence, relation = label, tail = words of the sentence, year = whole number"

@@ -8,7 +8,9 @@ import pytest
 
 from sde_ray import data, metrics
 from sde_ray.data.entityquestions import LOCATION, read_templates, subject
+from sde_ray.data.record_values import plain_record
 from sde_ray.errors import UserError
+from sde_ray.tasks import get_task
 from sde_ray.types import Parsed
 
 pytestmark = pytest.mark.realdata
@@ -74,6 +76,20 @@ def test_phee(folder):
     for example in (*train, *dev):
         assert example.answer
         assert all(span in example.text for spans in example.answer.values() for span in spans)
+
+
+def test_phee_arguments(folder):
+    task = get_task(f"events:phee_arguments@{folder / 'phee'}")
+    dev = task.load("dev")
+    records = [plain_record(text) for example in dev for texts in example.answer.values() for text in texts]
+    assert (len(dev), len(records)) == (961, 1003)  # every event, also those that share a trigger
+    assert Counter(role for record in records for role in record) == {
+        "trigger": 1003,
+        "treatment": 1003,
+        "effect": 909,
+        "subject": 516,
+    }
+    assert metrics.score(task, dev, [Parsed(example.answer) for example in dev])["record_f1"] == 1
 
 
 def test_entityquestions(folder):

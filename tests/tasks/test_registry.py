@@ -18,10 +18,10 @@ from sde_ray.testing.tasks import ALL, ENTITIES, REVIEWS
 def test_table_of_tasks():
     assert list(TASKS) == [
         "masa:d1", "masa:d2", "masa_zh:d1", "masa_zh:d2", "masa_zh:all",
-        "mams", "nested_ner", "events", "events:phee", "qa", "qa:location", "qa:other",
-        "matching", "imputation", "errors", "schema",
+        "mams", "nested_ner", "events", "events:phee", "events:phee_arguments", "qa", "qa:location", "qa:other",
+        "matching", "imputation", "errors", "schema", "relations:d1", "relations:d2",
     ]  # fmt: skip
-    assert [len(task.slots) for task in TASKS.values()] == [6, 5, 6, 5, 11, 8, 5, 10, 2, 1, 1, 1, 1, 1, 1, 1]
+    assert [len(task.slots) for task in TASKS.values()] == [6, 5, 6, 5, 11, 8, 5, 10, 2, 2, *[1] * 9]
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -9,11 +9,12 @@ letter on every machine.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import cache
 from random import Random
 
-from sde_ray.data.synthetic import entities, events, questions, reviews, tables
+from sde_ray.data.synthetic import entities, events, questions, relations, reviews, tables
 from sde_ray.data.synthetic.lexicon import ASPECTS
 from sde_ray.data.table_text import RecordStyle, TableItem, write_item
 from sde_ray.types import Example, Split
@@ -55,11 +56,23 @@ def _question(random: Random, name: str) -> Example:
     return Example(name, asked.text, {"answer": (asked.answer,)}, {"answer": asked.evidence}, {"answer": asked.aliases})
 
 
+def _relations(told: tuple[str, ...]) -> Callable[[Random, str], Example]:
+    def make(random: Random, name: str) -> Example:
+        text, facts = relations.facts(random, told)
+        rows = [{"head": f.head, "relation": f.relation, "tail": f.tail} | ({"year": f.year} if f.year else {})
+                for f in facts]  # fmt: skip
+        answer = {"relation": tuple(json.dumps(row) for row in rows)} if rows else {}
+        return Example(name, text, answer, {"relation": "; ".join(f.clause for f in facts)} if facts else {})
+
+    return make
+
+
 _MAKERS: dict[str, dict[str, Callable[[Random, str], Example]]] = {
     "masa": {domain: _masa(domain) for domain in DOMAINS},
     "nested_ner": {"all": _marked(entities.sentence, "{n} found")},
     "events": {"all": _marked(events.sentence, "{n} found")},
     "qa": {"all": _question},
+    "relations": {"d1": _relations(relations.D1), "d2": _relations(relations.D2)},
 }
 
 
