@@ -68,5 +68,17 @@ NUM_TRAIN_EPOCHS = _nuisance(
     "train.num_train_epochs",
     Numbers(lambda epochs: f"{epochs:g} epochs", low=0, high=1000, above=True),
 )
+CHAT_TEMPLATE = Axis(
+    "chat_template",
+    default=CONFIGURED,
+    options={
+        CONFIGURED: TrainingOption("chat_template as configured"),
+        "auto": TrainingOption("Chat", "auto"),
+        "off": TrainingOption("No-chat", "off"),
+    },
+    setting="chat_template",
+)
+"""Whether prompts stand in the tokenizer's chat template, in training and at inference. Not a nuisance axis: it is a
+choice in the design of samples, which may suit a base model otherwise than a chat model."""
 
-TRAINING: tuple[Axis, ...] = (REPEAT, MIXUP, FEDERATED, LEARNING_RATE, LORA_R, NUM_TRAIN_EPOCHS)
+TRAINING: tuple[Axis, ...] = (REPEAT, MIXUP, FEDERATED, LEARNING_RATE, LORA_R, NUM_TRAIN_EPOCHS, CHAT_TEMPLATE)

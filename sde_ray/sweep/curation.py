@@ -81,7 +81,9 @@ def configured_value(config: SweepConfig, axis_name: str) -> str:
     section, _, name = find_axis(axis_name).setting.rpartition(".")
     if axis_name == SIZE:
         return spell(axis_name, config.train_sizes[0])
-    return spell(axis_name, getattr(getattr(config, section), name)) if section else ""
+    if not name:
+        return ""
+    return spell(axis_name, getattr(getattr(config, section) if section else config, name))
 
 
 def home_option(config: SweepConfig, axis_name: str, options: Sequence[str]) -> str:

@@ -33,6 +33,7 @@ def drop_unencodable(plan: Plan, results: Mapping[str, TrialResult] = MappingPro
     reasons: list[Dropped] = []
     for contest in plan.contests:
         tokenizer = load_tokenizer(contest.model, plan.config.trust_remote_code)
+        _check_chat_template(contest, tokenizer)
         fitted, lacking = _fit(contest, tasks[contest.task], tokenizer, plan.config.instruction_variant)
         contests.append(fitted)
         reasons += lacking
@@ -42,6 +43,14 @@ def drop_unencodable(plan: Plan, results: Mapping[str, TrialResult] = MappingPro
         raise UserError(f"No design can be written for this model. {reasons[0][1]}. Choose another model.")
     dropped = (*plan.dropped, *reasons)
     return assemble_plan(plan.config, tuple(contests), plan.pinned, dropped, plan.counts, results)
+
+
+def _check_chat_template(contest: Contest, tokenizer: Any) -> None:
+    if len(contest.axes.get("chat_template", ())) > 1 and not getattr(tokenizer, "chat_template", None):
+        raise UserError(
+            f"axes.chat_template: the tokenizer of {contest.model} has no chat template, so all options make the same "
+            "samples. Leave the axis out, or choose a model that has one."
+        )
 
 
 def _fit(contest: Contest, task: Task, tokenizer: Any, wording: int) -> tuple[Contest, list[Dropped]]:

@@ -15,9 +15,12 @@ from sde_ray.analysis.cross_study import cross_studies
 from sde_ray.analysis.study import studies
 from sde_ray.config.load import check, write_sweep
 from sde_ray.config.schema import SweepConfig
+from sde_ray.errors import UserError
+from sde_ray.models.predictor import read_card
 from sde_ray.pipeline import run
 from sde_ray.storage.ledger import Ledger
-from sde_ray.sweep.plan import plan
+from sde_ray.sweep.plan import Plan, plan
+from sde_ray.sweep.tokenizer_check import drop_unencodable
 from sde_ray.training.runner import RunnerResources
 from sde_ray.training.trial_runner import TrialRunner
 from sde_ray.training.worker_group import WorkerGroup
@@ -91,3 +94,29 @@ def test_their_findings_stand_side_by_side(
     (config.run_dir.report).write_text("")
     page = run.refresh_report(config)
     assert page is not None and "Consistency over models" in page.read_text()
+
+
+def test_the_chat_template_may_be_an_axis(tiny_llama: Path, chat: Path, tmp_path: Path) -> None:
+    def planned(model: Path, chat_template: list[str]) -> Plan:
+        axes = {"format": "lines", "unmentioned": "omit", "instruction": "first", "labels": "text"}
+        values = {
+            "name": "chat", "task": "masa:d1", "out_of_domain": [], "model": str(model), "seeds": [0],
+            "axes": {**axes, "input_modeling": "off", "reasoning": "none", "chat_template": chat_template},
+            "search": {"method": "grid", "points_to_evaluate": []}, "train_sizes": [4], "eval_size": 2,
+            "generation": {"max_new_tokens": 6}, "storage_path": str(tmp_path),
+        }  # fmt: skip
+        return drop_unencodable(plan(check(values)))
+
+    trials = {trial.design["chat_template"]: trial for trial in planned(chat, ["configured", "auto", "off"]).trials}
+    assert {option: trial.chat_template for option, trial in trials.items()} == {
+        "configured": "auto", "auto": "auto", "off": "off",
+    }  # fmt: skip
+    runner = TrialRunner(WorkerGroup(RunnerResources(), in_process=True))
+    results = {option: run_trial(runner, trial, tmp_path / option) for option, trial in trials.items()}
+    frame = len(AutoTokenizer.from_pretrained(chat)(FRAME, add_special_tokens=False)["input_ids"])
+    prompts = {option: result.tokens["prompt"] for option, result in results.items()}
+    assert prompts["auto"] == prompts["configured"] > prompts["off"] > prompts["auto"] - frame - 1
+    assert results["auto"].scores == results["configured"].scores
+    assert read_card(tmp_path / "off" / "adapter").chat_template == "off"
+    with pytest.raises(UserError, match="has no chat template, so all options make the same samples"):
+        planned(tiny_llama, ["auto", "off"])
