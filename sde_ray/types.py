@@ -155,7 +155,8 @@ class Task:
     is a number; `positive`, the label that is looked for, whose F1 ranks designs; `answered`, whether every question
     that an example asks has an answer (a slot that its gold leaves out was not asked); `numbered`, whether the slots
     are the numbers of instances that stand in one text (`data.batches`); `definitions`, what slots and labels mean, by
-    name; `fields`, those of each slot's records; `single`, the slots with one record a text at most.
+    name; `fields`, those of each slot's records; `single`, the slots with one record a text at most; `label_words`, the
+    words that stand for labels with `labels=words`, by slot and label: of all slots under "".
     """
 
     name: str
@@ -183,6 +184,7 @@ class Task:
     definitions: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, tuple[RecordField, ...]] = field(default_factory=dict)
     single: tuple[str, ...] = ()
+    label_words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def labels_of(self, slot: str) -> tuple[str, ...]:
         """Labels that a slot may have: its own, else those that all slots share; none where the task has no labels."""

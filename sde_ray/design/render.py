@@ -250,7 +250,7 @@ def _stand_in(task: Task, format_option: FormatOption) -> tuple[Task, Example]:
     numbers = {value: wording(task, "schematic_number"), task.placeholder: numbers_of(task)[task.placeholder]}
     stand_in = replace(
         task, slots=slots, labels=task.labels and (value,), numbers=numbers, slot_labels={}, slot_numbers={},
-        multilabel=multilabel, ranges={},
+        multilabel=multilabel, ranges={}, label_words={},
     )  # fmt: skip
     rationale = dict.fromkeys(slots, task.nouns.rationale)
     return stand_in, Example(SCHEMATIC, _text_with(answer), answer, rationale)
@@ -262,7 +262,7 @@ def _instruction_context(task: Task, design: Design) -> InstructionContext:
     stand_in, example = _stand_in(task, format_option)
     # The last slot: of a mixed task that with a list, which some formats write in its own way when it is empty.
     absent_lines = write_lines(replace(example, answer={}), stand_in, design)[-1 if task.multilabel else 0 :][:1]
-    stand_in_form = form_of(stand_in, design)
+    stand_in_form = replace(form_of(stand_in, design), placeholder=form.placeholder)
     return InstructionContext(
         task=task,
         form=form,

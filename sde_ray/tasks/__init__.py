@@ -60,7 +60,7 @@ NATIVE_FORMATS: Mapping[str, str] = {
 
 OPTIONAL = (
     *("slot_labels", "slot_numbers", "multilabel", "ranges", "positive", "answered", "numbered", "definitions"),
-    *("fields", "single"),
+    *("fields", "single", "label_words"),
 )
 """Fields of a task that are empty for most tasks."""
 
@@ -169,5 +169,9 @@ def fingerprint(task: Task, splits: Sequence[Split] = ("train", "dev")) -> str:
     definition = {key: value for key, value in asdict(replace(task, load=no_examples)).items() if key != "load"}
     # A trial's key is made of this: what a task does not use is left out, so that a new field renames no trial.
     definition = {key: value for key, value in definition.items() if value or key not in OPTIONAL}
+    bundled_task = TASKS.get(task.name.partition("@")[0])
+    for name in ("definitions", "label_words"):  # of a bundled task they came after its recorded results
+        if bundled_task and getattr(task, name) == getattr(bundled_task, name):
+            definition.pop(name, None)
     text = json.dumps(definition, sort_keys=True, ensure_ascii=False)
     return stream_hash([text, *(data.fingerprint(task.load(split)) for split in splits)])

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from sde_ray.design.labels import numbers_of
+from sde_ray.design.labels import label_words_of, numbers_of
 from sde_ray.design.lexer import quote_if_needed
 from sde_ray.design.output_form import MARKS
 from sde_ray.design.record_paths import shared_paths
-from sde_ray.errors import FaultList
+from sde_ray.errors import FaultList, suggest
 from sde_ray.types import RecordField, Task
 
 
@@ -36,6 +36,7 @@ def check_task(task: Task) -> Task:
         faults.add(f'kind "{task.kind}" {"needs fields" if task.kind == "record" else "takes no fields"}.')
     if task.fields:
         _check_fields(task, faults)
+    _check_meanings(task, faults)
     if task.positive and (task.positive not in (task.labels or ()) or task.slot_labels or task.multilabel):
         faults.add(f'positive is "{task.positive}", expected a label of one list for all slots.')
     marks = MARKS[task.language]
@@ -106,6 +107,31 @@ def _check_record(what: str, fields: Sequence[RecordField], faults: FaultList) -
             )
         if one.type == "record":
             _check_record(f"{what}.{one.name}", one.fields, faults)
+
+
+def _check_meanings(task: Task, faults: FaultList) -> None:
+    """Definitions are of slots and labels; a label word stands for one label, and is no other label."""
+    known = (*task.slots, *(task.labels or ()), task.placeholder)
+    for name in task.definitions:
+        if name not in known:
+            faults.add(f'definitions name "{name}", which is no slot and no label.{suggest(name, known)}')
+    for slot, words in task.label_words.items():
+        foreign = sorted(set(words) - {*task.labels_of(slot), task.placeholder})
+        if foreign or (slot and slot not in task.slots):
+            of_slot = f" of {slot}" if slot else ""
+            faults.add(f"label_words name {', '.join(foreign) or slot}, which is no label{of_slot}.")
+    by_slot = task.slot_labels or set(task.label_words) - {""}
+    for slot in task.slots if by_slot else ("",) if task.label_words else ():
+        _check_label_words((*task.labels_of(slot), task.placeholder), label_words_of(task, slot), faults)
+
+
+def _check_label_words(labels: Sequence[str], words: Mapping[str, str], faults: FaultList) -> None:
+    for label, word in words.items():
+        same = [other for other in labels if other != label and word in (other, words[other])]
+        if same:
+            faults.add(f'label_words: "{word}" stands for {label}, and {same[0]} is it, too. Choose another word.')
+        if not word.strip():
+            faults.add(f"label_words: the word for {label} is empty. Give it one.")
 
 
 def _check_slots(task: Task, faults: FaultList) -> None:

@@ -8,10 +8,10 @@
     instruction: "Read the {text} {where} and rate these {slot}s: {slots}. Ratings: {labels}."
     data: {format: jsonl, train: train.jsonl, dev: dev.jsonl, test: test.jsonl}
 
-Further keys: language (en, zh), multilabel, numbers and range (yaml_schema.py), fields, optional, schema and single of
-records (yaml_records.py), nouns (text, slot, value, rationale),
-wordings (words of the prompt: design/wording.py), metrics, objective, domains (other tasks, out-of-domain for this
-one), span_match (within, near), rationale ({template: "the {slot} is called {value}"}, for examples without reasons).
+Further keys: language (en, zh), multilabel, numbers, range, definitions and label_words (yaml_schema.py), fields,
+optional, schema and single of records (yaml_records.py), nouns (text, slot, value, rationale), wordings (words of the
+prompt: design/wording.py), metrics, objective, domains (other tasks, out-of-domain for this one), span_match (within,
+near), rationale ({template: "the {slot} is called {value}"}, for examples without reasons).
 With `table` it is a task of tables.py, with other keys.
 An instruction, a metric and the objective may be functions of your own, "my_pkg.my_module:name". Without an
 instruction there are three of the package's own (`defaults.py`). Labels called positive, neutral and negative get the
@@ -42,14 +42,14 @@ from sde_ray.tasks.tables import table_task_from_yaml
 from sde_ray.tasks.yaml_fields import Section, check_keys, choice, hint, mapping, text, words
 from sde_ray.tasks.yaml_records import KEYS as RECORD_KEYS
 from sde_ray.tasks.yaml_records import inline_schema
-from sde_ray.tasks.yaml_schema import read_numbers, read_schema
+from sde_ray.tasks.yaml_schema import read_definitions, read_label_words, read_numbers, read_schema
 from sde_ray.types import PromptNouns, Task
 
 REQUIRED = ("name", "kind", "slots", "data")
 KEYS = (
     *("name", "kind", "language", "slots", "labels", "multilabel", "numbers", "range", "placeholder", "nouns"),
     *("instruction", "wordings", "data", "metrics", "objective", "domains", "span_match", "rationale"),
-    *RECORD_KEYS,
+    *("definitions", "label_words", *RECORD_KEYS),
 )
 FIELDS = ("where", "text", "slots", "labels", "count", "schematic", "slot", "value", "rationale")
 """Fields of an instruction, in braces; other braces stay as they are."""
@@ -109,6 +109,8 @@ def task_from_yaml(section: Mapping[str, Any], base: Path, with_data: bool = Tru
         ranges=dict(schema.ranges),
         fields=dict(schema.fields),
         single=schema.single,
+        definitions=read_definitions(section, schema, faults),
+        label_words=read_label_words(section, schema, faults),
     )
     task = _with_metrics(task, faults)
     faults.raise_if_any()

@@ -6,10 +6,20 @@ The data are the user's copy of MAMS-ACSA, in its native XML.
 from __future__ import annotations
 
 from sde_ray.tasks.bundled import user_data_only
-from sde_ray.tasks.masa import INSTRUCTIONS, LABELS, METRICS, NUMBERS, WORDINGS
+from sde_ray.tasks.masa import INSTRUCTIONS, LABEL_DEFINITIONS, LABEL_WORDS, LABELS, METRICS, NUMBERS, WORDINGS
 from sde_ray.types import PromptNouns, Task
 
 SLOTS = ("food", "service", "staff", "price", "ambience", "menu", "place", "miscellaneous")
+DEFINITIONS = {
+    "food": "Dishes and drinks, and how they taste.",
+    "service": "How guests are served, and how fast.",
+    "staff": "The people who work there.",
+    "price": "What it costs, and whether that is fair.",
+    "ambience": "The mood, the rooms and the music.",
+    "menu": "What is on offer, and the choice of it.",
+    "place": "The restaurant as a whole, and where it is.",
+    "miscellaneous": "Whatever is rated and none of the others.",
+}
 
 
 TASK = Task(
@@ -26,4 +36,6 @@ TASK = Task(
     numbers=NUMBERS,
     placeholder="unmentioned",
     wordings=WORDINGS,
+    definitions=DEFINITIONS | LABEL_DEFINITIONS,
+    label_words=LABEL_WORDS,
 )

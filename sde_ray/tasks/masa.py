@@ -18,6 +18,26 @@ SLOTS: Mapping[str, tuple[str, ...]] = {
 }
 LABELS = ("positive", "negative", "neutral")
 NUMBERS = {"positive": "1", "negative": "-1", "neutral": "0", "unmentioned": "-2"}
+LABEL_DEFINITIONS = {
+    "positive": "It is praised.",
+    "negative": "There is a complaint about it.",
+    "neutral": "It is mentioned without praise or complaint, or with both.",
+    "unmentioned": "Nothing is said of it.",
+}
+SLOT_DEFINITIONS = {
+    "food": "What is eaten: taste, freshness, portions.",
+    "drinks": "What is drunk: wine, beer, coffee and tea.",
+    "price": "What it costs, and whether that is fair.",
+    "hygiene": "How clean the place and its tableware are.",
+    "staff": "How the people who work there treat guests.",
+    "parking": "Whether a car can be left nearby.",
+    "transport": "How the place is reached, by bus, train or on foot.",
+    "queueing": "How long guests wait for a table.",
+    "serving speed": "How long dishes take to come.",
+    "decoration": "How the rooms look.",
+    "noise": "How loud it is.",
+}
+LABEL_WORDS = {"": {"positive": "great", "negative": "terrible", "neutral": "okay"}}
 METRICS = ("weighted_kappa", "kappa", "accuracy", "sentence_accuracy", "macro_f1")
 INSTRUCTIONS = (
     "Read the {text} {where} and rate these {slot}s: {slots}. Ratings: {labels}.",
@@ -46,6 +66,8 @@ def _task(domain: str) -> Task:
         placeholder="unmentioned",
         domains=tuple(f"masa:{other}" for other in SLOTS if other != domain),
         wordings=WORDINGS,
+        definitions={slot: SLOT_DEFINITIONS[slot] for slot in SLOTS[domain]} | LABEL_DEFINITIONS,
+        label_words=LABEL_WORDS,
     )
 
 

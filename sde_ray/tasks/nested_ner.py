@@ -10,6 +10,13 @@ from sde_ray.tasks.bundled import bundled
 from sde_ray.types import PromptNouns, Task
 
 SLOTS = ("DNA", "RNA", "protein", "cell_type", "cell_line")
+DEFINITIONS = {
+    "DNA": "A gene, a promoter, a binding site or another piece of DNA. Not the protein that it codes for.",
+    "RNA": "A transcript, such as an mRNA. Not the gene that it is read from.",
+    "protein": "A protein, a family or a complex of them, such as a receptor or a transcription factor.",
+    "cell_type": "A kind of cell as it is found in a body, such as T cells.",
+    "cell_line": "Cells that are kept in culture, such as Jurkat or HeLa cells.",
+}
 METRICS = ("f1", "precision", "recall", "f1_soft", "precision_soft", "recall_soft")
 
 
@@ -28,4 +35,5 @@ TASK = Task(
     objective="f1",
     load=bundled("nested_ner", "all"),
     wordings={"no_rationale": "none found"},
+    definitions=DEFINITIONS,
 )

@@ -7,6 +7,8 @@ numbers: {urgency: {low: 0, high: 1}, not said: -1}       the placeholder has on
 multilabel: true                                          any number of labels a slot; [product]: in that one
 range: [0, 100]                                           free values are numbers; {price: [0, 100]}: in that slot
 fields: {head: span, tail: span}                          of records (yaml_records.py)
+definitions: {food: what is eaten, good: praise}          what slots and labels mean, for the axis `definitions`
+label_words: {good: great, bad: awful}                    for labels=words, by label; or by slot and label
 """
 
 from __future__ import annotations
@@ -96,6 +98,30 @@ def read_numbers(section: Section, schema: Schema, faults: FaultList) -> Numbers
     )
     _check_numbers(numbers, schema, faults)
     return numbers
+
+
+def read_definitions(section: Section, schema: Schema, faults: FaultList) -> dict[str, str]:
+    """Meanings of slots and labels."""
+    return mapping(section, "definitions", (*schema.slots, *schema.labels, schema.placeholder), faults)
+
+
+def read_label_words(section: Section, schema: Schema, faults: FaultList) -> dict[str, dict[str, str]]:
+    """Words for labels, by slot; those of all slots under ""."""
+    given = section.get("label_words", {})
+    if schema.kind != "label" and given:
+        faults.add(f'label_words is for the kind "label", not for "{schema.kind}". Delete it.')
+        return {}
+    by_slot = _mappings(given)
+    shared = {key: value for key, value in given.items() if key not in by_slot} if by_slot else given
+    for slot in by_slot:
+        if str(slot) not in schema.slots:
+            faults.add(f'label_words names "{slot}".{hint(str(slot), schema.slots)} Slots: {", ".join(schema.slots)}.')
+    words = {"": mapping({"label_words": shared}, "label_words", (*schema.labels, schema.placeholder), faults)} | {
+        str(slot): mapping({f"label_words.{slot}": own}, f"label_words.{slot}", schema.labels_of(str(slot)), faults)
+        for slot, own in by_slot.items()
+        if str(slot) in schema.slots
+    }
+    return {slot: own for slot, own in words.items() if own}
 
 
 def _mappings(given: Any) -> dict[Any, Section]:

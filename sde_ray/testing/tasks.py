@@ -39,6 +39,7 @@ REVIEWS = _task(
     labels=("positive", "negative", "neutral"),
     numbers={"positive": "1", "negative": "-1", "neutral": "0", "unmentioned": "-2"},
     placeholder="unmentioned",
+    label_words={"": {"positive": "great, really", "negative": "terrible", "unmentioned": "absent"}},
 )
 REVIEW_EXAMPLES: list[Example] = [
     Example("all", "Good, bad, fair.", {"food": ("positive",), "drinks": ("negative",), "price": ("neutral",)}),
@@ -130,6 +131,7 @@ TICKETS = _task(
     labels=("low", "high", "app", "so, so", "[]"),
     slot_labels={"urgency": ("low", "high"), "product": ("app", "high", "low"), "mood: now": ("so, so", "low", "[]")},
     placeholder="not said",
+    label_words={"urgency": {"low": "app", "high": "=> so"}, "product": {"low": "l"}, "mood: now": {"low": "h"}},
 )
 """Labels by slot; the slots share words, in another order."""
 TICKET_EXAMPLES = [
@@ -153,6 +155,7 @@ TOPICS = _task(
     numbers={"未提及": "-2"},
     multilabel=("话题", "语言"),
     placeholder="未提及",
+    label_words={"话题": {"体育": "球，赛"}},
 )
 """Labels by slot, several of them in two of the slots."""
 TOPIC_EXAMPLES = [

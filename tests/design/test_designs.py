@@ -21,9 +21,22 @@ def test_table_of_axes():
     assert {axis.name: list(axis.options) for axis in AXES.values()} == {
         "instruction": ["first", "last", "none"],
         "input_modeling": ["off", "on"],
-        "format": ["natural", "lines", "json", "pairs", "json_object", "inline", "inline_xml"],
+        "format": [
+            "natural",
+            "lines",
+            "json",
+            "pairs",
+            "json_object",
+            "inline",
+            "inline_xml",
+            "terse",
+            "tool_call",
+            "xml",
+            "yaml",
+            "code",
+        ],
         "unmentioned": ["placeholder", "omit"],
-        "labels": ["text", "number"],
+        "labels": ["text", "number", "letter", "words"],
         "reasoning": ["none", "cot", "rcot"],
     }
     assert [axis.stage for axis in AXES.values()] == ["prompt", "prompt", "format", "answer", "answer", "answer"]
@@ -77,7 +90,7 @@ def test_yaml_truth_values_are_options():
         ("formt=lines", 'Unknown axis "formt". Did you mean "format"? Known: augment, '),
         (
             "format=line",
-            'Unknown option of format "line". Did you mean "lines"? Known: inline, inline_xml, json, ',
+            'Unknown option of format "line". Did you mean "lines"? Known: code, inline, inline_xml, json, ',
         ),
         ({"format": None}, 'Unknown option of format "None".'),
     ],
@@ -128,7 +141,9 @@ def test_every_other_axis_changes_samples():
         for option in axis.options:
             if option != axis.default:
                 samples.add(render_sample(example, REVIEWS, base.replace(**{axis.name: option})))
-    assert len(samples) == 1 + sum(len(axis.options) - 1 for axis in AXES.values())
+    as_lines = render_sample(example, REVIEWS, base.replace(format="lines"))
+    assert as_lines == render_sample(example, REVIEWS, base.replace(format="yaml"))  # of plain labels they are the same
+    assert len(samples) == sum(len(axis.options) - 1 for axis in AXES.values())
 
 
 def test_space_can_be_narrowed_and_widened():

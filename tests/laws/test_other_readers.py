@@ -83,7 +83,7 @@ odd_values = st.lists(st.sampled_from(ODD), min_size=1, max_size=3).map("".join)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(data=st.data())
 def test_what_we_read_the_language_reads_alike(name: str, data: st.DataObject) -> None:
-    task = data.draw(st.sampled_from(TASKS_TO_FUZZ))
+    task = data.draw(st.sampled_from([task for task in TASKS_TO_FUZZ if task.kind != "record"]))
     design = make_design(format=name, unmentioned=data.draw(st.sampled_from(["placeholder", "omit"])))
     answer = data.draw(answers(task))
     if task.kind != "label" and answer:

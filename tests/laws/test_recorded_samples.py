@@ -77,7 +77,7 @@ def test_definitions_and_samples_are_those_of_the_recorded_results(name: str) ->
 
 def test_what_few_tasks_have_is_in_the_fingerprint_where_it_is_used() -> None:
     task = without_data(TASKS["masa:d1"])
-    assert all(not getattr(task, name) for name in OPTIONAL)
+    assert all(not getattr(task, name) for name in OPTIONAL if name not in ("definitions", "label_words"))
     used = [
         replace(task, slot_labels={"food": ("positive", "negative")}),
         replace(task, slot_numbers={"food": {"positive": "7"}}),
@@ -89,5 +89,8 @@ def test_what_few_tasks_have_is_in_the_fingerprint_where_it_is_used() -> None:
         replace(task, definitions={"food": "what was eaten"}),
         replace(task, fields={"food": (RecordField("dish"),)}),
         replace(task, single=("food",)),
+        replace(task, label_words={"": {"positive": "great"}}),
     ]
     assert len({fingerprint(one) for one in (task, *used)}) == 1 + len(OPTIONAL)
+    # The package's own came after its recorded results.
+    assert task.definitions and fingerprint(replace(task, definitions={}, label_words={})) == fingerprint(task)

@@ -413,6 +413,8 @@ def test_the_card_of_an_adapter_has_the_whole_definition(folder: Path) -> None:
         "labels": {"urgency": ["low", "high"], "product": ["app", "router"], "stars": [1, 2.5]},
         "numbers": {"urgency": {"low": 7, "high": 8}},
         "multilabel": ["product"],
+        "definitions": {"urgency": "How soon. At once: high.", "app": "the app"},
+        "label_words": {"urgency": {"low": "later"}, "router": "box"},
         "instruction": "helpers.extra_metrics:ask",
         "metrics": ["micro_f1", "helpers.extra_metrics:same_slots"],
     }
@@ -421,7 +423,18 @@ def test_the_card_of_an_adapter_has_the_whole_definition(folder: Path) -> None:
     write_card(folder, config, 8)
     card = read_card(folder)
     answered = read_task(card)
-    for name in ("slots", "labels", "slot_labels", "slot_numbers", "multilabel", "instructions", "numbers", "nouns"):
+    for name in (
+        "slots",
+        "labels",
+        "slot_labels",
+        "slot_numbers",
+        "multilabel",
+        "instructions",
+        "numbers",
+        "nouns",
+        "definitions",
+        "label_words",
+    ):
         assert getattr(answered, name) == getattr(task, name), name
     assert names_on_card(folder)[:2] == ["tickets", "helpers.extra_metrics:ask"]  # who registers it ships that module
     design = parse_design(card.design)

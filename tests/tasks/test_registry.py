@@ -12,7 +12,7 @@ from sde_ray.errors import UserError
 from sde_ray.metrics import metric_names
 from sde_ray.tasks import TASKS, fingerprint, get_task
 from sde_ray.tasks.checks import check_task
-from sde_ray.testing.tasks import ALL, ENTITIES, REVIEWS
+from sde_ray.testing.tasks import ALL, ENTITIES, REVIEWS, TICKETS
 
 
 def test_table_of_tasks():
@@ -157,6 +157,22 @@ def test_tasks_of_the_tests_pass_the_check():
             replace(REVIEWS, numbers={"positive": "1", "negative": "1"}),
             'numbers: "1" stands for positive and negative. Give each',
         ),
+        (replace(REVIEWS, definitions={"fod": "x"}), 'definitions name "fod", which is no slot and no label. Did you'),
+        (replace(REVIEWS, label_words={"": {"good": "x"}}), "label_words name good, which is no label."),
+        (
+            replace(TICKETS, label_words={"urgency": {"app": "x"}}),
+            "label_words name app, which is no label of urgency.",
+        ),
+        (
+            replace(REVIEWS, label_words={"": {"positive": "negative", "negative": "positive"}}),
+            '"negative" stands for positive, and negative is it, too',
+        ),
+        (
+            replace(REVIEWS, label_words={"price": {"positive": "a", "neutral": "a"}}),
+            '"a" stands for positive, and neu',
+        ),
+        (replace(REVIEWS, label_words={"": {"positive": "unmentioned"}}), "and unmentioned is it, too. Choose another"),
+        (replace(REVIEWS, label_words={"": {"positive": " "}}), "the word for positive is empty"),
         (replace(REVIEWS, positive="yes"), 'positive is "yes", expected a label'),
         (replace(REVIEWS, nouns=replace(REVIEWS.nouns, slot="sentiment")), "nouns sentiment stand twice"),
     ],
