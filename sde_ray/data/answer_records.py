@@ -125,7 +125,8 @@ def with_arguments(record: Mapping[str, Any], names: Sequence[str] = ()) -> dict
     """A record with the arguments of an event as fields of its own; `names` are its fields, where they are known."""
     found = next((key for key in ARGUMENTS if key in record and key not in names), None)
     roles = _roles(record[found]) if found is not None else {}
-    return {**roles, **{key: inner for key, inner in record.items() if key != found}}
+    rest = {key: inner for key, inner in record.items() if key != found}
+    return {**rest, **{role: inner for role, inner in roles.items() if role not in rest}}
 
 
 def mention_text(value: Any) -> Any:

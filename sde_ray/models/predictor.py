@@ -22,6 +22,7 @@ from pydantic import Field, TypeAdapter
 from sde_ray.config.names import trust_own_run_of
 from sde_ray.config.trial import Train, TrialConfig
 from sde_ray.data.batches import join_texts, split_texts
+from sde_ray.data.record_values import plain_answer
 from sde_ray.design import render
 from sde_ray.design.answer_end import answer_end
 from sde_ray.design.designs import parse_design
@@ -160,12 +161,14 @@ def read_task(card: AdapterCard) -> Task:
 class Answered:
     """Prediction of one text: the parsed answer with its faults, and the completion it was parsed from.
 
-    `retries`: of a batch, the completions of the numbers that were asked again alone.
+    `retries`: of a batch, the completions of the numbers that were asked again alone. `records`: of a task of records,
+    the answer as plain JSON values; None in other tasks.
     """
 
     parsed: Parsed
     completion: str
     retries: Mapping[str, str]
+    records: Mapping[str, Any] | None = None
 
 
 class Predictor:
@@ -246,7 +249,12 @@ class Predictor:
         texts, _ = decode(prompts, ends=[answer_end(task, design, one.text) for one in examples])
         (by_id,), _ = ask_again([(task, examples, texts)], design, variant, decode)
         return [
-            Answered(parse_answers(by_id, one, task, design), by_id[one.id], retries_of(by_id, one, task))
+            Answered(
+                parsed := parse_answers(by_id, one, task, design),
+                by_id[one.id],
+                retries_of(by_id, one, task),
+                plain_answer(parsed.answer, task.single) if task.kind == "record" else None,
+            )
             for one in examples
         ]
 
@@ -275,7 +283,8 @@ class Predictor:
 def prediction_rows(texts: Sequence[str], predictions: Sequence[Answered]) -> list[dict[str, Any]]:
     """Predictions as plain values: text, answer {slot: [value, ...]}, completion, faults [kind, ...].
 
-    Where a number of a batch was asked again, also retries {number: completion}.
+    Where a number of a batch was asked again, also retries {number: completion}; of a task of records also records, the
+    answer as objects, whose canonical JSON texts the values of the answer are.
     """
     return [
         {
@@ -284,6 +293,7 @@ def prediction_rows(texts: Sequence[str], predictions: Sequence[Answered]) -> li
             "completion": one.completion,
             "faults": [fault.kind for fault in one.parsed.faults],
             **({"retries": dict(one.retries)} if one.retries else {}),
+            **({"records": dict(one.records)} if one.records is not None else {}),
         }
         for text, one in zip(texts, predictions, strict=True)
     ]

@@ -13,6 +13,7 @@ from typing import Any
 
 from sde_ray.data.answer_records import mention_text, with_arguments
 from sde_ray.data.record_inference import infer_fields
+from sde_ray.data.record_values import Fields, leaf_paths
 from sde_ray.data.survey import Survey
 from sde_ray.errors import UserError
 from sde_ray.tasks.yaml_records import DEFAULT_SLOT
@@ -35,7 +36,7 @@ def draft_fields(name: str, survey: Survey) -> tuple[dict[str, tuple[RecordField
         )
     doubts = [f"{odd} of {len(objects)} answers are no JSON: faults when they are loaded"] if odd else []
     by_slot, single = _by_slot(name, [value if isinstance(value, dict | list) else {} for value in objects])
-    fields = {}
+    fields: dict[str, Fields] = {}
     for slot, records in by_slot.items():
         flat = [
             (_flat(record), text) for several, text in zip(records, survey.texts, strict=True) for record in several
@@ -44,7 +45,7 @@ def draft_fields(name: str, survey: Survey) -> tuple[dict[str, tuple[RecordField
             doubts.append(f"{slot} has no record in these data, so its fields are not known: it is left out")
             continue
         fields[slot] = infer_fields([record for record, _ in flat], [text for _, text in flat])
-    doubts += _single_labels(fields)
+    doubts += _closed_fields(fields)
     return fields, single, doubts
 
 
@@ -83,6 +84,7 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
             for key, value in flat.items()}  # fmt: skip
 
 
-def _single_labels(fields: Mapping[str, Sequence[RecordField]]) -> list[str]:
-    closed = [f"{one.name} ({len(one.labels)})" for several in fields.values() for one in several if one.labels]
+def _closed_fields(fields: Mapping[str, Fields]) -> list[str]:
+    leaves = [leaf for several in fields.values() for leaf in leaf_paths(several)]
+    closed = [f"{path} ({len(one.labels)} labels)" for path, one in leaves if one.labels]
     return [f"taken for closed labels, as their values are few and repeat: {', '.join(closed)}"] if closed else []

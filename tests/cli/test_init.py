@@ -292,6 +292,42 @@ class TestNoted:
         assert "word for word" not in call("init", lines(here / "b.jsonl", rows).name).output
 
 
+class TestRecords:
+    def test_messages_with_nested_answers_become_a_task_of_records(self, here: Path) -> None:
+        orders = [
+            {"customer": f"Ada {n}", "items": [{"name": f"lamp {n}", "count": n, "size": ["small", "large"][n % 2]}]}
+            | ({"note": f"see {n}"} if n % 3 else {})
+            for n in range(60)
+        ]
+        texts = [f"Order {n}: {o['items'][0]['name']} for {o['customer']}." for n, o in enumerate(orders)]
+        said = [[{"role": "user", "content": t}, {"role": "assistant", "content": json.dumps(o)}]
+                for t, o in zip(texts, orders, strict=True)]  # fmt: skip
+        lines(here / "orders.jsonl", [{"messages": turns} for turns in said])
+        told = call("init", "orders.jsonl").output
+        assert "record: record (3 fields)" in told and "record_f1" in told and "items.size (2 labels)" in told
+        task = yaml.safe_load((here / "orders.yaml").read_text())["task"]
+        assert task["fields"] == {
+            "customer": "span",
+            "items": [{"name": "span", "count": "integer", "size": ["small", "large"]}],
+            "note": "text",
+        }
+        assert (task["optional"], task["single"]) == (["note"], True)
+        assert "60 records" not in call("plan", "orders.yaml").output
+        assert "items.1.name = lamp" in " ".join(call("show", "orders.yaml", "-n", "1").output.split())
+
+    def test_events_and_triples(self, here: Path) -> None:
+        events = [
+            [{"type": ["attack", "meeting"][n % 2], "trigger": f"raid{n}", "arguments": {"place": [f"Dorra {n}"]}}]
+            for n in range(40)
+        ]
+        rows = [{"text": f"They raid{n} in Dorra {n}.", "answer": answer} for n, answer in enumerate(events)]
+        lines(here / "events.jsonl", rows)
+        call("init", "events.jsonl")
+        task = yaml.safe_load((here / "events.yaml").read_text())["task"]
+        assert task["fields"] == {"type": ["attack", "meeting"], "trigger": "span", "place": ["span"]}
+        assert "single" not in task and task["slots"] == ["record"]
+
+
 class TestRefusals:
     def test_it_never_writes_over_a_file(self, here: Path) -> None:
         data = own_data.flat(here)

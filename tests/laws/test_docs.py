@@ -34,6 +34,8 @@ from helpers.readme_example import example
 from typer.testing import CliRunner
 
 from sde_ray.cli.app import app
+from sde_ray.data import recognition, schema_of
+from sde_ray.data.record_values import plain_answer
 from sde_ray.design.designs import make_design
 from sde_ray.design.render import render_sample
 from sde_ray.tasks import get_task
@@ -62,6 +64,9 @@ def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     line = next(block for block in own_task_page().blocks("json") if "hang" in block)
     rows = [json.dumps({**json.loads(line), "text": f"{n} hang"}) for n in range(9)]
     (tmp_path / "tickets.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    for name, word in (("order.schema.json", '"title": "Order"'), ("orders.jsonl", "lamps"), ("news.jsonl", "rebels")):
+        block = next(block for block in own_task_page().blocks("json") if word in block)
+        (tmp_path / name).write_text(block, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -166,6 +171,28 @@ def test_the_line_of_data_of_the_own_task_page_fits_its_task(user_folder: Path) 
     (section,) = [yaml.safe_load(block)["task"] for block in own_task_page().blocks("yaml") if "multilabel" in block]
     example = task_from_yaml(section, user_folder).load("train")[0]
     assert example.answer == {"urgency": ("high",), "product": ("app", "router"), "stars": ("1",)}
+
+
+@pytest.mark.parametrize(
+    ("word", "answers"),
+    [
+        ("schema", [{"order": {"customer": "Ada", "items": [{"name": "lamp", "count": 2, "size": "large"}]}}]),
+        (
+            "fields",
+            [
+                {"relation": [{"head": "Ada Kern", "relation": "works for", "tail": "Linnet Press"}]},
+                {"attack": [{"trigger": "raided", "attacker": "rebels", "year": 1912}]},
+            ],
+        ),
+    ],
+)
+def test_the_records_of_the_own_task_page_are_read(word: str, answers: list[object], user_folder: Path) -> None:
+    blocks = [yaml.safe_load(block)["task"] for block in own_task_page().blocks("yaml") if "kind: record" in block]
+    (section,) = [block for block in blocks if word in block]
+    task = task_from_yaml(section, user_folder)
+    path = user_folder / section["data"]["path"]
+    examples, _ = recognition.examples("auto", path.name, recognition.read_any(path), schema_of(task), {})
+    assert [plain_answer(example.answer, task.single) for example in examples] == answers
 
 
 @each_page

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sde_ray.data.record_values import plain_answer
 from sde_ray.design.wording import fill
 from sde_ray.errors import UserError
 from sde_ray.safe_json import content_hash, read_json
@@ -212,7 +213,11 @@ def save(folder: Path, task: Task, splits: Mapping[str, Sequence[Example]]) -> N
 
 def _row(example: Example, task: Task) -> dict[str, Any]:
     several = task.slots if task.kind != "label" else task.multilabel
-    answer = {slot: list(values) if slot in several else values[0] for slot, values in example.answer.items()}
+    answer: dict[str, Any] = (
+        plain_answer(example.answer, task.single)
+        if task.kind == "record"
+        else {slot: list(values) if slot in several else values[0] for slot, values in example.answer.items()}
+    )
     row: dict[str, Any] = {"id": example.id, "text": example.text, "answer": answer}
     if example.rationale:
         row["rationale"] = dict(example.rationale)
