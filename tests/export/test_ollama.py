@@ -28,11 +28,12 @@ def parse_modelfile(text: str) -> dict[str, list[str]]:
             continue
         name, _, value = line.partition(" ")
         name, value = (name, value) if name != "PARAMETER" else value.split(" ", 1)  # type: ignore[assignment]
-        value = value.strip(" ")
-        while value.startswith('"""') and not (len(value) >= 6 and value.endswith('"""')):
+        value = value.lstrip(" ")
+        while value.startswith('"""') and not (len(value.strip()) >= 6 and value.strip().endswith('"""')):
             more, _, rest = rest.partition("\n")
             value += "\n" + more
             assert rest or value.endswith('"""')
+        value = value.strip()
         quotes = '"""' if value.startswith('"""') else '"' if value.startswith('"') else ""
         commands.setdefault(name, []).append(value[len(quotes) : len(value) - len(quotes)])
     return commands

@@ -133,6 +133,22 @@ def test_it_is_uploaded_as_told(adapter: Path, tmp_path: Path) -> None:
         push(package, "me/reviews", api=Hub(OSError("no way")))
 
 
+def test_of_a_merged_model_the_check_stays_here(adapter: Path, tmp_path: Path) -> None:
+    """Its items are data."""
+    card = json.loads((adapter / "sde.json").read_text())
+    (adapter / "sde.json").write_text(json.dumps({**card, "merged": True}))
+    (adapter / "config.json").write_text(json.dumps({"_name_or_path": "/home/me/base"}))
+    for name in ("model.safetensors", "tokenizer.json", "check.json", "notes.txt"):
+        (adapter / name).write_text("{}")
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        (adapter / name).unlink()
+    package = make_package(adapter, "me/reviews", tmp_path / "package")
+    assert sorted(package.files) == ["README.md", "config.json", "model.safetensors", "sde.json", "tokenizer.json"]
+    page = (package.folder / "README.md").read_text()
+    assert "base_model_relation: merge" in page and 'AutoModelForCausalLM.from_pretrained("me/reviews")' in page
+    assert not any("/home/" in (package.folder / name).read_text() for name in package.files)
+
+
 @pytest.mark.parametrize(
     ("changes", "repo", "base", "message"),
     [

@@ -125,6 +125,11 @@ def test_a_chat_tools_own_template_makes_the_trials_prompt(framing: Framing) -> 
         assert tuple(ids) == ours.prompt
 
 
+def test_a_loss_on_a_prompt_in_a_chat_template_is_told(framing: Framing) -> None:
+    """LLaMA-Factory's mask of the prompt is all or nothing, the template included."""
+    assert ("which the trial leaves out" in llama_factory.prompt_note(framing)) == framing.chat
+
+
 def test_ids_that_a_tool_makes_otherwise_are_counted(framing: Framing) -> None:
     task, examples = ALL[0]
     source = source_of(task, examples[:2], NAMED["baseline"])
@@ -198,7 +203,7 @@ def test_what_a_tool_cannot_be_told_is_said() -> None:
     on = source_of(task, examples, make_design(input_modeling="on"))
     export = TARGETS["llama-factory"](on)
     assert yaml.safe_load(export.files["train.yaml"])["train_on_prompt"] is True
-    assert any("which the trial leaves out" in note for note in export.notes)
+    assert "The loss counts the prompt (`train_on_prompt`)." in export.notes
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

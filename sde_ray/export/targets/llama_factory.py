@@ -70,7 +70,7 @@ def export(source: ExportSource) -> Export:
         *lost,
     ]
     if not source.masked:
-        notes.insert(2, _prompt_note(source, framing))
+        notes.insert(2, prompt_note(framing))
     data = {
         f"{split}.jsonl": jsonl(row(sample, framing) for sample in samples) for split, samples in source.samples.items()
     }
@@ -87,14 +87,10 @@ def export(source: ExportSource) -> Export:
     return Export(files, tuple(notes), COMMANDS if evaluated else COMMANDS[:1])
 
 
-def _prompt_note(source: ExportSource, framing: Framing) -> str:
-    """What of a loss on the prompt comes out differently."""
-    around = framing.chat or bool(framing.begin)
-    return "The loss counts the prompt (`train_on_prompt`)" + (
-        ", and with it what stands around the text: a begin token or chat template, which the trial leaves out."
-        if around
-        else "."
-    )
+def prompt_note(framing: Framing) -> str:
+    """What of a loss on the prompt comes out differently; a begin token is the first, which is never predicted."""
+    around = ", and with it the chat template around the text, which the trial leaves out" if framing.chat else ""
+    return f"The loss counts the prompt (`train_on_prompt`){around}."
 
 
 def _dtype_notes(source: ExportSource) -> list[str]:
