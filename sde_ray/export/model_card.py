@@ -27,6 +27,7 @@ from sde_ray.design.designs import essential, paper_label, parse_design
 from sde_ray.design.record_schematic import made_up_record
 from sde_ray.design.render import completion_of, prompt_of
 from sde_ray.errors import UserError
+from sde_ray.export.settings import decoding_notes
 from sde_ray.models.predictor import AdapterCard, read_card, read_task
 from sde_ray.safe_text import mask_values
 from sde_ray.storage.layout import SWEEP
@@ -231,6 +232,7 @@ def _limits(card: AdapterCard, task: Task, design: Design) -> str:
         lines.append(
             f"Its prompt names no {task.nouns.slot}, so it cannot be asked for others than those of its training."
         )
+    lines += decoding_notes(design)
     if card.quantization != "none":
         lines.append(f"Trained beside a base in {card.quantization}; beside the full weights it answers otherwise.")
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from sde_ray.design.designs import paper_label, parse_design
 from sde_ray.design.render import prompt_of
+from sde_ray.export.settings import decoding_notes
 from sde_ray.models.predictor import read_card, read_task
 from sde_ray.storage.files import write_atomic
 
@@ -77,6 +78,7 @@ def write_modelfile(folder: Path) -> Path:
         f"{paper_label(design)}: {task.name}, trained on {card.model}.",
         "The user's message is the text alone. Ollama loads the folder itself for the architectures that it knows; for "
         "others convert it with llama.cpp (convert_hf_to_gguf.py) and say FROM ./model.gguf.",
+        *decoding_notes(design),
     )
     text = modelfile(
         before,

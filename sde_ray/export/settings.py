@@ -13,8 +13,10 @@ import yaml
 
 from sde_ray.config.section import Section, without_neutral
 from sde_ray.config.trial import TrialConfig
+from sde_ray.design.decoding import CONSTRAINED, DECODING
 from sde_ray.design.designs import paper_label
 from sde_ray.export.source import ExportSource
+from sde_ray.types import Design
 
 # Settings that each target writes by itself, or that say how a run computes, not what.
 EVERY = {
@@ -84,7 +86,18 @@ def common_notes(source: ExportSource) -> list[str]:
     return [
         f"{paper_label(trial.design)}: {source.origin}; {len(source.samples['train'])} samples of {trial.task}, drawn "
         f"with seed {trial.seed}, in the order of the draw. The tool shuffles them by its own generator, and its "
-        "dropout and adapter start draw otherwise: expect the trial's score within the noise of a seed."
+        "dropout and adapter start draw otherwise: expect the trial's score within the noise of a seed.",
+        *decoding_notes(trial.design),
+    ]
+
+
+def decoding_notes(design: Design) -> list[str]:
+    """Constrained decoding is this package's own: elsewhere a completion may leave the form."""
+    if dict(design.options).get(DECODING.name, DECODING.default) != CONSTRAINED:
+        return []
+    return [
+        "Not carried over: decoding=constrained, by which the trial keeps to its form. Elsewhere completions are free, "
+        "and some may have faults; `sde-ray predict` and `sde-ray serve` constrain them."
     ]
 
 

@@ -200,6 +200,8 @@ def test_what_a_tool_cannot_be_told_is_said() -> None:
         assert any(words in note for note in export.notes)
         assert words in export.files["train.yaml"]
     assert yaml.safe_load(export.files["predict.yaml"])["do_sample"] is False
+    constrained = TARGETS["sharegpt"](source_of(task, examples, make_design(decoding="constrained")))
+    assert any("decoding=constrained" in note for note in constrained.notes)
     on = source_of(task, examples, make_design(input_modeling="on"))
     export = TARGETS["llama-factory"](on)
     assert yaml.safe_load(export.files["train.yaml"])["train_on_prompt"] is True

@@ -291,6 +291,8 @@ def test_predictions(outcomes: Outcomes, tmp_path: Path, files: dict[str, bytes]
 TARGETS = [
     {"target": "food: positive", "prediction": "food: negative", "aliases": ["x"]},
     {"target": "", "prediction": ""},
+    {"id": "masa-d1-dev-1", "prediction": "food: negative"},
+    {"prompt": "x", "predict": "food: negative", "label": "food: positive"},
 ]
 
 
