@@ -149,10 +149,12 @@ def _roles(arguments: Any) -> dict[str, list[Any]]:
 
 def _fitted(value: Any, field: RecordField) -> Any:
     """A value in the form that its field has: a list or not, the words of a mention, numbers written out in a text."""
+    nothing: tuple[Any, ...] = (None,) if field.type == "record" else (None, {})
+    if value in nothing:
+        return None
     if field.many:
-        return (
-            None if value is None else [_one(item, field) for item in (value if isinstance(value, list) else [value])]
-        )
+        items = value if isinstance(value, list) else [value]
+        return [_one(item, field) for item in items if item not in nothing]
     if isinstance(value, list) and len(value) <= 1:
         value = value[0] if value else None
     return _one(value, field)

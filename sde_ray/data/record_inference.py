@@ -32,9 +32,7 @@ def _field(name: str, records: Rows, path: str) -> RecordField:
     values = [(record.get(name), text) for record, text in records]
     present = [(value, text) for value, text in values if value not in (None, [], {})]
     many = any(isinstance(value, list) for value, _ in values)
-    items = [
-        (item, text) for value, text in present for item in (value if isinstance(value, list) else [value])
-    ]  # fmt: skip
+    items = [(item, text) for value, text in present for item in _listed(value) if item not in (None, {})]
     optional = len(present) < len(values)
     if any(isinstance(item, list) for item, _ in items):
         raise UserError(
@@ -49,6 +47,10 @@ def _field(name: str, records: Rows, path: str) -> RecordField:
         return RecordField(name, "record", optional=optional, many=many, fields=inner)
     kind, labels = _scalar(items)
     return RecordField(name, kind, labels, optional, many)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _scalar(items: Rows) -> tuple[FieldType, tuple[str, ...]]:

@@ -117,8 +117,11 @@ def _short(section: Section, asked: tuple[str, ...], faults: FaultList) -> dict[
     if not isinstance(given, Mapping) or not given:
         faults.add(f"fields is {given!r}, expected a mapping such as {{head: span, tail: span}}.")
         return {}
-    own = all(isinstance(one, Mapping) for one in given.values()) and (not asked or {*map(str, given)} == {*asked})
+    own = all(isinstance(one, Mapping) for one in given.values()) and (not asked or {*map(str, given)} & {*asked})
     if own:
+        for slot in given:
+            if asked and str(slot) not in asked:
+                faults.add(f'fields names "{slot}".{hint(str(slot), asked)} Slots: {", ".join(asked)}.')
         return {
             str(slot): RecordSchema(_fields(one, f"fields.{slot}", 1, faults), single=False)
             for slot, one in given.items()

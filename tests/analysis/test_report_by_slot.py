@@ -78,6 +78,25 @@ def test_the_page_has_slots_and_both_designs(tmp_path: Path) -> None:
     assert html is not None and "shade5" in html
 
 
+def test_a_task_of_records_has_a_row_a_field(tmp_path: Path) -> None:
+    task, rows = get_task("relations:d1"), []
+    one = replace(result(LINES, 0.5, 0, splits=("dev",)), scores={"dev": {"record_f1": 0.5}})
+    one = replace(one, config={**one.config, "task": task.name})
+    examples = task.load("dev")[:40]
+    for example in examples:  # the years are left out
+        texts = [re.sub(r', "year": \d+', "", text) for text in example.answer.get("relation", ())]
+        said = Example(example.id, example.text, {"relation": tuple(texts)} if texts else {})
+        rows.append(Prediction(example.id, "dev", render_sample(said, task, LINES).completion.text))
+    (tmp_path / "trials" / one.key).mkdir(parents=True)
+    write_predictions(tmp_path / "trials" / one.key / "predictions.jsonl", rows)
+    study = Study(Group(task.name, "tiny", 100), "record_f1", "dev", (one,), tmp_path)
+    text = plain(write_by_slot(study, "assembled", LINES, ()))
+    values = [text for example in examples for text in example.answer.get("relation", ())]
+    years = sum('"year"' in text for text in values)
+    assert "F1 of each field" in text and years > 5
+    assert re.search(rf"head\s+{len(values)}\s+1\b", text) and re.search(rf"year\s+{years}\s+0\b", text), text
+
+
 def test_the_final_comparison_goes_before_the_dev_items(tmp_path: Path) -> None:
     study = study_of(tmp_path, trial(tmp_path, LINES, "dev", 0))
     final = [trial(tmp_path, LINES, "test", seed) for seed in (101, 102)]

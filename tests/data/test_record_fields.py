@@ -8,6 +8,8 @@ from enum import Enum
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from sde_ray.data.answer_records import read_records, records_by_slot
@@ -243,3 +245,55 @@ def test_fields_are_inferred() -> None:
     assert all(canonical(row, fields)[1] == () for row in rows)
     with pytest.raises(UserError, match='"a.b" is an object here and a plain value there'):
         infer_fields([{"a": {"b": 1}}, {"a": {"b": {"c": 1}}}], texts[:2])
+
+
+# ---- anything --------------------------------------------------------------------------------------------------------
+
+words = st.sampled_from(
+    ["type", "object", "array", "properties", "items", "required", "enum", "anyOf", "$ref", "#/$defs/A", "$defs", "A",
+     "null", "string", "head", "relation", "tail", "year", "arguments", "role", "text", "span", "const", "schema", ""]
+)  # fmt: skip
+scalars = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False) | words | st.text(max_size=4)
+anything = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=4), max_leaves=12
+)
+fuzz = settings(max_examples=300, deadline=None, derandomize=True)
+
+
+@fuzz
+@given(anything)
+def test_any_schema_gives_fields_or_one_message(schema: Any) -> None:
+    for value in (
+        schema,
+        {"type": "object", "properties": {"a": schema}},
+        {"$defs": {"A": schema}, "$ref": "#/$defs/A"},
+    ):
+        try:
+            fields = fields_of_schema(value) if isinstance(value, dict) else None
+        except UserError:
+            continue
+        assert fields is None or fields.fields
+
+
+@fuzz
+@given(anything)
+def test_any_answer_gives_canonical_records_or_faults(answer: Any) -> None:
+    for task in (RELATIONS, PERSON):
+        faults: list[str] = []
+        by_slot = records_by_slot(answer, schema_of(task))
+        for slot in task.slots if isinstance(by_slot, dict) else ():
+            for text in read_records(slot, by_slot.get(slot), schema_of(task), faults):
+                assert canonical_text(text, task.fields[slot]) == (text, ())
+
+
+@fuzz
+@given(st.lists(st.dictionaries(words, anything, max_size=4), max_size=4))
+def test_inferred_fields_take_the_records_that_they_come_from(rows: list[dict[str, Any]]) -> None:
+    try:
+        fields = infer_fields(rows, ["x"] * len(rows))
+    except UserError:
+        return
+    schema = Schema("record", ("slot",), fields=(("slot", fields),))
+    faults: list[str] = []
+    read_records("slot", rows, schema, faults)
+    assert not [fault for fault in faults if "bad value" in fault and "no object" not in fault], faults

@@ -46,7 +46,7 @@ def test_fields_in_short() -> None:
         RecordField("mood", "label", ("good", "bad")),
         RecordField("tags", "span", optional=True, many=True),
         RecordField(
-            "by", "record", many=True, fields=(RecordField("n"), RecordField("born", "integer", optional=True))
+            "by", "record", many=True, fields=(RecordField("name"), RecordField("born", "integer", optional=True))
         ),
     )
     assert (made.objective, made.nouns.value, made.single, made.placeholder) == ("record_f1", "record", (), "none")
@@ -94,6 +94,7 @@ def test_a_schema_of_a_file_travels_in_the_trial(tmp_path: Path) -> None:
         ({"fields": {"a": ["one"]}}, "expected two labels or more, or one type for a list"),
         ({"fields": {"a": [["span"]]}}, "is a list of lists"),
         ({"fields": {"a": {}}}, "fields.a is empty"),
+        ({"slots": ["a", "b"], "fields": {"a": {"x": "span"}, "c": {"x": "span"}}}, 'fields names "c".'),
         ({"fields": {"a": "span"}, "optional": ["b"]}, 'optional names "b".'),
         ({"fields": {"a": "span"}, "single": ["b"]}, 'single names "b".'),
         ({"fields": {"a": "span"}, "labels": ["x", "y"]}, 'labels: the kind "record" takes none'),

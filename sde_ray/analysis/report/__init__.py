@@ -6,7 +6,7 @@ In: what a sweep has found. Out: leaderboard, effects, samples, the final compar
 models agree on, what was pinned, dropped, pruned or failed, and how to reproduce all of it.
 
 chapter.py      the part on one study; cross_study.py what several agree on
-by_slot.py      scores by slot and confusion matrices of the recommended design
+by_slot.py      scores by slot and confusion matrices of the recommended design; by_field.py the fields of records
 curation.py     what data and training axes counted; general.py what training does to plain texts
 samples.py      samples of the best and the worst design; excluded.py what was dropped, pruned or failed
 extras.py       sections of the robustness and prompting studies

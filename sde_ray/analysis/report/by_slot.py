@@ -3,7 +3,8 @@
     write_by_slot(study, design, final)      the recommended design, with the baseline beside it
 
 Of the final comparison's test items where it has run, else of the dev items. Scores are those of the results; the
-matrices are counted again from the completions in `predictions.jsonl`, for tasks with closed labels.
+matrices are counted again from the completions in `predictions.jsonl`, for tasks with closed labels; so are the fields
+of records (`by_field.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 
+from sde_ray.analysis.report.by_field import FieldCounts, add_counts, count_fields, write_fields
 from sde_ray.analysis.report.html import Html, joined, table, tag
 from sde_ray.analysis.study import Study
 from sde_ray.design.designs import NAMED, at_amounts_of, design_of, essential
@@ -35,7 +37,7 @@ MAX_LABELS = 12  # of a matrix that is shown; a larger one is no picture any mor
 class DesignAnswers:
     """What a design's finished trials answered on a split: `cells` [slot, gold, answer], counts over all trials.
 
-    `cells` is None where the task has no closed labels, or nothing was kept.
+    `cells` is None where the task has no closed labels, `fields` where it has no records, both where nothing was kept.
     """
 
     name: str
@@ -43,6 +45,7 @@ class DesignAnswers:
     split: str
     items: int
     cells: Cells | None
+    fields: FieldCounts | None = None
 
 
 def write_by_slot(study: Study, name: str, design: Design, final: Sequence[TrialResult]) -> Html | None:
@@ -60,7 +63,8 @@ def write_by_slot(study: Study, name: str, design: Design, final: Sequence[Trial
     except (UserError, OSError, ValueError, LookupError):
         return None  # the task or its data are not here: the page does without
     columns = [one for one in columns if one.results]
-    parts = [part for part in (_scores(study, task, columns), _matrices(task, columns)) if part is not None]
+    fields = write_fields(task, {one.name: one.fields for one in columns if one.fields is not None})
+    parts = [part for part in (_scores(study, task, columns), fields, _matrices(task, columns)) if part is not None]
     if not columns or not parts:
         return None
     first = columns[0]
@@ -82,25 +86,31 @@ def answers_of(study: Study, task: Task, name: str, design: Design, final: Seque
         own = [one for one in ended if essential(design_of(one)) == essential(design)]
         if own:
             counts = [_count(study, task, design, one, split) for one in own]
-            kept = [cells for cells, _ in counts if cells is not None]
-            items = max((number for _, number in counts), default=0) or int(own[0].config["eval_size"])
-            return DesignAnswers(name, own, split, items, sum(kept[1:], kept[0]) if kept else None)
+            kept = [cells for cells, _, _ in counts if cells is not None]
+            fields = [one for _, one, _ in counts if one is not None]
+            items = max((number for _, _, number in counts), default=0) or int(own[0].config["eval_size"])
+            cells = sum(kept[1:], kept[0]) if kept else None
+            return DesignAnswers(name, own, split, items, cells, add_counts(fields) if fields else None)
     return DesignAnswers(name, (), study.split, 0, None)
 
 
-def _count(study: Study, task: Task, design: Design, result: TrialResult, split: str) -> tuple[Cells | None, int]:
-    """The confusion matrices of a trial, and its number of items; None where nothing was kept."""
+def _count(
+    study: Study, task: Task, design: Design, result: TrialResult, split: str
+) -> tuple[Cells | None, FieldCounts | None, int]:
+    """The confusion matrices or the fields of a trial, and its number of items; None where nothing was kept."""
     path = RunDirectory.at(study.folder).predictions(result.key)
     own = str(result.config["task"])
     if not path.is_file():
-        return None, 0
+        return None, None, 0
     completions = completions_by_task(path, own).get((split, own), {})
     examples = trial_examples(own, split, result.config.get("definition"))  # type: ignore[arg-type]
     examples = [example for example in examples if example.id in completions]
-    if task.kind != "label" or task.multilabel or not examples:
-        return None, len(examples)
+    if task.kind not in ("label", "record") or task.multilabel or not examples:
+        return None, None, len(examples)
     parsed = [parse_answers(completions, example, task, design) for example in examples]
-    return confusion(task, examples, parsed), len(examples)
+    if task.kind == "record":
+        return None, count_fields(task, examples, parsed), len(examples)
+    return confusion(task, examples, parsed), None, len(examples)
 
 
 # ---- scores --------------------------------------------------------------------------------------------------------
