@@ -4,7 +4,7 @@ base.py  output_form.py       Axis, the kinds of options; what these tell one an
 decoding.py  grammar.py  answer_grammar.py    how tokens are chosen, and the grammar that constrains them
 axes.py                       AXES, the paper's axes of sample design, OPTIONAL beyond it, CURATION of data and training
 data.py  training.py          which samples there are, how they are learned: declared here, carried out in `curation/`
-prompt.py  answer.py  labels.py    options of the prompt, options of the answer
+prompt.py  answer.py  labels.py  keywords.py    options of the prompt, options of the answer
 format_text.py  format_json.py  format_json_object.py    options of the format; lexer.py quotes what needs it
 format_inline.py  inline_markup.py                       spans that are marked in the text
 format_terse.py  format_tool_call.py  format_xml.py  format_yaml.py  format_code.py      formats beyond the paper's;

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from sde_ray.design.base import AnswerOption, Axis, Faults, Lines
+from sde_ray.design.base import AnswerOption, Axis, Faults, Lines, keep_read
+from sde_ray.design.keywords import keywords
 from sde_ray.design.output_form import InstructionContext, OutputForm
 from sde_ray.design.wording import wording
 from sde_ray.types import Example, Fault, Line, RecordField, Task
@@ -121,10 +122,41 @@ def _reasoned(label: str, position: Literal["first", "last"]) -> AnswerOption:
     )
 
 
+def _in_block(label: str, position: Literal["first", "last"], sentence: str) -> AnswerOption:
+    """Rationales by themselves; those behind the answer are not read."""
+    return AnswerOption(
+        label,
+        write=_add_why,
+        read=_drop_why if position == "first" else keep_read,
+        shape=lambda form, task: replace(form, rationale_block=position),
+        sentence=lambda context: context.wording(sentence),
+        swept=False,
+    )
+
+
+def _add_keywords(lines: Lines, task: Task, example: Example) -> Lines:
+    if example.id == SCHEMATIC:
+        return _add_why(lines, task, example)
+    words = {slot: keywords(why, example.text, task.language) for slot, why in example.rationale.items()}
+    return _add_why(lines, task, replace(example, rationale=words))
+
+
 REASONING = Axis(
     "reasoning",
     default="none",
-    options={"none": AnswerOption("No-CoT"), "cot": _reasoned("CoT", "first"), "rcot": _reasoned("R-CoT", "last")},
+    options={
+        "none": AnswerOption("No-CoT"),
+        "cot": _reasoned("CoT", "first"),
+        "rcot": _reasoned("R-CoT", "last"),
+        "rcot_cut": _in_block("R-CoT-cut", "last", "rationale_cut"),
+        "think": _in_block("Think", "first", "think"),
+        "keywords": replace(
+            _reasoned("Keywords", "first"),
+            write=_add_keywords,
+            sentence=lambda context: context.wording("keywords"),
+            swept=False,
+        ),
+    },
     pinned=lambda task, rationales: "" if rationales else f"the examples of {task.name} have no rationales",
 )
 

@@ -7,7 +7,8 @@
 It also carries the grammar of the answers to where they are decoded, if the design constrains them.
 
 A model that never ends its answers so takes a few tokens more than one that does. A completion without a fault is never
-cut: neither an answer nor a score changes, only what follows a settled answer is not written.
+cut: neither an answer nor a score changes, only what follows a settled answer is not written. With `reasoning=rcot_cut`
+that is all of the rationales.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sde_ray.design.axes import AXES
 from sde_ray.design.base import FormatOption
 from sde_ray.design.decoding import CONSTRAINED, DECODING
 from sde_ray.design.output_form import OutputForm
+from sde_ray.design.rationale_block import STOP, answer_so_far
 from sde_ray.design.render import form_of, option_of
 from sde_ray.types import Design, Task
 
@@ -36,9 +38,16 @@ class AnswerEnd:
     grammar: str = ""
 
     def is_settled(self, text: str) -> bool:
-        """Whether an unfinished completion has a fault, and an answer that no continuation changes."""
-        option = AXES["format"].options.get(self.format)
-        return isinstance(option, FormatOption) and option.settled(text, self.slots, self.form)
+        """Whether no continuation of an unfinished completion changes its answer; it has a fault, or is cut there."""
+        if self.stop and self.stop in text:
+            return True
+        option, answer = AXES["format"].options.get(self.format), answer_so_far(text, self.form)
+        return isinstance(option, FormatOption) and bool(answer) and option.settled(answer or "", self.slots, self.form)
+
+    @property
+    def stop(self) -> str:
+        """The text that a completion ends with, as what follows is not read; empty where there is none."""
+        return STOP if self.form.rationale_block == "last" else ""
 
 
 def answer_end(task: Task, design: Design, text: str = "") -> AnswerEnd | None:

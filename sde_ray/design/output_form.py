@@ -37,7 +37,8 @@ class OutputForm:
     `number_nouns`: what stands for a number in a schematic, which a format that has numbers writes without quotes.
     `text`: what the answer is of, for a format that repeats it; None where it is not known. `slots`: those of the task,
     in its order; `ordered`: the lines stand in that order. `fields`: those of each slot's records, whose values are
-    canonical JSON texts; `single`: the slots with one record at most.
+    canonical JSON texts; `single`: the slots with one record at most. `rationale_block`: the rationales stand by
+    themselves, before or behind the whole answer, and not beside the values.
     """
 
     kind: TaskKind
@@ -51,6 +52,7 @@ class OutputForm:
     text: str | None = None
     slots: tuple[str, ...] = ()
     ordered: bool = True
+    rationale_block: Literal["first", "last"] | None = None
     fields: Mapping[str, tuple[RecordField, ...]] = field(default_factory=dict)
     single: tuple[str, ...] = ()
 

@@ -20,6 +20,7 @@ from sde_ray.design.base import AnswerOption, Axis, FormatOption, Lines, Option,
 from sde_ray.design.labels import numbers_of
 from sde_ray.design.output_form import MARKS, InstructionContext, OutputForm, Where
 from sde_ray.design.prompt import DEFINITIONS, FORM_IN_PROMPT, WORDINGS_IN_TRAINING, initial_segments
+from sde_ray.design.rationale_block import split_block, with_block
 from sde_ray.design.record_lines import check_records
 from sde_ray.design.record_schematic import labels_sentence, made_up_record, number_nouns, record_stand_in
 from sde_ray.design.wording import call_wording, count_word, definitions_sentence, fill_template, is_function, wording
@@ -71,7 +72,11 @@ def parse_completion(text: str, task: Task, design: Design, source: str | None =
     if not text.strip():
         return Parsed({}, (Fault("empty"),))
     form = form_of(task, design, source)
-    lines, faults = _format(design).read(text, form)
+    answer, why, faults = split_block(text, form)
+    lines, more = _format(design).read(answer, form) if answer.strip() else ((), (Fault("empty"),))
+    faults += more
+    if form.rationale_block == "first":  # where the whole block is missing that is one fault, not one a slot
+        lines = tuple(replace(line, rationale="missing" if why is None else why.get(line.slot)) for line in lines)
     lines, more = check_slots(lines, task, form)
     faults += more
     lines, more = check_records(lines, form)
@@ -98,7 +103,8 @@ def prompt_of(text: str, task: Task, design: Design, instruction_variant: int = 
 
 def completion_of(example: Example, task: Task, design: Design) -> str:
     """Target text of an example; `parse_completion` is the inverse."""
-    return _format(design).write(write_lines(example, task, design), form_of(task, design, example.text))
+    lines, form = write_lines(example, task, design), form_of(task, design, example.text)
+    return with_block(_format(design).write(lines, form), lines, form)
 
 
 def write_lines(example: Example, task: Task, design: Design) -> Lines:
@@ -205,7 +211,7 @@ def schematic(task: Task, design: Design) -> str:
     elif _format(design).has_numbers and _writes_numbers(task, design):
         form = replace(form, number_nouns=tuple(value for line in lines for value in line.values))
     write_form = _format(design).sketch if len(task.slots) > len(stand_in.slots) else _format(design).write
-    return write_form(lines, form)
+    return with_block(write_form(lines, form), lines, form)
 
 
 def made_up_answer(task: Task, design: Design) -> str:
@@ -274,7 +280,9 @@ def _instruction_context(task: Task, design: Design) -> InstructionContext:
         else (),
         placeholder_entry="".join(format_option.entry(line, stand_in_form) for line in absent_lines)
         or format_option.write(absent_lines, stand_in_form),
-        marker=wording(task, "unmarked") if format_option.in_text else format_option.write((), form),
+        marker=wording(task, "unmarked")
+        if format_option.in_text
+        else with_block(format_option.write((), form), (), form),
         absent_field=format_option.absent_field(form) if form.complete or format_option.positional else "",
         wording=partial(wording, task),
         lists_absent=lists_absent,

@@ -111,6 +111,7 @@ class LoraDecoder:
             is_complete=partial(self.is_settled, ends) if any(ends) else None,
             constraint=self.constraint(ends, stop_token_ids),
             near_tie=near_tie,
+            stop=next((end.stop for end in ends if end), ""),
         )
         generated = self.backend.generate(self.peft_model, self.encoder.prompts(prompts, max_new_tokens), request)
         return [completion_text(tokenizer, ids) for ids in generated], sum(map(len, generated))

@@ -107,20 +107,29 @@ def bos_prefix(tokenizer: Any) -> tuple[int, ...]:
     return tuple(with_special[: with_special.index(without[0])])
 
 
-def chat_frame(tokenizer: Any, chat: Literal["auto", "off"]) -> Frame | None:
+def chat_frame(tokenizer: Any, chat: Literal["auto", "off"], thinks: bool = False) -> Frame | None:
     """The text before and after a user's message in the tokenizer's chat template; None without a template.
 
-    The same on any day (`TEMPLATE_DATE`), and ending where the answer begins: behind a thought, not in it.
+    The same on any day (`TEMPLATE_DATE`), and ending where the answer begins: behind a thought, not in it; where the
+    completion `thinks` by itself, before the thought.
     """
     if chat == "off" or not getattr(tokenizer, "chat_template", None):
         return None
-    before, placeholder, after = _chat(tokenizer, PLACEHOLDER).partition(PLACEHOLDER)
+    before, placeholder, after = _chat(tokenizer, PLACEHOLDER, thinks).partition(PLACEHOLDER)
     if not placeholder or PLACEHOLDER in after:
         raise UserError(
             f"The chat template of {tokenizer.name_or_path} does not show the user's message exactly once. "
             "Use `chat_template: off` to write prompts without it."
         )
+    if thinks:
+        return before, _before_thought(after)
     return before, _behind_thought(after, str(tokenizer.chat_template))
+
+
+def _before_thought(after: str) -> str:
+    """The end of a frame without the mark that opens a thought: the completion has its own."""
+    opening = next((opening for opening, _ in THOUGHTS if after.rstrip().endswith(opening)), "")
+    return after.rstrip().removesuffix(opening) if opening else after
 
 
 def _behind_thought(after: str, template: str) -> str:
@@ -133,7 +142,7 @@ def _behind_thought(after: str, template: str) -> str:
     return after
 
 
-def _chat(tokenizer: Any, content: str) -> str:
+def _chat(tokenizer: Any, content: str, thinks: bool) -> str:
     """A chat with one user message, up to where the model answers."""
     from jinja2 import TemplateError
 
@@ -145,7 +154,7 @@ def _chat(tokenizer: Any, content: str) -> str:
                 message,
                 tokenize=False,
                 add_generation_prompt=True,
-                enable_thinking=False,
+                enable_thinking=thinks,
                 **_with_fixed_date(tokenizer),
             )
         )

@@ -37,7 +37,7 @@ def test_table_of_axes():
         ],
         "unmentioned": ["placeholder", "omit"],
         "labels": ["text", "number", "letter", "words"],
-        "reasoning": ["none", "cot", "rcot"],
+        "reasoning": ["none", "cot", "rcot", "rcot_cut", "think", "keywords"],
     }
     assert [axis.stage for axis in AXES.values()] == ["prompt", "prompt", "format", "answer", "answer", "answer"]
     swept = {name for axis in AXES.values() for name, option in axis.options.items() if option.swept}

@@ -9,6 +9,9 @@ import pytest
 from laws.test_round_trip import CASES, CORE_FORMS, NAMES, forms
 
 from sde_ray.design.answer_end import AnswerEnd, answer_end
+from sde_ray.design.axes import AXES
+from sde_ray.design.designs import make_design
+from sde_ray.design.rationale_block import STOP
 from sde_ray.design.render import completion_of, parse_completion
 from sde_ray.testing.axis_option import HOSTILE, PIECES, is_possible
 from sde_ray.types import Design, Example, Parsed, Task
@@ -56,6 +59,31 @@ def test_no_continuation_of_a_settled_completion_changes_its_outcome(task: Task,
                     more,
                 )
     assert settled > 0
+
+
+@pytest.mark.parametrize(("task", "examples"), CASES, ids=NAMES)
+def test_rationales_behind_the_answer_are_neither_decoded_nor_read(task: Task, examples: list[Example]) -> None:
+    """A completion that is cut at the mark is read as the whole one, and costs what one without rationales does."""
+    for name in AXES["format"].options:
+        design, plain_design = make_design(format=name, reasoning="rcot_cut"), make_design(format=name)
+        if not is_possible(task, design):
+            continue
+        for example in examples[:3]:
+            whole, plain = (completion_of(example, task, one) for one in (design, plain_design))
+            assert whole.startswith(plain + STOP) and STOP not in plain
+            assert first_settled(end_of(task, design), whole, 1) == len(plain + STOP), design.slug
+            read = parse_completion(plain, task, plain_design)
+            for text in (plain, plain + STOP, whole, plain + STOP + "\n".join(PIECES)):
+                assert parse_completion(text, task, design) == read
+
+
+def test_thoughts_are_no_answer_yet() -> None:
+    design = make_design(reasoning="think", format="lines")
+    task, examples = next(case for case in CASES if case[0].name == "reviews")
+    thoughts, _, answer = completion_of(examples[0], task, design).partition("</think>\n")
+    end = end_of(task, design)
+    assert first_settled(end, thoughts, 1) is None
+    assert first_settled(end, thoughts + "</think>\n" + (answer + "\n") * 2, 1) is not None
 
 
 @pytest.mark.parametrize("junk", ["\nfood: positive", ", food: positive", " I hope that this helps"])

@@ -234,6 +234,7 @@ PAIRS_OMIT = {**OMIT, "format": "pairs"}
 NUMBER_OMIT = {**OMIT, "labels": "number"}
 OBJECT_OMIT = {**OMIT, "format": "json_object"}
 TERSE = {"format": "terse"}
+THINK = {**OMIT, "reasoning": "think"}
 TOOL_CALL, XML, YAML, CODE = ({**OMIT, "format": name} for name in ("tool_call", "xml", "yaml", "code"))
 COT_OMIT = {**OMIT, "reasoning": "cot"}
 
@@ -373,6 +374,19 @@ FAULTS: list[tuple[Task, dict[str, str], str, dict[str, tuple[str, ...]], list[s
     (REVIEWS, CODE, '__import__("os").abort()', {}, ["syntax"]),
     (ENTITIES, CODE, 'result = [DNA(entity="a"), DNA(entity=1), RNA(entity=None)] # done',
      {"DNA": ("a",)}, ["syntax", "syntax", "unexpected_placeholder"]),
+    (REVIEWS, THINK, "<think>\nfood: tasty\n</think>\n\nfood: positive, price: neutral.",
+     {"food": ("positive",), "price": ("neutral",)}, ["missing_rationale"]),
+    (REVIEWS, THINK, "food: positive, price: neutral.", {"food": ("positive",), "price": ("neutral",)},
+     ["missing_rationale"]),  # the block is missing
+    (REVIEWS, THINK, "<think>\nfood: tasty, so\nfood: positive.", {}, ["empty", "syntax"]),
+    (REVIEWS, THINK, "<think>\nwho knows\n</think>\nunmentioned.", {}, ["syntax"]),
+    (REVIEWS, THINK, "<think>\n</think>\n", {}, ["empty"]),
+    (REVIEWS, {**OMIT, "reasoning": "rcot_cut"}, "food: positive.", {"food": ("positive",)}, []),
+    (REVIEWS, {**OMIT, "reasoning": "rcot_cut"}, "food: positive.\n===\nanything: at all", {"food": ("positive",)}, []),
+    (REVIEWS, {**OMIT, "reasoning": "rcot_cut"}, "food: positive ===\nfood: tasty", {}, ["syntax"]),
+    (REVIEWS, {**OMIT, "reasoning": "rcot_cut"}, "===\nfood: tasty", {}, ["empty"]),
+    (REVIEWS, {**OMIT, "reasoning": "keywords"}, "food: tasty => positive, price: neutral.",
+     {"food": ("positive",), "price": ("neutral",)}, ["missing_rationale"]),
     (QUESTIONS, {}, "answer: unknown.", {}, []),
     (QUESTIONS, {"format": "json"}, '{"field": "answer", "value": "unknown"}', {"answer": ("unknown",)}, []),
     (QUESTIONS, {"format": "json"}, '{"field": "answer", "value": null}', {}, []),

@@ -441,9 +441,9 @@ def test_entry_shown_for_an_absent_slot_reads_as_absent(task: Task):
     slot = task.slots[0] if len(task.slots) == 1 else "type 1"
     for design in designs_of(task):
         inline_with_why = "inline" in design["format"] and design["reasoning"] != "none"  # reasons stand elsewhere
-        if design["unmentioned"] == "placeholder" and not inline_with_why:
+        if design["unmentioned"] == "placeholder" and not inline_with_why and design["reasoning"] != "think":
             after = render_instruction(task, design, 0, "above").split("write: ")[1]
-            shown_entry = re.split(r"\n(?:Form:|Give )", after)[0]
+            shown_entry = re.split(r"\n(?:Form:|Give |After |Before )", after)[0]
             option = find_option("format", design["format"])
             shown_entry = f"x\n---\n{shown_entry}" if option.in_text else option.opening + shown_entry + option.closing
             assert parse_completion(shown_entry, replace(task, slots=(slot,)), design) == Parsed({}), (

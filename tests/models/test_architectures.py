@@ -369,6 +369,8 @@ def test_a_prompt_goes_through_the_chat_template(name: str, tiny_llama: Path) ->
     tokenizer.chat_template, after = TEMPLATES[name]
     frame = chat_frame(tokenizer, "auto")
     assert frame is not None and frame[1] == after
+    thinking = chat_frame(tokenizer, "auto", thinks=True)  # the completion has a thought of its own
+    assert thinking is not None and thinking[1] == after.removesuffix("<think>\n\n</think>\n\n")
     expected = tokenizer.apply_chat_template(
         [{"role": "user", "content": "Rate it: good soup."}],
         tokenize=False,
@@ -430,6 +432,9 @@ def test_the_answer_begins_behind_the_thought(end: str, framed: str, tiny_llama:
     turns = "{% if m.get('thinking') %}<|channel|>final<|message|>{% endif %}{{ m['content'] }}"
     tokenizer.chat_template = TURNS + turns + "{% endfor %}{% if add_generation_prompt %}" + end + "{% endif %}"
     assert chat_frame(tokenizer, "auto") == ("", framed)
+    opened = end.rstrip().endswith(("<think>", "[THINK]"))  # the completion has a thought of its own: not twice
+    without = end.replace("<think>", "").replace("[THINK]", "").rstrip()
+    assert chat_frame(tokenizer, "auto", thinks=True) == ("", without if opened else end)
 
 
 def test_an_adapter_keeps_the_frame_it_was_trained_in(

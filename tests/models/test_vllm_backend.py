@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
@@ -36,12 +37,14 @@ class FakeSamplingParams:
         top_p: float = 1.0,
         top_k: int = 0,
         seed: int | None = None,
+        stop: Any = (),
+        include_stop_str_in_output: bool = False,
         max_tokens: int | None = 16,
         stop_token_ids: list[int] | None = None,
         detokenize: bool = True,
     ) -> None:
         self.temperature, self.seed, self.detokenize = temperature, seed, detokenize
-        self.max_tokens, self.stop_token_ids = max_tokens, stop_token_ids
+        self.max_tokens, self.stop_token_ids, self.stop = max_tokens, stop_token_ids, stop
 
 
 class FakeLoRARequest:
@@ -145,6 +148,7 @@ def test_the_same_completions_from_one_engine_that_sleeps_between_trials(
 def test_sampled_prompts_have_seeds_of_their_own(engines: list[FakeLLM]) -> None:
     request = vllm.Request(eos_token_ids=(2,), max_new_tokens=5, sampling=Sampling(3))
     params = vllm.sampling_params(request, 4)
+    assert vllm.sampling_params(replace(request, stop="\n===\n"), 1)[0].stop == ["\n===\n"]
     assert len({one.seed for one in params}) == 4 and {one.temperature for one in params} == {0.2}
 
 

@@ -24,10 +24,9 @@ class Builtin:
 
     def generate(self, peft_model: PeftModel | None, prompts: Sequence[Ids], request: Request) -> list[list[int]]:
         """See `Backend`."""
+        settings = {name: value for name, value in vars(request).items() if name != "stop"}
         with self._model(peft_model) as model:
-            return generation.generate(
-                model, prompts, pad_token_id=pad_token_id(self.loaded.tokenizer), **vars(request)
-            )
+            return generation.generate(model, prompts, pad_token_id=pad_token_id(self.loaded.tokenizer), **settings)
 
     def _model(self, peft_model: PeftModel | None) -> AbstractContextManager[torch.nn.Module]:
         """The base model, with the adapter in its weights or beside them if there is one."""

@@ -26,9 +26,10 @@ class BackendSettings:
 
 @dataclass(frozen=True)
 class Request:
-    """How prompts are continued; the fields are the arguments of `generation.generate`.
+    """How prompts are continued; the fields but the last are the arguments of `generation.generate`.
 
-    `batch_size`, `share_prefix` and `is_complete` save time and memory, and a backend may do without; `near_tie` and
+    `stop`, a text that a completion ends with, is for backends that are not asked `is_complete`. `batch_size`,
+    `share_prefix` and `is_complete` save time and memory, and a backend may do without; `near_tie` and
     `constraint` are for the built-in one.
     """
 
@@ -40,6 +41,7 @@ class Request:
     is_complete: IsComplete | None = None
     near_tie: float = 0.0
     constraint: Constraint | None = None
+    stop: str = ""
 
 
 class Backend(Protocol):

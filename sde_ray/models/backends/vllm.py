@@ -117,7 +117,8 @@ def sampling_params(request: Request, prompts: int) -> Any:
     limits = {
         "max_tokens": request.max_new_tokens,
         "stop_token_ids": sorted(request.eos_token_ids),
-        "detokenize": False,
+        "detokenize": bool(request.stop),
+        **({"stop": [request.stop], "include_stop_str_in_output": True} if request.stop else {}),
     }
     if sampling is None:
         return vllm.SamplingParams(temperature=0.0, **limits)

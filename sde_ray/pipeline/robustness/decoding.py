@@ -97,6 +97,7 @@ class _AdapterDecoder:
                 peft_model,
                 max_length=card.max_length,
                 chat_template=card.chat_template,
+                frame=card.chat_frame,
                 merge_adapter=trial.generation.merge_adapter,
             )
             texts, _ = decoder.generate(
