@@ -1,6 +1,7 @@
 """Designs: axes and their options, most of them pairs of inverse functions that write a sample and parse a completion.
 
 base.py  output_form.py       Axis, the kinds of options; what these tell one another of an answer's lines
+asking.py                     the samples and prompts of an example: groups.py of its slots, after demonstrations.py
 decoding.py  grammar.py  answer_grammar.py    how tokens are chosen, and the grammar that constrains them
 axes.py                       AXES, the paper's axes of sample design, OPTIONAL beyond it, CURATION of data and training
 data.py  training.py          which samples there are, how they are learned: declared here, carried out in `curation/`

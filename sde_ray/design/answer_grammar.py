@@ -21,6 +21,8 @@ KNOWN = {
     "reasoning": ("none", "cot", "rcot"),
     "order": ANY,  # slots may stand in any order
     "decoding": ANY,
+    "slots_per_sample": ANY,
+    "negatives": ANY,
 }
 """The options that change answers in a way that the grammar follows, by axis."""
 

@@ -59,6 +59,7 @@ from sde_ray.design.answer import ORDER, REASONING, UNMENTIONED
 from sde_ray.design.base import Axis, Option
 from sde_ray.design.data import DATA
 from sde_ray.design.decoding import DECODING
+from sde_ray.design.demonstrations import DEMONSTRATIONS
 from sde_ray.design.format_code import CODE
 from sde_ray.design.format_inline import INLINE, INLINE_XML
 from sde_ray.design.format_json import JSON, PAIRS
@@ -68,6 +69,7 @@ from sde_ray.design.format_text import LINES, NATURAL
 from sde_ray.design.format_tool_call import TOOL_CALL
 from sde_ray.design.format_xml import XML
 from sde_ray.design.format_yaml import YAML
+from sde_ray.design.groups import NEGATIVES, SLOTS_PER_SAMPLE
 from sde_ray.design.labels import LABELS
 from sde_ray.design.prompt import DEFINITIONS, FORM_IN_PROMPT, INPUT_MODELING, INSTRUCTION, WORDINGS_IN_TRAINING
 from sde_ray.design.training import TRAINING
@@ -98,7 +100,17 @@ AXES: Mapping[str, Axis] = {
 }
 
 OPTIONAL: Mapping[str, Axis] = {
-    axis.name: axis for axis in (FORM_IN_PROMPT, DEFINITIONS, WORDINGS_IN_TRAINING, ORDER, DECODING)
+    axis.name: axis
+    for axis in (
+        FORM_IN_PROMPT,
+        DEFINITIONS,
+        WORDINGS_IN_TRAINING,
+        ORDER,
+        DEMONSTRATIONS,
+        SLOTS_PER_SAMPLE,
+        NEGATIVES,
+        DECODING,
+    )
 }
 """Axes of a sample's form beyond the paper's: a design has one only where a sweep names it."""
 

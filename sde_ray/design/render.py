@@ -10,6 +10,7 @@ same pipeline, as are all words that a sentence quotes; so the prompt cannot con
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -17,6 +18,7 @@ from sde_ray.data.schema import are_numbers
 from sde_ray.design.answer import SCHEMATIC, check_slots
 from sde_ray.design.axes import find_option
 from sde_ray.design.base import AnswerOption, Axis, FormatOption, Lines, Option, PromptOption
+from sde_ray.design.groups import groups_of, join_completions, split_completions, whole
 from sde_ray.design.labels import numbers_of
 from sde_ray.design.output_form import MARKS, InstructionContext, OutputForm, Where
 from sde_ray.design.prompt import DEFINITIONS, FORM_IN_PROMPT, WORDINGS_IN_TRAINING, initial_segments
@@ -42,10 +44,12 @@ def render_sample(example: Example, task: Task, design: Design, instruction_vari
         design: one option per axis.
         instruction_variant: which of the task's instructions is used, from 0; with `wordings=many` the example decides.
 
-    Returns the prompt's segments, each with its loss flag, and the completion; paper section 1.3.
+    Returns the prompt's segments, each with its loss flag, and the completion; paper section 1.3. Where a design makes
+    several samples of an example (`asking.py`), it is that of the first group of slots, without demonstrations.
 
     Raises UserError: when the task has no such instruction.
     """
+    task, design = groups_of(task, design)[0], whole(design)
     completion = Segment(completion_of(example, task, design), loss=True, role="completion")
     if option_of(design, WORDINGS_IN_TRAINING) == "many":
         instruction_variant = int(content_hash(example.id), 16) % len(task.instructions)
@@ -71,6 +75,9 @@ def parse_completion(text: str, task: Task, design: Design, source: str | None =
     """
     if not text.strip():
         return Parsed({}, (Fault("empty"),))
+    groups = groups_of(task, design)
+    if len(groups) > 1:
+        return _parse_groups(split_completions(text), groups, whole(design), source)
     form = form_of(task, design, source)
     answer, why, faults = split_block(text, form)
     lines, more = _format(design).read(answer, form) if answer.strip() else ((), (Fault("empty"),))
@@ -87,11 +94,23 @@ def parse_completion(text: str, task: Task, design: Design, source: str | None =
     return Parsed({line.slot: line.values for line in lines if line.values}, faults)
 
 
+def _parse_groups(parts: list[str], groups: Sequence[Task], design: Design, source: str | None) -> Parsed:
+    """The completions of groups of slots, parsed one by one: their answers and their faults together."""
+    parsed = [
+        parse_completion(part, group, design, source)
+        for part, group in zip([*parts, *[""] * len(groups)], groups, strict=False)
+    ]
+    answer = {slot: values for one in parsed for slot, values in one.answer.items()}
+    too_many = [Fault("syntax", f"a part too many: {part[:100]!r}") for part in parts[len(groups) :]]
+    return Parsed(answer, (*(fault for one in parsed for fault in one.faults), *too_many))
+
+
 def prompt_of(text: str, task: Task, design: Design, instruction_variant: int = 0) -> tuple[Segment, ...]:
     """Prompt of a text, the same in training and at inference: segments, each with its loss flag.
 
     Raises UserError: when the task has no instruction of this number.
     """
+    task, design = groups_of(task, design)[0], whole(design)
     segments = initial_segments(text, wording(task, "cue"))
     for option in _options(design):
         if isinstance(option, PromptOption):
@@ -102,7 +121,10 @@ def prompt_of(text: str, task: Task, design: Design, instruction_variant: int = 
 
 
 def completion_of(example: Example, task: Task, design: Design) -> str:
-    """Target text of an example; `parse_completion` is the inverse."""
+    """Target text of an example, of all its samples; `parse_completion` is the inverse."""
+    groups = groups_of(task, design)
+    if len(groups) > 1:
+        return join_completions([completion_of(example, group, whole(design)) for group in groups])
     lines, form = write_lines(example, task, design), form_of(task, design, example.text)
     return with_block(_format(design).write(lines, form), lines, form)
 

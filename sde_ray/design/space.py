@@ -66,8 +66,10 @@ def design_space(
     products = [Design(tuple(zip(chosen, options, strict=True))) for options in itertools.product(*chosen.values())]
     designs = tuple(dict.fromkeys(map(without_doublets, products)))
     if len(designs) < len(products):
-        what = f"{len(products) - len(designs)} designs with instruction=none"
-        dropped[what] = "they make the same samples as others: what they differ in stands in the instruction"
+        kind = " with instruction=none" if "negatives" not in chosen else ""
+        what = f"{len(products) - len(designs)} designs{kind}"
+        why = "what they differ in stands in the instruction" if kind else "what they differ in has no effect in them"
+        dropped[what] = f"they make the same samples as others: {why}"
     return DesignSpace(designs, pinned, chosen, dropped)
 
 
@@ -85,6 +87,8 @@ def design_for(task: Task, design: Design) -> Design:
 
 def without_doublets(design: Design) -> Design:
     """The design that stands for all with its samples: without an instruction, what varies that is at its default."""
+    if dict(design.options).get("slots_per_sample", "all") == "all" and "negatives" in dict(design.options):
+        design = design.replace(negatives="1")  # a share of the groups, of which there is one
     if design["instruction"] != "none":
         return design
     rows = ((axis, option, find_axis(axis)) for axis, option in design.options)

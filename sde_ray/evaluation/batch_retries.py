@@ -31,6 +31,7 @@ def ask_again(
     design: Design,
     instruction_variant: int,
     decode: Decode,
+    in_context: Callable[[tuple[Segment, ...]], tuple[Segment, ...]] = lambda prompt: prompt,
 ) -> tuple[list[dict[str, str]], int]:
     """Ask again what batches left out.
 
@@ -39,13 +40,14 @@ def ask_again(
         design: that of the completions.
         instruction_variant: which of the tasks' instructions is used.
         decode: gives the completions of prompts, and the number of their tokens.
+        in_context: puts a trial's demonstrations before a prompt.
 
     Returns the completions of each part by id, retries among them, and the tokens that the retries took.
     """
     by_part = [dict(zip((one.id for one in examples), texts, strict=True)) for _, examples, texts in parts]
     prompts: list[list[Prompt]] = [
         [
-            (example.id + MARK + number, retry_prompt(example, number, task, design, instruction_variant))
+            (example.id + MARK + number, in_context(retry_prompt(example, number, task, design, instruction_variant)))
             for example in examples
             for number in _left_out(example, own[example.id], task, design)
         ]

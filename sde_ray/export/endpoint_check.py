@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from sde_ray.config.load import open_tasks
 from sde_ray.config.open import open_sweep
+from sde_ray.design.asking import check_plain
 from sde_ray.design.designs import parse_design
 from sde_ray.design.render import prompt_of
 from sde_ray.errors import UserError, format_error
@@ -98,6 +99,7 @@ def write_check(adapter: Path, folder: Path, trust_remote_code: bool = False) ->
 
 
 def _prompt(predictor: Predictor, text: str) -> str:
+    check_plain([predictor.design], "The check of an endpoint")
     segments = prompt_of(text, predictor.task, predictor.design, predictor.card.instruction_variant)
     return "".join(segment.text for segment in segments)
 

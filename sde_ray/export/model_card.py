@@ -22,10 +22,11 @@ from sde_ray.analysis.estimate import format_estimate
 from sde_ray.analysis.strategy import Strategy
 from sde_ray.analysis.verdict import Verdict
 from sde_ray.config.open import open_sweep
+from sde_ray.design.asking import ask_in, first_group
 from sde_ray.design.axes import find_option, is_neutral
 from sde_ray.design.designs import essential, paper_label, parse_design
 from sde_ray.design.record_schematic import made_up_record
-from sde_ray.design.render import completion_of, prompt_of
+from sde_ray.design.render import completion_of
 from sde_ray.errors import UserError
 from sde_ray.export.settings import decoding_notes
 from sde_ray.models.predictor import AdapterCard, read_card, read_task
@@ -144,7 +145,7 @@ def _design(design: Design, evidence: Evidence | None) -> str:
 def _example(card: AdapterCard, task: Task, design: Design) -> str:
     example = made_up_example(task)
     before, after = prompt_parts(card, task, design)
-    completion = completion_of(example, task, design)
+    completion = completion_of(example, *first_group(task, design))
     return (
         "## A prompt and its completion\n\nMade up, with everything that stands around the text:\n\n"
         f"{_block(before + example.text + after)}\n\n{_block(completion)}"
@@ -154,7 +155,8 @@ def _example(card: AdapterCard, task: Task, design: Design) -> str:
 def prompt_parts(card: AdapterCard, task: Task, design: Design) -> tuple[str, str]:
     """What stands before and after the user's text in a whole prompt; without the begin token that a tokenizer adds."""
     frame = card.chat_frame or ("", "")
-    segments = prompt_of("", task, design, card.instruction_variant)
+    asking = ask_in(task, design, card.demonstrations, card.instruction_variant)
+    _, segments = asking.prompts("", "")[0]
     place = next(number for number, segment in enumerate(segments) if segment.role == "text")
     before, after = ("".join(s.text for s in part) for part in (segments[:place], segments[place + 1 :]))
     return frame[0] + before, after + frame[1]

@@ -18,6 +18,7 @@ import json
 import re
 from pathlib import Path
 
+from sde_ray.design.asking import check_plain
 from sde_ray.design.designs import paper_label, parse_design
 from sde_ray.design.render import prompt_of
 from sde_ray.export.settings import decoding_notes
@@ -67,6 +68,7 @@ def write_modelfile(folder: Path) -> Path:
 
     card = read_card(folder)
     task, design = read_task(card), parse_design(card.design)
+    check_plain([design], "A Modelfile")
     tokenizer = load_tokenizer(str(folder), card.trust_remote_code)
     begin = "".join(tokenizer.convert_ids_to_tokens(list(bos_prefix(tokenizer))))
     frame = card.chat_frame or (begin, "")

@@ -25,6 +25,7 @@ from sde_ray.config.open import open_sweep
 from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
+from sde_ray.design.asking import check_plain
 from sde_ray.design.designs import essential, parse_design, without_amounts
 from sde_ray.errors import UserError, unknown
 from sde_ray.plugins import code_of, trust
@@ -92,6 +93,7 @@ def open_source(
     config, strategy = find_strategy(location, task, model, design)
     opened, model_name = _contest(config, strategy, location, task, model)
     chosen, origin = _design(config, strategy, design)
+    check_plain([chosen], "An export")
     trial = _trial(config, opened, model_name, chosen, train_size, seed)
     examples: dict[Split, list[Example]] = {split: _examples(config, opened, split, trial) for split in named}
     samples = {

@@ -23,9 +23,9 @@ from sde_ray.config.names import trust_own_run_of
 from sde_ray.config.trial import Train, TrialConfig
 from sde_ray.data.batches import join_texts, split_texts
 from sde_ray.data.record_values import plain_answer
-from sde_ray.design import render
-from sde_ray.design.answer_end import answer_end
+from sde_ray.design.asking import Asking, ask_in
 from sde_ray.design.designs import parse_design
+from sde_ray.design.groups import join_completions
 from sde_ray.errors import UserError, format_error
 from sde_ray.evaluation.batch_retries import ask_again, parse_answers, retries_of
 from sde_ray.models.adapter_files import read_file_inside
@@ -38,7 +38,7 @@ from sde_ray.storage.remote import fetch_file
 from sde_ray.storage.uri import is_uri
 from sde_ray.tasks import YAML, resolve_task
 from sde_ray.tasks.custom import read_section, task_from_yaml, wordings_in
-from sde_ray.types import Example, Parsed, Segment, Task
+from sde_ray.types import Example, Parsed, Task
 
 ADAPTER_CARD = "sde.json"
 
@@ -52,8 +52,17 @@ In float32 a batch moves a logit by 1e-5 or so (docs/serving.md), in bfloat16 by
 NOT_ON_CARD = ("data", "metrics", "objective")
 
 
-def write_card(folder: Path, config: TrialConfig, max_new_tokens: int, frame: tuple[str, str] | None = None) -> None:
-    """Write an adapter's card: what its prompts are made of. `frame`: what the chat template has put around them."""
+def write_card(
+    folder: Path,
+    config: TrialConfig,
+    max_new_tokens: int,
+    frame: tuple[str, str] | None = None,
+    demonstrations: Sequence[Example] = (),
+) -> None:
+    """Write an adapter's card: what its prompts are made of.
+
+    `frame`: what the chat template has put around them; `demonstrations`: of the design, with those in reserve.
+    """
     card = {
         "task": config.task,
         "design": dict(config.design.options),
@@ -65,6 +74,7 @@ def write_card(folder: Path, config: TrialConfig, max_new_tokens: int, frame: tu
         "max_new_tokens": max_new_tokens,
         "trial": config.key,
         **({"chat_frame": frame} if frame else {}),
+        **({"demonstrations": [_shown(one) for one in demonstrations]} if demonstrations else {}),
         **({"quantization": config.train.quantization} if config.train.quantization != "none" else {}),
     }
     definition = read_section(fetch_file(config.task)) if config.task.endswith(YAML) else config.definition
@@ -72,6 +82,12 @@ def write_card(folder: Path, config: TrialConfig, max_new_tokens: int, frame: tu
         card["definition"] = {key: value for key, value in definition.items() if key not in NOT_ON_CARD}
         card["task"] = str(definition["name"])  # not the file: whoever uses the adapter may not have it
     write_atomic(folder / ADAPTER_CARD, json.dumps(card, ensure_ascii=False, indent=1) + "\n")
+
+
+def _shown(example: Example) -> dict[str, Any]:
+    """A demonstration as it stands on the card."""
+    answer = {slot: list(values) for slot, values in example.answer.items()}
+    return {"id": example.id, "text": example.text, "answer": answer, "rationale": dict(example.rationale)}
 
 
 def find_adapter(source: str | Path) -> Path:
@@ -113,6 +129,7 @@ class AdapterCard:
     chat_frame: tuple[str, str] | None = None
     quantization: Literal["none", "int8", "nf4"] = "none"
     definition: Mapping[str, Any] = field(default_factory=dict)
+    demonstrations: tuple[Example, ...] = ()
     merged: bool = False  # into its base: the folder is a whole model (`models/merge.py`)
 
 
@@ -239,15 +256,19 @@ class Predictor:
         """
         task, design, variant = self.task, self.design, self.card.instruction_variant
         examples = self._examples(texts)
-        prompts = self._prompts(examples)
+        asking = self._asking
         decode = partial(
             self._decoder.generate,
             max_new_tokens=self.card.max_new_tokens,
             batch_size=batch_size,
             near_tie=NEAR_TIE[self.is_exact],
         )
-        texts, _ = decode(prompts, ends=[answer_end(task, design, one.text) for one in examples])
-        (by_id,), _ = ask_again([(task, examples, texts)], design, variant, decode)
+        prompts = [asking.prompts(one.id, one.text) for one in examples]
+        ends = [end for one in examples for end in asking.ends(one.text)]
+        parts, _ = decode([prompt for several in prompts for prompt in several], ends=ends)
+        left = iter(parts)
+        texts = [join_completions([next(left) for _ in several]) for several in prompts]
+        (by_id,), _ = ask_again([(task, examples, texts)], design, variant, decode, asking.after_demonstrations)
         return [
             Answered(
                 parsed := parse_answers(by_id, one, task, design),
@@ -261,7 +282,8 @@ class Predictor:
     def num_truncated(self, texts: Sequence[str]) -> list[int]:
         """How many tokens of each text are cut, as the context has no room for them."""
         encoder = self._decoder.encoder
-        numbers = encoder.num_truncated(self._prompts(self._examples(texts)), self.card.max_new_tokens)
+        asked = [self._asking.prompts(one.id, one.text) for one in self._examples(texts)]
+        numbers = [max(encoder.num_truncated(several, self.card.max_new_tokens)) for several in asked]
         encoder.forget()  # a server has no end of texts
         return numbers
 
@@ -275,9 +297,9 @@ class Predictor:
             texts = [text if split_texts(text) else join_texts([text]) for text in texts]
         return [Example(f"text {n}", text, {}) for n, text in enumerate(texts, 1)]
 
-    def _prompts(self, examples: Sequence[Example]) -> list[tuple[str, tuple[Segment, ...]]]:
-        variant = self.card.instruction_variant
-        return [(one.id, render.prompt_of(one.text, self.task, self.design, variant)) for one in examples]
+    @property
+    def _asking(self) -> Asking:
+        return ask_in(self.task, self.design, self.card.demonstrations, self.card.instruction_variant)
 
 
 def prediction_rows(texts: Sequence[str], predictions: Sequence[Answered]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 from sde_ray.config.load import load_config, open_tasks
 from sde_ray.config.schema import SweepConfig
 from sde_ray.design import render
+from sde_ray.design.asking import first_group, first_sample
 from sde_ray.design.designs import paper_label, parse_design
 from sde_ray.plugins import code_of, trust
 from sde_ray.sweep.plan import plan
@@ -100,6 +101,6 @@ def preview_task(name: str, designs: Sequence[str], n: int = 1, instruction_vari
 
 def preview_example(example: Example, task: Task, design: Design, instruction_variant: int = 0) -> SamplePreview:
     """An example in a design, and what comes back when its completion is read."""
-    sample = render.render_sample(example, task, design, instruction_variant)
-    parsed = render.parse_completion(sample.completion.text, task, design, example.text)
+    sample = first_sample(example, task, design, task.load("train"), instruction_variant)
+    parsed = render.parse_completion(sample.completion.text, *first_group(task, design), example.text)
     return SamplePreview(task, design, example, sample, parsed, instruction_variant)

@@ -9,7 +9,7 @@ cost_estimate.py                characters, seconds and GPU hours of a plan
 data_summary.py                 items, metric, over-long texts and odd labels of each task
 device_memory.py                what trials need of a device's memory, told or refused
 backend_check.py                whether vLLM can decode here
-decoding_check.py               whether a design's answers can be constrained
+decoding_check.py               whether designs can be asked and decoded as they say
 tokenizer_check.py              designs that a model's tokenizer cannot write
 queue.py  adaptive_queue.py     which trial is next
 resume.py  stale.py             which results of a ledger count for a plan, and which no longer do

@@ -12,7 +12,7 @@ from statistics import fmean, linear_regression
 from sde_ray.config.load import open_tasks
 from sde_ray.config.schema import SweepConfig
 from sde_ray.data import draw
-from sde_ray.design.render import render_sample
+from sde_ray.design.asking import samples_of
 from sde_ray.search import METHODS
 from sde_ray.sweep.budget import budget
 from sde_ray.sweep.cluster.gpus import with_gpus
@@ -80,8 +80,8 @@ def _characters(contest: Contest, task: Task, config: SweepConfig) -> int:
     examples = draw(train, min(SKETCHED, len(train)), config.seeds[0])
     total = 0.0
     for design, trials in contest.trials.items():
-        samples = [render_sample(example, task, design, config.instruction_variant) for example in examples]
-        length = sum(len(s.completion.text) + sum(len(p.text) for p in s.prompt) for s in samples) / len(samples)
+        samples = samples_of(examples, task, design, config.instruction_variant)
+        length = sum(len(s.completion.text) + sum(len(p.text) for p in s.prompt) for s in samples) / len(examples)
         total += length * sum(trial.train_size * trial.train.num_train_epochs * cost(trial) for trial in trials)
     designs = len(contest.trials)
     if METHODS[config.search.method].trials:

@@ -19,7 +19,7 @@ from sde_ray.config.scaffold import CHARACTERS_PER_TOKEN, FEW_ITEMS
 from sde_ray.config.schema import SweepConfig
 from sde_ray.data import draw
 from sde_ray.data.source import DatasetSource
-from sde_ray.design.render import render_sample
+from sde_ray.design.asking import samples_of
 from sde_ray.errors import UserError
 from sde_ray.metrics.meanings import metric_meaning
 from sde_ray.sweep.contest import Contest
@@ -194,7 +194,9 @@ def _needed(contest: Contest, task: Task, config: SweepConfig, encoder: Encoder 
     chosen = draw(train, min(SKETCHED, len(train)), config.seeds[0])
     needed = 0
     for design in contest.trials:
-        samples = [render_sample(example, task, design, config.instruction_variant) for example in chosen]
+        samples = samples_of(chosen, task, design, config.instruction_variant)
+        if not samples:
+            continue
         if encoder is not None:
             from sde_ray.models.decoder import completion_budget
 

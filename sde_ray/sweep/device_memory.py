@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sde_ray.config.load import open_tasks
 from sde_ray.config.schema import Resources
 from sde_ray.config.trial import CPU_ROWS, TrialConfig
-from sde_ray.design.render import render_sample
+from sde_ray.design.asking import first_sample, samples_of
 from sde_ray.errors import UserError
 from sde_ray.models.availability import check_model
 from sde_ray.models.base_settings import check_base_settings
@@ -232,13 +232,13 @@ def _longest(contest: Contest, task: Task, encoder: Any, variant: int) -> tuple[
     rows = task.load("train")
     by_answer = sorted(rows, key=lambda row: -len(str(row.answer) + str(row.rationale)))[:LOOKED_AT]
     chosen = [*sorted(rows, key=lambda row: -len(row.text))[:LOOKED_AT], *by_answer]
-    sketches = {design: render_sample(chosen[0], task, design, variant) for design in contest.trials}
+    sketches = {design: first_sample(chosen[0], task, design, chosen, variant) for design in contest.trials}
     designs = sorted(sketches, key=lambda design: -sum(map(len, _texts(sketches[design]))))[:LONGEST_DESIGNS]
     designs += [design for design in sketches if design["input_modeling"] == "on"][:1]
     length = positions = new_tokens = 1
     generation = next(iter(contest.trials.values()))[0].generation
     for design in designs:
-        samples = [render_sample(row, task, design, variant) for row in chosen]
+        samples = samples_of(chosen, task, design, variant)
         try:
             budget = completion_budget(generation.max_new_tokens, encoder, samples)
             encoded = encoder.samples(samples, budget)

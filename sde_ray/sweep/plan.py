@@ -28,7 +28,7 @@ from sde_ray.sweep.budget import budget, describe_budget, repeats
 from sde_ray.sweep.contest import Contest
 from sde_ray.sweep.cost_estimate import Estimate, estimate
 from sde_ray.sweep.curation import carried_out, check_methods, describe, home_option, located
-from sde_ray.sweep.decoding_check import check_decoding
+from sde_ray.sweep.decoding_check import check_asking, check_decoding
 from sde_ray.sweep.points_to_evaluate import (
     describe_points,
     fit_design,
@@ -90,7 +90,9 @@ def plan(config: SweepConfig, results: Mapping[str, TrialResult] | None = None) 
     )
     contests = tuple(_fix_order(config, contest) for contest in contests)
     check_decoding(config, {one.task: one.trials for one in contests}, {task.name: task for task in tasks})
-    check_methods(trial for contest in contests for group in contest.trials.values() for trial in group)
+    trials = [trial for contest in contests for group in contest.trials.values() for trial in group]
+    check_asking(trials)
+    check_methods(trials)
     tries = METHODS[config.search.method].trials
     sizes = [len(contest.trials) if tries else budget(config, tuple(contest.trials)) for contest in contests]
     counts["designs"] = max(sizes)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from sde_ray.design import render
+from sde_ray.design.asking import first_sample
 from sde_ray.design.axes import AXES, find_axis
 from sde_ray.design.designs import design_of, make_design, paper_label
 from sde_ray.safe_text import SECRET, mask
@@ -111,7 +111,8 @@ def sample_text(result: TrialResult) -> str:
     name, definition = str(result.config["task"]), result.config.get("definition")
     task, example = trial_task(name, definition), trial_examples(name, "train", definition)[0]
     design = design_of(result)
-    sample = render.render_sample(example, task, design, int(result.config.get("instruction_variant", 0)))
+    train, variant = task.load("train"), int(result.config.get("instruction_variant", 0))
+    sample = first_sample(example, task, design, train, variant)
     parts = [f"⟦{part.text}⟧" if part.loss else part.text for part in (*sample.prompt, sample.completion)]
     return f"{paper_label(design)}\n{example.id}, the loss counts ⟦...⟧\n\n{''.join(parts)}\n"
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from sde_ray import data
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design import render
-from sde_ray.design.answer_end import AnswerEnd, answer_end
+from sde_ray.design.answer_end import AnswerEnd
+from sde_ray.design.asking import Asking
+from sde_ray.design.groups import join_completions
 from sde_ray.evaluation.predictions import ReportedSplit
 from sde_ray.tasks.trial_task import trial_examples, trial_task
-from sde_ray.types import Example, Task
+from sde_ray.types import Example, Segment, Task
 
 
 class Evaluation:
@@ -19,15 +21,29 @@ class Evaluation:
     def __init__(self, split: ReportedSplit, name: str, task: Task, examples: list[Example]) -> None:
         self.split, self.name, self.task, self.examples = split, name, task, examples
 
-    def prompts(self, config: TrialConfig) -> list[Any]:
-        return [
-            (example.id, render.prompt_of(example.text, self.task, config.design, config.instruction_variant))
-            for example in self.examples
-        ]
+    def questions(self, asking: Asking) -> list[Question]:
+        """What asks each example."""
+        own = asking.of(self.task)
+        return [Question(own.prompts(one.id, one.text), own.ends(one.text)) for one in self.examples]
 
-    def ends(self, config: TrialConfig) -> list[AnswerEnd | None]:
-        """When the answer to each is settled."""
-        return [answer_end(self.task, config.design, example.text) for example in self.examples]
+
+class Question(NamedTuple):
+    """The prompts that ask a text, mostly one, and when the completion of each is settled."""
+
+    prompts: list[tuple[str, tuple[Segment, ...]]]
+    ends: list[AnswerEnd | None]
+
+
+Decode = Callable[[list[Any], list[Any]], tuple[list[str], int]]  # prompts, ends -> completions, new tokens
+
+
+def ask(questions: Sequence[Question], decode: Decode) -> tuple[list[str], int]:
+    """The completion of each question, and how many tokens they have in all."""
+    texts, num_tokens = decode(
+        [prompt for one in questions for prompt in one.prompts], [end for one in questions for end in one.ends]
+    )
+    left = iter(texts)
+    return [join_completions([next(left) for _ in one.prompts]) for one in questions], num_tokens
 
 
 Answered = tuple[Evaluation, list[str]]

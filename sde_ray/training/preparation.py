@@ -25,13 +25,15 @@ from typing import Any, Protocol
 from sde_ray import data
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
-from sde_ray.design.answer_end import AnswerEnd, answer_end
+from sde_ray.design.answer_end import AnswerEnd
+from sde_ray.design.asking import Asking, ask_in
 from sde_ray.design.axes import find_axis
 from sde_ray.errors import UserError
 from sde_ray.safe_json import read_json
 from sde_ray.storage.files import write_atomic
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.tasks.trial_task import trial_examples, trial_task
+from sde_ray.training.evaluated_items import Question, ask
 from sde_ray.types import Example, Parsed, Sample, Segment, Task
 
 Prompts = Sequence[tuple[str, tuple[Segment, ...]]]
@@ -108,8 +110,12 @@ class Preparation:
 
     def render(self, examples: Sequence[Example], task: Task | None = None) -> list[Sample]:
         """Examples as samples in the trial's design."""
-        variant = self.config.instruction_variant
-        return [render.render_sample(one, task or self.task, self.config.design, variant) for one in examples]
+        asking = self._asking.of(task or self.task)
+        return [sample for one in examples for sample in asking.samples(one)]
+
+    @property
+    def _asking(self) -> Asking:
+        return ask_in(self.task, self.config.design, self.drawn, self.config.instruction_variant)
 
     # ---- the model -------------------------------------------------------------------------------------------------
 
@@ -158,12 +164,12 @@ class Preparation:
 
     def answer(self, examples: Sequence[Example]) -> list[Parsed]:
         """The answers to examples in the trial's design, read from the completions."""
-        design, variant = self.config.design, self.config.instruction_variant
-        prompts = [(one.id, render.prompt_of(one.text, self.task, design, variant)) for one in examples]
-        ends = [answer_end(self.task, design, one.text) for one in examples]
-        constrained = any(end and end.grammar for end in ends)
-        completions = zip(self.complete(prompts, ends if constrained else ()), examples, strict=True)
-        return [render.parse_completion(text, self.task, design, one.text) for text, one in completions]
+        asking, design = self._asking, self.config.design
+        questions = [Question(asking.prompts(one.id, one.text), asking.ends(one.text)) for one in examples]
+        constrained = any(end and end.grammar for question in questions for end in question.ends)
+        completions, _ = ask(questions, lambda prompts, ends: (self.complete(prompts, ends if constrained else ()), 0))
+        pairs = zip(completions, examples, strict=True)
+        return [render.parse_completion(text, self.task, design, one.text) for text, one in pairs]
 
     def count_tokens(self, samples: Sequence[Sample]) -> list[int]:
         """The tokens of each sample, prompt and completion, as the trial would train on it."""

@@ -22,8 +22,8 @@ from typing import Any
 
 from sde_ray import data, metrics
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design import render
 from sde_ray.design.answer_end import AnswerEnd
+from sde_ray.design.asking import ask_in
 from sde_ray.errors import UserError
 from sde_ray.evaluation.batch_retries import ask_again, parse_answers
 from sde_ray.evaluation.general_set import forgetting, open_general_set
@@ -36,7 +36,7 @@ from sde_ray.tasks.trial_task import trial_examples, trial_task
 from sde_ray.training import checkpoint
 from sde_ray.training.checkpoint import CheckpointError
 from sde_ray.training.curation import methods_of
-from sde_ray.training.evaluated_items import Answered, Evaluation, evaluations
+from sde_ray.training.evaluated_items import Answered, Evaluation, ask, evaluations
 from sde_ray.training.preparation import Preparation
 from sde_ray.training.runner import ResumeState, Runner, RunnerResources, WorkerDiedError
 from sde_ray.training.seat_group import SeatGroup
@@ -80,8 +80,10 @@ class TrialRunner:
         task = trial_task(config.task, config.definition)
         train = trial_examples(config.task, "train", config.definition)
         examples = data.draw(train, config.train_size, config.seed)
-        variant = config.instruction_variant
-        samples = [render.render_sample(example, task, config.design, variant) for example in examples]
+        trial.asking = ask_in(task, config.design, examples, config.instruction_variant)
+        samples = [sample for example in examples for sample in trial.asking.samples(example)]
+        if not samples:
+            raise UserError("negatives: none of the trial's samples has an answer. Keep a share of those without one.")
         trial.add_seconds("write", started)
         curated = self._curate(trial, examples)
         trial.info = self.workers.call("start_trial", config, *(curated or [samples]))[0]
@@ -213,7 +215,13 @@ class TrialRunner:
                     trial.curation |= self.workers.call("counts")[0]
                 trial.out_of_memory = max(self.workers.call("out_of_memory"))
                 trial.skipped_steps = max(self.workers.call("skipped_steps"))
-                write_card(trial.folder / ADAPTER, trial.config, trial.info.max_new_tokens, trial.info.chat_frame)
+                write_card(
+                    trial.folder / ADAPTER,
+                    trial.config,
+                    trial.info.max_new_tokens,
+                    trial.info.chat_frame,
+                    trial.asking.demonstrations,
+                )
             if self.workers.running:
                 peak = max(self.workers.call("end_trial"))
         except Exception as failure:  # still the trial boundary: an adapter that cannot be saved fails its trial only
@@ -251,7 +259,9 @@ class TrialRunner:
         started = time.perf_counter()
         answered, num_tokens, stopped_early = self._decode_with_racing(list(evaluations(trial.config)), name, rival)
         parts, config = [(part.task, part.examples, texts) for part, texts in answered], trial.config
-        completions, retried = ask_again(parts, config.design, config.instruction_variant, self._decode)
+        completions, retried = ask_again(
+            parts, config.design, config.instruction_variant, self._decode, trial.asking.after_demonstrations
+        )
         items = max(1, sum(len(texts) for _, texts in answered))
         trial.tokens |= {"output": (num_tokens + retried) / items, **({"retries": retried / items} if retried else {})}
         trial.add_seconds("decode", started)
@@ -279,17 +289,16 @@ class TrialRunner:
         """
         config = self._running().config
         home, looks = parts[0], config.interim_looks
-        prompts = [pair for part in parts for pair in part.prompts(config)]
-        ends = [end for part in parts for end in part.ends(config)]
+        questions = [question for part in parts for question in part.questions(self._running().asking)]
         early, count = list[str](), 0
         for interval in slices(len(home.examples), looks)[:-1] if looks else ():
-            texts, num_tokens = self._decode(prompts[interval], ends[interval])
+            texts, num_tokens = ask(questions[interval], self._decode)
             early, count = early + texts, count + num_tokens
             examples = home.examples[: len(early)]
             reason = rival.reason_to_stop(name, home.task, config.design, examples, early, len(looks)) if rival else ""
             if reason:
                 return [(Evaluation(home.split, home.name, home.task, examples), early)], count, reason
-        texts, num_tokens = self._decode(prompts[len(early) :], ends[len(early) :])
+        texts, num_tokens = ask(questions[len(early) :], self._decode)
         left = iter(early + texts)
         return [(part, [next(left) for _ in part.examples]) for part in parts], count + num_tokens, ""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sde_ray import metrics
 from sde_ray.config.trial import TrialConfig
+from sde_ray.design.asking import Asking
 from sde_ray.evaluation.racing import Opponent
 from sde_ray.storage.layout import TRAIN_LOG
 from sde_ray.storage.train_log import TrainLog, TrainStep
@@ -26,6 +27,7 @@ class TrialState:
     """The state of a running trial: rungs, losses, faults, seconds by phase, tokens by part."""
 
     info: TrialInfo
+    asking: Asking
 
     def __init__(self, config: TrialConfig, folder: Path) -> None:
         self.config, self.folder = config, folder

@@ -19,6 +19,7 @@ from sde_ray import data
 from sde_ray.cli.app import app
 from sde_ray.config.load import check, load_config
 from sde_ray.design import render
+from sde_ray.design.demonstrations import in_context
 from sde_ray.design.designs import make_design, parse_design
 from sde_ray.errors import UserError
 from sde_ray.models import base as model
@@ -26,7 +27,7 @@ from sde_ray.models.perplexity import likelihoods
 from sde_ray.models.tokenization import Encoder, TokenizedSample
 from sde_ray.pipeline.prompting import run, tuned_scores
 from sde_ray.pipeline.prompting.correlation import PROMPTING, Correlation, correlations, rank_correlations, verdict
-from sde_ray.pipeline.prompting.few_shot import answer_of, fit, in_context
+from sde_ray.pipeline.prompting.few_shot import answer_of, fit
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.tasks import get_task
 from sde_ray.tracking import prompting_runs

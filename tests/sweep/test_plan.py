@@ -169,3 +169,16 @@ def test_constrained_decoding_is_refused_where_there_is_no_grammar(monkeypatch: 
     monkeypatch.setattr("sde_ray.sweep.decoding_check.find_spec", lambda name: None)
     with pytest.raises(UserError, match="llguidance, which is not installed"):
         planned(axes={"format": ["lines"]})
+
+
+def test_samples_that_cannot_be_made_are_refused() -> None:
+    def planned(**axes: Any) -> None:
+        fixed = {"instruction": "last", "input_modeling": "off", "format": "lines", "unmentioned": "omit"}
+        values = {"name": "x", "task": "masa:d1", "seeds": [0], "train_sizes": [4], "search": {"method": "grid"}}
+        plan(check({**values, "axes": {**fixed, "labels": "text", "reasoning": "none", **axes}}))
+
+    planned(demonstrations=[0, 3], slots_per_sample=["all", 1], negatives=[0.5])
+    with pytest.raises(UserError, match="demonstrations=4 needs 5 training samples"):
+        planned(demonstrations=[0, 4])
+    with pytest.raises(UserError, match="slots_per_sample does not go with mixup"):
+        planned(slots_per_sample=["all", 1], mixup=[0, 0.2])

@@ -9,7 +9,7 @@ from pathlib import Path
 from sde_ray.analysis.frames import agreement
 from sde_ray.analysis.report.html import Html, escape, joined, tag
 from sde_ray.analysis.study import Study
-from sde_ray.design import render
+from sde_ray.design.asking import first_sample
 from sde_ray.design.designs import design_of, essential
 from sde_ray.errors import UserError
 from sde_ray.evaluation.batch_retries import asked, parse_answers, retries_of, retry_prompt
@@ -48,7 +48,7 @@ def render_in_designs(study: Study, designs: Sequence[Design]) -> dict[Design, H
     wording = int(study.results[0].config.get("instruction_variant", 0))
     by_design: dict[Design, Html] = {}
     for design in designs:
-        sample = render.render_sample(example, task, design, wording)
+        sample = first_sample(example, task, design, task.load("train"), wording)
         parts = [(part.text[:MAX_CHARS], part.loss) for part in (*sample.prompt, sample.completion)]
         written = tag("pre", *(tag("mark", text) if loss else escape(text) for text, loss in parts))
         by_design[design] = joined([written, _retry(example, task, design, wording)])

@@ -13,14 +13,11 @@ answer. The query's instruction is never cut; its text only where even the promp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from sde_ray.types import Sample, Segment
-
-HEADING = {"en": "Example {n}:\n", "zh": "示例{n}：\n"}
-BETWEEN = "\n\n"
-Prompt = tuple[Segment, ...]
+from sde_ray.design.demonstrations import BETWEEN, Prompt, in_context
+from sde_ray.types import Sample
 
 
 @dataclass(frozen=True)
@@ -30,19 +27,6 @@ class Fitted:
     prompt: Prompt
     num_demonstrations: int
     num_truncated: int
-
-
-def in_context(query: Prompt, demonstrations: Sequence[Sample], language: str) -> Prompt:
-    """The query after the demonstrations; without any, the query alone."""
-    if not demonstrations:
-        return query
-    heading = HEADING[language]
-    segments: list[Segment] = []
-    for n, shown in enumerate(demonstrations, 1):
-        segments.append(Segment(heading.replace("{n}", str(n)), loss=False))
-        segments += [replace(segment, loss=False, role="glue") for segment in (*shown.prompt, shown.completion)]
-        segments.append(Segment(BETWEEN, loss=False))
-    return (*segments, Segment(heading.replace("{n}", str(len(demonstrations) + 1)), loss=False), *query)
 
 
 def fit(encoder: Any, query: Prompt, demonstrations: Sequence[Sample], language: str, budget: int) -> Fitted:

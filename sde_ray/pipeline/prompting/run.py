@@ -20,9 +20,11 @@ from sde_ray import data, metrics
 from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import CPU_ROWS
 from sde_ray.design.answer_end import AnswerEnd, answer_end
+from sde_ray.design.asking import check_plain
+from sde_ray.design.demonstrations import BETWEEN
 from sde_ray.errors import UserError
 from sde_ray.evaluation.batch_retries import Prompt, ask_again, parse_answers
-from sde_ray.pipeline.prompting.few_shot import BETWEEN, answer_of, fit
+from sde_ray.pipeline.prompting.few_shot import answer_of, fit
 from sde_ray.pipeline.prompting.measurement import PERPLEXITY, Measurement, Part, measurements, result_row
 from sde_ray.safe_json import stream_hash
 from sde_ray.storage.jsonl_cache import JsonlCache
@@ -58,6 +60,7 @@ def prepare(
         )
     demonstrations = data.draw(train, max(shots), seed) if max(shots) else []
     dev_items = data.eval_items(dev, items)
+    check_plain(designs, "The study of prompts")
     return measurements(config, task, identity(model), designs, dev_items, demonstrations, shots)
 
 

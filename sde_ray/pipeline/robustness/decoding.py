@@ -18,8 +18,7 @@ from typing import Any
 from sde_ray import data
 from sde_ray.config.schema import Resources
 from sde_ray.config.trial import TrialConfig
-from sde_ray.design import render
-from sde_ray.design.answer_end import answer_end
+from sde_ray.design.asking import ask_in
 from sde_ray.errors import UserError
 from sde_ray.evaluation.per_item import ItemCounts, count_items
 from sde_ray.models.predictor import find_adapter, read_card
@@ -27,6 +26,7 @@ from sde_ray.safe_json import content_hash
 from sde_ray.storage.jsonl_cache import JsonlCache
 from sde_ray.sweep.cluster.actor_pool import map_on_actors
 from sde_ray.tasks.trial_task import trial_task
+from sde_ray.training.evaluated_items import Question, ask
 from sde_ray.types import Example, Task
 
 
@@ -89,7 +89,8 @@ class _AdapterDecoder:
         task, examples = evaluated_items(trial)
         variant = condition.instruction_variant
         variant = trial.instruction_variant if variant is None else variant
-        prompts = [(example.id, render.prompt_of(example.text, task, trial.design, variant)) for example in examples]
+        asking = ask_in(task, trial.design, card.demonstrations, variant)
+        questions = [Question(asking.prompts(one.id, one.text), asking.ends(one.text)) for one in examples]
         peft_model = load_adapter(self._loaded.model, adapter)
         try:
             decoder = LoraDecoder(
@@ -100,12 +101,13 @@ class _AdapterDecoder:
                 frame=card.chat_frame,
                 merge_adapter=trial.generation.merge_adapter,
             )
-            texts, _ = decoder.generate(
-                prompts,
-                card.max_new_tokens,
-                batch_size=trial.generation.rows,
-                ends=[answer_end(task, trial.design, example.text) for example in examples],
-                sampling=None if condition.sampling_seed is None else Sampling(condition.sampling_seed),
+            sampling = None if condition.sampling_seed is None else Sampling(condition.sampling_seed)
+            rows = trial.generation.rows
+            texts, _ = ask(
+                questions,
+                lambda prompts, ends: decoder.generate(
+                    prompts, card.max_new_tokens, batch_size=rows, ends=ends, sampling=sampling
+                ),
             )
         finally:
             remove_lora(peft_model)
