@@ -147,6 +147,8 @@ def _save(model: Any, loaded: LoadedModel, card: AdapterCard, frame: Frame | Non
     settings.eos_token_id = ids if len(ids) > 1 else ids[0]
     settings.pad_token_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     settings.do_sample, settings.temperature, settings.top_p, settings.top_k = False, None, None, None
+    if next(model.parameters()).device.type == "cpu":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # saving imports DeepSpeed, which would warn that it found none
     model.save_pretrained(str(folder), safe_serialization=True)
     if not _frames_so(tokenizer, frame):
         tokenizer.chat_template = frame_template(tokenizer, frame)
