@@ -24,6 +24,9 @@ def push(
     public: Annotated[
         bool, typer.Option("--public", help="A repository that anybody can see; default: private.")
     ] = False,
+    with_demonstrations: Annotated[
+        bool, typer.Option("--with-demonstrations", help="Upload the training examples that stand in its prompt.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the folder and its card only.")] = False,
     write_to: Annotated[Path | None, typer.Option("--out", help="Where --dry-run writes; default: push-NAME.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -38,7 +41,7 @@ def push(
     source = find_adapter(adapter)
     with tempfile.TemporaryDirectory() as temporary:
         folder = (write_to or Path(f"push-{repo.rpartition('/')[2]}")) if dry_run else Path(temporary)
-        package = hub.make_package(source, repo, folder, base_model)
+        package = hub.make_package(source, repo, folder, base_model, with_demonstrations)
         if not as_json:
             kind = "public" if public else "private"
             out().print(f"To {repo} ({kind}):", highlight=False, markup=False)

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sde_ray.design.groups import join_completions
 from sde_ray.errors import FaultList, UserError
 from sde_ray.safe_json import read_json
 from sde_ray.types import Example
 
 EXPECTED = '{"target": "...", "prediction": "..."}'
+PART = "#"  # before the number of a sample, where a design makes several of an item: "d1-17#2"
 BY_ID = '{"id": "...", "prediction": "..."}'
 NAMES = {"predict": "prediction", "label": "target", "completion": "prediction"}  # what other tools call them
 MOST_FAULTS = 20  # that are shown: a file of another kind would fill the screen
@@ -77,6 +79,27 @@ def _read(path: Path) -> str:
         ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
+
+
+def join_parts(lines: list[CompletionLine], items: Collection[str], parts: int) -> list[CompletionLine]:
+    """The lines with one completion an item, where a design asks an item in several `parts`.
+
+    Raises UserError for lines without an id, which do not tell what they are of.
+    """
+    if parts == 1:
+        return lines
+    joined: dict[str, list[str]] = {}
+    numbers: dict[str, int] = {}
+    for line in lines:
+        base, mark, number = line.id.rpartition(PART)
+        if not (mark and base in items and number.isdecimal() and 1 <= int(number) <= parts):
+            raise UserError(
+                f"line {line.number} is no part of an item: the design asks each in {parts}. Give {BY_ID} with the ids "
+                "of prompts.jsonl."
+            )
+        joined.setdefault(base, [""] * parts)[int(number) - 1] = line.prediction
+        numbers.setdefault(base, line.number)
+    return [CompletionLine(numbers[id], join_completions(texts), id=id) for id, texts in joined.items()]
 
 
 def check_ids(path: Path, lines: Iterable[CompletionLine], items: Collection[str], where: str) -> None:

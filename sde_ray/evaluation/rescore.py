@@ -19,9 +19,10 @@ from pydantic import TypeAdapter
 
 from sde_ray import metrics
 from sde_ray.design import designs, render
+from sde_ray.design.groups import groups_of
 from sde_ray.errors import UserError, format_error
 from sde_ray.evaluation.batch_retries import parse_answers
-from sde_ray.evaluation.completion_lines import EXPECTED, by_id, check_ids, read_completions
+from sde_ray.evaluation.completion_lines import EXPECTED, by_id, check_ids, join_parts, read_completions
 from sde_ray.evaluation.predictions import completions_by_task
 from sde_ray.plugins import code_of, trust
 from sde_ray.safe_json import read_json
@@ -98,6 +99,7 @@ def score_completions(path: Path, task: Task, design: Design, split: str = "dev"
     """
     lines = read_completions(path)
     items = by_id(task.load(split)) if any(line.id for line in lines) else {}  # type: ignore[arg-type]
+    lines = join_parts(lines, items, len(groups_of(task, design)))
     check_ids(path, lines, items, f"the {split} split of {task.name}")
     examples, parsed, bad_targets = [], [], []
     for line in lines:

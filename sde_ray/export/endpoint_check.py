@@ -18,9 +18,8 @@ from pydantic import TypeAdapter
 
 from sde_ray.config.load import open_tasks
 from sde_ray.config.open import open_sweep
-from sde_ray.design.asking import check_plain
+from sde_ray.design.asking import ask_in
 from sde_ray.design.designs import parse_design
-from sde_ray.design.render import prompt_of
 from sde_ray.errors import UserError, format_error
 from sde_ray.models.predictor import Predictor, read_card
 from sde_ray.safe_json import read_json
@@ -87,21 +86,19 @@ def write_check(adapter: Path, folder: Path, trust_remote_code: bool = False) ->
     if not items:
         return None
     predictor = Predictor.load(folder, trust_remote_code)
+    asking = ask_in(predictor.task, predictor.design, card.demonstrations, card.instruction_variant)
+    prompts = [["".join(s.text for s in prompt) for _, prompt in asking.prompts(one.id, one.text)] for one in items]
+    if any(len(several) > 1 for several in prompts):
+        return None  # an endpoint is asked one prompt a text
     answers = predictor.predict([item.text for item in items])
     design = parse_design(card.design)
     rows = tuple(
-        CheckItem(item.id, item.text, _prompt(predictor, item.text), completion)
-        for item, (_, completion) in zip(items, answers, strict=True)
+        CheckItem(item.id, item.text, prompt, completion)
+        for item, (prompt,), (_, completion) in zip(items, prompts, answers, strict=True)
     )
     check = EndpointCheck(card.task, design.slug, card.max_new_tokens, rows)
     write_atomic(folder / CHECK, json.dumps(asdict(check), ensure_ascii=False, indent=1) + "\n")
     return folder / CHECK
-
-
-def _prompt(predictor: Predictor, text: str) -> str:
-    check_plain([predictor.design], "The check of an endpoint")
-    segments = prompt_of(text, predictor.task, predictor.design, predictor.card.instruction_variant)
-    return "".join(segment.text for segment in segments)
 
 
 def read_check(path: Path) -> EndpointCheck:

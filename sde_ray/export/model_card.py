@@ -30,6 +30,7 @@ from sde_ray.design.render import completion_of
 from sde_ray.errors import UserError
 from sde_ray.export.settings import decoding_notes
 from sde_ray.models.predictor import AdapterCard, read_card, read_task
+from sde_ray.models.tokenization import PLACEHOLDER
 from sde_ray.safe_text import mask_values
 from sde_ray.storage.layout import SWEEP
 from sde_ray.types import Design, Example, Task
@@ -144,22 +145,27 @@ def _design(design: Design, evidence: Evidence | None) -> str:
 
 def _example(card: AdapterCard, task: Task, design: Design) -> str:
     example = made_up_example(task)
-    before, after = prompt_parts(card, task, design)
+    (before, after), *more = prompt_parts(card, task, design)
+    several = f"\n\nA text is asked in {len(more) + 1} prompts, each about some of the slots; this is the first."
     completion = completion_of(example, *first_group(task, design))
     return (
-        "## A prompt and its completion\n\nMade up, with everything that stands around the text:\n\n"
-        f"{_block(before + example.text + after)}\n\n{_block(completion)}"
+        "## A prompt and its completion\n\nA made-up text, with everything that stands around it:\n\n"
+        f"{_block(before + example.text + after)}\n\n{_block(completion)}" + several * bool(more)
     )
 
 
-def prompt_parts(card: AdapterCard, task: Task, design: Design) -> tuple[str, str]:
-    """What stands before and after the user's text in a whole prompt; without the begin token that a tokenizer adds."""
-    frame = card.chat_frame or ("", "")
+def prompt_parts(card: AdapterCard, task: Task, design: Design) -> list[tuple[str, str]]:
+    """What stands before and after the user's text in each whole prompt that asks it, mostly one.
+
+    Without the begin token that a tokenizer adds.
+    """
+    before_all, after_all = card.chat_frame or ("", "")
     asking = ask_in(task, design, card.demonstrations, card.instruction_variant)
-    _, segments = asking.prompts("", "")[0]
-    place = next(number for number, segment in enumerate(segments) if segment.role == "text")
-    before, after = ("".join(s.text for s in part) for part in (segments[:place], segments[place + 1 :]))
-    return frame[0] + before, after + frame[1]
+    parts = []
+    for _, prompt in asking.prompts("x", PLACEHOLDER):
+        before, _, after = "".join(segment.text for segment in prompt).partition(PLACEHOLDER)
+        parts.append((before_all + before, after + after_all))
+    return parts
 
 
 def _evidence(design: Design, evidence: Evidence | None) -> Iterator[str]:
@@ -206,7 +212,9 @@ def _use(card: AdapterCard, task: Task, design: Design, repo: str, base_model: s
     )
     if not (base_model or card.merged):
         return f"{ours}\n\nIts base model comes with `sde_ray` and is nowhere else."
-    before, after = prompt_parts(card, task, design)
+    (before, after), *more = prompt_parts(card, task, design)
+    if more:
+        return f"{ours}\n\nWithout it each text has to be asked in {len(more) + 1} prompts, and the answers joined."
     kind, library = ("AutoModelForCausalLM", "transformers") if card.merged else ("AutoPeftModelForCausalLM", "peft")
     special = ", add_special_tokens=False" if card.chat_frame else ""
     code = (

@@ -18,9 +18,9 @@ import json
 import re
 from pathlib import Path
 
-from sde_ray.design.asking import check_plain
 from sde_ray.design.designs import paper_label, parse_design
-from sde_ray.design.render import prompt_of
+from sde_ray.errors import UserError
+from sde_ray.export.model_card import prompt_parts
 from sde_ray.export.settings import decoding_notes
 from sde_ray.models.predictor import read_card, read_task
 from sde_ray.storage.files import write_atomic
@@ -68,14 +68,15 @@ def write_modelfile(folder: Path) -> Path:
 
     card = read_card(folder)
     task, design = read_task(card), parse_design(card.design)
-    check_plain([design], "A Modelfile")
     tokenizer = load_tokenizer(str(folder), card.trust_remote_code)
     begin = "".join(tokenizer.convert_ids_to_tokens(list(bos_prefix(tokenizer))))
-    frame = card.chat_frame or (begin, "")
-    parts = [(segment.role, segment.text) for segment in prompt_of("", task, design, card.instruction_variant)]
-    place = next(number for number, (role, _) in enumerate(parts) if role == "text")
-    before = frame[0].removeprefix(begin) + "".join(text for _, text in parts[:place])
-    after = "".join(text for _, text in parts[place + 1 :]) + frame[1]
+    (before, after), *more = prompt_parts(card, task, design)
+    if more:
+        raise UserError(
+            f"{design.slug} asks a text in {len(more) + 1} prompts, and a Modelfile has one. Use `sde-ray serve`, or "
+            "merge without --ollama."
+        )
+    before = before.removeprefix(begin)
     notes = (
         f"{paper_label(design)}: {task.name}, trained on {card.model}.",
         "The user's message is the text alone. Ollama loads the folder itself for the architectures that it knows; for "

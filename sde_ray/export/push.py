@@ -45,7 +45,9 @@ class HubPackage:
     files: dict[str, int]
 
 
-def make_package(adapter: Path, repo: str, folder: Path, base_model: str = "") -> HubPackage:
+def make_package(
+    adapter: Path, repo: str, folder: Path, base_model: str = "", with_demonstrations: bool = False
+) -> HubPackage:
     """Put what belongs on the hub into an empty folder: weights, configuration, `sde.json` and the model card.
 
     Args:
@@ -53,6 +55,7 @@ def make_package(adapter: Path, repo: str, folder: Path, base_model: str = "") -
         repo: the repository's name, for the card's code.
         folder: where it goes.
         base_model: the base's name on the hub; needed where the adapter knows its base by a path.
+        with_demonstrations: upload the training examples that stand in the prompt of a design with demonstrations.
 
     Raises:
         UserError: for a name that is none, a base without a name, or a path of this machine among the files.
@@ -60,6 +63,12 @@ def make_package(adapter: Path, repo: str, folder: Path, base_model: str = "") -
     if not REPO.fullmatch(repo):
         raise UserError(f'"{repo}" is no repository. Give its owner and its name, such as me/reviews.')
     card = read_card(adapter)
+    if card.demonstrations and not with_demonstrations:
+        raise UserError(
+            f"{len(card.demonstrations)} training examples are part of this adapter's prompt (demonstrations="
+            f"{card.design['demonstrations']}), and would be uploaded with it. If anybody may see them: "
+            "--with-demonstrations."
+        )
     if not card.merged:
         read_adapter(adapter)
     base, model = _hub_names(card, base_model)

@@ -25,9 +25,11 @@ from sde_ray.config.open import open_sweep
 from sde_ray.config.schema import SweepConfig
 from sde_ray.config.trial import TrialConfig
 from sde_ray.design import render
-from sde_ray.design.asking import check_plain
+from sde_ray.design.asking import ask_in, samples_of
 from sde_ray.design.designs import essential, parse_design, without_amounts
+from sde_ray.design.groups import groups_of, whole
 from sde_ray.errors import UserError, unknown
+from sde_ray.evaluation.completion_lines import PART
 from sde_ray.plugins import code_of, trust
 from sde_ray.safe_yaml import read_yaml
 from sde_ray.storage.layout import STRATEGY
@@ -36,7 +38,7 @@ from sde_ray.sweep.plan import fingerprint_all, make_trial
 from sde_ray.sweep.train_size import ALL, sized
 from sde_ray.training.curation import Method, methods_of
 from sde_ray.training.preparation import Preparation
-from sde_ray.types import Design, Example, Sample, Split, Task
+from sde_ray.types import Design, Example, Sample, Segment, Split, Task
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 IN_TRAINING = ("steps", "before_step", "loss", "trainer")  # what of a curation method no file can carry
@@ -93,11 +95,12 @@ def open_source(
     config, strategy = find_strategy(location, task, model, design)
     opened, model_name = _contest(config, strategy, location, task, model)
     chosen, origin = _design(config, strategy, design)
-    check_plain([chosen], "An export")
     trial = _trial(config, opened, model_name, chosen, train_size, seed)
     examples: dict[Split, list[Example]] = {split: _examples(config, opened, split, trial) for split in named}
     samples = {
-        split: _training_samples(trial, opened, each) if split == "train" else _evaluated(trial, opened, each)
+        split: _training_samples(trial, opened, each)
+        if split == "train"
+        else _evaluated(trial, opened, each, examples["train"])
         for split, each in examples.items()
     }
     _refuse_weights(trial, samples["train"])
@@ -218,15 +221,20 @@ def _examples(config: SweepConfig, task: Task, split: Split, trial: TrialConfig)
     return data.eval_items(examples, config.validation.test_size if split == "test" else trial.eval_size)
 
 
-def _render(trial: TrialConfig, task: Task, examples: Sequence[Example]) -> list[Sample]:
-    return [render.render_sample(one, task, trial.design, trial.instruction_variant) for one in examples]
+def _evaluated(trial: TrialConfig, task: Task, examples: Sequence[Example], drawn: Sequence[Example]) -> list[Sample]:
+    """Items as they are asked: in the configured wording, after the trial's demonstrations, a sample a group of slots.
 
-
-def _evaluated(trial: TrialConfig, task: Task, examples: Sequence[Example]) -> list[Sample]:
-    """Samples of items that are asked: in the configured wording, also where the training has many."""
-    asked = [render.prompt_of(one.text, task, trial.design, trial.instruction_variant) for one in examples]
-    rendered = _render(trial, task, examples)
-    return [replace(sample, prompt=prompt) for sample, prompt in zip(rendered, asked, strict=True)]
+    Where an item is several samples these are numbered: "d1-17#1", "d1-17#2".
+    """
+    asking = ask_in(task, trial.design, drawn, trial.instruction_variant)
+    groups, plain = groups_of(task, trial.design), whole(trial.design)
+    samples = []
+    for one in examples:
+        for number, (group, (_, prompt)) in enumerate(zip(groups, asking.prompts(one.id, one.text), strict=True), 1):
+            completion = Segment(render.completion_of(one, group, plain), loss=True, role="completion")
+            id = f"{one.id}{PART}{number}" if len(groups) > 1 else one.id
+            samples.append(Sample(id, prompt, completion))
+    return samples
 
 
 def _refuse_weights(trial: TrialConfig, samples: Sequence[Sample]) -> None:
@@ -242,7 +250,7 @@ def _training_samples(trial: TrialConfig, task: Task, drawn: Sequence[Example]) 
     """The samples that the trial trains on; with data axes those that their methods make of the draw."""
     methods = methods_of(trial)
     if not methods:
-        return _render(trial, task, drawn)
+        return samples_of(drawn, task, trial.design, trial.instruction_variant)
     for method in methods:
         changed = [name for name in IN_TRAINING if getattr(type(method), name) is not getattr(Method, name)]
         if changed:

@@ -23,8 +23,8 @@ import torch
 from peft import PeftModel
 
 from sde_ray.config.names import trust_own_run_of
+from sde_ray.design.asking import ask_in
 from sde_ray.design.designs import parse_design
-from sde_ray.design.render import prompt_of
 from sde_ray.errors import UserError
 from sde_ray.models import merged_lora
 from sde_ray.models.base import LoadedModel, load_base
@@ -77,8 +77,8 @@ def merge_adapter(adapter: Path, out: Path, dtype: str = "auto", trust_remote_co
     _refuse(card, adapter, out, trust_remote_code)
     loaded = load_base(card.model, card.trust_remote_code, dtype)
     encoder = Encoder(loaded.tokenizer, min(card.max_length, loaded.max_positions), card.chat_template, card.chat_frame)
-    prompt = prompt_of(TEXT, read_task(card), parse_design(card.design), card.instruction_variant)
-    (ids,) = encoder.prompts([("merge", prompt)], card.max_new_tokens)
+    asking = ask_in(read_task(card), parse_design(card.design), card.demonstrations, card.instruction_variant)
+    (ids,) = encoder.prompts(asking.prompts("merge", TEXT)[:1], card.max_new_tokens)
     peft_model = load_adapter(loaded.model, adapter)
     with torch.no_grad():
         expected = _logits(peft_model, ids)

@@ -115,7 +115,7 @@ def test_the_made_up_example_is_an_answer_of_the_task(task: Any) -> None:
     for design in (*NAMED.values(), parse_design("format=json_object,reasoning=cot")):
         parsed = parse_completion(completion_of(example, task, design), task, design, example.text)
         assert (dict(parsed.answer), parsed.faults) == (dict(example.answer), ())
-        before, after = prompt_parts(card, task, design)
+        ((before, after),) = prompt_parts(card, task, design)
         assert before.startswith("<u>") and after.endswith("<a>")
 
 
@@ -154,6 +154,12 @@ def test_of_a_merged_model_the_check_stays_here(adapter: Path, tmp_path: Path) -
     [
         ({}, "reviews", "", "no repository"),
         ({"model": "/models/mine"}, "me/r", "", "--base-model org/name"),
+        (
+            {"demonstrations": [{"id": "1", "text": "x", "answer": {}}], "design": {"demonstrations": "1"}},
+            "me/r",
+            "",
+            "--with-demonstrations",
+        ),
         ({"definition": {"name": "t", "note": "/home/me/x.jsonl"}}, "me/r", "", "a path of this machine"),
     ],
 )

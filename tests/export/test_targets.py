@@ -254,6 +254,26 @@ def test_exported_completions_are_scored(tmp_path: Path) -> None:
     assert json.loads(named.stdout)["weighted_kappa"] == 1.0
 
 
+def test_several_prompts_an_item_and_demonstrations_are_exported_and_scored(tmp_path: Path) -> None:
+    """As the trial asks: after its demonstrations, each group of slots by itself, with the numbers of the parts."""
+    from sde_ray.evaluation.rescore import score_completions
+
+    slug = "slots_per_sample=2,demonstrations=1,negatives=0.5"
+    source = open_source("quickstart", design=slug, train_size=6)
+    dev, shown = source.samples["dev"], source.examples["train"][0].text
+    assert [sample.id for sample in dev[:3]] == [f"{source.examples['dev'][0].id}#{n}" for n in (1, 2, 3)]
+    assert all(shown in prompt_text(sample) for sample in (*dev[:3], source.samples["train"][-1]))
+    assert 6 <= len(source.samples["train"]) < 18
+    rows = [{"id": sample.id, "prediction": sample.completion.text} for sample in dev]
+    path = tmp_path / "c.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    scores = score_completions(path, source.task, source.design)
+    assert (scores.scores["weighted_kappa"], scores.items, scores.faults) == (1.0, 120, {})
+    path.write_text(json.dumps({"id": "masa-d1-dev-1", "prediction": "x"}))
+    with pytest.raises(UserError, match="is no part of an item: the design asks each in 3"):
+        score_completions(path, source.task, source.design)
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

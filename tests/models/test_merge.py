@@ -61,12 +61,12 @@ def test_a_merged_folder_answers_as_the_adapter(tiny_llama: Path, tmp_path: Path
     assert len({completion for _, completion in expected}) > 1
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "merged")
-    prompt = "".join(segment.text for segment in merged._prompts(merged._examples(TEXTS[:1]))[0][1])
+    prompts = merged._asking.prompts("x", TEXTS[0])
+    prompt = "".join(segment.text for segment in prompts[0][1])
     ids = tokenizer.apply_chat_template(
         [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt", return_dict=False
     )
-    assert tokenizer.decode(ids[0]) == tokenizer.decode(merged._decoder.encoder.prompts(
-        merged._prompts(merged._examples(TEXTS[:1])), 24)[0])  # fmt: skip
+    assert tokenizer.decode(ids[0]) == tokenizer.decode(merged._decoder.encoder.prompts(prompts, 24)[0])
     new = model.generate(input_ids=ids, max_new_tokens=24)[0, ids.shape[1] :]
     assert model.generation_config.do_sample is False
     assert tokenizer.decode(new, skip_special_tokens=True)[:10] == expected[0][1][:10]
