@@ -27,13 +27,30 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "json_object": "one JSON object",
         "inline": "the text with its spans in brackets",
         "inline_xml": "the text with its spans in tags",
+        "terse": "the values alone, or each slot before its values",
+        "tool_call": "a call of a tool with the slots as arguments",
+        "xml": "an XML element for each value",
+        "yaml": "a YAML mapping",
+        "code": "a Python list of objects",
     },
     "unmentioned": {
         "placeholder": "what is not mentioned has a placeholder",
         "omit": "what is not mentioned is left out",
     },
-    "labels": {"text": "labels as words", "number": "labels as numbers"},
-    "reasoning": {"none": "no reason written", "cot": "reason before the label", "rcot": "reason after the label"},
+    "labels": {
+        "text": "labels as words",
+        "number": "labels as numbers",
+        "letter": "labels as letters",
+        "words": "labels as other words, named by the task",
+    },
+    "reasoning": {
+        "none": "no reason written",
+        "cot": "reason before the label",
+        "rcot": "reason after the label",
+        "rcot_cut": "reasons behind the whole answer, where decoding ends",
+        "think": "reasons before the whole answer",
+        "keywords": "words of the text that show it before the label",
+    },
     "form_in_prompt": {
         "described": "the instruction describes the form",
         "example": "the instruction shows a made-up answer",
@@ -50,6 +67,10 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "shuffled": "lines in any order",
         "text": "lines in the order of the text",
     },
+    "decoding": {"greedy": "decoding is free", "constrained": "decoding follows a grammar of the answer"},
+    "demonstrations": {"0": "no demonstrations"},
+    "slots_per_sample": {"all": "a sample asks about all slots", "1": "a sample asks about one slot"},
+    "negatives": {"1": "with all groups that have no answer"},
 }
 WEIGHT = "loss on the input with this weight"
 """What a number of `input_modeling` says."""

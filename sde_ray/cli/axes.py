@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def axes(as_json: Json = False) -> None:
     """List the axes of sample design, data and training, and their options."""
-    from sde_ray.design.axes import ALL_AXES, CURATION
+    from sde_ray.design.axes import ALL_AXES, AXES
 
     rows = [
         {
@@ -23,7 +23,7 @@ def axes(as_json: Json = False) -> None:
             "option": name,
             "paper": option.label,
             "default": name == axis.default,
-            "swept": option.swept and axis.name not in CURATION,
+            "swept": option.swept and axis.name in AXES,
             "stage": axis.stage,
         }
         for axis in ALL_AXES.values()
@@ -32,18 +32,27 @@ def axes(as_json: Json = False) -> None:
     rows = [row | ({"numbers": expected} if (expected := _numbers(ALL_AXES[str(row["axis"])])) else {}) for row in rows]
     if as_json:
         return emit(rows)
-    axes_table = table("", "axis", "option", "paper's name", "")
-    curation_table = table("\nData and training: only where a sweep names the axis", "axis", "option", "", "")
-    for row in rows:
-        if row["axis"] in CURATION:
-            notes = ["neutral"] * bool(row["default"]) + [f"or {row.get('numbers')}"] * ("numbers" in row)
-            curation_table.add_row(str(row["axis"]), str(row["option"]), str(row["paper"]), ", ".join(notes))
-            continue
-        notes = ["default"] * bool(row["default"]) + ["not swept unless listed"] * (not row["swept"])
-        axes_table.add_row(str(row["axis"]), str(row["option"]), str(row["paper"]), ", ".join(notes))
-    out().print(axes_table)
-    out().print(curation_table)
+    for shown in _tables(rows):
+        out().print(shown)
     out().print('\nOptions and axes of your own: "my_pkg.my_axes:NAME" wherever a name of this table may stand.')
+
+
+def _tables(rows: list[dict[str, Any]]) -> list[Any]:
+    """The axes of every design; those beyond the paper's; those of data and training."""
+    from sde_ray.design.axes import AXES, OPTIONAL
+
+    by_default = table("", "axis", "option", "paper's name", "")
+    optional = table("\nBeyond the paper: only where a sweep names the axis", "axis", "option", "", "")
+    curation = table("\nData and training: only where a sweep names the axis", "axis", "option", "", "")
+    for row in rows:
+        notes = [f"or {row['numbers']}"] if "numbers" in row else []
+        if row["axis"] in AXES:
+            notes = ["default"] * row["default"] + ["not swept unless listed"] * (not row["swept"]) + notes
+        else:
+            notes = ["neutral"] * row["default"] + notes
+        chosen = by_default if row["axis"] in AXES else optional if row["axis"] in OPTIONAL else curation
+        chosen.add_row(row["axis"], row["option"], row["paper"], ", ".join(notes))
+    return [by_default, optional, curation]
 
 
 def _numbers(axis: Axis) -> str:
