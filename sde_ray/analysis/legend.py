@@ -72,8 +72,13 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
     "slots_per_sample": {"all": "a sample asks about all slots", "1": "a sample asks about one slot"},
     "negatives": {"1": "with all groups that have no answer"},
 }
-WEIGHT = "loss on the input with this weight"
-"""What a number of `input_modeling` says."""
+NUMBERS = {
+    "input_modeling": "loss on the input with this weight",
+    "demonstrations": "so many examples with their answers before the text",
+    "slots_per_sample": "a sample asks about so many slots",
+    "negatives": "so many of the samples without an answer are learned from",
+}
+"""What a number says, by the axis that it is an option of."""
 
 
 def legend_entries(designs: Iterable[Design]) -> list[list[tuple[str, str]]]:
@@ -85,7 +90,7 @@ def legend_entries(designs: Iterable[Design]) -> list[list[tuple[str, str]]]:
     entries = []
     for axis, meanings in MEANINGS.items():
         options = find_axis(axis).ordered(met.get(axis, ()))
-        said = {option: meanings.get(option, WEIGHT if axis == "input_modeling" else "") for option in options}
+        said = {option: meanings.get(option, NUMBERS.get(axis, "")) for option in options}
         named: dict[str, list[str]] = {}
         for option, meaning in said.items():
             named.setdefault(meaning, []).append(find_option(axis, option).label)

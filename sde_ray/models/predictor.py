@@ -24,6 +24,7 @@ from sde_ray.config.trial import Train, TrialConfig
 from sde_ray.data.batches import join_texts, split_texts
 from sde_ray.data.record_values import plain_answer
 from sde_ray.design.asking import Asking, ask_in
+from sde_ray.design.demonstrations import num_demonstrations
 from sde_ray.design.designs import parse_design
 from sde_ray.design.groups import join_completions
 from sde_ray.errors import UserError, format_error
@@ -205,6 +206,7 @@ class Predictor:
         wants_trust(self.card, folder, trust_remote_code)
         self.task = read_task(self.card)
         self.design = parse_design(self.card.design)
+        self._check_demonstrations(folder)
         check_base_settings(self.card.model, Train(quantization=self.card.quantization), 0, gpu=False)
         base = str(folder) if self.card.merged else self.card.model
         loaded = load_base(base, self.card.trust_remote_code, "auto", quantization=self.card.quantization)
@@ -296,6 +298,21 @@ class Predictor:
         if self.task.numbered:
             texts = [text if split_texts(text) else join_texts([text]) for text in texts]
         return [Example(f"text {n}", text, {}) for n, text in enumerate(texts, 1)]
+
+    def _check_demonstrations(self, folder: Path) -> None:
+        """Raises UserError where the card, which may be anybody's, has not the demonstrations of its design."""
+        count = num_demonstrations(self.design)
+        try:
+            complete = not count or len(self.card.demonstrations) > count
+            self._asking.after_demonstrations(())
+        except (KeyError, ValueError, TypeError, IndexError):
+            complete = False
+        if not complete:
+            raise UserError(
+                f"{folder / ADAPTER_CARD} has not the {count} demonstrations, and one in reserve, that the adapter was "
+                "trained with, or they do not answer its task. Give an adapter that a sweep has saved, whole and "
+                "unchanged."
+            )
 
     @property
     def _asking(self) -> Asking:

@@ -9,6 +9,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fuzz.hostile import Outcomes, encoded, hostile, mutated, odd_texts, odd_values, one_in, spoiled, twisted
 from fuzz.samples import HEADER, PEFT
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from hypothesis.strategies import DrawFn
 from sde_ray.design import designs, render
 from sde_ray.errors import UserError
 from sde_ray.models.adapter_files import CONFIG, WEIGHTS, read_adapter
-from sde_ray.models.predictor import ADAPTER_CARD, find_adapter, read_card
+from sde_ray.models.predictor import ADAPTER_CARD, Predictor, find_adapter, read_card
 from sde_ray.tasks import get_task
 
 HOSTILE: list[dict[str, Any]] = [
@@ -124,3 +125,21 @@ def test_cards(outcomes: Outcomes, tmp_path: Path, raw: bytes) -> None:
             assert render.prompt_of("a text", get_task(card.task), design, card.instruction_variant)
         except UserError:
             pass  # a task, an option or a wording that there is not
+
+
+SLOT = get_task("masa:d1").slots[0]
+SHOWN = {"id": "a", "text": "Great food.", "answer": {SLOT: ["positive"]}}
+
+
+@pytest.mark.parametrize(
+    "demonstrations",
+    [[], [SHOWN], [{**SHOWN, "answer": {SLOT: ["nonsense"]}}] * 2, [{**SHOWN, "answer": {SLOT: "x"}}] * 2, [{}], 7],
+)
+def test_a_card_without_its_demonstrations_is_refused(tmp_path: Path, demonstrations: Any) -> None:
+    design = designs.make_design(demonstrations=1, labels="number")
+    card = {**CARD, "task": "masa:d1", "design": dict(design.options), "demonstrations": demonstrations}
+    (tmp_path / ADAPTER_CARD).write_text(json.dumps(card))
+    predictor = Predictor.__new__(Predictor)
+    with pytest.raises(UserError, match=ADAPTER_CARD):
+        predictor.card, predictor.task, predictor.design = read_card(tmp_path), get_task("masa:d1"), design
+        predictor._check_demonstrations(tmp_path)
