@@ -94,8 +94,8 @@ class FormatOption:
     `whole(lines, form)` writes a text that is not made of entries. `in_text`: it repeats the text, `form.text`, so that
     values are read in its order. `sentence`: words of its own in the instruction; `describes_form`: they describe the
     form, in place of a schematic. `absent`: the word for an absent slot, in place of the task's. `absent_field`: what
-    it writes for a field that a record lacks, where the answer is complete. `positional`: it writes a record's values
-    in the order of the fields, without their names, and so absent ones always.
+    it writes for a field that a record lacks, where the answer is complete; None: it takes a record as one text.
+    `positional`: it writes a record's values in the order of the fields, without names, and so absent ones always.
     `grammar`: its entries for constrained decoding (`grammar.py`); None: it has none.
     """
 
@@ -116,7 +116,7 @@ class FormatOption:
     describes_form: bool = False
     absent: str = ""
     applies: Callable[[Task], str] = any_task
-    absent_field: Callable[[OutputForm], str] = lambda form: form.placeholder
+    absent_field: Callable[[OutputForm], str] | None = None
     positional: bool = False
     swept: bool = True
     stage: ClassVar[Stage] = "format"

@@ -217,6 +217,7 @@ NATURAL = FormatOption(
     marker=lambda form: form.placeholder,
     read=_read_natural,
     settled=_natural_settled,
+    absent_field=lambda form: form.placeholder,
     grammar=lambda slots, form: _grammar(slots, form, _natural_separator(form), form.marks.stop),
 )
 LINES = FormatOption(
@@ -226,5 +227,6 @@ LINES = FormatOption(
     marker=lambda form: form.placeholder,
     read=read_lines,
     settled=_lines_settled,
+    absent_field=lambda form: form.placeholder,
     grammar=lambda slots, form: _grammar(slots, form, "\n"),
 )

@@ -46,8 +46,11 @@ def merge_records(lines: Lines, faults: Faults, form: OutputForm) -> tuple[Lines
     return tuple(one_each), (*faults, *more)
 
 
-def check_records(lines: Lines, form: OutputForm) -> tuple[Lines, Faults]:
-    """The lines with canonical records alone, and the faults of the others. Lines of other kinds stay as they are."""
+def check_records(lines: Lines, form: OutputForm, by_field: bool) -> tuple[Lines, Faults]:
+    """The lines with canonical records alone, and the faults of the others. Lines of other kinds stay as they are.
+
+    `by_field`: the format writes each field, so that it says which are absent where the answer is complete.
+    """
     if form.kind != "record":
         return lines, ()
     checked: list[Line] = []
@@ -55,7 +58,7 @@ def check_records(lines: Lines, form: OutputForm) -> tuple[Lines, Faults]:
     for line in lines:
         texts = []
         for raw in line.values:
-            text, wrong = canonical_text(raw, form.fields[line.slot], form.complete)
+            text, wrong = canonical_text(raw, form.fields[line.slot], form.complete if by_field else None)
             faults += wrong
             texts += [text] if text is not None and text != EMPTY else []
         checked.append(replace(line, values=tuple(texts)))

@@ -86,7 +86,7 @@ def parse_completion(text: str, task: Task, design: Design, source: str | None =
         lines = tuple(replace(line, rationale="missing" if why is None else why.get(line.slot)) for line in lines)
     lines, more = check_slots(lines, task, form)
     faults += more
-    lines, more = check_records(lines, form)
+    lines, more = check_records(lines, form, by_field=_format(design).absent_field is not None)
     faults += more
     for option in reversed(_answer_options(design)):
         lines, more = option.read(lines, task)
@@ -305,7 +305,7 @@ def _instruction_context(task: Task, design: Design) -> InstructionContext:
         marker=wording(task, "unmarked")
         if format_option.in_text
         else with_block(format_option.write((), form), (), form),
-        absent_field=format_option.absent_field(form) if form.complete or format_option.positional else "",
+        absent_field=_absent_field(format_option, form),
         wording=partial(wording, task),
         lists_absent=lists_absent,
         written=partial(_written_labels, task, design),
@@ -319,6 +319,13 @@ def _written_labels(task: Task, design: Design, slot: str) -> tuple[str, ...]:
     words = [line.values[0] for one in examples for line in write_lines(one, task, design) if line.slot == slot]
     absent = form.complete and task.has_absent_slots and not form.holds_list(slot)
     return (*words, *([form.placeholder] if labels and absent else ()))
+
+
+def _absent_field(format_option: FormatOption, form: OutputForm) -> str:
+    """What stands for a field that a record lacks; empty where it is left out."""
+    if format_option.absent_field is None or not (form.complete or format_option.positional):
+        return ""
+    return format_option.absent_field(form)
 
 
 def _options(design: Design) -> list[Option]:
