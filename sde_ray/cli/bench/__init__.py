@@ -2,6 +2,7 @@
 
 app.py           the group of commands
 warm.py          seconds to a trial's first step, warm and cold
+serve.py         requests a second of `sde-ray serve`
 table.py         recorded tables of designs and scores
 search.py        search methods against known truth: planted, recorded
 engine.py        speed and fidelity of the engine: sweeps, decode, packed, fidelity, shapes,

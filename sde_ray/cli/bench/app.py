@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from sde_ray.cli.bench import calibration, engine, overhead, search, table, warm
+from sde_ray.cli.bench import calibration, engine, overhead, search, serve, table, warm
 
-COMMANDS = (warm, table, calibration, overhead)
+COMMANDS = (warm, serve, table, calibration, overhead)
 SEARCH_COMMANDS = (search,)
 ENGINE_COMMANDS = (engine,)
 
