@@ -221,6 +221,15 @@ class Design:
         return Design(tuple((axis, options.get(axis, option)) for axis, option in self.options))
 
 
+def key_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a trial's plain configuration is in its key: not where files are, as moving them makes no other trial.
+
+    A task's `definition` has its fingerprint in `data`; of a general set, `path@hash`, the hash counts.
+    """
+    values = {name: value for name, value in config.items() if name != "definition"}
+    return {**values, "general": str(values["general"]).rpartition("@")[2]} if "general" in values else values
+
+
 Status = Literal["finished", "pruned", "failed"]
 
 

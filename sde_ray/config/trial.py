@@ -20,7 +20,7 @@ from sde_ray.config.curation import Curation
 from sde_ray.config.section import NEUTRAL, PEFT, TRANSFORMERS, Section, without_neutral
 from sde_ray.design.axes import CURATION, find_axis, is_neutral, without_neutral_options
 from sde_ray.safe_json import content_hash
-from sde_ray.types import Design
+from sde_ray.types import Design, key_values
 
 
 def _steps_or_share(value: float) -> float:
@@ -294,4 +294,4 @@ class TrialConfig:
 
         Without `definition`: `data` has its fingerprint, and where its files are does not make another trial.
         """
-        return content_hash({name: value for name, value in self.resolved().items() if name != "definition"})
+        return content_hash(key_values(self.resolved()))

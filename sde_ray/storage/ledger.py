@@ -32,7 +32,7 @@ from sde_ray.safe_json import content_hash, read_json
 from sde_ray.safe_text import redact
 from sde_ray.storage.file_lock import LOCK, exclusive
 from sde_ray.storage.files import write_atomic
-from sde_ray.types import TrialResult
+from sde_ray.types import TrialResult, key_values
 
 SCHEMA = 2  # 1: version 0.1, whose trials carry settings of other names, so that no key of theirs is met again
 _TAIL_SECONDS = 0.05  # between two looks at a last line without an end: it is torn, or just being written
@@ -70,7 +70,7 @@ def from_json(plain: Any) -> TrialResult:
 
 def has_own_key(result: TrialResult) -> bool:
     """Whether the key is that of the configuration (`TrialConfig.key`): else the result is not of this trial."""
-    return result.key == content_hash({name: value for name, value in result.config.items() if name != "definition"})
+    return result.key == content_hash(key_values(result.config))
 
 
 def _names(result: TrialResult) -> list[object]:

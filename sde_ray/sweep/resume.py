@@ -19,7 +19,7 @@ from sde_ray.errors import UserError
 from sde_ray.safe_json import content_hash
 from sde_ray.search import METHODS
 from sde_ray.storage.layout import LEDGER
-from sde_ray.types import TrialResult
+from sde_ray.types import TrialResult, key_values
 
 
 def match_finished(trials: Iterable[TrialConfig], results: Mapping[str, TrialResult]) -> dict[str, TrialResult]:
@@ -37,7 +37,7 @@ def match_finished(trials: Iterable[TrialConfig], results: Mapping[str, TrialRes
 
 def _training(config: Mapping[str, Any]) -> str:
     """What a trial trains, as a hash: its configuration but for the rungs, and for where its data's files are."""
-    return content_hash({name: value for name, value in config.items() if name not in ("rungs", "definition")})
+    return content_hash({name: value for name, value in key_values(config).items() if name != "rungs"})
 
 
 def trained_share(result: TrialResult) -> float:

@@ -85,6 +85,8 @@ def test_only_a_sweep_that_asks_for_it_has_other_keys() -> None:
     trial = TrialConfig("masa:d1", make_design(), "tiny", 0, 40, 20)
     asked = replace(trial, general=BUNDLED)
     assert "general" not in trial.resolved() and asked.resolved()["general"] == BUNDLED and asked.key != trial.key
+    moved, changed = (replace(trial, general=name) for name in ("/here/set.jsonl@5f0c", "/here/set.jsonl@77aa"))
+    assert moved.key == replace(trial, general="/there/s@t.jsonl@5f0c").key != changed.key, "where it is makes no other"
     values = {"name": "x", "task": "masa:d1", "designs": ["baseline"], "search": {"method": "grid"}}
     of = {score: plan(check({**values, "general": {"score": score}})).trials for score in ("none", "validation", "all")}
     assert plan(check(values)).trials == of["none"] == of["validation"], "the search's trials are as they were"
@@ -96,6 +98,8 @@ def test_a_result_without_it_is_written_as_before() -> None:
     plain = TrialResult(trial.key, trial.resolved(), "finished")
     assert "general" not in to_json(plain)
     scored = replace(plain, general={"bits_per_byte": 1.5})
+    own = replace(trial, general="/here/set.jsonl@5f0c")
+    assert has_own_key(TrialResult(own.key, own.resolved(), "finished"))
     assert from_json(json.loads(json.dumps(to_json(scored)))) == scored and has_own_key(scored)
 
 

@@ -101,3 +101,13 @@ def test_no_link_is_followed_into_a_package(target: str, tmp_path: Path, monkeyp
     (tmp_path / "mams" / "link").symlink_to(tmp_path / target)
     with pytest.raises(UserError, match=r"mams/link is a link to .*, and links are not followed into a package"):
         packed(tmp_path / "q", sweep=tmp_path / "s.yaml")
+
+
+def test_a_general_set_of_one_s_own_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text("".join(f'{{"text": "passage {n}"}}\n' for n in range(5)))
+    sweep = tmp_path / "x.yaml"
+    sweep.write_text("task: masa:d1\nstorage_path: s3://bucket/runs\ngeneral: {score: all, path: own.jsonl}\n")
+    (tmp_path / "package").mkdir()
+    build_package(sweep, (), tmp_path / "package")
+    sent = yaml.safe_load((tmp_path / "package" / "sweep.yaml").read_text())["general"]["path"]
+    assert (tmp_path / "package" / sent).read_text() == (tmp_path / "own.jsonl").read_text()

@@ -83,6 +83,9 @@ def build_package(sweep: Path, sets: Sequence[str], into: Path, limit_mb: float 
     for key in ("task", "out_of_domain"):
         if key in values:
             values[key] = builder.tasks(values[key])
+    general = values.get("general")
+    if isinstance(general, dict) and isinstance(general.get("path"), str):
+        values["general"] = {**general, "path": builder.copied(general["path"], builder.base)}
     builder.modules(modules)
     _copy(Path(sde_ray.__file__).parent, into / "sde_ray")
     text = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
@@ -148,8 +151,8 @@ class _PackageBuilder:
         """What follows the @ in a task's name: a path, or `format:path`."""
         format_name, colon, path = location.partition(":")
         if colon and not (base / location).exists():
-            return f"{format_name}:{self._copied(path, base)}"
-        return self._copied(location, base)
+            return f"{format_name}:{self.copied(path, base)}"
+        return self.copied(location, base)
 
     def _task_file(self, name: str) -> str:
         """A task's YAML file with its data, under the same name where that stays in the package: the trials have it."""
@@ -171,7 +174,7 @@ class _PackageBuilder:
         section = dict(section)
         if isinstance(section.get("data"), dict):
             section["data"] = {
-                key: self._relative(self._copied(value, base), target)
+                key: self._relative(self.copied(value, base), target)
                 if key in (*DATA_PATHS, "hub") and isinstance(value, str)
                 else value
                 for key, value in section["data"].items()
@@ -184,7 +187,7 @@ class _PackageBuilder:
         """A path in the package as seen from one of its folders; other names stay."""
         return os.path.relpath(name, folder) if name in self._targets.values() else name
 
-    def _copied(self, name: str, base: Path) -> str:
+    def copied(self, name: str, base: Path) -> str:
         """Copy a file or folder into the package; its path on the cluster."""
         path = base / name
         if Path(name).is_absolute():
