@@ -9,6 +9,7 @@ import json
 import random
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,8 @@ COMMAND = [sys.executable, "-m", "sde_ray"]
 SHORTER = ["--set", "train_sizes=[24]", "--set", "validation.seeds=[101]", "--set", "validation.controls=[baseline]"]
 SHORTER += ["--set", "validation.test_size=8", "--set", "eval_size=8", "--set", "train.num_train_epochs=1"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+NO_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="the page asks with curl")
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, NO_CURL]
 
 
 def commands(program: str) -> list[list[str]]:
