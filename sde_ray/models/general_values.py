@@ -41,6 +41,12 @@ def general_values(model: Any, tokenizer: Any, items: Sequence[GeneralItem], max
     return [_right(item, values) if item.endings else _bits_per_byte(*next(values)) for item in items]
 
 
+def base_values(peft_model: Any, tokenizer: Any, items: Sequence[GeneralItem], max_length: int) -> list[float]:
+    """The same by the base of an adapted model."""
+    with peft_model.disable_adapter():
+        return general_values(peft_model.get_base_model(), tokenizer, items, max_length)
+
+
 def _bits_per_byte(pair: tuple[str, str], likelihood: Any) -> float:
     return -likelihood.prompt / math.log(2) / len(pair[0].encode())
 

@@ -202,19 +202,17 @@ class Worker:
     def general_values(self, name: str) -> tuple[list[float], list[float]]:
         """Values of a general set by the base and by the trained model; the base's are kept as long as it is."""
         from sde_ray.evaluation.general_set import open_general_set
-        from sde_ray.models.general_values import general_values
+        from sde_ray.models.general_values import base_values, general_values
         from sde_ray.models.merged_lora import merged_lora
         from sde_ray.training import deepspeed_engine
 
         engine, loaded = self._trainer.engine if self._trainer else None, self._loaded
         items, longest = open_general_set(name), min(self._config.train.max_length, loaded.max_positions)
-        kept = (self._loaded_for, name, longest)
+        kept = (loaded.name, self._config.train.dtype, self._config.train.base_options, name, longest)
         merge = self._decoder.backend_settings.merge_adapter
         with deepspeed_engine.decoding(engine, self._peft_model):
             if self._general[0] != kept:
-                with self._peft_model.disable_adapter():
-                    base = self._peft_model.get_base_model()
-                    self._general = kept, general_values(base, loaded.tokenizer, items, longest)
+                self._general = kept, base_values(self._peft_model, loaded.tokenizer, items, longest)
             with merged_lora(self._peft_model, merge) as model:
                 return self._general[1], general_values(model, loaded.tokenizer, items, longest)
 
