@@ -6,9 +6,10 @@ import itertools
 import json
 import math
 from email.message import Message
-from typing import Any
+from typing import Any, get_args
 
 from fuzz.hostile import PIECES, Outcomes, hostile, mutated, odd_texts, odd_values, one_in, twisted
+from helpers.any_records import record_values
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
@@ -19,13 +20,11 @@ from sde_ray.evaluation import reference_scorers
 from sde_ray.tasks import TASKS, get_task
 from sde_ray.tasks.rationales import generate
 from sde_ray.tasks.rationales.chat_client import Reply, _reply, _retry_after
+from sde_ray.testing.axis_option import is_possible, read_back
 from sde_ray.testing.tasks import ALL
-from sde_ray.types import Design, Example, Parsed, Task
+from sde_ray.types import Design, Example, FaultKind, Parsed, Task
 
-KINDS = {
-    "empty", "syntax", "repeated_slot", "unknown_slot", "unknown_label", "missing_slot", "unexpected_placeholder",
-    "missing_rationale", "repeated_label",
-}  # fmt: skip
+KINDS = set(get_args(FaultKind))
 DESIGNS = [
     Design(tuple(zip(AXES, options, strict=True)))
     for options in itertools.product(*(axis.options for axis in AXES.values()))
@@ -41,13 +40,15 @@ UNITS = [*PIECES[:60], "food: ", "a, ", '"a, ', '{"type": "DNA"}\n', '["DNA", "a
 def examples(draw: DrawFn, task: Task) -> Example:
     """An example with any answer that the task allows, and reasons for some slots."""
     words = st.sampled_from(WORDS)
-    answer = {slot: draw(_values(task, slot)) for slot in task.slots if draw(st.booleans())}
+    answer = {slot: values for slot in task.slots if draw(st.booleans()) and (values := draw(_values(task, slot)))}
     reasons = {slot: draw(words) for slot in task.slots if one_in(draw, 3)}
     return Example("x", "a text", answer, reasons)
 
 
 def _values(task: Task, slot: str) -> st.SearchStrategy[tuple[str, ...]]:
-    """The values that a slot may have: labels of its own, each once, or words."""
+    """The values that a slot may have: labels of its own, each once, records, or words."""
+    if task.kind == "record":
+        return record_values(task, slot, st.sampled_from(WORDS))
     if not task.labels:
         several = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3 if task.kind == "span" else 1)
         return several.map(tuple)
@@ -83,7 +84,8 @@ def assert_total(parsed: Parsed, task: Task) -> None:
 @st.composite
 def completion_cases(draw: DrawFn) -> tuple[Task, Design, Example, str, str, bool]:
     """A task, a design, an example, its completion, what the model wrote instead, and whether to score it, too."""
-    task, design = draw(st.sampled_from(TASK_LIST)), draw(st.sampled_from(DESIGNS))
+    task = draw(st.sampled_from(TASK_LIST))
+    design = draw(st.sampled_from(DESIGNS).filter(lambda one: is_possible(task, one)))
     example = draw(examples(task))
     gold = render.completion_of(example, task, design)
     return task, design, example, gold, draw(completions(gold)), one_in(draw, 16)
@@ -96,7 +98,7 @@ def test_completions(outcomes: Outcomes, case: tuple[Task, Design, Example, str,
     parsed = render.parse_completion(text, task, design)
     assert_total(parsed, task)
     # Nothing of the case before stays.
-    assert render.parse_completion(gold, task, design) == Parsed(example.answer), gold
+    assert read_back(example, task, design) == Parsed(example.answer), gold
     if scored:
         for name, value in metrics.score(task, [example], [parsed]).items():
             assert math.isfinite(value) and value <= 1 + 1e-9, (name, value)

@@ -10,15 +10,13 @@ import itertools
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
+from helpers.any_records import record_values
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sde_ray.data.record_values import canonical
 from sde_ray.design import designs
 from sde_ray.design.axes import AXES, OPTIONAL
 from sde_ray.design.record_schematic import made_up_record
@@ -35,7 +33,7 @@ from sde_ray.testing.tasks import (
     TICKETS,
     TOPICS,
 )
-from sde_ray.types import Design, Example, Fault, Parsed, RecordField, Task
+from sde_ray.types import Design, Example, Fault, Parsed, Task
 
 KNOWN = ("pairs", "json_object")  # not swept by default, and crossed with all others
 CORE = {name: [o for o, option in axis.options.items() if option.swept or o in KNOWN] for name, axis in AXES.items()}
@@ -131,38 +129,13 @@ anything = st.text(max_size=12) | nasty | st.sampled_from(["none", "unknown", "æ
 def answers(task: Task) -> st.SearchStrategy[dict[str, tuple[str, ...]]]:
     def values(slot: str) -> st.SearchStrategy[tuple[str, ...]]:
         if task.kind == "record":
-            record = records(task.fields[slot]).map(lambda one: canonical(one, task.fields[slot])[0])
-            several = st.lists(record, min_size=1, max_size=1 if slot in task.single else 3)
-            return several.map(lambda texts: tuple(text for text in texts if text != "{}"))
+            return record_values(task, slot, anything)
         labels, several = task.labels_of(slot), task.kind == "span" or slot in task.multilabel
         value = st.sampled_from(labels) if labels else anything
         return st.lists(value, min_size=1, max_size=4 if several else 1, unique=bool(labels)).map(tuple)
 
     answer = st.fixed_dictionaries({}, optional={slot: values(slot) for slot in task.slots})
     return answer.map(lambda by_slot: {slot: several for slot, several in by_slot.items() if several})
-
-
-def records(fields: Sequence[RecordField]) -> st.SearchStrategy[dict[str, Any]]:
-    scalars = {
-        "number": st.floats(allow_nan=False, allow_infinity=False) | st.integers(),
-        "integer": st.integers(-(10**20), 10**20),
-        "boolean": st.booleans(),
-    }
-
-    def value(one: RecordField) -> st.SearchStrategy[Any]:
-        if one.type == "record":
-            return records(one.fields)
-        if one.labels:
-            return st.sampled_from([int(label) for label in one.labels] if one.type == "integer" else one.labels)
-        return scalars.get(one.type, anything)
-
-    def values(one: RecordField) -> st.SearchStrategy[Any]:
-        return st.lists(value(one), max_size=3) if one.many else value(one)
-
-    return st.fixed_dictionaries(
-        {one.name: values(one) for one in fields if not one.optional},
-        optional={one.name: values(one) for one in fields if one.optional},
-    )
 
 
 def some_forms(data: st.DataObject, task: Task) -> list[Design]:
