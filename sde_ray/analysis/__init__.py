@@ -10,6 +10,7 @@ study.py  frames.py                   the comparable trials of one task, model a
 cross_study.py                        several models, tasks or training sizes together
 rank_agreement.py  pooling.py         rank correlations of leaderboards; partial pooling of effects (shrinkage)
 strategy.py  constraints.py           the assembled design; which designs are feasible
+design_comparison.py                  the designs of a sweep against one of them, paired on seeds and items
 nuisance.py                           designs averaged over nuisance axes; whether their ranking holds at each value
 degenerate.py                         scores that cannot tell designs apart: the defaults are kept
 recommendation.py                     the strategy where the search itself recommends: its near-ties, its reasons

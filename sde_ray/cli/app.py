@@ -24,6 +24,7 @@ from sde_ray.cli import (
     assemble,
     axes,
     check_endpoint,
+    compare,
     demo,
     doctor,
     effects,
@@ -58,7 +59,7 @@ from sde_ray.errors import UserError
 # In the order of work, as `sde-ray --help` lists them.
 COMMANDS = (
     *(demo, init, run, plan, show, axes, tasks, rationales, memory),
-    *(analyze, score, effects, assemble, validate, report, robustness),
+    *(analyze, score, effects, compare, assemble, validate, report, robustness),
     *(predict, serve, ui),
     *(export, merge, check_endpoint, push),
     *(submit, status, logs, stop, sync),
