@@ -22,7 +22,7 @@ from sde_ray.models.backends.request import BackendSettings, Request
 from sde_ray.models.base import LoadedModel
 from sde_ray.models.constrained import Constraint, make_constraint
 from sde_ray.models.generation import Sampling
-from sde_ray.models.tokenization import Encoder, Frame, Prompt, completion_text
+from sde_ray.models.tokenization import Encoder, Frame, Prompt, chat_frame, completion_text
 from sde_ray.types import Sample
 
 LOOK_EVERY = 8  # new tokens, at whether an answer is settled: the text has to be made and parsed each time
@@ -57,17 +57,20 @@ class LoraDecoder:
         max_length: int,
         chat_template: Literal["auto", "off"] = "auto",
         frame: Frame | None = None,
+        thinks: bool = False,
         backend: str = "builtin",
         merge_adapter: bool = True,
         trust_remote_code: bool = False,
     ) -> None:
         """`max_length`: tokens of prompt and completion together; the model's own limit holds as well.
 
-        `frame`: see `Encoder`; `backend`: a name of `BACKENDS`; the rest: `BackendSettings`.
+        `frame`: see `Encoder`; `thinks`: see `chat_frame`; `backend`: a name of `BACKENDS`; the rest: `BackendSettings`.
         """
         self.loaded, self.peft_model = loaded, peft_model
         settings = self.backend_settings = BackendSettings(max_length, merge_adapter, trust_remote_code)
         self.backend = make_backend(backend, loaded, settings)
+        if thinks and frame is None:
+            frame = chat_frame(loaded.tokenizer, chat_template, thinks)
         self.encoder = Encoder(loaded.tokenizer, min(max_length, loaded.max_positions), chat_template, frame)
 
     def generate(

@@ -139,7 +139,7 @@ class Worker:
             self._loaded,
             max_length=config.train.max_length,
             chat_template=config.chat_template,
-            frame=self._frame(config),
+            thinks=config.design["reasoning"] == "think",
             backend=config.generation.backend,
             merge_adapter=config.generation.merge_adapter and deepspeed_engine.stage(config) != 3,  # no shard can be
             trust_remote_code=config.trust_remote_code,
@@ -168,13 +168,6 @@ class Worker:
         rates = trainer.learning_rates(config.train, steps)
         environment = {**self._loaded.environment(), "sde_ray": __version__, **self._trainer.environment}
         return TrialInfo(steps, self._max_new_tokens, _sizes(encoded), clock.seconds, rates, environment, encoder.frame)
-
-    def _frame(self, config: TrialConfig) -> tuple[str, str] | None:
-        """The frame of the prompts where it is not the chat template's usual one: before a thought of our own."""
-        from sde_ray.models.tokenization import chat_frame
-
-        thinks = config.design["reasoning"] == "think"
-        return chat_frame(self._loaded.tokenizer, config.chat_template, thinks) if thinks else None
 
     def _make_trainer(self, *arguments: Any, **options: Any) -> Any:
         from sde_ray.training import trainer
@@ -227,7 +220,7 @@ class Worker:
             self._loaded,
             max_length=config.train.max_length,
             chat_template=config.chat_template,
-            frame=self._frame(config),
+            thinks=config.design["reasoning"] == "think",
         )
         return [len(row.input_ids) for row in decoder.encoder.samples(samples)]
 
