@@ -140,7 +140,7 @@ def test_trials_predict_and_the_prompting_study_ask_the_same_again(encoder):
 
     predictor = object.__new__(Predictor)
     predictor.task, predictor.design, predictor._decoder = TASK, BASE, decoder
-    predictor.card = SimpleNamespace(instruction_variant=0, max_new_tokens=9)
+    predictor.card = SimpleNamespace(instruction_variant=0, max_new_tokens=9, demonstrations=())
     texts = [example.text for example in EXAMPLES]
     assert [parsed for parsed, _ in predictor.predict(texts)] == answers
     (row, _) = prediction_rows(texts, predictor.answer(texts))
@@ -168,7 +168,7 @@ def test_a_text_that_is_no_whole_batch_is_asked_for_what_it_has(text):
 def test_a_text_without_numbers_is_predicted_as_the_only_instance():
     predictor = object.__new__(Predictor)
     predictor.task, predictor.design, asked = TASK, BASE, []
-    predictor.card = SimpleNamespace(instruction_variant=0, max_new_tokens=9)
+    predictor.card = SimpleNamespace(instruction_variant=0, max_new_tokens=9, demonstrations=())
     predictor._decoder = SimpleNamespace(
         generate=lambda prompts, **_: (asked.extend(prompts) or ["1: no."] * len(prompts), 1)
     )
