@@ -64,7 +64,8 @@ class LoraDecoder:
     ) -> None:
         """`max_length`: tokens of prompt and completion together; the model's own limit holds as well.
 
-        `frame`: see `Encoder`; `thinks`: see `chat_frame`; `backend`: a name of `BACKENDS`; the rest: `BackendSettings`.
+        `frame`: see `Encoder`; `thinks`: see `chat_frame`; `backend`: a name of `BACKENDS`; the rest:
+        `BackendSettings`.
         """
         self.loaded, self.peft_model = loaded, peft_model
         settings = self.backend_settings = BackendSettings(max_length, merge_adapter, trust_remote_code)
