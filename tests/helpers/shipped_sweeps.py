@@ -49,7 +49,7 @@ TASKS = {"genia": "nested_ner", "phee": "events:phee", "maven": "events"}
 
 def few_rows(name: str, folder: Path) -> str:
     """A tiny data set where the sweep's own would lie; returns the task that reads it, or nothing."""
-    name = name.removeprefix("confirm_")
+    name = name.removeprefix("confirm_").removesuffix("_formats")
     if name in ("mams", "mams_smollm2"):
         for split, numbers in (("train", range(600)), ("val", range(600, 640))):
             sentences = [re.search("<sentence>.*</sentence>", ACSA).group().replace("{n}", f"no {n}") for n in numbers]
