@@ -188,8 +188,8 @@ def _grammar(
 ) -> tuple[str, tuple[Entry, ...]]:
     """See `grammar.Entry`; an entry is as `_write_entry` writes it."""
     delimiters = _delimiters(form, separator)
-    # Of the last word a stop is not read, so that "none." is the placeholder, too.
-    bare = bare_word(delimiters, [form.placeholder, form.placeholder + stop])
+    # Of the last word a stop is not read, so that "none." is the placeholder, too, and "." is nothing.
+    bare = bare_word(delimiters, [form.placeholder, form.placeholder + stop, *filter(None, [stop])])
     arrow = literal(ARROWS[form.rationale_position]) if form.rationale_position else ""
 
     def word(text: str) -> str:
