@@ -199,7 +199,10 @@ def test_any_spoiled_completion_is_read(task: Task, data: st.DataObject):
 def test_hostile_text_is_read(text: str):
     for design in sample_of_forms(ENTITIES, text[:20]):
         parsed = parse_completion(text, ENTITIES, design, source="x")
-        assert parsed.answer == {} and parsed.faults, design.slug
+        # A terse answer about one slot is its value alone, so any words may be one.
+        assert (parsed.answer == {} and parsed.faults) or (design["format"] == "terse" and len(parsed.answer) <= 1), (
+            design.slug
+        )
 
 
 # ---- each fault ------------------------------------------------------------------------------------------------------
