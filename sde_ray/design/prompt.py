@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 from sde_ray.design.base import Axis, Numbers, PromptOption
 from sde_ray.design.output_form import Where
@@ -58,6 +58,11 @@ def _weigh_input(segments: Segments, render_instruction: RenderInstruction, weig
     return tuple(replace(segment, loss=weight) for segment in segments)
 
 
+@cache  # one object a weight, as every other option is one: rendered instructions are remembered by it
+def _weighed(weight: float) -> PromptOption:
+    return PromptOption(_weight_label(weight), partial(_weigh_input, weight=weight))
+
+
 def _weight_label(weight: float) -> str:
     return f"MI-{weight:g}"
 
@@ -85,7 +90,7 @@ INPUT_MODELING = Axis(
         low=0,
         high=1,
         named={0.0: "off", 1.0: "on"},
-        option=lambda weight: PromptOption(_weight_label(weight), partial(_weigh_input, weight=weight)),
+        option=_weighed,
     ),
 )
 FORM_IN_PROMPT = Axis(

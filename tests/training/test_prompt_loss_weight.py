@@ -47,6 +47,7 @@ def test_a_weight_is_that_of_every_prompt_token_and_of_no_other() -> None:
     assert {segment.loss for segment in graded.prompt} == {0.25} and graded.completion.loss is True
     assert paper_label(make_design(input_modeling=0.25)).split(", ")[1] == "MI-0.25"
     assert find_option("input_modeling", "0.25").label == "MI-0.25"
+    assert find_option("input_modeling", "0.25") is find_option("input_modeling", "0.250")
 
 
 def test_the_loss_is_the_weighted_mean() -> None:
