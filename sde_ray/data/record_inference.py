@@ -6,6 +6,7 @@ infer_fields([{"name": "Ada", "age": 36}, {"name": "Bob"}], texts)
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ Rows = Sequence[tuple[Any, str]]
 def infer_fields(records: Sequence[Any], texts: Sequence[str], path: str = "") -> tuple[RecordField, ...]:
     """Fields of records, in the order of their first appearance.
 
-    Raises UserError: for a field that is a record here and a value there, or a list of lists.
+    Raises UserError: for a field that is a record here and a value there, a list of lists, or a number without end.
     """
     rows = list(zip(records, texts, strict=True))
     names = dict.fromkeys(str(name) for record, _ in rows for name in record)
@@ -45,6 +46,9 @@ def _field(name: str, records: Rows, path: str) -> RecordField:
             raise UserError(f'The field "{path}" is an object here and a plain value there. Write it in one way.')
         inner = infer_fields([item for item, _ in items], [text for _, text in items], f"{path}.")
         return RecordField(name, "record", optional=optional, many=many, fields=inner)
+    endless = next((item for item, _ in items if isinstance(item, float) and not math.isfinite(item)), None)
+    if endless is not None:
+        raise UserError(f'The field "{path}" holds {endless}, which is no number that JSON has. Leave it out there.')
     kind, labels = _scalar(items)
     return RecordField(name, kind, labels, optional, many)
 

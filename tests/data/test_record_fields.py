@@ -286,6 +286,11 @@ def test_any_answer_gives_canonical_records_or_faults(answer: Any) -> None:
                 assert canonical_text(text, task.fields[slot]) == (text, ())
 
 
+def test_a_number_without_end_is_refused() -> None:
+    with pytest.raises(UserError, match='The field "size.x" holds inf, which is no number that JSON has'):
+        infer_fields([{"size": {"x": 1.5}}, {"size": {"x": float("inf")}}], ["a", "b"])
+
+
 @fuzz
 @given(st.lists(st.dictionaries(words, anything, max_size=4), max_size=4))
 def test_inferred_fields_take_the_records_that_they_come_from(rows: list[dict[str, Any]]) -> None:

@@ -382,7 +382,7 @@ def test_a_long_rung_is_saved_each_time_the_interval_has_passed(
         return step(trainer, own)
 
     monkeypatch.setattr(Trainer, "_step", minute)
-    for module in ("trainer", "trial_runner"):
+    for module in ("trainer", "trial_runner", "trial_state"):
         monkeypatch.setattr(f"sde_ray.training.{module}.time", SimpleNamespace(perf_counter=lambda: clock[0]))
     saved: list[tuple[int, int]] = []
     write = checkpoint.write
