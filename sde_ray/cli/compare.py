@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 def compare(
     sweep: SweepOrRun,
     design: Annotated[str, typer.Option("--with", help="The design that the others are compared with.")] = "baseline",
+    out_of_domain: Annotated[bool, typer.Option("--ood", help="By their scores on the out-of-domain tasks.")] = False,
     sets: Sets = None,
     trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> None:
     """Compare the designs of a sweep with one of them: differences with intervals, over the seeds and items shared."""
     from sde_ray.analysis.design_comparison import compare_designs
+    from sde_ray.analysis.effects import OUT_OF_DOMAIN
     from sde_ray.design.designs import parse_design
     from sde_ray.errors import UserError
     from sde_ray.pipeline.open_run import open_run
@@ -31,6 +33,8 @@ def compare(
     studies = open_run(sweep, sets or []).studies
     if not studies:
         raise UserError(f"No trial of {sweep} has finished, so there is nothing to compare. See: sde-ray status.")
+    if out_of_domain:
+        studies = [replace(study, split="dev" + OUT_OF_DOMAIN) for study in studies]
     compared = [(study, compare_designs(study, parse_design(design))) for study in studies]
     if as_json:
         return emit([{**asdict(study.group), "rows": [row.to_dict() for row in rows]} for study, rows in compared])

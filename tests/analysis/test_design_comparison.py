@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,17 @@ def test_designs_are_compared_on_the_seeds_that_they_share(tmp_path: Path) -> No
     assert row.paired.difference == pytest.approx((0.61 + 0.62 - 0.40 - 0.43) / 2)
 
 
+def test_designs_are_compared_on_another_split(tmp_path: Path) -> None:
+    trained = study(SCORES, tmp_path)
+    swapped = {BASELINE: 0.9, OTHER: 0.5, SHUFFLED: 0.9}
+    results = [
+        replace(one, scores={**one.scores, "dev_ood": {"weighted_kappa": score, "format_adherence": 1.0}})
+        for one, score in zip(trained.results, [swapped[design] for design in SCORES for _ in range(4)], strict=True)
+    ]
+    rows = compare_designs(replace(trained, results=tuple(results), split="dev_ood"), BASELINE)
+    assert [row.score for row in rows] == [0.9, 0.9, 0.5] and rows[-1].design == OTHER
+
+
 def test_a_reference_that_was_not_trained_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No trial of .*format=lines.* has finished on .*Compare with one of: "):
         compare_designs(study(SCORES, tmp_path), make_design(format="lines"))
@@ -76,3 +88,5 @@ def test_the_command_compares_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [row["difference"] is None for row in compared["rows"]].count(True) == 1
     table = CliRunner().invoke(app, ["compare", "x.yaml"])
     assert table.exit_code == 0 and "scored on dev" in table.output
+    nowhere = CliRunner().invoke(app, ["compare", "x.yaml", "--ood"])
+    assert isinstance(nowhere.exception, UserError) and "none has yet" in str(nowhere.exception)
