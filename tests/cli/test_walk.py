@@ -18,7 +18,7 @@ from helpers.pages import ROOT, pages, words_of
 
 COMMAND = Path(sys.executable).with_name("sde-ray")
 RUN = "runs/bring_your_own"
-CHEAP = {"effects", "assemble", "predict", "score", "report"}  # on a finished run; others only say what they would cost
+CHEAP = {"effects", "compare", "assemble", "predict", "score", "report"}  # on a finished run; others only say what they would cost
 
 pytestmark = pytest.mark.walk
 
@@ -81,6 +81,7 @@ ON_A_RUN = sorted(
         for page in pages()
         for command, whole in page.commands()
         if whole and "quickstart" in command and (words_of(command)[0] in CHEAP or "--dry-run" in command)
+        if not any(word.endswith(".jsonl") for word in words_of(command))  # which another tool has written
     }
 )
 
