@@ -18,7 +18,14 @@ from helpers.pages import ROOT, pages, words_of
 
 COMMAND = Path(sys.executable).with_name("sde-ray")
 RUN = "runs/bring_your_own"
-CHEAP = {"effects", "compare", "assemble", "predict", "score", "report"}  # on a finished run; others only say what they would cost
+CHEAP = {
+    "effects",
+    "compare",
+    "assemble",
+    "predict",
+    "score",
+    "report",
+}  # on a finished run; others only say what they would cost
 
 pytestmark = pytest.mark.walk
 

@@ -28,8 +28,9 @@ def test_a_shipped_sweep_plans_and_its_samples_read_back(name: str, tmp_path: Pa
     for trial in made.trials:
         task = tasks[trial.task]
         for example in examples[trial.task]:
-            sample = render.render_sample(example, task, trial.design, trial.instruction_variant)
-            parsed = render.parse_completion(sample.completion.text, task, trial.design)
+            parsed = render.parse_completion(
+                render.completion_of(example, task, trial.design), task, trial.design, example.text
+            )
             assert (dict(parsed.answer), parsed.faults) == (dict(example.answer), ())
 
 
