@@ -34,7 +34,7 @@ def compare(
     if not studies:
         raise UserError(f"No trial of {sweep} has finished, so there is nothing to compare. See: sde-ray status.")
     if out_of_domain:
-        studies = [replace(study, split="dev" + OUT_OF_DOMAIN) for study in studies]
+        studies = tuple(replace(study, split="dev" + OUT_OF_DOMAIN) for study in studies)
     compared = [(study, compare_designs(study, parse_design(design))) for study in studies]
     if as_json:
         return emit([{**asdict(study.group), "rows": [row.to_dict() for row in rows]} for study, rows in compared])
