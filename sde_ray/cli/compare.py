@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sde_ray.cli.console import emit, interval, number, out, table
+from sde_ray.cli.console import emit, err, interval, number, out, table
 from sde_ray.cli.options import Json, Sets, SweepOrRun, TrustCode
 
 if TYPE_CHECKING:
     from sde_ray.analysis.design_comparison import ComparedDesign
     from sde_ray.analysis.study import Study
+
+
+CHOSEN_ON = (
+    "These are the items that the sweep chooses on, so the best of many is in part luck: sde-ray validate has others."
+)
 
 
 def compare(
@@ -35,11 +40,23 @@ def compare(
         raise UserError(f"No trial of {sweep} has finished, so there is nothing to compare. See: sde-ray status.")
     if out_of_domain:
         studies = tuple(replace(study, split="dev" + OUT_OF_DOMAIN) for study in studies)
-    compared = [(study, compare_designs(study, parse_design(design))) for study in studies]
+    reference = parse_design(design)
+    compared: list[tuple[Study, list[ComparedDesign]]] = []
+    missing: list[str] = []
+    for study in studies:  # of several tasks or sizes one may lack the design
+        try:
+            compared.append((study, compare_designs(study, reference)))
+        except UserError as error:
+            missing.append(str(error))
+    if not compared:
+        raise UserError(missing[0])
+    for reason in missing:
+        err().print(reason, highlight=False, markup=False)
     if as_json:
         return emit([{**asdict(study.group), "rows": [row.to_dict() for row in rows]} for study, rows in compared])
     for study, rows in compared:
         out().print(_table(study, rows))
+    out().print(f"[dim]{CHOSEN_ON}[/]")
     return None
 
 

@@ -87,6 +87,6 @@ def test_the_command_compares_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert compared["task"] == "hotels" and {row["trials"] for row in compared["rows"]} == {2}
     assert [row["difference"] is None for row in compared["rows"]].count(True) == 1
     table = CliRunner().invoke(app, ["compare", "x.yaml"])
-    assert table.exit_code == 0 and "scored on dev" in table.output
+    assert table.exit_code == 0 and "scored on dev" in table.output and "part luck" in " ".join(table.output.split())
     nowhere = CliRunner().invoke(app, ["compare", "x.yaml", "--ood"])
     assert nowhere.exit_code == 2 and "none has yet" in nowhere.output
